@@ -1,0 +1,277 @@
+//! The values in the maps, as both sides see them.
+//!
+//! A thread's state and figures have one writer, the thread itself, inside the
+//! tracepoints; the user side reads them through a shared mapping. So plain
+//! stores suffice, and no cache line is shared between writers. What many
+//! threads write ([`OverflowSlot`]) is added to atomically.
+
+use core::mem::{align_of, offset_of, size_of};
+
+use crate::{
+    call::CallKey,
+    hist::{BUCKETS, BUCKETS_PER_CHUNK, CHUNKS},
+    limits::{CACHE_LINE, COMM_LEN, ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
+};
+
+/// System calls per page of a thread's table.
+pub const CALLS_PER_PAGE: u32 = 32;
+/// Pages of the x86_64 table, which stand in the record itself.
+pub const NATIVE_PAGES: usize = 16;
+
+/// Index of a cell in the pool; 0 is none.
+pub type CellIndex = u32;
+
+/// [`ThreadRecord::in_flight_slot`] of a call that is counted in an overflow slot.
+pub const OVERFLOWED: CellIndex = u32::MAX;
+
+/// What is known of one thread, and where its figures are.
+///
+/// The first cache line is all that the common path writes.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct ThreadRecord {
+    /// Address of the owner's `task_struct`: the proof of ownership. 0 once the
+    /// thread has ended, and while nobody owns the record.
+    pub task: u64,
+    /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds.
+    pub entry_ns: u64,
+    /// Calls that entered.
+    pub entered: u64,
+    /// Calls that left again, whatever their outcome.
+    pub left: u64,
+    /// Where the call in flight is counted: a cell, [`OVERFLOWED`], or 0.
+    pub in_flight_slot: CellIndex,
+    /// [`CallKey`] of the call in flight, or [`CallKey::NONE`].
+    pub in_flight_key: u32,
+    /// The key that was looked up last, and ...
+    pub last_key: u32,
+    /// ... the slot that was found for it.
+    pub last_slot: CellIndex,
+    /// A [`RecordState`].
+    pub state: u32,
+    /// Next unused cell of the extent the thread is filling; 0 before the first.
+    pub next_cell: CellIndex,
+    /// Exits without an entry after the first: seccomp or ptrace denied the call.
+    pub denied: u64,
+    /// Page cells of the x86_64 table, by `nr / CALLS_PER_PAGE`.
+    pub native_pages: [CellIndex; NATIVE_PAGES],
+    /// Cells with the page cells of the i386 and of the x32 table.
+    pub foreign_roots: [CellIndex; 2],
+    /// Process id, in the initial pid namespace like every id here.
+    pub tgid: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Start of the process, nanoseconds since boot; tells apart two processes
+    /// that had the same id. 0 where the kernel's BTF does not say.
+    pub process_start_ns: u64,
+    /// Name of the process (of its group leader), NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// Calls of this thread that are counted in overflow slots.
+    pub overflowed: u64,
+    /// Calls found still in flight at the next entry: their exit was missed.
+    pub missed_exits: u64,
+    /// Reserved.
+    pub _reserved: u64,
+}
+
+/// Life of a [`ThreadRecord`], in the order in which it is lived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum RecordState {
+    /// In the queue of free records, or about to be.
+    Free = 0,
+    /// Owned by a thread.
+    Live = 1,
+    /// Its thread has ended; nobody writes any more, and the reader may free it.
+    Ended = 2,
+}
+
+/// A piece of the pool: a [`Slot`], or one of three kinds of page.
+pub type Cell = [u32; 32];
+
+/// The figures of one system call by one thread.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct Slot {
+    /// Calls that entered.
+    pub entered: u64,
+    /// Calls that returned to user space, with success or with an errno.
+    pub returned: u64,
+    /// Calls that left with -ERESTARTSYS and its kin: a signal broke them, and
+    /// they enter again or become EINTR once it is handled.
+    pub restarted: u64,
+    /// Wall time of all calls that left, nanoseconds.
+    pub total_ns: u64,
+    /// Least latency, nanoseconds; meaningless before the first call left.
+    pub min_ns: u64,
+    /// Greatest latency, nanoseconds.
+    pub max_ns: u64,
+    /// Calls that returned an errno.
+    pub errors: u64,
+    /// Calls refused by seccomp or ptrace before they entered.
+    pub denied: u32,
+    /// Errors whose errno is at or above [`ERRNOS`].
+    pub errors_unlisted: u32,
+    /// Cells with 32 bucket counts each.
+    pub chunks: [CellIndex; CHUNKS],
+    /// Cells with 32 errno counts each.
+    pub errno_pages: [CellIndex; ERRNO_PAGES],
+    /// Calls that left whose bucket found no room in the pool. Their time is in
+    /// `total_ns`, their bucket in the overflow slot.
+    pub unbucketed: u32,
+}
+
+/// The figures of one system call by whoever found no room of their own.
+///
+/// Written by many, so by atomic additions; counts only, since an atomic
+/// minimum would need instructions that Linux 5.10 has not.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+pub struct OverflowSlot {
+    /// See [`Slot::entered`].
+    pub entered: u64,
+    /// See [`Slot::returned`].
+    pub returned: u64,
+    /// See [`Slot::restarted`].
+    pub restarted: u64,
+    /// See [`Slot::total_ns`].
+    pub total_ns: u64,
+    /// See [`Slot::errors`].
+    pub errors: u64,
+    /// See [`Slot::denied`].
+    pub denied: u64,
+    /// Calls that entered here and whose thread ended before they left.
+    pub never_returned: u64,
+    /// See [`Slot::errors_unlisted`].
+    pub errors_unlisted: u64,
+    /// Bucket counts.
+    pub buckets: [u32; BUCKETS],
+    /// Errno counts.
+    pub errnos: [u32; ERRNOS],
+}
+
+/// Least and greatest latency of an overflow slot on one CPU.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Extremes {
+    /// Nanoseconds, plus one: 0 is "none yet", as the kernel zeroes the map.
+    pub min_ns_plus_one: u64,
+    /// Nanoseconds.
+    pub max_ns: u64,
+}
+
+/// What the kernel side keeps for a task beside, or instead of, a record. It
+/// lives in task storage, which dies with the task, or in a table by thread id.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TaskState {
+    /// Index of the task's record plus one; 0 is none.
+    pub record: u32,
+    /// A [`Scope`], and [`TaskState::NEWBORN`].
+    pub flags: u32,
+    /// When the call in flight entered, for a task without a record.
+    pub entry_ns: u64,
+    /// [`CallKey`] plus one of the call in flight, for a task without a record.
+    pub key_plus_one: u32,
+    /// Padding.
+    pub _pad: u32,
+}
+
+impl TaskState {
+    /// Whether this task counts has been decided.
+    pub const DECIDED: u32 = 1;
+    /// It counts.
+    pub const IN_SCOPE: u32 = 2;
+    /// Created at fork, and not yet back in user space: its first exit is the
+    /// second return of its parent's `clone`, a call that it never entered.
+    pub const NEWBORN: u32 = 4;
+}
+
+/// Events off the common path; one copy per CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Exits of calls that were in flight when the profiler attached.
+    pub in_flight_at_attach: u64,
+    /// Second returns of `fork`, `vfork` and `clone`, in the child.
+    pub births: u64,
+    /// Calls refused before they entered, by threads without a record.
+    pub denied_unrecorded: u64,
+    /// Entries that could not be remembered: no room for a task's state. Lost.
+    pub lost_entries: u64,
+    /// Calls whose exit was missed. Lost.
+    pub lost_exits: u64,
+    /// Threads that found no free record; their calls are in overflow slots.
+    pub records_exhausted: u64,
+    /// Times that a thread found no free extent; the call went to an overflow slot.
+    pub extents_exhausted: u64,
+    /// Forks whose child could not be brought into scope. Lost.
+    pub lost_children: u64,
+}
+
+impl Counters {
+    /// Adds another CPU's copy.
+    pub fn add(&mut self, other: &Self) {
+        self.in_flight_at_attach += other.in_flight_at_attach;
+        self.births += other.births;
+        self.denied_unrecorded += other.denied_unrecorded;
+        self.lost_entries += other.lost_entries;
+        self.lost_exits += other.lost_exits;
+        self.records_exhausted += other.records_exhausted;
+        self.extents_exhausted += other.extents_exhausted;
+        self.lost_children += other.lost_children;
+    }
+}
+
+/// How full the maps are, and from where on the reader wants to be woken.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub struct Pressure {
+    /// Extents taken since the start; the kernel side adds.
+    pub extents_taken: u64,
+    /// Records taken since the start; the kernel side adds.
+    pub records_taken: u64,
+    /// The reader is woken once `extents_taken` is at or above this.
+    pub wake_at_extents: u64,
+    /// The reader is woken once `records_taken` is at or above this.
+    pub wake_at_records: u64,
+}
+
+const _: () = {
+    assert!(size_of::<ThreadRecord>() == 3 * CACHE_LINE);
+    assert!(offset_of!(ThreadRecord, native_pages) == CACHE_LINE);
+    assert!(offset_of!(ThreadRecord, foreign_roots) == 2 * CACHE_LINE);
+    assert!(size_of::<Slot>() == 2 * CACHE_LINE);
+    assert!(offset_of!(Slot, chunks) == CACHE_LINE);
+    assert!(size_of::<Cell>() == size_of::<Slot>());
+    assert!(BUCKETS_PER_CHUNK * 4 == size_of::<Cell>());
+    assert!(ERRNOS_PER_PAGE * 4 == size_of::<Cell>());
+    assert!(CALLS_PER_PAGE as usize * 4 == size_of::<Cell>());
+    assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
+    assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
+    assert!(size_of::<TaskState>() == 24);
+    assert!(align_of::<TaskState>() == 8);
+    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<Pressure>() == CACHE_LINE);
+    assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
+    assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
+    assert!(CallKey::NONE.0 == u32::MAX);
+};
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{Counters, Extremes, OverflowSlot, Pressure, TaskState, ThreadRecord};
+
+    // SAFETY: repr(C) of integers without padding, so any bytes are a value.
+    unsafe impl aya::Pod for ThreadRecord {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for OverflowSlot {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Extremes {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for TaskState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Counters {}
+    // SAFETY: as above; the tail that its alignment adds is never read as a value.
+    unsafe impl aya::Pod for Pressure {}
+}

@@ -1,0 +1,58 @@
+//! `sys_enter`: remember which call, and when.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use profiler_common::{call::CallKey, wire::OVERFLOWED};
+
+use crate::{
+    overflow,
+    pool::{self, count},
+    slots,
+    task::Tasks,
+    thread,
+};
+
+/// A call of number `nr` enters.
+#[inline(always)]
+pub fn enter<T: Tasks>(nr: u64) {
+    let task = T::current();
+    let key = CallKey::new(nr, T::is_compat(task)).0;
+    let (record, index) = match thread::hinted(task) {
+        Some(found) => found,
+        None => {
+            let found = thread::entering::<T>(task, key);
+            if found == 0 {
+                return;
+            }
+            let Some(record) = pool::record(found - 1) else { return };
+            (record, found - 1)
+        }
+    };
+    // SAFETY: a live map value, and its owner, the running thread, is its only writer.
+    unsafe {
+        if (*record).in_flight_key != CallKey::NONE.0 {
+            (*record).missed_exits += 1;
+            count!(lost_exits);
+        }
+        (*record).entered += 1;
+        let mut slot = (*record).last_slot;
+        if (*record).last_key != key {
+            slot = slots::find(record, index, key);
+            if slot != 0 {
+                (*record).last_key = key;
+                (*record).last_slot = slot;
+            }
+        }
+        match slots::slot(slot) {
+            Some(figures) if slot != 0 => (*figures).entered += 1,
+            _ => {
+                slot = OVERFLOWED;
+                (*record).overflowed += 1;
+                overflow::entered(key);
+            }
+        }
+        (*record).in_flight_slot = slot;
+        (*record).in_flight_key = key;
+        // Last, so that as little of our own time as can be is in the latency.
+        (*record).entry_ns = bpf_ktime_get_ns();
+    }
+}

@@ -1,0 +1,168 @@
+//! `sys_exit`: add the call to the slot that entry chose.
+
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use profiler_common::{
+    call::CallKey,
+    hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
+    limits::{ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
+    wire::{OVERFLOWED, Slot, ThreadRecord},
+};
+
+use crate::{
+    overflow, pool, slots,
+    task::{Task, Tasks},
+    thread,
+};
+
+/// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
+const FIRST_ERRNO: u64 = -4095_i64 as u64;
+
+/// How a call left.
+pub enum Outcome {
+    /// With a result.
+    Ok,
+    /// With this errno.
+    Error(u32),
+    /// With one of the codes by which the kernel asks itself to restart the call
+    /// once a signal is handled (include/linux/errno.h). User space never sees
+    /// them. 515, ENOIOCTLCMD, stands among them and is no such code.
+    Restarted,
+}
+
+impl Outcome {
+    /// Reads a result.
+    #[inline(always)]
+    pub fn of(result: u64, key: u32) -> Self {
+        if result < FIRST_ERRNO || CallKey(key).restores_registers() {
+            return Self::Ok;
+        }
+        match result.wrapping_neg() as u32 {
+            512..=514 | 516 => Self::Restarted,
+            errno => Self::Error(errno),
+        }
+    }
+}
+
+/// A call leaves with `result`, `regs` being its registers.
+#[inline(always)]
+pub fn exit<T: Tasks>(regs: u64, result: u64) {
+    // First, for the same reason as the entry's clock is last.
+    // SAFETY: always safe to call.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let task = T::current();
+    let (record, index) = match thread::hinted(task) {
+        Some(found) => found,
+        None => {
+            let found = thread::leaving::<T>(task, now, result, regs);
+            if found == 0 {
+                return;
+            }
+            let Some(record) = pool::record(found - 1) else { return };
+            (record, found - 1)
+        }
+    };
+    // SAFETY: a live map value, and its owner, the running thread, is its only writer.
+    unsafe {
+        let key = (*record).in_flight_key;
+        if key == CallKey::NONE.0 {
+            denied::<T>(task, record, index, regs);
+            return;
+        }
+        let latency_ns = now.wrapping_sub((*record).entry_ns);
+        let slot_index = (*record).in_flight_slot;
+        (*record).in_flight_key = CallKey::NONE.0;
+        (*record).left += 1;
+        if slot_index == OVERFLOWED {
+            overflow::left(key, latency_ns, result);
+            return;
+        }
+        let Some(slot) = slots::slot(slot_index) else { return };
+        let first = (*slot).returned + (*slot).restarted == 0;
+        if result < FIRST_ERRNO {
+            (*slot).returned += 1;
+        } else {
+            failed(record, index, slot, result, key);
+        }
+        (*slot).total_ns += latency_ns;
+        if latency_ns > (*slot).max_ns {
+            (*slot).max_ns = latency_ns;
+        }
+        if latency_ns < (*slot).min_ns || first {
+            (*slot).min_ns = latency_ns;
+        }
+        let bucket = hist::bucket(latency_ns);
+        let chunk = bucket / BUCKETS_PER_CHUNK as u32;
+        if chunk < CHUNKS as u32 {
+            let place = (&raw mut (*slot).chunks).cast::<u32>().add(chunk as usize);
+            let mut cell = *place;
+            if cell == 0 {
+                cell = pool::take_cell(record, index);
+                *place = cell;
+            }
+            match pool::cell(cell) {
+                Some(counts) if cell != 0 => {
+                    let offset = bucket % BUCKETS_PER_CHUNK as u32;
+                    *counts.cast::<u32>().add(offset as usize) += 1;
+                }
+                _ => {
+                    (*slot).unbucketed += 1;
+                    overflow::bucket_only(key, latency_ns);
+                }
+            }
+        }
+    }
+}
+
+/// A call of `key` leaves with what may be an errno.
+#[inline(never)]
+fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) {
+    // SAFETY: live map values of the running thread's own.
+    unsafe {
+        let errno = match Outcome::of(result, key) {
+            Outcome::Ok => {
+                (*slot).returned += 1;
+                return;
+            }
+            Outcome::Restarted => {
+                (*slot).restarted += 1;
+                return;
+            }
+            Outcome::Error(errno) => errno,
+        };
+        (*slot).returned += 1;
+        (*slot).errors += 1;
+        let page = errno / ERRNOS_PER_PAGE as u32;
+        if errno >= ERRNOS as u32 || page >= ERRNO_PAGES as u32 {
+            (*slot).errors_unlisted += 1;
+            return;
+        }
+        let place = (&raw mut (*slot).errno_pages).cast::<u32>().add(page as usize);
+        let mut cell = *place;
+        if cell == 0 {
+            cell = pool::take_cell(record, index);
+            *place = cell;
+        }
+        match pool::cell(cell) {
+            Some(counts) if cell != 0 => {
+                *counts.cast::<u32>().add((errno % ERRNOS_PER_PAGE as u32) as usize) += 1;
+            }
+            _ => (*slot).errors_unlisted += 1,
+        }
+    }
+}
+
+/// An exit without an entry: seccomp or ptrace refused the call before the entry
+/// tracepoint (`syscall_trace_enter`, kernel/entry/common.c).
+#[inline(never)]
+fn denied<T: Tasks>(task: Task, record: *mut ThreadRecord, index: u32, regs: u64) {
+    let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
+    // SAFETY: live map values of the running thread's own.
+    unsafe {
+        (*record).denied += 1;
+        let slot = slots::find(record, index, key);
+        match slots::slot(slot) {
+            Some(figures) if slot != 0 => (*figures).denied += 1,
+            _ => overflow::denied(key),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The kernel side of `profiler`: what runs at every system call.
+//!
+//! A call costs two programs. At entry: find the thread's record, find the slot
+//! of this call in it, count, note the time. At exit: read the time, find the
+//! record, add to the slot. The record is found through a per-CPU hint that
+//! holds as long as the CPU runs the same thread, and otherwise through the
+//! task's state ([`task`]). Nothing on that way takes a lock, adds atomically, or
+//! emits an event.
+#![no_std]
+// For the atomic additions: Rust gives this target no `fetch_add`.
+#![feature(asm_experimental_arch)]
+
+pub mod entry;
+pub mod exit;
+pub mod life;
+pub mod maps;
+pub mod overflow;
+pub mod pool;
+pub mod scope;
+pub mod slots;
+pub mod task;
+pub mod thread;
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

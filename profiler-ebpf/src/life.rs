@@ -1,0 +1,137 @@
+//! Birth, renaming and death of tasks: rare events that keep the records true.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
+use profiler_common::{
+    limits::COMM_LEN,
+    wire::{RecordState, TaskState, ThreadRecord},
+};
+
+use crate::{
+    overflow,
+    pool::{self, count},
+    scope,
+    task::{Task, Tasks, field_u32, field_u64, layout_known, read_comm, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET},
+};
+
+#[inline(always)]
+fn record_of(state: *mut TaskState) -> Option<*mut ThreadRecord> {
+    // SAFETY: a live state.
+    match unsafe { (*state).record } {
+        0 => None,
+        index_plus_one => pool::record(index_plus_one - 1),
+    }
+}
+
+/// `sched_process_fork`: `parent`, which runs, made `child`, which has not run yet.
+///
+/// The child gets its state here, so that its first exit is known for what it is,
+/// and so that it is in scope by its parent rather than by its number.
+#[inline(always)]
+pub fn fork<T: Tasks>(parent: Task, child: Task) {
+    if !layout_known() {
+        return;
+    }
+    let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let parent_flags = match T::state(parent, 0) {
+        // SAFETY: a live state of the running task.
+        Some(state) if unsafe { (*state).flags } & TaskState::DECIDED != 0 => unsafe {
+            (*state).flags
+        },
+        _ => scope::decide(parent_tgid),
+    };
+    let child_tgid = field_u32(child, TGID_OFFSET.load());
+    let child_flags = scope::inherit(parent_flags, child_tgid);
+    let Some(state) = T::state_or_new(child, field_u32(child, PID_OFFSET.load())) else {
+        if child_flags & TaskState::IN_SCOPE != 0 {
+            count!(lost_children);
+        }
+        return;
+    };
+    // SAFETY: a live state; the child has not run yet.
+    unsafe {
+        *state = TaskState { flags: child_flags | TaskState::NEWBORN, ..TaskState::default() };
+    }
+}
+
+/// `sched_process_exec`: the running task, which had thread id `old_tid`, runs
+/// another program. An exec by a thread that is not the leader takes the leader's
+/// id (`de_thread`, fs/exec.c).
+#[inline(always)]
+pub fn exec<T: Tasks>(task: Task, old_tid: u32) {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    if tid != old_tid {
+        T::moved(old_tid, tid);
+    }
+    let Some(record) = T::state(task, 0).and_then(record_of) else { return };
+    // SAFETY: a live map value of the running thread's own.
+    unsafe {
+        (*record).tid = tid;
+        read_comm_or_current(task, record);
+        if layout_known() {
+            (*record).process_start_ns = field_u64(
+                field_u64(task, LEADER_OFFSET.load()) as Task,
+                START_OFFSET.load(),
+            );
+        }
+    }
+}
+
+/// `task_rename`: `task` will be called `comm`. Only a leader's name is its
+/// process's.
+#[inline(always)]
+pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
+    if !layout_known() {
+        return;
+    }
+    let tid = field_u32(task, PID_OFFSET.load());
+    if tid != field_u32(task, TGID_OFFSET.load()) {
+        return;
+    }
+    let Some(record) = T::state(task, tid).and_then(record_of) else { return };
+    let mut name = [0_u8; COMM_LEN];
+    // SAFETY: the helper checks the address; the record is a live map value, and a
+    // reader that meets the name half written reads it again at its next drain.
+    unsafe {
+        if bpf_probe_read_kernel_str_bytes(comm, &mut name).is_ok() {
+            (*record).comm = name;
+        }
+    }
+}
+
+/// `sched_process_exit`: the running task ends.
+#[inline(always)]
+pub fn exit<T: Tasks>(task: Task) {
+    if let Some(state) = T::state(task, 0) {
+        match record_of(state) {
+            // SAFETY: a live map value of the running thread's own. The state comes
+            // last: once it says "ended", nothing is written any more.
+            Some(record) => unsafe {
+                if (*record).tid == (*record).tgid {
+                    read_comm_or_current(task, record);
+                }
+                (&raw mut (*record).task).write_volatile(0);
+                (&raw mut (*record).state).write_volatile(RecordState::Ended as u32);
+            },
+            None => {
+                // SAFETY: a live state of the running task.
+                let key_plus_one = unsafe { (*state).key_plus_one };
+                if key_plus_one != 0 {
+                    overflow::never_returned(key_plus_one - 1);
+                }
+            }
+        }
+    }
+    T::forget_current();
+}
+
+#[inline(always)]
+unsafe fn read_comm_or_current(task: Task, record: *mut ThreadRecord) {
+    // SAFETY: the caller's record is a live map value.
+    unsafe {
+        if layout_known() {
+            read_comm(task, &raw mut (*record).comm);
+        } else if let Ok(comm) = aya_ebpf::helpers::bpf_get_current_comm() {
+            (*record).comm = comm;
+        }
+    }
+}

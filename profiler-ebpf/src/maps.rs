@@ -1,0 +1,71 @@
+//! Every map, and why it is of this type and size. `max_entries` given here are
+//! the least that loads; the user side sets the real ones before loading.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    macros::btf_map,
+};
+use profiler_common::{
+    call::OVERFLOW_SLOTS,
+    limits::MAX_TARGETS,
+    wire::{Cell, Counters, Extremes, OverflowSlot, Pressure, ThreadRecord},
+};
+
+const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
+
+/// An array, since the look-up is then a bounds check and a multiplication,
+/// inlined; mmapable, since the reader must not make a system call a thread.
+#[btf_map]
+pub static RECORDS: Array<ThreadRecord, 1, MMAPABLE> = Array::new();
+
+/// The pool: slots, histogram chunks, errno pages and call tables, all of one
+/// size so that none can starve another while there is room.
+#[btf_map]
+pub static CELLS: Array<Cell, 1, MMAPABLE> = Array::new();
+
+/// Owner of each extent, as record index plus one, written when it is taken and
+/// cleared by the reader when it is given back.
+#[btf_map]
+pub static EXTENT_OWNERS: Array<u32, 1, MMAPABLE> = Array::new();
+
+/// Free records. A queue, since its pop is the only allocation that Linux 5.10
+/// offers without a lost update: an atomic that returns a value came in 5.12.
+#[btf_map]
+pub static FREE_RECORDS: Queue<u32, 1> = Queue::new();
+
+/// Free extents, likewise.
+#[btf_map]
+pub static FREE_EXTENTS: Queue<u32, 1> = Queue::new();
+
+/// The record that this CPU used last. Only a hint: the record itself says who
+/// owns it.
+#[btf_map]
+pub static HINT: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// Where calls are counted that found no room: one slot a system call, so the
+/// totals stay exact whatever happens.
+#[btf_map]
+pub static OVERFLOW: Array<OverflowSlot, { OVERFLOW_SLOTS as usize }, MMAPABLE> = Array::new();
+
+/// Per CPU, so that the extremes need no atomic minimum.
+#[btf_map]
+pub static OVERFLOW_EXTREMES: PerCpuArray<Extremes, { OVERFLOW_SLOTS as usize }> =
+    PerCpuArray::new();
+
+/// What happened off the common path.
+#[btf_map]
+pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
+
+/// How much is taken, and when to wake the reader.
+#[btf_map]
+pub static PRESSURE: Array<Pressure, 1, MMAPABLE> = Array::new();
+
+/// Wakes the reader between two drains when room runs low. One page: an event
+/// that does not fit would only repeat one that is already there.
+#[btf_map]
+pub static WAKE: RingBuf<u64, 4096> = RingBuf::new();
+
+/// Processes in scope at the start, when the scope is not the whole host.
+#[btf_map]
+pub static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();

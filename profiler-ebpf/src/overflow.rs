@@ -1,0 +1,101 @@
+//! Counting where there is no room: in one slot a system call, shared by all
+//! threads, by atomic additions. Slower, and as exact in its totals.
+
+use profiler_common::{
+    call::CallKey,
+    hist::{self, BUCKETS},
+    limits::ERRNOS,
+    wire::OverflowSlot,
+};
+
+use crate::{
+    exit::Outcome,
+    maps::{OVERFLOW, OVERFLOW_EXTREMES},
+    pool::{add, increment_u32},
+};
+
+#[inline(always)]
+fn slot(key: u32) -> Option<*mut OverflowSlot> {
+    OVERFLOW.get_ptr_mut(CallKey(key).overflow_index())
+}
+
+/// A call entered.
+#[inline(always)]
+pub fn entered(key: u32) {
+    if let Some(slot) = slot(key) {
+        // SAFETY: a field of a live map value.
+        unsafe { add(&raw mut (*slot).entered, 1) }
+    }
+}
+
+/// A call entered here whose thread ended before it left.
+#[inline(always)]
+pub fn never_returned(key: u32) {
+    if let Some(slot) = slot(key) {
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*slot).never_returned, 1) }
+    }
+}
+
+/// A call was refused before it entered.
+#[inline(always)]
+pub fn denied(key: u32) {
+    if let Some(slot) = slot(key) {
+        // SAFETY: as above.
+        unsafe { add(&raw mut (*slot).denied, 1) }
+    }
+}
+
+/// A call left that entered here.
+#[inline(never)]
+pub fn left(key: u32, latency_ns: u64, result: u64) {
+    let Some(slot) = slot(key) else { return };
+    // SAFETY: fields of a live map value.
+    unsafe {
+        add(&raw mut (*slot).total_ns, latency_ns);
+        match Outcome::of(result, key) {
+            Outcome::Ok => add(&raw mut (*slot).returned, 1),
+            Outcome::Restarted => add(&raw mut (*slot).restarted, 1),
+            Outcome::Error(errno) => {
+                add(&raw mut (*slot).returned, 1);
+                add(&raw mut (*slot).errors, 1);
+                if errno < ERRNOS as u32 {
+                    increment_u32((&raw mut (*slot).errnos).cast::<u32>().add(errno as usize));
+                } else {
+                    add(&raw mut (*slot).errors_unlisted, 1);
+                }
+            }
+        }
+    }
+    add_bucket(slot, latency_ns);
+    if let Some(extremes) = OVERFLOW_EXTREMES.get_ptr_mut(CallKey(key).overflow_index()) {
+        // SAFETY: a live map value of this CPU; only the exit program writes it,
+        // and the kernel does not run that one twice at a time on one CPU.
+        unsafe {
+            if latency_ns > (*extremes).max_ns {
+                (*extremes).max_ns = latency_ns;
+            }
+            // Wraps for "none yet", which is 0, to the greatest number.
+            if latency_ns < (*extremes).min_ns_plus_one.wrapping_sub(1) {
+                (*extremes).min_ns_plus_one = latency_ns + 1;
+            }
+        }
+    }
+}
+
+/// Only the bucket of a call whose slot found no room for one.
+#[inline(never)]
+pub fn bucket_only(key: u32, latency_ns: u64) {
+    if let Some(slot) = slot(key) {
+        add_bucket(slot, latency_ns);
+    }
+}
+
+#[inline(always)]
+fn add_bucket(slot: *mut OverflowSlot, latency_ns: u64) {
+    let bucket = hist::bucket(latency_ns);
+    if bucket < BUCKETS as u32 {
+        // SAFETY: compared with the bound just above.
+        unsafe { increment_u32((&raw mut (*slot).buckets).cast::<u32>().add(bucket as usize)) }
+    }
+}

@@ -1,0 +1,129 @@
+//! Taking records and cells. Off the common path: once a thread, and once a
+//! thread and system call first seen, and once an octave or two of latency.
+
+use core::arch::asm;
+
+use profiler_common::{
+    limits::CELLS_PER_EXTENT,
+    wire::{Cell, CellIndex, ThreadRecord},
+};
+
+use crate::maps::{
+    CELLS, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, PRESSURE, RECORDS, WAKE,
+};
+
+/// The record at `index`.
+#[inline(always)]
+pub fn record(index: u32) -> Option<*mut ThreadRecord> {
+    RECORDS.get_ptr_mut(index)
+}
+
+/// The cell at `index`.
+#[inline(always)]
+pub fn cell(index: CellIndex) -> Option<*mut Cell> {
+    CELLS.get_ptr_mut(index)
+}
+
+/// An atomic addition without a result: the one atomic that Linux 5.10 knows.
+///
+/// # Safety
+/// `place` is within a live map value.
+#[inline(always)]
+pub unsafe fn add(place: *mut u64, value: u64) {
+    // SAFETY: the caller's place is writable, and this touches nothing else.
+    unsafe {
+        asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) place, in(reg) value, options(nostack));
+    }
+}
+
+/// [`add`] of one to a `u32`.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn increment_u32(place: *mut u32) {
+    // SAFETY: as in `add`.
+    unsafe {
+        asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) place, in(wreg) 1_u32, options(nostack));
+    }
+}
+
+/// Adds one to a field of this CPU's `Counters`. Atomically, since the programs
+/// of one CPU may interleave where tracepoints can be preempted (Linux 7.0).
+macro_rules! count {
+    ($field:ident) => {
+        if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
+            #[allow(unused_unsafe, reason = "used inside and outside of unsafe blocks")]
+            // SAFETY: a field of a live map value.
+            unsafe {
+                $crate::pool::add(&raw mut (*counters).$field, 1)
+            }
+        }
+    };
+}
+pub(crate) use count;
+
+/// A free record's index.
+#[inline(always)]
+pub fn take_record() -> Option<u32> {
+    let Ok(Some(index)) = FREE_RECORDS.pop() else {
+        count!(records_exhausted);
+        return None;
+    };
+    if let Some(pressure) = PRESSURE.get_ptr_mut(0) {
+        // SAFETY: fields of a live map value.
+        unsafe {
+            add(&raw mut (*pressure).records_taken, 1);
+            wake_if((*pressure).records_taken, (*pressure).wake_at_records);
+        }
+    }
+    Some(index)
+}
+
+/// A cell for the owner of `record`, zeroed; 0 where the pool is used up.
+#[inline(always)]
+pub fn take_cell(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
+    // SAFETY: `record` is a live map value that only this thread writes.
+    unsafe {
+        let mut next = (*record).next_cell;
+        if next % CELLS_PER_EXTENT == 0 {
+            let extent = take_extent(record_index);
+            if extent == 0 {
+                return 0;
+            }
+            next = extent * CELLS_PER_EXTENT;
+        }
+        (*record).next_cell = next + 1;
+        next
+    }
+}
+
+#[inline(never)]
+fn take_extent(record_index: u32) -> u32 {
+    let Ok(Some(extent)) = FREE_EXTENTS.pop() else {
+        count!(extents_exhausted);
+        return 0;
+    };
+    if let Some(owner) = EXTENT_OWNERS.get_ptr_mut(extent) {
+        // SAFETY: a live map value, ours since the pop.
+        unsafe { *owner = record_index + 1 };
+    }
+    if let Some(pressure) = PRESSURE.get_ptr_mut(0) {
+        // SAFETY: fields of a live map value.
+        unsafe {
+            add(&raw mut (*pressure).extents_taken, 1);
+            wake_if((*pressure).extents_taken, (*pressure).wake_at_extents);
+        }
+    }
+    extent
+}
+
+/// Wakes the reader at every taking beyond the mark, until it moves the mark.
+/// When the buffer is full it has been woken.
+#[inline(always)]
+fn wake_if(taken: u64, mark: u64) {
+    if taken >= mark {
+        let _ = WAKE.output(taken, 0);
+    }
+}
+

@@ -1,0 +1,87 @@
+//! From a thread's record to the slot of one system call: a table of two
+//! levels, so that finding it takes two look-ups and no hashing, and so that a
+//! thread pays only for the part of the table that it uses.
+
+use profiler_common::{
+    call::Abi,
+    wire::{CALLS_PER_PAGE, Cell, CellIndex, Slot, ThreadRecord},
+};
+
+use crate::pool;
+
+/// The slot cell for `key`, made now if this thread makes this call for the
+/// first time; 0 where the pool is used up.
+#[inline(always)]
+pub fn find(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellIndex {
+    // Compared rather than masked: LLVM rewrites masks into wider ones that the
+    // verifier refuses.
+    if key < Abi::X86_64.limit() {
+        let page = key / CALLS_PER_PAGE;
+        // SAFETY: `page` is below NATIVE_PAGES, since `key` is below the limit.
+        unsafe {
+            let entry = (&raw mut (*record).native_pages).cast::<u32>().add(page as usize);
+            return in_page(entry, record, record_index, key % CALLS_PER_PAGE);
+        }
+    }
+    find_foreign(record, record_index, key)
+}
+
+/// The slot in the page that `entry` names; page and slot are made as needed.
+#[inline(always)]
+unsafe fn in_page(
+    entry: *mut CellIndex,
+    record: *mut ThreadRecord,
+    record_index: u32,
+    offset: u32,
+) -> CellIndex {
+    // SAFETY: the caller's `entry` is in a live map value of this thread's own.
+    unsafe {
+        let mut page = *entry;
+        if page == 0 {
+            page = pool::take_cell(record, record_index);
+            if page == 0 {
+                return 0;
+            }
+            *entry = page;
+        }
+        let Some(cell) = pool::cell(page) else { return 0 };
+        if offset >= CALLS_PER_PAGE {
+            return 0;
+        }
+        let place = cell.cast::<u32>().add(offset as usize);
+        let mut slot = *place;
+        if slot == 0 {
+            slot = pool::take_cell(record, record_index);
+            *place = slot;
+        }
+        slot
+    }
+}
+
+#[inline(never)]
+fn find_foreign(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellIndex {
+    let nr = key & 0xffff;
+    let page = nr / CALLS_PER_PAGE;
+    if page >= CALLS_PER_PAGE {
+        return 0;
+    }
+    // SAFETY: constant offsets in a live map value, and a cell index below 32.
+    unsafe {
+        let roots = (&raw mut (*record).foreign_roots).cast::<CellIndex>();
+        let root = if key >> 16 == Abi::I386 as u32 { roots } else { roots.add(1) };
+        if *root == 0 {
+            *root = pool::take_cell(record, record_index);
+        }
+        let Some(pages) = pool::cell(*root) else { return 0 };
+        if *root == 0 {
+            return 0;
+        }
+        in_page(pages.cast::<u32>().add(page as usize), record, record_index, nr % CALLS_PER_PAGE)
+    }
+}
+
+/// The slot at `index`.
+#[inline(always)]
+pub fn slot(index: CellIndex) -> Option<*mut Slot> {
+    pool::cell(index).map(<*mut Cell>::cast)
+}

@@ -1,0 +1,128 @@
+//! From the running task to its record.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use profiler_common::{
+    call::CallKey,
+    wire::{RecordState, TaskState, ThreadRecord},
+};
+
+use crate::{
+    maps::HINT,
+    overflow,
+    pool::{self, count},
+    scope,
+    task::{Task, Tasks, field_u64, layout_known, read_comm, LEADER_OFFSET, START_OFFSET},
+};
+
+/// The record of `task` if this CPU used it last: the common case, for as long
+/// as a CPU runs the same thread.
+#[inline(always)]
+pub fn hinted(task: Task) -> Option<(*mut ThreadRecord, u32)> {
+    let index = unsafe { *HINT.get_ptr(0)? };
+    let record = pool::record(index)?;
+    // SAFETY: a live map value. The hint can be stale, so the record decides: its
+    // owner's address is cleared when the owner ends, before the address can
+    // belong to another task.
+    (unsafe { (*record).task } == task as u64).then_some((record, index))
+}
+
+#[inline(always)]
+fn set_hint(index: u32) {
+    if let Some(hint) = HINT.get_ptr_mut(0) {
+        // SAFETY: a live map value of this CPU.
+        unsafe { *hint = index };
+    }
+}
+
+/// The record index plus one of a task that enters a call and that the hint
+/// missed. 0 when there is nothing left to do: the task is out of scope, or the
+/// call went to its overflow slot.
+#[inline(never)]
+pub fn entering<T: Tasks>(task: Task, key: u32) -> u32 {
+    let Some(state) = T::state_or_new(task, 0) else {
+        count!(lost_entries);
+        return 0;
+    };
+    let ids = bpf_get_current_pid_tgid();
+    if !scope::in_scope(state, (ids >> 32) as u32) {
+        return 0;
+    }
+    // SAFETY: a live state that only its own task writes by now.
+    unsafe {
+        (*state).flags &= !TaskState::NEWBORN;
+        if (*state).record == 0 {
+            let Some(index) = pool::take_record() else {
+                (*state).key_plus_one = key + 1;
+                overflow::entered(key);
+                (*state).entry_ns = bpf_ktime_get_ns();
+                return 0;
+            };
+            let Some(record) = pool::record(index) else { return 0 };
+            own(record, task, ids);
+            (*state).record = index + 1;
+        }
+        set_hint((*state).record - 1);
+        (*state).record
+    }
+}
+
+/// Makes a free record, which the reader has zeroed, that of the running task.
+#[inline(always)]
+unsafe fn own(record: *mut ThreadRecord, task: Task, ids: u64) {
+    // SAFETY: the caller took the record from the queue, so it is nobody else's.
+    unsafe {
+        (*record).in_flight_key = CallKey::NONE.0;
+        (*record).last_key = CallKey::NONE.0;
+        (*record).tgid = (ids >> 32) as u32;
+        (*record).tid = ids as u32;
+        if layout_known() {
+            let leader = field_u64(task, LEADER_OFFSET.load()) as Task;
+            (*record).process_start_ns = field_u64(leader, START_OFFSET.load());
+            read_comm(leader, &raw mut (*record).comm);
+        } else if let Ok(comm) = bpf_get_current_comm() {
+            (*record).comm = comm;
+        }
+        (&raw mut (*record).state).write_volatile(RecordState::Live as u32);
+        (&raw mut (*record).task).write_volatile(task as u64);
+    }
+}
+
+/// The record index plus one of a task that leaves a call and that the hint
+/// missed; 0 when there is nothing left to do.
+#[inline(never)]
+pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let Some(state) = T::state(task, 0) else {
+        // Nothing is known of this task, and every task that was forked since the
+        // profiler attached has a state: the call was in flight at that moment.
+        if let Some(state) = T::state_or_new(task, 0) && scope::in_scope(state, tgid) {
+            count!(in_flight_at_attach);
+        }
+        return 0;
+    };
+    if !scope::in_scope(state, tgid) {
+        return 0;
+    }
+    // SAFETY: a live state that only its own task writes by now.
+    unsafe {
+        if (*state).flags & TaskState::NEWBORN != 0 {
+            (*state).flags &= !TaskState::NEWBORN;
+            count!(births);
+            return 0;
+        }
+        if (*state).record != 0 {
+            set_hint((*state).record - 1);
+            return (*state).record;
+        }
+        let key_plus_one = (*state).key_plus_one;
+        if key_plus_one != 0 {
+            (*state).key_plus_one = 0;
+            overflow::left(key_plus_one - 1, now.wrapping_sub((*state).entry_ns), result);
+        } else {
+            count!(denied_unrecorded);
+            let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task));
+            overflow::denied(key.0);
+        }
+    }
+    0
+}

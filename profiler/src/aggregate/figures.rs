@@ -1,0 +1,168 @@
+//! The figures of one row: of a process and system call, or of any sum of such.
+
+use super::latency::Latency;
+
+/// What is known of a set of calls.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Calls that entered.
+    pub calls: u64,
+    /// Calls that returned to user space, with success or with an errno.
+    pub returned: u64,
+    /// Calls that a signal broke and that are to be restarted; no failure.
+    pub restarted: u64,
+    /// Calls that returned an errno.
+    pub errors: u64,
+    /// Calls refused by seccomp or ptrace before they entered; not in `calls`.
+    pub denied: u64,
+    /// Calls that never leave: `exit`, `exit_group`, and those of killed threads.
+    pub never_returned: u64,
+    /// Wall time of the calls that left, nanoseconds; exact.
+    pub total_ns: u64,
+    /// Least and greatest latency, nanoseconds; `None` before a call left.
+    pub extremes: Option<Extremes>,
+    /// Errors by errno, ascending, no count being zero.
+    pub errnos: Vec<(u16, u64)>,
+    /// Errors whose errno is none that the kernel side counts apart.
+    pub errors_unlisted: u64,
+    /// Latencies of the calls that left.
+    pub latency: Latency,
+}
+
+/// Least and greatest latency, nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extremes {
+    /// The least.
+    pub min_ns: u64,
+    /// The greatest.
+    pub max_ns: u64,
+}
+
+impl Extremes {
+    /// The extremes of both.
+    pub fn join(self, other: Self) -> Self {
+        Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns) }
+    }
+}
+
+impl Figures {
+    /// Calls whose time is known: those that left, whatever their outcome.
+    pub fn timed(&self) -> u64 {
+        self.returned + self.restarted
+    }
+
+    /// Mean latency in nanoseconds, rounded down; 0 where no call left.
+    pub fn mean_ns(&self) -> u64 {
+        self.total_ns.checked_div(self.timed()).unwrap_or(0)
+    }
+
+    /// Least latency in nanoseconds; 0 where no call left.
+    pub fn min_ns(&self) -> u64 {
+        self.extremes.map_or(0, |e| e.min_ns)
+    }
+
+    /// Greatest latency in nanoseconds; 0 where no call left.
+    pub fn max_ns(&self) -> u64 {
+        self.extremes.map_or(0, |e| e.max_ns)
+    }
+
+    /// See [`Latency::quantiles`].
+    pub fn quantiles<const N: usize>(&self, quantiles: [f64; N]) -> [u64; N] {
+        match self.extremes {
+            Some(e) => self.latency.quantiles(quantiles, e.min_ns, e.max_ns),
+            None => [0; N],
+        }
+    }
+
+    /// Calls that entered and have not left: in flight, at the moment of reading.
+    pub fn in_flight(&self) -> u64 {
+        self.calls.saturating_sub(self.timed() + self.never_returned)
+    }
+
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.calls == 0 && self.timed() == 0 && self.denied == 0 && self.never_returned == 0
+    }
+
+    /// Counts `count` errors with `errno`.
+    pub fn add_errno(&mut self, errno: u16, count: u64) {
+        if count == 0 {
+            return;
+        }
+        match self.errnos.binary_search_by_key(&errno, |&(e, _)| e) {
+            Ok(at) => self.errnos[at].1 += count,
+            Err(at) => self.errnos.insert(at, (errno, count)),
+        }
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.returned += other.returned;
+        self.restarted += other.restarted;
+        self.errors += other.errors;
+        self.denied += other.denied;
+        self.never_returned += other.never_returned;
+        self.total_ns += other.total_ns;
+        self.extremes = match (self.extremes, other.extremes) {
+            (Some(a), Some(b)) => Some(a.join(b)),
+            (a, b) => a.or(b),
+        };
+        for &(errno, count) in &other.errnos {
+            self.add_errno(errno, count);
+        }
+        self.errors_unlisted += other.errors_unlisted;
+        self.latency.merge(&other.latency);
+    }
+}
+
+impl<'a> FromIterator<&'a Figures> for Figures {
+    fn from_iter<I: IntoIterator<Item = &'a Figures>>(all: I) -> Self {
+        let mut sum = Self::default();
+        for figures in all {
+            sum.merge(figures);
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(ns: u64, errno: Option<u16>) -> Figures {
+        let mut figures = Figures {
+            calls: 1,
+            returned: 1,
+            errors: u64::from(errno.is_some()),
+            total_ns: ns,
+            extremes: Some(Extremes { min_ns: ns, max_ns: ns }),
+            ..Figures::default()
+        };
+        figures.latency.record(ns);
+        if let Some(errno) = errno {
+            figures.add_errno(errno, 1);
+        }
+        figures
+    }
+
+    #[test]
+    fn a_sum_keeps_every_figure() {
+        let calls = [call(100, None), call(50, Some(11)), call(900, Some(4)), call(7, Some(11))];
+        let sum: Figures = calls.iter().collect();
+        assert_eq!((sum.calls, sum.returned, sum.errors), (4, 4, 3));
+        assert_eq!((sum.total_ns, sum.mean_ns()), (1057, 264));
+        assert_eq!((sum.min_ns(), sum.max_ns()), (7, 900));
+        assert_eq!(sum.errnos, [(4, 1), (11, 2)]);
+        assert_eq!(sum.latency.count(), 4);
+        assert_eq!(sum.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_call_that_has_not_left_is_in_flight() {
+        let mut figures = call(10, None);
+        figures.calls += 1;
+        assert_eq!(figures.in_flight(), 1);
+        assert_eq!(figures.mean_ns(), 10);
+    }
+}

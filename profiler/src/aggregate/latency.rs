@@ -1,0 +1,161 @@
+//! The latency histogram of one row.
+
+use hdrhistogram::Histogram;
+use profiler_common::hist::{self, BUCKETS};
+
+/// How often latencies fell into each bucket.
+///
+/// Sparse, since a process and system call fills a few buckets of 320: a
+/// thousand processes with twenty system calls each fit in a few megabytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Bucket and count, by bucket, no count being zero.
+    counts: Vec<(u16, u64)>,
+}
+
+impl Latency {
+    /// Counts `count` latencies in `bucket`.
+    ///
+    /// # Panics
+    /// If `bucket` is not less than [`BUCKETS`].
+    pub fn add(&mut self, bucket: usize, count: u64) {
+        assert!(bucket < BUCKETS, "bucket {bucket} of {BUCKETS}");
+        if count == 0 {
+            return;
+        }
+        let bucket = bucket as u16;
+        match self.counts.binary_search_by_key(&bucket, |&(b, _)| b) {
+            Ok(at) => self.counts[at].1 += count,
+            Err(at) => self.counts.insert(at, (bucket, count)),
+        }
+    }
+
+    /// Counts one latency of `ns` nanoseconds.
+    pub fn record(&mut self, ns: u64) {
+        self.add(hist::bucket(ns) as usize, 1);
+    }
+
+    /// Adds all of `other`.
+    pub fn merge(&mut self, other: &Self) {
+        if self.counts.is_empty() {
+            self.counts.clone_from(&other.counts);
+            return;
+        }
+        for &(bucket, count) in &other.counts {
+            self.add(bucket as usize, count);
+        }
+    }
+
+    /// Buckets that hold something, with their counts, from low to high.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> + '_ {
+        self.counts.iter().map(|&(bucket, count)| (bucket as usize, count))
+    }
+
+    /// Latencies counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|&(_, count)| count).sum()
+    }
+
+    /// Whether nothing is counted.
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
+    /// As an HDR histogram of nanoseconds, for quantiles and percentile walks.
+    ///
+    /// One significant figure means sixteen sub-buckets an octave, into which our
+    /// eight divide evenly: nothing is lost on the way.
+    pub fn to_hdr(&self) -> Histogram<u64> {
+        let mut hdr = Histogram::new_with_bounds(1, 1 << 45, 1)
+            .expect("the bounds are constants that hdrhistogram accepts");
+        for (bucket, count) in self.iter() {
+            hdr.saturating_record_n(hist::representative(bucket).max(1), count);
+        }
+        hdr
+    }
+
+    /// The latencies in nanoseconds at `quantiles` (0 to 1), each within
+    /// [`hist::RELATIVE_ERROR`] of the exact one from 64 ns up, and within 4 ns
+    /// below. `least` and `greatest`, being exact, bound the answer. Zeros where
+    /// nothing is counted.
+    pub fn quantiles<const N: usize>(
+        &self,
+        quantiles: [f64; N],
+        least: u64,
+        greatest: u64,
+    ) -> [u64; N] {
+        if self.is_empty() {
+            return [0; N];
+        }
+        let hdr = self.to_hdr();
+        quantiles.map(|q| {
+            let bucket = hist::bucket(hdr.value_at_quantile(q)) as usize;
+            hist::representative(bucket).clamp(least, greatest.max(least))
+        })
+    }
+}
+
+impl FromIterator<(usize, u64)> for Latency {
+    fn from_iter<I: IntoIterator<Item = (usize, u64)>>(buckets: I) -> Self {
+        let mut latency = Self::default();
+        for (bucket, count) in buckets {
+            latency.add(bucket, count);
+        }
+        latency
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_representative_survives_hdr() {
+        for bucket in 0..BUCKETS {
+            let mut latency = Latency::default();
+            latency.add(bucket, 3);
+            let [median] = latency.quantiles([0.5], 0, u64::MAX);
+            assert_eq!(median, hist::representative(bucket), "bucket {bucket}");
+        }
+    }
+
+    #[test]
+    fn nothing_has_no_quantiles() {
+        assert_eq!(Latency::default().quantiles([0.5, 1.0], 5, 9), [0, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn quantiles_are_within_the_bound(
+            mut values in prop::collection::vec((6_u32..44, 0.0_f64..1.0), 1..200),
+            q in 0.0_f64..=1.0,
+        ) {
+            let mut exact: Vec<u64> = values
+                .drain(..)
+                .map(|(octave, fraction)| ((1_u64 << octave) as f64 * (1.0 + fraction)) as u64)
+                .collect();
+            exact.sort_unstable();
+            let mut latency = Latency::default();
+            exact.iter().for_each(|&ns| latency.record(ns));
+            let (least, greatest) = (exact[0], exact[exact.len() - 1]);
+            let [shown] = latency.quantiles([q], least, greatest);
+            // The rank as hdrhistogram counts it: the least value that at least
+            // this share of all values does not exceed.
+            let rank = ((q * exact.len() as f64).ceil() as usize).clamp(1, exact.len());
+            let want = exact[rank - 1] as f64;
+            prop_assert!((shown as f64 - want).abs() / want <= 0.0625, "{shown} for {want}");
+        }
+
+        #[test]
+        fn merging_is_adding(
+            a in prop::collection::vec((0..BUCKETS, 1_u64..1000), 0..20),
+            b in prop::collection::vec((0..BUCKETS, 1_u64..1000), 0..20),
+        ) {
+            let mut merged: Latency = a.iter().copied().collect();
+            merged.merge(&b.iter().copied().collect());
+            let both: Latency = a.into_iter().chain(b).collect();
+            prop_assert_eq!(merged, both);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config;
+
+/// Counts and times every system call of a Linux host.
+#[derive(Parser, Debug)]
+#[command(name = "profiler", version, about, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Start with:
+  profiler doctor              what this host offers, and what is missing
+  profiler top                 live view of the whole host
+  profiler stat -- make -j4    every system call of a command and its children
+
+Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFMON.
+
+Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege, 4 missing kernel
+feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
+8 cannot listen, 9 cannot write the output, 126 command cannot be run, 127 command
+not found. `stat -- COMMAND` otherwise exits as the command did.";
+
+/// What `profiler` can do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Count and time system calls, then print a table
+    Stat(StatArgs),
+    /// Show system calls live, as htop shows processes
+    Top(TopArgs),
+    /// Run as a service and export metrics
+    Daemon(DaemonArgs),
+    /// Say what this host offers, what is missing, and what to do
+    Doctor(DoctorArgs),
+}
+
+/// What the kernel side is to do; common to all that load it.
+#[derive(Args, Debug, Clone, Default)]
+pub struct KernelArgs {
+    /// Threads that can be recorded apart at one time [default: 32768]
+    #[arg(long, value_name = "N", help_heading = "Kernel side")]
+    pub max_threads: Option<u32>,
+    /// Kernel memory for figures, in MiB [default: 40]
+    ///
+    /// When it is used up, further calls are still counted and timed, in one
+    /// bucket per system call, without their process.
+    #[arg(long, value_name = "MIB", help_heading = "Kernel side")]
+    pub max_memory: Option<u32>,
+    /// Count the profiler's own system calls too
+    #[arg(long, help_heading = "Kernel side")]
+    pub include_self: bool,
+    /// Use the fallback for kernels without task storage, even where there is one
+    #[arg(long, hide = true)]
+    pub force_fallback: bool,
+}
+
+/// `profiler stat`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  profiler stat -- ls -l               a command, from its first call to its end
+  profiler stat -a -d 10s              the whole host for ten seconds
+  profiler stat -p 1234 -i 1s          a process and its children, every second
+  profiler stat --by process -a -d 5s  which process makes the calls
+  profiler stat --format json -o out.json -- make")]
+pub struct StatArgs {
+    /// The whole host; the default without a process or a command
+    #[arg(short, long, conflicts_with_all = ["pid", "command"])]
+    pub all: bool,
+    /// These processes, and the children that they start
+    #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with = "command")]
+    pub pid: Vec<u32>,
+    /// Stop after this time, as 500ms, 10s or 2m; without it, at Ctrl-C or when
+    /// the command or the last process has ended
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Print what each interval brought, as it passes
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub interval: Option<Duration>,
+    /// Sort by this column
+    #[arg(short, long, value_enum, default_value_t = SortKey::Total)]
+    pub sort: SortKey,
+    /// What makes a row
+    #[arg(short, long, value_enum, value_name = "WHAT", default_value = "syscall")]
+    pub by: Grouping,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Print to this file rather than to standard error
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What the kernel side is to do.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+    /// A command to run and to follow
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A column to sort by.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum SortKey {
+    /// Total time
+    #[default]
+    Total,
+    /// Calls
+    Calls,
+    /// Errors
+    Errors,
+    /// Mean latency
+    Mean,
+    /// Median latency
+    P50,
+    /// 99th percentile of latency
+    P99,
+    /// Greatest latency
+    Max,
+    /// Name, ascending
+    Name,
+}
+
+/// What makes a row of `profiler stat`.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Grouping {
+    /// A system call, over all processes
+    #[default]
+    Syscall,
+    /// A process, over all its system calls
+    Process,
+    /// A system call of a process
+    #[value(name = "process,syscall", alias = "syscall,process")]
+    ProcessSyscall,
+}
+
+/// How to print.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs: one object, or with --interval one object a line
+    Json,
+}
+
+/// `profiler top`.
+#[derive(Args, Debug)]
+pub struct TopArgs {
+    /// Only these processes, and the children that they start
+    #[arg(short, long, value_name = "PID", value_delimiter = ',')]
+    pub pid: Vec<u32>,
+    /// Time between two refreshes
+    #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub interval: Duration,
+    /// Print plain text rather than take the terminal over
+    #[arg(short, long)]
+    pub batch: bool,
+    /// Stop after this many refreshes
+    #[arg(short = 'n', long, value_name = "N")]
+    pub iterations: Option<u64>,
+    /// Sort by this column at first
+    #[arg(short, long, value_enum, default_value_t = SortKey::Total)]
+    pub sort: SortKey,
+    /// Show only what contains this text, at first
+    #[arg(short, long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// What the kernel side is to do.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
+/// `profiler daemon`. A flag wins over the configuration file.
+#[derive(Args, Debug)]
+pub struct DaemonArgs {
+    /// Configuration file [default: /etc/profiler/profiler.toml, if it is there]
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port to serve metrics on [default: 127.0.0.1:9494]
+    #[arg(short, long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// Time between two drains of the kernel's maps [default: 1s]
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub interval: Option<Duration>,
+    /// Check the configuration, say what it comes to, and end
+    #[arg(long)]
+    pub check_config: bool,
+    /// What the kernel side is to do.
+    #[command(flatten)]
+    pub kernel: KernelArgs,
+}
+
+/// `profiler doctor`.
+#[derive(Args, Debug)]
+pub struct DoctorArgs {
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text).map_err(|e| e.to_string())
+}

@@ -1,0 +1,4 @@
+//! Stub.
+use crate::{cli::DoctorArgs, error::Error};
+/// Stub.
+pub fn run(_args: &DoctorArgs) -> Result<(), Error> { todo!() }

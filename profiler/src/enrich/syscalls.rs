@@ -1,0 +1,115 @@
+//! Names of system calls, from the kernel's own table of each ABI.
+
+use profiler_common::call::{Abi, CallKey};
+use syscalls::{x86, x86_64};
+
+/// What every number that no table knows is called, one bucket per ABI.
+pub const UNKNOWN: &str = "unknown";
+
+/// First number of the calls that only x32 has.
+const X32_FIRST: u32 = 512;
+
+/// Calls that only x32 has (arch/x86/entry/syscalls/syscall_64.tbl, abi "x32"),
+/// from [`X32_FIRST`] on; below, it shares the numbers of x86_64.
+const X32: [&str; 36] = [
+    "rt_sigaction",
+    "rt_sigreturn",
+    "ioctl",
+    "readv",
+    "writev",
+    "recvfrom",
+    "sendmsg",
+    "recvmsg",
+    "execve",
+    "ptrace",
+    "rt_sigpending",
+    "rt_sigtimedwait",
+    "rt_sigqueueinfo",
+    "sigaltstack",
+    "timer_create",
+    "mq_notify",
+    "kexec_load",
+    "waitid",
+    "set_robust_list",
+    "get_robust_list",
+    "vmsplice",
+    "move_pages",
+    "preadv",
+    "pwritev",
+    "rt_tgsigqueueinfo",
+    "recvmmsg",
+    "sendmmsg",
+    "process_vm_readv",
+    "process_vm_writev",
+    "setsockopt",
+    "getsockopt",
+    "io_setup",
+    "io_submit",
+    "execveat",
+    "preadv2",
+    "pwritev2",
+];
+
+/// The name of the call, or `None` for a number that its table does not know.
+pub fn known(key: CallKey) -> Option<&'static str> {
+    let nr = key.nr();
+    match key.abi()? {
+        Abi::X86_64 => x86_64::Sysno::new(nr as usize).map(|s| s.name()),
+        Abi::I386 => x86::Sysno::new(nr as usize).map(|s| s.name()),
+        Abi::X32 if nr >= X32_FIRST => X32.get((nr - X32_FIRST) as usize).copied(),
+        Abi::X32 => x86_64::Sysno::new(nr as usize).map(|s| s.name()),
+    }
+}
+
+/// The name of the call, or [`UNKNOWN`].
+pub fn name(key: CallKey) -> &'static str {
+    known(key).unwrap_or(UNKNOWN)
+}
+
+/// `key`, or the one that stands for all unknown numbers of its ABI, so that
+/// bogus numbers make one row and not hundreds.
+pub fn fold_unknown(key: CallKey) -> CallKey {
+    match (known(key), key.abi()) {
+        (None, Some(abi)) => CallKey::unknown(abi),
+        _ => key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(abi: Abi, nr: u32) -> &'static str {
+        name(CallKey::of(abi, nr))
+    }
+
+    #[test]
+    fn every_abi_has_its_own_table() {
+        assert_eq!(of(Abi::X86_64, 0), "read");
+        assert_eq!(of(Abi::X86_64, 5), "fstat");
+        assert_eq!(of(Abi::I386, 5), "open");
+        assert_eq!(of(Abi::I386, 252), "exit_group");
+        assert_eq!(of(Abi::X32, 0), "read");
+        assert_eq!(of(Abi::X32, 512), "rt_sigaction");
+        assert_eq!(of(Abi::X32, 545), "execveat");
+        assert_eq!(of(Abi::X32, 547), "pwritev2");
+    }
+
+    #[test]
+    fn holes_and_bogus_numbers_are_unknown() {
+        for (abi, nr) in [(Abi::X86_64, 400), (Abi::X86_64, 511), (Abi::X32, 548)] {
+            let key = CallKey::of(abi, nr);
+            assert_eq!(name(key), UNKNOWN);
+            assert_eq!(fold_unknown(key), CallKey::unknown(abi));
+        }
+        let read = CallKey::of(Abi::X86_64, 0);
+        assert_eq!(fold_unknown(read), read);
+    }
+
+    #[test]
+    fn the_bucket_of_unknown_numbers_is_outside_every_table() {
+        for abi in profiler_common::call::ABIS {
+            assert_eq!(known(CallKey::unknown(abi)), None, "{abi}");
+        }
+    }
+}

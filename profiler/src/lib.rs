@@ -1,0 +1,21 @@
+//! A system-wide system-call profiler.
+//!
+//! Data flows one way: [`kernel`] reads what the eBPF programs recorded,
+//! [`drain`] does so in time, [`aggregate`] adds it up, [`enrich`] names it,
+//! [`snapshot`] is the result that every consumer reads, and [`export`],
+//! [`stat`] and [`tui`] show it.
+
+pub mod aggregate;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod doctor;
+pub mod drain;
+pub mod enrich;
+pub mod error;
+pub mod export;
+pub mod kernel;
+pub mod privilege;
+pub mod snapshot;
+pub mod stat;
+pub mod tui;

@@ -1,0 +1,4 @@
+//! Stub.
+use crate::{cli::TopArgs, error::Error};
+/// Stub.
+pub fn run(_args: &TopArgs) -> Result<(), Error> { todo!() }
