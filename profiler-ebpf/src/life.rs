@@ -109,8 +109,11 @@ pub fn exit<T: Tasks>(task: Task) {
                 if (*record).tid == (*record).tgid {
                     read_comm_or_current(task, record);
                 }
-                (&raw mut (*record).task).write_volatile(0);
-                (&raw mut (*record).state).write_volatile(RecordState::Ended as u32);
+                // A rename by another thread must not reach the record's next owner.
+                (*state).record = 0;
+                (*record).task = 0;
+                pool::publish();
+                (*record).state = RecordState::Ended as u32;
             },
             None => {
                 // SAFETY: a live state of the running task.
