@@ -1,1 +1,42 @@
-fn main(){}
+//! The project's commands. Thin: each is a module, and CI calls the same ones.
+
+mod ebpf;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile the kernel side into the objects that the profiler embeds
+    BuildEbpf(ebpf::Args),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = ebpf::rustc::stand_in() {
+        return code;
+    }
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::BuildEbpf(args) => ebpf::run(&args),
+    }
+}

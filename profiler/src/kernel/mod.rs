@@ -1,5 +1,7 @@
 //! The kernel side, as seen from user space: the only place that knows aya.
 
+mod object;
+
 /// Which processes count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Scope {
