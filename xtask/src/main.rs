@@ -1,6 +1,9 @@
 //! The project's commands. Thin: each is a module, and CI calls the same ones.
 
 mod ebpf;
+mod privilege;
+mod run;
+mod test;
 mod workspace;
 
 use std::process::ExitCode;
@@ -20,6 +23,9 @@ struct Cli {
 enum Command {
     /// Compile the kernel side into the objects that the profiler embeds
     BuildEbpf(ebpf::Args),
+    Run(run::Args),
+    /// Run every test, those that load into the kernel as root
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
@@ -38,5 +44,7 @@ fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::BuildEbpf(args) => ebpf::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
     }
 }

@@ -66,8 +66,3 @@ fn cargo_home() -> Option<PathBuf> {
     set.map(PathBuf::from)
         .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
 }
-
-/// Whether this process may do what the kernel allows root only.
-pub(crate) fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
-}

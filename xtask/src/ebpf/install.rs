@@ -5,7 +5,10 @@ use std::{path::Path, process::Command};
 use anyhow::{Result, ensure};
 
 use super::toolchain::Missing;
-use crate::workspace::{self, find_program, succeed};
+use crate::{
+    privilege,
+    workspace::{self, find_program, succeed},
+};
 
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
 
@@ -23,7 +26,7 @@ pub(super) fn missing_tools() -> Result<()> {
     }
     if !packages.is_empty() {
         ensure!(find_program(&["apt-get"]).is_some(), "--install works on Debian and Ubuntu only");
-        ensure!(workspace::is_root(), "--install calls apt-get: run it as root");
+        ensure!(privilege::is_root(), "--install calls apt-get: run it as root");
         succeed(Command::new("apt-get").arg("update"))?;
         succeed(
             Command::new("apt-get")

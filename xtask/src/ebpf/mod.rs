@@ -17,7 +17,7 @@ use self::{record::Record, toolchain::Toolchain};
 use crate::workspace;
 
 /// The objects, by the name of the program that each is linked from.
-pub(crate) const PROGRAMS: [&str; 3] = ["profiler-task", "profiler-tid", "profiler-floor"];
+const PROGRAMS: [&str; 3] = ["profiler-task", "profiler-tid", "profiler-floor"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -44,12 +44,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 /// Where the committed objects are.
-pub(crate) fn objects_dir() -> PathBuf {
+fn objects_dir() -> PathBuf {
     workspace::root().join("profiler/src/kernel/objects")
 }
 
+/// The directory of objects that `--check` made from this source with another
+/// toolchain than the committed ones, if it has: the kernel tests run on them too.
+pub(crate) fn objects_of_another_toolchain() -> Result<Option<PathBuf>> {
+    let dir = check_dir();
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let is_current = Record::read(&dir)?.source == record::source_digest()?;
+    Ok(is_current.then_some(dir))
+}
+
 /// Where `--check` leaves the objects that another toolchain made.
-pub(crate) fn check_dir() -> PathBuf {
+fn check_dir() -> PathBuf {
     workspace::target_dir().join("ebpf-check")
 }
 
