@@ -1,5 +1,6 @@
 //! The project's commands. Thin: each is a module, and CI calls the same ones.
 
+mod bench;
 mod ebpf;
 mod privilege;
 mod run;
@@ -26,6 +27,10 @@ enum Command {
     Run(run::Args),
     /// Run every test, those that load into the kernel as root
     Test(test::Args),
+    /// Measure what the profiler costs
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchLoop(bench::workload::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +51,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchLoop(args) => bench::workload::run(&args),
     }
 }
