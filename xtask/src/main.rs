@@ -5,6 +5,8 @@ mod ebpf;
 mod privilege;
 mod run;
 mod test;
+#[cfg(test)]
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
