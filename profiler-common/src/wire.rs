@@ -291,7 +291,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Counters, Extremes, OverflowSlot, Control, TaskState, ThreadRecord};
+    use super::{Control, Counters, Extremes, OverflowSlot, TaskState, ThreadRecord};
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
     unsafe impl aya::Pod for ThreadRecord {}

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     limits::MAX_TARGETS,
-    wire::{Cell, Counters, Extremes, OverflowSlot, Control, ThreadRecord},
+    wire::{Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;

@@ -12,9 +12,7 @@ use profiler_common::{
     wire::{Cell, CellIndex, ThreadRecord},
 };
 
-use crate::maps::{
-    CELLS, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, CONTROL, RECORDS, WAKE,
-};
+use crate::maps::{CELLS, CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, RECORDS, WAKE};
 
 /// The record at `index`.
 #[inline(always)]
@@ -169,4 +167,3 @@ fn wake_if(taken: u64, mark: u64) {
         let _ = WAKE.output(taken, 0);
     }
 }
-

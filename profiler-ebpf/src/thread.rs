@@ -11,7 +11,7 @@ use crate::{
     overflow,
     pool::{self, count},
     scope,
-    task::{Task, Tasks, field_u64, layout_known, read_comm, LEADER_OFFSET, START_OFFSET},
+    task::{LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, read_comm},
 };
 
 /// The record of `task` if this CPU used it last: the common case, for as long
@@ -97,7 +97,9 @@ pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
     let Some(state) = T::state(task, 0) else {
         // Nothing is known of this task, and every task that was forked since the
         // profiler attached has a state: the call was in flight at that moment.
-        if let Some(state) = T::state_or_new(task, 0) && scope::in_scope(state, tgid) {
+        if let Some(state) = T::state_or_new(task, 0)
+            && scope::in_scope(state, tgid)
+        {
             count!(in_flight_at_attach);
         }
         return 0;

@@ -237,9 +237,7 @@ mod tests {
     fn every_sort_key_sorts_by_its_column() {
         let s = snapshot();
         let sorted = |key| rows(&s, Grouping::ProcessSyscall, Span::Total, key);
-        let by = |f: fn(&Figures) -> u64| {
-            move |a: &Row, b: &Row| f(&b.figures).cmp(&f(&a.figures))
-        };
+        let by = |f: fn(&Figures) -> u64| move |a: &Row, b: &Row| f(&b.figures).cmp(&f(&a.figures));
         assert!(is_sorted(&sorted(SortKey::Total), by(|f| f.total_ns)));
         assert!(is_sorted(&sorted(SortKey::Calls), by(|f| f.calls)));
         assert!(is_sorted(&sorted(SortKey::Errors), by(|f| f.errors)));

@@ -95,13 +95,7 @@ impl Reader {
         self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
     }
 
-    fn read_thread(
-        &mut self,
-        tables: &impl Tables,
-        into: &mut Aggregate,
-        index: u32,
-        ended: bool,
-    ) {
+    fn read_thread(&mut self, tables: &impl Tables, into: &mut Aggregate, index: u32, ended: bool) {
         let record = tables.record(index);
         let thread = &mut self.threads[index as usize];
         let process = *thread.process.get_or_insert_with(|| {
@@ -191,7 +185,12 @@ impl Reader {
     /// Calls `each` with the place and the increase of every count in a cell of
     /// counts that grew, and remembers them. The counts wrap at 2^32, which takes a
     /// thread many minutes between two readings, and is undone by the subtraction.
-    fn each_new(&mut self, tables: &impl Tables, cell: CellIndex, mut each: impl FnMut(usize, u64)) {
+    fn each_new(
+        &mut self,
+        tables: &impl Tables,
+        cell: CellIndex,
+        mut each: impl FnMut(usize, u64),
+    ) {
         if cell == 0 {
             return;
         }

@@ -61,9 +61,7 @@ impl<'a> Line<'a> {
             comm: process.map(|p| p.comm.as_str()),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
-            nr: row
-                .key
-                .map(|key| if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }),
+            nr: row.key.map(|key| if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }),
             calls: f.calls,
             errors: f.errors,
             errnos: rows::errnos(f),
@@ -131,8 +129,7 @@ mod tests {
         for ns in [100, 200, 900] {
             figures.latency.record(ns);
         }
-        let process =
-            Process { tgid: Some(42), start_ns: 1, comm: "a\"b".into(), ended: true };
+        let process = Process { tgid: Some(42), start_ns: 1, comm: "a\"b".into(), ended: true };
         let rows = [
             Row {
                 process: Some(Arc::new(process)),

@@ -154,8 +154,7 @@ pub fn write(
         if let (true, Some(scale)) = (sparkline, scale) {
             let _ = write!(text, "  {}", spark(&row.figures.latency, scale, style.unicode));
         }
-        let (on, off) =
-            if style.color && row.figures.errors > 0 { (RED, RESET) } else { ("", "") };
+        let (on, off) = if style.color && row.figures.errors > 0 { (RED, RESET) } else { ("", "") };
         writeln!(out, "{on}{}{off}", text.trim_end())?;
     }
     Ok(())

@@ -117,9 +117,9 @@ impl<'a> Types<'a> {
 
     /// Whether there is a typedef of this name.
     pub(super) fn has_typedef(&self, name: &str) -> bool {
-        (1..self.offsets.len() as u32).filter_map(|id| self.get(id)).any(|ty| {
-            ty.kind == KIND_TYPEDEF && self.string(ty.name) == Some(name.as_bytes())
-        })
+        (1..self.offsets.len() as u32)
+            .filter_map(|id| self.get(id))
+            .any(|ty| ty.kind == KIND_TYPEDEF && self.string(ty.name) == Some(name.as_bytes()))
     }
 
     fn string(&self, offset: u32) -> Option<&[u8]> {
@@ -156,11 +156,8 @@ impl<'a> Types<'a> {
         }
         for i in 0..of.vlen as usize {
             let at = of.rest + 12 * i;
-            let (label, id, offset) = (
-                u32_at(self.types, at)?,
-                u32_at(self.types, at + 4)?,
-                u32_at(self.types, at + 8)?,
-            );
+            let (label, id, offset) =
+                (u32_at(self.types, at)?, u32_at(self.types, at + 4)?, u32_at(self.types, at + 8)?);
             // With the kind flag the upper byte is the width of a bit field.
             let offset = if of.kind_flag { offset & 0x00ff_ffff } else { offset };
             if label != 0 {

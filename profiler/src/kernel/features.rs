@@ -58,8 +58,7 @@ impl Features {
                     .iter()
                     .all(|spec| types.has_typedef(&format!("btf_trace_{}", spec.tracepoint)))
             }),
-            task_storage: may_probe
-                && sys::is_map_supported(MapType::TaskStorage).unwrap_or(false),
+            task_storage: may_probe && sys::is_map_supported(MapType::TaskStorage).unwrap_or(false),
             missing_capabilities,
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|link| link == Path::new(INITIAL_PID_NAMESPACE)),

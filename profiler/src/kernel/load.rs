@@ -10,9 +10,7 @@ use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, Map, MapData, RingBuf},
     programs::{
-        BtfTracePoint, RawTracePoint,
-        raw_trace_point::RawTracePointLink,
-        tp_btf::BtfTracePointLink,
+        BtfTracePoint, RawTracePoint, raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink,
     },
 };
 use aya_log::EbpfLogger;
@@ -63,11 +61,8 @@ impl Session {
         let features = Features::probe();
         features.require()?;
         raise_memlock();
-        let way = if features.main_way() && !options.force_fallback {
-            Way::Main
-        } else {
-            Way::Fallback
-        };
+        let way =
+            if features.main_way() && !options.force_fallback { Way::Main } else { Way::Fallback };
         if way == Way::Fallback && features.layout.is_none() && options.scope != Scope::Host {
             return Err(KernelError::Missing {
                 feature: "type information (BTF), without which children cannot be followed",
@@ -178,7 +173,10 @@ fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf,
         .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
         .map_max_entries(maps::RECORDS, options.max_threads)
         .map_max_entries(maps::FREE_RECORDS, options.max_threads)
-        .map_max_entries(maps::CELLS, options.max_extents * profiler_common::limits::CELLS_PER_EXTENT)
+        .map_max_entries(
+            maps::CELLS,
+            options.max_extents * profiler_common::limits::CELLS_PER_EXTENT,
+        )
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
     if way == Way::Fallback {
@@ -192,9 +190,7 @@ fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf,
         Way::Main => object::task(),
         Way::Fallback => object::tid(),
     };
-    loader
-        .load(&object)
-        .map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
+    loader.load(&object).map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
 }
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
@@ -223,9 +219,9 @@ where
 
 fn load_programs(ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
     let btf = match way {
-        Way::Main => Some(
-            Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?,
-        ),
+        Way::Main => {
+            Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
+        }
         Way::Fallback => None,
     };
     for spec in PROGRAMS {
@@ -302,4 +298,3 @@ pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
         _ => None,
     }
 }
-

@@ -9,7 +9,7 @@ use aya::{
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     limits::{CELLS_PER_EXTENT, maps},
-    wire::{Cell, CellIndex, Counters, Control, Extremes, OverflowSlot, Slot, ThreadRecord},
+    wire::{Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord},
 };
 
 use super::{

@@ -85,8 +85,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::CommandFailed`] if its `execve` fails.
     pub(super) fn start(&mut self) -> Result<(), Error> {
-        let failed =
-            |name: &str, source| Error::CommandFailed { command: name.to_owned(), source };
+        let failed = |name: &str, source| Error::CommandFailed { command: name.to_owned(), source };
         if let Some(mut gate) = self.gate.take() {
             gate.write_all(&[GO]).map_err(|e| failed(&self.name, e))?;
         }

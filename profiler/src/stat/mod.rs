@@ -31,10 +31,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     // Everything that can fail without the kernel side comes before it.
     let output = Output::open(args)?;
     // Before any thread, which would take the signals instead.
-    let mut events = Events::new().map_err(|errno| Error::Io {
-        context: "cannot watch for signals",
-        source: errno.into(),
-    })?;
+    let mut events = Events::new()
+        .map_err(|errno| Error::Io { context: "cannot watch for signals", source: errno.into() })?;
     let mut prepared = match args.command.split_first() {
         Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
         None => None,
