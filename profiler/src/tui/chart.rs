@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn the_spread_puts_two_octaves_in_a_cell() {
         let latency: Latency = [(0, 800), (15, 800), (16, 400), (64, 1)].into_iter().collect();
-        assert_eq!(spread(&latency, ASCII), "#: .          ");
+        assert_eq!(spread(&latency, ASCII), "#:  .         ");
         assert_eq!(spread(&Latency::default(), ASCII), " ".repeat(SPREAD_CELLS));
         let slow: Latency = [(BUCKETS - 1, 1)].into_iter().collect();
         assert_eq!(spread(&slow, ASCII), "             #");
@@ -252,8 +252,8 @@ mod tests {
                 "     8 |##",
                 "       |##",
                 "       |##              ##",
-                "       |##              ##::",
-                "       +----------------+---------------",
+                "       |##              ##==",
+                "       ++---------------+---------------",
                 "        1.02us          2.05us",
                 "        ^               ^ ^",
                 "        p50             p90",

@@ -139,10 +139,10 @@ pub(super) fn busy_host() -> Snapshot {
                     row(call("futex"), 310, 95_000),
                 ],
             ),
-            (process(3050, "bash"), vec![openat, row(call("read"), 12, 80_000_000)]),
+            (process(3050, "bash"), vec![openat, row(call("read"), 4, 20_000_000)]),
             (games.clone(), vec![row(i386_write, 640, 1_700), row(call("ioctl"), 88, 12_000)]),
             (process(612, "cron"), vec![row(call("poll"), 0, 1)]),
-            (ended, vec![row(call("openat"), 950, 3_300)]),
+            (ended, vec![row(call("openat"), 2_950, 3_300)]),
             (overflow, vec![row(call("execve"), 7, 410_000)]),
         ],
     );

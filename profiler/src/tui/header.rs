@@ -84,29 +84,30 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         let text = format!("overflowed {}", format::count(health.overflowed));
         pieces.push(Piece::new(text, Tone::Warning));
     }
-    pieces.extend(fullness("threads", health.records, 2));
-    pieces.extend(fullness("memory", health.extents, 3));
+    pieces.extend(fullness(health.records, health.extents));
     let cpu = shown.own_cpus.map_or_else(|| format::NONE.into(), format::percent);
-    let cost = format!(
-        "own {cpu} CPU {} RSS {} drain",
-        format::bytes(health.resident_bytes),
-        format::time(nanoseconds(health.drain_time)),
-    );
-    pieces.push(Piece::new(cost, Tone::Normal).or_less(4));
+    let resident = format::bytes(health.resident_bytes);
+    let drain = format::time(nanoseconds(health.drain_time));
+    pieces.push(Piece::new(format!("own {cpu} CPU"), Tone::Normal).or_less(2));
+    pieces.push(Piece::new(format!("{resident} RSS"), Tone::Normal).or_less(3));
+    pieces.push(Piece::new(format!("{drain} drain"), Tone::Normal).or_less(4));
     pieces.push(Piece::new(health.mode, Tone::Dim).or_less(5));
     pieces
 }
 
-fn fullness(what: &str, use_: Use, expendable: u8) -> Option<Piece> {
-    if use_.capacity == 0 {
+/// How full the fuller of the two tables is; which it is where that matters.
+fn fullness(threads: Use, memory: Use) -> Option<Piece> {
+    let share = |table: Use| table.used as f64 / table.capacity.max(1) as f64;
+    if threads.capacity == 0 && memory.capacity == 0 {
         return None;
     }
-    let share = use_.used as f64 / use_.capacity as f64;
-    let text = format!("{what} {}", format::percent(share));
-    Some(match share {
-        s if s >= FULL => Piece::new(format!(" {text} FULL "), Tone::Alarm),
-        s if s >= NEARLY_FULL => Piece::new(text, Tone::Warning),
-        _ => Piece::new(text, Tone::Normal).or_less(expendable),
+    let (threads, memory) = (share(threads), share(memory));
+    let what = if threads > memory { "threads" } else { "memory" };
+    let percent = format::percent(threads.max(memory));
+    Some(match threads.max(memory) {
+        s if s >= FULL => Piece::new(format!(" {what} {percent} FULL "), Tone::Alarm),
+        s if s >= NEARLY_FULL => Piece::new(format!("{what} {percent}"), Tone::Warning),
+        _ => Piece::new(format!("maps {percent}"), Tone::Normal).or_less(1),
     })
 }
 
@@ -172,13 +173,13 @@ mod tests {
 
     #[test]
     fn full_tables_are_loud_and_do_not_give_way() {
-        let piece = |used| fullness("threads", Use { used, capacity: 100 }, 2).unwrap();
-        assert_eq!(
-            (piece(79).tone, piece(80).tone, piece(95).tone),
-            (Tone::Normal, Tone::Warning, Tone::Alarm)
-        );
-        let kept = fit(vec![piece(79), piece(95)], 10);
-        assert_eq!(text(&kept), " threads 95.0% FULL ");
+        let of = |used| Use { used, capacity: 100 };
+        let piece = |threads, memory| fullness(of(threads), of(memory)).unwrap();
+        assert_eq!(piece(79, 12), Piece::new("maps 79.0%", Tone::Normal).or_less(1));
+        assert_eq!(piece(12, 80), Piece::new("memory 80.0%", Tone::Warning));
+        let full = piece(96, 95);
+        assert_eq!(full, Piece::new(" threads 96.0% FULL ", Tone::Alarm));
+        assert_eq!(text(&fit(vec![piece(1, 2), full], 10)), " threads 96.0% FULL ");
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) const KEYS: [(&str, &str); 19] = [
     ("q, Ctrl-C", "quit"),
     ("", ""),
     ("TIME", "wall time in calls, waiting included: it adds up over threads"),
-    ("LATENCIES", "128 ns and less at the left, 8 s at the right, x4 a cell"),
+    ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
     ("lost", "calls that no figure holds; 0 is the only good value"),
     ("overflowed", "calls that are in the totals, but of no process"),
 ];

@@ -4,7 +4,7 @@ use crate::{aggregate::Figures, enrich::errnos, snapshot::Snapshot};
 
 use super::{
     chart, format,
-    header::Piece,
+    header::{self, Piece},
     style::{Look, Tone},
     view::{Span, Subject},
 };
@@ -33,8 +33,8 @@ pub(super) fn lines(
         lines.push(vec![Piece::new(text, Tone::Dim)]);
         return lines;
     }
-    lines.push(percentiles(&figures));
     let (width, height) = size;
+    lines.extend(wrap(percentiles(&figures), width));
     // A line between only where the chart does not need it.
     if height >= 14 {
         lines.push(Vec::new());
@@ -79,6 +79,24 @@ fn errors(figures: &Figures) -> Vec<Piece> {
 fn percentiles(figures: &Figures) -> Vec<Piece> {
     let texts = chart::percentiles(figures).into_iter();
     pieces(texts.map(|(name, ns)| format!("{name} {}", format::time(ns))).collect(), Tone::Accent)
+}
+
+/// `pieces` in as many lines as they need.
+fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
+    let mut lines: Vec<Vec<Piece>> = Vec::new();
+    let mut used = 0;
+    for piece in pieces {
+        let needed = piece.text.len() + header::GAP.len();
+        match lines.last_mut() {
+            Some(line) if used + needed <= width + header::GAP.len() => line.push(piece),
+            _ => {
+                used = 0;
+                lines.push(vec![piece]);
+            }
+        }
+        used += needed;
+    }
+    lines
 }
 
 /// Pieces of which the last give way first.
