@@ -12,6 +12,7 @@ mod format;
 mod header;
 mod help;
 mod join;
+mod keys;
 mod latency;
 mod live;
 mod place;
@@ -27,6 +28,8 @@ mod state_tests;
 mod style;
 mod table;
 mod terminal;
+#[cfg(test)]
+mod terminal_tests;
 mod view;
 
 use std::io;

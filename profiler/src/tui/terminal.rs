@@ -9,32 +9,29 @@ use std::{
         Once,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossterm::{
-    cursor, event, execute,
+    cursor, execute,
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use nix::{
-    poll::PollFlags,
+    errno::Errno,
     sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal},
-    unistd::Pid,
+    unistd::{self, Pid},
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
 use super::{
     feed::{Clock, Event},
+    keys::Keys,
     live::Console,
     render,
     signals::Signals,
     state::App,
     style::Look,
 };
-
-/// How long the key decoder may take over input that is there; it takes none in
-/// the usual case, and this keeps input that it does not want from making us spin.
-const DECODING: Duration = Duration::from_millis(10);
 
 /// Whether the terminal is ours, for the panic hook too.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -44,6 +41,7 @@ pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     /// What keys come from.
     keyboard: OwnedFd,
+    keys: Keys,
     signals: Signals,
     look: Look,
 }
@@ -60,7 +58,7 @@ pub(super) fn check() -> io::Result<()> {
 impl Screen {
     /// Takes the terminal.
     pub(super) fn take(look: Look) -> io::Result<Self> {
-        // Where crossterm reads keys from too.
+        // Keys come from the terminal, also where the input is something else.
         let keyboard = if io::stdin().is_terminal() {
             io::stdin().as_fd().try_clone_to_owned()?
         } else {
@@ -69,16 +67,22 @@ impl Screen {
         let signals = Signals::for_screen()?;
         let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
         give_back_before_panic_messages();
-        let mut screen = Self { terminal, keyboard, signals, look };
+        let mut screen = Self { terminal, keyboard, keys: Keys::default(), signals, look };
         screen.take_again()?;
         Ok(screen)
     }
 
-    fn decode(event: event::Event) -> Option<Event> {
-        match event {
-            event::Event::Key(key) => Some(Event::Key(key)),
-            event::Event::Resize(..) => Some(Event::Resized),
-            _ => None,
+    /// Reads what keys have come; whether the terminal is still there.
+    fn read_keys(&mut self) -> bool {
+        let mut bytes = [0; 1024];
+        match unistd::read(&self.keyboard, &mut bytes) {
+            Ok(0) => false,
+            Ok(n) => {
+                self.keys.feed(&bytes[..n]);
+                true
+            }
+            Err(Errno::EINTR | Errno::EAGAIN) => true,
+            Err(_) => false,
         }
     }
 }
@@ -95,33 +99,23 @@ impl Clock for Screen {
     }
 
     fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
-        let gone = PollFlags::POLLHUP | PollFlags::POLLERR | PollFlags::POLLNVAL;
-        let mut wait_until = Instant::now();
         loop {
-            // At first without waiting: keys may be decoded already.
-            let [keys, woken] =
-                self.signals.wait([Some(self.keyboard.as_fd()), wake], wait_until)?;
             if let Some(event) = self.signals.take() {
                 return Ok(event);
             }
-            // Before the decoder looks at it: that reads a terminal which has gone
-            // away forever.
-            if keys.intersects(gone) {
-                return Ok(Event::End);
+            if let Some(key) = self.keys.next() {
+                return Ok(Event::Key(key));
             }
-            let decoding = if keys.is_empty() { Duration::ZERO } else { DECODING };
-            if event::poll(decoding)?
-                && let Some(event) = Self::decode(event::read()?)
-            {
-                return Ok(event);
+            let [keys, woken] = self.signals.wait([Some(self.keyboard.as_fd()), wake], until)?;
+            if !keys.is_empty() && !self.read_keys() {
+                return Ok(Event::End);
             }
             if !woken.is_empty() {
                 return Ok(Event::DrainWanted);
             }
-            if Instant::now() >= until {
+            if keys.is_empty() && Instant::now() >= until {
                 return Ok(Event::Due);
             }
-            wait_until = until;
         }
     }
 }
