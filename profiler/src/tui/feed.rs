@@ -1,5 +1,5 @@
-//! Where snapshots come from, and when: at each refresh, and before its time when
-//! the kernel side asks for it.
+//! Where snapshots come from, and what is read between two of them, so that the
+//! kernel side does not run out of room however long the interval is.
 
 use std::{
     io,
@@ -14,10 +14,11 @@ use crate::{
     snapshot::{Detail, Snapshot},
 };
 
-use super::join::join;
-
-/// At least this long between two drains that the kernel side asks for: it may
-/// ask again at once, and a drain has its cost.
+/// At most this long between two readings: often enough that short-lived processes
+/// give their room back.
+const READ_EVERY: Duration = Duration::from_secs(1);
+/// At least this long between two readings that the kernel side asks for: it may
+/// ask again at once, and a reading has its cost.
 const LEAST_GAP: Duration = Duration::from_millis(100);
 
 /// What snapshots are drained from.
@@ -25,7 +26,10 @@ pub(crate) trait Source {
     /// What happened since the drain before.
     fn drain(&mut self) -> Snapshot;
 
-    /// Readable when a drain is wanted before its time.
+    /// Reads what happened, for the next drain.
+    fn read(&mut self);
+
+    /// Readable when a reading is wanted before its time.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -34,6 +38,10 @@ pub(crate) trait Source {
 impl Source for Profiler {
     fn drain(&mut self) -> Snapshot {
         Profiler::drain(self, Detail::Processes)
+    }
+
+    fn read(&mut self) {
+        Profiler::read(self);
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -47,7 +55,7 @@ pub(super) enum Event {
     /// The time has come.
     Due,
     /// [`Source::wake_fd`] is readable.
-    DrainWanted,
+    ReadWanted,
     /// A key was pressed.
     Key(KeyEvent),
     /// The terminal has another size.
@@ -69,48 +77,43 @@ pub(super) trait Clock {
     fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event>;
 }
 
-/// A source, drained as often as it wants, with one snapshot a refresh.
+/// A source, and when it was read.
 pub(super) struct Feed<'a, S> {
     source: &'a mut S,
-    /// What early drains brought, for the next refresh.
-    early: Option<Snapshot>,
-    last_drain: Option<Instant>,
+    last_read: Instant,
 }
 
 impl<'a, S: Source> Feed<'a, S> {
-    /// Feeds from `source`.
-    pub(super) fn new(source: &'a mut S) -> Self {
-        Self { source, early: None, last_drain: None }
+    /// Feeds from `source`, which begins to count at `now`.
+    pub(super) fn new(source: &'a mut S, now: Instant) -> Self {
+        Self { source, last_read: now }
     }
 
     /// All that happened since the refresh before.
     pub(super) fn refresh(&mut self, now: Instant) -> Snapshot {
-        self.last_drain = Some(now);
-        let later = self.source.drain();
-        match self.early.take() {
-            Some(earlier) => join(earlier, later),
-            None => later,
-        }
+        self.last_read = now;
+        self.source.drain()
     }
 
     /// Waits for an event that is not the source's business, until `until` at the
-    /// latest, and drains meanwhile when the source wants it.
+    /// latest, and reads meanwhile when it is time or when the source wants it.
     pub(super) fn wait(&mut self, clock: &mut impl Clock, until: Instant) -> io::Result<Event> {
         loop {
-            let now = clock.now();
-            let deaf_until = self.last_drain.map(|last| last + LEAST_GAP).filter(|&end| end > now);
-            let event = match deaf_until {
-                Some(end) if end < until => clock.wait(end, None)?,
-                Some(_) => clock.wait(until, None)?,
-                None => clock.wait(until, self.source.wake_fd())?,
+            let deaf_until = self.last_read + LEAST_GAP;
+            let event = if clock.now() < deaf_until {
+                clock.wait(until.min(deaf_until), None)?
+            } else {
+                clock.wait(until.min(self.last_read + READ_EVERY), self.source.wake_fd())?
             };
-            match event {
-                Event::DrainWanted => {
-                    let now = clock.now();
-                    self.early = Some(self.refresh(now));
-                }
-                Event::Due if clock.now() < until => {}
+            let now = clock.now();
+            let read = match event {
+                Event::ReadWanted => true,
+                Event::Due if now < until => now >= self.last_read + READ_EVERY,
                 event => return Ok(event),
+            };
+            if read {
+                self.last_read = now;
+                self.source.read();
             }
         }
     }

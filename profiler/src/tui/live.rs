@@ -38,9 +38,9 @@ pub(super) fn run(
     console: &mut impl Console,
     iterations: Option<u64>,
 ) -> io::Result<()> {
-    let mut feed = Feed::new(source);
-    console.draw(app)?;
     let started = console.now();
+    let mut feed = Feed::new(source, started);
+    console.draw(app)?;
     let mut last_refresh: Option<Instant> = None;
     let mut refreshes = 0;
     loop {
@@ -71,7 +71,7 @@ pub(super) fn run(
             }
             Event::End => return Ok(()),
             // The feed has seen to it.
-            Event::DrainWanted => {}
+            Event::ReadWanted => {}
         }
     }
 }
@@ -118,7 +118,7 @@ mod tests {
 
         fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
             let next = self.events.iter().position(|&(after, event)| {
-                self.started + after <= until && (event != Event::DrainWanted || wake.is_some())
+                self.started + after <= until && (event != Event::ReadWanted || wake.is_some())
             });
             if let Some((after, event)) = next.and_then(|at| self.events.remove(at)) {
                 self.now = self.now.max(self.started + after);
@@ -152,12 +152,19 @@ mod tests {
     }
 
     #[derive(Default)]
-    struct Counting(u64);
+    struct Counting {
+        drains: u64,
+        readings: u64,
+    }
 
     impl Source for Counting {
         fn drain(&mut self) -> Snapshot {
-            self.0 += 1;
-            Snapshot { sequence: self.0, ..fixtures::busy_host() }
+            self.drains += 1;
+            Snapshot { sequence: self.drains, ..fixtures::busy_host() }
+        }
+
+        fn read(&mut self) {
+            self.readings += 1;
         }
 
         fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -170,12 +177,12 @@ mod tests {
         Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))
     }
 
-    fn play(events: &[(u64, Event)], iterations: Option<u64>) -> (Vec<String>, App, u64) {
+    fn play(events: &[(u64, Event)], iterations: Option<u64>) -> (Vec<String>, App, Counting) {
         let mut script = Script::new(events);
         let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
         let mut source = Counting::default();
         run(&mut source, &mut app, &mut script, iterations).unwrap();
-        (script.log, app, source.0)
+        (script.log, app, source)
     }
 
     #[test]
@@ -192,19 +199,19 @@ mod tests {
 
     #[test]
     fn a_key_redraws_without_a_drain_and_q_ends() {
-        let (log, _, drains) = play(&[(300, key('t')), (400, key('x')), (500, key('q'))], None);
+        let (log, _, source) = play(&[(300, key('t')), (400, key('x')), (500, key('q'))], None);
         assert_eq!(log, ["0 draw nothing", "200 draw 1", "300 draw 1"]);
-        assert_eq!(drains, 1);
+        assert_eq!((source.drains, source.readings), (1, 0));
     }
 
     #[test]
     fn a_pause_drains_on() {
-        let (log, app, drains) = play(&[(300, key('p')), (2300, Event::End)], None);
+        let (log, app, source) = play(&[(300, key('p')), (2300, Event::End)], None);
         assert_eq!(
             log,
             ["0 draw nothing", "200 draw 1", "300 draw 1", "1200 draw 1", "2200 draw 1"]
         );
-        assert_eq!(drains, 3);
+        assert_eq!(source.drains, 3);
         assert!(app.paused());
     }
 
@@ -215,22 +222,29 @@ mod tests {
     }
 
     #[test]
-    fn a_wanted_drain_does_not_move_the_refresh_and_its_figures_are_kept() {
-        let (log, app, drains) = play(&[(600, Event::DrainWanted), (1300, Event::End)], None);
-        assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 3"]);
-        assert_eq!(drains, 3);
-        let one = fixtures::busy_host().interval;
-        assert_eq!(app.shown().unwrap().snapshot.interval, one * 2);
+    fn a_wanted_reading_does_not_move_the_refresh() {
+        let (log, _, source) = play(&[(600, Event::ReadWanted), (1300, Event::End)], None);
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 2"]);
+        assert_eq!((source.drains, source.readings), (2, 1));
     }
 
     #[test]
-    fn wanted_drains_keep_their_distance() {
-        let wanted = |ms| (ms, Event::DrainWanted);
-        let (_, _, drains) =
+    fn wanted_readings_keep_their_distance() {
+        let wanted = |ms| (ms, Event::ReadWanted);
+        let (_, _, source) =
             play(&[wanted(210), wanted(220), wanted(400), (420, Event::End)], None);
-        // At 200 ms the refresh, at 300 the first wish, at 400 the second; the third
+        // At 300 ms the first, a gap after the refresh; at 400 the second; the third
         // is within the gap.
-        assert_eq!(drains, 3);
+        assert_eq!((source.drains, source.readings), (1, 2));
+    }
+
+    #[test]
+    fn a_long_interval_is_read_every_second() {
+        let longer = [key('+'), key('+')].map(|key| (300, key));
+        let (log, _, source) = play(&[longer[0], longer[1], (5_500, Event::End)], None);
+        let draws = ["0 draw nothing", "200 draw 1", "300 draw 1", "300 draw 1", "5200 draw 2"];
+        assert_eq!(log, draws);
+        assert_eq!((source.drains, source.readings), (2, 4));
     }
 
     #[test]

@@ -11,7 +11,6 @@ mod fixtures;
 mod format;
 mod header;
 mod help;
-mod join;
 mod keys;
 mod latency;
 mod live;
@@ -35,13 +34,19 @@ mod view;
 use std::io;
 
 use crate::{
+    aggregate::KeepEnded,
     cli::TopArgs,
     drain::Profiler,
     error::Error,
     kernel::{Options, Scope},
+    stat,
 };
 
 use self::{feed::Source, signals::Signals, state::App, style::Look, terminal::Screen};
+
+/// Refreshes for which a process that has ended stays listed: long enough to be
+/// seen, and to be opened.
+const ENDED_SHOWN: u64 = 5;
 
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
@@ -51,10 +56,11 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     }
     let scope = match &args.pid[..] {
         [] => Scope::Host,
-        pids => Scope::Processes(pids.to_vec()),
+        pids => Scope::Processes(stat::existing(pids)?),
     };
     // Before the terminal is taken, so that errors are printed as any others.
-    let mut profiler = Profiler::attach(&Options::new(scope, &args.kernel)?)?;
+    let options = Options::new(scope, &args.kernel)?;
+    let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
     if args.batch { print(&mut profiler, args) } else { show(&mut profiler, args) }
 }
 

@@ -48,7 +48,7 @@ pub(super) fn run(
     clock: &mut impl Clock,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let mut feed = Feed::new(source);
+    let mut feed = Feed::new(source, clock.now());
     let mut costs = Costs::default();
     let mut due = clock.now() + settings.interval;
     for refresh in 0.. {
@@ -143,6 +143,8 @@ mod tests {
         fn drain(&mut self) -> Snapshot {
             fixtures::busy_host()
         }
+
+        fn read(&mut self) {}
     }
 
     /// Time that passes in waits only, and a signal at the end of it.

@@ -132,7 +132,7 @@ impl Clock for Signals {
             }
             let [woken] = Signals::wait(self, [wake], until)?;
             if !woken.is_empty() {
-                return Ok(Event::DrainWanted);
+                return Ok(Event::ReadWanted);
             }
         }
     }
@@ -159,10 +159,7 @@ mod tests {
         assert!(Instant::now() >= soon);
         near.write_all(b"x").unwrap();
         let never = Instant::now() + Duration::from_secs(600);
-        assert_eq!(
-            Clock::wait(&mut signals, never, Some(far.as_fd())).unwrap(),
-            Event::DrainWanted
-        );
+        assert_eq!(Clock::wait(&mut signals, never, Some(far.as_fd())).unwrap(), Event::ReadWanted);
     }
 
     #[test]

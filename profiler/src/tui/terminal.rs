@@ -111,7 +111,7 @@ impl Clock for Screen {
                 return Ok(Event::End);
             }
             if !woken.is_empty() {
-                return Ok(Event::DrainWanted);
+                return Ok(Event::ReadWanted);
             }
             if keys.is_empty() && Instant::now() >= until {
                 return Ok(Event::Due);

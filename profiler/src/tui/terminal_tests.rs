@@ -47,6 +47,8 @@ impl Source for Host {
         assert!(!self.breaks, "the host broke");
         fixtures::busy_host()
     }
+
+    fn read(&mut self) {}
 }
 
 /// The child. Without its role, as one test among the others, there is nothing
