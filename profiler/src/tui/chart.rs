@@ -135,7 +135,8 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
     let line = |row: usize| {
         let label = match row {
             0 => format::count(most),
-            r if r == rows / 2 && rows >= 6 => {
+            // A half is only worth a label where counts have room for it.
+            r if r == rows / 2 && rows >= 6 && most >= rows as u64 => {
                 format::count(most * (rows - r) as u64 / rows as u64)
             }
             _ => String::new(),
@@ -182,7 +183,8 @@ fn draw_pointers(figures: &Figures, scale: &Scale, look: Look) -> [(String, Tone
     for &(name, ns) in &percentiles(figures)[..PERCENTILES.len()] {
         let column = scale.column(hist::bucket(ns) as usize);
         pointers[column] = look.pointer();
-        labels.place(column, name);
+        // At the right end a label stands before its pointer.
+        labels.place(column.min(scale.width().saturating_sub(name.len())), name);
     }
     let pointers: String = pointers.into_iter().collect();
     let margin = " ".repeat(SCALE_WIDTH);

@@ -150,13 +150,7 @@ fn the_filter_works_while_it_is_typed() {
     assert_eq!(listed(&app), ["postgres", "(overflow)", "wine-preloader", "cron"]);
     // Keys are text now, not commands.
     type_keys(&mut app, "e");
-    assert_eq!(
-        listed(&app),
-        ["postgres", "wine-preloader"]
-            .into_iter()
-            .filter(|name| name.contains("re"))
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(listed(&app), ["postgres", "wine-preloader"]);
     press(&mut app, KeyCode::Backspace);
     assert_eq!(app.place().filter, "R");
     with_ctrl(&mut app, 'u');
