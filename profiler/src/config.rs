@@ -12,7 +12,18 @@ pub enum ConfigError {
 }
 impl ConfigError {
     /// Stub.
-    pub fn hint(&self) -> Option<String> { None }
+    pub fn hint(&self) -> Option<String> {
+        None
+    }
 }
 /// Stub.
-pub fn parse_duration(_text: &str) -> Result<Duration, ConfigError> { todo!() }
+pub fn parse_duration(text: &str) -> Result<Duration, ConfigError> {
+    let (n, s) = if let Some(n) = text.strip_suffix("ms") {
+        (n, 1)
+    } else {
+        (text.trim_end_matches('s'), 1000)
+    };
+    n.parse::<u64>()
+        .map(|n| Duration::from_millis(n * s))
+        .map_err(|_| ConfigError::Duration { text: text.into() })
+}

@@ -1,4 +1,6 @@
 //! Stub.
 use crate::{cli::DaemonArgs, error::Error};
 /// Stub.
-pub fn run(_args: &DaemonArgs) -> Result<(), Error> { todo!() }
+pub fn run(_args: &DaemonArgs) -> Result<(), Error> {
+    todo!()
+}

@@ -16,6 +16,8 @@ pub mod error;
 pub mod export;
 pub mod kernel;
 pub mod privilege;
+pub mod rows;
 pub mod snapshot;
 pub mod stat;
 pub mod tui;
+pub mod units;

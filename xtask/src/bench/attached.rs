@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
 use profiler::{
+    aggregate::KeepEnded,
     cli::KernelArgs,
     drain::Profiler,
     kernel::{Options, Scope},
@@ -71,5 +72,5 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
 fn profiler(force_fallback: bool) -> Result<Attached> {
     let args = KernelArgs { force_fallback, ..KernelArgs::default() };
     let options = Options::new(Scope::Host, &args)?;
-    Ok(Attached::Profiler(Box::new(Profiler::attach(&options)?)))
+    Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }
