@@ -1,6 +1,6 @@
 //! Rows out of a snapshot: grouped as asked for, and sorted.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::call::{Abi, CallKey};
 
@@ -58,6 +58,14 @@ impl Span {
         match self {
             Self::Total => &row.total,
             Self::Recent => &row.recent,
+        }
+    }
+
+    /// Its length.
+    pub fn length(self, snapshot: &Snapshot) -> Duration {
+        match self {
+            Self::Total => snapshot.window,
+            Self::Recent => snapshot.interval,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io, time::Duration};
 
 use profiler_common::{call::Abi, hist::BUCKETS};
-use unicode_width::UnicodeWidthChar;
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     aggregate::{Figures, Latency},
@@ -59,8 +59,8 @@ const fn number(title: &'static str, expendable: u8, cell: fn(&Row, &Sums) -> St
 }
 
 const FIGURES: [Column; 9] = [
-    number("% time", 0, |row, sums| units::percent(row.figures.total_ns, sums.total_ns)),
-    number("total", 0, |row, _| units::nanoseconds(row.figures.total_ns)),
+    number("% time", 0, |row, sums| share(row.figures.total_ns, sums.total_ns)),
+    number("total", 0, |row, _| units::time(row.figures.total_ns)),
     number("calls", 0, |row, _| units::grouped(row.figures.calls)),
     number("errors", 2, |row, _| match row.figures.errors {
         0 => String::new(),
@@ -78,7 +78,11 @@ const FIGURES: [Column; 9] = [
 ];
 
 fn time(figures: &Figures, of: impl Fn(&Figures) -> u64) -> String {
-    if figures.timed() == 0 { "-".into() } else { units::nanoseconds(of(figures)) }
+    if figures.timed() == 0 { units::NONE.into() } else { units::time(of(figures)) }
+}
+
+fn share(part: u64, whole: u64) -> String {
+    format!("{:.1}", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
 fn pid(row: &Row, _: &Sums) -> String {
@@ -162,11 +166,10 @@ pub fn write(
 
 fn headline(sum: &Figures, window: Duration) -> String {
     let seconds = window.as_secs_f64();
-    let rate = if seconds > 0.0 { sum.calls as f64 / seconds } else { 0.0 };
     let mut line = format!(
         "{} system calls in {seconds:.3} s ({}/s), {} with an error",
         units::grouped(sum.calls),
-        units::count(rate as u64),
+        units::rate(sum.calls, seconds),
         units::grouped(sum.errors),
     );
     for (n, what) in [(sum.restarted, "to be restarted"), (sum.denied, "denied")] {
@@ -229,15 +232,11 @@ fn remove(columns: &mut Vec<Column>, cells: &mut [Vec<String>], at: usize) {
     }
 }
 
-fn text_width(text: &str) -> usize {
-    text.chars().map(|c| c.width().unwrap_or(0)).sum()
-}
-
 fn widths(columns: &[Column], cells: &[Vec<String>]) -> Vec<usize> {
     (0..columns.len())
         .map(|i| {
-            let widest = cells.iter().map(|row| text_width(&row[i])).max().unwrap_or(0);
-            widest.max(text_width(columns[i].title))
+            let widest = cells.iter().map(|row| row[i].width()).max().unwrap_or(0);
+            widest.max(columns[i].title.width())
         })
         .collect()
 }
@@ -245,18 +244,10 @@ fn widths(columns: &[Column], cells: &[Vec<String>]) -> Vec<usize> {
 fn line(columns: &[Column], widths: &[usize], cell: impl Fn(usize) -> String) -> String {
     let mut line = String::new();
     for (i, column) in columns.iter().enumerate() {
-        let text = cell(i);
-        let padding = " ".repeat(widths[i].saturating_sub(text_width(&text)));
         if i > 0 {
             line.push_str("  ");
         }
-        if column.right {
-            line.push_str(&padding);
-        }
-        line.push_str(&text);
-        if !column.right {
-            line.push_str(&padding);
-        }
+        line.push_str(&units::pad(&cell(i), widths[i], column.right));
     }
     line
 }
@@ -269,8 +260,8 @@ fn scale(all: &Latency) -> Option<(usize, usize)> {
 }
 
 fn scale_title(first: usize, last: usize) -> String {
-    let from = units::nanoseconds(profiler_common::hist::lower(first));
-    let to = units::nanoseconds(profiler_common::hist::upper(last));
+    let from = units::time(profiler_common::hist::lower(first));
+    let to = units::time(profiler_common::hist::upper(last));
     let dots = SPARK_WIDTH.saturating_sub(from.len() + to.len() + 2);
     format!("{from} {} {to}", ".".repeat(dots.max(1)))
 }

@@ -151,11 +151,7 @@ impl Session<'_> {
 
     fn print(&mut self, snapshot: &Snapshot, span: Span) -> Result<(), Error> {
         let rows = rows::rows(snapshot, self.args.by, span, self.args.sort);
-        let window = match span {
-            Span::Total => snapshot.window,
-            Span::Recent => snapshot.interval,
-        };
-        self.output.print(&rows, window, &snapshot.health)
+        self.output.print(&rows, span.length(snapshot), &snapshot.health)
     }
 
     fn end(mut self) -> Result<u8, Error> {
@@ -164,11 +160,7 @@ impl Session<'_> {
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
         let snapshot = self.profiler.finish(detail);
         let rows = rows::rows(&snapshot, self.args.by, span, self.args.sort);
-        let window = match span {
-            Span::Total => snapshot.window,
-            Span::Recent => snapshot.interval,
-        };
-        self.output.print(&rows, window, &snapshot.health)?;
+        self.output.print(&rows, span.length(&snapshot), &snapshot.health)?;
         Ok(self.command.map_or(0, |mut command| command.exit_code()))
     }
 }

@@ -1,13 +1,13 @@
 //! A latency distribution as text: a bar chart with scales and percentiles, and
 //! the few cells that a list has room for.
 
+use crate::units;
 use profiler_common::hist::{self, BUCKETS};
 
 use crate::aggregate::{Figures, Latency};
 
 use super::{
     columns::SPREAD_CELLS,
-    format,
     style::{Look, Tone},
 };
 
@@ -134,14 +134,14 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
     let [vertical, ..] = look.axes();
     let line = |row: usize| {
         let label = match row {
-            0 => format::count(most),
+            0 => units::count(most),
             // A half is only worth a label where counts have room for it.
             r if r == rows / 2 && rows >= 6 && most >= rows as u64 => {
-                format::count(most * (rows - r) as u64 / rows as u64)
+                units::count(most * (rows - r) as u64 / rows as u64)
             }
             _ => String::new(),
         };
-        let mut line = format::pad(&label, SCALE_WIDTH - 2, true);
+        let mut line = units::pad(&label, SCALE_WIDTH - 2, true);
         line.push(' ');
         line.push(vertical);
         let below = (rows - 1 - row) * 8;
@@ -164,7 +164,7 @@ fn draw_axis(scale: &Scale, look: Look) -> [(String, Tone); 2] {
     let mut labels = Labels::new(scale.width());
     for bar in (0..scale.bars).filter(|bar| (bar * scale.buckets_per_bar).is_multiple_of(8)) {
         let column = bar * scale.bar_width;
-        if labels.place(column, &format::time(scale.lower(bar))) {
+        if labels.place(column, &units::time(scale.lower(bar))) {
             axis[column] = tick;
         }
     }
@@ -210,7 +210,7 @@ impl Labels {
         let taken = self.text.len() + usize::from(!self.text.is_empty());
         let fits = column >= taken && column + label.len() <= self.width;
         if fits {
-            self.text = format::pad(&self.text, column, false) + label;
+            self.text = units::pad(&self.text, column, false) + label;
         }
         fits
     }

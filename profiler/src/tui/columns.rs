@@ -2,8 +2,9 @@
 //! narrow terminal.
 
 use crate::cli::SortKey;
+use crate::rows::Span;
 
-use super::view::{Span, View};
+use super::view::View;
 
 /// A column of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,12 +113,12 @@ impl Column {
             (Self::Tid, _) => "TID",
             (Self::Comm, _) => "COMM",
             (Self::Call, _) => "SYSCALL",
-            (Self::Calls, Span::Interval) => "CALLS/S",
-            (Self::Calls, Span::Start) => "CALLS",
-            (Self::Errors, Span::Interval) => "ERR/S",
-            (Self::Errors, Span::Start) => "ERRORS",
-            (Self::Time, Span::Interval) => "TIME/S",
-            (Self::Time, Span::Start) => "TIME",
+            (Self::Calls, Span::Recent) => "CALLS/S",
+            (Self::Calls, Span::Total) => "CALLS",
+            (Self::Errors, Span::Recent) => "ERR/S",
+            (Self::Errors, Span::Total) => "ERRORS",
+            (Self::Time, Span::Recent) => "TIME/S",
+            (Self::Time, Span::Total) => "TIME",
             (Self::Share, _) => "TIME%",
             (Self::Mean, _) => "MEAN",
             (Self::P50, _) => "P50",

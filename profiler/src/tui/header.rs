@@ -1,9 +1,11 @@
 //! The lines above every view: how much happens, how sure the figures are, what
 //! the profiler costs.
 
+use crate::rows::Span;
+use crate::units;
 use crate::{aggregate::Figures, snapshot::Use};
 
-use super::{format, state::Shown, style::Tone, view::Span};
+use super::{state::Shown, style::Tone};
 
 /// A piece of a line, with what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,25 +48,25 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
     let snapshot = &shown.snapshot;
     let sum = |of: fn(&Figures) -> u64| snapshot.calls.iter().map(|row| of(span.of(row))).sum();
     let (calls, errors): (u64, u64) = (sum(|f| f.calls), sum(|f| f.errors));
-    let seconds = span.seconds(snapshot);
+    let seconds = span.length(snapshot).as_secs_f64();
     let (calls, errors) = match span {
-        Span::Interval => (
-            format!("{} calls/s", format::rate(calls, seconds)),
-            format!("{} errors/s", format::rate(errors, seconds)),
+        Span::Recent => (
+            format!("{} calls/s", units::rate(calls, seconds)),
+            format!("{} errors/s", units::rate(errors, seconds)),
         ),
-        Span::Start => {
-            (format!("{} calls", format::count(calls)), format!("{} errors", format::count(errors)))
+        Span::Total => {
+            (format!("{} calls", units::count(calls)), format!("{} errors", units::count(errors)))
         }
     };
     pieces.push(Piece::new(calls, Tone::Strong));
     pieces.push(Piece::new(errors, Tone::Strong).or_less(2));
     pieces.push(Piece::new(format!("{} CPUs", snapshot.cpus), Tone::Normal).or_less(5));
     let over = match span {
-        Span::Interval => format!("last {}", format::time(nanoseconds(snapshot.interval))),
-        Span::Start => "since start".to_owned(),
+        Span::Recent => format!("last {}", units::time(nanoseconds(snapshot.interval))),
+        Span::Total => "since start".to_owned(),
     };
     pieces.push(Piece::new(over, Tone::Normal).or_less(3));
-    let up = format!("up {}", format::clock(snapshot.window));
+    let up = format!("up {}", units::clock(snapshot.window));
     pieces.push(Piece::new(up, Tone::Normal).or_less(4));
     if paused {
         pieces.push(Piece::new(" PAUSED ", Tone::Warning));
@@ -78,16 +80,16 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     let health = &shown.snapshot.health;
     let mut pieces = vec![match health.lost() {
         0 => Piece::new("lost 0", Tone::Normal),
-        lost => Piece::new(format!(" LOST {} CALLS ", format::count(lost)), Tone::Alarm),
+        lost => Piece::new(format!(" LOST {} CALLS ", units::count(lost)), Tone::Alarm),
     }];
     if health.overflowed > 0 {
-        let text = format!("overflowed {}", format::count(health.overflowed));
+        let text = format!("overflowed {}", units::count(health.overflowed));
         pieces.push(Piece::new(text, Tone::Warning));
     }
     pieces.extend(fullness(health.records, health.extents));
-    let cpu = shown.own_cpus.map_or_else(|| format::NONE.into(), format::percent);
-    let resident = format::bytes(health.resident_bytes);
-    let drain = format::time(nanoseconds(health.drain_time));
+    let cpu = shown.own_cpus.map_or_else(|| units::NONE.into(), units::percent);
+    let resident = units::bytes(health.resident_bytes);
+    let drain = units::time(nanoseconds(health.drain_time));
     pieces.push(Piece::new(format!("own {cpu} CPU"), Tone::Normal).or_less(2));
     pieces.push(Piece::new(format!("{resident} RSS"), Tone::Normal).or_less(3));
     pieces.push(Piece::new(format!("{drain} drain"), Tone::Normal).or_less(4));
@@ -103,7 +105,7 @@ fn fullness(threads: Use, memory: Use) -> Option<Piece> {
     }
     let (threads, memory) = (share(threads), share(memory));
     let what = if threads > memory { "threads" } else { "memory" };
-    let percent = format::percent(threads.max(memory));
+    let percent = units::percent(threads.max(memory));
     Some(match threads.max(memory) {
         s if s >= FULL => Piece::new(format!(" {what} {percent} FULL "), Tone::Alarm),
         s if s >= NEARLY_FULL => Piece::new(format!("{what} {percent}"), Tone::Warning),
@@ -149,7 +151,7 @@ mod tests {
 
     #[test]
     fn before_the_first_drain_it_says_so() {
-        assert_eq!(text(&activity(None, Span::Interval, false)), "profiler  collecting...");
+        assert_eq!(text(&activity(None, Span::Recent, false)), "profiler  collecting...");
         assert_eq!(health(None), []);
     }
 
@@ -185,7 +187,7 @@ mod tests {
     #[test]
     fn a_narrow_line_keeps_what_matters() {
         let shown = shown();
-        let line = |width| text(&fit(activity(Some(&shown), Span::Interval, true), width));
+        let line = |width| text(&fit(activity(Some(&shown), Span::Recent, true), width));
         insta::assert_snapshot!([120, 60, 45, 30].map(line).join("\n"),);
     }
 }

@@ -1,12 +1,14 @@
 //! The view of latencies, line by line: figures, errors, percentiles, the chart.
 
+use crate::rows::Span;
+use crate::units;
 use crate::{aggregate::Figures, enrich::errnos, snapshot::Snapshot};
 
 use super::{
-    chart, format,
+    chart,
     header::{self, Piece},
     style::{Look, Tone},
-    view::{Span, Subject},
+    view::Subject,
 };
 
 /// The view of `subject` in `size`, width and height.
@@ -20,15 +22,15 @@ pub(super) fn lines(
     let figures = subject.figures(snapshot, span);
     let mut lines = vec![
         vec![Piece::new(look.printable(&subject.title()), Tone::Strong)],
-        summary(&figures, span, span.seconds(snapshot)),
+        summary(&figures, span, span.length(snapshot).as_secs_f64()),
     ];
     if figures.errors > 0 {
         lines.push(errors(&figures));
     }
     if figures.timed() == 0 {
         let text = match span {
-            Span::Interval => "no call has returned in the last interval; t shows since the start",
-            Span::Start => "no call has returned yet",
+            Span::Recent => "no call has returned in the last interval; t shows since the start",
+            Span::Total => "no call has returned yet",
         };
         lines.push(vec![Piece::new(text, Tone::Dim)]);
         return lines;
@@ -47,18 +49,18 @@ pub(super) fn lines(
 
 fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {
     let amount = |what: &str, events: u64| match span {
-        Span::Interval => format!("{} {what}/s", format::rate(events, seconds)),
-        Span::Start => format!("{} {what}", format::count(events)),
+        Span::Recent => format!("{} {what}/s", units::rate(events, seconds)),
+        Span::Total => format!("{} {what}", units::count(events)),
     };
     let mut texts = vec![amount("calls", figures.calls), amount("errors", figures.errors)];
     if figures.timed() > 0 {
-        texts.push(format!("mean {}", format::time(figures.mean_ns())));
-        texts.push(format!("min {}", format::time(figures.min_ns())));
-        texts.push(format!("total {}", format::time(figures.total_ns)));
+        texts.push(format!("mean {}", units::time(figures.mean_ns())));
+        texts.push(format!("min {}", units::time(figures.min_ns())));
+        texts.push(format!("total {}", units::time(figures.total_ns)));
     }
     for (what, events) in [("restarted", figures.restarted), ("denied", figures.denied)] {
         if events > 0 {
-            texts.push(format!("{what} {}", format::count(events)));
+            texts.push(format!("{what} {}", units::count(events)));
         }
     }
     pieces(texts, Tone::Normal)
@@ -68,17 +70,17 @@ fn errors(figures: &Figures) -> Vec<Piece> {
     let mut errnos = figures.errnos.clone();
     errnos.sort_by_key(|&(errno, count)| (std::cmp::Reverse(count), errno));
     let named =
-        errnos.iter().map(|&(errno, n)| format!("{} {}", errnos::name(errno), format::count(n)));
+        errnos.iter().map(|&(errno, n)| format!("{} {}", errnos::name(errno), units::count(n)));
     let mut texts: Vec<String> = named.collect();
     if figures.errors_unlisted > 0 {
-        texts.push(format!("others {}", format::count(figures.errors_unlisted)));
+        texts.push(format!("others {}", units::count(figures.errors_unlisted)));
     }
     pieces(texts, Tone::Warning)
 }
 
 fn percentiles(figures: &Figures) -> Vec<Piece> {
     let texts = chart::percentiles(figures).into_iter();
-    pieces(texts.map(|(name, ns)| format!("{name} {}", format::time(ns))).collect(), Tone::Accent)
+    pieces(texts.map(|(name, ns)| format!("{name} {}", units::time(ns))).collect(), Tone::Accent)
 }
 
 /// `pieces` in as many lines as they need.

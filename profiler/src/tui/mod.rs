@@ -8,7 +8,6 @@ mod columns;
 mod feed;
 #[cfg(test)]
 mod fixtures;
-mod format;
 mod header;
 mod help;
 mod keys;

@@ -1,5 +1,7 @@
 //! Plain text for each refresh: for pipes, logs and terminals that are none.
 
+use crate::rows::Span;
+use crate::units;
 use std::{
     io::{self, Write},
     time::Duration,
@@ -12,14 +14,13 @@ use crate::{cli::SortKey, snapshot::Snapshot};
 use super::{
     columns::{self, Column},
     feed::{Clock, Event, Feed, Source},
-    format,
     header::{self, GAP, Piece},
     place::root_view,
     rows::{self, Row, Sort},
     state::{Costs, Shown},
     style::Look,
     table::List,
-    view::{Span, Tab, View},
+    view::{Tab, View},
 };
 
 /// Rows of a table; how many more there are is said.
@@ -79,8 +80,7 @@ pub(super) fn run(
 /// A refresh as text.
 fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let mut page = String::new();
-    for pieces in
-        [header::activity(Some(shown), Span::Interval, false), header::health(Some(shown))]
+    for pieces in [header::activity(Some(shown), Span::Recent, false), header::health(Some(shown))]
     {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
@@ -93,7 +93,7 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
 }
 
 fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'_>) {
-    let (span, look) = (Span::Interval, settings.look);
+    let (span, look) = (Span::Recent, settings.look);
     let view = root_view(tab);
     let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
     let mut items = rows::list(snapshot, &view, span, sort, settings.filter);
@@ -112,7 +112,7 @@ fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'
     page.push_str(&format!("\n{}\n", tab.title()));
     align(page, &columns, &lines);
     if more > 0 {
-        page.push_str(&format!("and {} more\n", format::count(more as u64)));
+        page.push_str(&format!("and {} more\n", units::count(more as u64)));
     }
 }
 
@@ -123,7 +123,7 @@ fn align(page: &mut String, columns: &[Column], lines: &[Vec<String>]) {
     for line in lines {
         let cells = line.iter().zip(columns).zip(&widths);
         let cells: Vec<String> = cells
-            .map(|((text, column), &width)| format::pad(text, width, !column.is_text()))
+            .map(|((text, column), &width)| units::pad(text, width, !column.is_text()))
             .collect();
         page.push_str(cells.join(GAP).trim_end());
         page.push('\n');

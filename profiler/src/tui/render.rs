@@ -1,10 +1,12 @@
 //! Draws the state onto a frame, whatever its size.
 
+use crate::rows::Span;
+use crate::units;
 use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    columns, format,
+    columns,
     header::{self, GAP, Piece},
     help, latency,
     place::root_view,
@@ -12,7 +14,7 @@ use super::{
     state::App,
     style::{Look, Tone},
     table::List,
-    view::{Span, Tab, View},
+    view::{Tab, View},
 };
 
 /// What the least useful screen needs.
@@ -89,7 +91,7 @@ impl<'a> Page<'a> {
         let mut x = self.area.x;
         for piece in header::fit(pieces.to_vec(), width.into()) {
             let room = usize::from(self.area.right().saturating_sub(x));
-            let text = format::fit(&piece.text, room, self.look.ellipsis());
+            let text = units::fit(&piece.text, room, self.look.ellipsis());
             let style = self.look.style(piece.tone);
             let end = self.buffer.set_stringn(x, y, text, room, style).0;
             x = end.saturating_add(GAP.len() as u16).min(self.area.right());
@@ -146,13 +148,13 @@ fn bottom(app: &App) -> Vec<Piece> {
     }
     for (at, (key, what)) in (1..).zip(help::HINTS) {
         let what = match (key, app.span(), app.paused()) {
-            ("t", Span::Start, _) => "per second",
+            ("t", Span::Total, _) => "per second",
             ("p", _, true) => "go on",
             _ => what,
         };
         pieces.push(Piece::new(format!("{key} {what}"), Tone::Dim).or_less(at));
     }
-    let interval = format!("every {}", format::time(app.interval().as_nanos() as u64));
+    let interval = format!("every {}", units::time(app.interval().as_nanos() as u64));
     pieces.push(Piece::new(interval, Tone::Dim).or_less(u8::MAX));
     pieces
 }
@@ -160,7 +162,7 @@ fn bottom(app: &App) -> Vec<Piece> {
 fn draw_help(buffer: &mut Buffer, area: Rect, look: Look) {
     let mut page = Page::new(buffer, area, look);
     for (key, what) in help::KEYS {
-        let key = format::pad(key, help::KEY_WIDTH, false);
+        let key = units::pad(key, help::KEY_WIDTH, false);
         page.line(&[Piece::new(key, Tone::Strong), Piece::new(what, Tone::Normal)]);
     }
 }

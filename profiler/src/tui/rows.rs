@@ -1,6 +1,8 @@
 //! From a snapshot to the rows of a list: which there are, in what order, and
 //! what their cells say.
 
+use crate::rows::Span;
+use crate::units;
 use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
 
 use profiler_common::call::CallKey;
@@ -13,9 +15,8 @@ use crate::{
 use super::{
     chart,
     columns::Column,
-    format,
     style::Look,
-    view::{self, ItemId, ProcessId, Span, View},
+    view::{self, ItemId, ProcessId, View},
 };
 
 /// By what a list is sorted.
@@ -243,30 +244,30 @@ impl<'a> Row<'a> {
     /// interval; `list_ns` is the time of all rows, `seconds` the span's length.
     pub(super) fn cell(&self, column: Column, seconds: f64, list_ns: u64, look: Look) -> String {
         let amount = |events: u64| match self.span {
-            Span::Interval => format::rate(events, seconds),
-            Span::Start => format::count(events),
+            Span::Recent => units::rate(events, seconds),
+            Span::Total => units::count(events),
         };
-        let latency = |ns: u64| format::latency(ns, self.sum(Figures::timed));
-        let name = |key: Option<CallKey>| key.map_or_else(|| format::NONE.into(), view::call_name);
+        let latency = |ns: u64| units::latency(ns, self.sum(Figures::timed));
+        let name = |key: Option<CallKey>| key.map_or_else(|| units::NONE.into(), view::call_name);
         match column {
             Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
             Column::Comm => self.process.map_or_else(String::new, |p| look.printable(&p.comm)),
             Column::Tid => self.in_flight.map_or_else(String::new, |(tid, _)| tid.to_string()),
             Column::Age => {
-                self.in_flight.map_or_else(String::new, |(_, age)| format::time(nanoseconds(age)))
+                self.in_flight.map_or_else(String::new, |(_, age)| units::time(nanoseconds(age)))
             }
             Column::Call => name(self.key),
             Column::TopCall => name(self.top_call()),
             Column::Calls => amount(self.sum(|f| f.calls)),
             Column::Errors => amount(self.sum(|f| f.errors)),
             Column::Time => match (self.total_ns(), self.span) {
-                (0, _) => format::NONE.into(),
-                (ns, Span::Start) => format::time(ns),
-                (_, Span::Interval) if seconds <= 0.0 => format::NONE.into(),
-                (ns, Span::Interval) => format::time((ns as f64 / seconds).round() as u64),
+                (0, _) => units::NONE.into(),
+                (ns, Span::Total) => units::time(ns),
+                (_, Span::Recent) if seconds <= 0.0 => units::NONE.into(),
+                (ns, Span::Recent) => units::time((ns as f64 / seconds).round() as u64),
             },
-            Column::Share if list_ns == 0 => format::NONE.into(),
-            Column::Share => format::percent(self.total_ns() as f64 / list_ns as f64),
+            Column::Share if list_ns == 0 => units::NONE.into(),
+            Column::Share => units::percent(self.total_ns() as f64 / list_ns as f64),
             Column::Mean => latency(self.mean_ns()),
             Column::P50 => latency(self.quantile(0.5)),
             Column::P99 => latency(self.quantile(0.99)),

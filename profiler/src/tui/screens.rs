@@ -1,5 +1,7 @@
 //! What the screen looks like.
 
+use crate::rows::Span;
+use crate::units;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -12,12 +14,7 @@ use ratatui::{
 
 use crate::{cli::SortKey, snapshot::Snapshot};
 
-use super::{
-    chart, fixtures, format, render,
-    state::App,
-    style::Look,
-    view::{Span, Subject},
-};
+use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
 
 const FULL: Look = Look { colour: true, unicode: true };
 const PLAIN: Look = Look { colour: false, unicode: false };
@@ -261,12 +258,12 @@ fn percentiles_on_the_screen_are_those_of_the_figures() {
     let text = screen("h", 120, 40);
     let snapshot = fixtures::busy_host();
     let nginx = snapshot.processes[0].process.clone();
-    let figures = Subject { process: Some(nginx), call: None }.figures(&snapshot, Span::Interval);
+    let figures = Subject { process: Some(nginx), call: None }.figures(&snapshot, Span::Recent);
     let values = figures.quantiles(chart::PERCENTILES.map(|(_, quantile)| quantile));
     for ((name, _), ns) in chart::PERCENTILES.into_iter().zip(values) {
-        let shown = format!("{name} {}", format::time(ns));
+        let shown = format!("{name} {}", units::time(ns));
         assert!(text.contains(&shown), "{shown} in\n{text}");
     }
-    assert!(text.contains(&format!("max {}", format::time(figures.max_ns()))), "{text}");
+    assert!(text.contains(&format!("max {}", units::time(figures.max_ns()))), "{text}");
     assert!(values.is_sorted() && values[0] < values[3]);
 }

@@ -1,6 +1,7 @@
 //! All that the screen depends on, and how keys and snapshots change it. Pure: no
 //! terminal, no clock.
 
+use crate::rows::Span;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -11,7 +12,7 @@ use super::{
     columns::{self, Column},
     place::{Place, Trail, root_view},
     rows::{self, Item, Row, Sort},
-    view::{Span, Subject, Tab, View},
+    view::{Subject, Tab, View},
 };
 
 /// The intervals that `+` and `-` step through, in milliseconds.
@@ -92,7 +93,7 @@ impl App {
             tab: Tab::Processes,
             trails: Tab::ALL.map(trail),
             sort_key,
-            span: Span::Interval,
+            span: Span::Recent,
             interval,
             paused: false,
             help: false,
@@ -202,8 +203,8 @@ impl App {
             KeyCode::Char('p' | ' ') => self.toggle_pause(),
             KeyCode::Char('t') => self.change(|app| {
                 app.span = match app.span {
-                    Span::Interval => Span::Start,
-                    Span::Start => Span::Interval,
+                    Span::Recent => Span::Total,
+                    Span::Total => Span::Recent,
                 };
             }),
             KeyCode::Char('+' | '=') => self.step_interval(true),

@@ -1,5 +1,6 @@
 //! Keys and snapshots, and exactly what they change.
 
+use crate::rows::Span;
 use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -11,7 +12,7 @@ use super::{
     fixtures::{self, call, process, row},
     rows::Row,
     state::{Action, App},
-    view::{self, Span, Subject, Tab, View},
+    view::{self, Subject, Tab, View},
 };
 
 fn app() -> App {
@@ -61,7 +62,7 @@ fn processes_come_first_by_time() {
     let app = app();
     assert_eq!((app.tab(), app.place().sort.column), (Tab::Processes, Column::Time));
     assert_eq!(listed(&app), BY_TIME);
-    assert_eq!(app.span(), Span::Interval);
+    assert_eq!(app.span(), Span::Recent);
 }
 
 #[test]
@@ -227,12 +228,12 @@ fn h_shows_the_latencies_of_a_whole_row() {
     let all_of_nginx = Subject { process: Some(process(1234, "nginx")), call: None };
     assert_eq!(app.place().view, View::Latency(all_of_nginx.clone()));
     let snapshot = fixtures::busy_host();
-    assert_eq!(all_of_nginx.figures(&snapshot, Span::Interval), snapshot.processes[0].recent());
+    assert_eq!(all_of_nginx.figures(&snapshot, Span::Recent), snapshot.processes[0].recent());
     press(&mut app, KeyCode::Char('2'));
     press(&mut app, KeyCode::Char('h'));
     let by_all = Subject { process: None, call: Some(call("epoll_wait")) };
     assert_eq!(app.place().view, View::Latency(by_all.clone()));
-    assert_eq!(by_all.figures(&snapshot, Span::Start), snapshot.calls[0].total);
+    assert_eq!(by_all.figures(&snapshot, Span::Total), snapshot.calls[0].total);
 }
 
 /// `busy_host` with other calls at the top.
@@ -333,9 +334,9 @@ fn t_changes_over_which_time_figures_are() {
     app.update(snapshot);
     assert_eq!(listed(&app)[6], "cron");
     press(&mut app, KeyCode::Char('t'));
-    assert_eq!((app.span(), listed(&app)[0].as_str()), (Span::Start, "cron"));
+    assert_eq!((app.span(), listed(&app)[0].as_str()), (Span::Total, "cron"));
     press(&mut app, KeyCode::Char('t'));
-    assert_eq!((app.span(), listed(&app)[6].as_str()), (Span::Interval, "cron"));
+    assert_eq!((app.span(), listed(&app)[6].as_str()), (Span::Recent, "cron"));
 }
 
 #[test]

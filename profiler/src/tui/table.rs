@@ -1,13 +1,14 @@
 //! A list as text: the heading and the cells of the rows that are in sight.
 
+use crate::rows::Span;
 use crate::snapshot::Snapshot;
+use crate::units;
 
 use super::{
     columns::Column,
-    format,
     rows::{self, Item, Row, Sort},
     style::{Look, Tone},
-    view::{Span, View},
+    view::View,
 };
 
 /// What the cells of a list are made from.
@@ -45,7 +46,7 @@ impl List<'_> {
 
     /// The cells of `items` in `columns`.
     pub(super) fn lines(&self, items: &[Item], columns: &[Column]) -> Vec<Line> {
-        let seconds = self.span.seconds(self.snapshot);
+        let seconds = self.span.length(self.snapshot).as_secs_f64();
         let list_ns = if columns.contains(&Column::Share) { self.total_ns() } else { 0 };
         let line = |&item: &Item| {
             let row = Row::of(self.snapshot, item, self.span);
@@ -66,7 +67,7 @@ impl List<'_> {
 
     /// `text` in `width` columns of the terminal, aligned as `column` is.
     pub(super) fn align(&self, column: Column, text: &str, width: usize) -> String {
-        let text = format::fit(text, width, self.look.ellipsis());
-        format::pad(&text, width, !column.is_text())
+        let text = units::fit(text, width, self.look.ellipsis());
+        units::pad(&text, width, !column.is_text())
     }
 }

@@ -1,5 +1,7 @@
 //! What can be looked at, and how its parts are told apart.
 
+use crate::rows::Span;
+use crate::units;
 use std::sync::Arc;
 
 use profiler_common::call::{Abi, CallKey};
@@ -7,7 +9,7 @@ use profiler_common::call::{Abi, CallKey};
 use crate::{
     aggregate::Figures,
     enrich::syscalls,
-    snapshot::{CallRow, Process, Snapshot},
+    snapshot::{Process, Snapshot},
 };
 
 /// The three places to start from.
@@ -90,33 +92,6 @@ pub(super) enum ItemId {
     Thread(ProcessId, u32),
 }
 
-/// Over which time figures are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Span {
-    /// From the reading before to the last.
-    Interval,
-    /// Since the start.
-    Start,
-}
-
-impl Span {
-    /// The figures of this span.
-    pub(super) fn of(self, row: &CallRow) -> &Figures {
-        match self {
-            Self::Interval => &row.recent,
-            Self::Start => &row.total,
-        }
-    }
-
-    /// Its length in seconds.
-    pub(super) fn seconds(self, snapshot: &Snapshot) -> f64 {
-        match self {
-            Self::Interval => snapshot.interval.as_secs_f64(),
-            Self::Start => snapshot.window.as_secs_f64(),
-        }
-    }
-}
-
 /// A system call by name, with its ABI where that is not the usual one.
 pub(super) fn call_name(key: CallKey) -> String {
     match key.abi() {
@@ -127,7 +102,7 @@ pub(super) fn call_name(key: CallKey) -> String {
 
 /// A process id, or a dash for the bucket of calls that belong to none.
 pub(super) fn pid_text(process: &Process) -> String {
-    process.tgid.map_or_else(|| super::format::NONE.to_owned(), |tgid| tgid.to_string())
+    process.tgid.map_or_else(|| units::NONE.to_owned(), |tgid| tgid.to_string())
 }
 
 /// A process by name and id.
