@@ -70,7 +70,8 @@ impl Error {
             Self::Kernel(e) => e.hint(),
             Self::Config(e) => e.hint(),
             Self::NoSuchProcess(_) => Some(
-                "ids are those of the host's own pid namespace, as ps on the host shows them".into(),
+                "ids are those of the host's own pid namespace, as ps on the host shows them"
+                    .into(),
             ),
             Self::CommandNotFound(_) => Some("give a path, or check PATH".into()),
             Self::Listen { address, source } => match source.kind() {

@@ -1,1 +1,3 @@
-//! Stub.
+//! Snapshots as bytes, each format a pure function.
+
+pub mod prometheus;

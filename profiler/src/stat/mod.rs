@@ -1,4 +1,6 @@
 //! Stub.
 use crate::{cli::StatArgs, error::Error};
 /// Stub.
-pub fn run(_args: &StatArgs) -> Result<u8, Error> { todo!() }
+pub fn run(_args: &StatArgs) -> Result<u8, Error> {
+    todo!()
+}

@@ -1,4 +1,6 @@
 //! Stub.
 use crate::{cli::TopArgs, error::Error};
 /// Stub.
-pub fn run(_args: &TopArgs) -> Result<(), Error> { todo!() }
+pub fn run(_args: &TopArgs) -> Result<(), Error> {
+    todo!()
+}
