@@ -57,8 +57,8 @@ pub mod maps {
     pub const OVERFLOW_EXTREMES: &str = "OVERFLOW_EXTREMES";
     /// [`Counters`](crate::wire::Counters), per CPU.
     pub const COUNTERS: &str = "COUNTERS";
-    /// [`Pressure`](crate::wire::Pressure).
-    pub const PRESSURE: &str = "PRESSURE";
+    /// [`Control`](crate::wire::Control).
+    pub const CONTROL: &str = "CONTROL";
     /// Ring buffer with a wake-up when the pool runs low.
     pub const WAKE: &str = "WAKE";
     /// Host process ids in scope, when the scope is not the whole host.

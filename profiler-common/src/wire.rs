@@ -121,6 +121,27 @@ pub struct Slot {
     pub unbucketed: u32,
 }
 
+impl Slot {
+    /// The slot in a cell that was copied out of the pool.
+    pub fn from_cell(cell: &Cell) -> Self {
+        let long = |at: usize| u64::from(cell[at]) | u64::from(cell[at + 1]) << 32;
+        Self {
+            entered: long(0),
+            returned: long(2),
+            restarted: long(4),
+            total_ns: long(6),
+            min_ns: long(8),
+            max_ns: long(10),
+            errors: long(12),
+            denied: cell[14],
+            errors_unlisted: cell[15],
+            chunks: core::array::from_fn(|i| cell[16 + i]),
+            errno_pages: core::array::from_fn(|i| cell[16 + CHUNKS + i]),
+            unbucketed: cell[31],
+        }
+    }
+}
+
 /// The figures of one system call by whoever found no room of their own.
 ///
 /// Written by many, so by atomic additions; counts only, since an atomic
@@ -185,6 +206,9 @@ impl TaskState {
     /// Created at fork, and not yet back in user space: its first exit is the
     /// second return of its parent's `clone`, a call that it never entered.
     pub const NEWBORN: u32 = 4;
+    /// All that it did since is known: it was seen to enter a call, or was born
+    /// under observation. So an exit without an entry is a denied call.
+    pub const KNOWN: u32 = 8;
 }
 
 /// Events off the common path; one copy per CPU.
@@ -223,10 +247,10 @@ impl Counters {
     }
 }
 
-/// How full the maps are, and from where on the reader wants to be woken.
+/// What the two sides tell each other.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
-pub struct Pressure {
+pub struct Control {
     /// Extents taken since the start; the kernel side adds.
     pub extents_taken: u64,
     /// Records taken since the start; the kernel side adds.
@@ -235,6 +259,9 @@ pub struct Pressure {
     pub wake_at_extents: u64,
     /// The reader is woken once `records_taken` is at or above this.
     pub wake_at_records: u64,
+    /// 1 once all programs are attached; set by the reader. Before that, an exit
+    /// without an entry says nothing.
+    pub attached: u64,
 }
 
 const _: () = {
@@ -242,7 +269,11 @@ const _: () = {
     assert!(offset_of!(ThreadRecord, native_pages) == CACHE_LINE);
     assert!(offset_of!(ThreadRecord, foreign_roots) == 2 * CACHE_LINE);
     assert!(size_of::<Slot>() == 2 * CACHE_LINE);
+    assert!(offset_of!(Slot, errors) == 12 * 4);
+    assert!(offset_of!(Slot, errors_unlisted) == 15 * 4);
     assert!(offset_of!(Slot, chunks) == CACHE_LINE);
+    assert!(offset_of!(Slot, errno_pages) == (16 + CHUNKS) * 4);
+    assert!(offset_of!(Slot, unbucketed) == 31 * 4);
     assert!(size_of::<Cell>() == size_of::<Slot>());
     assert!(BUCKETS_PER_CHUNK * 4 == size_of::<Cell>());
     assert!(ERRNOS_PER_PAGE * 4 == size_of::<Cell>());
@@ -252,7 +283,7 @@ const _: () = {
     assert!(size_of::<TaskState>() == 24);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<Counters>() == 64);
-    assert!(size_of::<Pressure>() == CACHE_LINE);
+    assert!(size_of::<Control>() == CACHE_LINE);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
     assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
     assert!(CallKey::NONE.0 == u32::MAX);
@@ -260,7 +291,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Counters, Extremes, OverflowSlot, Pressure, TaskState, ThreadRecord};
+    use super::{Control, Counters, Extremes, OverflowSlot, TaskState, ThreadRecord};
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
     unsafe impl aya::Pod for ThreadRecord {}
@@ -273,5 +304,5 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above; the tail that its alignment adds is never read as a value.
-    unsafe impl aya::Pod for Pressure {}
+    unsafe impl aya::Pod for Control {}
 }

@@ -33,7 +33,6 @@ pub fn enter<T: Tasks>(nr: u64) {
             (*record).missed_exits += 1;
             count!(lost_exits);
         }
-        (*record).entered += 1;
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
             slot = slots::find(record, index, key);
@@ -51,8 +50,13 @@ pub fn enter<T: Tasks>(nr: u64) {
             }
         }
         (*record).in_flight_slot = slot;
-        (*record).in_flight_key = key;
-        // Last, so that as little of our own time as can be is in the latency.
+        // Once a reader sees the sum, it sees all that is in it.
+        pool::publish();
+        (*record).entered += 1;
+        // As late as can be, so that little of our own time is in the latency.
         (*record).entry_ns = bpf_ktime_get_ns();
+        // Once a reader sees a key, it sees that call's time.
+        pool::publish();
+        (*record).in_flight_key = key;
     }
 }

@@ -5,7 +5,7 @@ use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
     limits::{ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
-    wire::{OVERFLOWED, Slot, ThreadRecord},
+    wire::{CellIndex, OVERFLOWED, Slot, ThreadRecord},
 };
 
 use crate::{
@@ -68,21 +68,35 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
             denied::<T>(task, record, index, regs);
             return;
         }
-        let latency_ns = now.wrapping_sub((*record).entry_ns);
-        let slot_index = (*record).in_flight_slot;
         (*record).in_flight_key = CallKey::NONE.0;
-        (*record).left += 1;
-        if slot_index == OVERFLOWED {
+        let latency_ns = now.wrapping_sub((*record).entry_ns);
+        let slot = (*record).in_flight_slot;
+        if slot == OVERFLOWED {
             overflow::left(key, latency_ns, result);
-            return;
-        }
-        let Some(slot) = slots::slot(slot_index) else { return };
-        let first = (*slot).returned + (*slot).restarted == 0;
-        if result < FIRST_ERRNO {
-            (*slot).returned += 1;
         } else {
-            failed(record, index, slot, result, key);
+            add(record, index, slot, key, latency_ns, result);
         }
+        // Once a reader sees the sum, it sees all that is in it.
+        pool::publish();
+        (*record).left += 1;
+    }
+}
+
+/// Adds a call that left to its slot.
+#[inline(always)]
+unsafe fn add(
+    record: *mut ThreadRecord,
+    index: u32,
+    slot: CellIndex,
+    key: u32,
+    latency_ns: u64,
+    result: u64,
+) {
+    let Some(slot) = slots::slot(slot) else { return };
+    // SAFETY: live map values of the running thread's own.
+    unsafe {
+        let first = (*slot).returned + (*slot).restarted == 0;
+        let restarted = result >= FIRST_ERRNO && failed(record, index, slot, result, key) != 0;
         (*slot).total_ns += latency_ns;
         if latency_ns > (*slot).max_ns {
             (*slot).max_ns = latency_ns;
@@ -90,51 +104,68 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
         if latency_ns < (*slot).min_ns || first {
             (*slot).min_ns = latency_ns;
         }
-        let bucket = hist::bucket(latency_ns);
-        let chunk = bucket / BUCKETS_PER_CHUNK as u32;
-        if chunk < CHUNKS as u32 {
-            let place = (&raw mut (*slot).chunks).cast::<u32>().add(chunk as usize);
-            let mut cell = *place;
-            if cell == 0 {
-                cell = pool::take_cell(record, index);
-                *place = cell;
+        add_bucket(record, index, slot, key, latency_ns);
+        // Once a reader sees the call, it sees all its figures.
+        pool::publish();
+        if restarted {
+            (*slot).restarted += 1;
+        } else {
+            (*slot).returned += 1;
+        }
+    }
+}
+
+/// Adds a latency to a slot's histogram.
+#[inline(always)]
+unsafe fn add_bucket(
+    record: *mut ThreadRecord,
+    index: u32,
+    slot: *mut Slot,
+    key: u32,
+    latency_ns: u64,
+) {
+    let bucket = pool::unproven(hist::bucket(latency_ns));
+    let chunk = bucket / BUCKETS_PER_CHUNK as u32;
+    if chunk >= CHUNKS as u32 {
+        return;
+    }
+    // SAFETY: live map values of the running thread's own, and a chunk below the bound.
+    unsafe {
+        let place = (&raw mut (*slot).chunks).cast::<u32>().add(chunk as usize);
+        let mut cell = *place;
+        if cell == 0 {
+            cell = pool::take_cell(record, index);
+            *place = cell;
+        }
+        match pool::cell(cell) {
+            Some(counts) if cell != 0 => {
+                let offset = bucket % BUCKETS_PER_CHUNK as u32;
+                *counts.cast::<u32>().add(offset as usize) += 1;
             }
-            match pool::cell(cell) {
-                Some(counts) if cell != 0 => {
-                    let offset = bucket % BUCKETS_PER_CHUNK as u32;
-                    *counts.cast::<u32>().add(offset as usize) += 1;
-                }
-                _ => {
-                    (*slot).unbucketed += 1;
-                    overflow::bucket_only(key, latency_ns);
-                }
+            _ => {
+                (*slot).unbucketed += 1;
+                overflow::bucket_only(key, latency_ns);
             }
         }
     }
 }
 
-/// A call of `key` leaves with what may be an errno.
+/// A call of `key` leaves with what may be an errno. Counts the errno; 1 if the call
+/// is to be restarted, and so neither failed nor returned.
 #[inline(never)]
-fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) {
+fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) -> u32 {
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let errno = match Outcome::of(result, key) {
-            Outcome::Ok => {
-                (*slot).returned += 1;
-                return;
-            }
-            Outcome::Restarted => {
-                (*slot).restarted += 1;
-                return;
-            }
+            Outcome::Ok => return 0,
+            Outcome::Restarted => return 1,
             Outcome::Error(errno) => errno,
         };
-        (*slot).returned += 1;
         (*slot).errors += 1;
         let page = errno / ERRNOS_PER_PAGE as u32;
         if errno >= ERRNOS as u32 || page >= ERRNO_PAGES as u32 {
             (*slot).errors_unlisted += 1;
-            return;
+            return 0;
         }
         let place = (&raw mut (*slot).errno_pages).cast::<u32>().add(page as usize);
         let mut cell = *place;
@@ -149,6 +180,7 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
             _ => (*slot).errors_unlisted += 1,
         }
     }
+    0
 }
 
 /// An exit without an entry: seccomp or ptrace refused the call before the entry
@@ -158,11 +190,12 @@ fn denied<T: Tasks>(task: Task, record: *mut ThreadRecord, index: u32, regs: u64
     let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        (*record).denied += 1;
         let slot = slots::find(record, index, key);
         match slots::slot(slot) {
             Some(figures) if slot != 0 => (*figures).denied += 1,
             _ => overflow::denied(key),
         }
+        pool::publish();
+        (*record).denied += 1;
     }
 }

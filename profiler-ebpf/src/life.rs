@@ -10,7 +10,10 @@ use crate::{
     overflow,
     pool::{self, count},
     scope,
-    task::{Task, Tasks, field_u32, field_u64, layout_known, read_comm, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET},
+    task::{
+        LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, Tasks, field_u32, field_u64,
+        layout_known, read_comm,
+    },
 };
 
 #[inline(always)]
@@ -68,10 +71,8 @@ pub fn exec<T: Tasks>(task: Task, old_tid: u32) {
         (*record).tid = tid;
         read_comm_or_current(task, record);
         if layout_known() {
-            (*record).process_start_ns = field_u64(
-                field_u64(task, LEADER_OFFSET.load()) as Task,
-                START_OFFSET.load(),
-            );
+            (*record).process_start_ns =
+                field_u64(field_u64(task, LEADER_OFFSET.load()) as Task, START_OFFSET.load());
         }
     }
 }
@@ -109,8 +110,11 @@ pub fn exit<T: Tasks>(task: Task) {
                 if (*record).tid == (*record).tgid {
                     read_comm_or_current(task, record);
                 }
-                (&raw mut (*record).task).write_volatile(0);
-                (&raw mut (*record).state).write_volatile(RecordState::Ended as u32);
+                // A rename by another thread must not reach the record's next owner.
+                (*state).record = 0;
+                (*record).task = 0;
+                pool::publish();
+                (*record).state = RecordState::Ended as u32;
             },
             None => {
                 // SAFETY: a live state of the running task.

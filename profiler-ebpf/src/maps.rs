@@ -3,13 +3,13 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, PerCpuArray, Queue, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
     macros::btf_map,
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     limits::MAX_TARGETS,
-    wire::{Cell, Counters, Extremes, OverflowSlot, Pressure, ThreadRecord},
+    wire::{Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -29,14 +29,15 @@ pub static CELLS: Array<Cell, 1, MMAPABLE> = Array::new();
 #[btf_map]
 pub static EXTENT_OWNERS: Array<u32, 1, MMAPABLE> = Array::new();
 
-/// Free records. A queue, since its pop is the only allocation that Linux 5.10
-/// offers without a lost update: an atomic that returns a value came in 5.12.
+/// Free records. Its pop is the only allocation that Linux 5.10 offers without a
+/// lost update: an atomic that returns a value came in 5.12. A stack rather than a
+/// queue, so that what is in use stays dense, and the reader scans little.
 #[btf_map]
-pub static FREE_RECORDS: Queue<u32, 1> = Queue::new();
+pub static FREE_RECORDS: Stack<u32, 1> = Stack::new();
 
 /// Free extents, likewise.
 #[btf_map]
-pub static FREE_EXTENTS: Queue<u32, 1> = Queue::new();
+pub static FREE_EXTENTS: Stack<u32, 1> = Stack::new();
 
 /// The record that this CPU used last. Only a hint: the record itself says who
 /// owns it.
@@ -59,7 +60,7 @@ pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
 /// How much is taken, and when to wake the reader.
 #[btf_map]
-pub static PRESSURE: Array<Pressure, 1, MMAPABLE> = Array::new();
+pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
 /// Wakes the reader between two drains when room runs low. One page: an event
 /// that does not fit would only repeat one that is already there.

@@ -11,7 +11,7 @@ use profiler_common::{
 use crate::{
     exit::Outcome,
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
-    pool::{add, increment_u32},
+    pool::{add, increment_u32, unproven},
 };
 
 #[inline(always)]
@@ -93,7 +93,7 @@ pub fn bucket_only(key: u32, latency_ns: u64) {
 
 #[inline(always)]
 fn add_bucket(slot: *mut OverflowSlot, latency_ns: u64) {
-    let bucket = hist::bucket(latency_ns);
+    let bucket = unproven(hist::bucket(latency_ns));
     if bucket < BUCKETS as u32 {
         // SAFETY: compared with the bound just above.
         unsafe { increment_u32((&raw mut (*slot).buckets).cast::<u32>().add(bucket as usize)) }

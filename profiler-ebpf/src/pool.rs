@@ -1,16 +1,18 @@
 //! Taking records and cells. Off the common path: once a thread, and once a
 //! thread and system call first seen, and once an octave or two of latency.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    sync::atomic::{Ordering::SeqCst, compiler_fence},
+};
 
+use aya_log_ebpf::warn;
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
     wire::{Cell, CellIndex, ThreadRecord},
 };
 
-use crate::maps::{
-    CELLS, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, PRESSURE, RECORDS, WAKE,
-};
+use crate::maps::{CELLS, CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, RECORDS, WAKE};
 
 /// The record at `index`.
 #[inline(always)]
@@ -48,16 +50,20 @@ pub unsafe fn increment_u32(place: *mut u32) {
     }
 }
 
-/// Adds one to a field of this CPU's `Counters`. Atomically, since the programs
-/// of one CPU may interleave where tracepoints can be preempted (Linux 7.0).
+/// Adds one to a field of this CPU's `Counters`, and gives what it was before.
+/// Atomically, since the programs of one CPU may interleave where tracepoints can
+/// be preempted (Linux 7.0).
 macro_rules! count {
     ($field:ident) => {
-        if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
+        match $crate::maps::COUNTERS.get_ptr_mut(0) {
             #[allow(unused_unsafe, reason = "used inside and outside of unsafe blocks")]
             // SAFETY: a field of a live map value.
-            unsafe {
-                $crate::pool::add(&raw mut (*counters).$field, 1)
-            }
+            Some(counters) => unsafe {
+                let before = (*counters).$field;
+                $crate::pool::add(&raw mut (*counters).$field, 1);
+                before
+            },
+            None => 0,
         }
     };
 }
@@ -67,17 +73,50 @@ pub(crate) use count;
 #[inline(always)]
 pub fn take_record() -> Option<u32> {
     let Ok(Some(index)) = FREE_RECORDS.pop() else {
-        count!(records_exhausted);
+        if count!(records_exhausted) == 0 {
+            report_no_record();
+        }
         return None;
     };
-    if let Some(pressure) = PRESSURE.get_ptr_mut(0) {
+    if let Some(control) = CONTROL.get_ptr_mut(0) {
         // SAFETY: fields of a live map value.
         unsafe {
-            add(&raw mut (*pressure).records_taken, 1);
-            wake_if((*pressure).records_taken, (*pressure).wake_at_records);
+            add(&raw mut (*control).records_taken, 1);
+            wake_if((*control).records_taken, (*control).wake_at_records);
         }
     }
     Some(index)
+}
+
+#[inline(never)]
+fn report_no_record() {
+    warn!((), "the records are used up on this CPU; further threads go to overflow slots");
+}
+
+/// Whether all programs are attached.
+#[inline(always)]
+pub fn attached() -> bool {
+    // SAFETY: a live map value.
+    CONTROL.get_ptr(0).is_some_and(|control| unsafe { (*control).attached } != 0)
+}
+
+/// The same number, of which the compiler knows nothing: a comparison that it
+/// would drop as always true is kept, for the verifier to see.
+#[inline(always)]
+pub fn unproven(mut value: u32) -> u32 {
+    // A real instruction, since the line of an empty one collides with that of the
+    // next, which the kernel refuses.
+    // SAFETY: moves a register onto itself.
+    unsafe { asm!("{0} = {0}", inlateout(wreg) value, options(nomem, nostack, pure)) };
+    value
+}
+
+/// Keeps the compiler from moving a store across: what stands above is in memory
+/// before what stands below, for the reader on another CPU (x86 keeps the order of
+/// stores).
+#[inline(always)]
+pub fn publish() {
+    compiler_fence(SeqCst);
 }
 
 /// A cell for the owner of `record`, zeroed; 0 where the pool is used up.
@@ -101,18 +140,20 @@ pub fn take_cell(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
 #[inline(never)]
 fn take_extent(record_index: u32) -> u32 {
     let Ok(Some(extent)) = FREE_EXTENTS.pop() else {
-        count!(extents_exhausted);
+        if count!(extents_exhausted) == 0 {
+            warn!((), "the pool is used up on this CPU; further calls go to overflow slots");
+        }
         return 0;
     };
     if let Some(owner) = EXTENT_OWNERS.get_ptr_mut(extent) {
         // SAFETY: a live map value, ours since the pop.
         unsafe { *owner = record_index + 1 };
     }
-    if let Some(pressure) = PRESSURE.get_ptr_mut(0) {
+    if let Some(control) = CONTROL.get_ptr_mut(0) {
         // SAFETY: fields of a live map value.
         unsafe {
-            add(&raw mut (*pressure).extents_taken, 1);
-            wake_if((*pressure).extents_taken, (*pressure).wake_at_extents);
+            add(&raw mut (*control).extents_taken, 1);
+            wake_if((*control).extents_taken, (*control).wake_at_extents);
         }
     }
     extent
@@ -126,4 +167,3 @@ fn wake_if(taken: u64, mark: u64) {
         let _ = WAKE.output(taken, 0);
     }
 }
-

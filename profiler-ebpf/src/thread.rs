@@ -11,7 +11,7 @@ use crate::{
     overflow,
     pool::{self, count},
     scope,
-    task::{Task, Tasks, field_u64, layout_known, read_comm, LEADER_OFFSET, START_OFFSET},
+    task::{LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, read_comm},
 };
 
 /// The record of `task` if this CPU used it last: the common case, for as long
@@ -49,7 +49,7 @@ pub fn entering<T: Tasks>(task: Task, key: u32) -> u32 {
     }
     // SAFETY: a live state that only its own task writes by now.
     unsafe {
-        (*state).flags &= !TaskState::NEWBORN;
+        (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
         if (*state).record == 0 {
             let Some(index) = pool::take_record() else {
                 (*state).key_plus_one = key + 1;
@@ -82,8 +82,10 @@ unsafe fn own(record: *mut ThreadRecord, task: Task, ids: u64) {
         } else if let Ok(comm) = bpf_get_current_comm() {
             (*record).comm = comm;
         }
-        (&raw mut (*record).state).write_volatile(RecordState::Live as u32);
-        (&raw mut (*record).task).write_volatile(task as u64);
+        (*record).task = task as u64;
+        // Once a reader sees it live, it sees whose it is.
+        pool::publish();
+        (*record).state = RecordState::Live as u32;
     }
 }
 
@@ -95,7 +97,9 @@ pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
     let Some(state) = T::state(task, 0) else {
         // Nothing is known of this task, and every task that was forked since the
         // profiler attached has a state: the call was in flight at that moment.
-        if let Some(state) = T::state_or_new(task, 0) && scope::in_scope(state, tgid) {
+        if let Some(state) = T::state_or_new(task, 0)
+            && scope::in_scope(state, tgid)
+        {
             count!(in_flight_at_attach);
         }
         return 0;
@@ -107,6 +111,9 @@ pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
     unsafe {
         if (*state).flags & TaskState::NEWBORN != 0 {
             (*state).flags &= !TaskState::NEWBORN;
+            if pool::attached() {
+                (*state).flags |= TaskState::KNOWN;
+            }
             count!(births);
             return 0;
         }
@@ -118,6 +125,9 @@ pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
         if key_plus_one != 0 {
             (*state).key_plus_one = 0;
             overflow::left(key_plus_one - 1, now.wrapping_sub((*state).entry_ns), result);
+        } else if (*state).flags & TaskState::KNOWN == 0 {
+            // Still a call from before all programs were attached.
+            count!(in_flight_at_attach);
         } else {
             count!(denied_unrecorded);
             let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task));

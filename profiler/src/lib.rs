@@ -17,6 +17,8 @@ pub mod export;
 pub mod kernel;
 pub mod logging;
 pub mod privilege;
+pub mod rows;
 pub mod snapshot;
 pub mod stat;
 pub mod tui;
+pub mod units;

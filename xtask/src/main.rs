@@ -1,1 +1,59 @@
-fn main(){}
+//! The project's commands. Thin: each is a module, and CI calls the same ones.
+
+mod bench;
+mod ebpf;
+mod privilege;
+mod run;
+mod test;
+#[cfg(test)]
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// The project's commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile the kernel side into the objects that the profiler embeds
+    BuildEbpf(ebpf::Args),
+    Run(run::Args),
+    /// Run every test, those that load into the kernel as root
+    Test(test::Args),
+    /// Measure what the profiler costs
+    Bench(bench::Args),
+    #[command(hide = true)]
+    BenchLoop(bench::workload::Args),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = ebpf::rustc::stand_in() {
+        return code;
+    }
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::BuildEbpf(args) => ebpf::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::BenchLoop(args) => bench::workload::run(&args),
+    }
+}

@@ -3,9 +3,7 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 
 #[btf_tracepoint(function = "sys_enter")]
 pub fn empty_enter(_ctx: BtfTracePointContext) -> i32 {

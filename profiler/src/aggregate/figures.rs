@@ -43,6 +43,14 @@ impl Extremes {
     pub fn join(self, other: Self) -> Self {
         Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns) }
     }
+
+    /// The extremes of whichever there are.
+    pub fn join_any(a: Option<Self>, b: Option<Self>) -> Option<Self> {
+        match (a, b) {
+            (Some(a), Some(b)) => Some(a.join(b)),
+            (a, b) => a.or(b),
+        }
+    }
 }
 
 impl Figures {
@@ -104,10 +112,7 @@ impl Figures {
         self.denied += other.denied;
         self.never_returned += other.never_returned;
         self.total_ns += other.total_ns;
-        self.extremes = match (self.extremes, other.extremes) {
-            (Some(a), Some(b)) => Some(a.join(b)),
-            (a, b) => a.or(b),
-        };
+        self.extremes = Extremes::join_any(self.extremes, other.extremes);
         for &(errno, count) in &other.errnos {
             self.add_errno(errno, count);
         }

@@ -2,6 +2,8 @@
 
 mod figures;
 mod latency;
+mod table;
 
 pub use figures::{Extremes, Figures};
 pub use latency::Latency;
+pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};

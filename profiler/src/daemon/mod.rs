@@ -17,6 +17,7 @@ use tokio::{
 
 use self::work::{Order, Settings, Work};
 use crate::{
+    aggregate::KeepEnded,
     cli::DaemonArgs,
     config::Config,
     drain::Profiler,
@@ -51,7 +52,9 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     let listener = http::bind(settings.config.listen)?;
 
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
-    let profiler = Profiler::attach(&Options::new(Scope::Host, &kernel_args)?)?;
+    let options = Options::new(Scope::Host, &kernel_args)?;
+    // Processes are not shown, so ended ones are kept for nobody.
+    let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
     let kept = privilege::drop_unneeded()?;
     tracing::info!(capabilities = ?kept, "attached; privileges dropped but these");
 

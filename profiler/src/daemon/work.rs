@@ -2,12 +2,17 @@
 //! obeys.
 
 use std::{
+    io,
     os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{io::unix::AsyncFd, sync::mpsc, time::sleep_until};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    time::sleep_until,
+};
 
 use super::{
     alarm::Alarms,
@@ -70,7 +75,12 @@ impl<'a, S: Source> Work<'a, S> {
         let wake = source
             .wake_fd()
             .try_clone_to_owned()
-            .and_then(|fd| AsyncFd::register_with_interest(fd, tokio::io::Interest::READABLE))
+            .and_then(|fd| {
+                // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
+                // it stays open and the same for as long as the `AsyncFd` lives.
+                unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+                    .map_err(io::Error::from)
+            })
             .map_err(|source| Error::Io { context, source })?;
         let last = LastDrain { started: Instant::now(), took: Duration::ZERO, lost: 0, mode: "" };
         let mut work = Self {

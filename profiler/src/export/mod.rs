@@ -1,3 +1,5 @@
-//! Snapshots as bytes, each format a pure function.
+//! Snapshots made into bytes. Pure functions; nothing here reads anything.
 
+pub mod json;
 pub mod prometheus;
+pub mod table;

@@ -1,6 +1,177 @@
-//! Stub.
-use crate::{cli::StatArgs, error::Error};
-/// Stub.
-pub fn run(_args: &StatArgs) -> Result<u8, Error> {
-    todo!()
+//! `profiler stat`: count for a while, then print.
+
+mod command;
+mod output;
+mod wait;
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    aggregate::KeepEnded,
+    cli::{Grouping, StatArgs},
+    drain::Profiler,
+    error::Error,
+    kernel::{Options, Scope},
+    rows::{self, Span},
+    snapshot::{Detail, Snapshot},
+};
+use command::Prepared;
+use output::Output;
+use wait::{Event, Events};
+
+/// Between two readings of the maps while nothing is to be printed: often enough
+/// that short-lived processes give their room back.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// Runs `profiler stat`; the exit code is the command's, if there is one.
+///
+/// # Errors
+/// Whatever keeps it from measuring or printing.
+pub fn run(args: &StatArgs) -> Result<u8, Error> {
+    // Everything that can fail without the kernel side comes before it.
+    let output = Output::open(args)?;
+    // Before any thread, which would take the signals instead.
+    let mut events = Events::new()
+        .map_err(|errno| Error::Io { context: "cannot watch for signals", source: errno.into() })?;
+    let mut prepared = match args.command.split_first() {
+        Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
+        None => None,
+    };
+    let scope = match (&prepared, args.pid.is_empty()) {
+        (Some(command), _) => Scope::Processes(vec![command.pid()]),
+        (None, false) => Scope::Processes(existing(&args.pid)?),
+        (None, true) => Scope::Host,
+    };
+    let options = Options::new(scope, &args.kernel)?;
+    let profiler = Profiler::attach(&options, KeepEnded::Always)?;
+    if let Some(command) = &mut prepared {
+        command.start()?;
+    }
+    let mut session = Session {
+        args,
+        profiler,
+        output,
+        started: Instant::now(),
+        interval_started: Instant::now(),
+        command: prepared,
+        interrupts: 0,
+    };
+    while session.step(&mut events)? {}
+    session.end()
 }
+
+/// The processes, if all of them exist.
+fn existing(pids: &[u32]) -> Result<Vec<u32>, Error> {
+    match pids.iter().find(|&&pid| !exists(pid)) {
+        Some(&gone) => Err(Error::NoSuchProcess(gone)),
+        None => Ok(pids.to_vec()),
+    }
+}
+
+fn exists(pid: u32) -> bool {
+    let Ok(raw) = i32::try_from(pid) else { return false };
+    // 0 and negative numbers would mean process groups.
+    raw > 0
+        && !matches!(
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(raw), None),
+            Err(nix::errno::Errno::ESRCH)
+        )
+}
+
+struct Session<'a> {
+    args: &'a StatArgs,
+    profiler: Profiler,
+    output: Output,
+    started: Instant,
+    interval_started: Instant,
+    command: Option<Prepared>,
+    interrupts: u32,
+}
+
+impl Session<'_> {
+    /// Waits for the next thing to do, and does it; false when it was the last.
+    fn step(&mut self, events: &mut Events) -> Result<bool, Error> {
+        let event = events.next(self.next_deadline(), self.profiler.wake_fd());
+        match event {
+            Event::Interrupt { from_terminal } => {
+                self.interrupts += 1;
+                match &self.command {
+                    // The terminal has sent it to the command too, which decides;
+                    // who insists gets the table.
+                    Some(command) if self.interrupts == 1 => {
+                        if !from_terminal {
+                            command.signal(nix::sys::signal::Signal::SIGINT);
+                        }
+                    }
+                    _ => return Ok(false),
+                }
+            }
+            Event::Signal(signal) => match &self.command {
+                Some(command) if self.interrupts == 0 => {
+                    self.interrupts += 1;
+                    command.signal(signal);
+                }
+                _ => return Ok(false),
+            },
+            Event::ChildChanged | Event::Wake | Event::Deadline => {}
+        }
+        if self.command.as_mut().is_some_and(Prepared::has_ended) {
+            return Ok(false);
+        }
+        if !self.args.pid.is_empty() && !self.args.pid.iter().any(|&pid| exists(pid)) {
+            return Ok(false);
+        }
+        if self.args.duration.is_some_and(|d| self.started.elapsed() >= d) {
+            return Ok(false);
+        }
+        match self.args.interval {
+            Some(interval) if self.interval_started.elapsed() >= interval => {
+                self.interval_started += interval;
+                let snapshot = self.profiler.drain(self.detail());
+                self.print(&snapshot, Span::Recent)?;
+            }
+            _ => self.profiler.read(),
+        }
+        Ok(true)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let read = Instant::now() + if self.args.pid.is_empty() { READ_EVERY } else { POLL_PIDS };
+        let end = self.args.duration.map(|d| self.started + d);
+        let interval = self.args.interval.map(|i| self.interval_started + i);
+        [end, interval].into_iter().flatten().fold(read, Instant::min)
+    }
+
+    fn detail(&self) -> Detail {
+        match self.args.by {
+            Grouping::Syscall => Detail::Calls,
+            Grouping::Process | Grouping::ProcessSyscall => Detail::Processes,
+        }
+    }
+
+    fn print(&mut self, snapshot: &Snapshot, span: Span) -> Result<(), Error> {
+        let rows = rows::rows(snapshot, self.args.by, span, self.args.sort);
+        let window = match span {
+            Span::Total => snapshot.window,
+            Span::Recent => snapshot.interval,
+        };
+        self.output.print(&rows, window, &snapshot.health)
+    }
+
+    fn end(mut self) -> Result<u8, Error> {
+        self.profiler.stop();
+        let detail = self.detail();
+        let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
+        let snapshot = self.profiler.finish(detail);
+        let rows = rows::rows(&snapshot, self.args.by, span, self.args.sort);
+        let window = match span {
+            Span::Total => snapshot.window,
+            Span::Recent => snapshot.interval,
+        };
+        self.output.print(&rows, window, &snapshot.health)?;
+        Ok(self.command.map_or(0, |mut command| command.exit_code()))
+    }
+}
+
+/// How soon the end of a process that was named is noticed.
+const POLL_PIDS: Duration = Duration::from_millis(100);

@@ -1,0 +1,416 @@
+//! Everything that was counted, by process and system call, and by system call
+//! over all processes.
+
+use std::{collections::HashMap, sync::Arc};
+
+use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
+
+use super::{Extremes, Figures};
+use crate::{
+    enrich::{syscalls, text},
+    snapshot::{CallRow, Detail, OVERFLOW_COMM, Process, ProcessRow},
+};
+
+/// Ended processes that are kept apart; the oldest beyond it are added up in one
+/// row, so that a host that forks for weeks needs no more memory.
+const MAX_ENDED: usize = 20_000;
+
+/// Name of the row that [`MAX_ENDED`] makes.
+const FOLDED_COMM: &str = "(ended)";
+
+/// What tells one process from every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// Process id.
+    pub tgid: u32,
+    /// Its start, nanoseconds since boot.
+    pub start_ns: u64,
+}
+
+/// A process in an [`Aggregate`]; good until [`Aggregate::begin_interval`] forgets
+/// the process, which it does only after [`Aggregate::thread_ended`] was called for
+/// all its threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessIndex(usize);
+
+struct Entry {
+    identity: Identity,
+    process: Arc<Process>,
+    /// By key.
+    calls: Vec<CallRow>,
+    threads: u32,
+    /// Whether the row is in `Aggregate::touched`.
+    touched: bool,
+}
+
+/// How long a process that has ended stays in the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepEnded {
+    /// For as long as the aggregate, up to [`MAX_ENDED`] of them.
+    Always,
+    /// For this many intervals after the one in which it ended.
+    Intervals(u64),
+}
+
+/// See the module.
+pub struct Aggregate {
+    entries: Vec<Option<Entry>>,
+    free: Vec<usize>,
+    by_identity: HashMap<Identity, usize>,
+    /// Over all processes, by [`CallKey::overflow_index`], which counts all keys.
+    calls: Vec<Option<Box<CallRow>>>,
+    /// Calls of which the kernel side knows no process.
+    unattributed: Vec<CallRow>,
+    /// Sum of ended processes beyond the limit.
+    folded: Vec<CallRow>,
+    /// Processes that have figures in this interval.
+    touched: Vec<usize>,
+    /// Ended processes, with the interval in which they ended, oldest first.
+    ended: std::collections::VecDeque<(usize, u64)>,
+    interval: u64,
+    keep: KeepEnded,
+}
+
+fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
+    let at = match rows.binary_search_by_key(&key, |row| row.key) {
+        Ok(at) => at,
+        Err(at) => {
+            let row = CallRow { key, total: Figures::default(), recent: Figures::default() };
+            rows.insert(at, row);
+            at
+        }
+    };
+    &mut rows[at]
+}
+
+fn add(row: &mut CallRow, new: &Figures, recent_extremes: Option<Extremes>) {
+    row.total.merge(new);
+    let before = row.recent.extremes;
+    row.recent.merge(new);
+    row.recent.extremes = Extremes::join_any(before, recent_extremes);
+}
+
+impl Aggregate {
+    /// Nothing counted yet.
+    pub fn new(keep: KeepEnded) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_identity: HashMap::new(),
+            calls: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
+            unattributed: Vec::new(),
+            folded: Vec::new(),
+            touched: Vec::new(),
+            ended: std::collections::VecDeque::new(),
+            interval: 0,
+            keep,
+        }
+    }
+
+    /// From now on a new interval: recent figures start at nothing, and processes
+    /// that ended long enough ago are forgotten.
+    pub fn begin_interval(&mut self) {
+        self.interval += 1;
+        for index in std::mem::take(&mut self.touched) {
+            if let Some(entry) = &mut self.entries[index] {
+                entry.touched = false;
+                clear_recent(&mut entry.calls);
+            }
+        }
+        for row in self.calls.iter_mut().flatten() {
+            row.recent = Figures::default();
+        }
+        clear_recent(&mut self.unattributed);
+        clear_recent(&mut self.folded);
+        self.forget_ended();
+    }
+
+    fn forget_ended(&mut self) {
+        while let Some(&(index, ended_in)) = self.ended.front() {
+            let alive = self.entries[index].as_ref().is_some_and(|entry| entry.threads > 0);
+            let keep = match self.keep {
+                KeepEnded::Always => self.ended.len() <= MAX_ENDED,
+                KeepEnded::Intervals(n) => self.interval - ended_in <= n,
+            };
+            if !alive && keep {
+                break;
+            }
+            self.ended.pop_front();
+            // A process whose known threads had all ended can show another one that
+            // had not made a call before: it is then alive again.
+            if alive {
+                continue;
+            }
+            if let Some(entry) = self.entries[index].take() {
+                if self.keep == KeepEnded::Always {
+                    for row in &entry.calls {
+                        let sum = row_mut(&mut self.folded, row.key);
+                        sum.total.merge(&row.total);
+                        sum.recent.merge(&row.recent);
+                    }
+                }
+                self.by_identity.remove(&entry.identity);
+                self.free.push(index);
+            }
+        }
+    }
+
+    /// A thread of a process was first seen.
+    pub fn thread_started(&mut self, identity: Identity, comm: &[u8]) -> ProcessIndex {
+        let index = match self.by_identity.get(&identity) {
+            Some(&index) => index,
+            None => {
+                let entry = Entry {
+                    identity,
+                    process: Arc::new(Process {
+                        tgid: Some(identity.tgid),
+                        start_ns: identity.start_ns,
+                        comm: text::comm(comm),
+                        ended: false,
+                    }),
+                    calls: Vec::new(),
+                    threads: 0,
+                    touched: false,
+                };
+                let index = match self.free.pop() {
+                    Some(index) => {
+                        self.entries[index] = Some(entry);
+                        index
+                    }
+                    None => {
+                        self.entries.push(Some(entry));
+                        self.entries.len() - 1
+                    }
+                };
+                self.by_identity.insert(identity, index);
+                index
+            }
+        };
+        if let Some(entry) = &mut self.entries[index] {
+            entry.threads += 1;
+            if entry.process.ended {
+                Arc::make_mut(&mut entry.process).ended = false;
+            }
+        }
+        ProcessIndex(index)
+    }
+
+    /// A thread of a process ended; its figures have been added.
+    pub fn thread_ended(&mut self, process: ProcessIndex) {
+        if let Some(entry) = &mut self.entries[process.0] {
+            entry.threads = entry.threads.saturating_sub(1);
+            if entry.threads == 0 {
+                Arc::make_mut(&mut entry.process).ended = true;
+                self.ended.push_back((process.0, self.interval));
+            }
+        }
+    }
+
+    /// A process is called `comm`.
+    pub fn rename(&mut self, process: ProcessIndex, comm: &[u8]) {
+        if let Some(entry) = &mut self.entries[process.0] {
+            let comm = text::comm(comm);
+            if entry.process.comm != comm {
+                Arc::make_mut(&mut entry.process).comm = comm;
+            }
+        }
+    }
+
+    /// Adds figures that are new, but for their extremes, which are those of all
+    /// time; those of the interval are apart. `process` is `None` for calls of which
+    /// the kernel side knows none.
+    pub fn add(
+        &mut self,
+        process: Option<ProcessIndex>,
+        key: CallKey,
+        new: &Figures,
+        recent_extremes: Option<Extremes>,
+    ) {
+        let key = syscalls::fold_unknown(key);
+        let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
+        let row = slot.get_or_insert_with(|| {
+            Box::new(CallRow { key, total: Figures::default(), recent: Figures::default() })
+        });
+        add(row, new, recent_extremes);
+        match process {
+            None => add(row_mut(&mut self.unattributed, key), new, recent_extremes),
+            Some(ProcessIndex(index)) => {
+                if let Some(entry) = &mut self.entries[index] {
+                    if !entry.touched {
+                        entry.touched = true;
+                        self.touched.push(index);
+                    }
+                    add(row_mut(&mut entry.calls, key), new, recent_extremes);
+                }
+            }
+        }
+    }
+
+    /// Who a process is.
+    pub fn process(&self, process: ProcessIndex) -> Option<&Arc<Process>> {
+        self.entries[process.0].as_ref().map(|entry| &entry.process)
+    }
+
+    /// Whether no process in the list is alive.
+    pub fn all_ended(&self) -> bool {
+        self.entries.iter().flatten().all(|entry| entry.process.ended)
+    }
+
+    /// Calls over all processes, by key.
+    pub fn calls(&self) -> Vec<CallRow> {
+        let mut rows: Vec<CallRow> =
+            self.calls.iter().flatten().map(|row| CallRow::clone(row)).collect();
+        rows.sort_by_key(|row| row.key);
+        rows
+    }
+
+    /// Processes, in no order, with the rows of calls that belong to none.
+    pub fn processes(&self, detail: Detail) -> Vec<ProcessRow> {
+        if detail == Detail::Calls {
+            return Vec::new();
+        }
+        let nameless = |comm: &str, calls: &Vec<CallRow>| {
+            (!calls.is_empty()).then(|| ProcessRow {
+                process: Arc::new(Process {
+                    tgid: None,
+                    start_ns: 0,
+                    comm: comm.into(),
+                    ended: false,
+                }),
+                calls: calls.clone(),
+            })
+        };
+        self.entries
+            .iter()
+            .flatten()
+            .map(|entry| ProcessRow {
+                process: Arc::clone(&entry.process),
+                calls: entry.calls.clone(),
+            })
+            .chain(nameless(OVERFLOW_COMM, &self.unattributed))
+            .chain(nameless(FOLDED_COMM, &self.folded))
+            .collect()
+    }
+}
+
+fn clear_recent(rows: &mut [CallRow]) {
+    for row in rows {
+        row.recent = Figures::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::call::Abi;
+
+    use super::*;
+
+    const READ: CallKey = CallKey(0);
+    const WRITE: CallKey = CallKey(1);
+
+    fn calls(n: u64) -> Figures {
+        Figures { calls: n, returned: n, total_ns: 10 * n, ..Figures::default() }
+    }
+
+    fn identity(tgid: u32) -> Identity {
+        Identity { tgid, start_ns: 7 }
+    }
+
+    fn shown(aggregate: &Aggregate) -> Vec<(Option<u32>, u64, u64)> {
+        let mut rows: Vec<_> = aggregate
+            .processes(Detail::Processes)
+            .iter()
+            .map(|row| (row.process.tgid, row.total().calls, row.recent().calls))
+            .collect();
+        rows.sort_unstable();
+        rows
+    }
+
+    #[test]
+    fn totals_grow_and_recent_figures_start_anew() {
+        let mut all = Aggregate::new(KeepEnded::Always);
+        all.begin_interval();
+        let a = all.thread_started(identity(1), b"a");
+        let b = all.thread_started(identity(2), b"b");
+        all.add(Some(a), READ, &calls(3), None);
+        all.add(Some(b), READ, &calls(4), None);
+        all.add(Some(b), WRITE, &calls(1), None);
+        assert_eq!(shown(&all), [(Some(1), 3, 3), (Some(2), 5, 5)]);
+        all.begin_interval();
+        all.add(Some(a), READ, &calls(2), None);
+        assert_eq!(shown(&all), [(Some(1), 5, 2), (Some(2), 5, 0)]);
+        let totals: Vec<_> =
+            all.calls().iter().map(|r| (r.key, r.total.calls, r.recent.calls)).collect();
+        assert_eq!(totals, [(READ, 9, 2), (WRITE, 1, 0)]);
+    }
+
+    #[test]
+    fn a_reused_id_is_another_process() {
+        let mut all = Aggregate::new(KeepEnded::Always);
+        let old = all.thread_started(Identity { tgid: 1, start_ns: 1 }, b"old");
+        all.add(Some(old), READ, &calls(1), None);
+        all.thread_ended(old);
+        let new = all.thread_started(Identity { tgid: 1, start_ns: 2 }, b"new");
+        all.add(Some(new), READ, &calls(2), None);
+        assert_eq!(shown(&all), [(Some(1), 1, 1), (Some(1), 2, 2)]);
+    }
+
+    #[test]
+    fn ended_processes_leave_and_totals_stay() {
+        let mut all = Aggregate::new(KeepEnded::Intervals(1));
+        all.begin_interval();
+        let a = all.thread_started(identity(1), b"a");
+        all.add(Some(a), READ, &calls(3), None);
+        all.thread_ended(a);
+        assert!(all.all_ended());
+        all.begin_interval();
+        assert_eq!(shown(&all), [(Some(1), 3, 0)]);
+        all.begin_interval();
+        assert_eq!(shown(&all), []);
+        assert_eq!(all.calls()[0].total.calls, 3);
+    }
+
+    #[test]
+    fn a_process_with_a_thread_left_is_not_forgotten() {
+        let mut all = Aggregate::new(KeepEnded::Intervals(0));
+        all.begin_interval();
+        let a = all.thread_started(identity(1), b"a");
+        all.thread_ended(a);
+        let again = all.thread_started(identity(1), b"a");
+        assert_eq!(a, again);
+        for _ in 0..3 {
+            all.begin_interval();
+        }
+        all.add(Some(again), READ, &calls(1), None);
+        assert_eq!(shown(&all), [(Some(1), 1, 1)]);
+        assert!(!all.all_ended());
+    }
+
+    #[test]
+    fn too_many_ended_processes_are_folded_and_nothing_is_lost() {
+        let mut all = Aggregate::new(KeepEnded::Always);
+        let processes = MAX_ENDED as u32 + 50;
+        for tgid in 1..=processes {
+            let p = all.thread_started(identity(tgid), b"x");
+            all.add(Some(p), READ, &calls(1), None);
+            all.thread_ended(p);
+        }
+        all.begin_interval();
+        let rows = shown(&all);
+        assert_eq!(rows.len(), MAX_ENDED + 1);
+        assert_eq!(rows[0], (None, 50, 0));
+        assert_eq!(rows.iter().map(|r| r.1).sum::<u64>(), u64::from(processes));
+    }
+
+    #[test]
+    fn bogus_numbers_make_one_row() {
+        let mut all = Aggregate::new(KeepEnded::Always);
+        for nr in [400, 410, 511] {
+            all.add(None, CallKey::of(Abi::X86_64, nr), &calls(1), None);
+        }
+        let rows = all.calls();
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].key, rows[0].total.calls), (CallKey::unknown(Abi::X86_64), 3));
+        assert_eq!(shown(&all), [(None, 3, 3)]);
+    }
+}

@@ -1,0 +1,148 @@
+//! From attached programs to snapshots: reads the maps in time, frees what has
+//! ended, and adds the profiler's own state.
+
+mod cost;
+mod reader;
+
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    aggregate::{Aggregate, KeepEnded},
+    kernel::{KernelError, Options, Session, Tables},
+    snapshot::{Detail, Health, Snapshot, Use},
+};
+use reader::Reader;
+
+/// Share of the room taken at which the kernel side wakes us before our time.
+const WAKE_SHARE: u64 = 2;
+
+/// Attached programs, and all that they have recorded so far.
+pub struct Profiler {
+    session: Session,
+    reader: Reader,
+    aggregate: Aggregate,
+    attached: Instant,
+    last: Instant,
+    sequence: u64,
+    /// A snapshot was taken of the interval, so the next reading begins another.
+    interval_over: bool,
+    cpus: usize,
+}
+
+impl Profiler {
+    /// Loads and attaches the programs. From its return on every call in scope
+    /// counts. `keep` says how long ended processes stay in the snapshots.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; nothing stays attached.
+    pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
+        let mut session = Session::attach(options)?;
+        let attached = Instant::now();
+        let reader = Reader::new(session.tables());
+        Ok(Self {
+            session,
+            reader,
+            aggregate: Aggregate::new(keep),
+            attached,
+            last: attached,
+            sequence: 0,
+            interval_over: false,
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        })
+    }
+
+    /// Reads what happened since the drain before. Never fails: what cannot be read
+    /// now is read next time.
+    pub fn drain(&mut self, detail: Detail) -> Snapshot {
+        let started = Instant::now();
+        self.read();
+        self.snapshot(detail, started)
+    }
+
+    /// Reads what happened, without a snapshot: room is given back, and what is new
+    /// counts into the interval that the next snapshot closes.
+    pub fn read(&mut self) {
+        self.session.clear_wake();
+        self.session.flush_log();
+        if std::mem::take(&mut self.interval_over) {
+            self.aggregate.begin_interval();
+        }
+        let tables = self.session.tables();
+        self.reader.read(tables, &mut self.aggregate);
+        let (used, taken) = (self.reader.used(tables), tables.control());
+        tables.refill(used.records.used);
+        let room = |u: Use| (u.capacity / WAKE_SHARE).saturating_sub(u.used);
+        // Of the records only those on the free stack count as room.
+        let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
+        tables.set_wake_marks(
+            taken.records_taken + room(records),
+            taken.extents_taken + room(used.extents),
+        );
+    }
+
+    /// Whether every process that was seen has ended.
+    pub fn all_ended(&self) -> bool {
+        self.aggregate.all_ended()
+    }
+
+    fn snapshot(&mut self, detail: Detail, started: Instant) -> Snapshot {
+        let interval = started.duration_since(self.last);
+        self.last = started;
+        self.sequence += 1;
+        self.interval_over = true;
+        let tables = self.session.tables();
+        let counters = tables.counters();
+        let used = self.reader.used(tables);
+        let in_flight = match detail {
+            Detail::Processes => self.reader.in_flight(tables, &self.aggregate),
+            Detail::Calls => Vec::new(),
+        };
+        let own = cost::own();
+        let mut snapshot = Snapshot {
+            sequence: self.sequence - 1,
+            window: started.duration_since(self.attached),
+            interval,
+            cpus: self.cpus,
+            calls: self.aggregate.calls(),
+            processes: self.aggregate.processes(detail),
+            in_flight,
+            health: Health {
+                counters,
+                program_misses: self.session.program_misses(),
+                overflowed: self.reader.overflowed(),
+                records: used.records,
+                extents: used.extents,
+                kernel_memory_bytes: self.session.memory_bytes(),
+                drain_time: Duration::ZERO,
+                cpu_time: own.cpu_time,
+                resident_bytes: own.resident_bytes,
+                mode: self.session.mode(),
+            },
+        };
+        snapshot.health.drain_time = started.elapsed();
+        snapshot
+    }
+
+    /// Ends the counting: no call enters from now on. Those in flight are still
+    /// seen to leave until [`Self::finish`].
+    pub fn stop(&mut self) {
+        self.session.stop_entries();
+    }
+
+    /// Detaches everything and reads the rest.
+    pub fn finish(mut self, detail: Detail) -> Snapshot {
+        let ended = Instant::now();
+        self.session.detach();
+        self.read();
+        self.snapshot(detail, ended)
+    }
+
+    /// Becomes readable when the kernel side wants a drain before its time. Any
+    /// drain makes it quiet.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.session.wake_fd()
+    }
+}

@@ -1,0 +1,395 @@
+//! From map values to figures: what is new since the reading before.
+//!
+//! The kernel side only ever adds up, so nothing is reset and nothing can fall
+//! between two readings: what is new is the difference to a copy of what was read
+//! last. A thread that did nothing costs one look at its record.
+
+use std::{sync::Arc, time::Duration};
+
+use nix::time::{ClockId, clock_gettime};
+use profiler_common::{
+    call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS},
+    hist::{self, BUCKETS, BUCKETS_PER_CHUNK},
+    limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
+    wire::{
+        CALLS_PER_PAGE, Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot,
+        ThreadRecord,
+    },
+};
+
+use crate::{
+    aggregate::{Aggregate, Extremes, Figures, Identity, ProcessIndex},
+    kernel::{Activity, SlotCounts, Tables},
+    snapshot::{InFlight, Use},
+};
+
+/// Calls in flight that a snapshot lists, the oldest.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// What was read last, and so what is new.
+pub(super) struct Reader {
+    /// By record.
+    threads: Vec<Thread>,
+    /// What the pool held when it was read last. Zeroed memory that nobody touched
+    /// takes no room, so this is as large as what is in use.
+    cells: Vec<Cell>,
+    overflow: Vec<Option<Box<OverflowSlot>>>,
+    overflowed: u64,
+    records_freed: u64,
+    extents_freed: u64,
+    records_used: u64,
+    extents_used: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Thread {
+    activity: Activity,
+    process: Option<ProcessIndex>,
+}
+
+/// What is in use of the bounded tables.
+pub(super) struct Used {
+    pub(super) records: Use,
+    pub(super) extents: Use,
+}
+
+impl Reader {
+    pub(super) fn new(tables: &impl Tables) -> Self {
+        let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
+        Self {
+            threads: Vec::new(),
+            cells: vec![[0; 32]; cells],
+            overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
+            overflowed: 0,
+            records_freed: 0,
+            extents_freed: 0,
+            records_used: 0,
+            extents_used: 0,
+        }
+    }
+
+    /// Adds what is new to `into`, and gives back the room of ended threads.
+    pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+        self.threads.resize(tables.record_limit() as usize, Thread::default());
+        let mut ended = Vec::new();
+        for index in 0..self.threads.len() as u32 {
+            let activity = tables.activity(index);
+            if activity.state == RecordState::Free as u32
+                || activity == self.threads[index as usize].activity
+            {
+                continue;
+            }
+            let ended_now = activity.state == RecordState::Ended as u32;
+            self.read_thread(tables, into, index, ended_now);
+            // What was read before the figures were: had the thread gone on since,
+            // this differs at the next reading, and its figures are read again.
+            self.threads[index as usize].activity = activity;
+            if ended_now {
+                ended.push(index);
+            }
+        }
+        self.read_overflow(tables, into);
+        self.free(tables, &ended);
+        let control = tables.control();
+        self.records_used = control.records_taken.saturating_sub(self.records_freed);
+        self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
+    }
+
+    fn read_thread(&mut self, tables: &impl Tables, into: &mut Aggregate, index: u32, ended: bool) {
+        let record = tables.record(index);
+        let thread = &mut self.threads[index as usize];
+        let process = *thread.process.get_or_insert_with(|| {
+            let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
+            into.thread_started(identity, &record.comm)
+        });
+        // The name of a process is its leader's.
+        if record.tid == record.tgid {
+            into.rename(process, &record.comm);
+        }
+        self.read_pages(tables, into, process, Abi::X86_64, &record.native_pages);
+        for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
+            if root != 0 {
+                self.read_pages(tables, into, process, abi, &tables.cell(root));
+            }
+        }
+        if ended {
+            add_unreturned(into, process, &record);
+            into.thread_ended(process);
+        }
+    }
+
+    fn read_pages(
+        &mut self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        process: ProcessIndex,
+        abi: Abi,
+        pages: &[CellIndex],
+    ) {
+        for (page, &cell) in (0_u32..).zip(pages).filter(|&(_, &cell)| cell != 0) {
+            for (nr, &slot) in (0_u32..).zip(&tables.cell(cell)).filter(|&(_, &slot)| slot != 0) {
+                let key = CallKey::of(abi, page * CALLS_PER_PAGE + nr);
+                self.read_slot(tables, into, process, key, slot);
+            }
+        }
+    }
+
+    fn read_slot(
+        &mut self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        process: ProcessIndex,
+        key: CallKey,
+        index: CellIndex,
+    ) {
+        let Some(known) = self.cells.get(index as usize) else { return };
+        let old = Slot::from_cell(known);
+        let counts = tables.slot_counts(index);
+        if counts == counts_of(&old) {
+            return;
+        }
+        let mut cell = tables.cell(index);
+        let new = Slot::from_cell(&cell);
+        let mut figures = Figures {
+            calls: counts.entered.wrapping_sub(old.entered),
+            returned: counts.returned.wrapping_sub(old.returned),
+            restarted: counts.restarted.wrapping_sub(old.restarted),
+            denied: u64::from(counts.denied.wrapping_sub(old.denied)),
+            errors: new.errors.wrapping_sub(old.errors),
+            errors_unlisted: u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted)),
+            total_ns: new.total_ns.wrapping_sub(old.total_ns),
+            ..Figures::default()
+        };
+        for (chunk, &cell) in new.chunks.iter().enumerate() {
+            self.each_new(tables, cell, |i, count| {
+                figures.latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
+            });
+        }
+        if new.errors != old.errors {
+            for (page, &cell) in new.errno_pages.iter().enumerate() {
+                self.each_new(tables, cell, |i, count| {
+                    figures.add_errno((page * ERRNOS_PER_PAGE + i) as u16, count);
+                });
+            }
+        }
+        let recent = (counts.returned + counts.restarted > 0).then(|| {
+            figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
+            recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
+        });
+        // As read first, so that what came since counts as new the next time.
+        put_counts(&mut cell, counts);
+        self.cells[index as usize] = cell;
+        into.add(Some(process), key, &figures, recent.flatten());
+    }
+
+    /// Calls `each` with the place and the increase of every count in a cell of
+    /// counts that grew, and remembers them. The counts wrap at 2^32, which takes a
+    /// thread many minutes between two readings, and is undone by the subtraction.
+    fn each_new(
+        &mut self,
+        tables: &impl Tables,
+        cell: CellIndex,
+        mut each: impl FnMut(usize, u64),
+    ) {
+        if cell == 0 {
+            return;
+        }
+        let Some(old) = self.cells.get_mut(cell as usize) else { return };
+        let new = tables.cell(cell);
+        for (i, (new, old)) in new.iter().zip(old.iter_mut()).enumerate() {
+            if new != old {
+                each(i, u64::from(new.wrapping_sub(*old)));
+                *old = *new;
+            }
+        }
+    }
+
+    fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate) {
+        let c: Counters = tables.counters();
+        if c.records_exhausted + c.extents_exhausted + c.denied_unrecorded == 0 {
+            return;
+        }
+        for index in 0..OVERFLOW_SLOTS {
+            let new = tables.overflow(index);
+            if new.entered == 0 && new.denied == 0 && new.buckets.iter().all(|&n| n == 0) {
+                continue;
+            }
+            let Some(key) = CallKey::from_overflow_index(index) else { continue };
+            let old = self.overflow[index as usize].take();
+            let (figures, recent) = overflow_figures(
+                &new,
+                old.as_deref().unwrap_or(&ZERO_OVERFLOW),
+                tables.overflow_extremes(index),
+            );
+            self.overflowed += figures.calls;
+            self.overflow[index as usize] = Some(Box::new(new));
+            if !figures.is_empty() || !figures.latency.is_empty() {
+                into.add(None, key, &figures, recent);
+            }
+        }
+    }
+
+    fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
+        if ended.is_empty() {
+            return;
+        }
+        for extent in 1..tables.extent_count() {
+            let owner = tables.extent_owner(extent);
+            if owner != 0 && ended.binary_search(&(owner - 1)).is_ok() {
+                let first = (extent * CELLS_PER_EXTENT) as usize;
+                self.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);
+                tables.free_extent(extent);
+                self.extents_freed += 1;
+            }
+        }
+        for &index in ended {
+            self.threads[index as usize] = Thread::default();
+            tables.free_record(index);
+            self.records_freed += 1;
+        }
+    }
+
+    /// Calls counted in overflow slots.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// How full the tables are.
+    pub(super) fn used(&self, tables: &impl Tables) -> Used {
+        Used {
+            records: Use { used: self.records_used, capacity: u64::from(tables.record_count()) },
+            extents: Use {
+                used: self.extents_used,
+                // Extent 0 is never used.
+                capacity: u64::from(tables.extent_count()) - 1,
+            },
+        }
+    }
+
+    /// The oldest calls in flight, the oldest first.
+    pub(super) fn in_flight(&self, tables: &impl Tables, of: &Aggregate) -> Vec<InFlight> {
+        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return Vec::new() };
+        let now = Duration::from(now).as_nanos() as u64;
+        let mut calls: Vec<(u64, u32, CallKey, ProcessIndex)> = (0_u32..)
+            .zip(&self.threads)
+            .filter_map(|(index, thread)| {
+                let process = thread.process?;
+                let before = tables.activity(index);
+                if before.entered == before.left {
+                    return None;
+                }
+                let record = tables.record(index);
+                // Only if the thread stood still is the time that of this call.
+                let settled = tables.activity(index) == before
+                    && record.state == RecordState::Live as u32
+                    && record.in_flight_key != CallKey::NONE.0;
+                settled.then_some((
+                    now.saturating_sub(record.entry_ns),
+                    record.tid,
+                    CallKey(record.in_flight_key),
+                    process,
+                ))
+            })
+            .collect();
+        calls.sort_unstable_by_key(|&(age, tid, ..)| (std::cmp::Reverse(age), tid));
+        calls.truncate(MAX_IN_FLIGHT);
+        calls
+            .into_iter()
+            .filter_map(|(age, tid, key, process)| {
+                Some(InFlight {
+                    process: Arc::clone(of.process(process)?),
+                    tid,
+                    key,
+                    age: Duration::from_nanos(age),
+                })
+            })
+            .collect()
+    }
+}
+
+/// A thread that ended within a call: `exit`, `exit_group`, or it was killed.
+fn add_unreturned(into: &mut Aggregate, process: ProcessIndex, record: &ThreadRecord) {
+    if record.in_flight_key == CallKey::NONE.0 {
+        return;
+    }
+    let figures = Figures { never_returned: 1, ..Figures::default() };
+    // Where its entry was counted.
+    let process = (record.in_flight_slot != OVERFLOWED).then_some(process);
+    into.add(process, CallKey(record.in_flight_key), &figures, None);
+}
+
+fn counts_of(slot: &Slot) -> SlotCounts {
+    SlotCounts {
+        entered: slot.entered,
+        returned: slot.returned,
+        restarted: slot.restarted,
+        denied: slot.denied,
+    }
+}
+
+fn put_counts(cell: &mut Cell, counts: SlotCounts) {
+    for (at, value) in [(0, counts.entered), (2, counts.returned), (4, counts.restarted)] {
+        cell[at] = value as u32;
+        cell[at + 1] = (value >> 32) as u32;
+    }
+    cell[14] = counts.denied;
+}
+
+/// The extremes among the new calls, `old` being those before them: exact where
+/// they changed, otherwise the bounds of the outermost buckets.
+fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
+    let all = new.extremes?;
+    let (first, _) = new.latency.iter().next()?;
+    let (last, _) = new.latency.iter().next_back()?;
+    let min_ns = if all.min_ns != old.min_ns {
+        all.min_ns
+    } else {
+        (hist::lower(first) + 1).max(all.min_ns)
+    };
+    let max_ns =
+        if all.max_ns != old.max_ns { all.max_ns } else { hist::upper(last).min(all.max_ns) };
+    Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
+}
+
+const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
+    entered: 0,
+    returned: 0,
+    restarted: 0,
+    total_ns: 0,
+    errors: 0,
+    denied: 0,
+    never_returned: 0,
+    errors_unlisted: 0,
+    buckets: [0; _],
+    errnos: [0; _],
+};
+
+fn overflow_figures(
+    new: &OverflowSlot,
+    old: &OverflowSlot,
+    extremes: Option<(u64, u64)>,
+) -> (Figures, Option<Extremes>) {
+    let mut figures = Figures {
+        calls: new.entered.wrapping_sub(old.entered),
+        returned: new.returned.wrapping_sub(old.returned),
+        restarted: new.restarted.wrapping_sub(old.restarted),
+        errors: new.errors.wrapping_sub(old.errors),
+        denied: new.denied.wrapping_sub(old.denied),
+        never_returned: new.never_returned.wrapping_sub(old.never_returned),
+        total_ns: new.total_ns.wrapping_sub(old.total_ns),
+        extremes: extremes.map(|(min_ns, max_ns)| Extremes { min_ns, max_ns }),
+        errnos: Vec::new(),
+        errors_unlisted: new.errors_unlisted.wrapping_sub(old.errors_unlisted),
+        latency: (0..BUCKETS)
+            .map(|b| (b, u64::from(new.buckets[b].wrapping_sub(old.buckets[b]))))
+            .collect(),
+    };
+    for (errno, (new, old)) in new.errnos.iter().zip(&old.errnos).enumerate() {
+        figures.add_errno(errno as u16, u64::from(new.wrapping_sub(*old)));
+    }
+    let recent = recent_extremes(&figures, Extremes { min_ns: u64::MAX, max_ns: u64::MAX });
+    (figures, recent)
+}
+
+/// Every ABI that a record keeps pages for is read.
+const _: () = assert!(ABIS.len() == 1 + 2);

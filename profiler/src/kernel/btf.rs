@@ -1,0 +1,311 @@
+//! Where the fields of a kernel structure are, out of the kernel's own BTF.
+//!
+//! Our own walk over the type section, since it takes a few milliseconds where a
+//! general parser takes seventy, and start-up time is a promise. The format is
+//! that of include/uapi/linux/btf.h. The bytes are the kernel's, and checked all
+//! the same: nothing here indexes beyond what it has.
+
+use std::collections::HashMap;
+
+const MAGIC: u16 = 0xeb9f;
+const HEADER_LEN: usize = 24;
+/// Nested anonymous structures that are followed.
+const MAX_DEPTH: u32 = 16;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
+const KIND_VOLATILE: u32 = 9;
+const KIND_CONST: u32 = 10;
+const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_TYPE_TAG: u32 = 18;
+const KIND_ENUM64: u32 = 19;
+const KIND_MAX: u32 = KIND_ENUM64;
+
+/// The type section, indexed.
+pub(super) struct Types<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Offset in `types` of each type; type ids start at 1.
+    offsets: Vec<u32>,
+    /// Structures by name, which is an offset in `strings`.
+    structs: HashMap<u32, u32>,
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let end = at.checked_add(4)?;
+    Some(u32::from_ne_bytes(bytes.get(at..end)?.try_into().ok()?))
+}
+
+/// One type's fixed part.
+#[derive(Clone, Copy)]
+struct Type {
+    name: u32,
+    kind: u32,
+    vlen: u32,
+    kind_flag: bool,
+    /// Size, or the type referred to.
+    size_or_type: u32,
+    /// Where its variable part starts.
+    rest: usize,
+}
+
+impl Type {
+    fn read(types: &[u8], at: usize) -> Option<Self> {
+        let info = u32_at(types, at + 4)?;
+        Some(Self {
+            name: u32_at(types, at)?,
+            kind: (info >> 24) & 0x1f,
+            vlen: info & 0xffff,
+            kind_flag: info >> 31 != 0,
+            size_or_type: u32_at(types, at + 8)?,
+            rest: at + 12,
+        })
+    }
+
+    fn rest_len(self) -> Option<usize> {
+        let vlen = self.vlen as usize;
+        Some(match self.kind {
+            KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+            KIND_ARRAY => 12,
+            KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * vlen,
+            KIND_ENUM | KIND_FUNC_PROTO => 8 * vlen,
+            1..=KIND_MAX => 0,
+            // A kind from the future has a length that is not known.
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Types<'a> {
+    /// Indexes the bytes of `/sys/kernel/btf/vmlinux`; `None` if they are no BTF.
+    pub(super) fn parse(btf: &'a [u8]) -> Option<Self> {
+        if btf.len() < HEADER_LEN || u16::from_ne_bytes([btf[0], btf[1]]) != MAGIC {
+            return None;
+        }
+        let header = u32_at(btf, 4)? as usize;
+        let section = |offset: usize| {
+            let start = header.checked_add(u32_at(btf, offset)? as usize)?;
+            let end = start.checked_add(u32_at(btf, offset + 4)? as usize)?;
+            btf.get(start..end)
+        };
+        let mut this = Self {
+            types: section(8)?,
+            strings: section(16)?,
+            offsets: vec![0],
+            structs: HashMap::new(),
+        };
+        let mut at = 0;
+        while at < this.types.len() {
+            let Some(ty) = Type::read(this.types, at) else { break };
+            let Some(rest) = ty.rest_len() else { break };
+            if ty.kind == KIND_STRUCT && ty.name != 0 && ty.vlen != 0 {
+                this.structs.entry(ty.name).or_insert(this.offsets.len() as u32);
+            }
+            this.offsets.push(at as u32);
+            at = ty.rest + rest;
+        }
+        Some(this)
+    }
+
+    /// Whether there is a typedef of this name.
+    pub(super) fn has_typedef(&self, name: &str) -> bool {
+        (1..self.offsets.len() as u32)
+            .filter_map(|id| self.get(id))
+            .any(|ty| ty.kind == KIND_TYPEDEF && self.string(ty.name) == Some(name.as_bytes()))
+    }
+
+    fn string(&self, offset: u32) -> Option<&[u8]> {
+        let tail = self.strings.get(offset as usize..)?;
+        tail.split(|&b| b == 0).next()
+    }
+
+    fn get(&self, id: u32) -> Option<Type> {
+        if id == 0 {
+            return None;
+        }
+        Type::read(self.types, *self.offsets.get(id as usize)? as usize)
+    }
+
+    /// The offset in bytes of a member, its name given as a path: `a.b` is member
+    /// `b` of the structure that is member `a`.
+    pub(super) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
+        let name = |offset: u32| self.string(offset) == Some(structure.as_bytes());
+        let (_, &id) = self.structs.iter().find(|&(&offset, _)| name(offset))?;
+        let mut ty = self.get(id)?;
+        let mut bits = 0_u32;
+        for part in path.split('.') {
+            let (member, offset) = self.member(ty, part, MAX_DEPTH)?;
+            bits = bits.checked_add(offset)?;
+            ty = self.resolve(member)?;
+        }
+        bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// A member's type and offset in bits, looked for in anonymous members too.
+    fn member(&self, of: Type, name: &str, depth: u32) -> Option<(u32, u32)> {
+        if depth == 0 || !matches!(of.kind, KIND_STRUCT | KIND_UNION) {
+            return None;
+        }
+        for i in 0..of.vlen as usize {
+            let at = of.rest + 12 * i;
+            let (label, id, offset) =
+                (u32_at(self.types, at)?, u32_at(self.types, at + 4)?, u32_at(self.types, at + 8)?);
+            // With the kind flag the upper byte is the width of a bit field.
+            let offset = if of.kind_flag { offset & 0x00ff_ffff } else { offset };
+            if label != 0 {
+                if self.string(label) == Some(name.as_bytes()) {
+                    return Some((id, offset));
+                }
+            } else if let Some(inner) = self.resolve(id)
+                && let Some((found, within)) = self.member(inner, name, depth - 1)
+            {
+                return Some((found, offset.checked_add(within)?));
+            }
+        }
+        None
+    }
+
+    /// The type behind typedefs and qualifiers.
+    fn resolve(&self, id: u32) -> Option<Type> {
+        let mut ty = self.get(id)?;
+        for _ in 0..MAX_DEPTH {
+            match ty.kind {
+                KIND_TYPEDEF | KIND_VOLATILE | KIND_CONST | KIND_RESTRICT | KIND_TYPE_TAG => {
+                    ty = self.get(ty.size_or_type)?;
+                }
+                _ => return Some(ty),
+            }
+        }
+        None
+    }
+}
+
+/// The offsets in `task_struct` that the programs need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskLayout {
+    /// `thread_info.status`.
+    pub status: u32,
+    /// `pid`.
+    pub pid: u32,
+    /// `tgid`.
+    pub tgid: u32,
+    /// `group_leader`.
+    pub leader: u32,
+    /// `start_boottime`.
+    pub start: u32,
+    /// `comm`.
+    pub comm: u32,
+}
+
+impl TaskLayout {
+    /// Out of the kernel's types.
+    pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
+        let task = |path| types.offset_of("task_struct", path);
+        Some(Self {
+            status: task("thread_info.status")?,
+            pid: task("pid")?,
+            tgid: task("tgid")?,
+            leader: task("group_leader")?,
+            start: task("start_boottime")?,
+            comm: task("comm")?,
+        })
+    }
+
+    /// Without BTF only `status` can be told, since `thread_info` comes first in
+    /// `task_struct`: behind `flags` and, from Linux 5.11 on, `syscall_work`
+    /// (arch/x86/include/asm/thread_info.h). Zero elsewhere means "not known".
+    pub(super) fn without_btf(kernel: (u32, u32)) -> Self {
+        Self { status: if kernel >= (5, 11) { 16 } else { 8 }, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A BTF blob with an int, and the given structures: name, then members as
+    /// (name, type id, offset in bits).
+    fn blob(structs: &[(&str, &[(&str, u32, u32)])]) -> Vec<u8> {
+        let mut strings = vec![0_u8];
+        let mut string = |s: &str| {
+            if s.is_empty() {
+                return 0;
+            }
+            let at = strings.len() as u32;
+            strings.extend(s.bytes().chain([0]));
+            at
+        };
+        let mut types = Vec::new();
+        let mut put = |words: &[u32]| types.extend(words.iter().flat_map(|w| w.to_ne_bytes()));
+        put(&[string("int"), KIND_INT << 24, 4, 32]);
+        for (name, members) in structs {
+            put(&[string(name), KIND_STRUCT << 24 | members.len() as u32, 64]);
+            for (name, id, bits) in *members {
+                put(&[string(name), *id, *bits]);
+            }
+        }
+        let (t, s) = (types.len() as u32, strings.len() as u32);
+        let mut btf = MAGIC.to_ne_bytes().to_vec();
+        btf.extend([1, 0]);
+        btf.extend([24, 0, t, t, s].iter().flat_map(|w: &u32| w.to_ne_bytes()));
+        btf.extend(types);
+        btf.extend(strings);
+        btf
+    }
+
+    #[test]
+    fn members_are_found_by_path_and_in_anonymous_structures() {
+        let btf = blob(&[
+            ("thread_info", &[("flags", 1, 0), ("status", 1, 128)]),
+            ("", &[("hidden", 1, 32)]),
+            ("task_struct", &[("thread_info", 2, 64), ("", 3, 256), ("pid", 1, 320)]),
+        ]);
+        let types = Types::parse(&btf).expect("valid");
+        let at = |path| types.offset_of("task_struct", path);
+        assert_eq!(at("thread_info.status"), Some(8 + 16));
+        assert_eq!(at("hidden"), Some(32 + 4));
+        assert_eq!(at("pid"), Some(40));
+        assert_eq!(at("nothing"), None);
+        assert_eq!(types.offset_of("no_such", "pid"), None);
+    }
+
+    #[test]
+    fn the_running_kernel_has_a_layout() {
+        let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
+        let types = Types::parse(&btf).expect("a type section");
+        let layout = TaskLayout::from_types(&types).expect("task_struct");
+        assert!(types.has_typedef("btf_trace_sys_enter"));
+        assert!(!types.has_typedef("btf_trace_no_such_tracepoint"));
+        // thread_info is the first member, and status behind flags and syscall_work.
+        assert_eq!(layout.status, 16);
+        assert_eq!(layout.tgid, layout.pid + 4);
+        assert!(layout.comm > layout.start && layout.start > 0);
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_bytes_are_refused_or_searched_in_vain(
+            at in 0_usize..150, byte in any::<u8>(), cut in 0_usize..200,
+        ) {
+            let mut btf = blob(&[("task_struct", &[("pid", 1, 320), ("comm", 1, 352)])]);
+            if let Some(b) = btf.get_mut(at) {
+                *b = byte;
+            }
+            btf.truncate(cut.max(24));
+            if let Some(types) = Types::parse(&btf) {
+                if let Some(offset) = types.offset_of("task_struct", "pid") {
+                    prop_assert!(offset < 1 << 24);
+                }
+            }
+        }
+    }
+}

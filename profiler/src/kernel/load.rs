@@ -1,0 +1,300 @@
+//! Loads the object that fits this kernel, attaches its programs, and detaches
+//! them.
+
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    maps::{HashMap, Map, MapData, RingBuf},
+    programs::{
+        BtfTracePoint, RawTracePoint, raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink,
+    },
+};
+use aya_log::EbpfLogger;
+use profiler_common::limits::{globals, maps};
+
+use super::{
+    KernelError, MapTables, Options, Scope,
+    btf::TaskLayout,
+    features::Features,
+    object,
+    programs::{ENTRY, PROGRAMS, ProgramSpec},
+};
+
+/// Which object runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Main,
+    Fallback,
+}
+
+/// A program's attachment; dropping it detaches.
+#[expect(dead_code, reason = "held for what dropping it does")]
+enum Link {
+    Typed(BtfTracePointLink),
+    Raw(RawTracePointLink),
+}
+
+/// Loaded and attached programs. Dropping it detaches and unloads everything.
+pub struct Session {
+    tables: MapTables,
+    links: Vec<(ProgramSpec, Link)>,
+    wake: RingBuf<MapData>,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
+    way: Way,
+    memory_bytes: u64,
+    programs: Vec<(&'static str, RawFd)>,
+    /// Holds the programs and the maps that are not taken out.
+    _ebpf: Ebpf,
+}
+
+impl Session {
+    /// Loads and attaches. From its return on every call in scope counts.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; nothing stays attached.
+    pub fn attach(options: &Options) -> Result<Self, KernelError> {
+        options.check()?;
+        let features = Features::probe();
+        features.require()?;
+        raise_memlock();
+        let way =
+            if features.main_way() && !options.force_fallback { Way::Main } else { Way::Fallback };
+        if way == Way::Fallback && features.layout.is_none() && options.scope != Scope::Host {
+            return Err(KernelError::Missing {
+                feature: "type information (BTF), without which children cannot be followed",
+                needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
+            });
+        }
+        let mut ebpf = load_object(way, &features, options)?;
+        // Programs before tables: a map that is taken out is closed with its mapping
+        // made, and a program that is loaded holds its maps.
+        load_programs(&mut ebpf, way)?;
+        set_targets(&mut ebpf, &options.scope)?;
+        let tables = MapTables::new(&mut ebpf, options)?;
+        let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
+            .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
+        let log = EbpfLogger::init(&mut ebpf).ok();
+        let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
+        let programs = program_fds(&ebpf);
+        let mut session = Self {
+            tables,
+            links: Vec::with_capacity(PROGRAMS.len()),
+            wake,
+            log,
+            way,
+            memory_bytes,
+            programs,
+            _ebpf: ebpf,
+        };
+        for spec in PROGRAMS {
+            let link = attach_program(&mut session._ebpf, way, spec)?;
+            session.links.push((spec, link));
+        }
+        session.tables.set_attached();
+        Ok(session)
+    }
+
+    /// What the programs recorded.
+    pub fn tables(&mut self) -> &mut MapTables {
+        &mut self.tables
+    }
+
+    /// Stops counting new calls; those in flight are still seen to leave.
+    pub fn stop_entries(&mut self) {
+        self.links.retain(|(spec, _)| spec.name != ENTRY.name);
+    }
+
+    /// Detaches everything.
+    pub fn detach(&mut self) {
+        // In the order in which they attached, less the entries: a task that ends
+        // while we detach is better not seen to end than not seen to leave.
+        self.stop_entries();
+        self.links.clear();
+    }
+
+    /// Becomes readable when room runs low. [`Self::clear_wake`] makes it quiet.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// Takes note of all wake-ups.
+    pub fn clear_wake(&mut self) {
+        while self.wake.next().is_some() {}
+    }
+
+    /// Passes the kernel side's messages on to the log.
+    pub fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+
+    /// Kernel memory of all maps, bytes, as the kernel accounts it.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// How often the kernel skipped each program because it was running already.
+    pub fn program_misses(&self) -> Vec<(&'static str, u64)> {
+        let misses = |fd| fdinfo(fd, "recursion_misses").unwrap_or(0);
+        self.programs.iter().map(|&(name, fd)| (name, misses(fd))).collect()
+    }
+
+    /// Which programs run, for people.
+    pub fn mode(&self) -> &'static str {
+        match self.way {
+            Way::Main => "tp_btf, task storage",
+            Way::Fallback => "raw_tp, table by thread id",
+        }
+    }
+}
+
+fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf, KernelError> {
+    let layout = features.layout.unwrap_or_else(|| TaskLayout::without_btf(features.version));
+    let own = if options.include_self { 0 } else { std::process::id() };
+    let targets_only = u32::from(options.scope != Scope::Host);
+    let settings = [
+        (globals::OWN_TGID, own),
+        (globals::TARGETS_ONLY, targets_only),
+        (globals::STATUS_OFFSET, layout.status),
+        (globals::PID_OFFSET, layout.pid),
+        (globals::TGID_OFFSET, layout.tgid),
+        (globals::LEADER_OFFSET, layout.leader),
+        (globals::START_OFFSET, layout.start),
+        (globals::COMM_OFFSET, layout.comm),
+    ];
+    let mut loader = EbpfLoader::new();
+    loader
+        .allow_unsupported_maps()
+        .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
+        .map_max_entries(maps::RECORDS, options.max_threads)
+        .map_max_entries(maps::FREE_RECORDS, options.max_threads)
+        .map_max_entries(
+            maps::CELLS,
+            options.max_extents * profiler_common::limits::CELLS_PER_EXTENT,
+        )
+        .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
+        .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
+    if way == Way::Fallback {
+        // Twice as many: a thread out of scope has a state too, and no record.
+        loader.map_max_entries(maps::TASKS, options.max_threads.saturating_mul(2));
+    }
+    for (name, value) in &settings {
+        loader.override_global(name, value, true);
+    }
+    let object = match way {
+        Way::Main => object::task(),
+        Way::Fallback => object::tid(),
+    };
+    loader.load(&object).map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
+}
+
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
+    ebpf.take_map(name).ok_or_else(|| KernelError::Object(format!("it has no map {name}")))
+}
+
+fn set_targets(ebpf: &mut Ebpf, scope: &Scope) -> Result<(), KernelError> {
+    let Scope::Processes(processes) = scope else { return Ok(()) };
+    let failed = |e: aya::maps::MapError| KernelError::from_any("name the processes".into(), &e);
+    let mut targets: HashMap<_, u32, u32> =
+        HashMap::try_from(take_map(ebpf, maps::TARGETS)?).map_err(failed)?;
+    for process in processes {
+        targets.insert(process, 1, 0).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn program<'a, T>(ebpf: &'a mut Ebpf, spec: ProgramSpec) -> Result<&'a mut T, KernelError>
+where
+    &'a mut T: TryFrom<&'a mut aya::programs::Program>,
+{
+    ebpf.program_mut(spec.name)
+        .and_then(|p| p.try_into().ok())
+        .ok_or_else(|| KernelError::Object(format!("it has no program {}", spec.name)))
+}
+
+fn load_programs(ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
+    let btf = match way {
+        Way::Main => {
+            Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
+        }
+        Way::Fallback => None,
+    };
+    for spec in PROGRAMS {
+        let loaded = match &btf {
+            Some(btf) => program::<BtfTracePoint>(ebpf, spec)?.load(spec.tracepoint, btf),
+            None => program::<RawTracePoint>(ebpf, spec)?.load(),
+        };
+        loaded.map_err(|e| KernelError::from_load(spec.name, e))?;
+    }
+    Ok(())
+}
+
+fn attach_program(ebpf: &mut Ebpf, way: Way, spec: ProgramSpec) -> Result<Link, KernelError> {
+    let failed = |e: aya::programs::ProgramError| {
+        KernelError::from_any(format!("attach to the tracepoint {}", spec.tracepoint), &e)
+    };
+    match way {
+        Way::Main => {
+            let program = program::<BtfTracePoint>(ebpf, spec)?;
+            let id = program.attach().map_err(failed)?;
+            program.take_link(id).map(Link::Typed).map_err(failed)
+        }
+        Way::Fallback => {
+            let program = program::<RawTracePoint>(ebpf, spec)?;
+            let id = program.attach(spec.tracepoint).map_err(failed)?;
+            program.take_link(id).map(Link::Raw).map_err(failed)
+        }
+    }
+}
+
+fn program_fds(ebpf: &Ebpf) -> Vec<(&'static str, RawFd)> {
+    PROGRAMS
+        .iter()
+        .filter_map(|spec| {
+            let fd = ebpf.program(spec.name)?.fd().ok()?.as_fd().as_raw_fd();
+            Some((spec.name, fd))
+        })
+        .collect()
+}
+
+/// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Raising it needs
+/// CAP_SYS_RESOURCE; where that is missing, loading may still succeed.
+fn raise_memlock() {
+    use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
+    let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
+}
+
+/// A number out of `/proc/self/fdinfo` (bpf_map_show_fdinfo and
+/// bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
+fn fdinfo(fd: RawFd, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let (_, value) = text.lines().filter_map(|l| l.split_once(':')).find(|(k, _)| *k == key)?;
+    value.trim().parse().ok()
+}
+
+/// What the kernel charges for the map behind `fd`, bytes.
+pub(super) fn map_memory(fd: BorrowedFd<'_>) -> u64 {
+    fdinfo(fd.as_raw_fd(), "memlock").unwrap_or(0)
+}
+
+fn maps_memory(ebpf: &Ebpf) -> u64 {
+    ebpf.maps().map(|(_, map)| map_fd(map).map_or(0, map_memory)).sum()
+}
+
+/// The descriptor of a map of one of the kinds that the object has.
+pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::Stack(data)
+        | Map::RingBuf(data)
+        | Map::Unsupported(data) => Some(data.fd().as_fd()),
+        _ => None,
+    }
+}

@@ -1,0 +1,108 @@
+//! What to load, and how large.
+
+use profiler_common::limits::{
+    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
+    MIN_EXTENTS, MIN_THREADS,
+};
+
+use super::KernelError;
+use crate::cli::KernelArgs;
+
+/// Extents in a MiB.
+const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
+
+/// Which processes count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All of the host's.
+    #[default]
+    Host,
+    /// These, by host process id, and the children that they start from now on.
+    Processes(Vec<u32>),
+}
+
+/// What to load, and how large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which processes count.
+    pub scope: Scope,
+    /// Threads that can be recorded apart at one time.
+    pub max_threads: u32,
+    /// Extents of 1 KiB in the pool of figures.
+    pub max_extents: u32,
+    /// Count the profiler's own calls too.
+    pub include_self: bool,
+    /// Use the fallback even where the kernel has what the main way needs.
+    pub force_fallback: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scope: Scope::Host,
+            max_threads: DEFAULT_THREADS,
+            max_extents: DEFAULT_EXTENTS,
+            include_self: false,
+            force_fallback: false,
+        }
+    }
+}
+
+impl Options {
+    /// Options out of flags, checked against the limits.
+    ///
+    /// # Errors
+    /// [`KernelError::Limit`] names the flag and its range.
+    pub fn new(scope: Scope, args: &KernelArgs) -> Result<Self, KernelError> {
+        let defaults = Self::default();
+        let options = Self {
+            scope,
+            max_threads: args.max_threads.unwrap_or(defaults.max_threads),
+            max_extents: args
+                .max_memory
+                .map_or(defaults.max_extents, |mib| mib.saturating_mul(EXTENTS_PER_MIB)),
+            include_self: args.include_self,
+            force_fallback: args.force_fallback,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// Whether every size is within its limits.
+    pub(super) fn check(&self) -> Result<(), KernelError> {
+        let limit = |what, found: u32, least: u32, most: u32| {
+            if (least..=most).contains(&found) {
+                Ok(())
+            } else {
+                Err(KernelError::Limit { what, found, least, most })
+            }
+        };
+        limit("max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
+        limit("max-memory (in KiB)", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;
+        if let Scope::Processes(processes) = &self.scope {
+            let count = u32::try_from(processes.len()).unwrap_or(u32::MAX);
+            limit("number of processes", count, 1, MAX_TARGETS)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_checked() {
+        let args = KernelArgs { max_memory: Some(64), ..KernelArgs::default() };
+        let options = Options::new(Scope::Host, &args).expect("within limits");
+        assert_eq!(options.max_extents, 65_536);
+        for bad in [0, u32::MAX] {
+            let args = KernelArgs { max_memory: Some(bad), ..KernelArgs::default() };
+            assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
+        }
+        let args = KernelArgs { max_threads: Some(0), ..KernelArgs::default() };
+        assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
+        let none = Scope::Processes(Vec::new());
+        assert!(Options::new(none, &KernelArgs::default()).is_err());
+    }
+}

@@ -1,0 +1,321 @@
+//! What the programs recorded, value by value.
+
+use std::os::fd::AsFd;
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Map, MapData, PerCpuArray, Stack},
+};
+use profiler_common::{
+    call::OVERFLOW_SLOTS,
+    limits::{CELLS_PER_EXTENT, maps},
+    wire::{Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord},
+};
+
+use super::{
+    KernelError, Options,
+    load::{map_fd, map_memory, take_map},
+    mapping::Mapping,
+};
+
+/// Records on the free stack at first. More follow as they are used up, so that the
+/// reader never looks at what cannot be in use.
+const RECORDS_AT_START: u32 = 8_192;
+
+/// Extents on the free stack before the programs attach; the rest follows with the
+/// first drain, so that attaching does not wait for it.
+const EXTENTS_AT_START: u32 = 16_384;
+
+/// What the programs recorded. A trait, so that what reads it can be tested
+/// without a kernel.
+pub trait Tables {
+    /// Records that can be in use by now, the indexes being below.
+    fn record_limit(&self) -> u32;
+    /// Records there are.
+    fn record_count(&self) -> u32;
+    /// Extents there are, the indexes being below; extent 0 is never used.
+    fn extent_count(&self) -> u32;
+    /// The first cache line's counters of a record: the cheap question whether
+    /// anything happened.
+    fn activity(&self, record: u32) -> Activity;
+    /// A whole record.
+    fn record(&self, record: u32) -> ThreadRecord;
+    /// The counters of the slot in a cell; zeros for an index that is none. Read
+    /// before the cell itself, which then holds all figures of these calls.
+    fn slot_counts(&self, cell: CellIndex) -> SlotCounts;
+    /// A cell of the pool; zeros for an index that is none.
+    fn cell(&self, cell: CellIndex) -> Cell;
+    /// Record index plus one of an extent's owner; 0 is none.
+    fn extent_owner(&self, extent: u32) -> u32;
+    /// The overflow slot at `index`.
+    fn overflow(&self, index: u32) -> OverflowSlot;
+    /// Least and greatest latency of an overflow slot, over all CPUs.
+    fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)>;
+    /// Rare events, over all CPUs.
+    fn counters(&self) -> Counters;
+    /// How much was taken since the start.
+    fn control(&self) -> Control;
+    /// When to be woken.
+    fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
+    /// Gives an ended record back.
+    fn free_record(&mut self, record: u32);
+    /// Gives an extent back, its cells zeroed.
+    fn free_extent(&mut self, extent: u32);
+}
+
+/// See [`Tables::activity`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// A [`RecordState`](profiler_common::wire::RecordState).
+    pub state: u32,
+    /// [`ThreadRecord::entered`].
+    pub entered: u64,
+    /// [`ThreadRecord::left`].
+    pub left: u64,
+    /// [`ThreadRecord::denied`].
+    pub denied: u64,
+}
+
+/// See [`Tables::slot_counts`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// [`Slot::entered`](profiler_common::wire::Slot::entered).
+    pub entered: u64,
+    /// [`Slot::returned`](profiler_common::wire::Slot::returned).
+    pub returned: u64,
+    /// [`Slot::restarted`](profiler_common::wire::Slot::restarted).
+    pub restarted: u64,
+    /// [`Slot::denied`](profiler_common::wire::Slot::denied).
+    pub denied: u32,
+}
+
+/// The maps themselves.
+pub struct MapTables {
+    records: Mapping<ThreadRecord>,
+    cells: Mapping<Cell>,
+    owners: Mapping<u32>,
+    overflow: Mapping<OverflowSlot>,
+    control: Mapping<Control>,
+    counters: PerCpuArray<MapData, Counters>,
+    extremes: PerCpuArray<MapData, Extremes>,
+    free_records: Stack<MapData, u32>,
+    free_extents: Stack<MapData, u32>,
+    /// Indexes not yet on the free stacks: those from here up.
+    unfilled_records: u32,
+    unfilled_extents: u32,
+    memory_bytes: u64,
+}
+
+fn open<T: Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    len: u32,
+    memory: &mut u64,
+) -> Result<Mapping<T>, KernelError> {
+    let map = take_map(ebpf, name)?;
+    let Map::Array(data) = &map else {
+        return Err(KernelError::Object(format!("{name} is no array")));
+    };
+    *memory += map_memory(data.fd().as_fd());
+    // The mapping keeps the map alive (bpf_map_mmap takes a reference).
+    Mapping::new(&data.fd().as_fd(), len)
+        .map_err(|source| KernelError::Refused { what: format!("map {name}"), source })
+}
+
+macro_rules! offset {
+    ($type:ty, $field:ident) => {
+        std::mem::offset_of!($type, $field)
+    };
+}
+
+impl MapTables {
+    pub(super) fn new(ebpf: &mut Ebpf, options: &Options) -> Result<Self, KernelError> {
+        let mut memory_bytes = 0;
+        let m = &mut memory_bytes;
+        let records = open(ebpf, maps::RECORDS, options.max_threads, m)?;
+        let cells = open(ebpf, maps::CELLS, options.max_extents * CELLS_PER_EXTENT, m)?;
+        let owners = open(ebpf, maps::EXTENT_OWNERS, options.max_extents, m)?;
+        let overflow = open(ebpf, maps::OVERFLOW, OVERFLOW_SLOTS, m)?;
+        let control = open(ebpf, maps::CONTROL, 1, m)?;
+        let mut take = |name: &'static str| {
+            let map = take_map(ebpf, name)?;
+            memory_bytes += map_fd(&map).map_or(0, map_memory);
+            Ok::<_, KernelError>(map)
+        };
+        let failed = |e: aya::maps::MapError| KernelError::Object(e.to_string());
+        let mut this = Self {
+            counters: PerCpuArray::try_from(take(maps::COUNTERS)?).map_err(failed)?,
+            extremes: PerCpuArray::try_from(take(maps::OVERFLOW_EXTREMES)?).map_err(failed)?,
+            free_records: Stack::try_from(take(maps::FREE_RECORDS)?).map_err(failed)?,
+            free_extents: Stack::try_from(take(maps::FREE_EXTENTS)?).map_err(failed)?,
+            records,
+            cells,
+            owners,
+            overflow,
+            control,
+            unfilled_records: 0,
+            unfilled_extents: 1,
+            memory_bytes,
+        };
+        this.set_wake_marks(u64::MAX, u64::MAX);
+        this.fill(RECORDS_AT_START, EXTENTS_AT_START)
+            .map_err(|e| KernelError::from_any("fill the free lists".into(), &e))?;
+        Ok(this)
+    }
+
+    /// Tells the programs that all of them are attached.
+    pub(super) fn set_attached(&mut self) {
+        self.control.write_u64(0, offset!(Control, attached), 1);
+    }
+
+    /// Puts more on the free stacks, `records_used` being in use: all extents, and
+    /// records as long as fewer than half of those given out are free.
+    pub fn refill(&mut self, records_used: u64) {
+        let mut records = self.unfilled_records;
+        if records_used > u64::from(records / 2) {
+            records = records.saturating_mul(2);
+        }
+        // A failure leaves them unfilled, and the next drain tries again.
+        let _ = self.fill(records, u32::MAX);
+    }
+
+    /// Puts indexes below the limits on the free stacks, the lowest on top.
+    fn fill(&mut self, records: u32, extents: u32) -> Result<(), aya::maps::MapError> {
+        let records = records.min(self.records.len());
+        for index in (self.unfilled_records..records).rev() {
+            self.free_records.push(index, 0)?;
+        }
+        self.unfilled_records = self.unfilled_records.max(records);
+        let extents = extents.min(self.owners.len());
+        for index in (self.unfilled_extents..extents).rev() {
+            self.free_extents.push(index, 0)?;
+        }
+        self.unfilled_extents = self.unfilled_extents.max(extents);
+        Ok(())
+    }
+
+    /// What the kernel charges for these maps, bytes.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+}
+
+impl Tables for MapTables {
+    fn record_limit(&self) -> u32 {
+        self.unfilled_records
+    }
+
+    fn record_count(&self) -> u32 {
+        self.records.len()
+    }
+
+    fn extent_count(&self) -> u32 {
+        self.owners.len()
+    }
+
+    fn activity(&self, record: u32) -> Activity {
+        // The state first: a record that has ended is then known to be complete.
+        let state = self.records.read_u32(record, offset!(ThreadRecord, state));
+        let read = |offset| self.records.read_u64(record, offset);
+        Activity {
+            state,
+            entered: read(offset!(ThreadRecord, entered)),
+            left: read(offset!(ThreadRecord, left)),
+            denied: read(offset!(ThreadRecord, denied)),
+        }
+    }
+
+    fn record(&self, record: u32) -> ThreadRecord {
+        self.records.read(record)
+    }
+
+    fn slot_counts(&self, cell: CellIndex) -> SlotCounts {
+        if cell >= self.cells.len() {
+            return SlotCounts::default();
+        }
+        SlotCounts {
+            entered: self.cells.read_u64(cell, offset!(Slot, entered)),
+            returned: self.cells.read_u64(cell, offset!(Slot, returned)),
+            restarted: self.cells.read_u64(cell, offset!(Slot, restarted)),
+            denied: self.cells.read_u32(cell, offset!(Slot, denied)),
+        }
+    }
+
+    fn cell(&self, cell: CellIndex) -> Cell {
+        if cell < self.cells.len() { self.cells.read(cell) } else { [0; 32] }
+    }
+
+    fn extent_owner(&self, extent: u32) -> u32 {
+        self.owners.read(extent)
+    }
+
+    fn overflow(&self, index: u32) -> OverflowSlot {
+        self.overflow.read(index)
+    }
+
+    fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)> {
+        let per_cpu = self.extremes.get(&index, 0).ok()?;
+        per_cpu
+            .iter()
+            .filter(|e| e.min_ns_plus_one != 0)
+            .map(|e| (e.min_ns_plus_one - 1, e.max_ns))
+            .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
+    fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        if let Ok(per_cpu) = self.counters.get(&0, 0) {
+            per_cpu.iter().for_each(|one| sum.add(one));
+        }
+        sum
+    }
+
+    fn control(&self) -> Control {
+        self.control.read(0)
+    }
+
+    fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64) {
+        self.control.write_u64(0, offset!(Control, wake_at_records), records_taken);
+        self.control.write_u64(0, offset!(Control, wake_at_extents), extents_taken);
+    }
+
+    fn free_record(&mut self, record: u32) {
+        // SAFETY of the value: all zeros is a free record.
+        self.records.write(record, zeroed());
+        let _ = self.free_records.push(record, 0);
+    }
+
+    fn free_extent(&mut self, extent: u32) {
+        for cell in 0..CELLS_PER_EXTENT {
+            self.cells.write(extent * CELLS_PER_EXTENT + cell, [0; 32]);
+        }
+        self.owners.write(extent, 0);
+        let _ = self.free_extents.push(extent, 0);
+    }
+}
+
+/// A record that nobody owns.
+fn zeroed() -> ThreadRecord {
+    ThreadRecord {
+        task: 0,
+        entry_ns: 0,
+        entered: 0,
+        left: 0,
+        in_flight_slot: 0,
+        in_flight_key: 0,
+        last_key: 0,
+        last_slot: 0,
+        state: 0,
+        next_cell: 0,
+        denied: 0,
+        native_pages: [0; _],
+        foreign_roots: [0; _],
+        tgid: 0,
+        tid: 0,
+        process_start_ns: 0,
+        comm: [0; _],
+        overflowed: 0,
+        missed_exits: 0,
+        _reserved: 0,
+    }
+}

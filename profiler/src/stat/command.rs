@@ -1,0 +1,241 @@
+//! Starts the command to follow, held back until the kernel side watches it.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs::File,
+    io::{self, Read, Write},
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::PermissionsExt,
+            process::{CommandExt, ExitStatusExt},
+        },
+    },
+    path::PathBuf,
+    process::{Child, Command, ExitStatus},
+    thread::JoinHandle,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::error::Error;
+
+/// A command whose process exists and waits, just before its `execve`.
+pub(super) struct Prepared {
+    name: String,
+    pid: u32,
+    /// Written to, or closed, to let it go on.
+    gate: Option<File>,
+    /// `Command::spawn` returns only after the `execve`, so it has a thread.
+    spawning: Option<JoinHandle<io::Result<Child>>>,
+    child: Option<Child>,
+    status: Option<ExitStatus>,
+}
+
+impl Prepared {
+    /// Makes the process. It has run nothing of the command yet.
+    ///
+    /// # Errors
+    /// [`Error::CommandNotFound`] and [`Error::CommandFailed`].
+    pub(super) fn new(program: &OsStr, arguments: &[OsString]) -> Result<Self, Error> {
+        let name = program.to_string_lossy().into_owned();
+        let failed = |source| Error::CommandFailed { command: name.clone(), source };
+        // Resolved here, so that the search of PATH makes no failing execve in the
+        // command's own figures.
+        let path = find(program)?;
+        let (gate_read, gate_write) = pipe().map_err(failed)?;
+        let (mut pid_read, pid_write) = pipe().map_err(failed)?;
+        let mut command = Command::new(path);
+        command.arg0(program).args(arguments);
+        // SAFETY: between fork and exec only async-signal-safe calls are made:
+        // getpid, write and read on descriptors that exist.
+        unsafe { command.pre_exec(move || hold(&pid_write, &gate_read)) };
+        let spawning = std::thread::spawn(move || command.spawn());
+        let mut pid = [0_u8; 4];
+        if pid_read.read_exact(&mut pid).is_err() {
+            // The process never came to be; the spawn knows why.
+            drop(gate_write);
+            let source = match spawning.join() {
+                Ok(Err(source)) => source,
+                _ => io::Error::other("its process ended before it began"),
+            };
+            return Err(failed(source));
+        }
+        Ok(Self {
+            name,
+            pid: u32::from_ne_bytes(pid),
+            gate: Some(gate_write),
+            spawning: Some(spawning),
+            child: None,
+            status: None,
+        })
+    }
+
+    /// Its process id.
+    pub(super) fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Lets it run.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] if its `execve` fails.
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        let failed = |name: &str, source| Error::CommandFailed { command: name.to_owned(), source };
+        if let Some(mut gate) = self.gate.take() {
+            gate.write_all(&[GO]).map_err(|e| failed(&self.name, e))?;
+        }
+        if let Some(spawning) = self.spawning.take() {
+            let child = spawning
+                .join()
+                .map_err(|_| failed(&self.name, io::Error::other("its thread failed")))?
+                .map_err(|e| failed(&self.name, e))?;
+            self.child = Some(child);
+        }
+        Ok(())
+    }
+
+    /// Whether it has ended by now.
+    pub(super) fn has_ended(&mut self) -> bool {
+        if self.status.is_none()
+            && let Some(child) = &mut self.child
+        {
+            self.status = child.try_wait().unwrap_or(None);
+        }
+        self.status.is_some()
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.status.is_none()
+            && let Ok(pid) = i32::try_from(self.pid)
+        {
+            // It may have ended meanwhile, which is no concern of ours.
+            let _ = kill(Pid::from_raw(pid), signal);
+        }
+    }
+
+    /// Its exit code; 128 and the signal's number if a signal ended it, as shells
+    /// say it; 0 if it still runs.
+    pub(super) fn exit_code(&mut self) -> u8 {
+        let Some(status) = self.status else { return 0 };
+        let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+        u8::try_from(code).unwrap_or(u8::MAX)
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // Not started, since something failed first: a closed gate ends it.
+        self.gate = None;
+        if let Some(spawning) = self.spawning.take()
+            && let Ok(Ok(mut child)) = spawning.join()
+        {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What opens the gate.
+const GO: u8 = b'g';
+
+/// In the new process: says who it is, and waits.
+fn hold(pid_write: &File, gate_read: &File) -> io::Result<()> {
+    let (mut pid_write, mut gate_read) = (pid_write, gate_read);
+    pid_write.write_all(&std::process::id().to_ne_bytes())?;
+    let mut go = [0];
+    // A closed gate means that there is nothing to run for.
+    gate_read.read_exact(&mut go)
+}
+
+/// A pipe that no exec inherits.
+fn pipe() -> io::Result<(File, File)> {
+    let (read, write) = io::pipe()?;
+    Ok((File::from(OwnedFd::from(read)), File::from(OwnedFd::from(write))))
+}
+
+/// The file that `execvp` would run.
+fn find(program: &OsStr) -> Result<PathBuf, Error> {
+    let not_found = || Error::CommandNotFound(program.to_string_lossy().into_owned());
+    if program.is_empty() {
+        return Err(not_found());
+    }
+    if program.as_encoded_bytes().contains(&b'/') {
+        let path = PathBuf::from(program);
+        return if path.exists() { Ok(path) } else { Err(not_found()) };
+    }
+    let path = env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    env::split_paths(&path)
+        .map(|directory| directory.join(program))
+        .find(|candidate| {
+            candidate
+                .metadata()
+                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+        })
+        .ok_or_else(not_found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_is_looked_up_as_a_shell_does() {
+        let sh = find(OsStr::new("sh")).expect("every host has one");
+        assert!(sh.is_absolute() && sh.ends_with("sh"));
+        assert!(matches!(find(OsStr::new("no-such-command")), Err(Error::CommandNotFound(_))));
+        assert!(matches!(find(OsStr::new("./no-such")), Err(Error::CommandNotFound(_))));
+        assert!(matches!(find(OsStr::new("")), Err(Error::CommandNotFound(_))));
+    }
+
+    #[test]
+    fn a_command_waits_until_it_is_started() {
+        let marker = tempfile::tempdir().expect("a directory");
+        let file = marker.path().join("ran");
+        let arguments = [OsString::from(&file)];
+        let mut command = Prepared::new(OsStr::new("touch"), &arguments).expect("touch");
+        assert!(command.pid() > 0 && !file.exists());
+        command.start().expect("an execve");
+        while !command.has_ended() {
+            std::thread::yield_now();
+        }
+        assert!(file.exists());
+        assert_eq!(command.exit_code(), 0);
+    }
+
+    #[test]
+    fn a_command_that_is_not_started_never_runs() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("ran");
+        drop(Prepared::new(OsStr::new("touch"), &[OsString::from(&file)]).expect("touch"));
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_a_shell() {
+        let code = |script: &str| {
+            let arguments = [OsString::from("-c"), OsString::from(script)];
+            let mut command = Prepared::new(OsStr::new("sh"), &arguments).expect("sh");
+            command.start().expect("an execve");
+            while !command.has_ended() {
+                std::thread::yield_now();
+            }
+            command.exit_code()
+        };
+        assert_eq!(code("exit 7"), 7);
+        assert_eq!(code("kill -TERM $$"), 128 + 15);
+    }
+
+    #[test]
+    fn what_cannot_be_run_says_so() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("text");
+        std::fs::write(&file, "no program").expect("a file");
+        let mut command = Prepared::new(file.as_os_str(), &[]).expect("a process");
+        assert!(matches!(command.start(), Err(Error::CommandFailed { .. })));
+    }
+}

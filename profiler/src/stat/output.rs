@@ -1,0 +1,132 @@
+//! Where the result goes, and how it may look there.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, BufWriter, IsTerminal, Write},
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{
+    cli::{Format, Grouping, StatArgs},
+    error::Error,
+    export::{
+        json,
+        table::{self, Style},
+    },
+    rows::Row,
+    snapshot::Health,
+};
+
+/// An open destination.
+pub(super) struct Output {
+    to: Destination,
+    format: Format,
+    by: Grouping,
+}
+
+enum Destination {
+    File(PathBuf, BufWriter<File>),
+    Stdout,
+    Stderr,
+}
+
+impl Output {
+    /// Opens what the flags say: a file; otherwise standard output, unless a
+    /// command runs, whose output stays clean: then standard error.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub(super) fn open(args: &StatArgs) -> Result<Self, Error> {
+        let to = match &args.output {
+            Some(path) if path == Path::new("-") => Destination::Stdout,
+            Some(path) => {
+                let file = File::create(path)
+                    .map_err(|source| Error::Output { path: path.clone(), source })?;
+                Destination::File(path.clone(), BufWriter::new(file))
+            }
+            None if args.command.is_empty() => Destination::Stdout,
+            None => Destination::Stderr,
+        };
+        Ok(Self { to, format: args.format, by: args.by })
+    }
+
+    /// Prints one report.
+    ///
+    /// # Errors
+    /// [`Error::Output`]. A pipe that nobody reads any more is none.
+    pub(super) fn print(
+        &mut self,
+        rows: &[Row],
+        window: Duration,
+        health: &Health,
+    ) -> Result<(), Error> {
+        let (format, by) = (self.format, self.by);
+        let (path, written) = match &mut self.to {
+            Destination::File(path, file) => {
+                (path.clone(), report(file, Style::PLAIN, format, by, rows, window, health))
+            }
+            Destination::Stdout => {
+                let out = io::stdout().lock();
+                let style = style(out.as_fd());
+                let out = BufWriter::new(out);
+                ("standard output".into(), report(out, style, format, by, rows, window, health))
+            }
+            Destination::Stderr => {
+                let out = io::stderr().lock();
+                let style = style(out.as_fd());
+                let out = BufWriter::new(out);
+                ("standard error".into(), report(out, style, format, by, rows, window, health))
+            }
+        };
+        match written {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|source| Error::Output { path, source }),
+        }
+    }
+}
+
+fn report(
+    mut out: impl Write,
+    style: Style,
+    format: Format,
+    by: Grouping,
+    rows: &[Row],
+    window: Duration,
+    health: &Health,
+) -> io::Result<()> {
+    match format {
+        Format::Table => {
+            writeln!(out)?;
+            table::write(&mut out, rows, by, window, health, style)?;
+        }
+        Format::Json => json::write(&mut out, rows, window, health)?,
+    }
+    out.flush()
+}
+
+/// What the destination can show.
+fn style(out: BorrowedFd<'_>) -> Style {
+    if !out.is_terminal() {
+        return Style::PLAIN;
+    }
+    Style {
+        width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
+        sparkline: true,
+        color: env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            && env::var_os("TERM").is_some_and(|term| term != "dumb"),
+        unicode: locale_is_utf8(),
+    }
+}
+
+fn locale_is_utf8() -> bool {
+    ["LC_ALL", "LC_CTYPE", "LANG"]
+        .into_iter()
+        .find_map(|name| env::var(name).ok().filter(|v| !v.is_empty()))
+        .is_some_and(|v| {
+            let v = v.to_ascii_lowercase();
+            v.contains("utf-8") || v.contains("utf8")
+        })
+}

@@ -1,0 +1,76 @@
+//! What is attached while the calls are timed.
+
+use anyhow::{Context, Result};
+use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
+use profiler::{
+    aggregate::KeepEnded,
+    cli::KernelArgs,
+    drain::Profiler,
+    kernel::{Options, Scope},
+};
+
+/// Pairs that any probe can be measured against.
+static FLOOR: &[u8] =
+    include_bytes_aligned!("../../../profiler/src/kernel/objects/profiler-floor.bpf.o");
+
+/// A pair of programs, at entry and exit of every system call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    Nothing,
+    Empty,
+    Clock,
+    Profiler,
+    Fallback,
+}
+
+/// Holds the programs; without it they are detached.
+#[expect(dead_code, reason = "held for what dropping them does")]
+pub(super) enum Attached {
+    Nothing,
+    Floor(Ebpf),
+    Profiler(Box<Profiler>),
+}
+
+impl Probe {
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Empty => "empty pair",
+            Self::Clock => "clock pair: the floor",
+            Self::Profiler => "profiler",
+            Self::Fallback => "profiler, fallback",
+        }
+    }
+
+    pub(super) fn attach(self) -> Result<Attached> {
+        let attached = match self {
+            Self::Nothing => Ok(Attached::Nothing),
+            Self::Empty => floor_pair("empty").map(Attached::Floor),
+            Self::Clock => floor_pair("clock").map(Attached::Floor),
+            Self::Profiler => profiler(false),
+            Self::Fallback => profiler(true),
+        };
+        attached.with_context(|| format!("cannot attach: {}", self.title()))
+    }
+}
+
+fn floor_pair(name: &str) -> Result<Ebpf> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(FLOOR)?;
+    for hook in ["enter", "exit"] {
+        let program = format!("{name}_{hook}");
+        let program: &mut BtfTracePoint = ebpf
+            .program_mut(&program)
+            .with_context(|| format!("no program {program}"))?
+            .try_into()?;
+        program.load(&format!("sys_{hook}"), &btf)?;
+        program.attach()?;
+    }
+    Ok(ebpf)
+}
+
+fn profiler(force_fallback: bool) -> Result<Attached> {
+    let args = KernelArgs { force_fallback, ..KernelArgs::default() };
+    let options = Options::new(Scope::Host, &args)?;
+    Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
+}

@@ -1,0 +1,124 @@
+//! `cargo xtask build-ebpf`: the kernel side, from source to committed objects.
+//!
+//! The objects are committed so that users need no eBPF toolchain, and `--check`
+//! shows that they are what the source compiles to.
+
+mod build;
+mod install;
+mod record;
+pub(crate) mod rustc;
+mod toolchain;
+
+use std::{fs, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use self::{record::Record, toolchain::Toolchain};
+use crate::workspace;
+
+/// The objects, by the name of the program that each is linked from.
+const PROGRAMS: [&str; 3] = ["profiler-task", "profiler-tid", "profiler-floor"];
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Compare with the committed objects rather than replace them
+    #[arg(long)]
+    check: bool,
+    /// Install what is missing first (Debian, as root)
+    #[arg(long)]
+    install: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.install {
+        install::missing_tools()?;
+    }
+    let toolchain = Toolchain::discover()?;
+    println!("with {toolchain}");
+    if args.check {
+        check(&toolchain)?
+    } else {
+        replace(&toolchain)?
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Where the committed objects are.
+fn objects_dir() -> PathBuf {
+    workspace::root().join("profiler/src/kernel/objects")
+}
+
+/// The directory of objects that `--check` made from this source with another
+/// toolchain than the committed ones, if it has: the kernel tests run on them too.
+pub(crate) fn objects_of_another_toolchain() -> Result<Option<PathBuf>> {
+    let dir = check_dir();
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let is_current = Record::read(&dir)?.source == record::source_digest()?;
+    Ok(is_current.then_some(dir))
+}
+
+/// Where `--check` leaves the objects that another toolchain made.
+fn check_dir() -> PathBuf {
+    workspace::target_dir().join("ebpf-check")
+}
+
+fn replace(toolchain: &Toolchain) -> Result<()> {
+    let dir = objects_dir();
+    let objects = build::objects(toolchain, &workspace::target_dir().join("ebpf"))?;
+    let record = Record::new(toolchain, &objects)?;
+    fs::create_dir_all(&dir)?;
+    for object in &objects {
+        fs::write(dir.join(object.file_name()), &object.bytes)?;
+        println!("{:>7} bytes  {}", object.bytes.len(), object.file_name());
+    }
+    record.write(&dir)
+}
+
+fn check(toolchain: &Toolchain) -> Result<()> {
+    let dir = objects_dir();
+    let committed = Record::read(&dir)
+        .context("no record of the committed objects: run `cargo xtask build-ebpf`")?;
+    committed.check_files(&dir)?;
+    ensure!(
+        committed.source == record::source_digest()?,
+        "the kernel side's source has changed since the objects were built: \
+         run `cargo xtask build-ebpf`, and commit {}",
+        dir.display()
+    );
+
+    // From nothing, so that no leftover of another checkout is compared.
+    let temporary = tempfile::tempdir_in(workspace::target_dir())?;
+    let objects = build::objects(toolchain, temporary.path())?;
+    let fresh = Record::new(toolchain, &objects)?;
+    let out = check_dir();
+    if out.exists() {
+        fs::remove_dir_all(&out)?;
+    }
+
+    if fresh == committed {
+        println!("the committed objects are, byte for byte, what this source compiles to");
+        return Ok(());
+    }
+    fs::create_dir_all(&out)?;
+    for object in &objects {
+        fs::write(out.join(object.file_name()), &object.bytes)?;
+    }
+    fresh.write(&out)?;
+    if fresh.tools == committed.tools {
+        bail!(
+            "the committed objects are not what this source compiles to with the toolchain that \
+             they name: run `cargo xtask build-ebpf`. What it compiles to is in {}",
+            out.display()
+        );
+    }
+    println!(
+        "The committed objects were made from this source, but with another toolchain:\n{}\n\
+         so that their bytes cannot be compared. What this toolchain makes is in\n  {}\n\
+         and must pass the kernel tests: `cargo xtask test` runs them on it too.",
+        committed.differing_tools(&fresh),
+        out.display()
+    );
+    Ok(())
+}
