@@ -159,7 +159,7 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
         let errno = match Outcome::of(result, key) {
             Outcome::Ok => return 0,
             Outcome::Restarted => return 1,
-            Outcome::Error(errno) => errno,
+            Outcome::Error(errno) => pool::unproven(errno),
         };
         (*slot).errors += 1;
         let page = errno / ERRNOS_PER_PAGE as u32;

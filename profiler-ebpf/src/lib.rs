@@ -16,6 +16,7 @@ pub mod life;
 pub mod maps;
 pub mod overflow;
 pub mod pool;
+pub mod report;
 pub mod scope;
 pub mod slots;
 pub mod task;

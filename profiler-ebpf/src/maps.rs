@@ -58,6 +58,10 @@ pub static OVERFLOW_EXTREMES: PerCpuArray<Extremes, { OVERFLOW_SLOTS as usize }>
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
+/// Whether this CPU has reported that room ran out.
+#[btf_map]
+pub static REPORTED: PerCpuArray<u32, 1> = PerCpuArray::new();
+
 /// How much is taken, and when to wake the reader.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();

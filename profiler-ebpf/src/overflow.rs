@@ -57,6 +57,7 @@ pub fn left(key: u32, latency_ns: u64, result: u64) {
             Outcome::Ok => add(&raw mut (*slot).returned, 1),
             Outcome::Restarted => add(&raw mut (*slot).restarted, 1),
             Outcome::Error(errno) => {
+                let errno = unproven(errno);
                 add(&raw mut (*slot).returned, 1);
                 add(&raw mut (*slot).errors, 1);
                 if errno < ERRNOS as u32 {

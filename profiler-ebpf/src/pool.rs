@@ -6,7 +6,6 @@ use core::{
     sync::atomic::{Ordering::SeqCst, compiler_fence},
 };
 
-use aya_log_ebpf::warn;
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
     wire::{Cell, CellIndex, ThreadRecord},
@@ -50,20 +49,16 @@ pub unsafe fn increment_u32(place: *mut u32) {
     }
 }
 
-/// Adds one to a field of this CPU's `Counters`, and gives what it was before.
-/// Atomically, since the programs of one CPU may interleave where tracepoints can
-/// be preempted (Linux 7.0).
+/// Adds one to a field of this CPU's `Counters`. Atomically, since the programs of
+/// one CPU may interleave where tracepoints can be preempted (Linux 7.0).
 macro_rules! count {
     ($field:ident) => {
-        match $crate::maps::COUNTERS.get_ptr_mut(0) {
+        if let Some(counters) = $crate::maps::COUNTERS.get_ptr_mut(0) {
             #[allow(unused_unsafe, reason = "used inside and outside of unsafe blocks")]
             // SAFETY: a field of a live map value.
-            Some(counters) => unsafe {
-                let before = (*counters).$field;
-                $crate::pool::add(&raw mut (*counters).$field, 1);
-                before
-            },
-            None => 0,
+            unsafe {
+                $crate::pool::add(&raw mut (*counters).$field, 1)
+            }
         }
     };
 }
@@ -73,9 +68,7 @@ pub(crate) use count;
 #[inline(always)]
 pub fn take_record() -> Option<u32> {
     let Ok(Some(index)) = FREE_RECORDS.pop() else {
-        if count!(records_exhausted) == 0 {
-            report_no_record();
-        }
+        count!(records_exhausted);
         return None;
     };
     if let Some(control) = CONTROL.get_ptr_mut(0) {
@@ -86,11 +79,6 @@ pub fn take_record() -> Option<u32> {
         }
     }
     Some(index)
-}
-
-#[inline(never)]
-fn report_no_record() {
-    warn!((), "the records are used up on this CPU; further threads go to overflow slots");
 }
 
 /// Whether all programs are attached.
@@ -140,9 +128,7 @@ pub fn take_cell(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
 #[inline(never)]
 fn take_extent(record_index: u32) -> u32 {
     let Ok(Some(extent)) = FREE_EXTENTS.pop() else {
-        if count!(extents_exhausted) == 0 {
-            warn!((), "the pool is used up on this CPU; further calls go to overflow slots");
-        }
+        count!(extents_exhausted);
         return 0;
     };
     if let Some(owner) = EXTENT_OWNERS.get_ptr_mut(extent) {

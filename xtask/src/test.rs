@@ -58,9 +58,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
+/// The same selection of packages and features for all that is built here: with
+/// another, cargo would compile what they depend on anew.
+fn cargo_test() -> Command {
     let mut command = cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--lib", "--bins"]);
+    command.args(["test", "--workspace", "--features", "xtask/bench"]);
+    command
+}
+
+fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
+    let mut command = cargo_test();
+    command.args(["--no-fail-fast", "--lib", "--bins"]);
     // By name, since cargo cannot leave one out.
     let targets = packages.iter().flat_map(|package| &package.targets);
     for target in targets.filter(|target| target.is_test() && target.name != KERNEL) {
@@ -71,8 +79,8 @@ fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
 }
 
 fn doc_tests(filter: Option<&str>) -> Command {
-    let mut command = cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--doc"]).args(filter);
+    let mut command = cargo_test();
+    command.args(["--no-fail-fast", "--doc"]).args(filter);
     command
 }
 
@@ -100,8 +108,8 @@ fn kernel_tests(
 
 /// Builds the kernel tests as the user.
 fn built_kernel_tests() -> Result<PathBuf> {
-    let mut build = cargo();
-    build.args(["test", "--package", "profiler", "--test", KERNEL, "--no-run"]);
+    let mut build = cargo_test();
+    build.args(["--test", KERNEL, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");
     let messages = output(&mut build)?;
     messages.lines().find_map(executable_of_kernel_tests).context("cargo built no kernel tests")

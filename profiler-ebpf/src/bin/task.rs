@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 use profiler_ebpf::{
-    entry, exit, life,
+    entry, exit, life, report,
     task::{STATUS_OFFSET, Task, Tasks},
 };
 
@@ -128,6 +128,7 @@ pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
     life::exit::<ByPointer>(ctx.arg(0));
+    report::exhaustion();
     0
 }
 

@@ -16,7 +16,7 @@ use aya_ebpf::{
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 use profiler_ebpf::{
-    entry, exit, life,
+    entry, exit, life, report,
     task::{STATUS_OFFSET, Task, Tasks, field_u32},
 };
 
@@ -112,6 +112,7 @@ pub fn process_exec(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(ctx: RawTracePointContext) -> i32 {
     life::exit::<ByTid>(ctx.arg(0));
+    report::exhaustion();
     0
 }
 

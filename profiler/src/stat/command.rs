@@ -28,7 +28,7 @@ use crate::error::Error;
 pub(super) struct Prepared {
     name: String,
     pid: u32,
-    /// Written to, or closed, to let it go on.
+    /// Written to, to let it go on.
     gate: Option<File>,
     /// `Command::spawn` returns only after the `execve`, so it has a thread.
     spawning: Option<JoinHandle<io::Result<Child>>>,
@@ -130,12 +130,13 @@ impl Prepared {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Not started, since something failed first: a closed gate ends it.
-        self.gate = None;
-        if let Some(spawning) = self.spawning.take()
-            && let Ok(Ok(mut child)) = spawning.join()
-        {
-            let _ = child.wait();
+        // Not started, since something failed first. Closing the gate would not end
+        // it, since its process has a copy of this end too.
+        if let Some(spawning) = self.spawning.take() {
+            self.signal(Signal::SIGKILL);
+            if let Ok(Ok(mut child)) = spawning.join() {
+                let _ = child.wait();
+            }
         }
     }
 }
@@ -148,7 +149,6 @@ fn hold(pid_write: &File, gate_read: &File) -> io::Result<()> {
     let (mut pid_write, mut gate_read) = (pid_write, gate_read);
     pid_write.write_all(&std::process::id().to_ne_bytes())?;
     let mut go = [0];
-    // A closed gate means that there is nothing to run for.
     gate_read.read_exact(&mut go)
 }
 

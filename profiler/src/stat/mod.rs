@@ -61,7 +61,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
 }
 
 /// The processes, if all of them exist.
-fn existing(pids: &[u32]) -> Result<Vec<u32>, Error> {
+pub(crate) fn existing(pids: &[u32]) -> Result<Vec<u32>, Error> {
     match pids.iter().find(|&&pid| !exists(pid)) {
         Some(&gone) => Err(Error::NoSuchProcess(gone)),
         None => Ok(pids.to_vec()),

@@ -1,6 +1,84 @@
-//! Stub.
-use crate::{cli::TopArgs, error::Error};
-/// Stub.
-pub fn run(_args: &TopArgs) -> Result<(), Error> {
-    todo!()
+//! `profiler top`: system calls live, as htop shows processes.
+//!
+//! Keys and snapshots change [`state`]; [`render`] draws it. The only place that
+//! knows the terminal library.
+
+mod chart;
+mod columns;
+mod feed;
+#[cfg(test)]
+mod fixtures;
+mod format;
+mod header;
+mod help;
+mod keys;
+mod latency;
+mod live;
+mod place;
+mod plain;
+mod render;
+mod rows;
+#[cfg(test)]
+mod screens;
+mod signals;
+mod state;
+#[cfg(test)]
+mod state_tests;
+mod style;
+mod table;
+mod terminal;
+#[cfg(test)]
+mod terminal_tests;
+mod view;
+
+use std::io;
+
+use crate::{
+    aggregate::KeepEnded,
+    cli::TopArgs,
+    drain::Profiler,
+    error::Error,
+    kernel::{Options, Scope},
+    stat,
+};
+
+use self::{feed::Source, signals::Signals, state::App, style::Look, terminal::Screen};
+
+/// Refreshes for which a process that has ended stays listed: long enough to be
+/// seen, and to be opened.
+const ENDED_SHOWN: u64 = 5;
+
+/// Runs `profiler top` until the user ends it.
+pub fn run(args: &TopArgs) -> Result<(), Error> {
+    // Before the programs are attached: that takes a while, to no avail.
+    if !args.batch {
+        terminal::check().map_err(Error::Terminal)?;
+    }
+    let scope = match &args.pid[..] {
+        [] => Scope::Host,
+        pids => Scope::Processes(stat::existing(pids)?),
+    };
+    // Before the terminal is taken, so that errors are printed as any others.
+    let options = Options::new(scope, &args.kernel)?;
+    let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
+    if args.batch { print(&mut profiler, args) } else { show(&mut profiler, args) }
+}
+
+fn show(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
+    let mut app = App::new(args.interval, args.sort, args.filter.as_deref().unwrap_or(""));
+    let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
+    live::run(source, &mut app, &mut screen, args.iterations).map_err(Error::Terminal)
+}
+
+fn print(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
+    let settings = plain::Settings {
+        interval: args.interval,
+        iterations: args.iterations,
+        sort: args.sort,
+        filter: args.filter.as_deref().unwrap_or(""),
+        look: Look::from_environment(),
+    };
+    let failed = |source| Error::Io { context: "cannot print", source };
+    let mut signals = Signals::to_end().map_err(failed)?;
+    plain::run(source, &settings, &mut signals, &mut io::stdout().lock()).map_err(failed)
 }

@@ -29,8 +29,19 @@ impl Object {
     }
 }
 
+/// What a warning in our own packages is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Warnings {
+    Shown,
+    Errors,
+}
+
 /// Builds all objects, with cargo's own files in `target_dir`.
-pub(super) fn objects(toolchain: &Toolchain, target_dir: &Path) -> Result<Vec<Object>> {
+pub(super) fn objects(
+    toolchain: &Toolchain,
+    target_dir: &Path,
+    warnings: Warnings,
+) -> Result<Vec<Object>> {
     let mut cargo = match &toolchain.compiler {
         Compiler::Debian { rustc } => {
             let mut cargo = workspace::cargo();
@@ -54,6 +65,9 @@ pub(super) fn objects(toolchain: &Toolchain, target_dir: &Path) -> Result<Vec<Ob
         .env("RUSTC_WRAPPER", env::current_exe()?)
         .env(rustc::STAND_IN, workspace::root())
         .env_remove("RUSTFLAGS");
+    if warnings == Warnings::Errors {
+        cargo.env(rustc::DENY_WARNINGS, "1");
+    }
     succeed(&mut cargo)?;
 
     PROGRAMS

@@ -19,6 +19,10 @@ use std::{
 /// Set for cargo, to the top of the checkout, when this program is to be rustc.
 pub(super) const STAND_IN: &str = "PROFILER_XTASK_AS_RUSTC";
 
+/// Set too if a warning in our own packages is an error: clippy cannot see the
+/// kernel side, as there is none for Debian's compiler.
+pub(super) const DENY_WARNINGS: &str = "PROFILER_XTASK_DENY_WARNINGS";
+
 /// If called as rustc: becomes rustc, and returns only if that fails.
 pub(crate) fn stand_in() -> Option<ExitCode> {
     let root = env::var_os(STAND_IN)?;
@@ -35,6 +39,7 @@ struct Package {
     id: String,
     dir: String,
     out_dir: Option<String>,
+    deny_warnings: bool,
 }
 
 impl Package {
@@ -43,9 +48,14 @@ impl Package {
         let name = env::var("CARGO_PKG_NAME").ok()?;
         let version = env::var("CARGO_PKG_VERSION").ok()?;
         let dir = env::var("CARGO_MANIFEST_DIR").ok()?;
-        // Without our own version, a release leaves the objects as they are.
-        let id = if Path::new(&dir).starts_with(root) { name } else { format!("{name}-{version}") };
-        Some(Self { id, dir, out_dir: env::var("OUT_DIR").ok() })
+        let ours = Path::new(&dir).starts_with(root);
+        Some(Self {
+            // Without our own version, a release leaves the objects as they are.
+            id: if ours { name } else { format!("{name}-{version}") },
+            dir,
+            out_dir: env::var("OUT_DIR").ok(),
+            deny_warnings: ours && env::var_os(DENY_WARNINGS).is_some(),
+        })
     }
 }
 
@@ -63,6 +73,9 @@ fn adjusted(given: impl Iterator<Item = OsString>, package: Option<&Package>) ->
     if let Some(out_dir) = &package.out_dir {
         args.push(format!("--remap-path-prefix={out_dir}=/{}/out", package.id).into());
     }
+    if package.deny_warnings {
+        args.push("-Dwarnings".into());
+    }
     args
 }
 
@@ -77,7 +90,12 @@ mod tests {
 
     #[test]
     fn metadata_and_paths_lose_the_checkout() {
-        let package = Package { id: "one".into(), dir: "/home/me/one".into(), out_dir: None };
+        let package = Package {
+            id: "one".into(),
+            dir: "/home/me/one".into(),
+            out_dir: None,
+            deny_warnings: true,
+        };
         assert_eq!(
             adjust(Some(&package)),
             [
@@ -86,7 +104,8 @@ mod tests {
                 "metadata=one",
                 "-C",
                 "opt-level=3",
-                "--remap-path-prefix=/home/me/one=/one"
+                "--remap-path-prefix=/home/me/one=/one",
+                "-Dwarnings",
             ]
         );
     }

@@ -1,6 +1,0 @@
-//! Stub.
-use crate::{cli::DoctorArgs, error::Error};
-/// Stub.
-pub fn run(_args: &DoctorArgs) -> Result<(), Error> {
-    todo!()
-}

@@ -1,0 +1,327 @@
+//! Judges what was found: pure functions of [`Host`].
+
+use super::{Finding, Status, host::Host};
+
+/// The oldest kernel with all that even the fallback needs.
+const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+const EXIT_PRIVILEGE: u8 = 3;
+const EXIT_KERNEL: u8 = 4;
+
+const MIB: u64 = 1024 * 1024;
+
+fn ok(what: &'static str, found: impl Into<String>) -> Finding {
+    Finding { what, status: Status::Ok, found: found.into(), remedy: None, exit_code: 0 }
+}
+
+fn warning(what: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { status: Status::Warning, remedy: Some(remedy.into()), ..ok(what, found) }
+}
+
+fn missing(
+    what: &'static str,
+    found: impl Into<String>,
+    remedy: impl Into<String>,
+    exit_code: u8,
+) -> Finding {
+    Finding { status: Status::Missing, exit_code, ..warning(what, found, remedy) }
+}
+
+/// Every check, in an order that tells the story.
+pub(super) fn all(host: &Host) -> Vec<Finding> {
+    [
+        Some(architecture(host)),
+        Some(kernel(host)),
+        Some(type_information(host)),
+        Some(tracepoints(host)),
+        Some(task_storage(host)),
+        Some(capabilities(host)),
+        lockdown(host),
+        memory_limit(host),
+        memory(host),
+        jit(host),
+        clock(host),
+        Some(pid_namespace(host)),
+        Some(trial(host)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn architecture(host: &Host) -> Finding {
+    const WHAT: &str = "architecture";
+    match host.architecture {
+        "x86_64" => ok(WHAT, "x86_64"),
+        other => missing(WHAT, other, "only x86_64 is supported so far", EXIT_KERNEL),
+    }
+}
+
+fn kernel(host: &Host) -> Finding {
+    const WHAT: &str = "kernel";
+    let found = format!("Linux {}", host.features.release);
+    if host.features.version >= OLDEST_KERNEL {
+        return ok(WHAT, found);
+    }
+    let (major, minor) = OLDEST_KERNEL;
+    missing(WHAT, found, format!("Linux {major}.{minor} or later is needed"), EXIT_KERNEL)
+}
+
+fn type_information(host: &Host) -> Finding {
+    const WHAT: &str = "type information (BTF)";
+    if host.features.layout.is_some() {
+        return ok(WHAT, "/sys/kernel/btf/vmlinux");
+    }
+    warning(
+        WHAT,
+        "none",
+        "without it the fallback runs, which cannot follow children (stat -p, stat -- COMMAND);\n\
+         a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+    )
+}
+
+fn tracepoints(host: &Host) -> Finding {
+    const WHAT: &str = "typed tracepoints (tp_btf)";
+    if host.features.tp_btf {
+        return ok(WHAT, "raw_syscalls and sched, by name");
+    }
+    warning(WHAT, "not found", "raw tracepoints are used instead; they count as exactly")
+}
+
+fn task_storage(host: &Host) -> Finding {
+    const WHAT: &str = "task storage";
+    if host.features.task_storage {
+        return ok(WHAT, "there");
+    }
+    if !host.features.missing_capabilities.is_empty() {
+        return warning(WHAT, "cannot be probed", "see the capabilities below");
+    }
+    warning(
+        WHAT,
+        "none",
+        "a table by thread id is used instead; it counts as exactly and costs somewhat more.\n\
+         Linux 5.11 and later have it",
+    )
+}
+
+fn capabilities(host: &Host) -> Finding {
+    const WHAT: &str = "capabilities";
+    let lacking = &host.features.missing_capabilities;
+    if lacking.is_empty() {
+        return ok(WHAT, "CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN");
+    }
+    missing(
+        WHAT,
+        format!("{} not held", lacking.join(" and ")),
+        format!(
+            "run as root (sudo), or: setcap {}=ep $(command -v profiler)",
+            lacking.join(",").to_lowercase()
+        ),
+        EXIT_PRIVILEGE,
+    )
+}
+
+fn lockdown(host: &Host) -> Option<Finding> {
+    const WHAT: &str = "lockdown";
+    Some(match host.lockdown.as_deref()? {
+        "confidentiality" => missing(
+            WHAT,
+            "confidentiality",
+            "it forbids reading kernel memory, and so tracing; integrity mode does not",
+            EXIT_PRIVILEGE,
+        ),
+        other => ok(WHAT, other),
+    })
+}
+
+/// Since Linux 5.11 maps count against the memory cgroup instead.
+fn memory_limit(host: &Host) -> Option<Finding> {
+    const WHAT: &str = "locked-memory limit";
+    if host.features.version >= (5, 11) {
+        return None;
+    }
+    let limit = host.memlock?;
+    Some(if limit >= 128 * MIB {
+        ok(WHAT, if limit == u64::MAX { "unlimited".into() } else { mib(limit) })
+    } else {
+        warning(
+            WHAT,
+            mib(limit),
+            "before Linux 5.11 maps count against it: ulimit -l unlimited, LimitMEMLOCK=infinity,\n\
+             or CAP_SYS_RESOURCE, with which the profiler raises it itself",
+        )
+    })
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / MIB as f64)
+}
+
+fn memory(host: &Host) -> Option<Finding> {
+    const WHAT: &str = "memory";
+    let available = host.available_bytes?;
+    Some(if available >= 256 * MIB {
+        ok(WHAT, format!("{} available", mib(available)))
+    } else {
+        warning(
+            WHAT,
+            format!("{} available", mib(available)),
+            "ask for less with --max-memory and --max-threads",
+        )
+    })
+}
+
+fn jit(host: &Host) -> Option<Finding> {
+    const WHAT: &str = "BPF compiler (JIT)";
+    Some(match host.jit? {
+        0 => warning(
+            WHAT,
+            "off",
+            "programs are interpreted, at several times the cost: sysctl net.core.bpf_jit_enable=1",
+        ),
+        2 => warning(
+            WHAT,
+            "on, in its debugging mode",
+            "it logs every program: sysctl net.core.bpf_jit_enable=1",
+        ),
+        _ => ok(WHAT, "on"),
+    })
+}
+
+fn clock(host: &Host) -> Option<Finding> {
+    const WHAT: &str = "clock source";
+    let source = host.clock_source.as_deref()?;
+    Some(if ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page"].contains(&source) {
+        ok(WHAT, source)
+    } else {
+        warning(
+            WHAT,
+            source,
+            "every call reads the clock twice, and this one is slow or coarse; tsc is the best",
+        )
+    })
+}
+
+fn pid_namespace(host: &Host) -> Finding {
+    const WHAT: &str = "pid namespace";
+    if host.features.host_pid_namespace {
+        return ok(WHAT, "the host's own");
+    }
+    warning(
+        WHAT,
+        "a container's",
+        "process ids shown are the host's; -p and commands need the host's pid namespace\n\
+         (docker run --pid=host, hostPID: true), and the profiler's own calls are counted",
+    )
+}
+
+fn trial(host: &Host) -> Finding {
+    const WHAT: &str = "trial";
+    match &host.trial {
+        Ok(trial) => ok(
+            WHAT,
+            format!(
+                "loaded and attached in {} ms with {}; {} of kernel memory",
+                trial.took.as_millis(),
+                trial.mode,
+                mib(trial.kernel_memory_bytes)
+            ),
+        ),
+        Err(error) => missing(
+            WHAT,
+            error.to_string(),
+            error.hint().unwrap_or_else(|| "please report this".into()),
+            error.exit_code(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::host::Trial, *};
+    use crate::kernel::{KernelError, features::Features};
+
+    fn good() -> Host {
+        Host {
+            features: Features {
+                release: "6.12.1".into(),
+                version: (6, 12),
+                layout: Some(Default::default()),
+                tp_btf: true,
+                task_storage: true,
+                missing_capabilities: Vec::new(),
+                host_pid_namespace: true,
+            },
+            architecture: "x86_64",
+            jit: Some(1),
+            lockdown: Some("none".into()),
+            clock_source: Some("tsc".into()),
+            memlock: Some(8 * MIB),
+            available_bytes: Some(1024 * MIB),
+            trial: Ok(Trial {
+                mode: "tp_btf, task storage",
+                took: Duration::from_millis(90),
+                kernel_memory_bytes: 50 * MIB,
+            }),
+        }
+    }
+
+    fn at(host: &Host, what: &str) -> Finding {
+        all(host).into_iter().find(|f| f.what == what).expect("such a check")
+    }
+
+    #[test]
+    fn a_good_host_has_nothing_to_mend() {
+        assert!(all(&good()).iter().all(|f| f.status == Status::Ok && f.remedy.is_none()));
+    }
+
+    #[test]
+    fn missing_capabilities_keep_the_profiler_from_running() {
+        let mut host = good();
+        host.features.missing_capabilities = vec!["CAP_PERFMON"];
+        host.trial = Err(KernelError::Privilege { missing: vec!["CAP_PERFMON"] });
+        let finding = at(&host, "capabilities");
+        assert_eq!((finding.status, finding.exit_code), (Status::Missing, 3));
+        assert!(finding.remedy.expect("a remedy").contains("setcap cap_perfmon=ep"));
+    }
+
+    #[test]
+    fn an_old_kernel_is_told_what_it_needs() {
+        let mut host = good();
+        host.features.version = (5, 4);
+        assert_eq!(at(&host, "kernel").exit_code, 4);
+        host.features.version = (5, 10);
+        assert_eq!(at(&host, "kernel").status, Status::Ok);
+        assert_eq!(at(&host, "locked-memory limit").status, Status::Warning);
+    }
+
+    #[test]
+    fn drawbacks_are_warnings() {
+        let mut host = good();
+        host.features.layout = None;
+        host.features.task_storage = false;
+        host.jit = Some(0);
+        host.clock_source = Some("hpet".into());
+        host.features.host_pid_namespace = false;
+        for what in [
+            "type information (BTF)",
+            "task storage",
+            "BPF compiler (JIT)",
+            "clock source",
+            "pid namespace",
+        ] {
+            let finding = at(&host, what);
+            assert_eq!(finding.status, Status::Warning, "{what}");
+            assert!(finding.remedy.is_some(), "{what}");
+        }
+    }
+
+    #[test]
+    fn lockdown_for_confidentiality_forbids_tracing() {
+        let mut host = good();
+        host.lockdown = Some("confidentiality".into());
+        assert_eq!(at(&host, "lockdown").status, Status::Missing);
+    }
+}

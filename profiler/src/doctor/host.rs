@@ -1,0 +1,70 @@
+//! Everything about this host that the checks judge, read once.
+
+use std::{fs, path::Path, time::Duration, time::Instant};
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::{
+    aggregate::KeepEnded,
+    drain::Profiler,
+    kernel::{KernelError, Options, features::Features},
+    snapshot::Detail,
+};
+
+/// What was found.
+pub(super) struct Host {
+    pub(super) features: Features,
+    pub(super) architecture: &'static str,
+    /// `net.core.bpf_jit_enable`.
+    pub(super) jit: Option<u32>,
+    /// The mode in force out of /sys/kernel/security/lockdown.
+    pub(super) lockdown: Option<String>,
+    /// The clock behind every time that is measured.
+    pub(super) clock_source: Option<String>,
+    /// Soft RLIMIT_MEMLOCK in bytes.
+    pub(super) memlock: Option<u64>,
+    /// Memory that could be had, bytes.
+    pub(super) available_bytes: Option<u64>,
+    /// Loading and attaching for real, with the default sizes.
+    pub(super) trial: Result<Trial, KernelError>,
+}
+
+/// A trial that went well.
+pub(super) struct Trial {
+    pub(super) mode: &'static str,
+    pub(super) took: Duration,
+    pub(super) kernel_memory_bytes: u64,
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+impl Host {
+    pub(super) fn look() -> Self {
+        use procfs::Current as _;
+        let meminfo = procfs::Meminfo::current().ok();
+        Self {
+            features: Features::probe(),
+            architecture: std::env::consts::ARCH,
+            jit: read("/proc/sys/net/core/bpf_jit_enable").and_then(|v| v.parse().ok()),
+            lockdown: read("/sys/kernel/security/lockdown").and_then(|modes| {
+                modes
+                    .split_whitespace()
+                    .find_map(|m| m.strip_prefix('[')?.strip_suffix(']').map(str::to_owned))
+            }),
+            clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
+            available_bytes: meminfo.and_then(|m| m.mem_available),
+            trial: try_attach(),
+        }
+    }
+}
+
+fn try_attach() -> Result<Trial, KernelError> {
+    let started = Instant::now();
+    let profiler = Profiler::attach(&Options::default(), KeepEnded::Always)?;
+    let took = started.elapsed();
+    let health = profiler.finish(Detail::Calls).health;
+    Ok(Trial { mode: health.mode, took, kernel_memory_bytes: health.kernel_memory_bytes })
+}

@@ -1,0 +1,65 @@
+//! `profiler doctor`: what this host offers, what is missing, which way is taken,
+//! and what to do.
+
+mod checks;
+mod host;
+mod print;
+
+use std::io;
+
+use crate::{
+    cli::{DoctorArgs, Format},
+    error::Error,
+};
+use host::Host;
+
+/// How a check went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    /// As it should be.
+    Ok,
+    /// It works, with a drawback.
+    Warning,
+    /// It keeps the profiler from running.
+    Missing,
+}
+
+/// One check and its outcome.
+#[derive(Clone, Debug, serde::Serialize)]
+struct Finding {
+    /// What was looked at.
+    what: &'static str,
+    status: Status,
+    /// What was found.
+    found: String,
+    /// What to do about it, where something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    /// Exit code if this is what keeps the profiler from running.
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+/// Runs `profiler doctor`.
+///
+/// # Errors
+/// [`Error::Unfit`] if the profiler cannot run here, after saying why.
+pub fn run(args: &DoctorArgs) -> Result<(), Error> {
+    let findings = checks::all(&Host::look());
+    let mut out = io::stdout().lock();
+    let written = match args.format {
+        Format::Table => print::text(&mut out, &findings),
+        Format::Json => print::json(&mut out, &findings),
+    };
+    match written {
+        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
+            return Err(Error::Output { path: "standard output".into(), source });
+        }
+        _ => {}
+    }
+    match findings.iter().find(|finding| finding.status == Status::Missing) {
+        Some(finding) => Err(Error::Unfit(finding.exit_code)),
+        None => Ok(()),
+    }
+}

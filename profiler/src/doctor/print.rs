@@ -1,0 +1,89 @@
+//! Findings as text and as JSON.
+
+use std::{
+    env,
+    io::{self, Write},
+};
+
+use super::{Finding, Status};
+
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+const RESET: &str = "\x1b[0m";
+
+/// For people.
+pub(super) fn text(
+    out: &mut (impl Write + io::IsTerminal),
+    findings: &[Finding],
+) -> io::Result<()> {
+    let color = out.is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    write_text(out, findings, color)
+}
+
+fn write_text(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
+    let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
+    for finding in findings {
+        let (word, paint) = match finding.status {
+            Status::Ok => ("ok     ", GREEN),
+            Status::Warning => ("warning", YELLOW),
+            Status::Missing => ("MISSING", RED),
+        };
+        let (on, off) = if color { (paint, RESET) } else { ("", "") };
+        let mut lines = finding.found.lines();
+        writeln!(out, "{on}{word}{off}  {:width$}  {}", finding.what, lines.next().unwrap_or(""))?;
+        for line in lines.chain(finding.remedy.iter().flat_map(|r| r.lines())) {
+            writeln!(out, "         {:width$}  {line}", "")?;
+        }
+    }
+    let missing = findings.iter().filter(|f| f.status == Status::Missing).count();
+    let warnings = findings.iter().filter(|f| f.status == Status::Warning).count();
+    match (missing, warnings) {
+        (0, 0) => writeln!(out, "\nThe profiler runs here, with nothing missing."),
+        (0, n) => writeln!(out, "\nThe profiler runs here, with {n} drawback(s)."),
+        _ => writeln!(out, "\nThe profiler cannot run here as things are."),
+    }
+}
+
+/// For programs: one object.
+pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+    let runs = findings.iter().all(|f| f.status != Status::Missing);
+    let report = serde_json::json!({ "schema": 1, "runs": runs, "findings": findings });
+    serde_json::to_writer(&mut *out, &report)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remedies_stand_below_what_they_mend() {
+        let finding = |what, status, remedy: Option<&str>| Finding {
+            what,
+            status,
+            found: "found".into(),
+            remedy: remedy.map(str::to_owned),
+            exit_code: 3,
+        };
+        let findings = [
+            finding("kernel", Status::Ok, None),
+            finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),
+        ];
+        let mut out = Vec::new();
+        write_text(&mut out, &findings, false).expect("a vector takes everything");
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
+        ok       kernel        found
+        MISSING  capabilities  found
+                               run as root,
+                               or with sudo
+
+        The profiler cannot run here as things are.
+        ");
+        let mut out = Vec::new();
+        json(&mut out, &findings).expect("a vector takes everything");
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(json["runs"], false);
+        assert_eq!(json["findings"][1]["status"], "missing");
+    }
+}

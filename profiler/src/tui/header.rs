@@ -1,0 +1,191 @@
+//! The lines above every view: how much happens, how sure the figures are, what
+//! the profiler costs.
+
+use crate::{aggregate::Figures, snapshot::Use};
+
+use super::{format, state::Shown, style::Tone, view::Span};
+
+/// A piece of a line, with what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// What it says.
+    pub(super) text: String,
+    /// What it means.
+    pub(super) tone: Tone,
+    /// The greater, the sooner it gives way on a narrow terminal.
+    expendable: u8,
+}
+
+impl Piece {
+    /// A piece that never gives way.
+    pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
+        Self { text: text.into(), tone, expendable: 0 }
+    }
+
+    /// The same, giving way before those with less.
+    pub(super) fn or_less(mut self, expendable: u8) -> Self {
+        self.expendable = expendable;
+        self
+    }
+}
+
+/// Between two pieces of a line.
+pub(super) const GAP: &str = "  ";
+
+/// The tables count as nearly full from this share on, and as full from the next.
+const NEARLY_FULL: f64 = 0.8;
+const FULL: f64 = 0.95;
+
+/// What happens: rates or counts, over which time.
+pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<Piece> {
+    let mut pieces = vec![Piece::new("profiler", Tone::Strong).or_less(1)];
+    let Some(shown) = shown else {
+        pieces.push(Piece::new("collecting...", Tone::Normal));
+        return pieces;
+    };
+    let snapshot = &shown.snapshot;
+    let sum = |of: fn(&Figures) -> u64| snapshot.calls.iter().map(|row| of(span.of(row))).sum();
+    let (calls, errors): (u64, u64) = (sum(|f| f.calls), sum(|f| f.errors));
+    let seconds = span.seconds(snapshot);
+    let (calls, errors) = match span {
+        Span::Interval => (
+            format!("{} calls/s", format::rate(calls, seconds)),
+            format!("{} errors/s", format::rate(errors, seconds)),
+        ),
+        Span::Start => {
+            (format!("{} calls", format::count(calls)), format!("{} errors", format::count(errors)))
+        }
+    };
+    pieces.push(Piece::new(calls, Tone::Strong));
+    pieces.push(Piece::new(errors, Tone::Strong).or_less(2));
+    pieces.push(Piece::new(format!("{} CPUs", snapshot.cpus), Tone::Normal).or_less(5));
+    let over = match span {
+        Span::Interval => format!("last {}", format::time(nanoseconds(snapshot.interval))),
+        Span::Start => "since start".to_owned(),
+    };
+    pieces.push(Piece::new(over, Tone::Normal).or_less(3));
+    let up = format!("up {}", format::clock(snapshot.window));
+    pieces.push(Piece::new(up, Tone::Normal).or_less(4));
+    if paused {
+        pieces.push(Piece::new(" PAUSED ", Tone::Warning));
+    }
+    pieces
+}
+
+/// How sure the figures are, and what they cost.
+pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
+    let Some(shown) = shown else { return Vec::new() };
+    let health = &shown.snapshot.health;
+    let mut pieces = vec![match health.lost() {
+        0 => Piece::new("lost 0", Tone::Normal),
+        lost => Piece::new(format!(" LOST {} CALLS ", format::count(lost)), Tone::Alarm),
+    }];
+    if health.overflowed > 0 {
+        let text = format!("overflowed {}", format::count(health.overflowed));
+        pieces.push(Piece::new(text, Tone::Warning));
+    }
+    pieces.extend(fullness(health.records, health.extents));
+    let cpu = shown.own_cpus.map_or_else(|| format::NONE.into(), format::percent);
+    let resident = format::bytes(health.resident_bytes);
+    let drain = format::time(nanoseconds(health.drain_time));
+    pieces.push(Piece::new(format!("own {cpu} CPU"), Tone::Normal).or_less(2));
+    pieces.push(Piece::new(format!("{resident} RSS"), Tone::Normal).or_less(3));
+    pieces.push(Piece::new(format!("{drain} drain"), Tone::Normal).or_less(4));
+    pieces.push(Piece::new(health.mode, Tone::Dim).or_less(5));
+    pieces
+}
+
+/// How full the fuller of the two tables is; which it is where that matters.
+fn fullness(threads: Use, memory: Use) -> Option<Piece> {
+    let share = |table: Use| table.used as f64 / table.capacity.max(1) as f64;
+    if threads.capacity == 0 && memory.capacity == 0 {
+        return None;
+    }
+    let (threads, memory) = (share(threads), share(memory));
+    let what = if threads > memory { "threads" } else { "memory" };
+    let percent = format::percent(threads.max(memory));
+    Some(match threads.max(memory) {
+        s if s >= FULL => Piece::new(format!(" {what} {percent} FULL "), Tone::Alarm),
+        s if s >= NEARLY_FULL => Piece::new(format!("{what} {percent}"), Tone::Warning),
+        _ => Piece::new(format!("maps {percent}"), Tone::Normal).or_less(1),
+    })
+}
+
+/// As many of `pieces` as fit in `width`, what matters most being kept.
+pub(super) fn fit(mut pieces: Vec<Piece>, width: usize) -> Vec<Piece> {
+    use unicode_width::UnicodeWidthStr;
+    let needed = |pieces: &[Piece]| {
+        let text: usize = pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum();
+        text.saturating_sub(GAP.len())
+    };
+    while needed(&pieces) > width {
+        let Some(at) = (0..pieces.len())
+            .filter(|&at| pieces[at].expendable > 0)
+            .max_by_key(|&at| pieces[at].expendable)
+        else {
+            break;
+        };
+        pieces.remove(at);
+    }
+    pieces
+}
+
+fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tui::fixtures;
+
+    fn text(pieces: &[Piece]) -> String {
+        pieces.iter().map(|piece| piece.text.as_str()).collect::<Vec<_>>().join(GAP)
+    }
+
+    fn shown() -> Shown {
+        Shown { snapshot: fixtures::busy_host(), own_cpus: Some(0.012) }
+    }
+
+    #[test]
+    fn before_the_first_drain_it_says_so() {
+        assert_eq!(text(&activity(None, Span::Interval, false)), "profiler  collecting...");
+        assert_eq!(health(None), []);
+    }
+
+    #[test]
+    fn a_loss_is_an_alarm_and_no_loss_is_none() {
+        let mut shown = shown();
+        assert_eq!(health(Some(&shown))[0], Piece::new("lost 0", Tone::Normal));
+        shown.snapshot.health.counters.lost_entries = 12;
+        shown.snapshot.health.program_misses = vec![("sys_enter", 30)];
+        assert_eq!(health(Some(&shown))[0], Piece::new(" LOST 42 CALLS ", Tone::Alarm));
+    }
+
+    #[test]
+    fn overflowed_calls_show_only_when_there_are_some() {
+        let mut shown = shown();
+        shown.snapshot.health.overflowed = 0;
+        assert!(!text(&health(Some(&shown))).contains("overflowed"));
+        shown.snapshot.health.overflowed = 77;
+        assert_eq!(health(Some(&shown))[1], Piece::new("overflowed 77", Tone::Warning));
+    }
+
+    #[test]
+    fn full_tables_are_loud_and_do_not_give_way() {
+        let of = |used| Use { used, capacity: 100 };
+        let piece = |threads, memory| fullness(of(threads), of(memory)).unwrap();
+        assert_eq!(piece(79, 12), Piece::new("maps 79.0%", Tone::Normal).or_less(1));
+        assert_eq!(piece(12, 80), Piece::new("memory 80.0%", Tone::Warning));
+        let full = piece(96, 95);
+        assert_eq!(full, Piece::new(" threads 96.0% FULL ", Tone::Alarm));
+        assert_eq!(text(&fit(vec![piece(1, 2), full], 10)), " threads 96.0% FULL ");
+    }
+
+    #[test]
+    fn a_narrow_line_keeps_what_matters() {
+        let shown = shown();
+        let line = |width| text(&fit(activity(Some(&shown), Span::Interval, true), width));
+        insta::assert_snapshot!([120, 60, 45, 30].map(line).join("\n"),);
+    }
+}

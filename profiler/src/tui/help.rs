@@ -1,0 +1,40 @@
+//! What the keys do.
+
+/// Keys, and what they do.
+pub(super) const KEYS: [(&str, &str); 19] = [
+    ("Tab, 1 2 3", "processes, system calls, calls in flight"),
+    ("Up Down j k", "select; PgUp PgDn by page, End the last"),
+    ("Home", "mark the first row, whichever it is"),
+    ("Enter", "open: its system calls, its processes, its latencies"),
+    ("h", "latencies of the selected row at once"),
+    ("Esc", "clear the filter; then back"),
+    ("< >", "sort by the column to the left, to the right"),
+    ("r", "reverse the order"),
+    ("/", "filter as you type; Enter keeps, Esc clears"),
+    ("t", "figures of the last interval, or since the start"),
+    ("p, Space", "pause the screen; counting goes on"),
+    ("+ -", "refresh less often, more often"),
+    ("Ctrl-Z", "suspend"),
+    ("q, Ctrl-C", "quit"),
+    ("", ""),
+    ("TIME", "wall time in calls, waiting included: it adds up over threads"),
+    ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
+    ("lost", "calls that no figure holds; 0 is the only good value"),
+    ("overflowed", "calls that are in the totals, but of no process"),
+];
+
+/// Columns that the keys take.
+pub(super) const KEY_WIDTH: usize = 12;
+
+/// The keys that matter most, for the last line.
+pub(super) const HINTS: [(&str, &str); 9] = [
+    ("?", "help"),
+    ("q", "quit"),
+    ("Enter", "open"),
+    ("Esc", "back"),
+    ("/", "filter"),
+    ("< >", "sort"),
+    ("t", "since start"),
+    ("p", "pause"),
+    ("h", "latencies"),
+];

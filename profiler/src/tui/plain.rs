@@ -1,0 +1,238 @@
+//! Plain text for each refresh: for pipes, logs and terminals that are none.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use unicode_width::UnicodeWidthStr;
+
+use crate::{cli::SortKey, snapshot::Snapshot};
+
+use super::{
+    columns::{self, Column},
+    feed::{Clock, Event, Feed, Source},
+    format,
+    header::{self, GAP, Piece},
+    place::root_view,
+    rows::{self, Row, Sort},
+    state::{Costs, Shown},
+    style::Look,
+    table::List,
+    view::{Span, Tab, View},
+};
+
+/// Rows of a table; how many more there are is said.
+const ROWS: usize = 40;
+/// Rows of calls in flight.
+const ROWS_IN_FLIGHT: usize = 5;
+
+/// What is printed, and how often.
+pub(super) struct Settings<'a> {
+    /// Time between two refreshes.
+    pub(super) interval: Duration,
+    /// Refreshes, if not without end.
+    pub(super) iterations: Option<u64>,
+    /// By what the tables are sorted.
+    pub(super) sort: SortKey,
+    /// What rows must contain.
+    pub(super) filter: &'a str,
+    /// What may be printed beyond ASCII.
+    pub(super) look: Look,
+}
+
+/// Prints each refresh to `out` until a signal ends it or nobody reads any more.
+pub(super) fn run(
+    source: &mut impl Source,
+    settings: &Settings<'_>,
+    clock: &mut impl Clock,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let mut feed = Feed::new(source, clock.now());
+    let mut costs = Costs::default();
+    let mut due = clock.now() + settings.interval;
+    for refresh in 0.. {
+        if settings.iterations.is_some_and(|most| refresh >= most) {
+            break;
+        }
+        while Event::Due
+            != match feed.wait(clock, due)? {
+                Event::End => return Ok(()),
+                event => event,
+            }
+        {}
+        let now = clock.now();
+        // Not from when the printing ended, so that the refreshes keep their pace;
+        // those that a slow reader made us miss are not made up for.
+        due = (due + settings.interval).max(now);
+        let shown = costs.add(feed.refresh(now));
+        let separator = if refresh > 0 { "\n" } else { "" };
+        let page = format!("{separator}{}", page(&shown, settings));
+        match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
+    }
+    Ok(())
+}
+
+/// A refresh as text.
+fn page(shown: &Shown, settings: &Settings<'_>) -> String {
+    let mut page = String::new();
+    for pieces in
+        [header::activity(Some(shown), Span::Interval, false), header::health(Some(shown))]
+    {
+        let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
+        page.push_str(&texts.join(GAP));
+        page.push('\n');
+    }
+    for tab in Tab::ALL {
+        table(&mut page, &shown.snapshot, tab, settings);
+    }
+    page
+}
+
+fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'_>) {
+    let (span, look) = (Span::Interval, settings.look);
+    let view = root_view(tab);
+    let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
+    let mut items = rows::list(snapshot, &view, span, sort, settings.filter);
+    items.retain(|&item| !Row::of(snapshot, item, span).idle());
+    if items.is_empty() {
+        return;
+    }
+    let most = if view == View::InFlight { ROWS_IN_FLIGHT } else { ROWS };
+    let more = items.len().saturating_sub(most);
+    items.truncate(most);
+    let columns: Vec<Column> =
+        columns::of(&view).iter().copied().filter(|&c| c != Column::Spread).collect();
+    let list = List { snapshot, view: &view, span, sort, look };
+    let mut lines = vec![columns.iter().map(|&c| c.heading(span).to_owned()).collect()];
+    lines.extend(list.lines(&items, &columns).into_iter().map(|line| line.cells));
+    page.push_str(&format!("\n{}\n", tab.title()));
+    align(page, &columns, &lines);
+    if more > 0 {
+        page.push_str(&format!("and {} more\n", format::count(more as u64)));
+    }
+}
+
+/// `lines` in columns just wide enough.
+fn align(page: &mut String, columns: &[Column], lines: &[Vec<String>]) {
+    let width = |at: usize| lines.iter().map(|line| line[at].width()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for line in lines {
+        let cells = line.iter().zip(columns).zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|((text, column), &width)| format::pad(text, width, !column.is_text()))
+            .collect();
+        page.push_str(cells.join(GAP).trim_end());
+        page.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::BorrowedFd, time::Instant};
+
+    use super::*;
+    use crate::tui::fixtures;
+
+    struct Fake;
+
+    impl Source for Fake {
+        fn drain(&mut self) -> Snapshot {
+            fixtures::busy_host()
+        }
+
+        fn read(&mut self) {}
+    }
+
+    /// Time that passes in waits only, and a signal at the end of it.
+    struct Fast {
+        now: Instant,
+        end: Instant,
+    }
+
+    impl Clock for Fast {
+        fn now(&self) -> Instant {
+            self.now
+        }
+
+        fn wait(&mut self, until: Instant, _wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
+            self.now = until.min(self.end);
+            Ok(if until < self.end { Event::Due } else { Event::End })
+        }
+    }
+
+    /// A reader that goes away after the first page.
+    struct Pager(Vec<u8>);
+
+    impl Write for Pager {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0.is_empty() {
+                self.0.extend_from_slice(bytes);
+                Ok(bytes.len())
+            } else {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn settings(iterations: Option<u64>, filter: &str) -> Settings<'_> {
+        Settings {
+            interval: Duration::from_secs(1),
+            iterations,
+            sort: SortKey::Total,
+            filter,
+            look: Look { colour: true, unicode: true },
+        }
+    }
+
+    fn clock() -> Fast {
+        let now = Instant::now();
+        Fast { now, end: now + Duration::from_millis(7_500) }
+    }
+
+    fn printed(settings: &Settings<'_>) -> String {
+        let mut out = Vec::new();
+        run(&mut Fake, settings, &mut clock(), &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_refresh() {
+        insta::assert_snapshot!(printed(&settings(Some(1), "")));
+    }
+
+    #[test]
+    fn a_filter_leaves_out_tables_that_have_nothing() {
+        insta::assert_snapshot!(printed(&settings(Some(1), "epoll")));
+    }
+
+    #[test]
+    fn it_prints_as_often_as_asked() {
+        let pages = |n| printed(&settings(n, "")).matches("profiler  ").count();
+        assert_eq!((pages(Some(0)), pages(Some(3))), (0, 3));
+        // Until the signal that the clock brings at last.
+        assert_eq!(pages(None), 7);
+    }
+
+    #[test]
+    fn no_escape_codes() {
+        let text = printed(&settings(Some(2), ""));
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_ends_it_well() {
+        let mut pager = Pager(Vec::new());
+        let mut clock = clock();
+        let start = clock.now;
+        run(&mut Fake, &settings(None, ""), &mut clock, &mut pager).unwrap();
+        assert_eq!(clock.now - start, Duration::from_secs(2));
+    }
+}

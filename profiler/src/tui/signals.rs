@@ -1,0 +1,181 @@
+//! Signals as something to wait for beside other files.
+
+use std::{
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use signal_hook::{
+    SigId,
+    consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH},
+    flag,
+    low_level::{pipe, unregister},
+};
+
+use super::feed::{Clock, Event};
+
+/// Signals that came and have not been looked at.
+pub(super) struct Signals {
+    /// Becomes readable with any signal.
+    bell: UnixStream,
+    came: Vec<(Event, Arc<AtomicBool>)>,
+    registered: Vec<SigId>,
+}
+
+const END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+
+impl Signals {
+    /// Those that end the process.
+    pub(super) fn to_end() -> io::Result<Self> {
+        Self::new(&[(Event::End, &END)])
+    }
+
+    /// Those that matter to who holds a terminal.
+    pub(super) fn for_screen() -> io::Result<Self> {
+        Self::new(&[
+            (Event::End, &END),
+            (Event::Stop, &[SIGTSTP]),
+            (Event::Continued, &[SIGCONT]),
+            (Event::Resized, &[SIGWINCH]),
+        ])
+    }
+
+    fn new(events: &[(Event, &[i32])]) -> io::Result<Self> {
+        let (bell, rope) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        let mut signals = Self { bell, came: Vec::new(), registered: Vec::new() };
+        for &(event, numbers) in events {
+            let came = Arc::new(AtomicBool::new(false));
+            for &number in numbers {
+                // In this order, so that the bell never rings for nothing.
+                signals.registered.push(flag::register(number, Arc::clone(&came))?);
+                signals.registered.push(pipe::register(number, rope.try_clone()?)?);
+            }
+            signals.came.push((event, came));
+        }
+        Ok(signals)
+    }
+
+    /// The next signal, those that end first.
+    pub(super) fn take(&self) -> Option<Event> {
+        let mut came = self.came.iter().filter(|(_, came)| came.swap(false, Ordering::Relaxed));
+        came.next().map(|&(event, _)| event)
+    }
+
+    /// Forgets that `event` came.
+    pub(super) fn forget(&self, event: Event) {
+        for (_, came) in self.came.iter().filter(|(e, _)| *e == event) {
+            came.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits for a signal, for one of `others`, or until `until`: what became of
+    /// each of `others`.
+    pub(super) fn wait<const N: usize>(
+        &self,
+        others: [Option<BorrowedFd<'_>>; N],
+        until: Instant,
+    ) -> io::Result<[PollFlags; N]> {
+        let mut fds = vec![PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
+        fds.extend(others.iter().flatten().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)));
+        match poll(&mut fds, timeout(until.saturating_duration_since(Instant::now()))) {
+            // The caller looks for signals and comes again.
+            Ok(0) | Err(Errno::EINTR) => return Ok([PollFlags::empty(); N]),
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut came = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        if came.next().is_some_and(|bell| !bell.is_empty()) {
+            self.silence();
+        }
+        Ok(others.map(|fd| fd.and_then(|_| came.next()).unwrap_or(PollFlags::empty())))
+    }
+
+    fn silence(&self) {
+        let mut rung = [0; 64];
+        while matches!((&self.bell).read(&mut rung), Ok(n) if n == rung.len()) {}
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for id in self.registered.drain(..) {
+            unregister(id);
+        }
+    }
+}
+
+impl Clock for Signals {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
+        loop {
+            if let Some(event) = self.take() {
+                return Ok(event);
+            }
+            if Instant::now() >= until {
+                return Ok(Event::Due);
+            }
+            let [woken] = Signals::wait(self, [wake], until)?;
+            if !woken.is_empty() {
+                return Ok(Event::ReadWanted);
+            }
+        }
+    }
+}
+
+/// A timeout of poll(2), whose unit is a millisecond: rounded up, since waking
+/// before the time is only to wait again.
+fn timeout(duration: Duration) -> PollTimeout {
+    let ms = duration.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_file_that_is_readable_ends_the_wait() {
+        let mut signals = Signals::new(&[]).unwrap();
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(Clock::wait(&mut signals, soon, Some(far.as_fd())).unwrap(), Event::Due);
+        assert!(Instant::now() >= soon);
+        near.write_all(b"x").unwrap();
+        let never = Instant::now() + Duration::from_secs(600);
+        assert_eq!(Clock::wait(&mut signals, never, Some(far.as_fd())).unwrap(), Event::ReadWanted);
+    }
+
+    #[test]
+    fn a_signal_ends_the_wait_once() {
+        // A signal that nothing else in this process uses.
+        let mut signals = Signals::new(&[(Event::Resized, &[SIGWINCH])]).unwrap();
+        nix::sys::signal::raise(nix::sys::signal::SIGWINCH).unwrap();
+        let never = Instant::now() + Duration::from_secs(600);
+        assert_eq!(Clock::wait(&mut signals, never, None).unwrap(), Event::Resized);
+        let soon = Instant::now() + Duration::from_millis(5);
+        assert_eq!(Clock::wait(&mut signals, soon, None).unwrap(), Event::Due);
+    }
+
+    #[test]
+    fn timeouts_round_up() {
+        assert_eq!(timeout(Duration::from_micros(1_001)), PollTimeout::from(2_u16));
+        assert_eq!(timeout(Duration::MAX), PollTimeout::MAX);
+    }
+}

@@ -1,0 +1,177 @@
+//! What the terminal can show: colours unless NO_COLOR, drawing characters where
+//! the locale is UTF-8.
+
+use std::ffi::OsString;
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// What a piece of text means; how that looks is [`Look::style`]'s business.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Tone {
+    /// Plain.
+    #[default]
+    Normal,
+    /// Of less interest.
+    Dim,
+    /// A title or a key to press.
+    Strong,
+    /// The heading of a table.
+    Heading,
+    /// The column sorted by.
+    Sorted,
+    /// Where one is: the tab, or the marker of a percentile.
+    Accent,
+    /// Not bad yet.
+    Warning,
+    /// Must not be overlooked.
+    Alarm,
+}
+
+/// The means that may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Look {
+    /// Colours.
+    pub(super) colour: bool,
+    /// Characters beyond ASCII.
+    pub(super) unicode: bool,
+}
+
+impl Look {
+    /// What the environment asks for.
+    pub(super) fn from_environment() -> Self {
+        Self::new(|name| std::env::var_os(name))
+    }
+
+    fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        // The order in which setlocale(3) looks; an empty variable counts as unset.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        let unicode = locale.is_some_and(|locale| {
+            let locale = locale.to_string_lossy().to_ascii_lowercase();
+            locale.contains("utf-8") || locale.contains("utf8")
+        });
+        Self { colour: set("NO_COLOR").is_none(), unicode }
+    }
+
+    /// How `tone` looks. Without colours nothing is lost that matters: an alarm
+    /// is reversed and bold.
+    pub(super) fn style(self, tone: Tone) -> Style {
+        let plain = Style::new();
+        let coloured = |colour| if self.colour { plain.fg(colour) } else { plain };
+        match tone {
+            Tone::Normal => plain,
+            Tone::Dim => plain.add_modifier(Modifier::DIM),
+            Tone::Strong => plain.add_modifier(Modifier::BOLD),
+            Tone::Heading => coloured(Color::Cyan),
+            Tone::Sorted => {
+                coloured(Color::Cyan).add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+            }
+            Tone::Accent => coloured(Color::Green).add_modifier(Modifier::BOLD),
+            Tone::Warning => coloured(Color::Yellow).add_modifier(Modifier::BOLD),
+            Tone::Alarm if self.colour => {
+                plain.fg(Color::White).bg(Color::Red).add_modifier(Modifier::BOLD)
+            }
+            Tone::Alarm => plain.add_modifier(Modifier::BOLD | Modifier::REVERSED),
+        }
+    }
+
+    /// How the selected row looks.
+    pub(super) fn selected(self) -> Style {
+        Style::new().add_modifier(Modifier::REVERSED)
+    }
+
+    /// Marks text that was cut off.
+    pub(super) fn ellipsis(self) -> char {
+        if self.unicode { '…' } else { '~' }
+    }
+
+    /// The sign of a descending or ascending sort.
+    pub(super) fn arrow(self, descending: bool) -> char {
+        match (self.unicode, descending) {
+            (true, true) => '▼',
+            (true, false) => '▲',
+            (false, true) => 'v',
+            (false, false) => '^',
+        }
+    }
+
+    /// Fillings of a cell, from empty to full.
+    pub(super) fn levels(self) -> &'static [char] {
+        if self.unicode {
+            &[' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
+        } else {
+            &[' ', '.', ':', '-', '=', '+', '*', '%', '#']
+        }
+    }
+
+    /// The line between a chart and its scales: vertical, corner, horizontal,
+    /// tick.
+    pub(super) fn axes(self) -> [char; 4] {
+        if self.unicode { ['│', '└', '─', '┬'] } else { ['|', '+', '-', '+'] }
+    }
+
+    /// Points at a place in the chart above.
+    pub(super) fn pointer(self) -> char {
+        if self.unicode { '▲' } else { '^' }
+    }
+
+    /// Stands between what one went through and where one is.
+    pub(super) fn onward(self) -> &'static str {
+        if self.unicode { " › " } else { " > " }
+    }
+
+    /// `text`, what the terminal cannot show replaced.
+    pub(super) fn printable(self, text: &str) -> String {
+        if self.unicode {
+            text.to_owned()
+        } else {
+            text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn look(variables: &[(&str, &str)]) -> Look {
+        Look::new(|name| {
+            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_first_locale_variable_that_is_set_decides() {
+        assert!(look(&[("LANG", "en_US.UTF-8")]).unicode);
+        assert!(look(&[("LC_CTYPE", "C.utf8"), ("LANG", "C")]).unicode);
+        assert!(look(&[("LC_ALL", ""), ("LANG", "de_DE.utf8")]).unicode);
+        assert!(!look(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]).unicode);
+        assert!(!look(&[]).unicode);
+    }
+
+    #[test]
+    fn no_color_counts_when_it_is_not_empty() {
+        assert!(look(&[]).colour);
+        assert!(look(&[("NO_COLOR", "")]).colour);
+        assert!(!look(&[("NO_COLOR", "1")]).colour);
+    }
+
+    #[test]
+    fn without_colours_no_tone_has_one() {
+        use Tone::*;
+        let plain = Look { colour: false, unicode: true };
+        for tone in [Normal, Dim, Strong, Heading, Sorted, Accent, Warning, Alarm] {
+            let style = plain.style(tone);
+            assert_eq!((style.fg, style.bg), (None, None), "{tone:?}");
+        }
+        assert!(plain.style(Alarm).add_modifier.contains(Modifier::REVERSED));
+    }
+
+    #[test]
+    fn ascii_replaces_what_it_cannot_show() {
+        let ascii = Look { colour: true, unicode: false };
+        assert_eq!(ascii.printable("caf\u{e9}"), "caf?");
+        let drawn = ascii.levels().iter().copied().chain(ascii.axes());
+        assert!(drawn.chain([ascii.ellipsis(), ascii.pointer()]).all(|c| c.is_ascii()));
+    }
+}
