@@ -279,6 +279,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, ConfigError> {
 fn parse_nanos(text: &str) -> Result<u64, &'static str> {
     const FORM: &str = "write a number and a unit, as 500ms, 10s or 2m";
     const TOO_LONG: &str = "it is longer than 500 years";
+    if text.is_empty() {
+        return Err(FORM);
+    }
     if text.starts_with('-') {
         return Err("it has to be more than zero");
     }
@@ -456,8 +459,28 @@ mod tests {
         insta::assert_snapshot!(of(&[
             "", "5", "s", ".5s", "5.s", "1.2.3s", "1 s", "5 parsecs", "5S", "0s", "0.0h", "-1s",
             "-", "0.5ns", "1.0000000001s", "18446744073709551615s", "99999999999999999999ns",
-            "584555h", "\u{1b}[31m1s",
-        ]), @r"");
+            "5845550h", "\u{1b}[31m1s",
+        ]), @r#"
+        "" is no time: write a number and a unit, as 500ms, 10s or 2m
+        "5" is no time: it has no unit; write it as 500ms, 10s or 2m
+        "s" is no time: write a number and a unit, as 500ms, 10s or 2m
+        ".5s" is no time: write a number and a unit, as 500ms, 10s or 2m
+        "5.s" is no time: write a number and a unit, as 500ms, 10s or 2m
+        "1.2.3s" is no time: write a number and a unit, as 500ms, 10s or 2m
+        "1 s" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
+        "5 parsecs" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
+        "5S" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
+        "0s" is no time: it has to be more than zero
+        "0.0h" is no time: it has to be more than zero
+        "-1s" is no time: it has to be more than zero
+        "-" is no time: it has to be more than zero
+        "0.5ns" is no time: it is no whole number of nanoseconds
+        "1.0000000001s" is no time: it is no whole number of nanoseconds
+        "18446744073709551615s" is no time: it is longer than 500 years
+        "99999999999999999999ns" is no time: it is longer than 500 years
+        "5845550h" is no time: it is longer than 500 years
+        "\u{1b}[31m1s" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
+        "#);
     }
 
     proptest! {
