@@ -62,7 +62,7 @@ fn flags_win_over_the_file() {
     interval = "2m"
     max_threads = 100
     max_memory_mib = 7
-    include_self = false
+    include_self = true
     log_level = "debug"
     "#);
 }

@@ -24,7 +24,7 @@ use profiler_common::{
 };
 
 /// A snapshot in which every figure differs from every other.
-pub fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     let mut read = Figures {
         calls: 1_234,
         returned: 1_200,
@@ -81,20 +81,20 @@ pub fn snapshot() -> Snapshot {
 }
 
 /// Records nothing, but counts how often it is read.
-pub struct Fake {
+pub(crate) struct Fake {
     drains: Arc<AtomicU64>,
     finished: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
 /// The test's end of a [`Fake`].
-pub struct Remote {
+pub(crate) struct Remote {
     drains: Arc<AtomicU64>,
     finished: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
-pub fn fake() -> (Fake, Remote) {
+pub(crate) fn fake() -> (Fake, Remote) {
     let (wake, remote) = UnixStream::pair().expect("a pair");
     wake.set_nonblocking(true).expect("non-blocking");
     let (drains, finished) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
@@ -119,15 +119,15 @@ impl Source for Fake {
 }
 
 impl Remote {
-    pub fn drains(&self) -> u64 {
+    pub(crate) fn drains(&self) -> u64 {
         self.drains.load(Ordering::SeqCst)
     }
 
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::SeqCst) == 1
     }
 
-    pub fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         self.wake.write_all(b"!").expect("room in the socket");
     }
 }

@@ -30,7 +30,8 @@ struct Running {
 }
 
 fn args(config: &str, more: &[&str]) -> DaemonArgs {
-    let arguments = ["profiler", "daemon", "--config", config].iter().chain(more);
+    let arguments =
+        ["profiler", "daemon", "--config", config].into_iter().chain(more.iter().copied());
     match Cli::parse_from(arguments).command {
         Command::Daemon(args) => args,
         other => panic!("{other:?}"),
