@@ -1,4 +1,7 @@
 //! Where log messages go: to the journal under systemd, else to standard error.
+//!
+//! What is to be read stands in the message itself: `journalctl` and `systemctl
+//! status` show that, and none of an event's fields.
 
 use std::{
     io::{self, IsTerminal},

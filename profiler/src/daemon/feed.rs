@@ -40,7 +40,7 @@ impl Reading {
             .get_or_init(|| match prometheus::text(&self.exposition) {
                 Ok(text) => Some(text.into()),
                 Err(error) => {
-                    tracing::error!(%error, "cannot encode the metrics");
+                    tracing::error!("cannot encode the metrics: {error}");
                     None
                 }
             })

@@ -59,7 +59,7 @@ pub async fn serve(listener: TcpListener, feed: Feed) -> Infallible {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -78,7 +78,7 @@ async fn connection(stream: TcpStream, router: Router) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match tokio::time::timeout(CONNECTION_TIMEOUT, answered).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "connection failed"),
+        Ok(Err(error)) => tracing::debug!("connection failed: {error}"),
         Err(_) => tracing::debug!("connection timed out"),
     }
 }

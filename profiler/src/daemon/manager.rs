@@ -19,7 +19,7 @@ pub fn status(status: &str) {
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "cannot read the monotonic clock"),
+        Err(error) => tracing::debug!("cannot read the monotonic clock: {error}"),
     }
 }
 
@@ -41,6 +41,6 @@ pub fn alive_every() -> Option<Duration> {
 
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "cannot notify the service manager");
+        tracing::debug!("cannot notify the service manager: {error}");
     }
 }

@@ -56,18 +56,25 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     // Processes are not shown, so ended ones are kept for nobody.
     let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
     let kept = privilege::drop_unneeded()?;
-    tracing::info!(capabilities = ?kept, "attached; privileges dropped but these");
+    match kept.iter().next() {
+        None => tracing::info!("attached, and gave up every capability"),
+        Some(kept) => tracing::info!("attached, and gave up every capability but {kept}"),
+    }
 
     let listener = TcpListener::from_std(listener)
         .map_err(|source| Error::Listen { address: settings.config.listen, source })?;
     let (publisher, feed) = feed::feed();
-    tracing::info!(address = %settings.config.listen, "serving metrics");
+    tracing::info!("serving metrics on http://{}/metrics", settings.config.listen);
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,
         never = http::serve(listener, feed) => match never {},
     };
-    tracing::info!(seconds = last.window.as_secs(), lost = last.health.lost(), "detached");
+    tracing::info!(
+        "detached after {} s, {} events lost",
+        last.window.as_secs(),
+        last.health.lost()
+    );
     Ok(())
 }
 

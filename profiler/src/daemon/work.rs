@@ -130,7 +130,7 @@ impl<'a, S: Source> Work<'a, S> {
                         // Before the drain and not after it, so that a wake-up that
                         // comes during the drain is one for the next.
                         Ok(mut ready) => ready.clear_ready(),
-                        Err(error) => tracing::warn!(%error, "cannot wait for the kernel side"),
+                        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
                     }
                     // Pressure may come faster than drains can relieve it; a pause as
                     // long as the drain keeps us to half of a CPU.
@@ -157,10 +157,10 @@ impl<'a, S: Source> Work<'a, S> {
             mode: snapshot.health.mode,
         };
         tracing::trace!(
-            sequence = snapshot.sequence,
-            calls = snapshot.calls.len(),
-            took = ?self.last.took,
-            "drained"
+            "drain {}: {} system calls in {:?}",
+            snapshot.sequence,
+            snapshot.calls.len(),
+            self.last.took
         );
         self.tell_losses(&snapshot);
         let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service };
@@ -174,12 +174,11 @@ impl<'a, S: Source> Work<'a, S> {
     fn tell_losses(&mut self, snapshot: &Snapshot) {
         let due = self.alarms.check(&snapshot.health, Instant::now());
         if let Some(more) = due.lost {
-            tracing::warn!(more, "events went uncounted; profiler_lost_calls_total says why");
+            tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
         }
         if let Some(more) = due.overflowed {
             tracing::warn!(
-                more,
-                "calls were counted in the totals only, for want of room; \
+                "{more} calls were counted in the totals only, for want of room; \
                  raise max_threads or max_memory_mib"
             );
         }
@@ -201,17 +200,17 @@ impl<'a, S: Source> Work<'a, S> {
             Ok(needing_restart) => {
                 self.service.reload_failed = false;
                 tracing::info!(
-                    interval = format_duration(self.settings.config.interval),
-                    log_level = ?self.settings.config.log_level,
-                    "configuration reloaded"
+                    "configuration reloaded: drains every {}, log level {:?}",
+                    format_duration(self.settings.config.interval),
+                    self.settings.config.log_level,
                 );
                 for setting in needing_restart {
-                    tracing::warn!(setting, "changed, but only a restart applies it");
+                    tracing::warn!("{setting} has changed, but only a restart applies it");
                 }
             }
             Err(error) => {
                 self.service.reload_failed = true;
-                tracing::error!(%error, "configuration not reloaded, the old one stays");
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
             }
         }
         manager::ready(&self.status());
