@@ -51,13 +51,13 @@ fn failed(context: &'static str, source: io::Error) -> Error {
     Error::Io { context, source }
 }
 
-/// What lies below us (HTTP, the event loop) says much at `debug` that tells an
-/// operator nothing, so the level is ours and aya's only; theirs is `warn`.
+/// What lies below us (HTTP, the event loop, aya) says much at `debug` that tells an
+/// operator nothing, so the level is ours only; theirs is `warn`. Ours includes what
+/// the kernel side says, under the name of its crate, `profiler_ebpf`.
 fn targets(level: LogLevel) -> Targets {
     let level = level_filter(level);
     Targets::new()
         .with_target("profiler", level)
-        .with_target("aya", level)
         .with_default(level.min(LevelFilter::WARN))
 }
 
@@ -132,7 +132,8 @@ mod tests {
     fn only_our_own_messages_grow_with_the_level() {
         let debug = targets(LogLevel::Debug);
         assert!(debug.would_enable("profiler::daemon", &tracing::Level::DEBUG));
-        assert!(!debug.would_enable("hyper::proto", &tracing::Level::INFO));
+        assert!(debug.would_enable("profiler_ebpf::report", &tracing::Level::DEBUG));
+        assert!(!debug.would_enable("aya::bpf", &tracing::Level::INFO));
         let error = targets(LogLevel::Error);
         assert!(!error.would_enable("hyper::proto", &tracing::Level::WARN));
     }
