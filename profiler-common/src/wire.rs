@@ -30,9 +30,11 @@ pub const OVERFLOWED: CellIndex = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct ThreadRecord {
-    /// Address of the owner's `task_struct`: the proof of ownership. 0 once the
-    /// thread has ended, and while nobody owns the record.
-    pub task: u64,
+    /// Where the owner's user registers are saved, at the top of its kernel stack:
+    /// the proof of ownership, since no other live task has that stack, and the
+    /// tracepoints pass it. 0 once the thread has ended, and while nobody owns the
+    /// record.
+    pub owner: u64,
     /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds.
     pub entry_ns: u64,
     /// Calls that entered.
@@ -102,7 +104,7 @@ pub struct Slot {
     pub restarted: u64,
     /// Wall time of all calls that left, nanoseconds.
     pub total_ns: u64,
-    /// Least latency, nanoseconds; meaningless before the first call left.
+    /// Least latency, nanoseconds; `u64::MAX` before the first call left.
     pub min_ns: u64,
     /// Greatest latency, nanoseconds.
     pub max_ns: u64,

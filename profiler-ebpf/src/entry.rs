@@ -11,15 +11,15 @@ use crate::{
     thread,
 };
 
-/// A call of number `nr` enters.
+/// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
-pub fn enter<T: Tasks>(nr: u64) {
+pub fn enter<T: Tasks>(regs: u64, nr: u64) {
     let task = T::current();
     let key = CallKey::new(nr, T::is_compat(task)).0;
-    let (record, index) = match thread::hinted(task) {
+    let (record, index) = match thread::hinted(regs) {
         Some(found) => found,
         None => {
-            let found = thread::entering::<T>(task, key);
+            let found = thread::entering::<T>(task, regs, key);
             if found == 0 {
                 return;
             }

@@ -4,15 +4,11 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
-    limits::{ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
+    limits::{ERRNOS, ERRNOS_PER_PAGE},
     wire::{CellIndex, OVERFLOWED, Slot, ThreadRecord},
 };
 
-use crate::{
-    overflow, pool, slots,
-    task::{Task, Tasks},
-    thread,
-};
+use crate::{overflow, pool, slots, task::Tasks, thread};
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
 const FIRST_ERRNO: u64 = -4095_i64 as u64;
@@ -49,11 +45,10 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
     // First, for the same reason as the entry's clock is last.
     // SAFETY: always safe to call.
     let now = unsafe { bpf_ktime_get_ns() };
-    let task = T::current();
-    let (record, index) = match thread::hinted(task) {
+    let (record, index) = match thread::hinted(regs) {
         Some(found) => found,
         None => {
-            let found = thread::leaving::<T>(task, now, result, regs);
+            let found = thread::leaving::<T>(now, result, regs);
             if found == 0 {
                 return;
             }
@@ -65,7 +60,7 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
     unsafe {
         let key = (*record).in_flight_key;
         if key == CallKey::NONE.0 {
-            denied::<T>(task, record, index, regs);
+            denied::<T>(record, index, regs);
             return;
         }
         (*record).in_flight_key = CallKey::NONE.0;
@@ -95,23 +90,21 @@ unsafe fn add(
     let Some(slot) = slots::slot(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        let first = (*slot).returned + (*slot).restarted == 0;
-        let restarted = result >= FIRST_ERRNO && failed(record, index, slot, result, key) != 0;
         (*slot).total_ns += latency_ns;
         if latency_ns > (*slot).max_ns {
             (*slot).max_ns = latency_ns;
         }
-        if latency_ns < (*slot).min_ns || first {
+        if latency_ns < (*slot).min_ns {
             (*slot).min_ns = latency_ns;
         }
         add_bucket(record, index, slot, key, latency_ns);
+        if result >= FIRST_ERRNO {
+            failed(record, index, slot, result, key);
+            return;
+        }
         // Once a reader sees the call, it sees all its figures.
         pool::publish();
-        if restarted {
-            (*slot).restarted += 1;
-        } else {
-            (*slot).returned += 1;
-        }
+        (*slot).returned += 1;
     }
 }
 
@@ -150,23 +143,40 @@ unsafe fn add_bucket(
     }
 }
 
-/// A call of `key` leaves with what may be an errno. Counts the errno; 1 if the call
-/// is to be restarted, and so neither failed nor returned.
+/// Counts how a call of `key` left whose result may be an errno.
 #[inline(never)]
-fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) -> u32 {
+fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) {
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        let errno = match Outcome::of(result, key) {
-            Outcome::Ok => return 0,
-            Outcome::Restarted => return 1,
-            Outcome::Error(errno) => pool::unproven(errno),
-        };
-        (*slot).errors += 1;
-        let page = errno / ERRNOS_PER_PAGE as u32;
-        if errno >= ERRNOS as u32 || page >= ERRNO_PAGES as u32 {
-            (*slot).errors_unlisted += 1;
-            return 0;
+        match Outcome::of(result, key) {
+            Outcome::Ok => {}
+            Outcome::Restarted => {
+                pool::publish();
+                (*slot).restarted += 1;
+                return;
+            }
+            Outcome::Error(errno) => {
+                (*slot).errors += 1;
+                if !add_errno(record, index, slot, errno) {
+                    (*slot).errors_unlisted += 1;
+                }
+            }
         }
+        pool::publish();
+        (*slot).returned += 1;
+    }
+}
+
+/// Counts an errno; false if it is none that is counted apart, or there is no room.
+#[inline(always)]
+unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errno: u32) -> bool {
+    let errno = pool::unproven(errno);
+    if errno >= ERRNOS as u32 {
+        return false;
+    }
+    let page = errno / ERRNOS_PER_PAGE as u32;
+    // SAFETY: live map values of the running thread's own, and a page below the bound.
+    unsafe {
         let place = (&raw mut (*slot).errno_pages).cast::<u32>().add(page as usize);
         let mut cell = *place;
         if cell == 0 {
@@ -176,17 +186,18 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
         match pool::cell(cell) {
             Some(counts) if cell != 0 => {
                 *counts.cast::<u32>().add((errno % ERRNOS_PER_PAGE as u32) as usize) += 1;
+                true
             }
-            _ => (*slot).errors_unlisted += 1,
+            _ => false,
         }
     }
-    0
 }
 
 /// An exit without an entry: seccomp or ptrace refused the call before the entry
 /// tracepoint (`syscall_trace_enter`, kernel/entry/common.c).
 #[inline(never)]
-fn denied<T: Tasks>(task: Task, record: *mut ThreadRecord, index: u32, regs: u64) {
+fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
+    let task = T::current();
     let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {

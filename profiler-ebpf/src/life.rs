@@ -112,7 +112,7 @@ pub fn exit<T: Tasks>(task: Task) {
                 }
                 // A rename by another thread must not reach the record's next owner.
                 (*state).record = 0;
-                (*record).task = 0;
+                (*record).owner = 0;
                 pool::publish();
                 (*record).state = RecordState::Ended as u32;
             },

@@ -51,11 +51,25 @@ unsafe fn in_page(
         let place = cell.cast::<u32>().add(offset as usize);
         let mut slot = *place;
         if slot == 0 {
-            slot = pool::take_cell(record, record_index);
+            slot = new_slot(record, record_index);
             *place = slot;
         }
         slot
     }
+}
+
+/// A slot without a call; 0 where the pool is used up.
+#[inline(never)]
+fn new_slot(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
+    let index = pool::take_cell(record, record_index);
+    if index != 0
+        && let Some(slot) = slot(index)
+    {
+        // So that the common path need not ask whether a call is the first.
+        // SAFETY: a live map value of this thread's own.
+        unsafe { (*slot).min_ns = u64::MAX };
+    }
+    index
 }
 
 #[inline(never)]

@@ -14,16 +14,18 @@ use crate::{
     task::{LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, read_comm},
 };
 
-/// The record of `task` if this CPU used it last: the common case, for as long
-/// as a CPU runs the same thread.
+/// The record of the task whose registers are at `regs`, if this CPU used it last:
+/// the common case, for as long as a CPU runs the same thread. By the registers
+/// rather than by the task, since they are an argument, and asking for the task is
+/// a call.
 #[inline(always)]
-pub fn hinted(task: Task) -> Option<(*mut ThreadRecord, u32)> {
+pub fn hinted(regs: u64) -> Option<(*mut ThreadRecord, u32)> {
     let index = unsafe { *HINT.get_ptr(0)? };
     let record = pool::record(index)?;
     // SAFETY: a live map value. The hint can be stale, so the record decides: its
-    // owner's address is cleared when the owner ends, before the address can
+    // owner's stack is cleared there when the owner ends, before the stack can
     // belong to another task.
-    (unsafe { (*record).task } == task as u64).then_some((record, index))
+    (unsafe { (*record).owner } == regs).then_some((record, index))
 }
 
 #[inline(always)]
@@ -38,7 +40,7 @@ fn set_hint(index: u32) {
 /// missed. 0 when there is nothing left to do: the task is out of scope, or the
 /// call went to its overflow slot.
 #[inline(never)]
-pub fn entering<T: Tasks>(task: Task, key: u32) -> u32 {
+pub fn entering<T: Tasks>(task: Task, regs: u64, key: u32) -> u32 {
     let Some(state) = T::state_or_new(task, 0) else {
         count!(lost_entries);
         return 0;
@@ -58,7 +60,7 @@ pub fn entering<T: Tasks>(task: Task, key: u32) -> u32 {
                 return 0;
             };
             let Some(record) = pool::record(index) else { return 0 };
-            own(record, task, ids);
+            own(record, task, regs, ids);
             (*state).record = index + 1;
         }
         set_hint((*state).record - 1);
@@ -68,7 +70,7 @@ pub fn entering<T: Tasks>(task: Task, key: u32) -> u32 {
 
 /// Makes a free record, which the reader has zeroed, that of the running task.
 #[inline(always)]
-unsafe fn own(record: *mut ThreadRecord, task: Task, ids: u64) {
+unsafe fn own(record: *mut ThreadRecord, task: Task, regs: u64, ids: u64) {
     // SAFETY: the caller took the record from the queue, so it is nobody else's.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
@@ -82,7 +84,7 @@ unsafe fn own(record: *mut ThreadRecord, task: Task, ids: u64) {
         } else if let Ok(comm) = bpf_get_current_comm() {
             (*record).comm = comm;
         }
-        (*record).task = task as u64;
+        (*record).owner = regs;
         // Once a reader sees it live, it sees whose it is.
         pool::publish();
         (*record).state = RecordState::Live as u32;
@@ -92,7 +94,8 @@ unsafe fn own(record: *mut ThreadRecord, task: Task, ids: u64) {
 /// The record index plus one of a task that leaves a call and that the hint
 /// missed; 0 when there is nothing left to do.
 #[inline(never)]
-pub fn leaving<T: Tasks>(task: Task, now: u64, result: u64, regs: u64) -> u32 {
+pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
+    let task = T::current();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let Some(state) = T::state(task, 0) else {
         // Nothing is known of this task, and every task that was forked since the

@@ -103,7 +103,7 @@ impl Tasks for ByPointer {
 
 #[btf_tracepoint(function = "sys_enter")]
 pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    entry::enter::<ByPointer>(ctx.arg(1));
+    entry::enter::<ByPointer>(ctx.arg(0), ctx.arg(1));
     0
 }
 

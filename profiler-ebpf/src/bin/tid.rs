@@ -87,7 +87,7 @@ impl Tasks for ByTid {
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
-    entry::enter::<ByTid>(ctx.arg(1));
+    entry::enter::<ByTid>(ctx.arg(0), ctx.arg(1));
     0
 }
 

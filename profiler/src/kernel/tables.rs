@@ -297,7 +297,7 @@ impl Tables for MapTables {
 /// A record that nobody owns.
 fn zeroed() -> ThreadRecord {
     ThreadRecord {
-        task: 0,
+        owner: 0,
         entry_ns: 0,
         entered: 0,
         left: 0,
