@@ -56,9 +56,7 @@ fn failed(context: &'static str, source: io::Error) -> Error {
 /// the kernel side says, under the name of its crate, `profiler_ebpf`.
 fn targets(level: LogLevel) -> Targets {
     let level = level_filter(level);
-    Targets::new()
-        .with_target("profiler", level)
-        .with_default(level.min(LevelFilter::WARN))
+    Targets::new().with_target("profiler", level).with_default(level.min(LevelFilter::WARN))
 }
 
 fn level_filter(level: LogLevel) -> LevelFilter {
