@@ -63,7 +63,6 @@ pub(crate) fn snapshot() -> Snapshot {
                 records_exhausted: 56,
                 extents_exhausted: 57,
                 lost_children: 58,
-                ..Counters::default()
             },
             program_misses: vec![("sys_enter", 61), ("sys_exit", 62)],
             overflowed: 63,
@@ -74,7 +73,6 @@ pub(crate) fn snapshot() -> Snapshot {
             cpu_time: Duration::from_millis(670),
             resident_bytes: 68_000_000,
             mode: "tp_btf, task storage",
-            ..Health::default()
         },
         ..Snapshot::default()
     }
