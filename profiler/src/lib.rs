@@ -15,6 +15,7 @@ pub mod enrich;
 pub mod error;
 pub mod export;
 pub mod kernel;
+pub mod logging;
 pub mod privilege;
 pub mod rows;
 pub mod snapshot;

@@ -1,0 +1,110 @@
+//! `profiler daemon`: wires the drain loop to those who read its results.
+
+pub mod alarm;
+pub mod feed;
+pub mod http;
+pub mod manager;
+pub mod source;
+pub mod work;
+
+use std::io::{self, Write};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+
+use self::work::{Order, Settings, Work};
+use crate::{
+    aggregate::KeepEnded,
+    cli::DaemonArgs,
+    config::Config,
+    drain::Profiler,
+    error::Error,
+    kernel::{Options, Scope},
+    logging::Logging,
+    privilege,
+};
+
+/// Runs the daemon until a signal ends it.
+pub fn run(args: &DaemonArgs) -> Result<(), Error> {
+    let config = Config::load(args)?;
+    if args.check_config {
+        return io::stdout()
+            .write_all(config.to_toml().as_bytes())
+            .map_err(|source| Error::Io { context: "cannot write to standard output", source });
+    }
+    let settings = Settings { logging: Some(Logging::start(config.log_level)?), config, args };
+    // One thread: a drain and a scrape take milliseconds every few seconds, and
+    // capabilities are dropped for a thread, not for a process.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { context: "cannot start the event loop", source })?
+        .block_on(start(settings))
+}
+
+async fn start(settings: Settings<'_>) -> Result<(), Error> {
+    // Before anything is attached: a signal then ends us as it should, and an
+    // address in use, the likeliest mistake, costs nothing.
+    let orders = orders()?;
+    let listener = http::bind(settings.config.listen)?;
+
+    let kernel_args = settings.config.kernel_args(&settings.args.kernel);
+    let options = Options::new(Scope::Host, &kernel_args)?;
+    // Processes are not shown, so ended ones are kept for nobody.
+    let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
+    let kept = privilege::drop_unneeded()?;
+    match kept.iter().next() {
+        None => tracing::info!("attached, and gave up every capability"),
+        Some(kept) => tracing::info!("attached, and gave up every capability but {kept}"),
+    }
+
+    let listener = TcpListener::from_std(listener)
+        .map_err(|source| Error::Listen { address: settings.config.listen, source })?;
+    let (publisher, feed) = feed::feed();
+    tracing::info!("serving metrics on http://{}/metrics", settings.config.listen);
+    let work = Work::begin(profiler, publisher, settings)?;
+    let last = tokio::select! {
+        last = work.run(orders) => last,
+        never = http::serve(listener, feed) => match never {},
+    };
+    tracing::info!(
+        "detached after {} s, {} events lost",
+        last.window.as_secs(),
+        last.health.lost()
+    );
+    Ok(())
+}
+
+/// Orders out of signals.
+fn orders() -> Result<mpsc::Receiver<Order>, Error> {
+    let handle = |kind| {
+        signal(kind).map_err(|source| Error::Io { context: "cannot handle signals", source })
+    };
+    let (terminate, interrupt) =
+        (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
+    let hangup = handle(SignalKind::hangup())?;
+    let (sender, orders) = mpsc::channel(1);
+    tokio::spawn(forward(terminate, interrupt, hangup, sender));
+    Ok(orders)
+}
+
+async fn forward(
+    mut terminate: Signal,
+    mut interrupt: Signal,
+    mut hangup: Signal,
+    orders: mpsc::Sender<Order>,
+) {
+    loop {
+        let order = tokio::select! {
+            _ = terminate.recv() => Order::Stop,
+            _ = interrupt.recv() => Order::Stop,
+            _ = hangup.recv() => Order::Reload,
+        };
+        if orders.send(order).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! The loop that does the daemon's work: drains when it is time, publishes, and
+//! obeys.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    time::sleep_until,
+};
+
+use super::{
+    alarm::Alarms,
+    feed::{Publisher, Reading},
+    manager,
+    source::Source,
+};
+use crate::{
+    cli::DaemonArgs,
+    config::{Config, format_duration},
+    error::Error,
+    export::prometheus::{Exposition, Service},
+    logging::Logging,
+    snapshot::Snapshot,
+};
+
+/// What an operator asks of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    Stop,
+}
+
+/// The settings of a running daemon, and what it takes to read them again.
+pub struct Settings<'a> {
+    /// The settings in force.
+    pub config: Config,
+    /// The flags, which go on winning over the file.
+    pub args: &'a DaemonArgs,
+    /// The log whose level follows the settings, if there is one.
+    pub logging: Option<Logging>,
+}
+
+/// The loop's state.
+pub struct Work<'a, S> {
+    source: S,
+    wake: AsyncFd<OwnedFd>,
+    publisher: Publisher,
+    settings: Settings<'a>,
+    service: Service,
+    alarms: Alarms,
+    last: LastDrain,
+}
+
+/// What is remembered of the last drain.
+struct LastDrain {
+    started: Instant,
+    took: Duration,
+    lost: u64,
+    mode: &'static str,
+}
+
+impl<'a, S: Source> Work<'a, S> {
+    /// Reads `source` for the first time and publishes it.
+    pub fn begin(source: S, publisher: Publisher, settings: Settings<'a>) -> Result<Self, Error> {
+        let context = "cannot wait for the kernel side";
+        // A descriptor of our own: the source's is borrowed from what we drain.
+        let wake = source
+            .wake_fd()
+            .try_clone_to_owned()
+            .and_then(|fd| {
+                // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
+                // it stays open and the same for as long as the `AsyncFd` lives.
+                unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+                    .map_err(io::Error::from)
+            })
+            .map_err(|source| Error::Io { context, source })?;
+        let last = LastDrain { started: Instant::now(), took: Duration::ZERO, lost: 0, mode: "" };
+        let mut work = Self {
+            source,
+            wake,
+            publisher,
+            settings,
+            service: Service::default(),
+            alarms: Alarms::default(),
+            last,
+        };
+        work.drain();
+        manager::ready(&work.status());
+        Ok(work)
+    }
+
+    /// Works until it is told to stop, or until nobody is left who could tell it;
+    /// then detaches. Returns the last reading.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Snapshot {
+        while self.wait(&mut orders).await == Next::Drain {
+            self.drain();
+        }
+        manager::stopping();
+        self.source.finish()
+    }
+
+    /// Waits for the next drain to be due, and meanwhile obeys.
+    async fn wait(&mut self, orders: &mut mpsc::Receiver<Order>) -> Next {
+        let alive_every = manager::alive_every();
+        let mut due = self.due();
+        loop {
+            // A drain that is due as soon as it is done would starve all else: the
+            // sleep returns at once, but orders are looked at first.
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => {
+                        self.reload();
+                        due = self.due();
+                    }
+                    Some(Order::Stop) | None => return Next::Stop,
+                },
+                () = sleep_until(due.into()) => return Next::Drain,
+                () = self.publisher.wanted() => return Next::Drain,
+                ready = self.wake.readable() => {
+                    match ready {
+                        // Before the drain and not after it, so that a wake-up that
+                        // comes during the drain is one for the next.
+                        Ok(mut ready) => ready.clear_ready(),
+                        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
+                    }
+                    // Pressure may come faster than drains can relieve it; a pause as
+                    // long as the drain keeps us to half of a CPU.
+                    due = due.min(self.last.started + 2 * self.last.took);
+                }
+                () = pause(alive_every) => manager::alive(),
+            }
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.last.started + self.settings.config.interval
+    }
+
+    fn drain(&mut self) {
+        let started = Instant::now();
+        let snapshot = self.source.drain();
+        self.service.drain_time_total += snapshot.health.drain_time;
+        let changed = self.last.lost != snapshot.health.lost();
+        self.last = LastDrain {
+            started,
+            took: started.elapsed(),
+            lost: snapshot.health.lost(),
+            mode: snapshot.health.mode,
+        };
+        tracing::trace!(
+            "drain {}: {} system calls in {:?}",
+            snapshot.sequence,
+            snapshot.calls.len(),
+            self.last.took
+        );
+        self.tell_losses(&snapshot);
+        let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service };
+        self.publisher.publish(Reading::now(exposition, self.due()));
+        if changed {
+            manager::status(&self.status());
+        }
+        manager::alive();
+    }
+
+    fn tell_losses(&mut self, snapshot: &Snapshot) {
+        let due = self.alarms.check(&snapshot.health, Instant::now());
+        if let Some(more) = due.lost {
+            tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
+        }
+        if let Some(more) = due.overflowed {
+            tracing::warn!(
+                "{more} calls were counted in the totals only, for want of room; \
+                 raise max_threads or max_memory_mib"
+            );
+        }
+    }
+
+    fn status(&self) -> String {
+        format!(
+            "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
+            self.settings.config.listen,
+            format_duration(self.settings.config.interval),
+            self.last.mode,
+            self.last.lost,
+        )
+    }
+
+    fn reload(&mut self) {
+        manager::reloading();
+        match self.settings.reload() {
+            Ok(needing_restart) => {
+                self.service.reload_failed = false;
+                tracing::info!(
+                    "configuration reloaded: drains every {}, log level {:?}",
+                    format_duration(self.settings.config.interval),
+                    self.settings.config.log_level,
+                );
+                for setting in needing_restart {
+                    tracing::warn!("{setting} has changed, but only a restart applies it");
+                }
+            }
+            Err(error) => {
+                self.service.reload_failed = true;
+                tracing::error!("configuration not reloaded, the old one stays: {error}");
+            }
+        }
+        manager::ready(&self.status());
+    }
+}
+
+impl Settings<'_> {
+    /// Reads the settings again, applies what can be applied, and names what
+    /// cannot. An error leaves everything as it was.
+    fn reload(&mut self) -> Result<Vec<&'static str>, Error> {
+        let new = Config::load(self.args)?;
+        if let Some(logging) = &self.logging {
+            logging.set_level(new.log_level)?;
+        }
+        Ok(self.config.take_live(&new))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Drain,
+    Stop,
+}
+
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

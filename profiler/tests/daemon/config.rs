@@ -1,0 +1,151 @@
+//! Settings, as the operator meets them: files, flags and messages.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use profiler::config::Config;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_profiler");
+
+fn check(directory: &Path, arguments: &[&str]) -> Output {
+    Command::new(BINARY)
+        .current_dir(directory)
+        .args(["daemon", "--check-config"])
+        .args(arguments)
+        .output()
+        .expect("runs")
+}
+
+#[test]
+fn the_example_is_the_default() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/profiler.toml");
+    let text = fs::read_to_string(path).expect("is there");
+    assert_eq!(Config::parse(&text, path.as_ref()).expect("parses"), Config::default());
+    // Every setting stands there, commented out with its default.
+    let active: String = text
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let all = Config::parse(&active, path.as_ref()).expect("parses uncommented");
+    assert_eq!(all, Config::default());
+    for line in Config::default().to_toml().lines() {
+        assert!(active.contains(line), "{line}");
+    }
+}
+
+#[test]
+fn what_is_printed_can_be_read_again() {
+    let config = Config { interval: std::time::Duration::from_millis(250), ..Config::default() };
+    let again = Config::parse(&config.to_toml(), "x.toml".as_ref()).expect("parses");
+    assert_eq!(again, config);
+}
+
+#[test]
+fn flags_win_over_the_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(
+        directory.path().join("p.toml"),
+        "listen = \"[::1]:9000\"\ninterval = \"250ms\"\nmax_threads = 100\nlog_level = \"debug\"\n",
+    )
+    .expect("written");
+    let output = check(
+        directory.path(),
+        &["--config", "p.toml", "--interval", "2m", "--max-memory", "7", "--include-self"],
+    );
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
+    listen = "[::1]:9000"
+    interval = "2m"
+    max_threads = 100
+    max_memory_mib = 7
+    include_self = true
+    log_level = "debug"
+    "#);
+}
+
+#[test]
+fn mistakes_are_told_with_their_place() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut told = String::new();
+    for text in [
+        "lisen = \"127.0.0.1:9494\"\n",
+        "# comment\n\nlisten = 9494\n",
+        "listen = \"localhost:9494\"\n",
+        "listen = \"127.0.0.1\"\n",
+        "interval = 5\n",
+        "interval = \"5\"\n",
+        "interval = \"9ms\"\n",
+        "interval = \"2h\"\n",
+        "interval = 5s\n",
+        "max_threads = \"many\"\n",
+        "max_threads = 0\n",
+        "max_threads = 1.5\n",
+        "max_memory_mib = -1\n",
+        "max_memory_mib = 99999999999999999999\n",
+        "include_self = \"yes\"\n",
+        "log_level = \"verbose\"\n",
+        "interval = \"1s\"\ninterval = \"2s\"\n",
+        "[daemon]\ninterval = \"1s\"\n",
+        "interval\n",
+        "interval = \"1s\n",
+        "\u{0}\n",
+    ] {
+        fs::write(directory.path().join("p.toml"), text).expect("written");
+        let output = check(directory.path(), &["--config", "p.toml"]);
+        assert_eq!(output.status.code(), Some(7), "{text:?}");
+        assert!(output.stdout.is_empty());
+        let message = String::from_utf8(output.stderr).expect("text");
+        let first = message.lines().next().expect("a line");
+        told.push_str(&format!("{}\n    {first}\n", text.trim_end().escape_debug()));
+    }
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn a_file_that_is_named_has_to_be_there() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let output = check(directory.path(), &["--config", "absent.toml"]);
+    assert_eq!(output.status.code(), Some(7));
+    insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r"
+    profiler: cannot read the configuration absent.toml: No such file or directory (os error 2)
+      without --config the daemon runs on its defaults
+    ");
+}
+
+#[test]
+fn flags_have_the_same_bounds() {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("p.toml"), "").expect("written");
+    let mut told = String::new();
+    for flag in [["--interval", "1ms"], ["--max-threads", "0"], ["--max-memory", "4097"]] {
+        let output = check(directory.path(), &[&["--config", "p.toml"], &flag[..]].concat());
+        assert_eq!(output.status.code(), Some(7), "{flag:?}");
+        told.push_str(&String::from_utf8_lossy(&output.stderr));
+    }
+    insta::assert_snapshot!(told, @r"
+    profiler: --interval 1ms: expected a time from 10ms to 1h, as 500ms or 2s
+    profiler: --max-threads 0: expected a whole number from 1 to 4194304
+    profiler: --max-memory 4097: expected a whole number from 1 to 4096
+    ");
+}
+
+/// Before anything is loaded, so this needs no privilege.
+#[test]
+fn a_port_in_use_ends_it_at_once() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::write(directory.path().join("p.toml"), "").expect("written");
+    let output = Command::new(BINARY)
+        .current_dir(directory.path())
+        .args(["daemon", "--config", "p.toml", "--listen", &address])
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(8));
+    let message = String::from_utf8(output.stderr).expect("text");
+    assert!(message.contains(&format!("cannot listen on {address}: Address already in use")));
+}

@@ -1,0 +1,131 @@
+//! Stand-ins for what the kernel side records.
+
+use std::{
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use profiler::{
+    aggregate::{Extremes, Figures},
+    daemon::source::Source,
+    snapshot::{CallRow, Health, Snapshot, Use},
+};
+use profiler_common::{
+    call::{Abi, CallKey},
+    wire::Counters,
+};
+
+/// A snapshot in which every figure differs from every other.
+pub(crate) fn snapshot() -> Snapshot {
+    let mut read = Figures {
+        calls: 1_234,
+        returned: 1_200,
+        restarted: 31,
+        errors: 20,
+        total_ns: 5_000_000_123,
+        extremes: Some(Extremes { min_ns: 90, max_ns: 4_000_000_000 }),
+        errnos: vec![(4, 5), (11, 14)],
+        errors_unlisted: 1,
+        ..Figures::default()
+    };
+    for (ns, count) in [(100, 700), (128, 30), (129, 400), (1 << 20, 100), (4_000_000_000, 1)] {
+        read.latency.add(profiler_common::hist::bucket(ns) as usize, count);
+    }
+    let exit = Figures { calls: 7, never_returned: 7, ..Figures::default() };
+    let open = Figures { denied: 3, ..Figures::default() };
+    let row =
+        |abi, nr, total| CallRow { key: CallKey::of(abi, nr), total, recent: Figures::default() };
+    Snapshot {
+        sequence: 41,
+        window: Duration::from_millis(42_500),
+        interval: Duration::from_secs(1),
+        cpus: 2,
+        calls: vec![
+            row(Abi::X86_64, 0, read),
+            row(Abi::X86_64, 231, exit),
+            row(Abi::I386, 5, open),
+        ],
+        health: Health {
+            counters: Counters {
+                in_flight_at_attach: 51,
+                births: 52,
+                denied_unrecorded: 53,
+                lost_entries: 54,
+                lost_exits: 55,
+                records_exhausted: 56,
+                extents_exhausted: 57,
+                lost_children: 58,
+            },
+            program_misses: vec![("sys_enter", 61), ("sys_exit", 62)],
+            overflowed: 63,
+            records: Use { used: 64, capacity: 32_768 },
+            extents: Use { used: 65, capacity: 40_959 },
+            kernel_memory_bytes: 66_000_000,
+            drain_time: Duration::from_micros(1_500),
+            cpu_time: Duration::from_millis(670),
+            resident_bytes: 68_000_000,
+            mode: "tp_btf, task storage",
+        },
+        ..Snapshot::default()
+    }
+}
+
+/// Records nothing, but counts how often it is read.
+pub(crate) struct Fake {
+    drains: Arc<AtomicU64>,
+    finished: Arc<AtomicU64>,
+    wake: UnixStream,
+}
+
+/// The test's end of a [`Fake`].
+pub(crate) struct Remote {
+    drains: Arc<AtomicU64>,
+    finished: Arc<AtomicU64>,
+    wake: UnixStream,
+}
+
+pub(crate) fn fake() -> (Fake, Remote) {
+    let (wake, remote) = UnixStream::pair().expect("a pair");
+    wake.set_nonblocking(true).expect("non-blocking");
+    let (drains, finished) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+    let fake = Fake { drains: Arc::clone(&drains), finished: Arc::clone(&finished), wake };
+    (fake, Remote { drains, finished, wake: remote })
+}
+
+impl Source for Fake {
+    fn drain(&mut self) -> Snapshot {
+        while matches!(self.wake.read(&mut [0; 16]), Ok(1..)) {}
+        Snapshot { sequence: self.drains.fetch_add(1, Ordering::SeqCst), ..snapshot() }
+    }
+
+    fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    fn finish(self) -> Snapshot {
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        snapshot()
+    }
+}
+
+impl Remote {
+    pub(crate) fn drains(&self) -> u64 {
+        self.drains.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::SeqCst) == 1
+    }
+
+    pub(crate) fn wake(&mut self) {
+        self.wake.write_all(b"!").expect("room in the socket");
+    }
+}

@@ -1,0 +1,152 @@
+//! What a client sees, over real connections.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use profiler::{
+    daemon::{
+        feed::{self, Publisher, Reading},
+        http,
+    },
+    export::prometheus::Exposition,
+};
+
+use crate::fake;
+
+/// Serves a feed on a port of its own until the test ends.
+fn serve() -> (SocketAddr, Publisher) {
+    let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (publisher, feed) = feed::feed();
+    thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
+            match http::serve(listener, feed).await {}
+        })
+    });
+    (address, publisher)
+}
+
+fn publish(publisher: &Publisher, next_due: Instant) {
+    let exposition = Exposition { snapshot: Arc::new(fake::snapshot()), ..Exposition::default() };
+    publisher.publish(Reading::now(exposition, next_due));
+}
+
+fn ask(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    // A server that refuses may reset what it has not read.
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+#[test]
+fn nothing_is_ready_before_the_first_reading() {
+    let (address, publisher) = serve();
+    for (path, code) in [("/metrics", "503"), ("/-/ready", "503"), ("/-/healthy", "200")] {
+        assert_eq!(status(&get(address, path)), code, "{path}");
+    }
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    for path in ["/metrics", "/-/ready", "/-/healthy"] {
+        assert_eq!(status(&get(address, path)), "200", "{path}");
+    }
+}
+
+#[test]
+fn metrics_come_with_their_content_type() {
+    let (address, publisher) = serve();
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    let answer = get(address, "/metrics");
+    assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    assert!(answer.contains("\nprofiler_syscalls_total{abi=\"x86_64\",syscall=\"read\"} 1234\n"));
+}
+
+#[test]
+fn the_landing_page_names_every_endpoint() {
+    let (address, _publisher) = serve();
+    let answer = get(address, "/");
+    assert_eq!(status(&answer), "200");
+    for path in ["/metrics", "/-/healthy", "/-/ready"] {
+        assert!(answer.contains(&format!("href=\"{path}\"")), "{path}");
+    }
+}
+
+#[test]
+fn only_what_is_there_can_be_had_and_only_by_get() {
+    let (address, publisher) = serve();
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    assert_eq!(status(&get(address, "/metrics/")), "404");
+    assert_eq!(status(&get(address, "/../etc/passwd")), "404");
+    for method in ["POST", "PUT", "DELETE"] {
+        let request = format!("{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(status(&ask(address, &request)), "405", "{method}");
+    }
+    assert_eq!(status(&ask(address, "nonsense\r\n\r\n")), "400");
+}
+
+#[test]
+fn a_request_that_is_too_long_is_refused() {
+    let (address, _publisher) = serve();
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    assert!(matches!(status(&ask(address, &request)), "431" | "none"));
+    let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(500));
+    assert!(matches!(status(&ask(address, &request)), "431" | "none"));
+}
+
+#[test]
+fn a_request_that_never_ends_is_cut_off_and_disturbs_nobody() {
+    let (address, _publisher) = serve();
+    let started = Instant::now();
+    let mut idle: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("connects");
+            stream.write_all(b"GET / HTTP/1.1\r\n").expect("sent");
+            stream
+        })
+        .collect();
+    assert_eq!(status(&get(address, "/")), "200");
+    assert!(started.elapsed() < Duration::from_secs(2));
+    for stream in &mut idle {
+        stream.set_read_timeout(Some(Duration::from_secs(15))).expect("a timeout");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+    }
+    assert!(started.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn drains_that_do_not_come_are_no_health() {
+    let (address, publisher) = serve();
+    let due = Instant::now().checked_sub(Duration::from_secs(6)).expect("up for six seconds");
+    publish(&publisher, due);
+    assert_eq!(status(&get(address, "/-/healthy")), "503");
+    // It has read before, and what it read then is still there.
+    assert_eq!(status(&get(address, "/-/ready")), "200");
+}
+
+#[test]
+fn a_drain_that_does_not_come_does_not_hold_a_scrape_up() {
+    let (address, publisher) = serve();
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    thread::sleep(feed::FRESH * 2);
+    let started = Instant::now();
+    assert_eq!(status(&get(address, "/metrics")), "200");
+    assert!(started.elapsed() < Duration::from_secs(3));
+}

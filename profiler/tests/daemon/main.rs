@@ -1,0 +1,7 @@
+//! The daemon without a kernel: settings, exposition, HTTP, reload.
+
+mod config;
+mod exposition;
+mod fake;
+mod http;
+mod work;

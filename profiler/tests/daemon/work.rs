@@ -1,0 +1,189 @@
+//! The drain loop: cadence, wake-ups, scrapes, reload, end.
+
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use profiler::{
+    cli::{Cli, Command, DaemonArgs},
+    config::Config,
+    daemon::{
+        feed::{self, Feed},
+        work::{Order, Settings, Work},
+    },
+    snapshot::Snapshot,
+};
+use tokio::sync::mpsc;
+
+use crate::fake::{self, Remote};
+
+const SOON: Duration = Duration::from_secs(5);
+
+struct Running {
+    remote: Remote,
+    feed: Feed,
+    orders: mpsc::Sender<Order>,
+    config: PathBuf,
+}
+
+fn args(config: &str, more: &[&str]) -> DaemonArgs {
+    let arguments =
+        ["profiler", "daemon", "--config", config].into_iter().chain(more.iter().copied());
+    match Cli::parse_from(arguments).command {
+        Command::Daemon(args) => args,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Runs the loop on a fake, with `config` and `flags`, while `test` plays the
+/// operator; returns what the loop ended with.
+fn run<F: Future<Output = Running>>(
+    config: &str,
+    flags: &[&str],
+    test: impl FnOnce(Running) -> F,
+) -> Snapshot {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("p.toml");
+    fs::write(&path, config).expect("written");
+    let args = args(path.to_str().expect("text"), flags);
+    let settings =
+        Settings { config: Config::load(&args).expect("valid"), args: &args, logging: None };
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
+        async {
+            let (source, remote) = fake::fake();
+            let (publisher, feed) = feed::feed();
+            let work = Work::begin(source, publisher, settings).expect("begins");
+            let (orders, receiver) = mpsc::channel(1);
+            let running = Running { remote, feed, orders, config: path };
+            let test = async {
+                let running = test(running).await;
+                let started = Instant::now();
+                running.orders.send(Order::Stop).await.expect("is listened to");
+                (running, started)
+            };
+            let (last, (running, stopped)) = tokio::join!(work.run(receiver), test);
+            assert!(stopped.elapsed() < Duration::from_secs(1));
+            assert!(running.remote.is_finished());
+            last
+        },
+    )
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !what() {
+        assert!(Instant::now() < deadline, "it did not come in time");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[test]
+fn it_drains_at_the_interval() {
+    run("interval = \"50ms\"", &[], |running| async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        // One before the loop, and one an interval. A busy host makes it fewer.
+        assert!((2..=11).contains(&running.remote.drains()), "{}", running.remote.drains());
+        running
+    });
+}
+
+#[test]
+fn it_drains_at_once_when_the_kernel_side_asks() {
+    run("interval = \"1h\"", &[], |mut running| async {
+        for round in 1..=3 {
+            assert_eq!(running.remote.drains(), round);
+            running.remote.wake();
+            until(|| running.remote.drains() > round).await;
+            // A wake-up that was answered is over.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(running.remote.drains(), 4);
+        running
+    });
+}
+
+#[test]
+fn who_reads_sees_the_present() {
+    run("interval = \"1h\"", &[], |running| async {
+        tokio::time::sleep(feed::FRESH * 2).await;
+        assert!(running.feed.fresh().await.is_some());
+        assert_eq!(running.remote.drains(), 2);
+        // Many who read at once cost one drain, and it stays fresh for a while.
+        tokio::time::sleep(feed::FRESH * 2).await;
+        let (a, b, c) =
+            tokio::join!(running.feed.fresh(), running.feed.fresh(), running.feed.fresh());
+        assert!(a.is_some() && b.is_some() && c.is_some());
+        assert!((3..=4).contains(&running.remote.drains()), "{}", running.remote.drains());
+        running
+    });
+}
+
+#[test]
+fn a_reload_changes_the_interval_at_once() {
+    run("interval = \"1h\"", &[], |running| async {
+        fs::write(&running.config, "interval = \"20ms\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| running.remote.drains() >= 4).await;
+        assert_eq!(reload_succeeded(&running.feed), Some(true));
+        running
+    });
+}
+
+#[test]
+fn a_bad_file_changes_nothing_and_is_told() {
+    run("interval = \"20ms\"", &[], |running| async {
+        fs::write(&running.config, "interval = \"never\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| reload_succeeded(&running.feed) == Some(false)).await;
+        let before = running.remote.drains();
+        until(|| running.remote.drains() > before + 2).await;
+
+        fs::write(&running.config, "interval = \"20ms\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        running
+    });
+}
+
+#[test]
+fn flags_win_over_a_file_read_again_too() {
+    run("", &["--interval", "1h"], |running| async {
+        fs::write(&running.config, "interval = \"10ms\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(running.remote.drains(), 1);
+        running
+    });
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_left_as_it_is() {
+    let mut config = Config::default();
+    let new = Config {
+        listen: "127.0.0.1:1".parse().expect("an address"),
+        interval: Duration::from_secs(9),
+        max_threads: 5,
+        max_memory_mib: 6,
+        include_self: true,
+        log_level: profiler::config::LogLevel::Trace,
+    };
+    assert_eq!(config.take_live(&new), ["listen", "max_threads", "max_memory_mib", "include_self"]);
+    let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn it_ends_when_it_is_told_and_reads_the_rest() {
+    let last = run("interval = \"1h\"", &[], |running| async { running });
+    assert_eq!(last.sequence, fake::snapshot().sequence);
+}
+
+fn reload_succeeded(feed: &Feed) -> Option<bool> {
+    let text = feed.latest()?.text()?;
+    let text = std::str::from_utf8(&text).expect("text");
+    let name = "profiler_config_last_reload_successful ";
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value == "1")
+}
