@@ -30,15 +30,31 @@ const MAX_IN_FLIGHT: usize = 256;
 pub(super) struct Reader {
     /// By record.
     threads: Vec<Thread>,
-    /// What the pool held when it was read last. Zeroed memory that nobody touched
-    /// takes no room, so this is as large as what is in use.
-    cells: Vec<Cell>,
+    /// What the pool held when it was read last.
+    cells: Shadow,
     overflow: Vec<Option<Box<OverflowSlot>>>,
     overflowed: u64,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
     extents_used: u64,
+}
+
+/// A copy of the pool. Of plain integers, which the allocator takes zeroed from the
+/// kernel: what nobody touched then takes no memory, and this is as large as what is
+/// in use rather than as the pool.
+struct Shadow(Vec<u32>);
+
+impl Shadow {
+    const WORDS: usize = size_of::<Cell>() / size_of::<u32>();
+
+    fn new(cells: usize) -> Self {
+        Self(vec![0; cells * Self::WORDS])
+    }
+
+    fn get_mut(&mut self, cell: CellIndex) -> Option<&mut Cell> {
+        self.0.as_chunks_mut().0.get_mut(cell as usize)
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -58,7 +74,7 @@ impl Reader {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
             threads: Vec::new(),
-            cells: vec![[0; 32]; cells],
+            cells: Shadow::new(cells),
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
             records_freed: 0,
@@ -142,7 +158,7 @@ impl Reader {
         key: CallKey,
         index: CellIndex,
     ) {
-        let Some(known) = self.cells.get(index as usize) else { return };
+        let Some(known) = self.cells.get_mut(index) else { return };
         let old = Slot::from_cell(known);
         let counts = tables.slot_counts(index);
         if counts == counts_of(&old) {
@@ -178,7 +194,9 @@ impl Reader {
         });
         // As read first, so that what came since counts as new the next time.
         put_counts(&mut cell, counts);
-        self.cells[index as usize] = cell;
+        if let Some(known) = self.cells.get_mut(index) {
+            *known = cell;
+        }
         into.add(Some(process), key, &figures, recent.flatten());
     }
 
@@ -194,7 +212,7 @@ impl Reader {
         if cell == 0 {
             return;
         }
-        let Some(old) = self.cells.get_mut(cell as usize) else { return };
+        let Some(old) = self.cells.get_mut(cell) else { return };
         let new = tables.cell(cell);
         for (i, (new, old)) in new.iter().zip(old.iter_mut()).enumerate() {
             if new != old {
@@ -236,8 +254,11 @@ impl Reader {
         for extent in 1..tables.extent_count() {
             let owner = tables.extent_owner(extent);
             if owner != 0 && ended.binary_search(&(owner - 1)).is_ok() {
-                let first = (extent * CELLS_PER_EXTENT) as usize;
-                self.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);
+                for cell in 0..CELLS_PER_EXTENT {
+                    if let Some(known) = self.cells.get_mut(extent * CELLS_PER_EXTENT + cell) {
+                        *known = [0; 32];
+                    }
+                }
                 tables.free_extent(extent);
                 self.extents_freed += 1;
             }
