@@ -233,10 +233,12 @@ impl Tables for MapTables {
         if cell >= self.cells.len() {
             return SlotCounts::default();
         }
+        // The entries last: a call that leaves between two of these reads has then
+        // entered too.
         SlotCounts {
-            entered: self.cells.read_u64(cell, offset!(Slot, entered)),
             returned: self.cells.read_u64(cell, offset!(Slot, returned)),
             restarted: self.cells.read_u64(cell, offset!(Slot, restarted)),
+            entered: self.cells.read_u64(cell, offset!(Slot, entered)),
             denied: self.cells.read_u32(cell, offset!(Slot, denied)),
         }
     }

@@ -154,6 +154,15 @@ impl Running {
         Ended { output, report }
     }
 
+    /// Waits for its end, and kills the command that goes on: it holds the pipes.
+    #[track_caller]
+    pub(crate) fn end_beside(mut self, command: i32) -> Ended {
+        self.child.wait().expect("a child of ours");
+        // SAFETY: kills what the caller has made.
+        unsafe { libc::kill(command, libc::SIGKILL) };
+        self.end()
+    }
+
     /// Interrupts it, as Ctrl-C does, and gives the report of what it saw until then.
     #[track_caller]
     pub(crate) fn interrupt(self) -> Report {
@@ -180,7 +189,7 @@ impl Ended {
     /// One report for each interval.
     #[track_caller]
     pub(crate) fn reports(&self) -> Vec<Report> {
-        self.report.lines().map(Report::parse).collect()
+        self.report.lines().map(Report::parse_interval).collect()
     }
 
     pub(crate) fn code(&self) -> Option<i32> {
@@ -225,6 +234,14 @@ impl Held {
         self.output.read_to_string(&mut text).expect("text");
         assert!(self.child.wait().expect("a child of ours").success());
         statement(&text)
+    }
+}
+
+impl Held {
+    /// Ends a workload that states nothing.
+    pub(crate) fn stop(self) {
+        let statement = self.go();
+        assert!(statement.processes.is_empty(), "what it states has to be compared");
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
     io::{Read as _, Write as _},
 };
 
+pub(crate) use names::RENAMED;
 pub(crate) use statement::{Calls, Made, Process, Statement, Timing};
 
 /// The argument that makes this executable a workload.
