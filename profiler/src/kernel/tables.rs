@@ -163,9 +163,14 @@ impl MapTables {
         Ok(this)
     }
 
-    /// Tells the programs that all of them are attached.
-    pub(super) fn set_attached(&mut self) {
-        self.control.write_u64(0, offset!(Control, attached), 1);
+    /// Tells the programs whether all of them are attached.
+    pub(super) fn set_attached(&mut self, attached: bool) {
+        self.control.write_u64(0, offset!(Control, attached), attached.into());
+    }
+
+    /// Extents that can be in use by now, the indexes being below.
+    pub fn extent_limit(&self) -> u32 {
+        self.unfilled_extents
     }
 
     /// Puts more on the free stacks, `records_used` being in use: all extents, and
