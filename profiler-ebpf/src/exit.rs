@@ -187,6 +187,10 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
 /// tracepoint (`syscall_trace_enter`, kernel/entry/common.c).
 #[inline(never)]
 fn denied<T: Tasks>(task: Task, record: *mut ThreadRecord, index: u32, regs: u64) {
+    // While the programs attach and detach, an entry may be missing for our own sake.
+    if !pool::attached() {
+        return;
+    }
     let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
