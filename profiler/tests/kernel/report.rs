@@ -6,6 +6,9 @@ use serde::Deserialize;
 
 use crate::workload::{Calls, Made, Statement};
 
+/// Errors whose errno the kernel side had no room to note.
+const OTHER: &str = "other";
+
 /// One JSON object. Made by [`parse`](Self::parse) alone, so that none is looked at
 /// that breaks the law.
 #[derive(Deserialize, Debug)]
@@ -156,6 +159,28 @@ impl Report {
         let stated = statement.total();
         assert!(!stated.is_empty(), "a workload that states nothing proves nothing");
         assert_same(&self.made(|_| true, &stated), &stated);
+    }
+
+    /// The same where the pool is used up, and with it the room to tell errnos apart:
+    /// every call and every error is there, and only an errno may be `other`.
+    #[track_caller]
+    pub(crate) fn has_exactly_but_for_errnos(&self, statement: &Statement) {
+        let stated = statement.total();
+        let mut reported = self.made(|_| true, &stated);
+        for (name, reported) in &mut reported {
+            let stated = &stated[name].errnos;
+            let mut other = reported.errnos.remove(OTHER).unwrap_or_default();
+            for (errno, &count) in stated {
+                let counted = reported.errnos.entry(errno.clone()).or_default();
+                let missing = count.checked_sub(*counted);
+                let missing = missing.unwrap_or_else(|| panic!("too many {errno} of {name}"));
+                other = other.checked_sub(missing).unwrap_or_else(|| panic!("too few of {name}"));
+                *counted = count;
+            }
+            assert_eq!(other, 0, "too many errors of {name}");
+        }
+        assert_same(&reported, &stated);
+        self.nothing_is_in_flight();
     }
 
     /// The same for each process apart, in a report by process and system call.
