@@ -261,8 +261,8 @@ pub struct Control {
     pub wake_at_extents: u64,
     /// The reader is woken once `records_taken` is at or above this.
     pub wake_at_records: u64,
-    /// 1 once all programs are attached; set by the reader. Before that, an exit
-    /// without an entry says nothing.
+    /// 1 while all programs are attached; set by the reader. Before that, and once
+    /// the entries are detached again, an exit without an entry says nothing.
     pub attached: u64,
 }
 

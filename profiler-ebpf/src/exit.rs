@@ -197,6 +197,10 @@ unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errn
 /// tracepoint (`syscall_trace_enter`, kernel/entry/common.c).
 #[inline(never)]
 fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
+    // While the programs attach and detach, an entry may be missing for our own sake.
+    if !pool::attached() {
+        return;
+    }
     let task = T::current();
     let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.

@@ -131,7 +131,7 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
         } else if (*state).flags & TaskState::KNOWN == 0 {
             // Still a call from before all programs were attached.
             count!(in_flight_at_attach);
-        } else {
+        } else if pool::attached() {
             count!(denied_unrecorded);
             let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task));
             overflow::denied(key.0);

@@ -22,3 +22,4 @@ pub mod snapshot;
 pub mod stat;
 pub mod tui;
 pub mod units;
+mod watched;

@@ -42,7 +42,7 @@ impl Profiler {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
         let reader = Reader::new(session.tables());
-        Ok(Self {
+        let mut this = Self {
             session,
             reader,
             aggregate: Aggregate::new(keep),
@@ -51,7 +51,10 @@ impl Profiler {
             sequence: 0,
             interval_over: false,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-        })
+        };
+        // Before the first drain, which may come too late for a small table.
+        this.set_wake_marks();
+        Ok(this)
     }
 
     /// Reads what happened since the drain before. Never fails: what cannot be read
@@ -72,14 +75,21 @@ impl Profiler {
         }
         let tables = self.session.tables();
         self.reader.read(tables, &mut self.aggregate);
+        tables.refill(self.reader.used(tables).records.used);
+        self.set_wake_marks();
+    }
+
+    /// Asks to be woken when half of what is left is used up.
+    fn set_wake_marks(&mut self) {
+        let tables = self.session.tables();
         let (used, taken) = (self.reader.used(tables), tables.control());
-        tables.refill(used.records.used);
         let room = |u: Use| (u.capacity / WAKE_SHARE).saturating_sub(u.used);
-        // Of the records only those on the free stack count as room.
+        // Only what has been on the free stacks counts as room; extent 0 is none.
         let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
+        let extents = Use { capacity: u64::from(tables.extent_limit()) - 1, ..used.extents };
         tables.set_wake_marks(
             taken.records_taken + room(records),
-            taken.extents_taken + room(used.extents),
+            taken.extents_taken + room(extents),
         );
     }
 

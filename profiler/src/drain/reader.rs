@@ -171,7 +171,6 @@ impl Reader {
             returned: counts.returned.wrapping_sub(old.returned),
             restarted: counts.restarted.wrapping_sub(old.restarted),
             denied: u64::from(counts.denied.wrapping_sub(old.denied)),
-            errors: new.errors.wrapping_sub(old.errors),
             errors_unlisted: u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted)),
             total_ns: new.total_ns.wrapping_sub(old.total_ns),
             ..Figures::default()
@@ -188,12 +187,16 @@ impl Reader {
                 });
             }
         }
+        // What is known by its errno, so that the two agree: an error that the cell
+        // has, and its page not yet, is new the next time.
+        figures.errors =
+            figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
         let recent = (counts.returned + counts.restarted > 0).then(|| {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
             recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
         });
         // As read first, so that what came since counts as new the next time.
-        put_counts(&mut cell, counts);
+        put_counts(&mut cell, counts, old.errors.wrapping_add(figures.errors));
         if let Some(known) = self.cells.get_mut(index) {
             *known = cell;
         }
@@ -348,8 +351,9 @@ fn counts_of(slot: &Slot) -> SlotCounts {
     }
 }
 
-fn put_counts(cell: &mut Cell, counts: SlotCounts) {
-    for (at, value) in [(0, counts.entered), (2, counts.returned), (4, counts.restarted)] {
+fn put_counts(cell: &mut Cell, counts: SlotCounts, errors: u64) {
+    let SlotCounts { entered, returned, restarted, .. } = counts;
+    for (at, value) in [(0, entered), (2, returned), (4, restarted), (12, errors)] {
         cell[at] = value as u32;
         cell[at + 1] = (value >> 32) as u32;
     }

@@ -94,7 +94,7 @@ impl Session {
             let link = attach_program(&mut session._ebpf, way, spec)?;
             session.links.push((spec, link));
         }
-        session.tables.set_attached();
+        session.tables.set_attached(true);
         release_memory();
         Ok(session)
     }
@@ -106,6 +106,8 @@ impl Session {
 
     /// Stops counting new calls; those in flight are still seen to leave.
     pub fn stop_entries(&mut self) {
+        // First, since every call from now on leaves without having entered.
+        self.tables.set_attached(false);
         self.links.retain(|(spec, _)| spec.name != ENTRY.name);
     }
 
@@ -181,8 +183,11 @@ fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf,
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
     if way == Way::Fallback {
-        // Twice as many: a thread out of scope has a state too, and no record.
-        loader.map_max_entries(maps::TASKS, options.max_threads.saturating_mul(2));
+        // Twice as many: a thread out of scope has a state too, and no record. And
+        // never fewer than by default: without a record a call is still counted, but
+        // without a state it is lost.
+        let threads = options.max_threads.max(profiler_common::limits::DEFAULT_THREADS);
+        loader.map_max_entries(maps::TASKS, threads.saturating_mul(2));
     }
     for (name, value) in &settings {
         loader.override_global(name, value, true);

@@ -163,9 +163,14 @@ impl MapTables {
         Ok(this)
     }
 
-    /// Tells the programs that all of them are attached.
-    pub(super) fn set_attached(&mut self) {
-        self.control.write_u64(0, offset!(Control, attached), 1);
+    /// Tells the programs whether all of them are attached.
+    pub(super) fn set_attached(&mut self, attached: bool) {
+        self.control.write_u64(0, offset!(Control, attached), attached.into());
+    }
+
+    /// Extents that can be in use by now, the indexes being below.
+    pub fn extent_limit(&self) -> u32 {
+        self.unfilled_extents
     }
 
     /// Puts more on the free stacks, `records_used` being in use: all extents, and
@@ -233,10 +238,12 @@ impl Tables for MapTables {
         if cell >= self.cells.len() {
             return SlotCounts::default();
         }
+        // The entries last: a call that leaves between two of these reads has then
+        // entered too.
         SlotCounts {
-            entered: self.cells.read_u64(cell, offset!(Slot, entered)),
             returned: self.cells.read_u64(cell, offset!(Slot, returned)),
             restarted: self.cells.read_u64(cell, offset!(Slot, restarted)),
+            entered: self.cells.read_u64(cell, offset!(Slot, entered)),
             denied: self.cells.read_u32(cell, offset!(Slot, denied)),
         }
     }

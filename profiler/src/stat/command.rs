@@ -22,6 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
+use super::wait;
 use crate::error::Error;
 
 /// A command whose process exists and waits, just before its `execve`.
@@ -52,7 +53,7 @@ impl Prepared {
         let mut command = Command::new(path);
         command.arg0(program).args(arguments);
         // SAFETY: between fork and exec only async-signal-safe calls are made:
-        // getpid, write and read on descriptors that exist.
+        // sigprocmask, getpid, write and read on descriptors that exist.
         unsafe { command.pre_exec(move || hold(&pid_write, &gate_read)) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];
@@ -146,6 +147,7 @@ const GO: u8 = b'g';
 
 /// In the new process: says who it is, and waits.
 fn hold(pid_write: &File, gate_read: &File) -> io::Result<()> {
+    wait::give_back()?;
     let (mut pid_write, mut gate_read) = (pid_write, gate_read);
     pid_write.write_all(&std::process::id().to_ne_bytes())?;
     let mut go = [0];

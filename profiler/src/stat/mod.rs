@@ -14,6 +14,7 @@ use crate::{
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Detail, Snapshot},
+    watched::Watched,
 };
 use command::Prepared;
 use output::Output;
@@ -37,9 +38,10 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
         None => None,
     };
+    let watched = Watched::new(&args.pid)?;
     let scope = match (&prepared, args.pid.is_empty()) {
         (Some(command), _) => Scope::Processes(vec![command.pid()]),
-        (None, false) => Scope::Processes(existing(&args.pid)?),
+        (None, false) => Scope::Processes(args.pid.clone()),
         (None, true) => Scope::Host,
     };
     let options = Options::new(scope, &args.kernel)?;
@@ -54,28 +56,11 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         started: Instant::now(),
         interval_started: Instant::now(),
         command: prepared,
+        watched,
         interrupts: 0,
     };
     while session.step(&mut events)? {}
     session.end()
-}
-
-/// The processes, if all of them exist.
-pub(crate) fn existing(pids: &[u32]) -> Result<Vec<u32>, Error> {
-    match pids.iter().find(|&&pid| !exists(pid)) {
-        Some(&gone) => Err(Error::NoSuchProcess(gone)),
-        None => Ok(pids.to_vec()),
-    }
-}
-
-fn exists(pid: u32) -> bool {
-    let Ok(raw) = i32::try_from(pid) else { return false };
-    // 0 and negative numbers would mean process groups.
-    raw > 0
-        && !matches!(
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(raw), None),
-            Err(nix::errno::Errno::ESRCH)
-        )
 }
 
 struct Session<'a> {
@@ -85,6 +70,7 @@ struct Session<'a> {
     started: Instant,
     interval_started: Instant,
     command: Option<Prepared>,
+    watched: Watched,
     interrupts: u32,
 }
 
@@ -118,7 +104,7 @@ impl Session<'_> {
         if self.command.as_mut().is_some_and(Prepared::has_ended) {
             return Ok(false);
         }
-        if !self.args.pid.is_empty() && !self.args.pid.iter().any(|&pid| exists(pid)) {
+        if self.watched.all_ended() {
             return Ok(false);
         }
         if self.args.duration.is_some_and(|d| self.started.elapsed() >= d) {

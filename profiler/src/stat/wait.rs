@@ -37,14 +37,20 @@ pub(super) enum Event {
     Deadline,
 }
 
+/// Lets a process that was just forked have the signals again, which its exec would
+/// otherwise keep from it for good. Safe between fork and exec.
+pub(super) fn give_back() -> Result<(), Errno> {
+    SIGNALS.into_iter().collect::<SigSet>().thread_unblock()
+}
+
 /// Where signals arrive.
 pub(super) struct Events {
     signals: SignalFd,
 }
 
 impl Events {
-    /// Takes the signals over from here on, for this thread and those it starts.
-    /// A command that is started gets them as ever, since `Command` resets the mask.
+    /// Takes the signals over from here on, for this thread and those it starts. A
+    /// command that is started would inherit that: see [`give_back`].
     pub(super) fn new() -> Result<Self, Errno> {
         let mask: SigSet = SIGNALS.into_iter().collect();
         mask.thread_block()?;

@@ -38,7 +38,7 @@ use crate::{
     drain::Profiler,
     error::Error,
     kernel::{Options, Scope},
-    stat,
+    watched::Watched,
 };
 
 use self::{feed::Source, signals::Signals, state::App, style::Look, terminal::Screen};
@@ -55,7 +55,10 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     }
     let scope = match &args.pid[..] {
         [] => Scope::Host,
-        pids => Scope::Processes(stat::existing(pids)?),
+        pids => {
+            Watched::new(pids)?;
+            Scope::Processes(pids.to_vec())
+        }
     };
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel)?;

@@ -1,0 +1,86 @@
+//! Exact counts: what a workload states is what is reported, to the last call.
+
+use crate::run::{Held, Mode, Stat};
+
+/// Twenty system calls, by this many threads, each call made this many times or more.
+pub(crate) fn by_threads(mode: Mode) {
+    for (threads, calls) in [(0, 5_000), (1, 5_000), (4, 2_000), (64, 200)] {
+        let args = ["counts", &format!("threads={threads}"), &format!("calls={calls}")];
+        let (report, statement) = Stat::new(mode).workload(&args);
+        report.has_exactly(&statement);
+        report.nothing_overflowed();
+    }
+}
+
+/// Processes that come and go, two hundred of them.
+pub(crate) fn by_short_lived_processes(mode: Mode) {
+    let args = ["counts", "processes=200", "calls=20"];
+    let (report, statement) = Stat::new(mode).workload(&args);
+    assert_eq!(statement.processes.len(), 201);
+    report.has_exactly(&statement);
+    report.nothing_overflowed();
+}
+
+/// Each process apart, of which no two neighbours make as many calls.
+pub(crate) fn by_process(mode: Mode) {
+    let args = ["counts", "processes=200", "calls=20"];
+    let (report, statement) = Stat::new(mode).by_process_and_call().workload(&args);
+    report.has_exactly_by_process(&statement);
+    report.has_exactly(&statement);
+    report.nothing_overflowed();
+    assert!(report.rows.iter().all(|row| row.pid.is_some()));
+}
+
+/// The intervals together are the whole.
+pub(crate) fn by_interval(mode: Mode) {
+    let held = Held::start(&["counts", "threads=4", "calls=20000", "processes=20"]);
+    let running = Stat::new(mode)
+        .args(["--interval", "20ms", "--pid", &held.pid().to_string()])
+        .start()
+        .attached();
+    let statement = held.go();
+    let ended = running.end();
+    let reports = ended.reports();
+    assert!(reports.len() > 2, "the workload is too short for this test");
+    let mut whole: Option<crate::report::Report> = None;
+    for report in reports {
+        report.nothing_overflowed();
+        match &mut whole {
+            None => whole = Some(report),
+            Some(whole) => whole.rows.extend(report.rows),
+        }
+    }
+    whole.expect("a report").totals_are(&statement);
+}
+
+/// The whole host is watched, and the workload's part of it is exact.
+pub(crate) fn on_the_whole_host(mode: Mode) {
+    let running = Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
+    let held = Held::start(&["counts", "threads=8", "calls=500", "processes=50"]);
+    let statement = held.go();
+    let report = running.interrupt();
+    report.has_exactly_by_process(&statement);
+    report.nothing_overflowed();
+}
+
+/// A process that runs already, with many threads and with children to come.
+pub(crate) fn of_a_running_process(mode: Mode) {
+    let held = Held::start(&["counts", "threads=64", "calls=100", "processes=20"]);
+    let other = Held::start(&["counts", "calls=10"]);
+    let running = Stat::new(mode)
+        .by_process_and_call()
+        .args(["--pid", &held.pid().to_string()])
+        .start()
+        .attached();
+    let others = other.go();
+    let statement = held.go();
+    // It ends by itself, since the process has.
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(0));
+    let report = ended.report();
+    report.has_exactly_by_process(&statement);
+    report.has_exactly(&statement);
+    report.nothing_overflowed();
+    let other = others.processes[0].pid;
+    assert!(report.rows.iter().all(|row| row.pid != Some(other)), "it was not asked for");
+}

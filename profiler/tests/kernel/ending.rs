@@ -1,0 +1,161 @@
+//! How a run ends, and with which exit code.
+
+use std::{
+    os::unix::process::ExitStatusExt as _,
+    process::{Command, Stdio},
+};
+
+use crate::run::{Ended, Mode, Running, Stat};
+
+fn shell(script: &str) -> Stat {
+    Stat::new(Mode::Main).args(["--", "sh", "-c", script])
+}
+
+fn code_of(script: &str) -> Option<i32> {
+    let ended = shell(script).start().end();
+    // Whatever the command's end, its calls were counted.
+    ended.report().row("x86_64", "execve");
+    ended.code()
+}
+
+/// All that there are: among them those that the profiler has a meaning for, too.
+pub(crate) fn a_command_s_exit_code_is_passed_on() {
+    for code in 0..=255 {
+        assert_eq!(code_of(&format!("exit {code}")), Some(code));
+    }
+}
+
+pub(crate) fn a_command_s_death_by_signal_is_passed_on() {
+    let deaths = [("HUP", 1), ("INT", 2), ("KILL", 9), ("SEGV", 11), ("PIPE", 13), ("TERM", 15)];
+    for (name, signal) in deaths {
+        assert_eq!(code_of(&format!("kill -{name} $$")), Some(128 + signal), "{name}");
+    }
+}
+
+/// A command that says when it is ready, and then waits.
+fn waiting(script: &str) -> Running {
+    let mut running = shell(script).start();
+    assert_eq!(running.line(), "ready");
+    running
+}
+
+fn signalled(script: &str, signal: libc::c_int) -> Ended {
+    let running = waiting(script);
+    running.signal(signal);
+    running.end()
+}
+
+/// The command gets the signal, and decides; then its calls are printed.
+pub(crate) fn a_signal_reaches_the_command() {
+    let signals = [
+        ("INT", libc::SIGINT),
+        ("TERM", libc::SIGTERM),
+        ("HUP", libc::SIGHUP),
+        ("QUIT", libc::SIGQUIT),
+    ];
+    for (name, signal) in signals {
+        let script = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.01; done");
+        let handled = signalled(&script, signal);
+        assert_eq!(handled.code(), Some(42), "{name}");
+        assert!(handled.report().row("x86_64", "execve").calls > 0);
+        // Of a program that leaves the signals as it finds them, which shells do not.
+        let died = signalled("echo ready; exec sleep 60", signal);
+        assert_eq!(died.code(), Some(128 + signal), "{name}");
+        died.report();
+    }
+}
+
+/// Who interrupts twice gets the report of a command that goes on.
+pub(crate) fn a_second_interrupt_ends_the_run() {
+    let script = "trap '' INT; echo $$; while :; do sleep 0.01; done";
+    let mut running = shell(script).start();
+    let command: i32 = running.line().parse().expect("a pid");
+    running.signal(libc::SIGINT);
+    // Two at once would be one.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.signal(libc::SIGINT);
+    let ended = running.end_beside(command);
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.report().row("x86_64", "execve").calls > 0);
+}
+
+/// Without a command a signal ends the run, and it prints.
+pub(crate) fn a_signal_ends_a_run_without_a_command() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        let running = Stat::new(Mode::Main).args(["--all"]).start().attached();
+        running.signal(signal);
+        let ended = running.end();
+        assert_eq!(ended.code(), Some(0), "{signal}: {:?}", ended.output);
+        ended.report();
+    }
+}
+
+/// It ends the run before its time, and its calls are printed.
+pub(crate) fn the_end_of_the_watched_process_ends_the_run() {
+    let mut watched = Command::new("sh")
+        .args(["-c", "read line; true"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let running = Stat::new(Mode::Main)
+        .args(["--duration", "60s", "--pid", &watched.id().to_string()])
+        .start()
+        .attached();
+    drop(watched.stdin.take());
+    assert!(watched.wait().expect("a child of ours").code().is_some());
+    let ended = running.end();
+    assert_eq!(ended.code(), Some(0));
+    let report = ended.report();
+    assert!(report.window_ns < 60_000_000_000);
+    assert_eq!(report.row("x86_64", "exit_group").never_returned, 1);
+}
+
+/// Likewise if nobody has waited for it: a zombie makes no call any more.
+pub(crate) fn an_unreaped_end_of_the_watched_process_ends_the_run() {
+    let mut watched = Command::new("sh")
+        .args(["-c", "read line"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let running = Stat::new(Mode::Main)
+        .args(["--duration", "5s", "--pid", &watched.id().to_string()])
+        .start()
+        .attached();
+    drop(watched.stdin.take());
+    let ended = running.end();
+    watched.wait().expect("a child of ours");
+    assert!(ended.report().window_ns < 5_000_000_000, "it went on beside a zombie");
+}
+
+pub(crate) fn a_duration_ends_the_run() {
+    let ended = Stat::new(Mode::Main).args(["--all", "--duration", "300ms"]).start().end();
+    assert_eq!(ended.code(), Some(0));
+    assert!(ended.report().window_ns >= 300_000_000);
+}
+
+pub(crate) fn a_process_that_is_not_there() {
+    // Above PID_MAX_LIMIT.
+    let ended = Stat::new(Mode::Main).args(["--pid", "999999999"]).start().end();
+    assert_eq!(ended.code(), Some(6));
+    assert!(ended.stderr().contains("there is no process 999999999"), "{}", ended.stderr());
+}
+
+pub(crate) fn a_command_that_is_not_there() {
+    for command in ["no-such-command", "/no/such/command"] {
+        let ended = Stat::new(Mode::Main).args(["--", command]).start().end();
+        assert_eq!(ended.code(), Some(127));
+        assert!(ended.stderr().contains(command), "{}", ended.stderr());
+    }
+}
+
+pub(crate) fn a_command_that_cannot_be_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let text = directory.path().join("text");
+    std::fs::write(&text, "no program").expect("a file");
+    for command in [text.as_path(), directory.path()] {
+        let ended = Stat::new(Mode::Main).args(["--".as_ref(), command.as_os_str()]).start().end();
+        assert_eq!(ended.code(), Some(126), "{}", ended.stderr());
+        assert!(ended.stderr().contains("cannot run"), "{}", ended.stderr());
+        assert_eq!(ended.output.status.signal(), None);
+    }
+}

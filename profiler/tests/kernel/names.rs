@@ -1,0 +1,68 @@
+//! A process is called what its leader was called last.
+
+use crate::{
+    report::Report,
+    run::{Held, Mode, Stat},
+    workload::{RENAMED, Statement},
+};
+
+#[track_caller]
+fn assert_name(report: &Report, pid: u32, name: &str) {
+    let rows: Vec<_> = report.rows.iter().filter(|row| row.pid == Some(pid)).collect();
+    assert!(!rows.is_empty(), "process {pid} has rows");
+    assert!(rows.iter().all(|row| row.comm.as_deref() == Some(name)), "{name}: {rows:#?}");
+}
+
+fn pid(statement: &Statement) -> u32 {
+    statement.processes[0].pid
+}
+
+/// The first 15 bytes of this executable's name, which the kernel keeps.
+fn own_name() -> String {
+    let name = std::fs::read_to_string("/proc/self/comm").expect("a name");
+    name.trim_end().to_owned()
+}
+
+/// It has ended before the report is printed, and its name is known.
+pub(crate) fn a_process_renames_itself(mode: Mode) {
+    let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["rename"]);
+    assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
+    report.has_exactly_by_process(&statement);
+}
+
+pub(crate) fn an_exec_renames_a_process(mode: Mode) {
+    let (report, _) =
+        Stat::new(mode).by_process_and_call().command(["sh", "-c", "exec sleep 0.01"]);
+    let pid = report.rows[0].pid.expect("a process");
+    assert_name(&report, pid, "sleep");
+}
+
+pub(crate) fn an_exec_by_a_thread_renames_its_process(mode: Mode) {
+    let (report, statement) =
+        Stat::new(mode).by_process_and_call().workload(&["exec-by-thread", "calls=1"]);
+    assert_name(&report, pid(&statement), &own_name());
+}
+
+pub(crate) fn a_thread_s_name_is_its_own(mode: Mode) {
+    let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["named-threads"]);
+    assert_name(&report, pid(&statement), &own_name());
+    report.has_exactly_by_process(&statement);
+}
+
+/// The thread is what is seen first, its leader being asleep since before.
+pub(crate) fn a_thread_seen_first_has_its_leader_s_name(mode: Mode) {
+    let held = Held::start(&["named-threads"]);
+    let pid = held.pid();
+    let running =
+        Stat::new(mode).by_process_and_call().args(["--pid", &pid.to_string()]).start().attached();
+    let statement = held.go();
+    let report = running.end().report();
+    assert_name(&report, pid, &own_name());
+    report.has_exactly_by_process(&statement);
+}
+
+pub(crate) fn a_thread_renames_its_leader(mode: Mode) {
+    let (report, statement) =
+        Stat::new(mode).by_process_and_call().workload(&["renamed-by-thread"]);
+    assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
+}

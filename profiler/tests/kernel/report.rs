@@ -1,0 +1,218 @@
+//! The JSON of `profiler stat`, and what must hold for every one of them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::workload::{Calls, Made, Statement};
+
+/// Errors whose errno the kernel side had no room to note.
+const OTHER: &str = "other";
+
+/// One JSON object. Made by [`parse`](Self::parse) alone, so that none is looked at
+/// that breaks the law.
+#[derive(Deserialize, Debug)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Report {
+    schema: u32,
+    pub(crate) window_ns: u64,
+    pub(crate) lost: u64,
+    pub(crate) overflowed: u64,
+    pub(crate) rows: Vec<Row>,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Row {
+    pub(crate) pid: Option<u32>,
+    pub(crate) comm: Option<String>,
+    pub(crate) abi: Option<String>,
+    pub(crate) syscall: Option<String>,
+    pub(crate) nr: Option<i64>,
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) errnos: BTreeMap<String, u64>,
+    pub(crate) total_ns: u64,
+    pub(crate) min_ns: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) max_ns: u64,
+    pub(crate) returned: u64,
+    pub(crate) restarted: u64,
+    pub(crate) denied: u64,
+    pub(crate) never_returned: u64,
+    pub(crate) in_flight: u64,
+}
+
+impl Row {
+    fn name(&self) -> Option<String> {
+        Some(format!("{}/{}", self.abi.as_ref()?, self.syscall.as_ref()?))
+    }
+
+    /// As a workload states it.
+    fn made(&self) -> Made {
+        Made {
+            calls: self.calls,
+            errnos: self.errnos.clone(),
+            restarted: self.restarted,
+            never_returned: self.never_returned,
+            denied: self.denied,
+        }
+    }
+
+    /// What holds for every row, even for one of an interval, at whose ends calls are in
+    /// flight, some of them within the programs that count them.
+    #[track_caller]
+    fn check_of_interval(&self) {
+        assert_eq!(self.errnos.values().sum::<u64>(), self.errors, "errors by errno: {self:#?}");
+        let ascending =
+            [self.min_ns, self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.max_ns];
+        assert!(ascending.is_sorted(), "quantiles ascend within the extremes: {self:#?}");
+    }
+
+    /// What holds for every row of a whole run, whatever was measured.
+    #[track_caller]
+    fn check(&self) {
+        self.check_of_interval();
+        assert_eq!(
+            self.calls,
+            self.returned + self.restarted + self.never_returned + self.in_flight,
+            "the law: {self:#?}"
+        );
+        assert!(self.errors <= self.returned, "an error is a return: {self:#?}");
+        let timed = self.returned + self.restarted;
+        if timed == 0 {
+            assert_eq!((self.total_ns, self.max_ns), (0, 0), "no call, no time: {self:#?}");
+            return;
+        }
+        assert_eq!(self.mean_ns, self.total_ns / timed, "the mean of the sum: {self:#?}");
+        assert!(
+            (self.min_ns..=self.max_ns).contains(&self.mean_ns),
+            "the mean is between the extremes: {self:#?}"
+        );
+        // All but one at the one extreme, and one at the other, bound the sum.
+        let others = timed - 1;
+        assert!(self.total_ns >= self.max_ns + others * self.min_ns, "the sum: {self:#?}");
+        assert!(self.total_ns <= self.min_ns + others * self.max_ns, "the sum: {self:#?}");
+    }
+}
+
+impl Report {
+    /// Parses one object and checks all that holds for any.
+    #[track_caller]
+    pub(crate) fn parse(json: &str) -> Self {
+        let report = Self::parse_interval(json);
+        report.rows.iter().for_each(Row::check);
+        report
+    }
+
+    /// Likewise what was printed of one interval.
+    #[track_caller]
+    pub(crate) fn parse_interval(json: &str) -> Self {
+        let report: Self = serde_json::from_str(json)
+            .unwrap_or_else(|error| panic!("{error} in what should be JSON: {json:?}"));
+        assert_eq!(report.schema, 1);
+        assert!(report.window_ns > 0);
+        assert_eq!(report.lost, 0, "calls were lost");
+        report.rows.iter().for_each(Row::check_of_interval);
+        report
+    }
+
+    /// The row of a system call, over all processes.
+    #[track_caller]
+    pub(crate) fn row(&self, abi: &str, syscall: &str) -> &Row {
+        let name = format!("{abi}/{syscall}");
+        let mut rows = self.rows.iter().filter(|row| row.name().as_ref() == Some(&name));
+        let row = rows.next().unwrap_or_else(|| panic!("no row of {name}: {:?}", self.names()));
+        assert!(rows.next().is_none(), "{name} has more than one row");
+        row
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.rows.iter().filter_map(Row::name).collect()
+    }
+
+    /// What is reported of the stated calls, all processes together.
+    fn made(&self, rows: impl Fn(&Row) -> bool, stated: &Calls) -> Calls {
+        let mut reported = Calls::new();
+        for row in self.rows.iter().filter(|row| rows(row)) {
+            let Some(name) = row.name().filter(|name| stated.contains_key(name)) else { continue };
+            reported.entry(name).or_default().add(&row.made());
+        }
+        reported
+    }
+
+    /// Each stated call, over all processes, is reported exactly as stated. For
+    /// reports of nothing but the workload and its children, all of which have ended.
+    #[track_caller]
+    pub(crate) fn has_exactly(&self, statement: &Statement) {
+        self.totals_are(statement);
+        self.nothing_is_in_flight();
+    }
+
+    /// Each stated call, over all rows, is reported exactly as stated.
+    #[track_caller]
+    pub(crate) fn totals_are(&self, statement: &Statement) {
+        let stated = statement.total();
+        assert!(!stated.is_empty(), "a workload that states nothing proves nothing");
+        assert_same(&self.made(|_| true, &stated), &stated);
+    }
+
+    /// The same where the pool is used up, and with it the room to tell errnos apart:
+    /// every call and every error is there, and only an errno may be `other`.
+    #[track_caller]
+    pub(crate) fn has_exactly_but_for_errnos(&self, statement: &Statement) {
+        let stated = statement.total();
+        let mut reported = self.made(|_| true, &stated);
+        for (name, reported) in &mut reported {
+            let stated = &stated[name].errnos;
+            let mut other = reported.errnos.remove(OTHER).unwrap_or_default();
+            for (errno, &count) in stated {
+                let counted = reported.errnos.entry(errno.clone()).or_default();
+                let missing = count.checked_sub(*counted);
+                let missing = missing.unwrap_or_else(|| panic!("too many {errno} of {name}"));
+                other = other.checked_sub(missing).unwrap_or_else(|| panic!("too few of {name}"));
+                *counted = count;
+            }
+            assert_eq!(other, 0, "too many errors of {name}");
+        }
+        assert_same(&reported, &stated);
+        self.nothing_is_in_flight();
+    }
+
+    /// The same for each process apart, in a report by process and system call.
+    #[track_caller]
+    pub(crate) fn has_exactly_by_process(&self, statement: &Statement) {
+        assert!(!statement.processes.is_empty(), "a workload that states nothing proves nothing");
+        for process in &statement.processes {
+            let of_process = |row: &Row| row.pid == Some(process.pid);
+            assert_same(&self.made(of_process, &process.calls), &process.calls);
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn nothing_is_in_flight(&self) {
+        let in_flight: Vec<_> = self.rows.iter().filter(|row| row.in_flight > 0).collect();
+        assert!(in_flight.is_empty(), "every process has ended: {in_flight:#?}");
+    }
+
+    /// No call found its table full.
+    #[track_caller]
+    pub(crate) fn nothing_overflowed(&self) {
+        assert_eq!(self.overflowed, 0);
+    }
+}
+
+#[track_caller]
+fn assert_same(reported: &Calls, stated: &Calls) {
+    let different: Vec<_> = stated
+        .iter()
+        .map(|(name, made)| (name, made, reported.get(name)))
+        .filter(|(_, made, reported)| *reported != Some(made))
+        .map(|(name, made, reported)| format!("{name}: stated {made:?}, reported {reported:?}"))
+        .collect();
+    assert!(different.is_empty(), "not as stated:\n{}", different.join("\n"));
+}

@@ -1,0 +1,293 @@
+//! Runs the profiler, and the workloads that it watches.
+
+use std::{
+    ffi::OsString,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    report::Report,
+    workload::{READY, Statement, WORKLOAD},
+};
+
+/// The profiler.
+pub(crate) const PROFILER: &str = env!("CARGO_BIN_EXE_profiler");
+
+/// Longer than anything here takes: whoever waits longer waits for ever.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which of the two objects is to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// The one for this kernel: task storage, if it has that.
+    Main,
+    /// That for kernels without task storage.
+    Fallback,
+}
+
+impl Mode {
+    pub(crate) const ALL: [Self; 2] = [Self::Main, Self::Fallback];
+
+    fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Main => &[],
+            Self::Fallback => &["--force-fallback"],
+        }
+    }
+}
+
+/// A run of `profiler stat`, to be.
+pub(crate) struct Stat {
+    command: Command,
+    directory: TempDir,
+}
+
+impl Stat {
+    pub(crate) fn new(mode: Mode) -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut command = Command::new(PROFILER);
+        command.args(["stat", "--format", "json", "--output"]);
+        command.arg(directory.path().join("report")).args(mode.flags());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, directory }
+    }
+
+    pub(crate) fn args<T: Into<OsString>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.command.args(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Rows by process and system call.
+    pub(crate) fn by_process_and_call(self) -> Self {
+        self.args(["--by", "process,syscall"])
+    }
+
+    /// Runs a command under the profiler, which has to end with 0.
+    #[track_caller]
+    pub(crate) fn command<T: Into<OsString>>(
+        self,
+        command: impl IntoIterator<Item = T>,
+    ) -> (Report, Output) {
+        let ended = self.args(["--"]).args(command).start().end();
+        assert!(ended.output.status.success(), "{:?}", ended.output);
+        (ended.report(), ended.output)
+    }
+
+    /// Runs a workload under the profiler.
+    #[track_caller]
+    pub(crate) fn workload(self, args: &[&str]) -> (Report, Statement) {
+        let (report, output) = self.command(workload_args(args));
+        let stated = String::from_utf8(output.stdout).expect("text");
+        (report, statement(&stated))
+    }
+
+    /// Starts it as it is.
+    pub(crate) fn start(mut self) -> Running {
+        let child = self.command.spawn().expect("the profiler");
+        Running { child, report: self.directory.path().join("report"), _directory: self.directory }
+    }
+}
+
+/// A profiler at work.
+pub(crate) struct Running {
+    child: Child,
+    report: PathBuf,
+    _directory: TempDir,
+}
+
+/// Links of the programs: `sys_enter`, `sys_exit`, fork, exec, exit and rename.
+const LINKS: usize = 6;
+
+impl Running {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until every program is attached: the kernel shows a link for each.
+    pub(crate) fn attached(mut self) -> Self {
+        wait_until("the profiler attaches", || {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                let mut text = String::new();
+                let stderr = self.child.stderr.as_mut().expect("a pipe");
+                stderr.read_to_string(&mut text).expect("text");
+                panic!("the profiler ended with {status}: {text}");
+            }
+            kernel_ids(self.child.id(), "link_id").len() == LINKS
+        });
+        // The last thing that it does before it waits for signals and for time.
+        wait_until("the profiler waits", || {
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", self.child.id()));
+            call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_poll)))
+        });
+        self
+    }
+
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        // SAFETY: a child of ours that has not been waited for.
+        let sent = unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        assert_eq!(sent, 0, "the profiler runs");
+    }
+
+    /// A line that its command printed.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        let stdout = self.child.stdout.as_mut().expect("a pipe");
+        // Byte by byte: what follows is for whoever reads next.
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).expect("a whole line");
+            line.push(byte[0].into());
+        }
+        line.trim_end().to_owned()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn end(self) -> Ended {
+        let output = self.child.wait_with_output().expect("a child of ours");
+        let report = std::fs::read_to_string(self.report).unwrap_or_default();
+        Ended { output, report }
+    }
+
+    /// Waits for its end, and kills the command that goes on: it holds the pipes.
+    #[track_caller]
+    pub(crate) fn end_beside(mut self, command: i32) -> Ended {
+        self.child.wait().expect("a child of ours");
+        // SAFETY: kills what the caller has made.
+        unsafe { libc::kill(command, libc::SIGKILL) };
+        self.end()
+    }
+
+    /// Interrupts it, as Ctrl-C does, and gives the report of what it saw until then.
+    #[track_caller]
+    pub(crate) fn interrupt(self) -> Report {
+        self.signal(libc::SIGINT);
+        let ended = self.end();
+        assert!(ended.output.status.success(), "{:?}", ended.output);
+        ended.report()
+    }
+}
+
+/// A profiler that has ended.
+pub(crate) struct Ended {
+    pub(crate) output: Output,
+    report: String,
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn report(&self) -> Report {
+        assert!(!self.report.is_empty(), "it printed no report: {:?}", self.output);
+        Report::parse(&self.report)
+    }
+
+    /// One report for each interval.
+    #[track_caller]
+    pub(crate) fn reports(&self) -> Vec<Report> {
+        self.report.lines().map(Report::parse_interval).collect()
+    }
+
+    pub(crate) fn code(&self) -> Option<i32> {
+        self.output.status.code()
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.output.stderr).into_owned()
+    }
+}
+
+/// A workload that runs beside the profiler, and waits to be told to begin.
+pub(crate) struct Held {
+    child: Child,
+    go: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Held {
+    /// Starts a workload, and waits until it is ready.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let args = workload_args(args);
+        let mut command = Command::new(&args[0]);
+        command.args(&args[1..]).arg("hold=1").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this executable");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        output.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim_end(), READY);
+        Self { go: child.stdin.take(), child, output }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it go on, and waits for its end.
+    #[track_caller]
+    pub(crate) fn go(mut self) -> Statement {
+        self.go = None;
+        let mut text = String::new();
+        self.output.read_to_string(&mut text).expect("text");
+        assert!(self.child.wait().expect("a child of ours").success());
+        statement(&text)
+    }
+}
+
+impl Held {
+    /// Ends a workload that states nothing.
+    pub(crate) fn stop(self) {
+        let statement = self.go();
+        assert!(statement.processes.is_empty(), "what it states has to be compared");
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Only if a test failed before `go`.
+        self.go = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// The command line of a workload.
+pub(crate) fn workload_args(args: &[&str]) -> Vec<OsString> {
+    let own = std::env::current_exe().expect("an executable");
+    let mut line = vec![own.into_os_string(), WORKLOAD.into()];
+    line.extend(args.iter().map(OsString::from));
+    line
+}
+
+#[track_caller]
+fn statement(text: &str) -> Statement {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in the statement {text:?}"))
+}
+
+/// Polls until it is so, and fails a test for which it never is.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Ids of kernel objects that a process holds: `prog_id`, `map_id` or `link_id` of
+/// its descriptors.
+pub(crate) fn kernel_ids(pid: u32, kind: &str) -> Vec<u32> {
+    let Ok(infos) = Path::new("/proc").join(pid.to_string()).join("fdinfo").read_dir() else {
+        return Vec::new();
+    };
+    infos
+        .filter_map(|info| std::fs::read_to_string(info.ok()?.path()).ok())
+        .filter_map(|info| {
+            // A link's descriptor names its program too, so that one counts as well.
+            let line = info.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':'))?;
+            line.trim().parse().ok()
+        })
+        .collect()
+}

@@ -1,0 +1,89 @@
+//! Exact numbers of calls, by threads and by short-lived processes.
+
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use super::{
+    Calls, Made, Params, Process, Statement, fork, own_pid, plan::Plan, raw, reap, statement::add,
+};
+
+/// Processes that run at one time: few enough that no limit is met.
+const AT_ONCE: usize = 8;
+
+/// `threads` threads make the plan, or with none of them the main thread does. Then
+/// `processes` children make it, one after another or a few at a time.
+pub(super) fn run(params: &Params) -> Statement {
+    let plan = Plan { calls: params.number("calls") };
+    Plan::prepare();
+    let threads = params.number("threads");
+    let start = Arc::new(Barrier::new(threads as usize + 1));
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            let start = Arc::clone(&start);
+            thread::spawn(move || {
+                start.wait();
+                plan.make()
+            })
+        })
+        .collect();
+    params.hold();
+    start.wait();
+    let alone = threads == 0;
+    assert!(!alone || plan.make(), "a call ended otherwise than planned");
+    for worker in workers {
+        assert!(worker.join().expect("no panic"), "a call ended otherwise than planned");
+    }
+    let mut calls = Calls::new();
+    for (name, made) in plan.states() {
+        let mut all = Made::default();
+        (0..threads.max(1)).for_each(|_| all.add(&made));
+        calls.insert(name, all);
+    }
+    if threads > 0 {
+        add(&mut calls, "exit", &Made::never_returned(threads));
+    }
+    add(&mut calls, "exit_group", &Made::never_returned(1));
+    let mut processes = vec![Process { pid: own_pid(), calls }];
+    processes.extend(children(params.number("processes"), plan));
+    Statement { processes, timings: Vec::new() }
+}
+
+/// Children of which no two neighbours make as many calls.
+fn children(count: u64, plan: Plan) -> Vec<Process> {
+    let plans: Vec<_> = (0..count).map(|i| Plan { calls: plan.calls + i % 5 }).collect();
+    let mut processes = Vec::new();
+    for some in plans.chunks(AT_ONCE) {
+        let pids: Vec<_> = some.iter().map(|plan| fork(|| plan.make())).collect();
+        pids.iter().for_each(|&pid| reap(pid));
+        for (&pid, plan) in pids.iter().zip(some) {
+            let mut calls = plan.states();
+            add(&mut calls, "exit_group", &Made::never_returned(1));
+            processes.push(Process { pid, calls });
+        }
+    }
+    processes
+}
+
+/// Makes calls, and short-lived children, until its input ends: load that states
+/// nothing.
+pub(super) fn burn(params: &Params) -> Statement {
+    Plan::prepare();
+    for _ in 0..params.number("threads") {
+        thread::spawn(|| {
+            loop {
+                assert!(Plan { calls: 100 }.make(), "a call ended otherwise than planned");
+            }
+        });
+    }
+    thread::spawn(|| {
+        loop {
+            let pid = raw::fork_and_end(libc::SYS_fork);
+            reap(u32::try_from(pid).expect("a fork"));
+        }
+    });
+    println!("{}", super::READY);
+    super::wait_for_end_of_input();
+    Statement::default()
+}
