@@ -64,7 +64,9 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     let listener = TcpListener::from_std(listener)
         .map_err(|source| Error::Listen { address: settings.config.listen, source })?;
     let (publisher, feed) = feed::feed();
-    tracing::info!("serving metrics on http://{}/metrics", settings.config.listen);
+    // The address in fact: port 0 asks for any.
+    let address = listener.local_addr().unwrap_or(settings.config.listen);
+    tracing::info!("serving metrics on http://{address}/metrics");
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,

@@ -14,6 +14,7 @@ mod privilege;
 mod report;
 mod room;
 mod run;
+mod service;
 mod tables;
 mod workload;
 
@@ -77,6 +78,9 @@ fn trials() -> Vec<Trial> {
         detach::after_an_interrupt,
         detach::after_a_kill,
         detach::twenty_times_under_load,
+        service::serves_exact_counts,
+        service::ends_in_time,
+        service::gives_up_its_privileges,
     ];
     let of_neither: &[(&str, fn())] = &tests![
         ending::a_command_s_exit_code_is_passed_on,
@@ -92,6 +96,7 @@ fn trials() -> Vec<Trial> {
         ending::a_command_that_cannot_be_run,
         privilege::without_any_it_names_what_is_missing,
         privilege::with_one_of_two_it_names_the_other,
+        service::prometheus_scrapes_it,
     ];
     let mut trials = Vec::new();
     for mode in Mode::ALL {

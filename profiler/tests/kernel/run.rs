@@ -33,7 +33,7 @@ pub(crate) enum Mode {
 impl Mode {
     pub(crate) const ALL: [Self; 2] = [Self::Main, Self::Fallback];
 
-    fn flags(self) -> &'static [&'static str] {
+    pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Main => &[],
             Self::Fallback => &["--force-fallback"],

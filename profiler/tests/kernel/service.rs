@@ -1,0 +1,231 @@
+//! The daemon on the running kernel: what it serves is what a workload states, it gives
+//! up its privileges, ends in time, and Prometheus takes what it says.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    run::{Held, Mode, PROFILER, kernel_ids, wait_until},
+    workload::Statement,
+};
+
+/// Series and their values, as `name{labels}`.
+type Series = BTreeMap<String, f64>;
+
+/// A daemon at work, on a port of its own.
+struct Daemon {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Daemon {
+    fn start(mode: Mode) -> Self {
+        let mut command = Command::new(PROFILER);
+        command.args(["daemon", "--interval", "200ms", "--listen", "127.0.0.1:0"]);
+        command.args(mode.flags()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
+        let mut child = command.spawn().expect("the profiler");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(log.read_line(&mut line).expect("text"), 0, "it ended before it served");
+            if let Some((_, rest)) = line.split_once("http://") {
+                let address = rest.split('/').next().expect("a first part");
+                break address.parse().expect("an address and a port");
+            }
+        };
+        // Read on, or it would wait for room in the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        let daemon = Self { child, address };
+        wait_until("the daemon is ready", || get(daemon.address, "/-/ready").0 == 200);
+        daemon
+    }
+
+    /// What it serves, and of what happened until now: an answer may be made from a
+    /// reading that is a tenth of a second old, so this waits for longer than that.
+    fn metrics(&self) -> Series {
+        std::thread::sleep(Duration::from_millis(200));
+        let (status, body) = get(self.address, "/metrics");
+        assert_eq!(status, 200);
+        body.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+                (series.to_owned(), value.parse().expect("a number"))
+            })
+            .collect()
+    }
+
+    /// Ends it, and says how long that took.
+    fn end(mut self) -> Duration {
+        let asked = Instant::now();
+        // SAFETY: a child of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) }, 0);
+        let status = self.child.wait().expect("a child of ours");
+        assert!(status.success(), "{status}");
+        asked.elapsed()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Only if a test failed before `end`.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Status and body.
+fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("text");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).expect("a status").parse().expect("a number");
+    (status, body.to_owned())
+}
+
+/// Of the workload's calls those that nothing else on a host makes now and then: what
+/// is served is of the whole host.
+const RARE: [&str; 8] = [
+    "chroot",
+    "getsid",
+    "inotify_rm_watch",
+    "mincore",
+    "msync",
+    "sched_getparam",
+    "sched_rr_get_interval",
+    "truncate",
+];
+
+/// What the statement says has been added, series by series.
+#[track_caller]
+fn assert_added(before: &Series, after: &Series, statement: &Statement) {
+    let added = |series: String| {
+        let at = |all: &Series| all.get(&series).copied().unwrap_or(0.0);
+        at(after) - at(before)
+    };
+    for name in RARE {
+        let call = format!("x86_64/{name}");
+        let made = &statement.total()[&call];
+        let (abi, name) = call.split_once('/').expect("an ABI and a name");
+        let labels = format!("abi=\"{abi}\",syscall=\"{name}\"");
+        let calls = made.calls as f64;
+        assert_eq!(added(format!("profiler_syscalls_total{{{labels}}}")), calls, "{call}");
+        let count = format!("profiler_syscall_duration_seconds_count{{{labels}}}");
+        assert_eq!(added(count), calls, "{call}");
+        let longest = format!("profiler_syscall_duration_seconds_bucket{{{labels},le=\"+Inf\"}}");
+        assert_eq!(added(longest), calls, "{call}");
+        for (errno, &count) in &made.errnos {
+            let series = format!("profiler_syscall_errors_total{{{labels},errno=\"{errno}\"}}");
+            assert_eq!(added(series), count as f64, "{call} {errno}");
+        }
+    }
+}
+
+/// Eight threads and a hundred processes: to the last call in what is served.
+pub(crate) fn serves_exact_counts(mode: Mode) {
+    let daemon = Daemon::start(mode);
+    let before = daemon.metrics();
+    let statement = Held::start(&["counts", "threads=8", "calls=500", "processes=100"]).go();
+    let after = daemon.metrics();
+    assert_added(&before, &after, &statement);
+    let lost: f64 = after
+        .iter()
+        .filter(|(series, _)| series.starts_with("profiler_lost_calls_total"))
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(lost, 0.0);
+    assert!(!after.keys().any(|series| series.contains("pid=")));
+    daemon.end();
+}
+
+/// SIGTERM ends it within two seconds, and nothing stays in the kernel.
+pub(crate) fn ends_in_time(mode: Mode) {
+    let daemon = Daemon::start(mode);
+    let pid = daemon.child.id();
+    assert!(!kernel_ids(pid, "link_id").is_empty(), "it is attached");
+    let took = daemon.end();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+/// After attaching it holds no capability, or on kernels that ask for it at every use
+/// of a map no other than CAP_BPF.
+pub(crate) fn gives_up_its_privileges(mode: Mode) {
+    const CAP_BPF: u64 = 1 << 39;
+    let daemon = Daemon::start(mode);
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id()))
+        .expect("a running process");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t")));
+        let held = u64::from_str_radix(line.expect("a line"), 16).expect("hexadecimal");
+        assert_eq!(held & !CAP_BPF, 0, "{set}");
+    }
+    assert!(status.contains("NoNewPrivs:\t1"));
+    // It goes on doing its work without.
+    let before = daemon.metrics();
+    let statement = Held::start(&["counts", "threads=1", "calls=100", "processes=20"]).go();
+    assert_added(&before, &daemon.metrics(), &statement);
+    daemon.end();
+}
+
+/// Debian's Prometheus scrapes it and finds it up, with its series.
+pub(crate) fn prometheus_scrapes_it() {
+    let daemon = Daemon::start(Mode::Main);
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("prometheus.yml");
+    let text = format!(
+        "scrape_configs:\n  - job_name: profiler\n    scrape_interval: 1s\n    static_configs:\n      - targets: ['{}']\n",
+        daemon.address
+    );
+    std::fs::write(&config, text).expect("a file");
+    // Free a moment ago, and asked for again right away.
+    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
+    let spawned = Command::new("prometheus")
+        .arg(format!("--config.file={}", config.display()))
+        .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
+        .arg(format!("--web.listen-address={port}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let mut prometheus = match spawned {
+        Ok(child) => Killed(child),
+        Err(error) => panic!("this test needs Debian's package prometheus: {error}"),
+    };
+    wait_until("prometheus listens", || TcpStream::connect(port).is_ok());
+    let value_of = |query: &str| -> Option<f64> {
+        let (status, body) = get(port, &format!("/api/v1/query?query={query}"));
+        if status != 200 {
+            return None;
+        }
+        // The answer may come in chunks, whose lengths stand before and after it.
+        let json = &body[body.find('{')?..=body.rfind('}')?];
+        let answer: serde_json::Value = serde_json::from_str(json).ok()?;
+        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    };
+    wait_until("prometheus has scraped", || value_of("up") == Some(1.0));
+    let series = value_of("scrape_samples_scraped").expect("a number of samples");
+    assert!(series > 100.0, "{series}");
+    assert!(value_of("sum(profiler_syscalls_total)").is_some_and(|calls| calls > 0.0));
+    let built = value_of("profiler_build_info");
+    assert_eq!(built, Some(1.0));
+    prometheus.0.kill().expect("it runs");
+    daemon.end();
+}
+
+/// A child that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
