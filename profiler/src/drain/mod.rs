@@ -2,7 +2,11 @@
 //! ended, and adds the profiler's own state.
 
 mod cost;
+#[cfg(test)]
+mod fake;
 mod reader;
+#[cfg(test)]
+mod reader_tests;
 
 use std::{
     os::fd::BorrowedFd,

@@ -376,7 +376,7 @@ fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
     Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
 }
 
-const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
+pub(super) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
     entered: 0,
     returned: 0,
     restarted: 0,

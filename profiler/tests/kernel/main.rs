@@ -37,11 +37,21 @@ fn main() -> ExitCode {
     if args.next().as_deref() == Some(workload::WORKLOAD) {
         workload::run(args);
     }
+    take_signals_as_ever();
     let mut arguments = Arguments::from_args();
     // They time calls, and count a whole host: side by side they would be in each
     // other's way.
     arguments.test_threads = Some(1);
     libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+/// A shell starts its background jobs with some signals ignored, nohup likewise, and
+/// what is run from here would inherit that.
+fn take_signals_as_ever() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 fn trials() -> Vec<Trial> {

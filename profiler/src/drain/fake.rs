@@ -1,0 +1,356 @@
+//! [`Tables`] without a kernel: threads that make calls, written as the programs write
+//! them, one store after another, so that a reading can fall between any two.
+
+use std::cell::RefCell;
+
+use profiler_common::{
+    call::{CallKey, OVERFLOW_SLOTS},
+    hist::{self, BUCKETS_PER_CHUNK},
+    limits::{CELLS_PER_EXTENT, COMM_LEN, ERRNOS_PER_PAGE},
+    wire::{CALLS_PER_PAGE, Cell, CellIndex, Control, Counters, RecordState, Slot, ThreadRecord},
+};
+
+use super::reader::ZERO_OVERFLOW;
+use crate::kernel::{Activity, SlotCounts, Tables};
+
+/// A record that nobody owns.
+const FREE: ThreadRecord = ThreadRecord {
+    task: 0,
+    entry_ns: 0,
+    entered: 0,
+    left: 0,
+    in_flight_slot: 0,
+    in_flight_key: CallKey::NONE.0,
+    last_key: CallKey::NONE.0,
+    last_slot: 0,
+    state: RecordState::Free as u32,
+    next_cell: 0,
+    denied: 0,
+    native_pages: [0; _],
+    foreign_roots: [0; _],
+    tgid: 0,
+    tid: 0,
+    process_start_ns: 0,
+    comm: [0; COMM_LEN],
+    overflowed: 0,
+    missed_exits: 0,
+    _reserved: 0,
+};
+
+/// A call that leaves, store by store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaving {
+    record: u32,
+    slot: CellIndex,
+    latency_ns: u64,
+    errno: Option<u16>,
+    /// Stores that were made.
+    step: u32,
+}
+
+impl Leaving {
+    /// Stores until the call has left.
+    pub(super) const STEPS: u32 = 6;
+}
+
+struct State {
+    records: Vec<ThreadRecord>,
+    cells: Vec<Cell>,
+    owners: Vec<u32>,
+    free_records: Vec<u32>,
+    free_extents: Vec<u32>,
+    control: Control,
+    /// Calls that leave while they are read: one store before each read.
+    leaving: Vec<Leaving>,
+}
+
+/// The tables. Reading them lets [`Self::leave_meanwhile`]'s calls go on.
+pub(super) struct Fake {
+    state: RefCell<State>,
+    pub(super) freed_records: Vec<u32>,
+    pub(super) freed_extents: Vec<u32>,
+}
+
+fn put_u64(cell: &mut Cell, at: usize, add: u64) {
+    let value = (u64::from(cell[at]) | u64::from(cell[at + 1]) << 32) + add;
+    cell[at] = value as u32;
+    cell[at + 1] = (value >> 32) as u32;
+}
+
+/// Where the fields of a [`Slot`] are, in words.
+mod at {
+    pub(super) const ENTERED: usize = 0;
+    pub(super) const RETURNED: usize = 2;
+    pub(super) const TOTAL: usize = 6;
+    pub(super) const MIN: usize = 8;
+    pub(super) const MAX: usize = 10;
+    pub(super) const ERRORS: usize = 12;
+    pub(super) const CHUNKS: usize = 16;
+    pub(super) const ERRNOS: usize = CHUNKS + profiler_common::hist::CHUNKS;
+}
+
+impl State {
+    fn take_cell(&mut self, record: u32) -> CellIndex {
+        let next = &mut self.records[record as usize].next_cell;
+        if next.is_multiple_of(CELLS_PER_EXTENT) {
+            let extent = self.free_extents.pop().expect("a free extent");
+            self.owners[extent as usize] = record + 1;
+            self.control.extents_taken += 1;
+            *next = extent * CELLS_PER_EXTENT;
+        }
+        *next += 1;
+        let taken = *next - 1;
+        assert_eq!(self.cells[taken as usize], [0; 32], "cells are given back zeroed");
+        taken
+    }
+
+    fn cell_at(&mut self, record: u32, holder: CellIndex, place: usize) -> CellIndex {
+        if self.cells[holder as usize][place] == 0 {
+            let cell = self.take_cell(record);
+            self.cells[holder as usize][place] = cell;
+        }
+        self.cells[holder as usize][place]
+    }
+
+    fn slot_of(&mut self, record: u32, nr: u32) -> CellIndex {
+        let page = (nr / CALLS_PER_PAGE) as usize;
+        if self.records[record as usize].native_pages[page] == 0 {
+            let cell = self.take_cell(record);
+            self.records[record as usize].native_pages[page] = cell;
+        }
+        let page = self.records[record as usize].native_pages[page];
+        self.cell_at(record, page, (nr % CALLS_PER_PAGE) as usize)
+    }
+
+    /// One store of a call that leaves, in the order of profiler-ebpf/src/exit.rs.
+    fn step(&mut self, leaving: &mut Leaving) {
+        let Leaving { record, slot, latency_ns, errno, step } = *leaving;
+        let at_slot = slot as usize;
+        match step {
+            0 => {
+                self.records[record as usize].in_flight_key = CallKey::NONE.0;
+                if errno.is_some() {
+                    put_u64(&mut self.cells[at_slot], at::ERRORS, 1);
+                }
+            }
+            1 => {
+                if let Some(errno) = usize::from(errno.unwrap_or_default()).checked_sub(1) {
+                    let errno = errno + 1;
+                    let page = self.cell_at(record, slot, at::ERRNOS + errno / ERRNOS_PER_PAGE);
+                    let count = &mut self.cells[page as usize][errno % ERRNOS_PER_PAGE];
+                    *count = count.wrapping_add(1);
+                }
+            }
+            2 => {
+                let figures = Slot::from_cell(&self.cells[at_slot]);
+                let first = figures.returned == 0;
+                let cell = &mut self.cells[at_slot];
+                put_u64(cell, at::TOTAL, latency_ns);
+                if latency_ns > figures.max_ns {
+                    put_u64(cell, at::MAX, latency_ns - figures.max_ns);
+                }
+                if latency_ns < figures.min_ns || first {
+                    cell[at::MIN] = latency_ns as u32;
+                    cell[at::MIN + 1] = (latency_ns >> 32) as u32;
+                }
+            }
+            3 => {
+                let bucket = hist::bucket(latency_ns) as usize;
+                let chunk = self.cell_at(record, slot, at::CHUNKS + bucket / BUCKETS_PER_CHUNK);
+                let count = &mut self.cells[chunk as usize][bucket % BUCKETS_PER_CHUNK];
+                *count = count.wrapping_add(1);
+            }
+            4 => put_u64(&mut self.cells[at_slot], at::RETURNED, 1),
+            _ => self.records[record as usize].left += 1,
+        }
+        leaving.step += 1;
+    }
+
+    /// A store of each call that leaves meanwhile.
+    fn go_on(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        leaving.iter_mut().for_each(|call| self.step(call));
+        leaving.retain(|call| call.step < Leaving::STEPS);
+        self.leaving = leaving;
+    }
+}
+
+impl Fake {
+    pub(super) fn new(records: u32, extents: u32) -> Self {
+        Self {
+            state: RefCell::new(State {
+                records: vec![FREE; records as usize],
+                cells: vec![[0; 32]; (extents * CELLS_PER_EXTENT) as usize],
+                owners: vec![0; extents as usize],
+                free_records: (0..records).rev().collect(),
+                free_extents: (1..extents).rev().collect(),
+                control: Control::default(),
+                leaving: Vec::new(),
+            }),
+            freed_records: Vec::new(),
+            freed_extents: Vec::new(),
+        }
+    }
+
+    /// A thread begins; its record.
+    pub(super) fn start(&mut self, tgid: u32, tid: u32) -> u32 {
+        let state = self.state.get_mut();
+        let index = state.free_records.pop().expect("a free record");
+        let record = &mut state.records[index as usize];
+        assert_eq!(record.state, RecordState::Free as u32, "nobody owns a free record");
+        *record = ThreadRecord { task: 1, tgid, tid, process_start_ns: tgid.into(), ..FREE };
+        record.state = RecordState::Live as u32;
+        state.control.records_taken += 1;
+        index
+    }
+
+    /// A call enters; what is to be passed to [`Self::leave`].
+    pub(super) fn enter(
+        &mut self,
+        record: u32,
+        nr: u32,
+        latency_ns: u64,
+        errno: Option<u16>,
+    ) -> Leaving {
+        let state = self.state.get_mut();
+        let slot = state.slot_of(record, nr);
+        put_u64(&mut state.cells[slot as usize], at::ENTERED, 1);
+        let owner = &mut state.records[record as usize];
+        owner.in_flight_slot = slot;
+        owner.entered += 1;
+        owner.in_flight_key = nr;
+        Leaving { record, slot, latency_ns, errno, step: 0 }
+    }
+
+    /// A call leaves.
+    pub(super) fn leave(&mut self, mut call: Leaving) {
+        while call.step < Leaving::STEPS {
+            self.state.get_mut().step(&mut call);
+        }
+    }
+
+    /// A call leaves while the tables are read: `steps` stores now, and one before
+    /// each read that follows.
+    pub(super) fn leave_meanwhile(&mut self, mut call: Leaving, steps: u32) {
+        let state = self.state.get_mut();
+        (0..steps.min(Leaving::STEPS)).for_each(|_| state.step(&mut call));
+        if call.step < Leaving::STEPS {
+            state.leaving.push(call);
+        }
+    }
+
+    /// Lets all calls leave that do so meanwhile.
+    pub(super) fn settle(&mut self) {
+        while !self.state.get_mut().leaving.is_empty() {
+            self.state.get_mut().go_on();
+        }
+    }
+
+    /// A thread ends, within a call or not.
+    pub(super) fn end(&mut self, record: u32) {
+        self.settle();
+        let record = &mut self.state.get_mut().records[record as usize];
+        record.task = 0;
+        record.state = RecordState::Ended as u32;
+    }
+
+    /// Sets every bucket and errno count of a record's that is not 0, as after very
+    /// many calls that were read.
+    pub(super) fn set_counts(&mut self, record: u32, nr: u32, value: u32) {
+        let state = self.state.get_mut();
+        let slot = state.slot_of(record, nr);
+        let figures = Slot::from_cell(&state.cells[slot as usize]);
+        for cell in figures.chunks.into_iter().chain(figures.errno_pages).filter(|&c| c != 0) {
+            for count in state.cells[cell as usize].iter_mut().filter(|count| **count != 0) {
+                *count = value;
+            }
+        }
+    }
+
+    /// Extents that are neither free nor of a record.
+    pub(super) fn is_whole(&self) -> bool {
+        let state = self.state.borrow();
+        let owned = state.owners.iter().filter(|&&owner| owner != 0).count();
+        owned + state.free_extents.len() + 1 == state.owners.len()
+    }
+}
+
+impl Tables for Fake {
+    fn record_limit(&self) -> u32 {
+        self.record_count()
+    }
+
+    fn record_count(&self) -> u32 {
+        self.state.borrow().records.len() as u32
+    }
+
+    fn extent_count(&self) -> u32 {
+        self.state.borrow().owners.len() as u32
+    }
+
+    fn activity(&self, record: u32) -> Activity {
+        let state = self.state.borrow();
+        let record = &state.records[record as usize];
+        let ThreadRecord { state, entered, left, denied, .. } = *record;
+        Activity { state, entered, left, denied }
+    }
+
+    fn record(&self, record: u32) -> ThreadRecord {
+        self.state.borrow_mut().go_on();
+        self.state.borrow().records[record as usize]
+    }
+
+    fn slot_counts(&self, cell: CellIndex) -> SlotCounts {
+        self.state.borrow_mut().go_on();
+        let slot = Slot::from_cell(&self.state.borrow().cells[cell as usize]);
+        let Slot { entered, returned, restarted, denied, .. } = slot;
+        SlotCounts { entered, returned, restarted, denied }
+    }
+
+    fn cell(&self, cell: CellIndex) -> Cell {
+        self.state.borrow_mut().go_on();
+        self.state.borrow().cells[cell as usize]
+    }
+
+    fn extent_owner(&self, extent: u32) -> u32 {
+        self.state.borrow().owners[extent as usize]
+    }
+
+    fn overflow(&self, index: u32) -> profiler_common::wire::OverflowSlot {
+        assert!(index < OVERFLOW_SLOTS);
+        ZERO_OVERFLOW
+    }
+
+    fn overflow_extremes(&self, _: u32) -> Option<(u64, u64)> {
+        None
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    fn control(&self) -> Control {
+        self.state.borrow().control
+    }
+
+    fn set_wake_marks(&mut self, _: u64, _: u64) {}
+
+    fn free_record(&mut self, record: u32) {
+        let state = self.state.get_mut();
+        let freed = &mut state.records[record as usize];
+        assert_eq!(freed.state, RecordState::Ended as u32, "only what has ended is freed");
+        *freed = FREE;
+        state.free_records.push(record);
+        self.freed_records.push(record);
+    }
+
+    fn free_extent(&mut self, extent: u32) {
+        let state = self.state.get_mut();
+        assert_ne!(state.owners[extent as usize], 0, "only what is owned is freed");
+        state.owners[extent as usize] = 0;
+        let first = (extent * CELLS_PER_EXTENT) as usize;
+        state.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);
+        state.free_extents.push(extent);
+        self.freed_extents.push(extent);
+    }
+}
