@@ -93,7 +93,8 @@ pub struct StatArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Print to this file rather than to standard error
+    /// Print to this file; without it, to standard output, or beside a command to
+    /// standard error
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// What the kernel side is to do.

@@ -15,7 +15,7 @@ use crate::kernel::{Activity, SlotCounts, Tables};
 
 /// A record that nobody owns.
 const FREE: ThreadRecord = ThreadRecord {
-    task: 0,
+    owner: 0,
     entry_ns: 0,
     entered: 0,
     left: 0,
@@ -198,7 +198,7 @@ impl Fake {
         let index = state.free_records.pop().expect("a free record");
         let record = &mut state.records[index as usize];
         assert_eq!(record.state, RecordState::Free as u32, "nobody owns a free record");
-        *record = ThreadRecord { task: 1, tgid, tid, process_start_ns: tgid.into(), ..FREE };
+        *record = ThreadRecord { owner: 1, tgid, tid, process_start_ns: tgid.into(), ..FREE };
         record.state = RecordState::Live as u32;
         state.control.records_taken += 1;
         index
@@ -250,7 +250,7 @@ impl Fake {
     pub(super) fn end(&mut self, record: u32) {
         self.settle();
         let record = &mut self.state.get_mut().records[record as usize];
-        record.task = 0;
+        record.owner = 0;
         record.state = RecordState::Ended as u32;
     }
 
