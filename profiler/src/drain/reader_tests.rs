@@ -37,7 +37,7 @@ fn counts_that_wrap_are_differences_still() {
     let mut tables = Fake::new(1, 16);
     let (mut reader, mut aggregate) = reader(&tables);
     let record = tables.start(1, 1);
-    let mut call = |tables: &mut Fake| {
+    let call = |tables: &mut Fake| {
         let call = tables.enter(record, 5, 100, Some(2));
         tables.leave(call);
     };
