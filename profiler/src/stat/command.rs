@@ -6,7 +6,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd, RawFd},
         unix::{
             fs::PermissionsExt,
             process::{CommandExt, ExitStatusExt},
@@ -52,9 +52,10 @@ impl Prepared {
         let (mut pid_read, pid_write) = pipe().map_err(failed)?;
         let mut command = Command::new(path);
         command.arg0(program).args(arguments);
+        let gate_write_fd = gate_write.as_raw_fd();
         // SAFETY: between fork and exec only async-signal-safe calls are made:
-        // sigprocmask, getpid, write and read on descriptors that exist.
-        unsafe { command.pre_exec(move || hold(&pid_write, &gate_read)) };
+        // close, sigprocmask, getpid, write and read on descriptors that exist.
+        unsafe { command.pre_exec(move || hold(&pid_write, &gate_read, gate_write_fd)) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];
         if pid_read.read_exact(&mut pid).is_err() {
@@ -146,7 +147,10 @@ impl Drop for Prepared {
 const GO: u8 = b'g';
 
 /// In the new process: says who it is, and waits.
-fn hold(pid_write: &File, gate_read: &File) -> io::Result<()> {
+fn hold(pid_write: &File, gate_read: &File, gate_write: RawFd) -> io::Result<()> {
+    // The copy that the fork made would keep the gate from ever being closed.
+    // SAFETY: an open descriptor, of which this process makes no other use.
+    unsafe { libc::close(gate_write) };
     wait::give_back()?;
     let (mut pid_write, mut gate_read) = (pid_write, gate_read);
     pid_write.write_all(&std::process::id().to_ne_bytes())?;

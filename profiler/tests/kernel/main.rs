@@ -105,6 +105,7 @@ fn trials() -> Vec<Trial> {
         ending::a_command_that_is_not_there,
         ending::a_command_that_cannot_be_run,
         privilege::without_any_it_names_what_is_missing,
+        privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,
         service::prometheus_scrapes_it,
     ];

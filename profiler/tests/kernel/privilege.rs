@@ -37,6 +37,14 @@ pub(crate) fn without_any_it_names_what_is_missing() {
     assert!(output.stdout.is_empty());
 }
 
+/// A command that was prepared, and waits for programs that never attach, is let go of
+/// without having run.
+pub(crate) fn without_any_a_command_does_not_run() {
+    let output = as_nobody("", &["stat", "--", "echo", "it ran"]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+}
+
 pub(crate) fn with_one_of_two_it_names_the_other() {
     for (has, lacks) in [("bpf", "CAP_PERFMON"), ("perfmon", "CAP_BPF")] {
         let output = as_nobody(&format!(",+{has}"), &["stat", "--all", "--duration", "1s"]);
