@@ -112,7 +112,8 @@ pub struct Slot {
     pub errors: u64,
     /// Calls refused by seccomp or ptrace before they entered.
     pub denied: u32,
-    /// Errors whose errno is at or above [`ERRNOS`].
+    /// Errors whose errno is at or above [`ERRNOS`]. One that found no room in the pool
+    /// is in the overflow slot, and not here.
     pub errors_unlisted: u32,
     /// Cells with 32 bucket counts each.
     pub chunks: [CellIndex; CHUNKS],

@@ -156,9 +156,14 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
                 return;
             }
             Outcome::Error(errno) => {
-                (*slot).errors += 1;
-                if !add_errno(record, index, slot, errno) {
+                let errno = pool::unproven(errno);
+                if errno >= ERRNOS as u32 {
+                    (*slot).errors += 1;
                     (*slot).errors_unlisted += 1;
+                } else if add_errno(record, index, slot, errno) {
+                    (*slot).errors += 1;
+                } else {
+                    overflow::error_only(key, errno);
                 }
             }
         }
@@ -167,13 +172,9 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
     }
 }
 
-/// Counts an errno; false if it is none that is counted apart, or there is no room.
+/// Counts an errno below [`ERRNOS`]; false if there is no room.
 #[inline(always)]
 unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errno: u32) -> bool {
-    let errno = pool::unproven(errno);
-    if errno >= ERRNOS as u32 {
-        return false;
-    }
     let page = errno / ERRNOS_PER_PAGE as u32;
     // SAFETY: live map values of the running thread's own, and a page below the bound.
     unsafe {

@@ -92,6 +92,20 @@ pub fn bucket_only(key: u32, latency_ns: u64) {
     }
 }
 
+/// Only the errno of a call whose slot found no room for one.
+#[inline(never)]
+pub fn error_only(key: u32, errno: u32) {
+    if let Some(slot) = slot(key)
+        && errno < ERRNOS as u32
+    {
+        // SAFETY: fields of a live map value, and an errno below the bound.
+        unsafe {
+            increment_u32((&raw mut (*slot).errnos).cast::<u32>().add(errno as usize));
+            add(&raw mut (*slot).errors, 1);
+        }
+    }
+}
+
 #[inline(always)]
 fn add_bucket(slot: *mut OverflowSlot, latency_ns: u64) {
     let bucket = unproven(hist::bucket(latency_ns));

@@ -84,7 +84,8 @@ pub struct Process {
     pub ended: bool,
 }
 
-/// The name shown for [`Process::tgid`] `None`.
+/// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors
+/// and latencies of calls that found room for all but that.
 pub const OVERFLOW_COMM: &str = "(overflow)";
 
 /// A call that has not returned.
@@ -109,6 +110,9 @@ pub struct Health {
     pub program_misses: Vec<(&'static str, u64)>,
     /// Calls counted in overflow slots: in the totals, but of no process.
     pub overflowed: u64,
+    /// Threads whose books did not balance: what was counted at entry and at exit, by
+    /// thread and by call, disagreed. 0 is the only good value.
+    pub breaches: u64,
     /// Records and extents, in use and in all.
     pub records: Use,
     /// Room for figures, in extents of 1 KiB.

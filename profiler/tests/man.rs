@@ -15,7 +15,11 @@ fn pages() -> Vec<(String, Vec<u8>)> {
         let mut text = Vec::new();
         let of = command.clone().display_name(&name).disable_help_flag(true);
         // No date: it would change the page every day.
-        Man::new(of).title(name.as_str()).date("").render(&mut text).expect("a vector takes everything");
+        Man::new(of)
+            .title(name.as_str())
+            .date("")
+            .render(&mut text)
+            .expect("a vector takes everything");
         (format!("{name}.1"), text)
     };
     let own = page(&command, "profiler".into());

@@ -12,6 +12,7 @@ const QUIET: Duration = Duration::from_secs(60);
 pub struct Alarms {
     lost: Alarm,
     overflowed: Alarm,
+    breaches: Alarm,
 }
 
 /// What is to be said now: how much came on top since the last time.
@@ -21,6 +22,8 @@ pub struct Due {
     pub lost: Option<u64>,
     /// Calls that are of no process, for want of room.
     pub overflowed: Option<u64>,
+    /// Threads whose books did not balance.
+    pub breaches: Option<u64>,
 }
 
 impl Alarms {
@@ -29,6 +32,7 @@ impl Alarms {
         Due {
             lost: self.lost.check(health.lost(), now),
             overflowed: self.overflowed.check(health.overflowed, now),
+            breaches: self.breaches.check(health.breaches, now),
         }
     }
 }

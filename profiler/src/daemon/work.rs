@@ -176,6 +176,9 @@ impl<'a, S: Source> Work<'a, S> {
         if let Some(more) = due.lost {
             tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
         }
+        if let Some(more) = due.breaches {
+            tracing::error!("the books of {more} threads do not balance: please report this");
+        }
         if let Some(more) = due.overflowed {
             tracing::warn!(
                 "{more} calls were counted in the totals only, for want of room; \

@@ -267,6 +267,13 @@ impl Fake {
         }
     }
 
+    /// Counts an entry into a slot that the record knows nothing of.
+    pub(super) fn miscount(&mut self, record: u32, nr: u32) {
+        let state = self.state.get_mut();
+        let slot = state.slot_of(record, nr);
+        put_u64(&mut state.cells[slot as usize], at::ENTERED, 1);
+    }
+
     /// Extents that are neither free nor of a record.
     pub(super) fn is_whole(&self) -> bool {
         let state = self.state.borrow();

@@ -1,6 +1,7 @@
 //! From attached programs to snapshots: reads the maps in time, frees what has
 //! ended, and adds the profiler's own state.
 
+mod books;
 mod cost;
 #[cfg(test)]
 mod fake;
@@ -127,6 +128,7 @@ impl Profiler {
                 counters,
                 program_misses: self.session.program_misses(),
                 overflowed: self.reader.overflowed(),
+                breaches: self.reader.breaches(),
                 records: used.records,
                 extents: used.extents,
                 kernel_memory_bytes: self.session.memory_bytes(),

@@ -17,6 +17,7 @@ use profiler_common::{
     },
 };
 
+use super::books::Books;
 use crate::{
     aggregate::{Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables},
@@ -34,6 +35,7 @@ pub(super) struct Reader {
     cells: Shadow,
     overflow: Vec<Option<Box<OverflowSlot>>>,
     overflowed: u64,
+    breaches: u64,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
@@ -60,6 +62,9 @@ impl Shadow {
 #[derive(Clone, Copy, Default)]
 struct Thread {
     activity: Activity,
+    /// When its books did not balance, which can be for a moment: the thread may have
+    /// been stopped in the middle of a program.
+    suspect: Option<Activity>,
     process: Option<ProcessIndex>,
 }
 
@@ -77,6 +82,7 @@ impl Reader {
             cells: Shadow::new(cells),
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
+            breaches: 0,
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -96,10 +102,21 @@ impl Reader {
                 continue;
             }
             let ended_now = activity.state == RecordState::Ended as u32;
-            self.read_thread(tables, into, index, ended_now);
+            let balanced = self.read_thread(tables, into, index, ended_now);
+            let settled = tables.activity(index) == activity;
+            let thread = &mut self.threads[index as usize];
+            if !balanced && settled {
+                if ended_now || thread.suspect == Some(activity) {
+                    self.breaches += 1;
+                } else {
+                    // Read again next time, and judged then.
+                    thread.suspect = Some(activity);
+                    continue;
+                }
+            }
             // What was read before the figures were: had the thread gone on since,
             // this differs at the next reading, and its figures are read again.
-            self.threads[index as usize].activity = activity;
+            thread.activity = activity;
             if ended_now {
                 ended.push(index);
             }
@@ -111,7 +128,14 @@ impl Reader {
         self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
     }
 
-    fn read_thread(&mut self, tables: &impl Tables, into: &mut Aggregate, index: u32, ended: bool) {
+    /// Whether its books balance, if it stood still meanwhile.
+    fn read_thread(
+        &mut self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        index: u32,
+        ended: bool,
+    ) -> bool {
         let record = tables.record(index);
         let thread = &mut self.threads[index as usize];
         let process = *thread.process.get_or_insert_with(|| {
@@ -122,16 +146,19 @@ impl Reader {
         if record.tid == record.tgid {
             into.rename(process, &record.comm);
         }
-        self.read_pages(tables, into, process, Abi::X86_64, &record.native_pages);
+        let mut books = Books::default();
+        let b = &mut books;
+        self.read_pages(tables, into, process, (&record, b), Abi::X86_64, &record.native_pages);
         for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
             if root != 0 {
-                self.read_pages(tables, into, process, abi, &tables.cell(root));
+                self.read_pages(tables, into, process, (&record, b), abi, &tables.cell(root));
             }
         }
         if ended {
             add_unreturned(into, process, &record);
             into.thread_ended(process);
         }
+        books.balance(&record)
     }
 
     fn read_pages(
@@ -139,13 +166,16 @@ impl Reader {
         tables: &impl Tables,
         into: &mut Aggregate,
         process: ProcessIndex,
+        (record, books): (&ThreadRecord, &mut Books),
         abi: Abi,
         pages: &[CellIndex],
     ) {
         for (page, &cell) in (0_u32..).zip(pages).filter(|&(_, &cell)| cell != 0) {
             for (nr, &slot) in (0_u32..).zip(&tables.cell(cell)).filter(|&(_, &slot)| slot != 0) {
                 let key = CallKey::of(abi, page * CALLS_PER_PAGE + nr);
-                self.read_slot(tables, into, process, key, slot);
+                let counts = tables.slot_counts(slot);
+                books.add(record, slot, counts);
+                self.read_slot(tables, into, process, key, slot, counts);
             }
         }
     }
@@ -157,10 +187,10 @@ impl Reader {
         process: ProcessIndex,
         key: CallKey,
         index: CellIndex,
+        counts: SlotCounts,
     ) {
         let Some(known) = self.cells.get_mut(index) else { return };
         let old = Slot::from_cell(known);
-        let counts = tables.slot_counts(index);
         if counts == counts_of(&old) {
             return;
         }
@@ -232,7 +262,8 @@ impl Reader {
         }
         for index in 0..OVERFLOW_SLOTS {
             let new = tables.overflow(index);
-            if new.entered == 0 && new.denied == 0 && new.buckets.iter().all(|&n| n == 0) {
+            let untouched = new.entered == 0 && new.denied == 0 && new.errors == 0;
+            if untouched && new.buckets.iter().all(|&n| n == 0) {
                 continue;
             }
             let Some(key) = CallKey::from_overflow_index(index) else { continue };
@@ -244,7 +275,7 @@ impl Reader {
             );
             self.overflowed += figures.calls;
             self.overflow[index as usize] = Some(Box::new(new));
-            if !figures.is_empty() || !figures.latency.is_empty() {
+            if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
                 into.add(None, key, &figures, recent);
             }
         }
@@ -276,6 +307,11 @@ impl Reader {
     /// Calls counted in overflow slots.
     pub(super) fn overflowed(&self) -> u64 {
         self.overflowed
+    }
+
+    /// Threads whose books did not balance.
+    pub(super) fn breaches(&self) -> u64 {
+        self.breaches
     }
 
     /// How full the tables are.

@@ -267,3 +267,51 @@ proptest! {
         prop_assert!(!extents.is_empty());
     }
 }
+
+#[test]
+fn books_that_stay_off_are_a_breach_and_are_told_once() {
+    let mut tables = Fake::new(1, 16);
+    let (mut reader, mut aggregate) = reader(&tables);
+    let record = tables.start(1, 1);
+    let call = tables.enter(record, 5, 100, None);
+    tables.leave(call);
+    tables.miscount(record, 6);
+    let mut breaches_after_reading = || {
+        reader.read(&mut tables, &mut aggregate);
+        reader.breaches()
+    };
+    // It may have been stopped between two stores, and is looked at again.
+    assert_eq!(breaches_after_reading(), 0);
+    assert_eq!(breaches_after_reading(), 1);
+    assert_eq!(breaches_after_reading(), 1);
+}
+
+#[test]
+fn a_thread_that_ended_has_no_second_chance() {
+    let mut tables = Fake::new(1, 16);
+    let (mut reader, mut aggregate) = reader(&tables);
+    let record = tables.start(1, 1);
+    tables.miscount(record, 6);
+    tables.end(record);
+    reader.read(&mut tables, &mut aggregate);
+    assert_eq!(reader.breaches(), 1);
+}
+
+#[test]
+fn books_balance_in_the_middle_of_a_call_and_at_its_end() {
+    let mut tables = Fake::new(1, 16);
+    let (mut reader, mut aggregate) = reader(&tables);
+    let record = tables.start(1, 1);
+    for nr in [5, 5, 300] {
+        let call = tables.enter(record, nr, 100, Some(11));
+        (0..3).for_each(|_| reader.read(&mut tables, &mut aggregate));
+        tables.leave(call);
+        (0..3).for_each(|_| reader.read(&mut tables, &mut aggregate));
+    }
+    // Killed within its last call.
+    tables.enter(record, 7, 0, None);
+    tables.end(record);
+    reader.read(&mut tables, &mut aggregate);
+    assert_eq!(reader.breaches(), 0);
+    assert_eq!(total(&aggregate, 7).never_returned, 1);
+}

@@ -23,6 +23,8 @@ struct Report<'a> {
     lost: u64,
     /// Calls counted without their process, since the tables were full.
     overflowed: u64,
+    /// Threads whose books did not balance; anything but 0 is a mistake of ours.
+    breaches: u64,
     rows: Vec<Line<'a>>,
 }
 
@@ -97,6 +99,7 @@ pub fn write(
         window_ns: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
         lost: health.lost(),
         overflowed: health.overflowed,
+        breaches: health.breaches,
         rows: rows.iter().map(Line::new).collect(),
     };
     serde_json::to_writer(&mut *out, &report)?;
@@ -145,6 +148,6 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &rows, Duration::from_millis(1500), &Health::default())
             .expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"overflowed":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"in_flight":0}]}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"overflowed":0,"breaches":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"in_flight":0}]}"#);
     }
 }

@@ -203,6 +203,11 @@ fn losses(snapshot: &Snapshot) -> Vec<MetricFamily> {
             .map(|(reason, count)| (vec![label("reason", reason)], count)),
         ),
         counter(
+            "profiler_accounting_breaches_total",
+            "Threads whose calls, counted at entry and at exit, did not agree; anything but 0 is a mistake of the profiler.",
+            one(health.breaches),
+        ),
+        counter(
             "profiler_program_misses_total",
             "Runs of an eBPF program that the kernel skipped.",
             misses().map(|(program, count)| (vec![label("program", program)], count)),

@@ -189,6 +189,13 @@ fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Resu
             units::grouped(health.lost())
         )?;
     }
+    if health.breaches > 0 {
+        writeln!(
+            out,
+            "{on}The books of {} threads do not balance: entries and exits disagree. Please report this.{off}",
+            units::grouped(health.breaches)
+        )?;
+    }
     if health.overflowed > 0 {
         writeln!(
             out,

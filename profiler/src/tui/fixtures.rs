@@ -158,6 +158,7 @@ pub(super) fn busy_host() -> Snapshot {
     ];
     snapshot.health = Health {
         overflowed: 70,
+        breaches: 0,
         records: Use { used: 412, capacity: 32_768 },
         extents: Use { used: 5_120, capacity: 40_960 },
         kernel_memory_bytes: 52 << 20,

@@ -82,6 +82,10 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         0 => Piece::new("lost 0", Tone::Normal),
         lost => Piece::new(format!(" LOST {} CALLS ", units::count(lost)), Tone::Alarm),
     }];
+    if health.breaches > 0 {
+        let text = format!(" BOOKS OFF {} ", units::count(health.breaches));
+        pieces.push(Piece::new(text, Tone::Alarm));
+    }
     if health.overflowed > 0 {
         let text = format!("overflowed {}", units::count(health.overflowed));
         pieces.push(Piece::new(text, Tone::Warning));

@@ -66,6 +66,7 @@ pub(crate) fn snapshot() -> Snapshot {
             },
             program_misses: vec![("sys_enter", 61), ("sys_exit", 62)],
             overflowed: 63,
+            breaches: 68,
             records: Use { used: 64, capacity: 32_768 },
             extents: Use { used: 65, capacity: 40_959 },
             kernel_memory_bytes: 66_000_000,

@@ -23,14 +23,14 @@ pub(crate) fn one_record_for_many_processes(mode: Mode) {
 pub(crate) fn too_small_a_pool(mode: Mode) {
     let workload = ["threads=256", "calls=50"];
     let flags = ["--max-memory", "1"];
-    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly_but_for_errnos);
+    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly);
 }
 
 /// Both.
 pub(crate) fn too_little_of_everything(mode: Mode) {
     let flags = ["--max-threads", "2", "--max-memory", "1"];
     let workload = ["threads=64", "calls=200", "processes=50"];
-    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly_but_for_errnos);
+    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly);
 }
 
 fn exact_in_its_totals(
