@@ -70,6 +70,9 @@ pub(crate) fn twenty_times_under_load(mode: Mode) {
     for _ in 0..20 {
         let running = Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
         let objects = objects(&running);
+        // On a busy machine the load may not have had its turn yet.
+        let before = cpu_ticks(load.pid());
+        wait_until("the load has run", || cpu_ticks(load.pid()) > before);
         let report = running.interrupt();
         let of_load: Vec<_> = report.rows.iter().filter(|r| r.pid == Some(load.pid())).collect();
         assert!(!of_load.is_empty(), "the load makes calls");
@@ -78,4 +81,11 @@ pub(crate) fn twenty_times_under_load(mode: Mode) {
         assert_gone(&objects);
     }
     load.stop();
+}
+
+/// CPU time of a process, user and system, in clock ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat());
+    let stat = stat.expect("a running process");
+    stat.utime + stat.stime
 }
