@@ -55,6 +55,9 @@ impl Options {
     /// [`KernelError::Limit`] names the flag and its range.
     pub fn new(scope: Scope, args: &KernelArgs) -> Result<Self, KernelError> {
         let defaults = Self::default();
+        if let Some(mib) = args.max_memory {
+            within("--max-memory", mib, 1, MAX_EXTENTS / EXTENTS_PER_MIB)?;
+        }
         let options = Self {
             scope,
             max_threads: args.max_threads.unwrap_or(defaults.max_threads),
@@ -70,20 +73,21 @@ impl Options {
 
     /// Whether every size is within its limits.
     pub(super) fn check(&self) -> Result<(), KernelError> {
-        let limit = |what, found: u32, least: u32, most: u32| {
-            if (least..=most).contains(&found) {
-                Ok(())
-            } else {
-                Err(KernelError::Limit { what, found, least, most })
-            }
-        };
-        limit("max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
-        limit("max-memory (in KiB)", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;
+        within("--max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
+        within("number of extents", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;
         if let Scope::Processes(processes) = &self.scope {
             let count = u32::try_from(processes.len()).unwrap_or(u32::MAX);
-            limit("number of processes", count, 1, MAX_TARGETS)?;
+            within("number of processes", count, 1, MAX_TARGETS)?;
         }
         Ok(())
+    }
+}
+
+fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), KernelError> {
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(KernelError::Limit { what, found, least, most })
     }
 }
 
