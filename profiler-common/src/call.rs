@@ -163,15 +163,16 @@ impl CallKey {
         })
     }
 
-    /// `rt_sigreturn` and `sigreturn` "return" what the interrupted code had in
-    /// its register: no outcome of theirs (arch/x86/kernel/signal_64.c returns
-    /// `regs->ax`).
+    /// `rt_sigreturn` and `sigreturn` "return" what the interrupted code had in its
+    /// register (arch/x86/kernel/signal_64.c returns `regs->ax`), and so do `uretprobe`
+    /// and `uprobe` (arch/x86/kernel/uprobes.c): no outcome of theirs.
     #[inline(always)]
     pub const fn restores_registers(self) -> bool {
         matches!(
             self.0,
-            // x86_64 rt_sigreturn; i386 sigreturn and rt_sigreturn; x32 rt_sigreturn.
-            15 | 0x1_0077 | 0x1_00ad | 0x2_0201
+            // x86_64 rt_sigreturn, uretprobe and uprobe; i386 sigreturn and rt_sigreturn;
+            // x32 rt_sigreturn.
+            15 | 335 | 336 | 0x1_0077 | 0x1_00ad | 0x2_0201
         )
     }
 }

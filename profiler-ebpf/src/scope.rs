@@ -31,14 +31,15 @@ pub fn decide(tgid: u32) -> u32 {
     if counts { TaskState::DECIDED | TaskState::IN_SCOPE } else { TaskState::DECIDED }
 }
 
-/// The decision for a task that `parent` forked, as process `tgid`.
+/// The decision for a task that a decided `parent` forked, as process `tgid`.
 ///
-/// A target's children are in scope. Without targets only the profiler's own
-/// process is out of it, whose threads are, but not its children.
+/// With targets a child is in scope as its parent is, whatever its number, which may
+/// have been a target's before. Without, only the profiler's own process is out of it,
+/// whose threads are, but not its children.
 #[inline(always)]
 pub fn inherit(parent_flags: u32, tgid: u32) -> u32 {
-    if TARGETS_ONLY.load() != 0 && parent_flags & TaskState::IN_SCOPE != 0 {
-        return TaskState::DECIDED | TaskState::IN_SCOPE;
+    if TARGETS_ONLY.load() != 0 {
+        return parent_flags & TaskState::IN_SCOPE | TaskState::DECIDED;
     }
     decide(tgid)
 }

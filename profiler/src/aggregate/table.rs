@@ -125,7 +125,9 @@ impl Aggregate {
         self.forget_ended();
     }
 
-    fn forget_ended(&mut self) {
+    /// Forgets ended processes that are kept no longer; those beyond [`MAX_ENDED`] are
+    /// added up in one row.
+    pub fn forget_ended(&mut self) {
         while let Some(&(index, ended_in)) = self.ended.front() {
             let alive = self.entries[index].as_ref().is_some_and(|entry| entry.threads > 0);
             let keep = match self.keep {

@@ -80,6 +80,8 @@ impl Profiler {
         }
         let tables = self.session.tables();
         self.reader.read(tables, &mut self.aggregate);
+        // Not only as intervals begin: without any, nothing would ever be forgotten.
+        self.aggregate.forget_ended();
         tables.refill(self.reader.used(tables).records.used);
         self.set_wake_marks();
     }

@@ -33,7 +33,7 @@ pub(super) struct Reader {
     threads: Vec<Thread>,
     /// What the pool held when it was read last.
     cells: Shadow,
-    overflow: Vec<Option<Box<OverflowSlot>>>,
+    overflow: Vec<Option<Box<(OverflowSlot, Option<Extremes>)>>>,
     overflowed: u64,
     breaches: u64,
     records_freed: u64,
@@ -267,14 +267,13 @@ impl Reader {
                 continue;
             }
             let Some(key) = CallKey::from_overflow_index(index) else { continue };
+            let extremes =
+                tables.overflow_extremes(index).map(|(min_ns, max_ns)| Extremes { min_ns, max_ns });
             let old = self.overflow[index as usize].take();
-            let (figures, recent) = overflow_figures(
-                &new,
-                old.as_deref().unwrap_or(&ZERO_OVERFLOW),
-                tables.overflow_extremes(index),
-            );
+            let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
+            let (figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
             self.overflowed += figures.calls;
-            self.overflow[index as usize] = Some(Box::new(new));
+            self.overflow[index as usize] = Some(Box::new((new, extremes)));
             if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
                 into.add(None, key, &figures, recent);
             }
@@ -426,9 +425,8 @@ pub(super) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
 };
 
 fn overflow_figures(
-    new: &OverflowSlot,
-    old: &OverflowSlot,
-    extremes: Option<(u64, u64)>,
+    (new, extremes): (&OverflowSlot, Option<Extremes>),
+    (old, old_extremes): (&OverflowSlot, Option<Extremes>),
 ) -> (Figures, Option<Extremes>) {
     let mut figures = Figures {
         calls: new.entered.wrapping_sub(old.entered),
@@ -438,7 +436,7 @@ fn overflow_figures(
         denied: new.denied.wrapping_sub(old.denied),
         never_returned: new.never_returned.wrapping_sub(old.never_returned),
         total_ns: new.total_ns.wrapping_sub(old.total_ns),
-        extremes: extremes.map(|(min_ns, max_ns)| Extremes { min_ns, max_ns }),
+        extremes,
         errnos: Vec::new(),
         errors_unlisted: new.errors_unlisted.wrapping_sub(old.errors_unlisted),
         latency: (0..BUCKETS)
@@ -448,7 +446,8 @@ fn overflow_figures(
     for (errno, (new, old)) in new.errnos.iter().zip(&old.errnos).enumerate() {
         figures.add_errno(errno as u16, u64::from(new.wrapping_sub(*old)));
     }
-    let recent = recent_extremes(&figures, Extremes { min_ns: u64::MAX, max_ns: u64::MAX });
+    let none = Extremes { min_ns: u64::MAX, max_ns: u64::MAX };
+    let recent = recent_extremes(&figures, old_extremes.unwrap_or(none));
     (figures, recent)
 }
 

@@ -69,6 +69,12 @@ impl Session {
                 needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
             });
         }
+        if !features.host_pid_namespace && options.scope != Scope::Host {
+            return Err(KernelError::Missing {
+                feature: "view of the host's process ids from within this pid namespace",
+                needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
+            });
+        }
         let mut ebpf = load_object(way, &features, options)?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
@@ -158,7 +164,9 @@ impl Session {
 
 fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf, KernelError> {
     let layout = features.layout.unwrap_or_else(|| TaskLayout::without_btf(features.version));
-    let own = if options.include_self { 0 } else { std::process::id() };
+    // In another pid namespace our own id there is some other process's on the host.
+    let own_known = features.host_pid_namespace && !options.include_self;
+    let own = if own_known { std::process::id() } else { 0 };
     let targets_only = u32::from(options.scope != Scope::Host);
     let settings = [
         (globals::OWN_TGID, own),

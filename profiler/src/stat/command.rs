@@ -89,7 +89,9 @@ impl Prepared {
     pub(super) fn start(&mut self) -> Result<(), Error> {
         let failed = |name: &str, source| Error::CommandFailed { command: name.to_owned(), source };
         if let Some(mut gate) = self.gate.take() {
-            gate.write_all(&[GO]).map_err(|e| failed(&self.name, e))?;
+            // That fails if its process is gone already, as after a Ctrl-C, which the
+            // spawn and the child's status then tell.
+            let _ = gate.write_all(&[GO]);
         }
         if let Some(spawning) = self.spawning.take() {
             let child = spawning
@@ -106,7 +108,11 @@ impl Prepared {
         if self.status.is_none()
             && let Some(child) = &mut self.child
         {
-            self.status = child.try_wait().unwrap_or(None);
+            match child.try_wait() {
+                Ok(status) => self.status = status,
+                // It is no child any more, and how it ended nobody will know.
+                Err(_) => self.status = Some(ExitStatus::from_raw(UNKNOWN_END)),
+            }
         }
         self.status.is_some()
     }
@@ -142,6 +148,9 @@ impl Drop for Prepared {
         }
     }
 }
+
+/// The wait status of exit code 1.
+const UNKNOWN_END: i32 = 1 << 8;
 
 /// What opens the gate.
 const GO: u8 = b'g';

@@ -24,6 +24,10 @@ use wait::{Event, Events};
 /// that short-lived processes give their room back.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
+/// Least time between two readings that the kernel side asks for: where room runs low
+/// and stays so, it asks at every thread that begins.
+const LEAST_GAP: Duration = Duration::from_millis(20);
+
 /// Runs `profiler stat`; the exit code is the command's, if there is one.
 ///
 /// # Errors
@@ -57,7 +61,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         interval_started: Instant::now(),
         command: prepared,
         watched,
-        interrupts: 0,
+        signals: 0,
+        last_read: Instant::now(),
     };
     while session.step(&mut events)? {}
     session.end()
@@ -71,34 +76,27 @@ struct Session<'a> {
     interval_started: Instant,
     command: Option<Prepared>,
     watched: Watched,
-    interrupts: u32,
+    signals: u32,
+    last_read: Instant,
 }
 
 impl Session<'_> {
     /// Waits for the next thing to do, and does it; false when it was the last.
     fn step(&mut self, events: &mut Events) -> Result<bool, Error> {
-        let event = events.next(self.next_deadline(), self.profiler.wake_fd());
-        match event {
-            Event::Interrupt { from_terminal } => {
-                self.interrupts += 1;
+        let deaf_until = self.last_read + LEAST_GAP;
+        match events.next(self.next_deadline(), self.profiler.wake_fd(), deaf_until) {
+            Event::Signal { signal, from_terminal } => {
+                self.signals += 1;
                 match &self.command {
-                    // The terminal has sent it to the command too, which decides;
-                    // who insists gets the table.
-                    Some(command) if self.interrupts == 1 => {
+                    // The command decides what becomes of it; who insists gets the table.
+                    Some(command) if self.signals == 1 => {
                         if !from_terminal {
-                            command.signal(nix::sys::signal::Signal::SIGINT);
+                            command.signal(signal);
                         }
                     }
                     _ => return Ok(false),
                 }
             }
-            Event::Signal(signal) => match &self.command {
-                Some(command) if self.interrupts == 0 => {
-                    self.interrupts += 1;
-                    command.signal(signal);
-                }
-                _ => return Ok(false),
-            },
             Event::ChildChanged | Event::Wake | Event::Deadline => {}
         }
         if self.command.as_mut().is_some_and(Prepared::has_ended) {
@@ -112,12 +110,16 @@ impl Session<'_> {
         }
         match self.args.interval {
             Some(interval) if self.interval_started.elapsed() >= interval => {
-                self.interval_started += interval;
+                // Intervals that were missed, as by a stop, make one.
+                while self.interval_started.elapsed() >= interval {
+                    self.interval_started += interval;
+                }
                 let snapshot = self.profiler.drain(self.detail());
                 self.print(&snapshot, Span::Recent)?;
             }
             _ => self.profiler.read(),
         }
+        self.last_read = Instant::now();
         Ok(true)
     }
 

@@ -10,7 +10,7 @@ use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
-        signal::{SigSet, Signal},
+        signal::{SigHandler, SigSet, Signal, signal},
         signalfd::{SfdFlags, SignalFd, siginfo},
     },
 };
@@ -22,13 +22,13 @@ const SIGNALS: [Signal; 5] =
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// SIGINT; the terminal sends it to the command as well.
-    Interrupt {
-        /// Rather than by another process.
+    /// One that asks for the end.
+    Signal {
+        /// Which.
+        signal: Signal,
+        /// The terminal sent it, and so to the command as well.
         from_terminal: bool,
     },
-    /// A signal that the command is to get too.
-    Signal(Signal),
     /// A child may have ended.
     ChildChanged,
     /// Room runs low in the kernel side's maps.
@@ -51,29 +51,45 @@ pub(super) struct Events {
 impl Events {
     /// Takes the signals over from here on, for this thread and those it starts. A
     /// command that is started would inherit that: see [`give_back`].
+    ///
+    /// What was ignored from the start, as by `nohup`, stays so: a signal that is
+    /// blocked would arrive all the same.
     pub(super) fn new() -> Result<Self, Errno> {
-        let mask: SigSet = SIGNALS.into_iter().collect();
+        let wanted = |&signal: &Signal| signal == Signal::SIGCHLD || !is_ignored(signal);
+        let mask: SigSet = SIGNALS.into_iter().filter(wanted).collect();
         mask.thread_block()?;
+        // Ignored, the kernel would take the command's end for itself.
+        // SAFETY: the default action is no handler that could do anything unsound.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         Ok(Self { signals: SignalFd::with_flags(&mask, flags)? })
     }
 
     /// Waits for the next event, at most until `deadline`.
-    pub(super) fn next(&mut self, deadline: Instant, wake: BorrowedFd<'_>) -> Event {
+    /// `wake` is not listened to before `deaf_until`, for what it asks for has been done
+    /// a moment ago.
+    pub(super) fn next(
+        &mut self,
+        deadline: Instant,
+        wake: BorrowedFd<'_>,
+        deaf_until: Instant,
+    ) -> Event {
         loop {
             if let Ok(Some(info)) = self.signals.read_signal()
                 && let Some(event) = event(&info)
             {
                 return event;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let now = Instant::now();
+            let deaf = now < deaf_until;
+            let until = if deaf { deadline.min(deaf_until) } else { deadline };
+            if deadline <= now {
                 return Event::Deadline;
             }
-            let mut fds = [
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(wake, PollFlags::POLLIN),
-            ];
+            let left = until.saturating_duration_since(now);
+            let heard = if deaf { PollFlags::empty() } else { PollFlags::POLLIN };
+            let mut fds =
+                [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(wake, heard)];
             // Rounded up, so as not to spin through the last millisecond.
             let timeout = (left + Duration::from_micros(999)).as_millis();
             let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
@@ -87,9 +103,17 @@ impl Events {
 
 fn event(info: &siginfo) -> Option<Event> {
     Some(match Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()? {
-        // The terminal driver sends as the kernel; kill(2) sends as SI_USER.
-        Signal::SIGINT => Event::Interrupt { from_terminal: info.ssi_code == libc::SI_KERNEL },
         Signal::SIGCHLD => Event::ChildChanged,
-        other => Event::Signal(other),
+        // The terminal driver sends as the kernel; kill(2) sends as SI_USER.
+        signal => Event::Signal { signal, from_terminal: info.ssi_code == libc::SI_KERNEL },
     })
+}
+
+fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: asks for the present action and sets none; zeros are a valid value.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), &mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
 }

@@ -1,11 +1,11 @@
 //! How a run ends, and with which exit code.
 
 use std::{
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Command, Stdio},
 };
 
-use crate::run::{Ended, Mode, Running, Stat};
+use crate::run::{Ended, Mode, PROFILER, Running, Stat, wait_until};
 
 fn shell(script: &str) -> Stat {
     Stat::new(Mode::Main).args(["--", "sh", "-c", script])
@@ -158,4 +158,52 @@ pub(crate) fn a_command_that_cannot_be_run() {
         assert!(ended.stderr().contains("cannot run"), "{}", ended.stderr());
         assert_eq!(ended.output.status.signal(), None);
     }
+}
+
+/// Started with these signals ignored, as `nohup` and some supervisors do.
+fn ignoring(signals: &'static [libc::c_int], args: &[&str]) -> Command {
+    let mut command = Command::new(PROFILER);
+    command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
+    // SAFETY: signal(2) is safe between fork and exec.
+    unsafe {
+        command.pre_exec(move || {
+            for &signal in signals {
+                libc::signal(signal, libc::SIG_IGN);
+            }
+            Ok(())
+        })
+    };
+    command
+}
+
+pub(crate) fn the_command_s_end_is_seen_though_sigchld_was_ignored() {
+    let args = ["stat", "--", "sh", "-c", "exit 7"];
+    let mut running = ignoring(&[libc::SIGCHLD], &args).spawn().expect("the profiler");
+    wait_until("it ends", || running.try_wait().expect("a child of ours").is_some());
+    assert_eq!(running.wait().expect("a child of ours").code(), Some(7));
+}
+
+pub(crate) fn a_signal_that_was_ignored_stays_so() {
+    let args = ["stat", "--all", "--duration", "1s"];
+    let mut running = ignoring(&[libc::SIGHUP], &args).spawn().expect("the profiler");
+    // Early or late, it must not matter.
+    let pid = running.id().cast_signed();
+    for _ in 0..8 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        // SAFETY: a child of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
+        assert!(running.try_wait().expect("a child of ours").is_none(), "it ended by SIGHUP");
+    }
+    assert_eq!(running.wait().expect("a child of ours").code(), Some(0));
+}
+
+/// Where ids mean something else, nothing is watched rather than the wrong thing.
+pub(crate) fn another_pid_namespace_is_refused() {
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", PROFILER, "stat", "--", "true"])
+        .output()
+        .expect("unshare");
+    assert_eq!(output.status.code(), Some(4));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("pid namespace"), "{stderr}");
 }
