@@ -33,7 +33,7 @@ pub(super) struct Reader {
     threads: Vec<Thread>,
     /// What the pool held when it was read last.
     cells: Shadow,
-    overflow: Vec<Option<Box<(OverflowSlot, Option<Extremes>)>>>,
+    overflow: Vec<Option<Box<Overflow>>>,
     overflowed: u64,
     breaches: u64,
     records_freed: u64,
@@ -58,6 +58,9 @@ impl Shadow {
         self.0.as_chunks_mut().0.get_mut(cell as usize)
     }
 }
+
+/// What an overflow slot held, and its extremes.
+type Overflow = (OverflowSlot, Option<Extremes>);
 
 #[derive(Clone, Copy, Default)]
 struct Thread {
