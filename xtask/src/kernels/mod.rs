@@ -98,9 +98,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .collect();
     ensure!(!to_run.is_empty(), "every case of that name is one that is skipped");
     let kernels = archive::kernels(&args.kernels)?;
-    let initramfs = archive::cache().join("initramfs");
-    std::fs::write(&initramfs, image::archive(&built, &to_run, PATIENCE)?)?;
-    let columns = kernels.iter().map(|kernel| column(kernel, &initramfs, &cases, prepared));
+    let initramfs = tempfile::NamedTempFile::new_in(archive::cache())?;
+    std::fs::write(initramfs.path(), image::archive(&built, &to_run, PATIENCE)?)?;
+    let columns = kernels.iter().map(|kernel| column(kernel, initramfs.path(), &cases, prepared));
     let columns = columns.collect::<Result<_>>()?;
     let table = Table { cases, columns };
     println!("\n{table}");
