@@ -10,12 +10,14 @@ mod table;
 mod transcript;
 
 use std::{
+    num::NonZero,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use self::{
     archive::Kernel,
@@ -37,7 +39,7 @@ const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", archive::NEWEST];
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What a case may take. On an emulated processor the longest take a minute.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a machine may take to boot, or to go on after a case that it had to end.
 const SLACK: Duration = Duration::from_secs(60);
@@ -100,8 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let kernels = archive::kernels(&args.kernels)?;
     let initramfs = tempfile::NamedTempFile::new_in(archive::cache())?;
     std::fs::write(initramfs.path(), image::archive(&built, &to_run, PATIENCE)?)?;
-    let columns = kernels.iter().map(|kernel| column(kernel, initramfs.path(), &cases, prepared));
-    let columns = columns.collect::<Result<_>>()?;
+    let columns = columns(&kernels, initramfs.path(), &cases, prepared)?;
     let table = Table { cases, columns };
     println!("\n{table}");
     ensure!(table.is_success(), "not every case passed");
@@ -159,6 +160,32 @@ fn cases(built: &Built, filters: &[String]) -> Result<Vec<String>> {
     Ok(wanted)
 }
 
+/// Runs the cases on as many kernels at a time as the host has processors: an emulated
+/// machine uses one.
+fn columns(
+    kernels: &[Kernel],
+    initramfs: &Path,
+    cases: &[String],
+    prepared: Prepared,
+) -> Result<Vec<Column>> {
+    let at_once = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut columns = Vec::new();
+    for some in kernels.chunks(at_once) {
+        thread::scope(|scope| {
+            let spawned: Vec<_> = some
+                .iter()
+                .map(|kernel| scope.spawn(|| column(kernel, initramfs, cases, prepared)))
+                .collect();
+            for machine in spawned {
+                let column = machine.join().map_err(|_| anyhow!("a thread panicked"))?;
+                columns.push(column?);
+            }
+            Ok::<_, anyhow::Error>(())
+        })?;
+    }
+    Ok(columns)
+}
+
 /// Runs the cases on a kernel.
 fn column(
     kernel: &Kernel,
@@ -166,7 +193,7 @@ fn column(
     cases: &[String],
     prepared: Prepared,
 ) -> Result<Column> {
-    println!("\n== {}", kernel.series);
+    let series = &kernel.series;
     let start = Instant::now();
     let console = kernel.image.with_file_name("console.log");
     let mut last = start;
@@ -175,18 +202,18 @@ fn column(
         let took = last.elapsed().as_secs_f64();
         last = Instant::now();
         match ran {
-            Ran::Passed => println!("{took:>6.1} s  ok      {case}"),
-            Ran::Failed(said) => println!("{took:>6.1} s  FAILED  {case}\n{said}"),
+            Ran::Passed => println!("{series:>6} {took:>6.1} s  ok      {case}"),
+            Ran::Failed(said) => println!("{series:>6} {took:>6.1} s  FAILED  {case}\n{said}"),
         }
     };
     let (heard, end) = machine::boot(&kernel.image, initramfs, &console, PATIENCE + SLACK, show)?;
     if let End::Broken { how, console } = end {
         let place =
             heard.running.as_deref().map_or("between cases".to_owned(), |c| format!("in {c}"));
-        println!("BROKEN, {place}: {how}. Its console:\n{console}");
+        println!("{series:>6} BROKEN, {place}: {how}. Its console:\n{console}");
     }
-    let name = heard.release.as_deref().unwrap_or(&kernel.series);
-    println!("{name}: {:.0} s", start.elapsed().as_secs_f64());
+    let name = heard.release.as_deref().unwrap_or(series);
+    println!("{series:>6} {name}: {:.0} s", start.elapsed().as_secs_f64());
     let cell = |case: &String| match heard.cases.iter().find(|(name, _)| name == case) {
         Some((_, ran)) => Cell::Ran(ran.clone()),
         None if heard.running.as_ref() == Some(case) => Cell::Hung,
