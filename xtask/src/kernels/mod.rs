@@ -38,8 +38,9 @@ const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", archive::NEWEST];
 /// Linked statically, so that the machines need no library for what is built here.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What a case may take. On an emulated processor the longest take a minute.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// What a case may take: on an emulated processor the longest, which attaches twenty
+/// times beside a load, takes minutes.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What a machine may take to boot, or to go on after a case that it had to end.
 const SLACK: Duration = Duration::from_secs(60);
