@@ -1,7 +1,9 @@
 //! The project's commands. Thin: each is a module, and CI calls the same ones.
 
 mod bench;
+mod debian;
 mod ebpf;
+mod kernels;
 mod privilege;
 mod run;
 mod test;
@@ -29,6 +31,7 @@ enum Command {
     Run(run::Args),
     /// Run every test, those that load into the kernel as root
     Test(test::Args),
+    TestKernels(kernels::Args),
     /// Measure what the profiler costs
     Bench(bench::Args),
     #[command(hide = true)]
@@ -53,6 +56,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::TestKernels(args) => kernels::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
     }

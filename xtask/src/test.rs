@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The test target, of the package `profiler`, that needs root.
-const KERNEL: &str = "kernel";
+pub(crate) const KERNEL: &str = "kernel";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -116,7 +116,7 @@ fn built_kernel_tests() -> Result<PathBuf> {
 }
 
 /// The executable, if a message of cargo's says that it has built it.
-fn executable_of_kernel_tests(message: &str) -> Option<PathBuf> {
+pub(crate) fn executable_of_kernel_tests(message: &str) -> Option<PathBuf> {
     let built: Built = serde_json::from_str(message).ok()?;
     (built.target.is_test() && built.target.name == KERNEL).then_some(built.executable?)
 }

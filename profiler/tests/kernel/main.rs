@@ -37,6 +37,9 @@ fn main() -> ExitCode {
     if args.next().as_deref() == Some(workload::WORKLOAD) {
         workload::run(args);
     }
+    if let Some(program) = tables::asked_to_compile() {
+        return tables::compile(&program);
+    }
     take_signals_as_ever();
     let mut arguments = Arguments::from_args();
     // They time calls, and count a whole host: side by side they would be in each
@@ -128,7 +131,7 @@ fn trials() -> Vec<Trial> {
 /// installs it, it fails instead.
 fn of_32_bit_program(of_mode: &str, mode: Mode) -> Trial {
     let name = format!("{of_mode}::tables::a_32_bit_program_is_i386");
-    let compiler = tables::compiles_for_i386();
+    let compiler = tables::i386_program_can_be_had();
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     if let (Err(missing), false) = (&compiler, in_ci) {
         eprintln!("{name} is ignored: {}", missing.message().unwrap_or_default());

@@ -1,13 +1,13 @@
 //! Installs what the kernel side's build lacks, on Debian and Ubuntu.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::toolchain::Missing;
 use crate::{
-    privilege,
-    workspace::{self, find_program, succeed},
+    debian,
+    workspace::{self, succeed},
 };
 
 const LLVM_PREFIX: &str = "/usr/lib/llvm-22";
@@ -24,17 +24,7 @@ pub(super) fn missing_tools() -> Result<()> {
     if missing.strip {
         packages.push("llvm-22");
     }
-    if !packages.is_empty() {
-        ensure!(find_program(&["apt-get"]).is_some(), "--install works on Debian and Ubuntu only");
-        ensure!(privilege::is_root(), "--install calls apt-get: run it as root");
-        succeed(Command::new("apt-get").arg("update"))?;
-        succeed(
-            Command::new("apt-get")
-                .args(["install", "--yes", "--no-install-recommends"])
-                .args(packages)
-                .env("DEBIAN_FRONTEND", "noninteractive"),
-        )?;
-    }
+    debian::install(&packages)?;
     if missing.linker {
         succeed(
             workspace::cargo()

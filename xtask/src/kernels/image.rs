@@ -1,0 +1,137 @@
+//! What a virtual machine has instead of a disk: the profiler, the kernel tests, and
+//! the few programs that they run, the host's own with their libraries.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::cpio::Archive;
+use crate::workspace::find_program;
+
+/// What the tests run, and what `init.sh` does.
+const PROGRAMS: [&str; 4] = ["busybox", "setpriv", "sh", "sleep"];
+
+/// Where `init.sh` looks for them.
+const TESTS: &str = "/bin/kernel-tests";
+/// As the tests' `tables.rs` calls the variable that names it.
+const I386_PROGRAM: &str = "/bin/i386-program";
+
+/// What is built for the virtual machines.
+pub(super) struct Built {
+    /// The tests have its path compiled in, so there it is, in the machine too.
+    pub(super) profiler: PathBuf,
+    pub(super) tests: PathBuf,
+    pub(super) i386_program: Option<PathBuf>,
+}
+
+/// The archive that the kernel unpacks at boot. Of `cases` each gets `patience`.
+pub(super) fn archive(built: &Built, cases: &[&str], patience: Duration) -> Result<Vec<u8>> {
+    let mut root = Root::default();
+    let seconds = patience.as_secs().to_string();
+    let init = include_str!("init.sh").replace("CASE_SECONDS", &seconds);
+    root.content("/init", 0o755, init.as_bytes());
+    root.content("/cases", 0o644, format!("{}\n", cases.join("\n")).as_bytes());
+    root.directory("/tmp", 0o777);
+    for directory in ["/dev", "/proc", "/sys"] {
+        root.directory(directory, 0o755);
+    }
+    // Tests ask for ids by number; the C library asks these first.
+    root.content("/etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\n");
+    root.content("/etc/group", 0o644, b"root:x:0:\n");
+    root.file(path_text(&built.profiler)?, &built.profiler)?;
+    root.file(TESTS, &built.tests)?;
+    if let Some(program) = &built.i386_program {
+        root.file(I386_PROGRAM, program)?;
+    }
+    for name in PROGRAMS {
+        let program = find_program(&[name]).with_context(|| format!("there is no {name} here"))?;
+        root.file(&format!("/bin/{name}"), &program)?;
+        for library in libraries(&program) {
+            root.file(path_text(&library)?, &library)?;
+        }
+    }
+    Ok(root.archive.finish())
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// The shared libraries that a program is loaded with; none if it is static.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    // That a program has none, ldd says by failing.
+    let Ok(listed) = Command::new("ldd").arg(program).output() else { return Vec::new() };
+    String::from_utf8_lossy(&listed.stdout).lines().filter_map(library).collect()
+}
+
+/// `libc.so.6 => /lib/libc.so.6 (0x7f…)`, or the loader, by its path alone.
+fn library(line: &str) -> Option<PathBuf> {
+    line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from)
+}
+
+/// A file system whose directories are made as they are needed.
+#[derive(Default)]
+struct Root {
+    archive: Archive,
+    paths: BTreeSet<String>,
+}
+
+impl Root {
+    fn file(&mut self, path: &str, source: &Path) -> Result<()> {
+        let content =
+            fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
+        self.content(path, 0o755, &content);
+        Ok(())
+    }
+
+    fn content(&mut self, path: &str, permissions: u32, content: &[u8]) {
+        self.parents(path);
+        if self.paths.insert(path.to_owned()) {
+            self.archive.file(path, permissions, content);
+        }
+    }
+
+    fn directory(&mut self, path: &str, permissions: u32) {
+        self.parents(path);
+        if self.paths.insert(path.to_owned()) {
+            self.archive.directory(path, permissions);
+        }
+    }
+
+    fn parents(&mut self, path: &str) {
+        for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
+            let parent = &path[..end];
+            if self.paths.insert(parent.to_owned()) {
+                self.archive.directory(parent, 0o755);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_is_the_path_in_its_line() {
+        let path = |line| library(line).map(|path| path.display().to_string());
+        assert_eq!(path("\tlibc.so.6 => /lib/libc.so.6 (0x7f01)"), Some("/lib/libc.so.6".into()));
+        assert_eq!(path("\t/lib64/ld.so (0x7f01)"), Some("/lib64/ld.so".into()));
+        assert_eq!(path("\tlinux-vdso.so.1 (0x7ffc)"), None);
+        assert_eq!(path("\tstatically linked"), None);
+    }
+
+    #[test]
+    fn directories_come_before_what_is_in_them_and_once() {
+        let mut root = Root::default();
+        root.content("/a/b/c", 0o644, b"");
+        root.content("/a/b/d", 0o644, b"");
+        assert_eq!(root.paths.into_iter().collect::<Vec<_>>(), ["/a", "/a/b", "/a/b/c", "/a/b/d"]);
+    }
+}

@@ -1,0 +1,96 @@
+//! Which cases a virtual machine cannot run, and why.
+
+use std::fmt;
+
+/// Why a case is not run. Each reason is about the virtual machine and none about the
+/// kernel in it, so `cargo xtask test` runs the case, on the host's kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Skip {
+    Emulated,
+    HundredsOfRuns,
+    NoPrometheus,
+    NoI386Compiler,
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Emulated => {
+                "it bounds what the way into the kernel takes, which an emulated processor \
+                 takes many times as long for"
+            }
+            Self::HundredsOfRuns => {
+                "hundreds of runs of the profiler, minutes here, for what is the same on each \
+                 kernel"
+            }
+            Self::NoPrometheus => "there is no Prometheus in the virtual machine",
+            Self::NoI386Compiler => {
+                "the host cannot compile the 32-bit program: gcc -m32 fails (gcc-multilib)"
+            }
+        })
+    }
+}
+
+/// What the host could prepare for the virtual machines.
+#[derive(Clone, Copy)]
+pub(super) struct Prepared {
+    pub(super) i386_program: bool,
+}
+
+/// Cases by the end of their names, which they have for both objects.
+const NEEDS: [(&str, Skip); 4] = [
+    ("latency::is_what_the_workload_measured", Skip::Emulated),
+    ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
+    ("service::prometheus_scrapes_it", Skip::NoPrometheus),
+    (I386, Skip::NoI386Compiler),
+];
+
+const I386: &str = "tables::a_32_bit_program_is_i386";
+
+/// Why this case cannot be run, if it cannot.
+pub(super) fn reason(case: &str, prepared: Prepared) -> Option<Skip> {
+    let (_, skip) = NEEDS.into_iter().find(|(name, _)| is_case(case, name))?;
+    (skip != Skip::NoI386Compiler || !prepared.i386_program).then_some(skip)
+}
+
+/// Those of the names above that no case has any more.
+pub(super) fn stale(cases: &[String]) -> Vec<&'static str> {
+    let is_stale = |name: &str| !cases.iter().any(|case| is_case(case, name));
+    NEEDS.iter().map(|(name, _)| *name).filter(|name| is_stale(name)).collect()
+}
+
+fn is_case(case: &str, name: &str) -> bool {
+    case.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with("::"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_is_skipped_for_either_object_and_for_one_reason() {
+        let reason = |case| reason(case, Prepared { i386_program: true });
+        assert_eq!(reason("main::latency::is_what_the_workload_measured"), Some(Skip::Emulated));
+        assert_eq!(reason("service::prometheus_scrapes_it"), Some(Skip::NoPrometheus));
+        assert_eq!(reason("main::counts::by_threads"), None);
+        assert_eq!(reason("main::tables::a_32_bit_program_is_i386"), None);
+    }
+
+    #[test]
+    fn a_32_bit_program_is_run_only_where_there_is_one() {
+        let without = Prepared { i386_program: false };
+        let skipped = reason("fallback::tables::a_32_bit_program_is_i386", without);
+        assert_eq!(skipped, Some(Skip::NoI386Compiler));
+    }
+
+    #[test]
+    fn a_name_that_no_case_has_is_stale() {
+        let cases = [
+            "ending::a_command_s_exit_code_is_passed_on",
+            "main::latency::is_what_the_workload_measured",
+            "x::prometheus_scrapes_it",
+        ];
+        let stale = stale(&cases.map(str::to_owned));
+        assert_eq!(stale, ["service::prometheus_scrapes_it", I386]);
+    }
+}

@@ -1,0 +1,128 @@
+//! Cases by kernels: what became of each, and whether that will do.
+
+use std::{collections::BTreeSet, fmt};
+
+use super::{skip::Skip, transcript::Ran};
+
+/// What became of a case on a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cell {
+    Ran(Ran),
+    Skipped(Skip),
+    /// The machine ended within it.
+    Hung,
+    /// The machine ended before it.
+    NotReached,
+}
+
+/// A kernel, and what became of each case.
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) cells: Vec<Cell>,
+}
+
+/// The whole.
+pub(super) struct Table {
+    pub(super) cases: Vec<String>,
+    pub(super) columns: Vec<Column>,
+}
+
+impl Table {
+    /// Everything that ran passed, and something did.
+    pub(super) fn is_success(&self) -> bool {
+        let cells = || self.columns.iter().flat_map(|column| &column.cells);
+        let is_good = |cell: &Cell| matches!(cell, Cell::Ran(Ran::Passed) | Cell::Skipped(_));
+        cells().all(is_good) && cells().any(|cell| *cell == Cell::Ran(Ran::Passed))
+    }
+
+    /// Numbered from one.
+    fn reasons(&self) -> Vec<Skip> {
+        let cells = self.columns.iter().flat_map(|column| &column.cells);
+        let skips: BTreeSet<_> = cells
+            .filter_map(|cell| match cell {
+                Cell::Skipped(skip) => Some(*skip),
+                _ => None,
+            })
+            .collect();
+        skips.into_iter().collect()
+    }
+}
+
+fn text(cell: &Cell, reasons: &[Skip]) -> String {
+    match cell {
+        Cell::Ran(Ran::Passed) => "ok".to_owned(),
+        Cell::Ran(Ran::Failed(_)) => "FAILED".to_owned(),
+        Cell::Hung => "HUNG".to_owned(),
+        Cell::NotReached => "NOT RUN".to_owned(),
+        Cell::Skipped(skip) => {
+            let number = reasons.iter().position(|reason| reason == skip).unwrap_or(0) + 1;
+            format!("skipped: {number}")
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons = self.reasons();
+        let first = self.cases.iter().map(String::len).max().unwrap_or(0);
+        let width = |column: &Column| column.name.len().max("skipped: 1".len());
+        let line = |name: &str, cells: &mut dyn Iterator<Item = (usize, String)>| {
+            let cells = cells.map(|(width, cell)| format!("  {cell:width$}"));
+            format!("{name:first$}{}", cells.collect::<String>()).trim_end().to_owned()
+        };
+        let names = |column: &Column| (width(column), column.name.clone());
+        writeln!(f, "{}", line("", &mut self.columns.iter().map(names)))?;
+        for (row, case) in self.cases.iter().enumerate() {
+            let cell = |column: &Column| {
+                let cell = column.cells.get(row).unwrap_or(&Cell::NotReached);
+                (width(column), text(cell, &reasons))
+            };
+            writeln!(f, "{}", line(case, &mut self.columns.iter().map(cell)))?;
+        }
+        for (number, reason) in reasons.iter().enumerate() {
+            writeln!(f, "skipped: {}: {reason}", number + 1)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(cells: [[Cell; 2]; 2]) -> Table {
+        let names = ["5.10.0", "6.1.0"].into_iter();
+        let column = |(name, cells): (&str, [Cell; 2])| Column {
+            name: name.to_owned(),
+            cells: cells.into(),
+        };
+        Table {
+            cases: vec!["one".to_owned(), "two".to_owned()],
+            columns: names.zip(cells).map(column).collect(),
+        }
+    }
+
+    const PASSED: Cell = Cell::Ran(Ran::Passed);
+
+    #[test]
+    fn shows_each_cell_and_each_reason_once() {
+        let skipped = || Cell::Skipped(Skip::NoPrometheus);
+        let shown = table([[PASSED, skipped()], [Cell::Hung, skipped()]]).to_string();
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines[0], "     5.10.0      6.1.0");
+        assert_eq!(lines[1], "one  ok          HUNG");
+        assert_eq!(lines[2], "two  skipped: 1  skipped: 1");
+        assert_eq!(lines[3], format!("skipped: 1: {}", Skip::NoPrometheus));
+        assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn succeeds_only_if_all_that_could_run_passed() {
+        let skipped = || Cell::Skipped(Skip::Emulated);
+        assert!(table([[PASSED, skipped()], [PASSED, PASSED]]).is_success());
+        assert!(!table([[skipped(), skipped()], [skipped(), skipped()]]).is_success());
+        for bad in [Cell::Hung, Cell::NotReached, Cell::Ran(Ran::Failed(String::new()))] {
+            assert!(!table([[PASSED, PASSED], [PASSED, bad]]).is_success());
+        }
+    }
+}

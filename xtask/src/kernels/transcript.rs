@@ -1,0 +1,93 @@
+//! What a virtual machine says of its cases: the lines of `init.sh`, as they come.
+
+/// What became of a case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ran {
+    Passed,
+    /// With what it printed.
+    Failed(String),
+}
+
+/// What was said until now.
+#[derive(Default)]
+pub(super) struct Transcript {
+    /// The kernel's own name, once it has said it.
+    pub(super) release: Option<String>,
+    pub(super) cases: Vec<(String, Ran)>,
+    /// The case that has begun and not ended.
+    pub(super) running: Option<String>,
+    pub(super) is_complete: bool,
+    printed: String,
+}
+
+/// The test executable says so of the one case that it was asked for.
+const ONE_PASSED: &str = "test result: ok. 1 passed; 0 failed";
+
+impl Transcript {
+    pub(super) fn add(&mut self, line: &str) {
+        let line = line.trim_end_matches(['\r', '\n']);
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "|" => {
+                self.printed.push_str(rest);
+                self.printed.push('\n');
+            }
+            "kernel" => self.release = Some(rest.to_owned()),
+            "case" => {
+                self.running = Some(rest.to_owned());
+                self.printed.clear();
+            }
+            "end" => {
+                let Some(case) = self.running.take() else { return };
+                // A case that the executable does not know, or ignores, is no success.
+                let ran = if rest == "0" && self.printed.contains(ONE_PASSED) {
+                    Ran::Passed
+                } else {
+                    Ran::Failed(format!("{}exit code {rest}", self.printed))
+                };
+                self.cases.push((case, ran));
+            }
+            "done" => self.is_complete = true,
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transcript(text: &str) -> Transcript {
+        let mut transcript = Transcript::default();
+        text.lines().for_each(|line| transcript.add(line));
+        transcript
+    }
+
+    #[test]
+    fn cases_pass_fail_and_hang() {
+        let heard = transcript(
+            "kernel 5.10.0\r\n\
+             case one\r\n| test result: ok. 1 passed; 0 failed; 0 ignored\r\nend 0\r\n\
+             case two\r\n| case in point\r\nend 101\r\n\
+             noise\r\n\
+             case three\r\n| begun\r\n",
+        );
+        assert_eq!(heard.release.as_deref(), Some("5.10.0"));
+        assert_eq!(
+            heard.cases,
+            [
+                ("one".to_owned(), Ran::Passed),
+                ("two".to_owned(), Ran::Failed("case in point\nexit code 101".to_owned())),
+            ]
+        );
+        assert_eq!(heard.running.as_deref(), Some("three"));
+        assert!(!heard.is_complete);
+    }
+
+    #[test]
+    fn a_case_that_was_not_run_has_not_passed() {
+        let heard = transcript("case one\n| test result: ok. 0 passed; 0 failed\nend 0\ndone");
+        assert!(matches!(heard.cases[0].1, Ran::Failed(_)));
+        assert!(heard.is_complete);
+    }
+}
