@@ -72,8 +72,8 @@ pub struct ThreadRecord {
     pub overflowed: u64,
     /// Calls found still in flight at the next entry: their exit was missed.
     pub missed_exits: u64,
-    /// Reserved.
-    pub _reserved: u64,
+    /// Up to a power of two, by which an index is multiplied in one cycle.
+    pub _reserved: [u64; 9],
 }
 
 /// Life of a [`ThreadRecord`], in the order in which it is lived.
@@ -268,7 +268,7 @@ pub struct Control {
 }
 
 const _: () = {
-    assert!(size_of::<ThreadRecord>() == 3 * CACHE_LINE);
+    assert!(size_of::<ThreadRecord>() == 4 * CACHE_LINE);
     assert!(offset_of!(ThreadRecord, native_pages) == CACHE_LINE);
     assert!(offset_of!(ThreadRecord, foreign_roots) == 2 * CACHE_LINE);
     assert!(size_of::<Slot>() == 2 * CACHE_LINE);

@@ -5,6 +5,9 @@ use super::{Finding, Status, host::Host};
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
+/// The first kernel in which a program in a tracepoint can be preempted.
+const FIRST_PREEMPTIBLE: (u32, u32) = (7, 1);
+
 const EXIT_PRIVILEGE: u8 = 3;
 const EXIT_KERNEL: u8 = 4;
 
@@ -35,6 +38,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         Some(type_information(host)),
         Some(tracepoints(host)),
         Some(task_storage(host)),
+        preemption(host),
         Some(capabilities(host)),
         lockdown(host),
         memory_limit(host),
@@ -102,6 +106,19 @@ fn task_storage(host: &Host) -> Finding {
         "a table by thread id is used instead; it counts as exactly and costs somewhat more.\n\
          Linux 5.11 and later have it",
     )
+}
+
+/// Since Linux 7.1 a program in a tracepoint can be preempted, and `prog->active`, which
+/// keeps it from running twice at a time, is per CPU (kernel/trace/bpf_trace.c).
+fn preemption(host: &Host) -> Option<Finding> {
+    (host.features.version >= FIRST_PREEMPTIBLE).then(|| {
+        warning(
+            "preemption",
+            "tracepoints can be preempted",
+            "while a thread is preempted within a program, the kernel skips that program for\n\
+             others on its CPU: where threads compete for one, calls are lost, and shown as lost",
+        )
+    })
 }
 
 fn capabilities(host: &Host) -> Finding {
@@ -295,6 +312,15 @@ mod tests {
         host.features.version = (5, 10);
         assert_eq!(at(&host, "kernel").status, Status::Ok);
         assert_eq!(at(&host, "locked-memory limit").status, Status::Warning);
+    }
+
+    #[test]
+    fn preemptible_tracepoints_are_told() {
+        let mut host = good();
+        host.features.version = (7, 0);
+        assert!(all(&host).iter().all(|f| f.what != "preemption"));
+        host.features.version = (7, 1);
+        assert_eq!(at(&host, "preemption").status, Status::Warning);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const FREE: ThreadRecord = ThreadRecord {
     comm: [0; COMM_LEN],
     overflowed: 0,
     missed_exits: 0,
-    _reserved: 0,
+    _reserved: [0; _],
 };
 
 /// A call that leaves, store by store.

@@ -323,6 +323,6 @@ fn zeroed() -> ThreadRecord {
         comm: [0; _],
         overflowed: 0,
         missed_exits: 0,
-        _reserved: 0,
+        _reserved: [0; _],
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn without_any_it_names_what_is_missing() {
 /// A command that was prepared, and waits for programs that never attach, is let go of
 /// without having run.
 pub(crate) fn without_any_a_command_does_not_run() {
-    let output = as_nobody("", &["stat", "--", "echo", "it ran"]);
+    let output = as_nobody("", &["stat", "--", "sh", "-c", "echo it ran"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     assert!(output.stdout.is_empty(), "{output:?}");
 }
