@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod doctor;
 pub mod drain;
 pub mod enrich;
+mod environment;
 pub mod error;
 pub mod export;
 pub mod kernel;

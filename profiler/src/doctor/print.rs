@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Finding, Status};
+use crate::environment;
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -17,7 +18,7 @@ pub(super) fn text(
     out: &mut (impl Write + io::IsTerminal),
     findings: &[Finding],
 ) -> io::Result<()> {
-    let color = out.is_terminal() && env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let color = out.is_terminal() && environment::allows_colour(|name| env::var_os(name));
     write_text(out, findings, color)
 }
 

@@ -6,36 +6,16 @@ use std::cell::RefCell;
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS_PER_CHUNK},
-    limits::{CELLS_PER_EXTENT, COMM_LEN, ERRNOS_PER_PAGE},
+    limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
     wire::{CALLS_PER_PAGE, Cell, CellIndex, Control, Counters, RecordState, Slot, ThreadRecord},
 };
 
 use super::reader::ZERO_OVERFLOW;
-use crate::kernel::{Activity, SlotCounts, Tables};
+use crate::kernel::{Activity, SlotCounts, Tables, UNOWNED};
 
 /// A record that nobody owns.
-const FREE: ThreadRecord = ThreadRecord {
-    owner: 0,
-    entry_ns: 0,
-    entered: 0,
-    left: 0,
-    in_flight_slot: 0,
-    in_flight_key: CallKey::NONE.0,
-    last_key: CallKey::NONE.0,
-    last_slot: 0,
-    state: RecordState::Free as u32,
-    next_cell: 0,
-    denied: 0,
-    native_pages: [0; _],
-    foreign_roots: [0; _],
-    tgid: 0,
-    tid: 0,
-    process_start_ns: 0,
-    comm: [0; COMM_LEN],
-    overflowed: 0,
-    missed_exits: 0,
-    _reserved: [0; _],
-};
+const FREE: ThreadRecord =
+    ThreadRecord { in_flight_key: CallKey::NONE.0, last_key: CallKey::NONE.0, ..UNOWNED };
 
 /// A call that leaves, store by store.
 #[derive(Clone, Copy, Debug)]

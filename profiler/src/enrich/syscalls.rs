@@ -66,6 +66,14 @@ pub fn name(key: CallKey) -> &'static str {
     known(key).unwrap_or(UNKNOWN)
 }
 
+/// The name of the call, with its ABI where that is not the usual one.
+pub fn name_with_abi(key: CallKey) -> String {
+    match key.abi() {
+        Some(Abi::X86_64) | None => name(key).to_owned(),
+        Some(abi) => format!("{} ({abi})", name(key)),
+    }
+}
+
 /// `key`, or the one that stands for all unknown numbers of its ABI, so that
 /// bogus numbers make one row and not hundreds.
 pub fn fold_unknown(key: CallKey) -> CallKey {

@@ -2,12 +2,13 @@
 
 use std::{fmt::Write as _, io, time::Duration};
 
-use profiler_common::{call::Abi, hist::BUCKETS};
+use profiler_common::hist::BUCKETS;
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
     aggregate::{Figures, Latency},
     cli::Grouping,
+    enrich::syscalls,
     rows::{self, Row},
     snapshot::Health,
     units,
@@ -94,11 +95,7 @@ fn comm(row: &Row, _: &Sums) -> String {
 }
 
 fn syscall(row: &Row, _: &Sums) -> String {
-    match (row.syscall(), row.abi()) {
-        (Some(name), Some(Abi::X86_64) | None) => name.into(),
-        (Some(name), Some(abi)) => format!("{name} ({abi})"),
-        (None, _) => String::new(),
-    }
+    row.key.map(syscalls::name_with_abi).unwrap_or_default()
 }
 
 fn columns(by: Grouping) -> Vec<Column> {

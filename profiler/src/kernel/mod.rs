@@ -16,4 +16,6 @@ mod tables;
 pub use error::KernelError;
 pub use load::Session;
 pub use options::{Options, Scope};
+#[cfg(test)]
+pub(crate) use tables::UNOWNED;
 pub use tables::{Activity, MapTables, SlotCounts, Tables};

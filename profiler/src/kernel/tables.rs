@@ -287,8 +287,7 @@ impl Tables for MapTables {
     }
 
     fn free_record(&mut self, record: u32) {
-        // SAFETY of the value: all zeros is a free record.
-        self.records.write(record, zeroed());
+        self.records.write(record, UNOWNED);
         let _ = self.free_records.push(record, 0);
     }
 
@@ -301,28 +300,26 @@ impl Tables for MapTables {
     }
 }
 
-/// A record that nobody owns.
-fn zeroed() -> ThreadRecord {
-    ThreadRecord {
-        owner: 0,
-        entry_ns: 0,
-        entered: 0,
-        left: 0,
-        in_flight_slot: 0,
-        in_flight_key: 0,
-        last_key: 0,
-        last_slot: 0,
-        state: 0,
-        next_cell: 0,
-        denied: 0,
-        native_pages: [0; _],
-        foreign_roots: [0; _],
-        tgid: 0,
-        tid: 0,
-        process_start_ns: 0,
-        comm: [0; _],
-        overflowed: 0,
-        missed_exits: 0,
-        _reserved: [0; _],
-    }
-}
+/// A record that nobody owns: all zeros.
+pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
+    owner: 0,
+    entry_ns: 0,
+    entered: 0,
+    left: 0,
+    in_flight_slot: 0,
+    in_flight_key: 0,
+    last_key: 0,
+    last_slot: 0,
+    state: 0,
+    next_cell: 0,
+    denied: 0,
+    native_pages: [0; _],
+    foreign_roots: [0; _],
+    tgid: 0,
+    tid: 0,
+    process_start_ns: 0,
+    comm: [0; _],
+    overflowed: 0,
+    missed_exits: 0,
+    _reserved: [0; _],
+};

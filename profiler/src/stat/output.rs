@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     cli::{Format, Grouping, StatArgs},
+    environment,
     error::Error,
     export::{
         json,
@@ -115,18 +116,8 @@ fn style(out: BorrowedFd<'_>) -> Style {
     Style {
         width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
         sparkline: true,
-        color: env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        color: environment::allows_colour(|name| env::var_os(name))
             && env::var_os("TERM").is_some_and(|term| term != "dumb"),
-        unicode: locale_is_utf8(),
+        unicode: environment::allows_unicode(|name| env::var_os(name)),
     }
-}
-
-fn locale_is_utf8() -> bool {
-    ["LC_ALL", "LC_CTYPE", "LANG"]
-        .into_iter()
-        .find_map(|name| env::var(name).ok().filter(|v| !v.is_empty()))
-        .is_some_and(|v| {
-            let v = v.to_ascii_lowercase();
-            v.contains("utf-8") || v.contains("utf8")
-        })
 }

@@ -210,7 +210,7 @@ impl<'a> Row<'a> {
         let process = || {
             self.process.map_or_else(String::new, |p| format!("{} {}", view::pid_text(p), p.comm))
         };
-        let call = || self.key.map_or_else(String::new, view::call_name);
+        let call = || self.key.map_or_else(String::new, crate::enrich::syscalls::name_with_abi);
         match (view, self.in_flight) {
             (View::Calls | View::CallsOf(_), _) => call(),
             (_, Some((tid, _))) => format!("{} {tid} {}", process(), call()),
@@ -219,8 +219,9 @@ impl<'a> Row<'a> {
     }
 
     fn sort_value(&self, column: Column) -> SortValue {
-        let name =
-            |key: Option<CallKey>| SortValue::Text(key.map_or_else(String::new, view::call_name));
+        let name = |key: Option<CallKey>| {
+            SortValue::Text(key.map_or_else(String::new, crate::enrich::syscalls::name_with_abi))
+        };
         SortValue::Number(match column {
             Column::Comm => {
                 return SortValue::Text(self.process.map_or_else(String::new, |p| p.comm.clone()));
@@ -248,7 +249,9 @@ impl<'a> Row<'a> {
             Span::Total => units::count(events),
         };
         let latency = |ns: u64| units::latency(ns, self.sum(Figures::timed));
-        let name = |key: Option<CallKey>| key.map_or_else(|| units::NONE.into(), view::call_name);
+        let name = |key: Option<CallKey>| {
+            key.map_or_else(|| units::NONE.into(), crate::enrich::syscalls::name_with_abi)
+        };
         match column {
             Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
             Column::Comm => self.process.map_or_else(String::new, |p| look.printable(&p.comm)),

@@ -12,7 +12,7 @@ use super::{
     fixtures::{self, call, process, row},
     rows::Row,
     state::{Action, App},
-    view::{self, Subject, Tab, View},
+    view::{Subject, Tab, View},
 };
 
 fn app() -> App {
@@ -43,7 +43,7 @@ fn listed(app: &App) -> Vec<String> {
         let row = Row::of(snapshot, item, app.span());
         match (&app.place().view, row.key) {
             (View::Processes | View::CallersOf(_), _) => row.process.unwrap().comm.clone(),
-            (_, Some(key)) => view::call_name(key),
+            (_, Some(key)) => crate::enrich::syscalls::name_with_abi(key),
             (_, None) => unreachable!("a list of calls"),
         }
     };

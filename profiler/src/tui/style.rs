@@ -1,6 +1,7 @@
 //! What the terminal can show: colours unless NO_COLOR, drawing characters where
 //! the locale is UTF-8.
 
+use crate::environment;
 use std::ffi::OsString;
 
 use ratatui::style::{Color, Modifier, Style};
@@ -43,14 +44,10 @@ impl Look {
     }
 
     fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
-        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
-        // The order in which setlocale(3) looks; an empty variable counts as unset.
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
-        let unicode = locale.is_some_and(|locale| {
-            let locale = locale.to_string_lossy().to_ascii_lowercase();
-            locale.contains("utf-8") || locale.contains("utf8")
-        });
-        Self { colour: set("NO_COLOR").is_none(), unicode }
+        Self {
+            colour: environment::allows_colour(&variable),
+            unicode: environment::allows_unicode(&variable),
+        }
     }
 
     /// How `tone` looks. Without colours nothing is lost that matters: an alarm

@@ -4,7 +4,7 @@ use crate::rows::Span;
 use crate::units;
 use std::sync::Arc;
 
-use profiler_common::call::{Abi, CallKey};
+use profiler_common::call::CallKey;
 
 use crate::{
     aggregate::Figures,
@@ -92,14 +92,6 @@ pub(super) enum ItemId {
     Thread(ProcessId, u32),
 }
 
-/// A system call by name, with its ABI where that is not the usual one.
-pub(super) fn call_name(key: CallKey) -> String {
-    match key.abi() {
-        Some(Abi::X86_64) | None => syscalls::name(key).to_owned(),
-        Some(abi) => format!("{} ({abi})", syscalls::name(key)),
-    }
-}
-
 /// A process id, or a dash for the bucket of calls that belong to none.
 pub(super) fn pid_text(process: &Process) -> String {
     process.tgid.map_or_else(|| units::NONE.to_owned(), |tgid| tgid.to_string())
@@ -121,7 +113,7 @@ impl View {
             Self::Calls => Tab::Calls.title().into(),
             Self::InFlight => Tab::InFlight.title().into(),
             Self::CallsOf(process) => process_name(process),
-            Self::CallersOf(key) => call_name(*key),
+            Self::CallersOf(key) => syscalls::name_with_abi(*key),
             Self::Latency(_) => "Latency".into(),
         }
     }
@@ -131,7 +123,7 @@ impl Subject {
     /// What it is called.
     pub(super) fn title(&self) -> String {
         let process = self.process.as_deref().map(process_name);
-        match (self.call.map(call_name), process) {
+        match (self.call.map(syscalls::name_with_abi), process) {
             (Some(call), Some(process)) => format!("{call} by {process}"),
             (Some(call), None) => format!("{call} by all processes"),
             (None, Some(process)) => format!("all system calls of {process}"),
