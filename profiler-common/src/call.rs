@@ -165,15 +165,18 @@ impl CallKey {
 
     /// `rt_sigreturn` and `sigreturn` "return" what the interrupted code had in its
     /// register (arch/x86/kernel/signal_64.c returns `regs->ax`), and so do `uretprobe`
-    /// and `uprobe` (arch/x86/kernel/uprobes.c): no outcome of theirs.
+    /// and `uprobe` (arch/x86/kernel/uprobes.c), of which the kernel has as many as
+    /// `probe_calls`: no outcome of theirs.
     #[inline(always)]
-    pub const fn restores_registers(self) -> bool {
-        matches!(
-            self.0,
-            // x86_64 rt_sigreturn, uretprobe and uprobe; i386 sigreturn and rt_sigreturn;
-            // x32 rt_sigreturn.
-            15 | 335 | 336 | 0x1_0077 | 0x1_00ad | 0x2_0201
-        )
+    pub const fn restores_registers(self, probe_calls: u32) -> bool {
+        match self.0 {
+            // x86_64 rt_sigreturn; i386 sigreturn and rt_sigreturn; x32 rt_sigreturn.
+            15 | 0x1_0077 | 0x1_00ad | 0x2_0201 => true,
+            // x86_64 uretprobe and uprobe.
+            335 => probe_calls >= 1,
+            336 => probe_calls >= 2,
+            _ => false,
+        }
     }
 }
 

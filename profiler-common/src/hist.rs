@@ -117,7 +117,7 @@ pub const fn upper(bucket: usize) -> u64 {
 pub const fn representative(bucket: usize) -> u64 {
     let (least, greatest) = (lower(bucket) as u128 + 1, upper(bucket) as u128);
     let value = if bucket < SUB_BUCKETS as usize {
-        (least + greatest).div_ceil(2)
+        (least + greatest) / 2
     } else {
         let sum = least + greatest;
         (2 * least * greatest + sum / 2) / sum
@@ -164,7 +164,7 @@ mod tests {
             let shown = representative(bucket(ns) as usize);
             assert!(shown.abs_diff(ns) * 16 <= ns, "{ns} shown as {shown}");
         }
-        for ns in 1..64_u64 {
+        for ns in 0..64_u64 {
             assert!(representative(bucket(ns) as usize).abs_diff(ns) <= 4, "{ns}");
         }
     }

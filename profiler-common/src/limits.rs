@@ -63,7 +63,11 @@ pub mod maps {
     pub const WAKE: &str = "WAKE";
     /// Host process ids in scope, when the scope is not the whole host.
     pub const TARGETS: &str = "TARGETS";
-    /// Task state by thread id, only in the object for kernels without task storage.
+    /// Calls from before the programs attached, only in the object with task storage.
+    pub const BEFORE: &str = "BEFORE";
+    /// Which of them is whose, likewise.
+    pub const BEFORE_BY_TASK: &str = "BEFORE_BY_TASK";
+    /// Task state by task, only in the object for kernels without task storage.
     pub const TASKS: &str = "TASKS";
 }
 
@@ -73,6 +77,8 @@ pub mod globals {
     pub const OWN_TGID: &str = "OWN_TGID";
     /// 1 when only [`TARGETS`](super::maps::TARGETS) and their children count.
     pub const TARGETS_ONLY: &str = "TARGETS_ONLY";
+    /// How many of `uretprobe` and `uprobe`, in this order, the kernel has.
+    pub const PROBE_CALLS: &str = "PROBE_CALLS";
     /// `offsetof(struct task_struct, thread_info.status)`.
     pub const STATUS_OFFSET: &str = "STATUS_OFFSET";
     /// `offsetof(struct task_struct, pid)`.
@@ -85,4 +91,21 @@ pub mod globals {
     pub const START_OFFSET: &str = "START_OFFSET";
     /// `offsetof(struct task_struct, comm)`.
     pub const COMM_OFFSET: &str = "COMM_OFFSET";
+    /// `offsetof(struct task_struct, thread_info.syscall_work)`; 0 before Linux 5.11.
+    pub const WORK_OFFSET: &str = "WORK_OFFSET";
+    /// `offsetof(struct task_struct, ptrace)`.
+    pub const PTRACE_OFFSET: &str = "PTRACE_OFFSET";
+    /// `offsetof(struct task_struct, __state)`; this and those that follow are only in the
+    /// object with task storage.
+    pub const STATE_OFFSET: &str = "STATE_OFFSET";
+    /// `offsetof(struct task_struct, flags)`.
+    pub const FLAGS_OFFSET: &str = "FLAGS_OFFSET";
+    /// `offsetof(struct task_struct, on_cpu)`.
+    pub const ON_CPU_OFFSET: &str = "ON_CPU_OFFSET";
+    /// `offsetof(struct task_struct, jobctl)`.
+    pub const JOBCTL_OFFSET: &str = "JOBCTL_OFFSET";
+    /// `offsetof(struct task_struct, nvcsw)`.
+    pub const NVCSW_OFFSET: &str = "NVCSW_OFFSET";
+    /// `offsetof(struct task_struct, nivcsw)`.
+    pub const NIVCSW_OFFSET: &str = "NIVCSW_OFFSET";
 }

@@ -185,7 +185,7 @@ pub struct Extremes {
 }
 
 /// What the kernel side keeps for a task beside, or instead of, a record. It
-/// lives in task storage, which dies with the task, or in a table by thread id.
+/// lives in task storage, which dies with the task, or in a table by task.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct TaskState {
@@ -214,6 +214,24 @@ impl TaskState {
     pub const KNOWN: u32 = 8;
 }
 
+/// A call that entered before the programs attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CallBefore {
+    /// [`CallKey`], or [`CallKey::NONE`] once the call has left or its thread has ended.
+    pub key: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Padding.
+    pub _pad: u32,
+    /// See [`ThreadRecord::process_start_ns`].
+    pub process_start_ns: u64,
+    /// Name of the process when the profiler attached, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+}
+
 /// Events off the common path; one copy per CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -226,6 +244,9 @@ pub struct Counters {
     pub denied_unrecorded: u64,
     /// Entries that could not be remembered: no room for a task's state. Lost.
     pub lost_entries: u64,
+    /// Calls whose entry was missed: exits without one, of tasks whose calls nothing
+    /// could have refused. Lost.
+    pub missed_entries: u64,
     /// Calls whose exit was missed. Lost.
     pub lost_exits: u64,
     /// Threads that found no free record; their calls are in overflow slots.
@@ -234,6 +255,11 @@ pub struct Counters {
     pub extents_exhausted: u64,
     /// Forks whose child could not be brought into scope. Lost.
     pub lost_children: u64,
+    /// Entries that a further copy of the program counted, the kernel having skipped
+    /// the first.
+    pub entries_taken_over: u64,
+    /// Exits likewise.
+    pub exits_taken_over: u64,
 }
 
 impl Counters {
@@ -243,10 +269,13 @@ impl Counters {
         self.births += other.births;
         self.denied_unrecorded += other.denied_unrecorded;
         self.lost_entries += other.lost_entries;
+        self.missed_entries += other.missed_entries;
         self.lost_exits += other.lost_exits;
         self.records_exhausted += other.records_exhausted;
         self.extents_exhausted += other.extents_exhausted;
         self.lost_children += other.lost_children;
+        self.entries_taken_over += other.entries_taken_over;
+        self.exits_taken_over += other.exits_taken_over;
     }
 }
 
@@ -265,6 +294,9 @@ pub struct Control {
     /// 1 while all programs are attached; set by the reader. Before that, and once
     /// the entries are detached again, an exit without an entry says nothing.
     pub attached: u64,
+    /// Calls from before the programs attached that were found; at most as many as there is
+    /// room for are listed, in the order in which they were found.
+    pub calls_before: u64,
 }
 
 const _: () = {
@@ -285,7 +317,8 @@ const _: () = {
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
     assert!(size_of::<TaskState>() == 24);
     assert!(align_of::<TaskState>() == 8);
-    assert!(size_of::<Counters>() == 64);
+    assert!(size_of::<CallBefore>() == 40);
+    assert!(size_of::<Counters>() == 88);
     assert!(size_of::<Control>() == CACHE_LINE);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
     assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
@@ -294,7 +327,7 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Control, Counters, Extremes, OverflowSlot, TaskState, ThreadRecord};
+    use super::{CallBefore, Control, Counters, Extremes, OverflowSlot, TaskState, ThreadRecord};
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
     unsafe impl aya::Pod for ThreadRecord {}
@@ -304,6 +337,8 @@ mod user {
     unsafe impl aya::Pod for Extremes {}
     // SAFETY: as above.
     unsafe impl aya::Pod for TaskState {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for CallBefore {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above; the tail that its alignment adds is never read as a value.

@@ -11,6 +11,26 @@ use crate::{
     thread,
 };
 
+/// What a further copy of the program does: the same, if no copy before it has.
+///
+/// The kernel skips a program on a CPU on which it is running already
+/// (`bpf_prog_get_recursion_context`, include/linux/bpf.h). Where tracepoints can be
+/// preempted (Linux 7.1) it may be running there for another task, for as long as that
+/// one waits for the CPU. So the program is then attached several times over.
+#[inline(always)]
+pub fn enter_again<T: Tasks>(regs: u64, nr: u64) {
+    if let Some((record, _)) = thread::hinted(regs) {
+        // SAFETY: a live map value of the running thread's own.
+        if unsafe { (*record).in_flight_key } != CallKey::NONE.0 {
+            return;
+        }
+    } else if thread::has_entered::<T>(T::current()) {
+        return;
+    }
+    count!(entries_taken_over);
+    enter::<T>(regs, nr);
+}
+
 /// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
 pub fn enter<T: Tasks>(regs: u64, nr: u64) {

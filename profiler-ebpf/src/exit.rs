@@ -8,7 +8,13 @@ use profiler_common::{
     wire::{CellIndex, OVERFLOWED, Slot, ThreadRecord},
 };
 
-use crate::{overflow, pool, slots, task::Tasks, thread};
+use crate::{
+    overflow,
+    pool::{self, count},
+    slots,
+    task::{PROBE_CALLS, Tasks, may_be_refused},
+    thread,
+};
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
 const FIRST_ERRNO: u64 = -4095_i64 as u64;
@@ -29,7 +35,7 @@ impl Outcome {
     /// Reads a result.
     #[inline(always)]
     pub fn of(result: u64, key: u32) -> Self {
-        if result < FIRST_ERRNO || CallKey(key).restores_registers() {
+        if result < FIRST_ERRNO || CallKey(key).restores_registers(PROBE_CALLS.load()) {
             return Self::Ok;
         }
         match result.wrapping_neg() as u32 {
@@ -37,6 +43,22 @@ impl Outcome {
             errno => Self::Error(errno),
         }
     }
+}
+
+/// What a further copy of the program does: the same, if no copy before it has. See
+/// [`enter_again`](crate::entry::enter_again).
+#[inline(always)]
+pub fn exit_again<T: Tasks>(regs: u64, result: u64) {
+    if let Some((record, _)) = thread::hinted(regs) {
+        // SAFETY: a live map value of the running thread's own.
+        if unsafe { (*record).in_flight_key } == CallKey::NONE.0 {
+            return;
+        }
+    } else if thread::has_left::<T>(T::current()) {
+        return;
+    }
+    count!(exits_taken_over);
+    exit::<T>(regs, result);
 }
 
 /// A call leaves with `result`, `regs` being its registers.
@@ -77,6 +99,14 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
     }
 }
 
+/// The clock can step back by a little (`ktime_get_mono_fast_ns`,
+/// kernel/time/timekeeping.c): a call that took next to no time has then taken less than
+/// none, and a great number of nanoseconds.
+#[inline(always)]
+pub fn is_negative(latency_ns: u64) -> bool {
+    (latency_ns as i64) < 0
+}
+
 /// Adds a call that left to its slot.
 #[inline(always)]
 unsafe fn add(
@@ -90,10 +120,15 @@ unsafe fn add(
     let Some(slot) = slots::slot(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        (*slot).total_ns += latency_ns;
+        let mut latency_ns = latency_ns;
         if latency_ns > (*slot).max_ns {
-            (*slot).max_ns = latency_ns;
+            if is_negative(latency_ns) {
+                latency_ns = 0;
+            } else {
+                (*slot).max_ns = latency_ns;
+            }
         }
+        (*slot).total_ns += latency_ns;
         if latency_ns < (*slot).min_ns {
             (*slot).min_ns = latency_ns;
         }
@@ -195,7 +230,8 @@ unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errn
 }
 
 /// An exit without an entry: seccomp or ptrace refused the call before the entry
-/// tracepoint (`syscall_trace_enter`, kernel/entry/common.c).
+/// tracepoint (`syscall_trace_enter`, kernel/entry/common.c), or the kernel skipped our
+/// program there.
 #[inline(never)]
 fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
     // While the programs attach and detach, an entry may be missing for our own sake.
@@ -203,6 +239,10 @@ fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
         return;
     }
     let task = T::current();
+    if !may_be_refused(task) {
+        count!(missed_entries);
+        return;
+    }
     let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {

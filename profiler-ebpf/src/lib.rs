@@ -10,12 +10,14 @@
 // For the atomic additions: Rust gives this target no `fetch_add`.
 #![feature(asm_experimental_arch)]
 
+pub mod before;
 pub mod entry;
 pub mod exit;
 pub mod life;
 pub mod maps;
 pub mod overflow;
 pub mod pool;
+pub mod programs;
 pub mod report;
 pub mod scope;
 pub mod slots;

@@ -1,4 +1,7 @@
 //! Birth, renaming and death of tasks: rare events that keep the records true.
+//!
+//! Each does the same if it is done twice, so that further copies of these programs (see
+//! [`enter_again`](crate::entry::enter_again)) need not ask what the first one did.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
 use profiler_common::{
@@ -35,7 +38,7 @@ pub fn fork<T: Tasks>(parent: Task, child: Task) {
         return;
     }
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let parent_flags = match T::state(parent, 0) {
+    let parent_flags = match T::state(parent) {
         // SAFETY: a live state of the running task.
         Some(state) if unsafe { (*state).flags } & TaskState::DECIDED != 0 => unsafe {
             (*state).flags
@@ -44,7 +47,7 @@ pub fn fork<T: Tasks>(parent: Task, child: Task) {
     };
     let child_tgid = field_u32(child, TGID_OFFSET.load());
     let child_flags = scope::inherit(parent_flags, child_tgid);
-    let Some(state) = T::state_or_new(child, field_u32(child, PID_OFFSET.load())) else {
+    let Some(state) = T::state_or_new(child) else {
         if child_flags & TaskState::IN_SCOPE != 0 {
             count!(lost_children);
         }
@@ -56,16 +59,12 @@ pub fn fork<T: Tasks>(parent: Task, child: Task) {
     }
 }
 
-/// `sched_process_exec`: the running task, which had thread id `old_tid`, runs
-/// another program. An exec by a thread that is not the leader takes the leader's
-/// id (`de_thread`, fs/exec.c).
+/// `sched_process_exec`: the running task runs another program. An exec by a thread that
+/// is not the leader takes the leader's id (`de_thread`, fs/exec.c).
 #[inline(always)]
-pub fn exec<T: Tasks>(task: Task, old_tid: u32) {
+pub fn exec<T: Tasks>(task: Task) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    if tid != old_tid {
-        T::moved(old_tid, tid);
-    }
-    let Some(record) = T::state(task, 0).and_then(record_of) else { return };
+    let Some(record) = T::state(task).and_then(record_of) else { return };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).tid = tid;
@@ -88,7 +87,7 @@ pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
     if tid != field_u32(task, TGID_OFFSET.load()) {
         return;
     }
-    let Some(record) = T::state(task, tid).and_then(record_of) else { return };
+    let Some(record) = T::state(task).and_then(record_of) else { return };
     let mut name = [0_u8; COMM_LEN];
     // SAFETY: the helper checks the address; the record is a live map value, and a
     // reader that meets the name half written reads it again at its next drain.
@@ -102,7 +101,12 @@ pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
 /// `sched_process_exit`: the running task ends.
 #[inline(always)]
 pub fn exit<T: Tasks>(task: Task) {
-    if let Some(state) = T::state(task, 0) {
+    let state = T::state(task);
+    // SAFETY: a live state of the running task.
+    if state.is_none_or(|state| unsafe { (*state).flags } & TaskState::KNOWN == 0) {
+        T::forget_before(task);
+    }
+    if let Some(state) = state {
         match record_of(state) {
             // SAFETY: a live map value of the running thread's own. The state comes
             // last: once it says "ended", nothing is written any more.
@@ -118,14 +122,17 @@ pub fn exit<T: Tasks>(task: Task) {
             },
             None => {
                 // SAFETY: a live state of the running task.
-                let key_plus_one = unsafe { (*state).key_plus_one };
-                if key_plus_one != 0 {
-                    overflow::never_returned(key_plus_one - 1);
+                unsafe {
+                    let key_plus_one = (*state).key_plus_one;
+                    if key_plus_one != 0 {
+                        (*state).key_plus_one = 0;
+                        overflow::never_returned(key_plus_one - 1);
+                    }
                 }
             }
         }
     }
-    T::forget_current();
+    T::forget(task);
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     limits::MAX_TARGETS,
-    wire::{Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
+    wire::{CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -70,6 +70,16 @@ pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 /// that does not fit would only repeat one that is already there.
 #[btf_map]
 pub static WAKE: RingBuf<u64, 4096> = RingBuf::new();
+
+/// Calls that entered before the programs attached, in the order in which they were found;
+/// the first so many as `Control` counts.
+#[btf_map]
+pub static BEFORE: Array<CallBefore, 1, MMAPABLE> = Array::new();
+
+/// Index in [`BEFORE`] by the address of the task, which no other has until this one has
+/// ended: an exec by a thread changes its id, and leaves it where it is.
+#[btf_map]
+pub static BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
 
 /// Processes in scope at the start, when the scope is not the whole host.
 #[btf_map]

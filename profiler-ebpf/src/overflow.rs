@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use crate::{
-    exit::Outcome,
+    exit::{Outcome, is_negative},
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
     pool::{add, increment_u32, unproven},
 };
@@ -50,6 +50,7 @@ pub fn denied(key: u32) {
 #[inline(never)]
 pub fn left(key: u32, latency_ns: u64, result: u64) {
     let Some(slot) = slot(key) else { return };
+    let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
     // SAFETY: fields of a live map value.
     unsafe {
         add(&raw mut (*slot).total_ns, latency_ns);

@@ -31,10 +31,30 @@ settings! {
     START_OFFSET,
     /// `offsetof(struct task_struct, comm)`.
     COMM_OFFSET,
+    /// `offsetof(struct task_struct, thread_info.syscall_work)`; 0 where entries cannot be
+    /// missed.
+    WORK_OFFSET,
+    /// `offsetof(struct task_struct, ptrace)`.
+    PTRACE_OFFSET,
+    /// `offsetof(struct task_struct, __state)`. This one and the next five are only for
+    /// [`before`](crate::before).
+    STATE_OFFSET,
+    /// `offsetof(struct task_struct, flags)`.
+    FLAGS_OFFSET,
+    /// `offsetof(struct task_struct, on_cpu)`.
+    ON_CPU_OFFSET,
+    /// `offsetof(struct task_struct, jobctl)`.
+    JOBCTL_OFFSET,
+    /// `offsetof(struct task_struct, nvcsw)`.
+    NVCSW_OFFSET,
+    /// `offsetof(struct task_struct, nivcsw)`.
+    NIVCSW_OFFSET,
     /// Host process id of the profiler, left out; 0 leaves nothing out.
     OWN_TGID,
     /// 1 when only the targets and their children count.
     TARGETS_ONLY,
+    /// Calls for probes that this kernel has: `uretprobe`, and `uprobe` after it.
+    PROBE_CALLS,
 }
 
 /// Access to tasks on this kind of kernel.
@@ -42,20 +62,19 @@ pub trait Tasks {
     /// The running task.
     fn current() -> Task;
 
-    /// The state of `task`, if it has one. `tid` is its thread id, or 0 for the
-    /// running task's own.
-    fn state(task: Task, tid: u32) -> Option<*mut TaskState>;
+    /// The state of `task`, if it has one.
+    fn state(task: Task) -> Option<*mut TaskState>;
 
     /// The state of `task`, made now if it has none; `None` where there is no room.
-    fn state_or_new(task: Task, tid: u32) -> Option<*mut TaskState>;
+    fn state_or_new(task: Task) -> Option<*mut TaskState>;
 
-    /// Forgets the running task, which ends. Task storage does that by itself.
-    fn forget_current();
+    /// Forgets a task that ends. Task storage does that by itself.
+    fn forget(task: Task);
 
-    /// The running task went from thread id `from` to `to`, by an exec.
-    fn moved(from: u32, to: u32);
+    /// The running task is in no call that it was in before the programs attached.
+    fn forget_before(task: Task);
 
-    /// Whether the running task is in a 32-bit system call.
+    /// Whether `task` is in a 32-bit system call.
     fn is_compat(task: Task) -> bool;
 
     /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
@@ -96,4 +115,21 @@ pub fn read_comm(task: Task, comm: *mut [u8; 16]) {
 #[inline(always)]
 pub fn layout_known() -> bool {
     COMM_OFFSET.load() != 0
+}
+
+/// `SYSCALL_WORK_SYSCALL_TRACEPOINT`, `_AUDIT` and `_EXIT_TRAP`
+/// (include/linux/thread_info.h): what a call can have to do that cannot refuse it.
+const HARMLESS_WORK: u64 = 1 << 1 | 1 << 4 | 1 << 6;
+
+/// Whether something may have refused the call that the running task leaves: seccomp, a
+/// tracer, or user dispatch. Yes where the user side did not ask: where no entry can be
+/// missed. A tracer that refuses a call and lets go of its tracee before that leaves it
+/// goes unnoticed.
+#[inline(always)]
+pub fn may_be_refused(task: Task) -> bool {
+    let work = WORK_OFFSET.load();
+    work == 0
+        || field_u64(task, work) & !HARMLESS_WORK != 0
+        // A tracer that lets its tracee go on by PTRACE_CONT clears the work.
+        || field_u32(task, PTRACE_OFFSET.load()) != 0
 }

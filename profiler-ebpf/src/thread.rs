@@ -11,7 +11,10 @@ use crate::{
     overflow,
     pool::{self, count},
     scope,
-    task::{LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, read_comm},
+    task::{
+        LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, may_be_refused,
+        read_comm,
+    },
 };
 
 /// The record of the task whose registers are at `regs`, if this CPU used it last:
@@ -41,7 +44,7 @@ fn set_hint(index: u32) {
 /// call went to its overflow slot.
 #[inline(never)]
 pub fn entering<T: Tasks>(task: Task, regs: u64, key: u32) -> u32 {
-    let Some(state) = T::state_or_new(task, 0) else {
+    let Some(state) = T::state_or_new(task) else {
         count!(lost_entries);
         return 0;
     };
@@ -51,6 +54,10 @@ pub fn entering<T: Tasks>(task: Task, regs: u64, key: u32) -> u32 {
     }
     // SAFETY: a live state that only its own task writes by now.
     unsafe {
+        if (*state).flags & TaskState::KNOWN == 0 {
+            // Its exit may have been missed.
+            T::forget_before(task);
+        }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
         if (*state).record == 0 {
             let Some(index) = pool::take_record() else {
@@ -97,10 +104,11 @@ unsafe fn own(record: *mut ThreadRecord, task: Task, regs: u64, ids: u64) {
 pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
     let task = T::current();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let Some(state) = T::state(task, 0) else {
+    let Some(state) = T::state(task) else {
         // Nothing is known of this task, and every task that was forked since the
         // profiler attached has a state: the call was in flight at that moment.
-        if let Some(state) = T::state_or_new(task, 0)
+        T::forget_before(task);
+        if let Some(state) = T::state_or_new(task)
             && scope::in_scope(state, tgid)
         {
             count!(in_flight_at_attach);
@@ -114,6 +122,8 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
     unsafe {
         if (*state).flags & TaskState::NEWBORN != 0 {
             (*state).flags &= !TaskState::NEWBORN;
+            // A child that slept on its way has the registers of its parent's call.
+            T::forget_before(task);
             if pool::attached() {
                 (*state).flags |= TaskState::KNOWN;
             }
@@ -130,7 +140,10 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
             overflow::left(key_plus_one - 1, now.wrapping_sub((*state).entry_ns), result);
         } else if (*state).flags & TaskState::KNOWN == 0 {
             // Still a call from before all programs were attached.
+            T::forget_before(task);
             count!(in_flight_at_attach);
+        } else if pool::attached() && !may_be_refused(task) {
+            count!(missed_entries);
         } else if pool::attached() {
             count!(denied_unrecorded);
             let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task));
@@ -138,4 +151,45 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
         }
     }
     0
+}
+
+/// Whether a copy of the entry program has counted the call that `task`, which the hint
+/// missed, is entering; or has nothing to count of it.
+#[inline(always)]
+pub fn has_entered<T: Tasks>(task: Task) -> bool {
+    let Some(state) = T::state(task) else { return false };
+    // SAFETY: a live state that only its own task writes by now, and its record.
+    unsafe {
+        if (*state).flags & TaskState::DECIDED == 0 {
+            return false;
+        }
+        if (*state).flags & TaskState::IN_SCOPE == 0 {
+            return true;
+        }
+        match (*state).record {
+            0 => (*state).key_plus_one != 0,
+            index_plus_one => pool::record(index_plus_one - 1)
+                .is_some_and(|record| (*record).in_flight_key != CallKey::NONE.0),
+        }
+    }
+}
+
+/// Whether a copy of the exit program has counted the call that `task`, which the hint
+/// missed, is leaving; or has nothing to count of it.
+///
+/// A denied call leaves no trace here, so it is told only by the first copy.
+#[inline(always)]
+pub fn has_left<T: Tasks>(task: Task) -> bool {
+    let Some(state) = T::state(task) else { return false };
+    // SAFETY: a live state that only its own task writes by now, and its record.
+    unsafe {
+        if (*state).flags & TaskState::NEWBORN != 0 {
+            return false;
+        }
+        match (*state).record {
+            0 => (*state).key_plus_one == 0,
+            index_plus_one => pool::record(index_plus_one - 1)
+                .is_none_or(|record| (*record).in_flight_key == CallKey::NONE.0),
+        }
+    }
 }

@@ -69,7 +69,13 @@ Examples:
   profiler stat -a -d 10s              the whole host for ten seconds
   profiler stat -p 1234 -i 1s          a process and its children, every second
   profiler stat --by process -a -d 5s  which process makes the calls
-  profiler stat --format json -o out.json -- make")]
+  profiler stat --format json -o out.json -- make
+
+Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
+to its exit tracepoint: asleep, waiting and preempted, but not while the host was
+suspended. Some tens of nanoseconds of each are the tracepoints'. Totals and, over a whole
+run, the least and the greatest are exact; quantiles are within 6.25 %, and below 64 ns
+within 4 ns.")]
 pub struct StatArgs {
     /// The whole host; the default without a process or a command
     #[arg(short, long, conflicts_with_all = ["pid", "command"])]

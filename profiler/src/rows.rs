@@ -20,6 +20,9 @@ pub struct Row {
     pub key: Option<CallKey>,
     /// Its figures.
     pub figures: Figures,
+    /// Calls that have not returned at the end of the span, whenever they entered: the
+    /// figures of an interval know only those that entered in it.
+    pub in_flight: u64,
 }
 
 impl Row {
@@ -72,12 +75,14 @@ impl Span {
 
 /// The rows of a snapshot, those without anything to show left out.
 pub fn rows(snapshot: &Snapshot, by: Grouping, span: Span, sort: SortKey) -> Vec<Row> {
+    let of_call = |process: Option<&Arc<Process>>, row: &CallRow| Row {
+        process: process.cloned(),
+        key: Some(row.key),
+        figures: span.of(row).clone(),
+        in_flight: row.total.in_flight(),
+    };
     let mut rows: Vec<Row> = match by {
-        Grouping::Syscall => snapshot
-            .calls
-            .iter()
-            .map(|row| Row { process: None, key: Some(row.key), figures: span.of(row).clone() })
-            .collect(),
+        Grouping::Syscall => snapshot.calls.iter().map(|row| of_call(None, row)).collect(),
         Grouping::Process => snapshot
             .processes
             .iter()
@@ -85,17 +90,14 @@ pub fn rows(snapshot: &Snapshot, by: Grouping, span: Span, sort: SortKey) -> Vec
                 process: Some(Arc::clone(&process.process)),
                 key: None,
                 figures: process.calls.iter().map(|row| span.of(row)).collect(),
+                in_flight: process.calls.iter().map(|row| row.total.in_flight()).sum(),
             })
             .collect(),
         Grouping::ProcessSyscall => snapshot
             .processes
             .iter()
             .flat_map(|process| {
-                process.calls.iter().map(|row| Row {
-                    process: Some(Arc::clone(&process.process)),
-                    key: Some(row.key),
-                    figures: span.of(row).clone(),
-                })
+                process.calls.iter().map(|row| of_call(Some(&process.process), row))
             })
             .collect(),
     };
@@ -239,6 +241,18 @@ mod tests {
         let s = snapshot();
         let rows = rows(&s, Grouping::ProcessSyscall, Span::Recent, SortKey::Total);
         assert_eq!(names(&rows), [(Some(9), Some("read"), 1)]);
+    }
+
+    #[test]
+    fn what_entered_before_the_interval_is_in_flight_in_it() {
+        let mut s = snapshot();
+        // Five entered, two of them long ago; one returned in this interval.
+        let of_interval = Figures { calls: 3, returned: 1, ..Figures::default() };
+        let total = Figures { calls: 5, returned: 1, ..Figures::default() };
+        s.calls = vec![call(0, total, of_interval)];
+        for span in [Span::Recent, Span::Total] {
+            assert_eq!(rows(&s, Grouping::Syscall, span, SortKey::Total)[0].in_flight, 4);
+        }
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use profiler_common::{call::CallKey, wire::Counters};
 
-use crate::aggregate::Figures;
+use crate::{
+    aggregate::Figures,
+    enrich::lasting::{self, Kind},
+    units,
+};
 
 /// Everything known at one moment.
 #[derive(Clone, Debug, Default)]
@@ -22,8 +26,8 @@ pub struct Snapshot {
     pub calls: Vec<CallRow>,
     /// Processes, in no order. Empty unless [`Detail::Processes`] was asked for.
     pub processes: Vec<ProcessRow>,
-    /// Calls in flight, the oldest first. Empty likewise.
-    pub in_flight: Vec<InFlight>,
+    /// Calls that have not returned.
+    pub in_flight: InFlight,
     /// How the profiler itself fares.
     pub health: Health,
 }
@@ -33,7 +37,7 @@ pub struct Snapshot {
 pub enum Detail {
     /// System calls over all processes.
     Calls,
-    /// Also each process, and calls in flight.
+    /// Also each process.
     Processes,
 }
 
@@ -88,17 +92,91 @@ pub struct Process {
 /// and latencies of calls that found room for all but that.
 pub const OVERFLOW_COMM: &str = "(overflow)";
 
-/// A call that has not returned.
-#[derive(Clone, Debug)]
+/// The calls that had not returned when the snapshot was taken. Read thread by thread,
+/// so a call that lasts no longer than a reading may be in it or not.
+#[derive(Clone, Debug, Default)]
 pub struct InFlight {
+    /// Every call that anybody is in, by key.
+    pub calls: Vec<CallInFlight>,
+    /// The oldest: at most 256 of each kind, so that what waits for days crowds out no
+    /// other. By kind, and the oldest of each first.
+    pub oldest: Vec<ThreadInFlight>,
+    /// Whether calls are in it that entered before the profiler attached.
+    pub sees_before: bool,
+}
+
+/// How many threads are in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallInFlight {
+    /// Which call.
+    pub key: CallKey,
+    /// Threads that are in it.
+    pub threads: u64,
+    /// Of these, threads that found no record: neither they nor for how long are known.
+    pub unrecorded: u64,
+    /// Of them, threads whose call entered before the profiler attached, and so is in no
+    /// figures.
+    pub before: u64,
+    /// For how long the longest is, of those of which that is known; at least, if it
+    /// entered before.
+    pub oldest: Duration,
+}
+
+/// A thread that is in a call.
+#[derive(Clone, Debug)]
+pub struct ThreadInFlight {
     /// Its process.
     pub process: Arc<Process>,
-    /// Its thread.
+    /// Its id.
     pub tid: u32,
     /// Which call.
     pub key: CallKey,
     /// For how long.
     pub age: Duration,
+    /// It entered before the profiler attached, and `age` is since then.
+    pub at_least: bool,
+}
+
+impl CallInFlight {
+    /// What the call does while it lasts.
+    pub fn kind(&self) -> Kind {
+        lasting::kind(self.key)
+    }
+}
+
+impl ThreadInFlight {
+    /// Its age for people: `>9.12s` where it is at least that.
+    pub fn age_text(&self) -> String {
+        let sign = if self.at_least { ">" } else { "" };
+        format!("{sign}{}", units::age(self.age))
+    }
+
+    /// What the call does while it lasts.
+    pub fn kind(&self) -> Kind {
+        lasting::kind(self.key)
+    }
+}
+
+impl InFlight {
+    /// Threads in calls of a kind.
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.calls.iter().filter(|call| call.kind() == kind).map(|call| call.threads).sum()
+    }
+
+    /// Threads in calls of any kind.
+    pub fn count_all(&self) -> u64 {
+        self.calls.iter().map(|call| call.threads).sum()
+    }
+
+    /// Threads in calls that entered before the profiler attached.
+    pub fn count_before(&self) -> u64 {
+        self.calls.iter().map(|call| call.before).sum()
+    }
+
+    /// The oldest call of a kind.
+    pub fn oldest(&self, kind: Kind) -> Option<&ThreadInFlight> {
+        self.oldest.iter().find(|thread| thread.kind() == kind)
+    }
 }
 
 /// The profiler's own state: what it lost, how full it is, what it costs.
@@ -106,13 +184,17 @@ pub struct InFlight {
 pub struct Health {
     /// Rare events, over all CPUs.
     pub counters: Counters,
-    /// Programs, and how often the kernel skipped each (`recursion_misses`).
+    /// Programs, and how often the kernel skipped each (`recursion_misses`), with all its
+    /// copies where there are several.
     pub program_misses: Vec<(&'static str, u64)>,
     /// Calls counted in overflow slots: in the totals, but of no process.
     pub overflowed: u64,
-    /// Threads whose books did not balance: what was counted at entry and at exit, by
-    /// thread and by call, disagreed. 0 is the only good value.
+    /// Threads, processes and calls whose books did not balance: what was counted at entry
+    /// and at exit, by thread and by call, disagreed. 0 is the only good
+    /// value.
     pub breaches: u64,
+    /// Which the last of them was, and what did not balance, for people.
+    pub last_breach: String,
     /// Records and extents, in use and in all.
     pub records: Use,
     /// Room for figures, in extents of 1 KiB.
@@ -125,20 +207,48 @@ pub struct Health {
     pub cpu_time: Duration,
     /// Resident memory of this process, bytes.
     pub resident_bytes: u64,
+    /// How many copies of each program are attached.
+    pub copies: usize,
     /// Which programs run, for people: `tp_btf, task storage` or the fallback.
     pub mode: &'static str,
 }
 
 impl Health {
-    /// Calls that went uncounted, by all ways that are known. 0 is the only good
-    /// value.
+    /// Calls that went uncounted, by all ways that show themselves: no room, an exit
+    /// without an entry that nothing can have refused, an entry while another call was
+    /// still in flight, a fork, exec or end that was missed. 0 is the only good value.
     pub fn lost(&self) -> u64 {
         let c = &self.counters;
-        c.lost_entries
-            + c.lost_exits
-            + c.lost_children
-            + self.program_misses.iter().map(|(_, n)| n).sum::<u64>()
+        let of_calls = c.lost_entries + c.missed_entries + c.lost_exits;
+        of_calls + c.lost_children + self.lives_missed()
     }
+
+    /// Forks, execs, renamings and ends of threads that were missed, at most.
+    pub fn lives_missed(&self) -> u64 {
+        let of_lives = self.program_misses.iter().filter(|(name, _)| !of_calls(name));
+        of_lives.map(|(_, misses)| misses).sum()
+    }
+
+    /// What may be lost beside [`Self::lost`], at most: the kernel skipped the programs
+    /// for so many entries and exits that showed no trace of it. Those are calls of which
+    /// both were skipped, or that count as denied, or of processes out of scope.
+    pub fn unseen(&self) -> u64 {
+        let c = &self.counters;
+        let seen = |name| match name {
+            ENTRY => c.missed_entries,
+            _ => c.lost_exits,
+        };
+        let of_calls = self.program_misses.iter().filter(|(name, _)| of_calls(name));
+        of_calls.map(|&(name, misses)| misses.saturating_sub(seen(name))).sum()
+    }
+}
+
+/// Names of the two programs that count calls, in [`Health::program_misses`].
+const ENTRY: &str = "sys_enter";
+const EXIT: &str = "sys_exit";
+
+fn of_calls(program: &str) -> bool {
+    program == ENTRY || program == EXIT
 }
 
 /// How much of a bounded thing is in use.

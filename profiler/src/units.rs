@@ -59,6 +59,12 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
+/// For how long something that is not over has lasted: [`time`] up to a minute, and from
+/// there [`clock`], as nobody waits for its nanoseconds.
+pub fn age(age: Duration) -> String {
+    if age < Duration::from_secs(60) { time(age.as_nanos() as u64) } else { clock(age) }
+}
+
 /// A share of one as `12.3%`; `1920%` from a thousand percent on.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
@@ -181,6 +187,13 @@ mod tests {
     fn clocks() {
         let shown = [5, 65, 11_100, 187_200, 12_960_000].map(|s| clock(Duration::from_secs(s)));
         assert_eq!(shown, ["5s", "1m05s", "3h05m", "2d04h", "150d"]);
+    }
+
+    #[test]
+    fn ages() {
+        let shown = [12, 999, 1_200, 59_940, 60_000, 572_000, 90_000_000];
+        let shown = shown.map(|ms| age(Duration::from_millis(ms)));
+        assert_eq!(shown, ["12.0ms", "999ms", "1.20s", "59.9s", "1m00s", "9m32s", "1d01h"]);
     }
 
     #[test]

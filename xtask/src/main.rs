@@ -1,11 +1,15 @@
 //! The project's commands. Thin: each is a module, and CI calls the same ones.
 
 mod bench;
+mod case;
+mod compare;
+mod conformance;
 mod debian;
 mod ebpf;
 mod kernels;
 mod privilege;
 mod run;
+mod soak;
 mod test;
 #[cfg(test)]
 mod tidy;
@@ -31,9 +35,12 @@ enum Command {
     Run(run::Args),
     /// Run every test, those that load into the kernel as root
     Test(test::Args),
+    Conformance(conformance::Args),
     TestKernels(kernels::Args),
     /// Measure what the profiler costs
     Bench(bench::Args),
+    Compare(compare::Args),
+    Soak(soak::Args),
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
 }
@@ -56,8 +63,11 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BuildEbpf(args) => ebpf::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
         Command::TestKernels(args) => kernels::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
     }
 }

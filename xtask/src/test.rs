@@ -94,7 +94,13 @@ fn kernel_tests(
         .iter()
         .any(|p| p.name == "profiler" && p.targets.iter().any(|t| t.is_test() && t.name == KERNEL));
     ensure!(exists, "profiler has no test target `{KERNEL}`");
-    let executable = built_kernel_tests()?;
+    let mut command = kernel_tests_as_root(&built_kernel_tests()?, objects)?;
+    command.args(filter);
+    Ok(command)
+}
+
+/// The executable of the kernel tests, to be run as root.
+pub(crate) fn kernel_tests_as_root(executable: &Path, objects: Option<&Path>) -> Result<Command> {
     let package_dir = root().join("profiler");
     // As cargo does for the tests that it runs.
     let mut vars: Vec<(&str, &OsStr)> = vec![("CARGO_MANIFEST_DIR", package_dir.as_os_str())];
@@ -102,12 +108,12 @@ fn kernel_tests(
         vars.push(("PROFILER_OBJECT_DIR", objects.as_os_str()));
     }
     let mut command = privilege::as_root(executable, &vars)?;
-    command.args(filter).current_dir(&package_dir);
+    command.current_dir(&package_dir);
     Ok(command)
 }
 
 /// Builds the kernel tests as the user.
-fn built_kernel_tests() -> Result<PathBuf> {
+pub(crate) fn built_kernel_tests() -> Result<PathBuf> {
     let mut build = cargo_test();
     build.args(["--test", KERNEL, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");

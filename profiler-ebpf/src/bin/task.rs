@@ -3,15 +3,20 @@
 #![no_std]
 #![no_main]
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, pt_regs},
-    helpers::{bpf_get_current_task_btf, generated::bpf_task_storage_get},
+    helpers::{
+        bpf_get_current_task_btf,
+        generated::{bpf_task_pt_regs, bpf_task_storage_get},
+    },
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 use profiler_ebpf::{
-    entry, exit, life, report,
+    before,
     task::{STATUS_OFFSET, Task, Tasks},
 };
 
@@ -64,20 +69,22 @@ impl Tasks for ByPointer {
     }
 
     #[inline(always)]
-    fn state(task: Task, _tid: u32) -> Option<*mut TaskState> {
+    fn state(task: Task) -> Option<*mut TaskState> {
         storage(task, 0)
     }
 
     #[inline(always)]
-    fn state_or_new(task: Task, _tid: u32) -> Option<*mut TaskState> {
+    fn state_or_new(task: Task) -> Option<*mut TaskState> {
         storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     }
 
     #[inline(always)]
-    fn forget_current() {}
+    fn forget(_task: Task) {}
 
     #[inline(always)]
-    fn moved(_from: u32, _to: u32) {}
+    fn forget_before(task: Task) {
+        before::forget(task);
+    }
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
@@ -101,40 +108,27 @@ impl Tasks for ByPointer {
     }
 }
 
-#[btf_tracepoint(function = "sys_enter")]
-pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
-    entry::enter::<ByPointer>(ctx.arg(0), ctx.arg(1));
-    0
+profiler_ebpf::programs!(BtfTracePointContext, ByPointer, btf_tracepoint, function);
+
+/// `struct bpf_iter__task` (kernel/bpf/task_iter.c).
+#[repr(C)]
+pub struct TaskIteration {
+    meta: *mut c_void,
+    task: Task,
 }
 
-#[btf_tracepoint(function = "sys_exit")]
-pub fn sys_exit(ctx: BtfTracePointContext) -> i32 {
-    exit::exit::<ByPointer>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[btf_tracepoint(function = "sched_process_fork")]
-pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
-    life::fork::<ByPointer>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[btf_tracepoint(function = "sched_process_exec")]
-pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
-    life::exec::<ByPointer>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[btf_tracepoint(function = "sched_process_exit")]
-pub fn process_exit(ctx: BtfTracePointContext) -> i32 {
-    life::exit::<ByPointer>(ctx.arg(0));
-    report::exhaustion();
-    0
-}
-
-#[btf_tracepoint(function = "task_rename")]
-pub fn task_rename(ctx: BtfTracePointContext) -> i32 {
-    life::rename::<ByPointer>(ctx.arg(0), ctx.arg(1));
+/// A task iterator, for which aya has no macro. Needs `bpf_task_pt_regs` (Linux 5.15), and
+/// is not loaded where that is missing.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn calls_before(ctx: *mut TaskIteration) -> i32 {
+    // SAFETY: the context of this kind of program. The task is null after the last one.
+    unsafe {
+        let task = (&raw const (*ctx).task).read_volatile();
+        if !task.is_null() {
+            before::list::<ByPointer>(task, bpf_task_pt_regs(task) as *const pt_regs);
+        }
+    }
     0
 }
 

@@ -1,39 +1,31 @@
 //! The object for kernels without task storage (Linux 5.10) or without BTF:
-//! `raw_tracepoint` programs, and task state in a table by thread id.
+//! `raw_tracepoint` programs, and task state in a table by task.
 //!
-//! A thread id is not a task: it is given to another after the task ended, and an
-//! exec can change it. So the exit hook deletes the state before the id is free,
-//! and the exec hook moves it.
+//! By its address, since a thread id is not a task: an exec by a thread that is not the
+//! leader changes it, and fails after that without any hook being told. An address is
+//! given to another task once this one has ended, when the exit hook has deleted its state.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
     bindings::pt_regs,
     btf_maps::HashMap,
-    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task, bpf_probe_read_kernel},
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
-use profiler_ebpf::{
-    entry, exit, life, report,
-    task::{STATUS_OFFSET, Task, Tasks, field_u32},
-};
+use profiler_ebpf::task::{STATUS_OFFSET, Task, Tasks, field_u32};
 
-/// State by thread id. Preallocated, so that an insert fails only when it is full,
-/// and as large as the configuration allows threads.
+/// State by the address of the `task_struct`. Preallocated, so that an insert fails only
+/// when it is full, and twice as large as the configuration allows threads.
 #[btf_map]
-static TASKS: HashMap<u32, TaskState, 1> = HashMap::new();
+static TASKS: HashMap<u64, TaskState, 1> = HashMap::new();
 
-/// Tasks by thread id.
-struct ByTid;
+/// Tasks by address.
+struct ByAddress;
 
-#[inline(always)]
-fn tid_or_current(tid: u32) -> u32 {
-    if tid == 0 { bpf_get_current_pid_tgid() as u32 } else { tid }
-}
-
-impl Tasks for ByTid {
+impl Tasks for ByAddress {
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.
@@ -41,34 +33,27 @@ impl Tasks for ByTid {
     }
 
     #[inline(always)]
-    fn state(_task: Task, tid: u32) -> Option<*mut TaskState> {
-        TASKS.get_ptr_mut(tid_or_current(tid))
+    fn state(task: Task) -> Option<*mut TaskState> {
+        TASKS.get_ptr_mut(task as u64)
     }
 
     #[inline(always)]
-    fn state_or_new(task: Task, tid: u32) -> Option<*mut TaskState> {
-        let tid = tid_or_current(tid);
-        if let Some(state) = Self::state(task, tid) {
+    fn state_or_new(task: Task) -> Option<*mut TaskState> {
+        if let Some(state) = Self::state(task) {
             return Some(state);
         }
-        TASKS.insert(tid, TaskState::default(), 0).ok()?;
-        Self::state(task, tid)
+        TASKS.insert(task as u64, TaskState::default(), 0).ok()?;
+        Self::state(task)
     }
 
     #[inline(always)]
-    fn forget_current() {
-        let _ = TASKS.remove(tid_or_current(0));
+    fn forget(task: Task) {
+        let _ = TASKS.remove(task as u64);
     }
 
+    /// Nothing is known of such calls here.
     #[inline(always)]
-    fn moved(from: u32, to: u32) {
-        if let Some(state) = TASKS.get_ptr_mut(from) {
-            // SAFETY: a live map value of the running task's own.
-            let copy = unsafe { *state };
-            let _ = TASKS.insert(to, copy, 0);
-            let _ = TASKS.remove(from);
-        }
-    }
+    fn forget_before(_task: Task) {}
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
@@ -85,42 +70,7 @@ impl Tasks for ByTid {
     }
 }
 
-#[raw_tracepoint(tracepoint = "sys_enter")]
-pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
-    entry::enter::<ByTid>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[raw_tracepoint(tracepoint = "sys_exit")]
-pub fn sys_exit(ctx: RawTracePointContext) -> i32 {
-    exit::exit::<ByTid>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[raw_tracepoint(tracepoint = "sched_process_fork")]
-pub fn process_fork(ctx: RawTracePointContext) -> i32 {
-    life::fork::<ByTid>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn process_exec(ctx: RawTracePointContext) -> i32 {
-    life::exec::<ByTid>(ctx.arg(0), ctx.arg(1));
-    0
-}
-
-#[raw_tracepoint(tracepoint = "sched_process_exit")]
-pub fn process_exit(ctx: RawTracePointContext) -> i32 {
-    life::exit::<ByTid>(ctx.arg(0));
-    report::exhaustion();
-    0
-}
-
-#[raw_tracepoint(tracepoint = "task_rename")]
-pub fn task_rename(ctx: RawTracePointContext) -> i32 {
-    life::rename::<ByTid>(ctx.arg(0), ctx.arg(1));
-    0
-}
+profiler_ebpf::programs!(RawTracePointContext, ByAddress, raw_tracepoint, tracepoint);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

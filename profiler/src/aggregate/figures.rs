@@ -17,6 +17,9 @@ pub struct Figures {
     pub denied: u64,
     /// Calls that never leave: `exit`, `exit_group`, and those of killed threads.
     pub never_returned: u64,
+    /// Calls that entered and left again, but whose exit was missed: their outcome and
+    /// their time are not known.
+    pub lost: u64,
     /// Wall time of the calls that left, nanoseconds; exact.
     pub total_ns: u64,
     /// Least and greatest latency, nanoseconds; `None` before a call left.
@@ -84,12 +87,16 @@ impl Figures {
 
     /// Calls that entered and have not left: in flight, at the moment of reading.
     pub fn in_flight(&self) -> u64 {
-        self.calls.saturating_sub(self.timed() + self.never_returned)
+        self.calls.saturating_sub(self.timed() + self.never_returned + self.lost)
     }
 
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
-        self.calls == 0 && self.timed() == 0 && self.denied == 0 && self.never_returned == 0
+        self.calls == 0
+            && self.timed() == 0
+            && self.denied == 0
+            && self.never_returned == 0
+            && self.lost == 0
     }
 
     /// Counts `count` errors with `errno`.
@@ -111,6 +118,7 @@ impl Figures {
         self.errors += other.errors;
         self.denied += other.denied;
         self.never_returned += other.never_returned;
+        self.lost += other.lost;
         self.total_ns += other.total_ns;
         self.extremes = Extremes::join_any(self.extremes, other.extremes);
         for &(errno, count) in &other.errnos {

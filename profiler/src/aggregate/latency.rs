@@ -76,8 +76,8 @@ impl Latency {
 
     /// The latencies in nanoseconds at `quantiles` (0 to 1), each within
     /// [`hist::RELATIVE_ERROR`] of the exact one from 64 ns up, and within 4 ns
-    /// below. `least` and `greatest`, being exact, bound the answer. Zeros where
-    /// nothing is counted.
+    /// below. `least` and `greatest`, being exact, bound the answer, and where no bucket
+    /// is known the greatest is all that can be said.
     pub fn quantiles<const N: usize>(
         &self,
         quantiles: [f64; N],
@@ -85,7 +85,7 @@ impl Latency {
         greatest: u64,
     ) -> [u64; N] {
         if self.is_empty() {
-            return [0; N];
+            return [greatest; N];
         }
         let hdr = self.to_hdr();
         quantiles.map(|q| {
@@ -121,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_quantiles() {
-        assert_eq!(Latency::default().quantiles([0.5, 1.0], 5, 9), [0, 0]);
+    fn without_buckets_the_greatest_bounds_all() {
+        assert_eq!(Latency::default().quantiles([0.5, 1.0], 5, 9), [9, 9]);
     }
 
     proptest! {

@@ -1,11 +1,17 @@
 //! Everything that was counted, by process and system call, and by system call
 //! over all processes.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
-use super::{Extremes, Figures};
+use super::{
+    Account, Extremes, Figures,
+    account::{OpenCalls, Sum},
+};
 use crate::{
     enrich::{syscalls, text},
     snapshot::{CallRow, Detail, OVERFLOW_COMM, Process, ProcessRow},
@@ -39,6 +45,12 @@ struct Entry {
     /// By key.
     calls: Vec<CallRow>,
     threads: u32,
+    /// What the slots of its threads say, those that have ended too.
+    account: Sum,
+    /// Whether its row was found to break the law.
+    broken: bool,
+    /// Whether the row is in `Aggregate::unchecked`.
+    unchecked: bool,
     /// Whether the row is in `Aggregate::touched`.
     touched: bool,
 }
@@ -63,6 +75,13 @@ pub struct Aggregate {
     unattributed: Vec<CallRow>,
     /// Sum of ended processes beyond the limit.
     folded: Vec<CallRow>,
+    /// What the slots of all threads say, and overflow slots.
+    account: Sum,
+    open: OpenCalls,
+    /// Calls found to break the law, and whether the host was.
+    broken: (HashSet<CallKey>, bool),
+    /// Processes that have figures since the law was checked last.
+    unchecked: Vec<usize>,
     /// Processes that have figures in this interval.
     touched: Vec<usize>,
     /// Ended processes, with the interval in which they ended, oldest first.
@@ -100,6 +119,10 @@ impl Aggregate {
             calls: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             unattributed: Vec::new(),
             folded: Vec::new(),
+            account: Sum::default(),
+            open: OpenCalls::default(),
+            broken: (HashSet::new(), false),
+            unchecked: Vec::new(),
             touched: Vec::new(),
             ended: std::collections::VecDeque::new(),
             interval: 0,
@@ -172,6 +195,9 @@ impl Aggregate {
                     }),
                     calls: Vec::new(),
                     threads: 0,
+                    account: Sum::default(),
+                    broken: false,
+                    unchecked: false,
                     touched: false,
                 };
                 let index = match self.free.pop() {
@@ -248,9 +274,64 @@ impl Aggregate {
         }
     }
 
+    /// What the slots of a thread say as a whole was `old` and is `new`; `process` as for
+    /// [`Self::add`].
+    pub fn settle(&mut self, process: Option<ProcessIndex>, old: &Account, new: &Account) {
+        self.account.change(old, new);
+        self.open.change(old, new);
+        if let Some(ProcessIndex(index)) = process
+            && let Some(entry) = &mut self.entries[index]
+        {
+            entry.account.change(old, new);
+            if !std::mem::replace(&mut entry.unchecked, true) {
+                self.unchecked.push(index);
+            }
+        }
+    }
+
+    /// Where the figures break the law, each row told once: those of processes that did
+    /// something since this was asked last, of each call, and of the host.
+    pub fn breaches(&mut self) -> Vec<String> {
+        let mut found = Vec::new();
+        for index in std::mem::take(&mut self.unchecked) {
+            let Some(entry) = &mut self.entries[index] else { continue };
+            entry.unchecked = false;
+            if entry.broken {
+                continue;
+            }
+            let figures = entry.calls.iter().map(|row| &row.total);
+            if let Some(what) = entry.account.breach(figures) {
+                entry.broken = true;
+                let Identity { tgid, .. } = entry.identity;
+                found.push(format!("process {tgid} ({}): {what}", entry.process.comm));
+            }
+        }
+        for row in self.calls.iter().flatten() {
+            if let Some(what) = self.open.breach(row.key, &row.total)
+                && self.broken.0.insert(row.key)
+            {
+                let name = syscalls::name(row.key);
+                found.push(format!("syscall {name}: {what}"));
+            }
+        }
+        let all = self.calls.iter().flatten().map(|row| &row.total);
+        if !self.broken.1
+            && let Some(what) = self.account.breach(all)
+        {
+            self.broken.1 = true;
+            found.push(format!("host: {what}"));
+        }
+        found
+    }
+
     /// Who a process is.
     pub fn process(&self, process: ProcessIndex) -> Option<&Arc<Process>> {
         self.entries[process.0].as_ref().map(|entry| &entry.process)
+    }
+
+    /// A process by what names it for good.
+    pub fn process_by_identity(&self, identity: Identity) -> Option<&Arc<Process>> {
+        self.process(ProcessIndex(*self.by_identity.get(&identity)?))
     }
 
     /// Whether no process in the list is alive.
@@ -264,6 +345,11 @@ impl Aggregate {
             self.calls.iter().flatten().map(|row| CallRow::clone(row)).collect();
         rows.sort_by_key(|row| row.key);
         rows
+    }
+
+    /// Calls of which the kernel side knows no process, by key.
+    pub fn unattributed(&self) -> &[CallRow] {
+        &self.unattributed
     }
 
     /// Processes, in no order, with the rows of calls that belong to none.

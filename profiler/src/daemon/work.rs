@@ -177,7 +177,10 @@ impl<'a, S: Source> Work<'a, S> {
             tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
         }
         if let Some(more) = due.breaches {
-            tracing::error!("the books of {more} threads do not balance: please report this");
+            tracing::error!(
+                "{more} books do not balance, the last of them of {}: please report this",
+                snapshot.health.last_breach
+            );
         }
         if let Some(more) = due.overflowed {
             tracing::warn!(

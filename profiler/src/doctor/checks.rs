@@ -5,9 +5,6 @@ use super::{Finding, Status, host::Host};
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
-/// The first kernel in which a program in a tracepoint can be preempted.
-const FIRST_PREEMPTIBLE: (u32, u32) = (7, 1);
-
 const EXIT_PRIVILEGE: u8 = 3;
 const EXIT_KERNEL: u8 = 4;
 
@@ -103,7 +100,7 @@ fn task_storage(host: &Host) -> Finding {
     warning(
         WHAT,
         "none",
-        "a table by thread id is used instead; it counts as exactly and costs somewhat more.\n\
+        "a table by task is used instead; it counts as exactly and costs somewhat more.\n\
          Linux 5.11 and later have it",
     )
 }
@@ -111,12 +108,13 @@ fn task_storage(host: &Host) -> Finding {
 /// Since Linux 7.1 a program in a tracepoint can be preempted, and `prog->active`, which
 /// keeps it from running twice at a time, is per CPU (kernel/trace/bpf_trace.c).
 fn preemption(host: &Host) -> Option<Finding> {
-    (host.features.version >= FIRST_PREEMPTIBLE).then(|| {
+    host.features.preemptible_tracepoints().then(|| {
         warning(
             "preemption",
             "tracepoints can be preempted",
             "while a thread is preempted within a program, the kernel skips that program for\n\
-             others on its CPU: where threads compete for one, calls are lost, and shown as lost",
+             others on its CPU. So each is attached several times over, which costs more; where\n\
+             more threads compete for a CPU than there are copies, calls may be lost, and shown as lost",
         )
     })
 }

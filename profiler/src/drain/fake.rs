@@ -7,11 +7,14 @@ use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS_PER_CHUNK},
     limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{CALLS_PER_PAGE, Cell, CellIndex, Control, Counters, RecordState, Slot, ThreadRecord},
+    wire::{
+        CALLS_PER_PAGE, CallBefore, Cell, CellIndex, Control, Counters, RecordState, Slot,
+        ThreadRecord,
+    },
 };
 
 use super::reader::ZERO_OVERFLOW;
-use crate::kernel::{Activity, SlotCounts, Tables, UNOWNED};
+use crate::kernel::{Activity, Before, SlotCounts, Tables, UNOWNED};
 
 /// A record that nobody owns.
 const FREE: ThreadRecord =
@@ -47,6 +50,8 @@ struct State {
 /// The tables. Reading them lets [`Self::leave_meanwhile`]'s calls go on.
 pub(super) struct Fake {
     state: RefCell<State>,
+    before: Option<Before>,
+    calls_before: Vec<CallBefore>,
     pub(super) freed_records: Vec<u32>,
     pub(super) freed_extents: Vec<u32>,
 }
@@ -167,9 +172,31 @@ impl Fake {
                 control: Control::default(),
                 leaving: Vec::new(),
             }),
+            before: None,
+            calls_before: Vec::new(),
             freed_records: Vec::new(),
             freed_extents: Vec::new(),
         }
+    }
+
+    /// Calls from before: process, thread and number.
+    pub(super) fn list_before(&mut self, until_ns: u64, calls: &[(u32, u32, u32)]) {
+        let call = |&(tgid, tid, key)| CallBefore {
+            key,
+            tid,
+            tgid,
+            process_start_ns: tgid.into(),
+            comm: *b"before\0\0\0\0\0\0\0\0\0\0",
+            ..CallBefore::default()
+        };
+        self.calls_before = calls.iter().map(call).collect();
+        self.before = Some(Before { count: calls.len() as u32, until_ns });
+    }
+
+    /// One of them leaves.
+    pub(super) fn leave_before(&mut self, tid: u32) {
+        let call = self.calls_before.iter_mut().find(|call| call.tid == tid);
+        call.expect("a call of this thread").key = CallKey::NONE.0;
     }
 
     /// A thread begins; its record.
@@ -200,6 +227,13 @@ impl Fake {
         owner.entered += 1;
         owner.in_flight_key = nr;
         Leaving { record, slot, latency_ns, errno, step: 0 }
+    }
+
+    /// A call enters at a time, and stays.
+    pub(super) fn enter_at(&mut self, record: u32, nr: u32, entry_ns: u64) -> Leaving {
+        let call = self.enter(record, nr, 0, None);
+        self.state.get_mut().records[record as usize].entry_ns = entry_ns;
+        call
     }
 
     /// A call leaves.
@@ -254,6 +288,13 @@ impl Fake {
         put_u64(&mut state.cells[slot as usize], at::ENTERED, 1);
     }
 
+    /// A thread's call left, and its exit was missed: it is found at the next entry.
+    pub(super) fn miss_exit(&mut self, record: u32) {
+        let record = &mut self.state.get_mut().records[record as usize];
+        record.missed_exits += 1;
+        record.in_flight_key = CallKey::NONE.0;
+    }
+
     /// Extents that are neither free nor of a record.
     pub(super) fn is_whole(&self) -> bool {
         let state = self.state.borrow();
@@ -278,8 +319,8 @@ impl Tables for Fake {
     fn activity(&self, record: u32) -> Activity {
         let state = self.state.borrow();
         let record = &state.records[record as usize];
-        let ThreadRecord { state, entered, left, denied, .. } = *record;
-        Activity { state, entered, left, denied }
+        let ThreadRecord { state, entered, left, denied, in_flight_key, .. } = *record;
+        Activity { state, entered, left, denied, in_flight_key }
     }
 
     fn record(&self, record: u32) -> ThreadRecord {
@@ -318,6 +359,14 @@ impl Tables for Fake {
 
     fn control(&self) -> Control {
         self.state.borrow().control
+    }
+
+    fn before(&self) -> Option<Before> {
+        self.before
+    }
+
+    fn call_before(&self, index: u32) -> CallBefore {
+        self.calls_before[index as usize]
     }
 
     fn set_wake_marks(&mut self, _: u64, _: u64) {}

@@ -5,7 +5,10 @@ mod books;
 mod cost;
 #[cfg(test)]
 mod fake;
+mod in_flight;
 mod reader;
+#[cfg(test)]
+mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
 
@@ -16,7 +19,7 @@ use std::{
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables},
+    kernel::{KernelError, Options, Session, Tables, now_ns},
     snapshot::{Detail, Health, Snapshot, Use},
 };
 use reader::Reader;
@@ -34,6 +37,8 @@ pub struct Profiler {
     sequence: u64,
     /// A snapshot was taken of the interval, so the next reading begins another.
     interval_over: bool,
+    /// How often there was no record at the last reading.
+    records_exhausted: u64,
     cpus: usize,
 }
 
@@ -55,6 +60,7 @@ impl Profiler {
             last: attached,
             sequence: 0,
             interval_over: false,
+            records_exhausted: 0,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
         };
         // Before the first drain, which may come too late for a small table.
@@ -67,7 +73,7 @@ impl Profiler {
     pub fn drain(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
         self.read();
-        self.snapshot(detail, started)
+        self.snapshot(detail, started, now_ns())
     }
 
     /// Reads what happened, without a snapshot: room is given back, and what is new
@@ -75,6 +81,9 @@ impl Profiler {
     pub fn read(&mut self) {
         self.session.clear_wake();
         self.session.flush_log();
+        if let Err(error) = self.session.reinforce() {
+            tracing::warn!("cannot attach a further copy of a program: {error}");
+        }
         if std::mem::take(&mut self.interval_over) {
             self.aggregate.begin_interval();
         }
@@ -82,7 +91,16 @@ impl Profiler {
         self.reader.read(tables, &mut self.aggregate);
         // Not only as intervals begin: without any, nothing would ever be forgotten.
         self.aggregate.forget_ended();
-        tables.refill(self.reader.used(tables).records.used);
+        let exhausted = tables.counters().records_exhausted;
+        // What is in use by now is after the reading gave room back: had there been too
+        // little before it, that would not show.
+        let used = if exhausted > self.records_exhausted {
+            u64::MAX
+        } else {
+            self.reader.used(tables).records.used
+        };
+        self.records_exhausted = exhausted;
+        tables.refill(used);
         self.set_wake_marks();
     }
 
@@ -105,7 +123,8 @@ impl Profiler {
         self.aggregate.all_ended()
     }
 
-    fn snapshot(&mut self, detail: Detail, started: Instant) -> Snapshot {
+    /// `now_ns` is the time to which calls in flight have lasted.
+    fn snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
         let interval = started.duration_since(self.last);
         self.last = started;
         self.sequence += 1;
@@ -113,10 +132,7 @@ impl Profiler {
         let tables = self.session.tables();
         let counters = tables.counters();
         let used = self.reader.used(tables);
-        let in_flight = match detail {
-            Detail::Processes => self.reader.in_flight(tables, &self.aggregate),
-            Detail::Calls => Vec::new(),
-        };
+        let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
         let own = cost::own();
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
@@ -130,13 +146,15 @@ impl Profiler {
                 counters,
                 program_misses: self.session.program_misses(),
                 overflowed: self.reader.overflowed(),
-                breaches: self.reader.breaches(),
+                breaches: self.reader.breaches().count,
+                last_breach: self.reader.breaches().last.clone(),
                 records: used.records,
                 extents: used.extents,
                 kernel_memory_bytes: self.session.memory_bytes(),
                 drain_time: Duration::ZERO,
                 cpu_time: own.cpu_time,
                 resident_bytes: own.resident_bytes,
+                copies: self.session.copies(),
                 mode: self.session.mode(),
             },
         };
@@ -153,9 +171,12 @@ impl Profiler {
     /// Detaches everything and reads the rest.
     pub fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
+        // Before the programs are gone: what leaves after that is not seen to, and must
+        // not grow older.
+        let ended_ns = now_ns();
         self.session.detach();
         self.read();
-        self.snapshot(detail, ended)
+        self.snapshot(detail, ended, ended_ns)
     }
 
     /// Becomes readable when the kernel side wants a drain before its time. Any

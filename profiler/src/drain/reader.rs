@@ -4,9 +4,8 @@
 //! between two readings: what is new is the difference to a copy of what was read
 //! last. A thread that did nothing costs one look at its record.
 
-use std::{sync::Arc, time::Duration};
+use std::collections::HashMap;
 
-use nix::time::{ClockId, clock_gettime};
 use profiler_common::{
     call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS, BUCKETS_PER_CHUNK},
@@ -19,13 +18,10 @@ use profiler_common::{
 
 use super::books::Books;
 use crate::{
-    aggregate::{Aggregate, Extremes, Figures, Identity, ProcessIndex},
+    aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables},
-    snapshot::{InFlight, Use},
+    snapshot::Use,
 };
-
-/// Calls in flight that a snapshot lists, the oldest.
-const MAX_IN_FLIGHT: usize = 256;
 
 /// What was read last, and so what is new.
 pub(super) struct Reader {
@@ -35,7 +31,9 @@ pub(super) struct Reader {
     cells: Shadow,
     overflow: Vec<Option<Box<Overflow>>>,
     overflowed: u64,
-    breaches: u64,
+    /// Calls of each slot whose exit was missed, as far as they are in the figures.
+    lost: HashMap<CellIndex, u64>,
+    breaches: Breaches,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
@@ -62,13 +60,29 @@ impl Shadow {
 /// What an overflow slot held, and its extremes.
 type Overflow = (OverflowSlot, Option<Extremes>);
 
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Thread {
     activity: Activity,
-    /// When its books did not balance, which can be for a moment: the thread may have
-    /// been stopped in the middle of a program.
-    suspect: Option<Activity>,
+    account: Account,
+    /// Whether its books were found not to balance.
+    broken: bool,
     process: Option<ProcessIndex>,
+}
+
+/// Books that did not balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Breaches {
+    /// Threads, processes, calls, and the host.
+    pub(super) count: u64,
+    /// Which the last was, and what did not balance, for people.
+    pub(super) last: String,
+}
+
+impl Breaches {
+    fn add(&mut self, what: String) {
+        self.count += 1;
+        self.last = what;
+    }
 }
 
 /// What is in use of the bounded tables.
@@ -85,7 +99,8 @@ impl Reader {
             cells: Shadow::new(cells),
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
-            breaches: 0,
+            lost: HashMap::new(),
+            breaches: Breaches::default(),
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -104,41 +119,30 @@ impl Reader {
             {
                 continue;
             }
-            let ended_now = activity.state == RecordState::Ended as u32;
-            let balanced = self.read_thread(tables, into, index, ended_now);
-            let settled = tables.activity(index) == activity;
-            let thread = &mut self.threads[index as usize];
-            if !balanced && settled {
-                if ended_now || thread.suspect == Some(activity) {
-                    self.breaches += 1;
-                } else {
-                    // Read again next time, and judged then.
-                    thread.suspect = Some(activity);
-                    continue;
-                }
-            }
+            self.read_thread(tables, into, index, activity);
             // What was read before the figures were: had the thread gone on since,
             // this differs at the next reading, and its figures are read again.
-            thread.activity = activity;
-            if ended_now {
+            self.threads[index as usize].activity = activity;
+            if activity.state == RecordState::Ended as u32 {
                 ended.push(index);
             }
         }
         self.read_overflow(tables, into);
+        into.breaches().into_iter().for_each(|what| self.breaches.add(what));
         self.free(tables, &ended);
         let control = tables.control();
         self.records_used = control.records_taken.saturating_sub(self.records_freed);
         self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
     }
 
-    /// Whether its books balance, if it stood still meanwhile.
+    /// Reads a thread that did something, `before` being what it had done.
     fn read_thread(
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
         index: u32,
-        ended: bool,
-    ) -> bool {
+        before: Activity,
+    ) {
         let record = tables.record(index);
         let thread = &mut self.threads[index as usize];
         let process = *thread.process.get_or_insert_with(|| {
@@ -151,17 +155,36 @@ impl Reader {
         }
         let mut books = Books::default();
         let b = &mut books;
-        self.read_pages(tables, into, process, (&record, b), Abi::X86_64, &record.native_pages);
+        self.read_pages(tables, into, process, b, Abi::X86_64, &record.native_pages);
         for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
             if root != 0 {
-                self.read_pages(tables, into, process, (&record, b), abi, &tables.cell(root));
+                self.read_pages(tables, into, process, b, abi, &tables.cell(root));
             }
         }
+        let after = tables.activity(index);
+        for (key, slot, lost) in books.lost(&record, &before, &after) {
+            let known = self.lost.entry(slot).or_default();
+            let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
+            *known = lost.max(*known);
+            into.add(Some(process), key, &figures, None);
+        }
+        let ended = before.state == RecordState::Ended as u32;
+        let unreturned = ended.then(|| add_unreturned(into, process, &record)).flatten();
+        let account = books.account(|_, slot| {
+            let lost = self.lost.get(&slot).copied().unwrap_or(0);
+            lost + u64::from(unreturned == Some(slot))
+        });
+        let thread = &mut self.threads[index as usize];
+        into.settle(Some(process), &thread.account, &account);
+        thread.account = account;
+        if let Some(what) = books.breach(&record, &before, &after)
+            && !std::mem::replace(&mut thread.broken, true)
+        {
+            self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
+        }
         if ended {
-            add_unreturned(into, process, &record);
             into.thread_ended(process);
         }
-        books.balance(&record)
     }
 
     fn read_pages(
@@ -169,7 +192,7 @@ impl Reader {
         tables: &impl Tables,
         into: &mut Aggregate,
         process: ProcessIndex,
-        (record, books): (&ThreadRecord, &mut Books),
+        books: &mut Books,
         abi: Abi,
         pages: &[CellIndex],
     ) {
@@ -177,7 +200,7 @@ impl Reader {
             for (nr, &slot) in (0_u32..).zip(&tables.cell(cell)).filter(|&(_, &slot)| slot != 0) {
                 let key = CallKey::of(abi, page * CALLS_PER_PAGE + nr);
                 let counts = tables.slot_counts(slot);
-                books.add(record, slot, counts);
+                books.add(key, slot, counts);
                 self.read_slot(tables, into, process, key, slot, counts);
             }
         }
@@ -275,6 +298,7 @@ impl Reader {
             let old = self.overflow[index as usize].take();
             let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
             let (figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
+            into.settle(None, &overflow_account(key, &old.0), &overflow_account(key, &new));
             self.overflowed += figures.calls;
             self.overflow[index as usize] = Some(Box::new((new, extremes)));
             if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
@@ -291,7 +315,9 @@ impl Reader {
             let owner = tables.extent_owner(extent);
             if owner != 0 && ended.binary_search(&(owner - 1)).is_ok() {
                 for cell in 0..CELLS_PER_EXTENT {
-                    if let Some(known) = self.cells.get_mut(extent * CELLS_PER_EXTENT + cell) {
+                    let cell = extent * CELLS_PER_EXTENT + cell;
+                    self.lost.remove(&cell);
+                    if let Some(known) = self.cells.get_mut(cell) {
                         *known = [0; 32];
                     }
                 }
@@ -311,9 +337,9 @@ impl Reader {
         self.overflowed
     }
 
-    /// Threads whose books did not balance.
-    pub(super) fn breaches(&self) -> u64 {
-        self.breaches
+    /// Books that did not balance.
+    pub(super) fn breaches(&self) -> &Breaches {
+        &self.breaches
     }
 
     /// How full the tables are.
@@ -328,56 +354,32 @@ impl Reader {
         }
     }
 
-    /// The oldest calls in flight, the oldest first.
-    pub(super) fn in_flight(&self, tables: &impl Tables, of: &Aggregate) -> Vec<InFlight> {
-        let Ok(now) = clock_gettime(ClockId::CLOCK_MONOTONIC) else { return Vec::new() };
-        let now = Duration::from(now).as_nanos() as u64;
-        let mut calls: Vec<(u64, u32, CallKey, ProcessIndex)> = (0_u32..)
-            .zip(&self.threads)
-            .filter_map(|(index, thread)| {
-                let process = thread.process?;
-                let before = tables.activity(index);
-                if before.entered == before.left {
-                    return None;
-                }
-                let record = tables.record(index);
-                // Only if the thread stood still is the time that of this call.
-                let settled = tables.activity(index) == before
-                    && record.state == RecordState::Live as u32
-                    && record.in_flight_key != CallKey::NONE.0;
-                settled.then_some((
-                    now.saturating_sub(record.entry_ns),
-                    record.tid,
-                    CallKey(record.in_flight_key),
-                    process,
-                ))
-            })
-            .collect();
-        calls.sort_unstable_by_key(|&(age, tid, ..)| (std::cmp::Reverse(age), tid));
-        calls.truncate(MAX_IN_FLIGHT);
-        calls
-            .into_iter()
-            .filter_map(|(age, tid, key, process)| {
-                Some(InFlight {
-                    process: Arc::clone(of.process(process)?),
-                    tid,
-                    key,
-                    age: Duration::from_nanos(age),
-                })
-            })
-            .collect()
+    /// The records whose threads have been read, and whose they are.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u32, ProcessIndex)> {
+        (0_u32..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.process?)))
     }
 }
 
-/// A thread that ended within a call: `exit`, `exit_group`, or it was killed.
-fn add_unreturned(into: &mut Aggregate, process: ProcessIndex, record: &ThreadRecord) {
+/// A thread that ended within a call: `exit`, `exit_group`, or it was killed. The slot
+/// that its entry is in, if it is none for all.
+fn add_unreturned(
+    into: &mut Aggregate,
+    process: ProcessIndex,
+    record: &ThreadRecord,
+) -> Option<CellIndex> {
     if record.in_flight_key == CallKey::NONE.0 {
-        return;
+        return None;
     }
     let figures = Figures { never_returned: 1, ..Figures::default() };
-    // Where its entry was counted.
-    let process = (record.in_flight_slot != OVERFLOWED).then_some(process);
-    into.add(process, CallKey(record.in_flight_key), &figures, None);
+    let slot = (record.in_flight_slot != OVERFLOWED).then_some(record.in_flight_slot);
+    let key = CallKey(record.in_flight_key);
+    into.add(slot.map(|_| process), key, &figures, None);
+    if slot.is_none() {
+        // The overflow slot does not know of it.
+        let open = Account { open: vec![(key, 1)], ..Account::default() };
+        into.settle(None, &open, &Account::default());
+    }
+    slot
 }
 
 fn counts_of(slot: &Slot) -> SlotCounts {
@@ -414,6 +416,13 @@ fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
     Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
 }
 
+fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
+    let left = slot.returned.wrapping_add(slot.restarted);
+    let gone = left.wrapping_add(slot.never_returned);
+    let open = slot.entered.wrapping_sub(gone).cast_signed();
+    Account { entered: slot.entered, left, open: vec![(key, open)] }
+}
+
 pub(super) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
     entered: 0,
     returned: 0,
@@ -438,6 +447,7 @@ fn overflow_figures(
         errors: new.errors.wrapping_sub(old.errors),
         denied: new.denied.wrapping_sub(old.denied),
         never_returned: new.never_returned.wrapping_sub(old.never_returned),
+        lost: 0,
         total_ns: new.total_ns.wrapping_sub(old.total_ns),
         extremes,
         errnos: Vec::new(),

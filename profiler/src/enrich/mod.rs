@@ -1,5 +1,6 @@
 //! Names for numbers.
 
 pub mod errnos;
+pub mod lasting;
 pub mod syscalls;
 pub mod text;

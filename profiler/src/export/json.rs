@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
+use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
 
+use super::Report;
 use crate::{
+    enrich::{lasting::Kind, syscalls},
     rows::{self, Row},
-    snapshot::Health,
+    snapshot::ThreadInFlight,
 };
 
 /// Version of the contract; would change if a field had to change its meaning.
@@ -17,15 +20,57 @@ const SCHEMA: u32 = 1;
 const UNKNOWN_NR: i64 = -1;
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct Object<'a> {
     schema: u32,
     window_ns: u64,
     lost: u64,
+    /// What may be lost beside that, at most.
+    lost_unseen: u64,
     /// Calls counted without their process, since the tables were full.
     overflowed: u64,
-    /// Threads whose books did not balance; anything but 0 is a mistake of ours.
+    /// Books that did not balance; anything but 0 is a mistake of ours.
     breaches: u64,
+    /// Which the last of them was.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    last_breach: &'a str,
     rows: Vec<Line<'a>>,
+    /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
+    in_flight: Vec<InFlight<'a>>,
+    /// How many there are in all of each kind.
+    in_flight_by_kind: BTreeMap<&'static str, u64>,
+    /// Of these, such as entered before the profiler attached, and are in no row; null
+    /// where they cannot be known.
+    in_flight_before: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct InFlight<'a> {
+    age_ns: u64,
+    /// It entered before the profiler attached, so it is at least as old.
+    at_least: bool,
+    pid: Option<u32>,
+    tid: u32,
+    comm: &'a str,
+    abi: Option<&'static str>,
+    syscall: &'static str,
+    nr: i64,
+    kind: &'static str,
+}
+
+impl<'a> InFlight<'a> {
+    fn new(thread: &'a ThreadInFlight) -> Self {
+        Self {
+            age_ns: nanoseconds(thread.age),
+            at_least: thread.at_least,
+            pid: thread.process.tgid,
+            tid: thread.tid,
+            comm: &thread.process.comm,
+            abi: thread.key.abi().map(Abi::name),
+            syscall: syscalls::name(thread.key),
+            nr: number(thread.key),
+            kind: thread.kind().name(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -50,6 +95,7 @@ struct Line<'a> {
     restarted: u64,
     denied: u64,
     never_returned: u64,
+    lost: u64,
     in_flight: u64,
 }
 
@@ -63,7 +109,7 @@ impl<'a> Line<'a> {
             comm: process.map(|p| p.comm.as_str()),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
-            nr: row.key.map(|key| if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }),
+            nr: row.key.map(number),
             calls: f.calls,
             errors: f.errors,
             errnos: rows::errnos(f),
@@ -79,30 +125,40 @@ impl<'a> Line<'a> {
             restarted: f.restarted,
             denied: f.denied,
             never_returned: f.never_returned,
-            in_flight: f.in_flight(),
+            lost: f.lost,
+            in_flight: row.in_flight,
         }
     }
+}
+
+fn number(key: CallKey) -> i64 {
+    if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Writes one object and a newline.
 ///
 /// # Errors
 /// What `out` returns.
-pub fn write(
-    out: &mut impl io::Write,
-    rows: &[Row],
-    window: Duration,
-    health: &Health,
-) -> io::Result<()> {
-    let report = Report {
+pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
+    let Report { rows, window, health, in_flight, .. } = *report;
+    let object = Object {
         schema: SCHEMA,
-        window_ns: u64::try_from(window.as_nanos()).unwrap_or(u64::MAX),
+        window_ns: nanoseconds(window),
         lost: health.lost(),
+        lost_unseen: health.unseen(),
         overflowed: health.overflowed,
         breaches: health.breaches,
+        last_breach: &health.last_breach,
         rows: rows.iter().map(Line::new).collect(),
+        in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
+        in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
+        in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
     };
-    serde_json::to_writer(&mut *out, &report)?;
+    serde_json::to_writer(&mut *out, &object)?;
     writeln!(out)
 }
 
@@ -110,12 +166,11 @@ pub fn write(
 mod tests {
     use std::sync::Arc;
 
-    use profiler_common::call::{Abi, CallKey};
-
     use super::*;
     use crate::{
         aggregate::{Extremes, Figures},
-        snapshot::Process,
+        cli::Grouping,
+        snapshot::{CallInFlight, Health, InFlight, Process},
     };
 
     #[test]
@@ -132,22 +187,39 @@ mod tests {
         for ns in [100, 200, 900] {
             figures.latency.record(ns);
         }
-        let process = Process { tgid: Some(42), start_ns: 1, comm: "a\"b".into(), ended: true };
+        let comm = "a\"b".into();
+        let process = Arc::new(Process { tgid: Some(42), start_ns: 1, comm, ended: true });
         let rows = [
             Row {
-                process: Some(Arc::new(process)),
+                process: Some(Arc::clone(&process)),
                 key: Some(CallKey::of(Abi::X86_64, 0)),
                 figures,
+                in_flight: 1,
             },
             Row {
                 process: None,
                 key: Some(CallKey::unknown(Abi::I386)),
                 figures: Figures { calls: 1, never_returned: 1, ..Figures::default() },
+                in_flight: 0,
             },
         ];
+        let age = Duration::from_micros(12);
+        let key = CallKey::of(Abi::X86_64, 0);
+        let in_flight = InFlight {
+            calls: vec![CallInFlight { key, threads: 3, unrecorded: 2, before: 1, oldest: age }],
+            oldest: vec![ThreadInFlight { process, tid: 43, key, age, at_least: true }],
+            sees_before: true,
+        };
+        let report = Report {
+            rows: &rows,
+            by: Grouping::ProcessSyscall,
+            window: Duration::from_millis(1500),
+            health: &Health::default(),
+            in_flight: &in_flight,
+            more_follow: false,
+        };
         let mut out = Vec::new();
-        write(&mut out, &rows, Duration::from_millis(1500), &Health::default())
-            .expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"overflowed":0,"breaches":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"in_flight":0}]}"#);
+        write(&mut out, &report).expect("a vector takes everything");
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 }

@@ -1,8 +1,13 @@
 //! A snapshot in Prometheus' exposition format.
 
+mod in_flight;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
-use profiler_common::hist;
+use profiler_common::{
+    call::{Abi, CallKey},
+    hist,
+};
 use prometheus::{
     Registry, TextEncoder,
     core::{Collector, Desc},
@@ -72,6 +77,7 @@ impl Collector for Exposition {
 /// Every metric family. Those without a metric in this snapshot are empty.
 pub fn families(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
     let mut families = calls(&named(snapshot));
+    families.extend(in_flight::families(snapshot));
     families.extend(losses(snapshot));
     families.extend(capacity(snapshot));
     families.extend(own_cost(snapshot, service));
@@ -88,13 +94,16 @@ type Name = (&'static str, &'static str);
 fn named(snapshot: &Snapshot) -> BTreeMap<Name, Cow<'_, Figures>> {
     let mut named: BTreeMap<Name, Cow<'_, Figures>> = BTreeMap::new();
     for row in &snapshot.calls {
-        let abi = row.key.abi().map_or(syscalls::UNKNOWN, |abi| abi.name());
         named
-            .entry((abi, syscalls::name(row.key)))
+            .entry(call_name(row.key))
             .and_modify(|figures| figures.to_mut().merge(&row.total))
             .or_insert(Cow::Borrowed(&row.total));
     }
     named
+}
+
+fn call_name(key: CallKey) -> Name {
+    (key.abi().map_or(syscalls::UNKNOWN, Abi::name), syscalls::name(key))
 }
 
 fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
@@ -125,11 +134,6 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
                 })
                 .collect(),
         ),
-        gauge(
-            "profiler_syscalls_in_flight",
-            "System calls entered that have not left.",
-            each(Figures::in_flight).map(|(labels, count)| (labels, count as f64)),
-        ),
         counter(
             "profiler_syscall_restarts_total",
             "System calls that a signal broke and that are to be restarted; no errors.",
@@ -144,6 +148,11 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
             "profiler_syscall_never_returned_total",
             "System calls that ended their thread, or whose thread was killed in them.",
             rare(|f| f.never_returned),
+        ),
+        counter(
+            "profiler_syscall_missed_exits_total",
+            "System calls that left without being seen to: their outcome and time are not known.",
+            rare(|f| f.lost),
         ),
     ]
 }
@@ -196,21 +205,33 @@ fn losses(snapshot: &Snapshot) -> Vec<MetricFamily> {
             "Events that went uncounted, by reason; anything but 0 means that figures are too low.",
             [
                 ("no_task_state", counters.lost_entries),
+                ("missed_entry", counters.missed_entries),
                 ("missed_exit", counters.lost_exits),
                 ("unfollowed_child", counters.lost_children),
-                ("program_skipped", misses().map(|(_, count)| count).sum()),
+                ("missed_life_event", health.lives_missed()),
             ]
             .map(|(reason, count)| (vec![label("reason", reason)], count)),
         ),
+        gauge(
+            "profiler_lost_calls_unseen",
+            "Calls that may be lost beside profiler_lost_calls_total, at most: the kernel skipped the programs, and left no trace of for what.",
+            one(health.unseen() as f64),
+        ),
         counter(
             "profiler_accounting_breaches_total",
-            "Threads whose calls, counted at entry and at exit, did not agree; anything but 0 is a mistake of the profiler.",
+            "Threads, processes and system calls whose calls, counted at entry and at exit, did not agree; anything but 0 is a mistake of the profiler.",
             one(health.breaches),
         ),
         counter(
             "profiler_program_misses_total",
-            "Runs of an eBPF program that the kernel skipped.",
+            "Runs of an eBPF program that the kernel skipped, at most; where it is attached several times over, those of all its copies.",
             misses().map(|(program, count)| (vec![label("program", program)], count)),
+        ),
+        counter(
+            "profiler_program_takeovers_total",
+            "Entries and exits for which the kernel skipped the first copy of a program, and that another copy counted.",
+            [("sys_enter", counters.entries_taken_over), ("sys_exit", counters.exits_taken_over)]
+                .map(|(program, count)| (vec![label("program", program)], count)),
         ),
         counter(
             "profiler_overflowed_calls_total",
@@ -385,10 +406,7 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
 #[cfg(test)]
 mod tests {
     use super::*;
-    use profiler_common::{
-        call::{Abi, CallKey},
-        hist::BUCKETS,
-    };
+    use profiler_common::hist::BUCKETS;
     use proptest::prelude::*;
 
     use crate::snapshot::CallRow;

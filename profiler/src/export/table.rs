@@ -3,8 +3,12 @@
 use std::{fmt::Write as _, io, time::Duration};
 
 use profiler_common::hist::BUCKETS;
-use unicode_width::UnicodeWidthStr;
 
+use super::{
+    Report,
+    grid::{self, Grid},
+    in_flight,
+};
 use crate::{
     aggregate::{Figures, Latency},
     cli::Grouping,
@@ -37,16 +41,13 @@ const SPARK_WIDTH: usize = 16;
 const SPARKS_UNICODE: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const SPARKS_ASCII: [char; 9] = [' ', '.', '.', ':', ':', '|', '|', '#', '#'];
 
-const BOLD: &str = "\x1b[1m";
-const RED: &str = "\x1b[31m";
-const RESET: &str = "\x1b[0m";
+pub(super) const BOLD: &str = "\x1b[1m";
+pub(super) const RED: &str = "\x1b[31m";
+pub(super) const RESET: &str = "\x1b[0m";
 
-/// A column: its title, whether it is aligned to the right, and when it is left
-/// out on a narrow terminal (the greatest first; 0 is never).
+/// A column of the grid, and what stands in it.
 struct Column {
-    title: &'static str,
-    right: bool,
-    expendable: u8,
+    place: grid::Column,
     cell: fn(&Row, &Sums) -> String,
 }
 
@@ -56,27 +57,28 @@ struct Sums {
 }
 
 const fn number(title: &'static str, expendable: u8, cell: fn(&Row, &Sums) -> String) -> Column {
-    Column { title, right: true, expendable, cell }
+    Column { place: grid::Column { title, right: true, expendable }, cell }
 }
 
-const FIGURES: [Column; 9] = [
+const FIGURES: [Column; 13] = [
     number("% time", 0, |row, sums| share(row.figures.total_ns, sums.total_ns)),
     number("total", 0, |row, _| units::time(row.figures.total_ns)),
     number("calls", 0, |row, _| units::grouped(row.figures.calls)),
-    number("errors", 2, |row, _| match row.figures.errors {
-        0 => String::new(),
-        n => units::grouped(n),
-    }),
+    number("errors", 2, |row, _| unless_zero(row.figures.errors)),
     number("mean", 1, |row, _| time(&row.figures, Figures::mean_ns)),
     number("p50", 4, |row, _| time(&row.figures, |f| f.quantiles([0.5])[0])),
     number("p99", 3, |row, _| time(&row.figures, |f| f.quantiles([0.99])[0])),
     number("max", 5, |row, _| time(&row.figures, Figures::max_ns)),
-    // Calls without a time of their own: `exit`, or still waiting.
-    number("not back", 6, |row, _| match row.figures.never_returned + row.figures.in_flight() {
-        0 => String::new(),
-        n => units::grouped(n),
-    }),
+    number("denied", 6, |row, _| unless_zero(row.figures.denied)),
+    number("in flight", 7, |row, _| unless_zero(row.in_flight)),
+    number("restarted", 8, |row, _| unless_zero(row.figures.restarted)),
+    number("no return", 9, |row, _| unless_zero(row.figures.never_returned)),
+    number("lost", 1, |row, _| unless_zero(row.figures.lost)),
 ];
+
+fn unless_zero(n: u64) -> String {
+    if n == 0 { String::new() } else { units::grouped(n) }
+}
 
 fn time(figures: &Figures, of: impl Fn(&Figures) -> u64) -> String {
     if figures.timed() == 0 { units::NONE.into() } else { units::time(of(figures)) }
@@ -99,7 +101,8 @@ fn syscall(row: &Row, _: &Sums) -> String {
 }
 
 fn columns(by: Grouping) -> Vec<Column> {
-    let left = |title, cell| Column { title, right: false, expendable: 0, cell };
+    let left =
+        |title, cell| Column { place: grid::Column { title, right: false, expendable: 0 }, cell };
     let mut columns: Vec<Column> = FIGURES.into();
     if by != Grouping::Syscall {
         columns.push(number("pid", 0, pid));
@@ -111,47 +114,53 @@ fn columns(by: Grouping) -> Vec<Column> {
     columns
 }
 
-/// Writes a headline, the table, and what was lost if anything was.
+/// Writes a headline, what was lost if anything was, the table, and what has not
+/// returned.
 ///
 /// # Errors
 /// What `out` returns.
-pub fn write(
+pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
+    let Report { rows, by, window, health, .. } = *report;
+    let sum = rows::total(rows);
+    // The others are in none of these figures, and listed below.
+    let entered = report.in_flight.count_all() - report.in_flight.count_before();
+    writeln!(out, "{}", headline(&sum, entered, window))?;
+    warnings(out, health, style)?;
+    if rows.is_empty() {
+        writeln!(out, "\nNo system call was made.")?;
+    } else {
+        writeln!(out)?;
+        table(out, rows, by, &sum, style)?;
+    }
+    in_flight::write(out, report, style)
+}
+
+fn table(
     out: &mut impl io::Write,
     rows: &[Row],
     by: Grouping,
-    window: Duration,
-    health: &Health,
+    sum: &Figures,
     style: Style,
 ) -> io::Result<()> {
-    let sum = rows::total(rows);
     let sums = Sums { total_ns: sum.total_ns };
-    writeln!(out, "{}", headline(&sum, window))?;
-    warnings(out, health, style)?;
-    if rows.is_empty() {
-        return writeln!(out, "\nNo system call was made.");
-    }
-    writeln!(out)?;
-    let mut columns = columns(by);
-    let mut cells: Vec<Vec<String>> = rows
+    let columns = columns(by);
+    let cells = rows
         .iter()
         .map(|row| columns.iter().map(|column| (column.cell)(row, &sums)).collect())
         .collect();
-    drop_empty(&mut columns, &mut cells);
-    drop_what_does_not_fit(&mut columns, &mut cells, style.width);
-    let widths = widths(&columns, &cells);
-    let needed: usize = widths.iter().map(|w| w + 2).sum();
-    let sparkline =
-        style.sparkline && style.width.is_none_or(|width| needed + SPARK_WIDTH <= width);
+    let places = columns.iter().map(|column| column.place).collect();
+    let grid = Grid::new(places, cells, style.width);
+    let needed = grid.width() + 2 + SPARK_WIDTH;
+    let sparkline = style.sparkline && style.width.is_none_or(|width| needed <= width);
     let scale = style.sparkline.then(|| scale(&sum.latency)).flatten();
 
-    let mut title = line(&columns, &widths, |i| columns[i].title.into());
+    let mut title = grid.title();
     if let (true, Some((first, last))) = (sparkline, scale) {
         let _ = write!(title, "  {}", scale_title(first, last));
     }
     let (on, off) = if style.color { (BOLD, RESET) } else { ("", "") };
     writeln!(out, "{on}{}{off}", title.trim_end())?;
-    for (row, cells) in rows.iter().zip(&cells) {
-        let mut text = line(&columns, &widths, |i| cells[i].clone());
+    for (row, mut text) in rows.iter().zip(grid.lines()) {
         if let (true, Some(scale)) = (sparkline, scale) {
             let _ = write!(text, "  {}", spark(&row.figures.latency, scale, style.unicode));
         }
@@ -161,7 +170,7 @@ pub fn write(
     Ok(())
 }
 
-fn headline(sum: &Figures, window: Duration) -> String {
+fn headline(sum: &Figures, in_flight: u64, window: Duration) -> String {
     let seconds = window.as_secs_f64();
     let mut line = format!(
         "{} system calls in {seconds:.3} s ({}/s), {} with an error",
@@ -169,7 +178,13 @@ fn headline(sum: &Figures, window: Duration) -> String {
         units::rate(sum.calls, seconds),
         units::grouped(sum.errors),
     );
-    for (n, what) in [(sum.restarted, "to be restarted"), (sum.denied, "denied")] {
+    let others = [
+        (sum.restarted, "to be restarted"),
+        (sum.denied, "denied"),
+        (sum.never_returned, "that never return"),
+        (in_flight, "in flight"),
+    ];
+    for (n, what) in others {
         if n > 0 {
             let _ = write!(line, ", {} {what}", units::grouped(n));
         }
@@ -182,15 +197,23 @@ fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Resu
     if health.lost() > 0 {
         writeln!(
             out,
-            "{on}{} calls or more were lost: these figures are too low.{off}",
+            "{on}{} calls were lost: these figures are too low.{off}",
             units::grouped(health.lost())
+        )?;
+    }
+    if health.unseen() > 0 {
+        writeln!(
+            out,
+            "{on}The kernel skipped the profiler for up to {} more entries and exits; see `profiler doctor`.{off}",
+            units::grouped(health.unseen())
         )?;
     }
     if health.breaches > 0 {
         writeln!(
             out,
-            "{on}The books of {} threads do not balance: entries and exits disagree. Please report this.{off}",
-            units::grouped(health.breaches)
+            "{on}{} books do not balance, the last of them of {}. Please report this.{off}",
+            units::grouped(health.breaches),
+            health.last_breach
         )?;
     }
     if health.overflowed > 0 {
@@ -201,59 +224,6 @@ fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Resu
         )?;
     }
     Ok(())
-}
-
-/// Leaves out columns of figures in which no row has anything.
-fn drop_empty(columns: &mut Vec<Column>, cells: &mut [Vec<String>]) {
-    for i in (0..columns.len()).rev() {
-        if columns[i].expendable > 0 && cells.iter().all(|row| row[i].is_empty()) {
-            remove(columns, cells, i);
-        }
-    }
-}
-
-fn drop_what_does_not_fit(
-    columns: &mut Vec<Column>,
-    cells: &mut [Vec<String>],
-    width: Option<usize>,
-) {
-    let Some(width) = width else { return };
-    while widths(columns, cells).iter().map(|w| w + 2).sum::<usize>() > width + 2 {
-        let worst = (0..columns.len())
-            .filter(|&i| columns[i].expendable > 0)
-            .max_by_key(|&i| columns[i].expendable);
-        match worst {
-            Some(i) => remove(columns, cells, i),
-            None => return,
-        }
-    }
-}
-
-fn remove(columns: &mut Vec<Column>, cells: &mut [Vec<String>], at: usize) {
-    columns.remove(at);
-    for row in cells {
-        row.remove(at);
-    }
-}
-
-fn widths(columns: &[Column], cells: &[Vec<String>]) -> Vec<usize> {
-    (0..columns.len())
-        .map(|i| {
-            let widest = cells.iter().map(|row| row[i].width()).max().unwrap_or(0);
-            widest.max(columns[i].title.width())
-        })
-        .collect()
-}
-
-fn line(columns: &[Column], widths: &[usize], cell: impl Fn(usize) -> String) -> String {
-    let mut line = String::new();
-    for (i, column) in columns.iter().enumerate() {
-        if i > 0 {
-            line.push_str("  ");
-        }
-        line.push_str(&units::pad(&cell(i), widths[i], column.right));
-    }
-    line
 }
 
 /// First and last bucket that any row fills: all sparklines share one scale.
@@ -285,4 +255,95 @@ fn spark(latency: &Latency, (first, last): (usize, usize), unicode: bool) -> Str
         // What is there at all is seen, however little it is.
         .map(|&n| sparks[(n * 8).div_ceil(most) as usize])
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::call::CallKey;
+
+    use super::*;
+    use crate::{
+        aggregate::Extremes,
+        snapshot::{CallInFlight, InFlight},
+    };
+
+    fn row(nr: u32, figures: Figures, in_flight: u64) -> Row {
+        Row { process: None, key: Some(CallKey(nr)), figures, in_flight }
+    }
+
+    fn timed(calls: u64) -> Figures {
+        let mut figures = Figures {
+            calls,
+            returned: calls,
+            total_ns: 100 * calls,
+            extremes: Some(Extremes { min_ns: 100, max_ns: 100 }),
+            ..Figures::default()
+        };
+        figures.latency.add(profiler_common::hist::bucket(100) as usize, calls);
+        figures
+    }
+
+    fn text(rows: &[Row], threads: u64, width: Option<usize>) -> String {
+        let call = CallInFlight {
+            key: CallKey(202),
+            threads,
+            unrecorded: 0,
+            before: 0,
+            oldest: Duration::ZERO,
+        };
+        let report = Report {
+            rows,
+            by: Grouping::Syscall,
+            window: Duration::from_secs(2),
+            health: &Health::default(),
+            in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },
+            more_follow: true,
+        };
+        let mut out = Vec::new();
+        write(&mut out, &report, Style { width, ..Style::PLAIN }).expect("a vector takes all");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn every_outcome() -> [Row; 3] {
+        let failing = Figures { returned: 10, errors: 1, restarted: 2, denied: 7, ..timed(12) };
+        [
+            row(0, failing, 0),
+            row(231, Figures { calls: 1, never_returned: 1, ..Figures::default() }, 0),
+            row(202, Figures { calls: 3, ..Figures::default() }, 3),
+        ]
+    }
+
+    #[test]
+    fn every_outcome_that_there_was_has_a_column() {
+        insta::assert_snapshot!(text(&every_outcome(), 3, None), @r"
+        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
+
+        % time   total  calls  errors   mean    p50    p99    max  denied  in flight  restarted  no return  syscall
+         100.0  1.20us     12       1  100ns  100ns  100ns  100ns       7                     2             read
+           0.0     0ns      1              -      -      -      -                                        1  exit_group
+           0.0     0ns      3              -      -      -      -                  3                        futex
+        ");
+    }
+
+    #[test]
+    fn what_did_not_happen_has_none() {
+        insta::assert_snapshot!(text(&[row(0, timed(10), 0)], 0, None), @r"
+        10 system calls in 2.000 s (5.0/s), 0 with an error
+
+        % time   total  calls   mean    p50    p99    max  syscall
+         100.0  1.00us     10  100ns  100ns  100ns  100ns  read
+        ");
+    }
+
+    #[test]
+    fn a_narrow_terminal_has_the_outcomes_in_the_headline() {
+        insta::assert_snapshot!(text(&every_outcome(), 3, Some(50)), @r"
+        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
+
+        % time   total  calls  errors   mean  syscall
+         100.0  1.20us     12       1  100ns  read
+           0.0     0ns      1              -  exit_group
+           0.0     0ns      3              -  futex
+        ");
+    }
 }

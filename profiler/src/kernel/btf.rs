@@ -134,12 +134,17 @@ impl<'a> Types<'a> {
         Type::read(self.types, *self.offsets.get(id as usize)? as usize)
     }
 
+    /// The structure of this name.
+    fn structure(&self, name: &str) -> Option<Type> {
+        let is_named = |offset: u32| self.string(offset) == Some(name.as_bytes());
+        let (_, &id) = self.structs.iter().find(|&(&offset, _)| is_named(offset))?;
+        self.get(id)
+    }
+
     /// The offset in bytes of a member, its name given as a path: `a.b` is member
     /// `b` of the structure that is member `a`.
-    pub(super) fn offset_of(&self, structure: &str, path: &str) -> Option<u32> {
-        let name = |offset: u32| self.string(offset) == Some(structure.as_bytes());
-        let (_, &id) = self.structs.iter().find(|&(&offset, _)| name(offset))?;
-        let mut ty = self.get(id)?;
+    fn offset_of(&self, structure: Type, path: &str) -> Option<u32> {
+        let mut ty = structure;
         let mut bits = 0_u32;
         for part in path.split('.') {
             let (member, offset) = self.member(ty, part, MAX_DEPTH)?;
@@ -203,12 +208,47 @@ pub struct TaskLayout {
     pub start: u32,
     /// `comm`.
     pub comm: u32,
+    /// `thread_info.syscall_work`; 0 before Linux 5.11, which has it not.
+    pub syscall_work: u32,
+    /// `ptrace`.
+    pub ptrace: u32,
+    /// What tells whether a task sleeps; `None` before Linux 5.14, where `__state` has
+    /// another name.
+    pub sleep: Option<SleepLayout>,
+}
+
+/// The offsets in `task_struct` by which a task is known to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SleepLayout {
+    /// `__state`.
+    pub state: u32,
+    /// `flags`.
+    pub flags: u32,
+    /// `on_cpu`.
+    pub on_cpu: u32,
+    /// `jobctl`.
+    pub jobctl: u32,
+    /// `nvcsw`.
+    pub nvcsw: u32,
+    /// `nivcsw`.
+    pub nivcsw: u32,
 }
 
 impl TaskLayout {
     /// Out of the kernel's types.
     pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
-        let task = |path| types.offset_of("task_struct", path);
+        let structure = types.structure("task_struct")?;
+        let task = |path| types.offset_of(structure, path);
+        let sleep = || {
+            Some(SleepLayout {
+                state: task("__state")?,
+                flags: task("flags")?,
+                on_cpu: task("on_cpu")?,
+                jobctl: task("jobctl")?,
+                nvcsw: task("nvcsw")?,
+                nivcsw: task("nivcsw")?,
+            })
+        };
         Some(Self {
             status: task("thread_info.status")?,
             pid: task("pid")?,
@@ -216,6 +256,9 @@ impl TaskLayout {
             leader: task("group_leader")?,
             start: task("start_boottime")?,
             comm: task("comm")?,
+            syscall_work: task("thread_info.syscall_work").unwrap_or(0),
+            ptrace: task("ptrace")?,
+            sleep: sleep(),
         })
     }
 
@@ -272,12 +315,13 @@ mod tests {
             ("task_struct", &[("thread_info", 2, 64), ("", 3, 256), ("pid", 1, 320)]),
         ]);
         let types = Types::parse(&btf).expect("valid");
-        let at = |path| types.offset_of("task_struct", path);
+        let task = types.structure("task_struct").expect("it is there");
+        let at = |path| types.offset_of(task, path);
         assert_eq!(at("thread_info.status"), Some(8 + 16));
         assert_eq!(at("hidden"), Some(32 + 4));
         assert_eq!(at("pid"), Some(40));
         assert_eq!(at("nothing"), None);
-        assert_eq!(types.offset_of("no_such", "pid"), None);
+        assert!(types.structure("no_such").is_none());
     }
 
     #[test]
@@ -288,9 +332,10 @@ mod tests {
         assert!(types.has_typedef("btf_trace_sys_enter"));
         assert!(!types.has_typedef("btf_trace_no_such_tracepoint"));
         // thread_info is the first member, and status behind flags and syscall_work.
-        assert_eq!(layout.status, 16);
+        assert_eq!((layout.syscall_work, layout.status), (8, 16));
         assert_eq!(layout.tgid, layout.pid + 4);
         assert!(layout.comm > layout.start && layout.start > 0);
+        assert!(layout.sleep.is_some_and(|sleep| sleep.nivcsw == sleep.nvcsw + 8));
     }
 
     proptest! {
@@ -304,7 +349,8 @@ mod tests {
             }
             btf.truncate(cut.max(24));
             // Whatever is found, nothing is read that is not there: that would panic.
-            let found = Types::parse(&btf).and_then(|types| types.offset_of("task_struct", "pid"));
+            let found = Types::parse(&btf)
+                .and_then(|types| types.offset_of(types.structure("task_struct")?, "pid"));
             prop_assert!(found.is_none_or(|offset| offset <= u32::MAX / 8));
         }
     }

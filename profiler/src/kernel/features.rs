@@ -8,7 +8,7 @@ use caps::{CapSet, Capability};
 use super::{
     btf::{TaskLayout, Types},
     error::KernelError,
-    programs::PROGRAMS,
+    programs::{PROGRAMS, preemptible},
 };
 
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
@@ -68,6 +68,11 @@ impl Features {
     /// Whether the main object can be used.
     pub fn main_way(&self) -> bool {
         self.layout.is_some() && self.tp_btf && self.task_storage
+    }
+
+    /// Whether programs in tracepoints can be preempted, so that the kernel may skip them.
+    pub fn preemptible_tracepoints(&self) -> bool {
+        preemptible(self.version)
     }
 
     /// Whether everything that any way needs is there.

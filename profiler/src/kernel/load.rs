@@ -1,54 +1,45 @@
 //! Loads the object that fits this kernel, attaches its programs, and detaches
 //! them.
 
-use std::{
-    fs,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd},
-};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, VerifierLogLevel,
     maps::{HashMap, Map, MapData, RingBuf},
-    programs::{
-        BtfTracePoint, RawTracePoint, raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink,
-    },
+    programs::{BtfTracePoint, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use profiler_common::limits::{globals, maps};
 
 use super::{
     KernelError, MapTables, Options, Scope,
+    attached::Attached,
+    before,
     btf::TaskLayout,
+    fdinfo,
     features::Features,
-    object,
-    programs::{ENTRY, PROGRAMS, ProgramSpec},
+    now_ns, object,
+    programs::{ENTRY, PROGRAMS},
 };
 
 /// Which object runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     Main,
     Fallback,
-}
-
-/// A program's attachment; dropping it detaches.
-#[expect(dead_code, reason = "held for what dropping it does")]
-enum Link {
-    Typed(BtfTracePointLink),
-    Raw(RawTracePointLink),
 }
 
 /// Loaded and attached programs. Dropping it detaches and unloads everything.
 pub struct Session {
     tables: MapTables,
-    links: Vec<(ProgramSpec, Link)>,
+    /// In the order in which they attached.
+    attached: Vec<Attached>,
     wake: RingBuf<MapData>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
     way: Way,
     memory_bytes: u64,
-    programs: Vec<(&'static str, RawFd)>,
     /// Holds the programs and the maps that are not taken out.
-    _ebpf: Ebpf,
+    ebpf: Ebpf,
 }
 
 impl Session {
@@ -75,30 +66,27 @@ impl Session {
                 needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
             });
         }
-        let mut ebpf = load_object(way, &features, options)?;
+        let preemptible = features.preemptible_tracepoints();
+        let room_before = (way == Way::Main).then(|| before::room(&features));
+        let mut ebpf = load_object(way, &features, options, room_before)?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
-        load_programs(&mut ebpf, way)?;
+        let lists_before = load_programs(&mut ebpf, way, &features)?;
         set_targets(&mut ebpf, &options.scope)?;
-        let tables = MapTables::new(&mut ebpf, options)?;
+        let tables = MapTables::new(&mut ebpf, options, room_before)?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let log = EbpfLogger::init(&mut ebpf).ok();
         let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
-        let programs = program_fds(&ebpf);
-        let mut session = Self {
-            tables,
-            links: Vec::with_capacity(PROGRAMS.len()),
-            wake,
-            log,
-            way,
-            memory_bytes,
-            programs,
-            _ebpf: ebpf,
-        };
-        for spec in PROGRAMS {
-            let link = attach_program(&mut session._ebpf, way, spec)?;
-            session.links.push((spec, link));
+        let attached = PROGRAMS.map(|spec| Attached::new(&ebpf, spec, preemptible)).into();
+        let mut session = Self { tables, attached, wake, log, way, memory_bytes, ebpf };
+        for program in &mut session.attached {
+            if program.spec.name == ENTRY.name && lists_before && before::list(&mut session.ebpf) {
+                session.tables.listed_before(now_ns());
+            }
+            for _ in 0..program.spec.at_first(preemptible) {
+                program.attach_next(&mut session.ebpf, way)?;
+            }
         }
         session.tables.set_attached(true);
         release_memory();
@@ -114,7 +102,7 @@ impl Session {
     pub fn stop_entries(&mut self) {
         // First, since every call from now on leaves without having entered.
         self.tables.set_attached(false);
-        self.links.retain(|(spec, _)| spec.name != ENTRY.name);
+        self.attached.iter_mut().filter(|p| p.spec.name == ENTRY.name).for_each(Attached::detach);
     }
 
     /// Detaches everything.
@@ -122,7 +110,7 @@ impl Session {
         // In the order in which they attached, less the entries: a task that ends
         // while we detach is better not seen to end than not seen to leave.
         self.stop_entries();
-        self.links.clear();
+        self.attached.iter_mut().for_each(Attached::detach);
     }
 
     /// Becomes readable when room runs low. [`Self::clear_wake`] makes it quiet.
@@ -147,36 +135,67 @@ impl Session {
         self.memory_bytes
     }
 
-    /// How often the kernel skipped each program because it was running already.
+    /// How often the kernel skipped each program because it was running already; of one
+    /// that is attached several times over, at most how often it skipped all of them.
     pub fn program_misses(&self) -> Vec<(&'static str, u64)> {
-        let misses = |fd| fdinfo(fd, "recursion_misses").unwrap_or(0);
-        self.programs.iter().map(|&(name, fd)| (name, misses(fd))).collect()
+        self.attached.iter().map(|program| (program.spec.name, program.skipped())).collect()
+    }
+
+    /// How many copies of the program that counts entries are attached.
+    pub fn copies(&self) -> usize {
+        self.attached.iter().find(|p| p.spec.name == ENTRY.name).map_or(0, Attached::copies)
+    }
+
+    /// Attaches a further copy of each program all of whose copies the kernel has skipped
+    /// since this was called last. That needs no privilege: they are loaded.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; what is attached stays so.
+    pub fn reinforce(&mut self) -> Result<(), KernelError> {
+        for program in &mut self.attached {
+            if program.needs_more() {
+                program.attach_next(&mut self.ebpf, self.way)?;
+            }
+        }
+        Ok(())
     }
 
     /// Which programs run, for people.
     pub fn mode(&self) -> &'static str {
         match self.way {
             Way::Main => "tp_btf, task storage",
-            Way::Fallback => "raw_tp, table by thread id",
+            Way::Fallback => "raw_tp, table by task",
         }
     }
 }
 
-fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf, KernelError> {
+fn load_object(
+    way: Way,
+    features: &Features,
+    options: &Options,
+    room_before: Option<u32>,
+) -> Result<Ebpf, KernelError> {
     let layout = features.layout.unwrap_or_else(|| TaskLayout::without_btf(features.version));
     // In another pid namespace our own id there is some other process's on the host.
     let own_known = features.host_pid_namespace && !options.include_self;
     let own = if own_known { std::process::id() } else { 0 };
     let targets_only = u32::from(options.scope != Scope::Host);
-    let settings = [
+    let mut settings = vec![
         (globals::OWN_TGID, own),
         (globals::TARGETS_ONLY, targets_only),
+        (globals::PROBE_CALLS, probe_calls(features.version)),
         (globals::STATUS_OFFSET, layout.status),
         (globals::PID_OFFSET, layout.pid),
         (globals::TGID_OFFSET, layout.tgid),
         (globals::LEADER_OFFSET, layout.leader),
         (globals::START_OFFSET, layout.start),
         (globals::COMM_OFFSET, layout.comm),
+        // Where no entry can be missed, one that is not there was refused.
+        (
+            globals::WORK_OFFSET,
+            if features.preemptible_tracepoints() { layout.syscall_work } else { 0 },
+        ),
+        (globals::PTRACE_OFFSET, layout.ptrace),
     ];
     let mut loader = EbpfLoader::new();
     loader
@@ -190,6 +209,19 @@ fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf,
         )
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
+    if let Some(room) = room_before {
+        loader.map_max_entries(maps::BEFORE, room).map_max_entries(maps::BEFORE_BY_TASK, room);
+        if let Some(sleep) = layout.sleep {
+            settings.extend([
+                (globals::STATE_OFFSET, sleep.state),
+                (globals::FLAGS_OFFSET, sleep.flags),
+                (globals::ON_CPU_OFFSET, sleep.on_cpu),
+                (globals::JOBCTL_OFFSET, sleep.jobctl),
+                (globals::NVCSW_OFFSET, sleep.nvcsw),
+                (globals::NIVCSW_OFFSET, sleep.nivcsw),
+            ]);
+        }
+    }
     if way == Way::Fallback {
         // Twice as many: a thread out of scope has a state too, and no record. And
         // never fewer than by default: without a record a call is still counted, but
@@ -207,6 +239,11 @@ fn load_object(way: Way, features: &Features, options: &Options) -> Result<Ebpf,
     loader.load(&object).map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
 }
 
+/// `uretprobe` came with Linux 6.11, `uprobe` with 6.18.
+fn probe_calls(kernel: (u32, u32)) -> u32 {
+    [(6, 11), (6, 18)].into_iter().filter(|&since| kernel >= since).count() as u32
+}
+
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &'static str) -> Result<Map, KernelError> {
     ebpf.take_map(name).ok_or_else(|| KernelError::Object(format!("it has no map {name}")))
 }
@@ -222,16 +259,18 @@ fn set_targets(ebpf: &mut Ebpf, scope: &Scope) -> Result<(), KernelError> {
     Ok(())
 }
 
-fn program<'a, T>(ebpf: &'a mut Ebpf, spec: ProgramSpec) -> Result<&'a mut T, KernelError>
+pub(super) fn program<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, KernelError>
 where
     &'a mut T: TryFrom<&'a mut aya::programs::Program>,
 {
-    ebpf.program_mut(spec.name)
+    ebpf.program_mut(name)
         .and_then(|p| p.try_into().ok())
-        .ok_or_else(|| KernelError::Object(format!("it has no program {}", spec.name)))
+        .ok_or_else(|| KernelError::Object(format!("it has no program {name}")))
 }
 
-fn load_programs(ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
+/// Loads what attaches, and what lists the calls from before, where that can be done.
+/// Returns whether it could.
+fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
     let btf = match way {
         Way::Main => {
             Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
@@ -239,41 +278,15 @@ fn load_programs(ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
         Way::Fallback => None,
     };
     for spec in PROGRAMS {
-        let loaded = match &btf {
-            Some(btf) => program::<BtfTracePoint>(ebpf, spec)?.load(spec.tracepoint, btf),
-            None => program::<RawTracePoint>(ebpf, spec)?.load(),
-        };
-        loaded.map_err(|e| KernelError::from_load(spec.name, e))?;
-    }
-    Ok(())
-}
-
-fn attach_program(ebpf: &mut Ebpf, way: Way, spec: ProgramSpec) -> Result<Link, KernelError> {
-    let failed = |e: aya::programs::ProgramError| {
-        KernelError::from_any(format!("attach to the tracepoint {}", spec.tracepoint), &e)
-    };
-    match way {
-        Way::Main => {
-            let program = program::<BtfTracePoint>(ebpf, spec)?;
-            let id = program.attach().map_err(failed)?;
-            program.take_link(id).map(Link::Typed).map_err(failed)
-        }
-        Way::Fallback => {
-            let program = program::<RawTracePoint>(ebpf, spec)?;
-            let id = program.attach(spec.tracepoint).map_err(failed)?;
-            program.take_link(id).map(Link::Raw).map_err(failed)
+        for copy in spec.copies(features.preemptible_tracepoints()) {
+            let loaded = match &btf {
+                Some(btf) => program::<BtfTracePoint>(ebpf, copy)?.load(spec.tracepoint, btf),
+                None => program::<RawTracePoint>(ebpf, copy)?.load(),
+            };
+            loaded.map_err(|e| KernelError::from_load(copy, e))?;
         }
     }
-}
-
-fn program_fds(ebpf: &Ebpf) -> Vec<(&'static str, RawFd)> {
-    PROGRAMS
-        .iter()
-        .filter_map(|spec| {
-            let fd = ebpf.program(spec.name)?.fd().ok()?.as_fd().as_raw_fd();
-            Some((spec.name, fd))
-        })
-        .collect()
+    Ok(btf.is_some_and(|btf| before::load(ebpf, features, &btf)))
 }
 
 /// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Raising it needs
@@ -291,14 +304,6 @@ fn release_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// A number out of `/proc/self/fdinfo` (bpf_map_show_fdinfo and
-/// bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
-fn fdinfo(fd: RawFd, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-    let (_, value) = text.lines().filter_map(|l| l.split_once(':')).find(|(k, _)| *k == key)?;
-    value.trim().parse().ok()
 }
 
 /// What the kernel charges for the map behind `fd`, bytes.

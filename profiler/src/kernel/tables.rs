@@ -7,9 +7,11 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, Stack},
 };
 use profiler_common::{
-    call::OVERFLOW_SLOTS,
+    call::{CallKey, OVERFLOW_SLOTS},
     limits::{CELLS_PER_EXTENT, maps},
-    wire::{Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord},
+    wire::{
+        CallBefore, Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord,
+    },
 };
 
 use super::{
@@ -55,12 +57,25 @@ pub trait Tables {
     fn counters(&self) -> Counters;
     /// How much was taken since the start.
     fn control(&self) -> Control;
+    /// The calls from before the programs attached; `None` where none could be listed.
+    fn before(&self) -> Option<Before>;
+    /// The one at `index` of them.
+    fn call_before(&self, index: u32) -> CallBefore;
     /// When to be woken.
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
     /// Gives an ended record back.
     fn free_record(&mut self, record: u32);
     /// Gives an extent back, its cells zeroed.
     fn free_extent(&mut self, extent: u32);
+}
+
+/// See [`Tables::before`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// How many were listed, of which some may be over by now.
+    pub count: u32,
+    /// All of them had entered by this time, `CLOCK_MONOTONIC` nanoseconds.
+    pub until_ns: u64,
 }
 
 /// See [`Tables::activity`].
@@ -74,6 +89,8 @@ pub struct Activity {
     pub left: u64,
     /// [`ThreadRecord::denied`].
     pub denied: u64,
+    /// [`ThreadRecord::in_flight_key`].
+    pub in_flight_key: u32,
 }
 
 /// See [`Tables::slot_counts`].
@@ -96,6 +113,8 @@ pub struct MapTables {
     owners: Mapping<u32>,
     overflow: Mapping<OverflowSlot>,
     control: Mapping<Control>,
+    calls_before: Option<Mapping<CallBefore>>,
+    before: Option<Before>,
     counters: PerCpuArray<MapData, Counters>,
     extremes: PerCpuArray<MapData, Extremes>,
     free_records: Stack<MapData, u32>,
@@ -129,7 +148,13 @@ macro_rules! offset {
 }
 
 impl MapTables {
-    pub(super) fn new(ebpf: &mut Ebpf, options: &Options) -> Result<Self, KernelError> {
+    /// `room_before` is that for calls from before the programs attach, where the object has
+    /// such a table.
+    pub(super) fn new(
+        ebpf: &mut Ebpf,
+        options: &Options,
+        room_before: Option<u32>,
+    ) -> Result<Self, KernelError> {
         let mut memory_bytes = 0;
         let m = &mut memory_bytes;
         let records = open(ebpf, maps::RECORDS, options.max_threads, m)?;
@@ -137,6 +162,8 @@ impl MapTables {
         let owners = open(ebpf, maps::EXTENT_OWNERS, options.max_extents, m)?;
         let overflow = open(ebpf, maps::OVERFLOW, OVERFLOW_SLOTS, m)?;
         let control = open(ebpf, maps::CONTROL, 1, m)?;
+        let before = |room| open(ebpf, maps::BEFORE, room, m);
+        let calls_before = room_before.map(before).transpose()?;
         let mut take = |name: &'static str| {
             let map = take_map(ebpf, name)?;
             memory_bytes += map_fd(&map).map_or(0, map_memory);
@@ -153,6 +180,8 @@ impl MapTables {
             owners,
             overflow,
             control,
+            calls_before,
+            before: None,
             unfilled_records: 0,
             unfilled_extents: 1,
             memory_bytes,
@@ -166,6 +195,18 @@ impl MapTables {
     /// Tells the programs whether all of them are attached.
     pub(super) fn set_attached(&mut self, attached: bool) {
         self.control.write_u64(0, offset!(Control, attached), attached.into());
+    }
+
+    /// The calls from before the programs attached have been listed, by this time.
+    pub(super) fn listed_before(&mut self, until_ns: u64) {
+        let found = self.control().calls_before;
+        let room = self.calls_before.as_ref().map_or(0, Mapping::len);
+        let count = u32::try_from(found).unwrap_or(u32::MAX).min(room);
+        if found > u64::from(count) {
+            let more = found - u64::from(count);
+            tracing::warn!("{more} calls that entered before are not shown, for want of room");
+        }
+        self.before = Some(Before { count, until_ns });
     }
 
     /// Extents that can be in use by now, the indexes being below.
@@ -227,6 +268,7 @@ impl Tables for MapTables {
             entered: read(offset!(ThreadRecord, entered)),
             left: read(offset!(ThreadRecord, left)),
             denied: read(offset!(ThreadRecord, denied)),
+            in_flight_key: self.records.read_u32(record, offset!(ThreadRecord, in_flight_key)),
         }
     }
 
@@ -281,6 +323,15 @@ impl Tables for MapTables {
         self.control.read(0)
     }
 
+    fn before(&self) -> Option<Before> {
+        self.before
+    }
+
+    fn call_before(&self, index: u32) -> CallBefore {
+        // Counted only where they are mapped.
+        self.calls_before.as_ref().map_or(NO_CALL, |calls| calls.read(index))
+    }
+
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64) {
         self.control.write_u64(0, offset!(Control, wake_at_records), records_taken);
         self.control.write_u64(0, offset!(Control, wake_at_extents), extents_taken);
@@ -299,6 +350,16 @@ impl Tables for MapTables {
         let _ = self.free_extents.push(extent, 0);
     }
 }
+
+/// A call that is over.
+const NO_CALL: CallBefore = CallBefore {
+    key: CallKey::NONE.0,
+    tid: 0,
+    tgid: 0,
+    _pad: 0,
+    process_start_ns: 0,
+    comm: [0; _],
+};
 
 /// A record that nobody owns: all zeros.
 pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {

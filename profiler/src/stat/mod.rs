@@ -11,6 +11,7 @@ use crate::{
     cli::{Grouping, StatArgs},
     drain::Profiler,
     error::Error,
+    export::Report,
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Detail, Snapshot},
@@ -49,7 +50,12 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         (None, true) => Scope::Host,
     };
     let options = Options::new(scope, &args.kernel)?;
-    let profiler = Profiler::attach(&options, KeepEnded::Always)?;
+    // An interval shows what came in it, so of what ended before it nothing is to be kept.
+    let keep = match args.interval {
+        Some(_) => KeepEnded::Intervals(0),
+        None => KeepEnded::Always,
+    };
+    let profiler = Profiler::attach(&options, keep)?;
     if let Some(command) = &mut prepared {
         command.start()?;
     }
@@ -115,7 +121,7 @@ impl Session<'_> {
                     self.interval_started += interval;
                 }
                 let snapshot = self.profiler.drain(self.detail());
-                self.print(&snapshot, Span::Recent)?;
+                print(&mut self.output, self.args, &snapshot, Span::Recent, true)?;
             }
             _ => self.profiler.read(),
         }
@@ -137,20 +143,32 @@ impl Session<'_> {
         }
     }
 
-    fn print(&mut self, snapshot: &Snapshot, span: Span) -> Result<(), Error> {
-        let rows = rows::rows(snapshot, self.args.by, span, self.args.sort);
-        self.output.print(&rows, span.length(snapshot), &snapshot.health)
-    }
-
     fn end(mut self) -> Result<u8, Error> {
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
         let snapshot = self.profiler.finish(detail);
-        let rows = rows::rows(&snapshot, self.args.by, span, self.args.sort);
-        self.output.print(&rows, span.length(&snapshot), &snapshot.health)?;
+        print(&mut self.output, self.args, &snapshot, span, false)?;
         Ok(self.command.map_or(0, |mut command| command.exit_code()))
     }
+}
+
+/// `more_follow`: as time passes, and not the last.
+fn print(
+    output: &mut Output,
+    args: &StatArgs,
+    snapshot: &Snapshot,
+    span: Span,
+    more_follow: bool,
+) -> Result<(), Error> {
+    output.print(&Report {
+        rows: &rows::rows(snapshot, args.by, span, args.sort),
+        by: args.by,
+        window: span.length(snapshot),
+        health: &snapshot.health,
+        in_flight: &snapshot.in_flight,
+        more_follow,
+    })
 }
 
 /// How soon the end of a process that was named is noticed.

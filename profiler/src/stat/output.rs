@@ -6,26 +6,22 @@ use std::{
     io::{self, BufWriter, IsTerminal, Write},
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use crate::{
-    cli::{Format, Grouping, StatArgs},
+    cli::{Format, StatArgs},
     environment,
     error::Error,
     export::{
-        json,
+        Report, json,
         table::{self, Style},
     },
-    rows::Row,
-    snapshot::Health,
 };
 
 /// An open destination.
 pub(super) struct Output {
     to: Destination,
     format: Format,
-    by: Grouping,
 }
 
 enum Destination {
@@ -51,35 +47,28 @@ impl Output {
             None if args.command.is_empty() => Destination::Stdout,
             None => Destination::Stderr,
         };
-        Ok(Self { to, format: args.format, by: args.by })
+        Ok(Self { to, format: args.format })
     }
 
     /// Prints one report.
     ///
     /// # Errors
     /// [`Error::Output`]. A pipe that nobody reads any more is none.
-    pub(super) fn print(
-        &mut self,
-        rows: &[Row],
-        window: Duration,
-        health: &Health,
-    ) -> Result<(), Error> {
-        let (format, by) = (self.format, self.by);
+    pub(super) fn print(&mut self, report: &Report<'_>) -> Result<(), Error> {
+        let format = self.format;
         let (path, written) = match &mut self.to {
             Destination::File(path, file) => {
-                (path.clone(), report(file, Style::PLAIN, format, by, rows, window, health))
+                (path.clone(), write(file, report, Style::PLAIN, format))
             }
             Destination::Stdout => {
                 let out = io::stdout().lock();
                 let style = style(out.as_fd());
-                let out = BufWriter::new(out);
-                ("standard output".into(), report(out, style, format, by, rows, window, health))
+                ("standard output".into(), write(BufWriter::new(out), report, style, format))
             }
             Destination::Stderr => {
                 let out = io::stderr().lock();
                 let style = style(out.as_fd());
-                let out = BufWriter::new(out);
-                ("standard error".into(), report(out, style, format, by, rows, window, health))
+                ("standard error".into(), write(BufWriter::new(out), report, style, format))
             }
         };
         match written {
@@ -89,21 +78,13 @@ impl Output {
     }
 }
 
-fn report(
-    mut out: impl Write,
-    style: Style,
-    format: Format,
-    by: Grouping,
-    rows: &[Row],
-    window: Duration,
-    health: &Health,
-) -> io::Result<()> {
+fn write(mut out: impl Write, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
     match format {
         Format::Table => {
             writeln!(out)?;
-            table::write(&mut out, rows, by, window, health, style)?;
+            table::write(&mut out, report, style)?;
         }
-        Format::Json => json::write(&mut out, rows, window, health)?,
+        Format::Json => json::write(&mut out, report)?,
     }
     out.flush()
 }

@@ -39,6 +39,8 @@ pub(super) enum Column {
     Spread,
     /// For how long a call has been in flight.
     Age,
+    /// What a call in flight does while it lasts.
+    Kind,
 }
 
 /// Cells of [`Column::Spread`], two octaves of latency each.
@@ -58,7 +60,7 @@ const CALLERS: &[Column] = {
 };
 const IN_FLIGHT: &[Column] = {
     use Column::*;
-    &[Age, Pid, Tid, Comm, Call]
+    &[Age, Pid, Tid, Comm, Call, Kind]
 };
 
 /// All columns of the list of `view`, none for a view that is no list.
@@ -67,7 +69,7 @@ pub(super) fn of(view: &View) -> &'static [Column] {
         View::Processes => PROCESSES,
         View::Calls | View::CallsOf(_) => CALLS,
         View::CallersOf(_) => CALLERS,
-        View::InFlight => IN_FLIGHT,
+        View::InFlight { .. } => IN_FLIGHT,
         View::Latency(_) => &[],
     }
 }
@@ -87,7 +89,7 @@ pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
             _ => Column::Comm,
         },
     };
-    if of(view).contains(&wanted) { wanted } else { Column::Age }
+    if of(view).contains(&wanted) { wanted } else { Column::Kind }
 }
 
 impl Column {
@@ -103,7 +105,7 @@ impl Column {
 
     /// Whether it is text, and so begins at the left.
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Self::Comm | Self::Call | Self::TopCall | Self::Spread)
+        matches!(self, Self::Comm | Self::Call | Self::TopCall | Self::Spread | Self::Kind)
     }
 
     /// Its heading.
@@ -127,6 +129,7 @@ impl Column {
             (Self::TopCall, _) => "TOP SYSCALL",
             (Self::Spread, _) => "LATENCIES",
             (Self::Age, _) => "AGE",
+            (Self::Kind, _) => "KIND",
         }
     }
 
@@ -144,7 +147,7 @@ impl Column {
             Self::Errors | Self::Share | Self::Mean | Self::P50 | Self::P99 | Self::Max => (7, 7),
             Self::TopCall => (12, 30),
             Self::Spread => (SPREAD_CELLS, SPREAD_CELLS),
-            Self::Age => (8, 8),
+            Self::Age | Self::Kind => (8, 8),
         }
     }
 
@@ -152,7 +155,7 @@ impl Column {
     fn expendable(self) -> u8 {
         match self {
             Self::Comm | Self::Call | Self::Age => 0,
-            Self::Calls => 1,
+            Self::Calls | Self::Kind => 1,
             Self::Time => 2,
             Self::Pid => 3,
             Self::Errors => 4,
@@ -234,7 +237,7 @@ mod tests {
     #[test]
     fn every_sort_key_finds_a_column_of_the_list() {
         use clap::ValueEnum;
-        for view in [View::Processes, View::Calls, View::InFlight] {
+        for view in [View::Processes, View::Calls, View::InFlight { waiting: true }] {
             for key in SortKey::value_variants() {
                 assert!(of(&view).contains(&for_sort_key(&view, *key)), "{view:?} {key:?}");
             }

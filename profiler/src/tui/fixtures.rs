@@ -9,7 +9,10 @@ use profiler_common::{
 
 use crate::{
     aggregate::{Extremes, Figures, Latency},
-    snapshot::{CallRow, Health, InFlight, OVERFLOW_COMM, Process, ProcessRow, Snapshot, Use},
+    snapshot::{
+        CallInFlight, CallRow, Health, InFlight, OVERFLOW_COMM, Process, ProcessRow, Snapshot,
+        ThreadInFlight, Use,
+    },
 };
 
 /// An x86_64 call by name.
@@ -97,7 +100,7 @@ pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>
         cpus: 8,
         calls,
         processes,
-        in_flight: Vec::new(),
+        in_flight: InFlight::default(),
         health: Health::default(),
     }
 }
@@ -146,16 +149,12 @@ pub(super) fn busy_host() -> Snapshot {
             (overflow, vec![row(call("execve"), 7, 410_000)]),
         ],
     );
-    let in_flight = |process: &Arc<Process>, tid, key, age_ms| {
-        let age = Duration::from_millis(age_ms);
-        InFlight { process: process.clone(), tid, key, age }
-    };
-    snapshot.in_flight = vec![
-        in_flight(&games, 31_340, call("futex"), 754_000),
-        in_flight(&postgres, 2001, call("epoll_wait"), 61_200),
-        in_flight(&nginx, 1235, call("epoll_wait"), 340),
-        in_flight(&nginx, 1234, call("epoll_wait"), 12),
-    ];
+    snapshot.in_flight = in_flight(&[
+        (&games, 31_340, "futex", 754_000),
+        (&postgres, 2001, "epoll_wait", 61_200),
+        (&nginx, 1235, "epoll_wait", 340),
+        (&nginx, 1234, "epoll_wait", 12),
+    ]);
     snapshot.health = Health {
         overflowed: 70,
         breaches: 0,
@@ -169,4 +168,56 @@ pub(super) fn busy_host() -> Snapshot {
         ..Health::default()
     };
     snapshot
+}
+
+/// The same host, with calls that do not come back.
+pub(super) fn stuck_host() -> Snapshot {
+    let mut snapshot = busy_host();
+    let of = |pid| {
+        let row = snapshot.processes.iter().find(|row| row.process.tgid == Some(pid));
+        Arc::clone(&row.expect("a process of this host").process)
+    };
+    let (nginx, postgres, games) = (of(1234), of(2001), of(31_337));
+    snapshot.in_flight = in_flight(&[
+        (&postgres, 2003, "fsync", 572_000),
+        (&nginx, 1236, "sendfile", 1_200),
+        (&nginx, 1237, "openat", 0),
+        (&of(3050), 3050, "read", 93_600_000),
+        (&games, 31_339, "ioctl", 16),
+        (&games, 31_340, "futex", 754_000),
+        (&postgres, 2001, "epoll_wait", 61_200),
+        (&nginx, 1235, "epoll_wait", 340),
+        (&nginx, 1234, "epoll_wait", 12),
+    ]);
+    // Of which most are not listed.
+    snapshot.in_flight.calls.iter_mut().filter(|c| c.key == call("futex")).for_each(|futex| {
+        futex.threads += 3_000;
+    });
+    snapshot
+}
+
+/// Threads in calls: process, id, call, and for how many milliseconds; by kind, and the
+/// oldest of each first.
+fn in_flight(threads: &[(&Arc<Process>, u32, &str, u64)]) -> InFlight {
+    let oldest: Vec<_> = threads
+        .iter()
+        .map(|&(process, tid, name, age_ms)| ThreadInFlight {
+            process: Arc::clone(process),
+            tid,
+            key: call(name),
+            age: Duration::from_millis(age_ms),
+            at_least: false,
+        })
+        .collect();
+    assert!(oldest.is_sorted_by_key(|thread| (thread.kind(), std::cmp::Reverse(thread.age))));
+    let mut calls: Vec<CallInFlight> = Vec::new();
+    for &ThreadInFlight { key, age, .. } in &oldest {
+        match calls.iter_mut().find(|call| call.key == key) {
+            Some(call) => call.threads += 1,
+            None => {
+                calls.push(CallInFlight { key, threads: 1, unrecorded: 0, before: 0, oldest: age })
+            }
+        }
+    }
+    InFlight { calls, oldest, sees_before: true }
 }

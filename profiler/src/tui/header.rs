@@ -3,9 +3,18 @@
 
 use crate::rows::Span;
 use crate::units;
-use crate::{aggregate::Figures, snapshot::Use};
+use crate::{
+    aggregate::Figures,
+    enrich::{lasting::Kind, syscalls},
+    snapshot::Use,
+};
+use std::time::Duration;
 
-use super::{state::Shown, style::Tone};
+use super::{
+    state::Shown,
+    style::{Look, Tone},
+    view,
+};
 
 /// A piece of a line, with what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +46,9 @@ pub(super) const GAP: &str = "  ";
 /// The tables count as nearly full from this share on, and as full from the next.
 const NEARLY_FULL: f64 = 0.8;
 const FULL: f64 = 0.95;
+
+/// From this age on a call that works is of concern.
+const STUCK: Duration = Duration::from_secs(1);
 
 /// What happens: rates or counts, over which time.
 pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<Piece> {
@@ -82,6 +94,10 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         0 => Piece::new("lost 0", Tone::Normal),
         lost => Piece::new(format!(" LOST {} CALLS ", units::count(lost)), Tone::Alarm),
     }];
+    if health.unseen() > 0 {
+        let text = format!("perhaps {} more", units::count(health.unseen()));
+        pieces.push(Piece::new(text, Tone::Warning));
+    }
     if health.breaches > 0 {
         let text = format!(" BOOKS OFF {} ", units::count(health.breaches));
         pieces.push(Piece::new(text, Tone::Alarm));
@@ -99,6 +115,23 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     pieces.push(Piece::new(format!("{drain} drain"), Tone::Normal).or_less(4));
     pieces.push(Piece::new(health.mode, Tone::Dim).or_less(5));
     pieces
+}
+
+/// The oldest call that works and does not wait, from [`STUCK`] on.
+pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
+    let in_flight = &shown?.snapshot.in_flight;
+    let oldest = in_flight.oldest(Kind::Works).filter(|thread| thread.age >= STUCK)?;
+    let all = in_flight.count_all();
+    let waiting = in_flight.count(Kind::Waits);
+    let call = syscalls::name_with_abi(oldest.key);
+    let age = oldest.age_text();
+    Some(vec![
+        Piece::new(format!("in flight {}", units::count(all)), Tone::Normal).or_less(1),
+        Piece::new(format!("waiting {}", units::count(waiting)), Tone::Normal).or_less(2),
+        Piece::new("oldest:", Tone::Normal).or_less(3),
+        Piece::new(format!("{call} {age}"), Tone::Warning),
+        Piece::new(look.printable(&view::process_name(&oldest.process)), Tone::Warning),
+    ])
 }
 
 /// How full the fuller of the two tables is; which it is where that matters.
@@ -136,7 +169,7 @@ pub(super) fn fit(mut pieces: Vec<Piece>, width: usize) -> Vec<Piece> {
     pieces
 }
 
-fn nanoseconds(duration: std::time::Duration) -> u64 {
+fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -164,8 +197,12 @@ mod tests {
         let mut shown = shown();
         assert_eq!(health(Some(&shown))[0], Piece::new("lost 0", Tone::Normal));
         shown.snapshot.health.counters.lost_entries = 12;
-        shown.snapshot.health.program_misses = vec![("sys_enter", 30)];
-        assert_eq!(health(Some(&shown))[0], Piece::new(" LOST 42 CALLS ", Tone::Alarm));
+        shown.snapshot.health.counters.missed_entries = 20;
+        shown.snapshot.health.program_misses = vec![("sys_enter", 30), ("process_exit", 10)];
+        let pieces = health(Some(&shown));
+        assert_eq!(pieces[0], Piece::new(" LOST 42 CALLS ", Tone::Alarm));
+        // Of the thirty skipped, twenty showed themselves.
+        assert_eq!(pieces[1], Piece::new("perhaps 10 more", Tone::Warning));
     }
 
     #[test]
@@ -186,6 +223,31 @@ mod tests {
         let full = piece(96, 95);
         assert_eq!(full, Piece::new(" threads 96.0% FULL ", Tone::Alarm));
         assert_eq!(text(&fit(vec![piece(1, 2), full], 10)), " threads 96.0% FULL ");
+    }
+
+    #[test]
+    fn a_call_that_works_is_of_concern_from_a_second_on() {
+        let look = Look { colour: true, unicode: true };
+        assert_eq!(stuck(None, look), None);
+        assert_eq!(stuck(Some(&shown()), look), None, "all wait");
+        let mut shown = Shown { snapshot: fixtures::stuck_host(), own_cpus: None };
+        let line =
+            |shown: &Shown, width| stuck(Some(shown), look).map(|pieces| text(&fit(pieces, width)));
+        assert_eq!(
+            line(&shown, 80).as_deref(),
+            Some("in flight 3009  waiting 3004  oldest:  fsync 9m32s  postgres (2001)")
+        );
+        assert_eq!(line(&shown, 28).as_deref(), Some("fsync 9m32s  postgres (2001)"));
+        let ages = |shown: &mut Shown, ms| {
+            let working = shown.snapshot.in_flight.oldest.iter_mut();
+            working.filter(|t| t.kind() == Kind::Works).for_each(|thread| {
+                thread.age = Duration::from_millis(ms);
+            });
+        };
+        ages(&mut shown, 1_000);
+        assert_eq!(line(&shown, 28).as_deref(), Some("fsync 1.00s  postgres (2001)"));
+        ages(&mut shown, 999);
+        assert_eq!(line(&shown, 80), None, "what may wait is none");
     }
 
     #[test]

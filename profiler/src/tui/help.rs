@@ -3,6 +3,7 @@
 /// Keys, and what they do.
 pub(super) const KEYS: [(&str, &str); 19] = [
     ("Tab, 1 2 3", "processes, system calls, calls in flight"),
+    ("i", "calls in flight; there w shows also those that wait by nature"),
     ("Up Down j k", "select; PgUp PgDn by page, End the last"),
     ("Home", "mark the first row, whichever it is"),
     ("Enter", "open: its system calls, its processes, its latencies"),
@@ -16,7 +17,6 @@ pub(super) const KEYS: [(&str, &str); 19] = [
     ("+ -", "refresh less often, more often"),
     ("Ctrl-Z", "suspend"),
     ("q, Ctrl-C", "quit"),
-    ("", ""),
     ("TIME", "wall time in calls, waiting included: it adds up over threads"),
     ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
     ("lost", "calls that no figure holds; 0 is the only good value"),
@@ -27,11 +27,12 @@ pub(super) const KEYS: [(&str, &str); 19] = [
 pub(super) const KEY_WIDTH: usize = 12;
 
 /// The keys that matter most, for the last line.
-pub(super) const HINTS: [(&str, &str); 9] = [
+pub(super) const HINTS: [(&str, &str); 10] = [
     ("?", "help"),
     ("q", "quit"),
     ("Enter", "open"),
     ("Esc", "back"),
+    ("i", "in flight"),
     ("/", "filter"),
     ("< >", "sort"),
     ("t", "since start"),

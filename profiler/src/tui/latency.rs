@@ -20,6 +20,12 @@ pub(super) fn lines(
     look: Look,
 ) -> Vec<Vec<Piece>> {
     let figures = subject.figures(snapshot, span);
+    // Those of an interval know nothing of calls that entered before it.
+    let in_flight = match span {
+        Span::Total => figures.in_flight(),
+        Span::Recent => subject.figures(snapshot, Span::Total).in_flight(),
+    };
+    let (width, height) = size;
     let mut lines = vec![
         vec![Piece::new(look.printable(&subject.title()), Tone::Strong)],
         summary(&figures, span, span.length(snapshot).as_secs_f64()),
@@ -27,6 +33,7 @@ pub(super) fn lines(
     if figures.errors > 0 {
         lines.push(errors(&figures));
     }
+    lines.extend(wrap(outcomes(&figures, in_flight), width));
     if figures.timed() == 0 {
         let text = match span {
             Span::Recent => "no call has returned in the last interval; t shows since the start",
@@ -35,7 +42,6 @@ pub(super) fn lines(
         lines.push(vec![Piece::new(text, Tone::Dim)]);
         return lines;
     }
-    let (width, height) = size;
     lines.extend(wrap(percentiles(&figures), width));
     // A line between only where the chart does not need it.
     if height >= 14 {
@@ -58,12 +64,22 @@ fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {
         texts.push(format!("min {}", units::time(figures.min_ns())));
         texts.push(format!("total {}", units::time(figures.total_ns)));
     }
-    for (what, events) in [("restarted", figures.restarted), ("denied", figures.denied)] {
-        if events > 0 {
-            texts.push(format!("{what} {}", units::count(events)));
-        }
-    }
     pieces(texts, Tone::Normal)
+}
+
+/// How calls ended, or have not, beside those that returned.
+fn outcomes(figures: &Figures, in_flight: u64) -> Vec<Piece> {
+    [
+        ("in flight", in_flight),
+        ("restarted", figures.restarted),
+        ("denied", figures.denied),
+        ("never returned", figures.never_returned),
+        ("lost", figures.lost),
+    ]
+    .into_iter()
+    .filter(|&(_, events)| events > 0)
+    .map(|(what, events)| Piece::new(format!("{what} {}", units::count(events)), Tone::Normal))
+    .collect()
 }
 
 fn errors(figures: &Figures) -> Vec<Piece> {

@@ -123,6 +123,6 @@ pub(super) fn root_view(tab: Tab) -> View {
     match tab {
         Tab::Processes => View::Processes,
         Tab::Calls => View::Calls,
-        Tab::InFlight => View::InFlight,
+        Tab::InFlight => View::InFlight { waiting: false },
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::{cli::SortKey, snapshot::Snapshot};
+use crate::{cli::SortKey, enrich::lasting::Kind, snapshot::Snapshot};
 
 use super::{
     columns::{self, Column},
@@ -80,8 +80,9 @@ pub(super) fn run(
 /// A refresh as text.
 fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let mut page = String::new();
-    for pieces in [header::activity(Some(shown), Span::Recent, false), header::health(Some(shown))]
-    {
+    let activity = header::activity(Some(shown), Span::Recent, false);
+    let stuck = header::stuck(Some(shown), settings.look);
+    for pieces in [activity, header::health(Some(shown))].into_iter().chain(stuck) {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
         page.push('\n');
@@ -94,14 +95,24 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
 
 fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'_>) {
     let (span, look) = (Span::Recent, settings.look);
-    let view = root_view(tab);
+    // Who filters asks for something: it may be one that waits.
+    let waiting = !settings.filter.is_empty();
+    let view = match root_view(tab) {
+        View::InFlight { .. } => View::InFlight { waiting },
+        view => view,
+    };
+    let hidden = match view {
+        View::InFlight { waiting: false } => snapshot.in_flight.count(Kind::Waits),
+        _ => 0,
+    };
     let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
     let mut items = rows::list(snapshot, &view, span, sort, settings.filter);
     items.retain(|&item| !Row::of(snapshot, item, span).idle());
-    if items.is_empty() {
+    if items.is_empty() && hidden == 0 {
         return;
     }
-    let most = if view == View::InFlight { ROWS_IN_FLIGHT } else { ROWS };
+    page.push_str(&format!("\n{}\n", tab.title()));
+    let most = if tab == Tab::InFlight { ROWS_IN_FLIGHT } else { ROWS };
     let more = items.len().saturating_sub(most);
     items.truncate(most);
     let columns: Vec<Column> =
@@ -109,10 +120,13 @@ fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'
     let list = List { snapshot, view: &view, span, sort, look };
     let mut lines = vec![columns.iter().map(|&c| c.heading(span).to_owned()).collect()];
     lines.extend(list.lines(&items, &columns).into_iter().map(|line| line.cells));
-    page.push_str(&format!("\n{}\n", tab.title()));
-    align(page, &columns, &lines);
-    if more > 0 {
-        page.push_str(&format!("and {} more\n", units::count(more as u64)));
+    if !items.is_empty() {
+        align(page, &columns, &lines);
+    }
+    for (rows, what) in [(more as u64, "more"), (hidden, "that wait by nature")] {
+        if rows > 0 {
+            page.push_str(&format!("and {} {what}\n", units::count(rows)));
+        }
     }
 }
 
@@ -211,6 +225,15 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_tables_that_have_nothing() {
         insta::assert_snapshot!(printed(&settings(Some(1), "epoll")));
+    }
+
+    #[test]
+    fn a_call_that_does_not_come_back() {
+        let mut costs = Costs::default();
+        let page = page(&costs.add(fixtures::stuck_host()), &settings(None, ""));
+        let head: Vec<&str> = page.lines().take(3).collect();
+        let in_flight = page.split("\n\n").last().expect("the last table");
+        insta::assert_snapshot!([&head.join("\n"), in_flight].join("\n...\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Draws the state onto a frame, whatever its size.
 
 use crate::rows::Span;
-use crate::units;
+use crate::{enrich::lasting::Kind, units};
 use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
 use unicode_width::UnicodeWidthStr;
 
@@ -11,7 +11,7 @@ use super::{
     help, latency,
     place::root_view,
     rows::{self, Sort},
-    state::App,
+    state::{App, Shown},
     style::{Look, Tone},
     table::List,
     view::{Tab, View},
@@ -33,10 +33,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
         Page::new(frame.buffer_mut(), area, look).line(&[Piece::new(text, Tone::Strong)]);
         return;
     }
-    let [top, body, footer] = split(area, 3, 1);
+    let stuck = header::stuck(app.shown(), look);
+    let [top, body, footer] = split(area, 3 + u16::from(stuck.is_some()), 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
+    if let Some(stuck) = stuck {
+        page.line(&stuck);
+    }
     page.line(&location(app, look, top.width.into()));
     if app.help() {
         draw_help(frame.buffer_mut(), body, look);
@@ -122,18 +126,39 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
     if let Some(shown) = app.shown()
         && !matches!(app.place().view, View::Latency(_))
     {
-        let all = rows::all(&shown.snapshot, &app.place().view).len();
-        let text = if app.place().filter.is_empty() {
-            format!("{all} rows")
-        } else {
-            format!("{} of {all} rows", app.items().len())
-        };
-        let used: usize = pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum();
-        if used + text.len() <= width {
-            pieces.push(Piece::new(text, Tone::Dim));
+        for text in extent(app, shown) {
+            let used: usize = pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum();
+            if used + text.len() <= width {
+                pieces.push(Piece::new(text, Tone::Dim));
+            }
         }
     }
     pieces
+}
+
+/// How many rows there are, and how many are left out.
+fn extent(app: &App, shown: &Shown) -> Vec<String> {
+    let (view, in_flight) = (&app.place().view, &shown.snapshot.in_flight);
+    let listed = rows::all(&shown.snapshot, view).len() as u64;
+    let hidden = match view {
+        View::InFlight { waiting: false } => in_flight.count(Kind::Waits),
+        _ => 0,
+    };
+    // Of calls in flight only the oldest are listed.
+    let all = match view {
+        View::InFlight { .. } => in_flight.count_all(),
+        _ => listed,
+    };
+    let shown = app.items().len() as u64;
+    let mut texts = vec![if app.place().filter.is_empty() && listed == all - hidden {
+        format!("{listed} rows")
+    } else {
+        format!("{shown} of {} rows", units::count(all - hidden))
+    }];
+    if hidden > 0 {
+        texts.push(format!("w: {} that wait", units::count(hidden)));
+    }
+    texts
 }
 
 /// The filter, and the keys that matter most.
@@ -147,10 +172,12 @@ fn bottom(app: &App) -> Vec<Piece> {
         pieces.push(Piece::new(format!("filter: {filter}"), Tone::Strong));
     }
     for (at, (key, what)) in (1..).zip(help::HINTS) {
-        let what = match (key, app.span(), app.paused()) {
-            ("t", Span::Total, _) => "per second",
-            ("p", _, true) => "go on",
-            _ => what,
+        let (key, what) = match (key, &app.place().view, app.span(), app.paused()) {
+            ("i", View::InFlight { waiting: false }, ..) => ("w", "show waiting"),
+            ("i", View::InFlight { waiting: true }, ..) => ("w", "hide waiting"),
+            ("t", _, Span::Total, _) => (key, "per second"),
+            ("p", .., true) => (key, "go on"),
+            _ => (key, what),
         };
         pieces.push(Piece::new(format!("{key} {what}"), Tone::Dim).or_less(at));
     }
@@ -192,24 +219,41 @@ fn draw_lists(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
         Page::new(buffer, empty, look).line(&[Piece::new(text, Tone::Dim)]);
     }
     if panel.height > 0 {
-        let [title, panel, _] = split(panel, 2, 0);
-        let mut page = Page::new(buffer, title, look);
-        page.line(&[]);
-        page.line(&[Piece::new("Oldest calls in flight", Tone::Strong)]);
-        let view = root_view(Tab::InFlight);
-        let items = rows::all(&shown.snapshot, &view);
-        let sort = Sort { column: columns::Column::Age, reversed: false };
-        draw_table(buffer, panel, &List { view: &view, sort, ..source }, &items, None);
+        draw_panel(buffer, panel, &source);
+    }
+}
+
+/// The oldest calls in flight, but for those that wait by their nature.
+fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) {
+    let [title, panel, _] = split(area, 2, 0);
+    let mut page = Page::new(buffer, title, source.look);
+    page.line(&[]);
+    let view = root_view(Tab::InFlight);
+    let sort = Sort { column: columns::Column::Kind, reversed: false };
+    let items = rows::list(source.snapshot, &view, source.span, sort, "");
+    let waiting = units::count(source.snapshot.in_flight.count(Kind::Waits));
+    page.line(&[
+        Piece::new("Oldest calls in flight", Tone::Strong),
+        Piece::new(format!("beside {waiting} that wait"), Tone::Dim).or_less(1),
+    ]);
+    if items.is_empty() {
+        Page::new(buffer, panel, source.look).line(&[Piece::new("none", Tone::Dim)]);
+    } else {
+        draw_table(buffer, panel, &List { view: &view, sort, ..*source }, &items, None);
     }
 }
 
 /// Why a list is empty.
 fn nothing(app: &App) -> &'static str {
     match &app.place().view {
+        View::InFlight { waiting: false } if !app.place().filter.is_empty() => {
+            "nothing contains the filter's text; w shows also what waits"
+        }
         _ if !app.place().filter.is_empty() => "nothing contains the filter's text",
         View::CallsOf(_) => "this process has ended and is no longer listed",
         View::CallersOf(_) => "no process that is still listed has made this call",
-        View::InFlight => "no call is in flight",
+        View::InFlight { waiting: false } => "no call is in flight but such as wait: w shows them",
+        View::InFlight { waiting: true } => "no call is in flight",
         _ => "no system call yet",
     }
 }

@@ -9,7 +9,8 @@ use profiler_common::call::CallKey;
 
 use crate::{
     aggregate::Figures,
-    snapshot::{CallRow, Process, Snapshot},
+    enrich::lasting::Kind,
+    snapshot::{CallRow, Process, Snapshot, ThreadInFlight},
 };
 
 use super::{
@@ -58,8 +59,8 @@ pub(super) struct Row<'a> {
     pub(super) process: Option<&'a Arc<Process>>,
     /// The system call, where it is of one.
     pub(super) key: Option<CallKey>,
-    /// The thread and the age of a call in flight.
-    in_flight: Option<(u32, Duration)>,
+    /// The thread, where it is of a call in flight.
+    in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
     span: Span,
 }
@@ -107,7 +108,8 @@ pub(super) fn all(snapshot: &Snapshot, view: &View) -> Vec<Item> {
         View::Calls => (snapshot.calls.iter().enumerate())
             .map(|(at, row)| Item { id: ItemId::Call(row.key), at: At::Call(at) })
             .collect(),
-        View::InFlight => (snapshot.in_flight.iter().enumerate())
+        View::InFlight { waiting } => (snapshot.in_flight.oldest.iter().enumerate())
+            .filter(|(_, row)| *waiting || row.kind() != Kind::Waits)
             .map(|(at, row)| {
                 let id = ItemId::Thread(ProcessId::from(&*row.process), row.tid);
                 Item { id, at: At::InFlight(at) }
@@ -153,8 +155,8 @@ impl<'a> Row<'a> {
                 Self { process: Some(&row.process), key: Some(call.key), calls, ..none }
             }
             At::InFlight(at) => {
-                let row = &snapshot.in_flight[at];
-                let in_flight = Some((row.tid, row.age));
+                let row = &snapshot.in_flight.oldest[at];
+                let in_flight = Some(row);
                 Self { process: Some(&row.process), key: Some(row.key), in_flight, ..none }
             }
         }
@@ -213,7 +215,7 @@ impl<'a> Row<'a> {
         let call = || self.key.map_or_else(String::new, crate::enrich::syscalls::name_with_abi);
         match (view, self.in_flight) {
             (View::Calls | View::CallsOf(_), _) => call(),
-            (_, Some((tid, _))) => format!("{} {tid} {}", process(), call()),
+            (_, Some(thread)) => format!("{} {} {}", process(), thread.tid, call()),
             _ => process(),
         }
     }
@@ -229,8 +231,9 @@ impl<'a> Row<'a> {
             Column::Call => return name(self.key),
             Column::TopCall => return name(self.top_call()),
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
-            Column::Tid => self.in_flight.map_or(0, |(tid, _)| tid.into()),
-            Column::Age => self.in_flight.map_or(0, |(_, age)| nanoseconds(age)),
+            Column::Tid => self.in_flight.map_or(0, |thread| thread.tid.into()),
+            Column::Age => self.in_flight.map_or(0, |thread| nanoseconds(thread.age)),
+            Column::Kind => self.in_flight.map_or(0, concern),
             Column::Calls => self.sum(|f| f.calls),
             Column::Errors => self.sum(|f| f.errors),
             Column::Time | Column::Share | Column::Spread => self.total_ns(),
@@ -255,9 +258,10 @@ impl<'a> Row<'a> {
         match column {
             Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
             Column::Comm => self.process.map_or_else(String::new, |p| look.printable(&p.comm)),
-            Column::Tid => self.in_flight.map_or_else(String::new, |(tid, _)| tid.to_string()),
-            Column::Age => {
-                self.in_flight.map_or_else(String::new, |(_, age)| units::time(nanoseconds(age)))
+            Column::Tid => self.in_flight.map_or_else(String::new, |thread| thread.tid.to_string()),
+            Column::Age => self.in_flight.map_or_else(String::new, ThreadInFlight::age_text),
+            Column::Kind => {
+                self.in_flight.map_or_else(String::new, |thread| thread.kind().title().into())
             }
             Column::Call => name(self.key),
             Column::TopCall => name(self.top_call()),
@@ -278,6 +282,15 @@ impl<'a> Row<'a> {
             Column::Spread => chart::spread(&self.figures().latency, look),
         }
     }
+}
+
+/// The order of concern: what works before what may wait before what waits, and the
+/// oldest of each first.
+fn concern(thread: &ThreadInFlight) -> u64 {
+    // 2^62 ns are 146 years.
+    const KIND_FROM: u32 = 62;
+    let rank = Kind::Waits as u64 - thread.kind() as u64;
+    rank << KIND_FROM | nanoseconds(thread.age).min((1 << KIND_FROM) - 1)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -113,6 +113,79 @@ fn in_flight_80x24() {
     assert_snapshot!(screen("3", 80, 24));
 }
 
+/// The screen of a host where calls do not come back, after `keys`.
+fn stuck(keys: &str, width: u16, height: u16, look: Look) -> String {
+    let mut app = app_of([fixtures::stuck_host()]);
+    press(&mut app, keys);
+    draw(&mut app, width, height, look).to_string()
+}
+
+#[test]
+fn stuck_calls_80x24() {
+    assert_snapshot!(stuck("i", 80, 24, FULL));
+}
+
+#[test]
+fn stuck_calls_beside_those_that_wait_80x24() {
+    assert_snapshot!(stuck("iw", 80, 24, FULL));
+}
+
+#[test]
+fn stuck_calls_120x12_ascii() {
+    let text = stuck("i", 120, 12, PLAIN);
+    assert!(text.is_ascii());
+    assert_snapshot!(text);
+}
+
+#[test]
+fn stuck_calls_40x10() {
+    assert_snapshot!(stuck("i", 40, 10, FULL));
+}
+
+#[test]
+fn stuck_calls_28x7() {
+    assert_snapshot!(stuck("i", 28, 7, FULL));
+}
+
+#[test]
+fn a_stuck_call_is_above_every_view_200x50() {
+    assert_snapshot!(stuck("", 200, 50, FULL));
+}
+
+#[test]
+fn a_stuck_call_is_in_sight_on_every_screen() {
+    for (width, height) in [(200, 50), (80, 24), (40, 10), (28, 7)] {
+        for keys in ["", "2", "i", "iw", "h", "?", "/x"] {
+            let screen = stuck(keys, width, height, PLAIN);
+            assert!(screen.contains("fsync 9m32s  postgres (2001)"), "{keys:?}\n{screen}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_only_waiting_calls_match_says_so_80x10() {
+    assert_snapshot!(stuck("i/futex\n", 80, 10, FULL));
+}
+
+#[test]
+fn every_outcome_of_a_call_is_told() {
+    let mut snapshot = fixtures::busy_host();
+    let nginx = &mut snapshot.processes[0];
+    let figures = &mut nginx.calls[4].recent;
+    (figures.restarted, figures.denied, figures.never_returned) = (31, 7, 2);
+    // Of those that entered before the interval.
+    nginx.calls[4].total.calls += 4;
+    for (width, height) in [(80, 24), (40, 10)] {
+        let mut app = app_of([snapshot.clone()]);
+        press(&mut app, "\njjjj\n");
+        let screen = draw(&mut app, width, height, FULL).to_string();
+        for outcome in ["in flight 4", "restarted 31", "denied 7", "never returned 2", "EAGAIN 300"]
+        {
+            assert!(screen.contains(outcome), "{outcome} in\n{screen}");
+        }
+    }
+}
+
 #[test]
 fn calls_of_a_process_80x24() {
     assert_snapshot!(screen("\n", 80, 24));

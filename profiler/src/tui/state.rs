@@ -218,6 +218,7 @@ impl App {
                 }
                 self.open_tab(tab)
             }
+            KeyCode::Char('i') => self.open_tab(Tab::InFlight),
             KeyCode::Esc | KeyCode::Backspace => self.step_back(),
             _ if self.is_list() => self.on_list_key(key.code),
             _ => Action::Nothing,
@@ -242,8 +243,15 @@ impl App {
             KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
             KeyCode::Enter => self.open_selected(false),
             KeyCode::Char('h') => self.open_selected(true),
+            KeyCode::Char('w') => self.toggle_waiting(),
             _ => Action::Nothing,
         }
+    }
+
+    /// Shows calls in flight that wait by their nature, or hides them.
+    fn toggle_waiting(&mut self) -> Action {
+        let View::InFlight { waiting } = self.place().view else { return Action::Nothing };
+        self.change(|app| app.here().view = View::InFlight { waiting: !waiting })
     }
 
     /// Takes a key while the filter is edited; those that mean nothing to it go on

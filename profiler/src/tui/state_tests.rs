@@ -15,6 +15,9 @@ use super::{
     view::{Subject, Tab, View},
 };
 
+/// What the third tab begins with.
+const IN_FLIGHT: View = View::InFlight { waiting: false };
+
 fn app() -> App {
     let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
     app.fit(20);
@@ -68,16 +71,47 @@ fn processes_come_first_by_time() {
 #[test]
 fn tab_and_digits_switch_views() {
     let mut app = app();
-    let views = [View::Calls, View::InFlight, View::Processes].map(|view| {
+    let views = [View::Calls, IN_FLIGHT, View::Processes].map(|view| {
         press(&mut app, KeyCode::Tab);
         (app.place().view == view, view)
     });
     assert!(views.iter().all(|(there, _)| *there), "{views:?}");
     press(&mut app, KeyCode::BackTab);
-    assert_eq!(app.place().view, View::InFlight);
+    assert_eq!(app.place().view, IN_FLIGHT);
     press(&mut app, KeyCode::Char('2'));
     assert_eq!(app.place().view, View::Calls);
     assert_eq!(listed(&app)[..3], ["epoll_wait", "read", "fsync"]);
+}
+
+#[test]
+fn calls_in_flight_come_by_concern_and_those_that_wait_when_asked_for() {
+    let mut app = app();
+    app.update(fixtures::stuck_host());
+    press(&mut app, KeyCode::Char('i'));
+    assert_eq!((app.tab(), app.place().sort.column), (Tab::InFlight, Column::Kind));
+    let concern = ["fsync", "sendfile", "openat", "read", "ioctl"];
+    assert_eq!(listed(&app), concern);
+    press(&mut app, KeyCode::Char('w'));
+    let waiting = ["futex", "epoll_wait", "epoll_wait", "epoll_wait"];
+    assert_eq!(listed(&app), [&concern[..], &waiting[..]].concat());
+    // By age alone where one wants that.
+    for _ in 0..5 {
+        press(&mut app, KeyCode::Left);
+    }
+    assert_eq!(app.place().sort.column, Column::Age);
+    assert_eq!(listed(&app)[..4], ["read", "futex", "fsync", "epoll_wait"]);
+    press(&mut app, KeyCode::Char('w'));
+    assert_eq!(listed(&app)[..3], ["read", "fsync", "sendfile"]);
+}
+
+#[test]
+fn only_calls_in_flight_have_some_that_wait() {
+    for keys in ["", "2", "ih"] {
+        let mut app = app();
+        app.update(fixtures::stuck_host());
+        type_keys(&mut app, keys);
+        assert_eq!(press(&mut app, KeyCode::Char('w')), Action::Nothing, "after {keys:?}");
+    }
 }
 
 #[test]

@@ -50,7 +50,10 @@ pub(super) enum View {
     /// All system calls.
     Calls,
     /// Calls in flight.
-    InFlight,
+    InFlight {
+        /// Also those that wait by their nature.
+        waiting: bool,
+    },
     /// The system calls of a process.
     CallsOf(Arc<Process>),
     /// The processes that make a system call.
@@ -111,7 +114,7 @@ impl View {
         match self {
             Self::Processes => Tab::Processes.title().into(),
             Self::Calls => Tab::Calls.title().into(),
-            Self::InFlight => Tab::InFlight.title().into(),
+            Self::InFlight { .. } => Tab::InFlight.title().into(),
             Self::CallsOf(process) => process_name(process),
             Self::CallersOf(key) => syscalls::name_with_abi(*key),
             Self::Latency(_) => "Latency".into(),

@@ -16,7 +16,7 @@ use std::{
 use profiler::{
     aggregate::{Extremes, Figures},
     daemon::source::Source,
-    snapshot::{CallRow, Health, Snapshot, Use},
+    snapshot::{CallInFlight, CallRow, Health, InFlight, Snapshot, Use},
 };
 use profiler_common::{
     call::{Abi, CallKey},
@@ -53,6 +53,17 @@ pub(crate) fn snapshot() -> Snapshot {
             row(Abi::X86_64, 231, exit),
             row(Abi::I386, 5, open),
         ],
+        in_flight: InFlight {
+            calls: vec![CallInFlight {
+                key: CallKey::of(Abi::X86_64, 0),
+                threads: 3,
+                unrecorded: 1,
+                before: 2,
+                oldest: Duration::from_millis(69_500),
+            }],
+            oldest: Vec::new(),
+            sees_before: true,
+        },
         health: Health {
             counters: Counters {
                 in_flight_at_attach: 51,
@@ -63,16 +74,21 @@ pub(crate) fn snapshot() -> Snapshot {
                 records_exhausted: 56,
                 extents_exhausted: 57,
                 lost_children: 58,
+                missed_entries: 71,
+                entries_taken_over: 72,
+                exits_taken_over: 73,
             },
             program_misses: vec![("sys_enter", 61), ("sys_exit", 62)],
             overflowed: 63,
             breaches: 68,
+            last_breach: String::new(),
             records: Use { used: 64, capacity: 32_768 },
             extents: Use { used: 65, capacity: 40_959 },
             kernel_memory_bytes: 66_000_000,
             drain_time: Duration::from_micros(1_500),
             cpu_time: Duration::from_millis(670),
             resident_bytes: 68_000_000,
+            copies: 1,
             mode: "tp_btf, task storage",
         },
         ..Snapshot::default()

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::run::{Held, Mode, Running, Stat, kernel_ids, wait_until};
+use crate::run::{Mode, Running, Stat, kernel_ids, wait_until};
 
 /// Commands of bpf(2) that open an object by its id (include/uapi/linux/bpf.h).
 const BY_ID: [(&str, libc::c_long); 3] = [("prog_id", 13), ("map_id", 14), ("link_id", 30)];
 
 /// What a running profiler holds, by kind.
-fn objects(running: &Running) -> BTreeMap<&'static str, Vec<u32>> {
+pub(crate) fn objects(running: &Running) -> BTreeMap<&'static str, Vec<u32>> {
     let ids = BY_ID.map(|(kind, _)| (kind, kernel_ids(running.pid(), kind)));
     for (kind, ids) in &ids {
         assert!(!ids.is_empty(), "a running profiler has a {kind}");
@@ -37,9 +37,9 @@ fn exists(kind: &str, id: u32) -> bool {
     false
 }
 
-/// The kernel frees what was let go of a little later.
+/// Nothing is left of them: the kernel frees what was let go of a little later.
 #[track_caller]
-fn assert_gone(objects: &BTreeMap<&'static str, Vec<u32>>) {
+pub(crate) fn assert_gone(objects: &BTreeMap<&'static str, Vec<u32>>) {
     for (kind, ids) in objects {
         for &id in ids {
             wait_until("what a run left is freed", || !exists(kind, id));
@@ -61,31 +61,4 @@ pub(crate) fn after_a_kill(mode: Mode) {
     running.signal(libc::SIGKILL);
     assert_eq!(running.end().code(), None);
     assert_gone(&objects);
-}
-
-/// Twenty times under load: nothing is left, nothing lost, and what was in flight at
-/// each attach is not taken for denied.
-pub(crate) fn twenty_times_under_load(mode: Mode) {
-    let load = Held::start(&["burn", "threads=4"]);
-    for _ in 0..20 {
-        let running = Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
-        let objects = objects(&running);
-        // On a busy machine the load may not have had its turn yet.
-        let before = cpu_ticks(load.pid());
-        wait_until("the load has run", || cpu_ticks(load.pid()) > before);
-        let report = running.interrupt();
-        let of_load: Vec<_> = report.rows.iter().filter(|r| r.pid == Some(load.pid())).collect();
-        assert!(!of_load.is_empty(), "the load makes calls");
-        assert!(of_load.iter().all(|row| row.denied == 0), "{of_load:#?}");
-        report.nothing_overflowed();
-        assert_gone(&objects);
-    }
-    load.stop();
-}
-
-/// CPU time of a process, user and system, in clock ticks.
-fn cpu_ticks(pid: u32) -> u64 {
-    let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat());
-    let stat = stat.expect("a running process");
-    stat.utime + stat.stime
 }

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::run::{Ended, Mode, PROFILER, Running, Stat, wait_until};
+use crate::run::{Ended, Mode, PROFILER, Running, Stat, profiler_command, wait_until};
 
 fn shell(script: &str) -> Stat {
     Stat::new(Mode::Main).args(["--", "sh", "-c", script])
@@ -162,7 +162,7 @@ pub(crate) fn a_command_that_cannot_be_run() {
 
 /// Started with these signals ignored, as `nohup` and some supervisors do.
 fn ignoring(signals: &'static [libc::c_int], args: &[&str]) -> Command {
-    let mut command = Command::new(PROFILER);
+    let mut command = profiler_command();
     command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: signal(2) is safe between fork and exec.
     unsafe {

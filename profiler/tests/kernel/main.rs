@@ -2,25 +2,26 @@
 //! state what they do. Needs root, and fails without.
 //!
 //! One after another, on both objects. A harness of its own, since this executable is
-//! also the workloads that it has measured: see [`workload`].
+//! also the workloads that it has measured: see [`workload`]; and the soak, see [`soak`].
 
+mod conformance;
 mod counts;
 mod detach;
 mod ending;
+mod in_flight;
 mod latency;
-mod names;
-mod outcomes;
 mod privilege;
 mod report;
 mod room;
 mod run;
 mod service;
-mod tables;
+mod soak;
 mod workload;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use conformance::{CASES, Case};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use run::Mode;
 
 /// A test of either object.
@@ -34,11 +35,19 @@ macro_rules! tests {
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some(workload::WORKLOAD) {
-        workload::run(args);
+    match args.next().as_deref() {
+        Some(workload::WORKLOAD) => workload::run(args),
+        Some(soak::SOAK) => {
+            take_signals_as_ever();
+            return soak::run(args);
+        }
+        _ => {}
     }
-    if let Some(program) = tables::asked_to_compile() {
-        return tables::compile(&program);
+    if let Some(program) = conformance::asked_to_compile() {
+        return conformance::compile(program);
+    }
+    if conformance::asked_to_list() {
+        return conformance::list();
     }
     take_signals_as_ever();
     let mut arguments = Arguments::from_args();
@@ -66,34 +75,20 @@ fn trials() -> Vec<Trial> {
         counts::on_the_whole_host,
         counts::of_a_running_process,
         latency::is_what_the_workload_measured,
-        outcomes::a_fork_is_one_call,
-        outcomes::an_exec_by_a_thread_is_one_call,
-        outcomes::an_exec_by_a_thread_keeps_the_process,
-        outcomes::killed_threads_are_accounted_for,
-        outcomes::rt_sigreturn_never_fails,
-        outcomes::a_restarted_call_is_no_error,
-        outcomes::a_stopped_call_comes_back,
-        outcomes::denied_calls_are_no_calls,
-        tables::each_abi_has_its_own,
-        tables::bogus_numbers_are_one_row,
-        room::too_few_records,
-        room::one_record_for_many_processes,
-        room::too_small_a_pool,
-        room::too_little_of_everything,
-        room::ended_threads_give_their_room_back,
-        names::a_process_renames_itself,
-        names::an_exec_renames_a_process,
-        names::an_exec_by_a_thread_renames_its_process,
-        names::a_thread_s_name_is_its_own,
-        names::a_thread_seen_first_has_its_leader_s_name,
-        names::a_thread_renames_its_leader,
+        latency::quantiles_are_within_the_bound,
+        latency::time_preempted_is_time_in_the_call,
+        room::records_that_were_missing_are_added,
         privilege::two_capabilities_suffice,
         detach::after_an_interrupt,
         detach::after_a_kill,
-        detach::twenty_times_under_load,
         service::serves_exact_counts,
         service::ends_in_time,
         service::gives_up_its_privileges,
+        in_flight::a_call_that_lasts_is_seen_at_once,
+        in_flight::what_does_not_return_is_listed_at_the_end,
+        in_flight::a_killed_thread_s_call_disappears,
+        in_flight::threads_without_a_record_are_counted,
+        in_flight::the_daemon_has_its_age,
     ];
     let of_neither: &[(&str, fn())] = &tests![
         ending::a_command_s_exit_code_is_passed_on,
@@ -121,31 +116,37 @@ fn trials() -> Vec<Trial> {
         for &(name, test) in of_both {
             trials.push(trial(format!("{of_mode}::{name}"), move || test(mode)));
         }
-        trials.push(of_32_bit_program(&of_mode, mode));
+        trials.extend(CASES.iter().map(|case| of_case(&of_mode, case, mode)));
     }
     trials.extend(of_neither.iter().map(|&(name, test)| trial(name.to_owned(), test)));
     trials
 }
 
-/// Where no compiler for i386 is installed this one is shown as ignored. In CI, which
-/// installs it, it fails instead.
-fn of_32_bit_program(of_mode: &str, mode: Mode) -> Trial {
-    let name = format!("{of_mode}::tables::a_32_bit_program_is_i386");
-    let compiler = tables::i386_program_can_be_had();
+/// Where it cannot be had, a case of the suite is shown as ignored. In CI, which installs
+/// what is needed, it fails instead if a program is missing.
+fn of_case(of_mode: &str, case: &'static Case, mode: Mode) -> Trial {
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    if let (Err(missing), false) = (&compiler, in_ci) {
-        eprintln!("{name} is ignored: {}", missing.message().unwrap_or_default());
-        return trial(name, || ()).with_ignored_flag(true);
-    }
-    trial(name, move || tables::a_32_bit_program_is_i386(mode))
+    Trial::ignorable_test(format!("{of_mode}::conformance::{}", case.name), move || {
+        as_root()?;
+        match case.run(mode) {
+            Ok(()) => Ok(Completion::Completed),
+            Err(skip) if in_ci && skip.can_be_mended() => Err(skip.to_string().into()),
+            Err(skip) => Ok(Completion::ignored_with(skip)),
+        }
+    })
 }
 
 fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
     Trial::test(name, move || {
-        if !nix::unistd::geteuid().is_root() {
-            return Err(Failed::from("needs root: run it by `cargo xtask test`"));
-        }
+        as_root()?;
         test();
         Ok(())
     })
+}
+
+fn as_root() -> Result<(), Failed> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    Err("needs root: run it by `cargo xtask test`".into())
 }

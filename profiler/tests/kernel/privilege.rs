@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    in_flight,
     report::Report,
     run::{Mode, PROFILER},
 };
@@ -67,4 +68,6 @@ pub(crate) fn two_capabilities_suffice(mode: Mode) {
     let report = Report::parse(&String::from_utf8_lossy(&output.stdout));
     assert_eq!(report.row("x86_64", "exit_group").never_returned, 1);
     report.nothing_overflowed();
+    // They are listed with no more than that.
+    assert_eq!(report.in_flight_before.is_some(), in_flight::before_is_seen(mode).is_ok());
 }

@@ -14,9 +14,30 @@ pub(crate) struct Report {
     schema: u32,
     pub(crate) window_ns: u64,
     pub(crate) lost: u64,
+    lost_unseen: u64,
     pub(crate) overflowed: u64,
     pub(crate) breaches: u64,
+    #[serde(default)]
+    last_breach: String,
     pub(crate) rows: Vec<Row>,
+    pub(crate) in_flight: Vec<InFlight>,
+    pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
+    /// Of these, from before the profiler attached; `None` where it cannot know.
+    pub(crate) in_flight_before: Option<u64>,
+}
+
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct InFlight {
+    pub(crate) age_ns: u64,
+    pub(crate) at_least: bool,
+    pub(crate) pid: Option<u32>,
+    pub(crate) tid: u32,
+    pub(crate) comm: String,
+    pub(crate) abi: String,
+    pub(crate) syscall: String,
+    pub(crate) nr: i64,
+    pub(crate) kind: String,
 }
 
 #[derive(Deserialize, Debug, Clone)]
@@ -42,16 +63,18 @@ pub(crate) struct Row {
     pub(crate) restarted: u64,
     pub(crate) denied: u64,
     pub(crate) never_returned: u64,
+    pub(crate) lost: u64,
     pub(crate) in_flight: u64,
 }
 
 impl Row {
-    fn name(&self) -> Option<String> {
+    /// By ABI and name, as a statement has it.
+    pub(crate) fn name(&self) -> Option<String> {
         Some(format!("{}/{}", self.abi.as_ref()?, self.syscall.as_ref()?))
     }
 
     /// As a workload states it.
-    fn made(&self) -> Made {
+    pub(crate) fn made(&self) -> Made {
         Made {
             calls: self.calls,
             errnos: self.errnos.clone(),
@@ -77,7 +100,7 @@ impl Row {
         self.check_of_interval();
         assert_eq!(
             self.calls,
-            self.returned + self.restarted + self.never_returned + self.in_flight,
+            self.returned + self.restarted + self.never_returned + self.lost + self.in_flight,
             "the law: {self:#?}"
         );
         // The row of what found no room also has single errnos of calls that did.
@@ -106,6 +129,14 @@ impl Report {
     pub(crate) fn parse(json: &str) -> Self {
         let report = Self::parse_interval(json);
         report.rows.iter().for_each(Row::check);
+        // Counted in two ways: as entries without an exit, and thread by thread. What entered
+        // before the profiler attached has no entry.
+        assert_eq!(
+            report.rows.iter().map(|row| row.in_flight).sum::<u64>()
+                + report.in_flight_before.unwrap_or(0),
+            report.in_flight_by_kind.values().sum::<u64>(),
+            "calls in flight: {report:#?}"
+        );
         report
     }
 
@@ -116,10 +147,19 @@ impl Report {
             .unwrap_or_else(|error| panic!("{error} in what should be JSON: {json:?}"));
         assert_eq!(report.schema, 1);
         assert!(report.window_ns > 0);
-        assert_eq!(report.lost, 0, "calls were lost");
-        assert_eq!(report.breaches, 0, "the books do not balance");
+        if !kernel_skips_programs() {
+            assert_eq!((report.lost, report.lost_unseen), (0, 0), "calls were lost");
+        } else if report.loss() > 0 {
+            println!("{LOST} {} or fewer calls", report.loss());
+        }
+        assert_eq!(report.breaches, 0, "the books do not balance: {}", report.last_breach);
         report.rows.iter().for_each(Row::check_of_interval);
         report
+    }
+
+    /// Entries and exits that are lost, at most.
+    fn loss(&self) -> u64 {
+        self.lost + self.lost_unseen
     }
 
     /// The row of a system call, over all processes.
@@ -138,7 +178,9 @@ impl Report {
 
     /// What is reported of the stated calls, all processes together.
     fn made(&self, rows: impl Fn(&Row) -> bool, stated: &Calls) -> Calls {
-        let mut reported = Calls::new();
+        // What is stated to have made no call has no row.
+        let mut reported: Calls =
+            stated.keys().map(|name| (name.clone(), Made::default())).collect();
         for row in self.rows.iter().filter(|row| rows(row)) {
             let Some(name) = row.name().filter(|name| stated.contains_key(name)) else { continue };
             reported.entry(name).or_default().add(&row.made());
@@ -159,7 +201,7 @@ impl Report {
     pub(crate) fn totals_are(&self, statement: &Statement) {
         let stated = statement.total();
         assert!(!stated.is_empty(), "a workload that states nothing proves nothing");
-        assert_same(&self.made(|_| true, &stated), &stated);
+        assert_same(&self.made(|_| true, &stated), &stated, self.loss());
     }
 
     /// The same for each process apart, in a report by process and system call.
@@ -167,8 +209,10 @@ impl Report {
     pub(crate) fn has_exactly_by_process(&self, statement: &Statement) {
         assert!(!statement.processes.is_empty(), "a workload that states nothing proves nothing");
         for process in &statement.processes {
-            let of_process = |row: &Row| row.pid == Some(process.pid);
-            assert_same(&self.made(of_process, &process.calls), &process.calls);
+            let of_process = |row: &Row| {
+                row.pid == Some(process.pid) && (process.comm.is_none() || row.comm == process.comm)
+            };
+            assert_same(&self.made(of_process, &process.calls), &process.calls, self.loss());
         }
     }
 
@@ -185,12 +229,31 @@ impl Report {
     }
 }
 
+/// What a passing case prints that was measured where calls get lost, and some did.
+pub(crate) const LOST: &str = "lost:";
+
+/// Whether this kernel may skip programs in tracepoints, which it can preempt from Linux
+/// 7.1 on. Then a report says how many calls it may lack, and is held to that; on all
+/// others it is held to lack none.
+pub(crate) fn kernel_skips_programs() -> bool {
+    kernel() >= (7, 1)
+}
+
+/// Major and minor version of the running kernel.
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = nix::sys::utsname::uname().expect("a kernel");
+    let release = release.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let mut next = || numbers.next().expect("two numbers").expect("a number");
+    (next(), next())
+}
+
 #[track_caller]
-fn assert_same(reported: &Calls, stated: &Calls) {
+fn assert_same(reported: &Calls, stated: &Calls, loss: u64) {
     let different: Vec<_> = stated
         .iter()
         .map(|(name, made)| (name, made, reported.get(name)))
-        .filter(|(_, made, reported)| *reported != Some(made))
+        .filter(|(_, made, reported)| !reported.is_some_and(|reported| reported.is(made, loss)))
         .map(|(name, made, reported)| format!("{name}: stated {made:?}, reported {reported:?}"))
         .collect();
     assert!(different.is_empty(), "not as stated:\n{}", different.join("\n"));

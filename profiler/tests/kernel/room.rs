@@ -1,62 +1,34 @@
-//! Tables that are far too small: totals stay exact, and it is said that they are
-//! totals only.
+//! Room that turns out to be too little is added.
 
 use crate::{
-    report::Report,
-    run::{Mode, Stat},
+    run::{Held, Mode, Stat, wait_until},
     workload::Statement,
 };
 
-/// Many more threads than records.
-pub(crate) fn too_few_records(mode: Mode) {
-    let flags = ["--max-threads", "2"];
-    exact_in_its_totals(mode, &flags, &["threads=64", "calls=200"], Report::has_exactly);
-}
-
-/// One record, for the main thread of each of many processes.
-pub(crate) fn one_record_for_many_processes(mode: Mode) {
-    let flags = ["--max-threads", "1"];
-    exact_in_its_totals(mode, &flags, &["processes=100", "calls=20"], Report::has_exactly);
-}
-
-/// Enough records, and a pool that is used up between one call and the next.
-pub(crate) fn too_small_a_pool(mode: Mode) {
-    let workload = ["threads=256", "calls=50"];
-    let flags = ["--max-memory", "1"];
-    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly);
-}
-
-/// Both.
-pub(crate) fn too_little_of_everything(mode: Mode) {
-    let flags = ["--max-threads", "2", "--max-memory", "1"];
-    let workload = ["threads=64", "calls=200", "processes=50"];
-    exact_in_its_totals(mode, &flags, &workload, Report::has_exactly);
-}
-
-fn exact_in_its_totals(
-    mode: Mode,
-    flags: &[&str],
-    workload: &[&str],
-    check: fn(&Report, &Statement),
-) {
-    let args = [&["counts"], workload].concat();
-    let (report, statement) = Stat::new(mode).args(flags).workload(&args);
-    check(&report, &statement);
-    assert!(report.overflowed > 0, "the tables were to be too small");
-    let (report, statement) = Stat::new(mode).args(flags).by_process_and_call().workload(&args);
-    // Those without a process are in rows of none.
-    check(&report, &statement);
-    assert!(report.overflowed > 0, "the tables were to be too small");
-    let without_process = report.rows.iter().filter(|row| row.pid.is_none());
-    assert_eq!(without_process.map(|row| row.calls).sum::<u64>(), report.overflowed);
-}
-
-/// What becomes free is used again: over a hundred times as many processes as records,
-/// a few at a time, and none overflows.
-pub(crate) fn ended_threads_give_their_room_back(mode: Mode) {
-    let args = ["counts", "processes=1000", "calls=5"];
-    let flags = ["--max-threads", "256", "--max-memory", "8"];
-    let (report, statement) = Stat::new(mode).args(flags).by_process_and_call().workload(&args);
-    report.nothing_overflowed();
-    report.has_exactly_by_process(&statement);
+/// More processes between two readings than there are records at the start, twice: the
+/// second time there are more, since they were missed.
+pub(crate) fn records_that_were_missing_are_added(mode: Mode) {
+    // Three processes a turn, and 8192 records at the start of 32768.
+    let [first, second] = [(); 2].map(|()| Held::start(&["forks", "calls=3000"]));
+    let pids = format!("{},{}", first.pid(), second.pid());
+    let running = Stat::new(mode).args(["--interval", "50ms", "--pid", &pids]).start().attached();
+    // So that it does not read meanwhile, as on a host that has no time for it.
+    running.signal(libc::SIGSTOP);
+    let first = first.go();
+    let before = running.intervals();
+    running.signal(libc::SIGCONT);
+    // The next may have been printed in part before; what follows it was read since.
+    wait_until("it has read", || running.intervals() >= before + 2);
+    running.signal(libc::SIGSTOP);
+    let second = second.go();
+    running.signal(libc::SIGCONT);
+    let mut reports = running.end().reports();
+    let after_first = reports[before + 1].overflowed;
+    assert!(after_first > 0, "the first time there was to be too little room");
+    let mut report = reports.pop().expect("a report");
+    assert_eq!(report.overflowed, after_first, "the second time there was enough");
+    report.rows.extend(reports.into_iter().flat_map(|report| report.rows));
+    assert_eq!((first.processes.len(), second.processes.len()), (9_001, 9_001));
+    let processes = first.processes.into_iter().chain(second.processes).collect();
+    report.totals_are(&Statement { processes, ..Statement::default() });
 }

@@ -18,8 +18,24 @@ use crate::{
 /// The profiler.
 pub(crate) const PROFILER: &str = env!("CARGO_BIN_EXE_profiler");
 
-/// Longer than anything here takes: whoever waits longer waits for ever.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Names the capabilities that the profiler, and what it runs, is to have at most, as
+/// `bpf,perfmon`. All that root has where it is not set.
+const CAPABILITIES: &str = "PROFILER_TEST_CAPABILITIES";
+
+/// The profiler, about to be run.
+pub(crate) fn profiler_command() -> Command {
+    let Some(capabilities) = std::env::var_os(CAPABILITIES) else { return Command::new(PROFILER) };
+    let capabilities = capabilities.into_string().expect("text");
+    let bounds: Vec<_> = capabilities.split(',').map(|name| format!("+{name}")).collect();
+    let mut command = Command::new("setpriv");
+    // A program that root executes gets what is in the bounding set.
+    command.arg(format!("--bounding-set=-all,{}", bounds.join(","))).arg(PROFILER);
+    command
+}
+
+/// Longer than anything here takes, on an emulated processor too: whoever waits longer
+/// waits for ever.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Which of the two objects is to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +65,17 @@ pub(crate) struct Stat {
 
 impl Stat {
     pub(crate) fn new(mode: Mode) -> Self {
+        Self::of(profiler_command(), mode)
+    }
+
+    /// One with all of root's capabilities, since what it runs needs them: for namespaces,
+    /// thread ids of its choice, or probes.
+    pub(crate) fn with_privileged_command(mode: Mode) -> Self {
+        Self::of(Command::new(PROFILER), mode)
+    }
+
+    fn of(mut command: Command, mode: Mode) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new(PROFILER);
         command.args(["stat", "--format", "json", "--output"]);
         command.arg(directory.path().join("report")).args(mode.flags());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -100,7 +125,8 @@ pub(crate) struct Running {
     _directory: TempDir,
 }
 
-/// Links of the programs: `sys_enter`, `sys_exit`, fork, exec, exit and rename.
+/// Links of the programs: `sys_enter`, `sys_exit`, fork, exec, exit and rename. Where a
+/// kernel may skip them each is attached several times over.
 const LINKS: usize = 6;
 
 impl Running {
@@ -117,7 +143,7 @@ impl Running {
                 stderr.read_to_string(&mut text).expect("text");
                 panic!("the profiler ended with {status}: {text}");
             }
-            kernel_ids(self.child.id(), "link_id").len() == LINKS
+            kernel_ids(self.child.id(), "link_id").len() >= LINKS
         });
         // The last thing that it does before it waits for signals and for time.
         wait_until("the profiler waits", || {
@@ -133,6 +159,11 @@ impl Running {
         assert_eq!(sent, 0, "the profiler runs");
     }
 
+    /// Intervals that it has printed so far.
+    pub(crate) fn intervals(&self) -> usize {
+        std::fs::read(&self.report).map_or(0, |text| text.iter().filter(|&&b| b == b'\n').count())
+    }
+
     /// A line that its command printed.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
@@ -144,6 +175,14 @@ impl Running {
             line.push(byte[0].into());
         }
         line.trim_end().to_owned()
+    }
+
+    /// What it has printed by now, with `--interval`.
+    #[track_caller]
+    pub(crate) fn reports_so_far(&self) -> Vec<Report> {
+        let text = std::fs::read_to_string(&self.report).unwrap_or_default();
+        let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        whole.map(Report::parse_interval).collect()
     }
 
     /// Waits for its end.
@@ -184,6 +223,11 @@ impl Ended {
     pub(crate) fn report(&self) -> Report {
         assert!(!self.report.is_empty(), "it printed no report: {:?}", self.output);
         Report::parse(&self.report)
+    }
+
+    /// What it printed, unparsed.
+    pub(crate) fn text(&self) -> &str {
+        &self.report
     }
 
     /// One report for each interval.
@@ -245,6 +289,14 @@ impl Held {
     }
 }
 
+impl Held {
+    /// Kills a workload in the middle of what it does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // Only if a test failed before `go`.
@@ -262,7 +314,7 @@ pub(crate) fn workload_args(args: &[&str]) -> Vec<OsString> {
 }
 
 #[track_caller]
-fn statement(text: &str) -> Statement {
+pub(crate) fn statement(text: &str) -> Statement {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in the statement {text:?}"))
 }
 

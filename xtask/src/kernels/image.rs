@@ -19,7 +19,7 @@ const PROGRAMS: [&str; 4] = ["busybox", "setpriv", "sh", "sleep"];
 
 /// Where `init.sh` looks for them.
 const TESTS: &str = "/bin/kernel-tests";
-/// As the tests' `tables.rs` calls the variable that names it.
+/// As the tests' `i386_program.rs` calls the variable that names it.
 const I386_PROGRAM: &str = "/bin/i386-program";
 
 /// What is built for the virtual machines.

@@ -3,6 +3,8 @@
 # The first process of the virtual machine: runs the cases that /cases names, one a
 # time, says on the second serial line what becomes of each, and switches it off.
 export PATH=/bin NO_COLOR=1
+# No more than the profiler is to need, for all that the cases run it for.
+export PROFILER_TEST_CAPABILITIES=bpf,perfmon
 busybox=/bin/busybox
 
 $busybox mount -t proc proc /proc

@@ -3,6 +3,7 @@
 
 mod archive;
 mod cpio;
+mod host;
 mod image;
 mod machine;
 mod skip;
@@ -25,9 +26,10 @@ use self::{
     machine::End,
     skip::Prepared,
     table::{Cell, Column, Table},
-    transcript::{Ran, Transcript},
+    transcript::Transcript,
 };
 use crate::{
+    case::Ran,
     debian, test,
     workspace::{cargo, find_program, output, root, target_dir},
 };
@@ -38,9 +40,9 @@ const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", archive::NEWEST];
 /// Linked statically, so that the machines need no library for what is built here.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What a case may take: on an emulated processor the longest, which attaches twenty
-/// times beside a load, takes minutes.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// What a case may take: on an emulated processor the longest, which attaches fifty
+/// times beside a load, takes ten minutes.
+const PATIENCE: Duration = Duration::from_secs(1200);
 
 /// What a machine may take to boot, or to go on after a case that it had to end.
 const SLACK: Duration = Duration::from_secs(60);
@@ -54,6 +56,9 @@ pub(crate) struct Args {
     /// Run only the cases whose name contains this; may be repeated
     #[arg(long = "filter", value_name = "TEXT")]
     filters: Vec<String>,
+    /// Leave out the cases whose name contains this; may be repeated
+    #[arg(long = "without", value_name = "TEXT")]
+    without: Vec<String>,
     /// Say which cases there are, and run nothing
     #[arg(long)]
     list: bool,
@@ -83,7 +88,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     let built = build()?;
-    let cases = cases(&built, &args.filters)?;
+    let cases = cases(&built, args)?;
     let prepared = Prepared { i386_program: built.i386_program.is_some() };
     if args.list {
         for case in &cases {
@@ -99,11 +104,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .map(String::as_str)
         .filter(|case| skip::reason(case, prepared).is_none())
         .collect();
-    ensure!(!to_run.is_empty(), "every case of that name is one that is skipped");
     let kernels = archive::kernels(&args.kernels)?;
     let initramfs = tempfile::NamedTempFile::new_in(archive::cache())?;
     std::fs::write(initramfs.path(), image::archive(&built, &to_run, PATIENCE)?)?;
-    let columns = columns(&kernels, initramfs.path(), &cases, prepared)?;
+    let mut columns = columns(&kernels, initramfs.path(), &cases, prepared)?;
+    columns.extend(host::column(&built.tests, &cases, &columns)?);
     let table = Table { cases, columns };
     println!("\n{table}");
     ensure!(table.is_success(), "not every case passed");
@@ -144,8 +149,8 @@ fn i386_program(tests: &Path, program: PathBuf) -> Option<PathBuf> {
     built.status.success().then_some(program)
 }
 
-/// The names of the kernel tests, in their order.
-fn cases(built: &Built, filters: &[String]) -> Result<Vec<String>> {
+/// The names of the kernel tests that are wanted, in their order.
+fn cases(built: &Built, args: &Args) -> Result<Vec<String>> {
     let listed = output(Command::new(&built.tests).arg("--list").current_dir(root()))?;
     let all: Vec<_> = listed
         .lines()
@@ -154,8 +159,12 @@ fn cases(built: &Built, filters: &[String]) -> Result<Vec<String>> {
         .collect();
     let stale = skip::stale(&all);
     ensure!(stale.is_empty(), "these are skipped, and are no tests: {}", stale.join(", "));
-    let is_wanted =
-        |case: &String| filters.is_empty() || filters.iter().any(|filter| case.contains(filter));
+    let has_one_of = |case: &str, texts: &[String]| texts.iter().any(|text| case.contains(text));
+    let is_wanted = |case: &String| {
+        (args.filters.is_empty() || has_one_of(case, &args.filters))
+            && !has_one_of(case, &args.without)
+            && !skip::is_nowhere(case)
+    };
     let wanted: Vec<_> = all.into_iter().filter(is_wanted).collect();
     ensure!(!wanted.is_empty(), "no case has such a name");
     Ok(wanted)
@@ -203,7 +212,10 @@ fn column(
         let took = last.elapsed().as_secs_f64();
         last = Instant::now();
         match ran {
-            Ran::Passed => println!("{series:>6} {took:>6.1} s  ok      {case}"),
+            Ran::Passed | Ran::PassedWithLoss => {
+                println!("{series:>6} {took:>6.1} s  {:<8}{case}", ran.verdict());
+            }
+            Ran::Ignored(why) => println!("{series:>6} {took:>6.1} s  ignored {case}: {why}"),
             Ran::Failed(said) => println!("{series:>6} {took:>6.1} s  FAILED  {case}\n{said}"),
         }
     };

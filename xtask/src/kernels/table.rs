@@ -2,17 +2,31 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use super::{skip::Skip, transcript::Ran};
+use super::skip::Skip;
+use crate::case::Ran;
 
 /// What became of a case on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     Ran(Ran),
     Skipped(Skip),
+    /// Other kernels ran it.
+    Elsewhere,
     /// The machine ended within it.
     Hung,
     /// The machine ended before it.
     NotReached,
+}
+
+impl Cell {
+    /// Whether the kernel ran the case, to whichever end.
+    pub(super) fn was_run(&self) -> bool {
+        !matches!(self, Self::Skipped(_) | Self::Elsewhere | Self::Ran(Ran::Ignored(_)))
+    }
+
+    fn has_passed(&self) -> bool {
+        matches!(self, Self::Ran(Ran::Passed | Ran::PassedWithLoss))
+    }
 }
 
 /// A kernel, and what became of each case.
@@ -28,34 +42,44 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// Everything that ran passed, and something did.
+    /// Everything that ran passed, and each case did on some kernel.
     pub(super) fn is_success(&self) -> bool {
         let cells = || self.columns.iter().flat_map(|column| &column.cells);
-        let is_good = |cell: &Cell| matches!(cell, Cell::Ran(Ran::Passed) | Cell::Skipped(_));
-        cells().all(is_good) && cells().any(|cell| *cell == Cell::Ran(Ran::Passed))
+        let somewhere = |row: usize| {
+            self.columns.iter().any(|column| column.cells.get(row).is_some_and(Cell::has_passed))
+        };
+        cells().all(|cell| cell.has_passed() || !cell.was_run())
+            && (0..self.cases.len()).all(somewhere)
     }
 
     /// Numbered from one.
-    fn reasons(&self) -> Vec<Skip> {
+    fn reasons(&self) -> Vec<String> {
         let cells = self.columns.iter().flat_map(|column| &column.cells);
-        let skips: BTreeSet<_> = cells
-            .filter_map(|cell| match cell {
-                Cell::Skipped(skip) => Some(*skip),
-                _ => None,
-            })
-            .collect();
-        skips.into_iter().collect()
+        let reasons: BTreeSet<_> = cells.filter_map(reason).collect();
+        reasons.into_iter().collect()
     }
 }
 
-fn text(cell: &Cell, reasons: &[Skip]) -> String {
+/// Why a case was not run, or could not be had.
+fn reason(cell: &Cell) -> Option<String> {
     match cell {
-        Cell::Ran(Ran::Passed) => "ok".to_owned(),
-        Cell::Ran(Ran::Failed(_)) => "FAILED".to_owned(),
+        Cell::Skipped(skip) => Some(skip.to_string()),
+        Cell::Ran(Ran::Ignored(reason)) => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+fn text(cell: &Cell, reasons: &[String]) -> String {
+    match cell {
+        Cell::Elsewhere => String::new(),
+        Cell::Ran(ran @ (Ran::Passed | Ran::PassedWithLoss | Ran::Failed(_))) => {
+            ran.verdict().to_owned()
+        }
         Cell::Hung => "HUNG".to_owned(),
         Cell::NotReached => "NOT RUN".to_owned(),
-        Cell::Skipped(skip) => {
-            let number = reasons.iter().position(|reason| reason == skip).unwrap_or(0) + 1;
+        Cell::Skipped(_) | Cell::Ran(Ran::Ignored(_)) => {
+            let of_cell = reason(cell);
+            let number = reasons.iter().position(|r| of_cell.as_ref() == Some(r)).unwrap_or(0) + 1;
             format!("skipped: {number}")
         }
     }
@@ -121,6 +145,9 @@ mod tests {
         let skipped = || Cell::Skipped(Skip::Emulated);
         assert!(table([[PASSED, skipped()], [PASSED, PASSED]]).is_success());
         assert!(!table([[skipped(), skipped()], [skipped(), skipped()]]).is_success());
+        // What one kernel cannot run another has to.
+        assert!(!table([[PASSED, skipped()], [PASSED, skipped()]]).is_success());
+        assert!(table([[PASSED, skipped()], [Cell::Elsewhere, PASSED]]).is_success());
         for bad in [Cell::Hung, Cell::NotReached, Cell::Ran(Ran::Failed(String::new()))] {
             assert!(!table([[PASSED, PASSED], [PASSED, bad]]).is_success());
         }

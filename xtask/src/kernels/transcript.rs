@@ -1,12 +1,6 @@
 //! What a virtual machine says of its cases: the lines of `init.sh`, as they come.
 
-/// What became of a case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Ran {
-    Passed,
-    /// With what it printed.
-    Failed(String),
-}
+use crate::case::Ran;
 
 /// What was said until now.
 #[derive(Default)]
@@ -19,9 +13,6 @@ pub(super) struct Transcript {
     pub(super) is_complete: bool,
     printed: String,
 }
-
-/// The test executable says so of the one case that it was asked for.
-const ONE_PASSED: &str = "test result: ok. 1 passed; 0 failed";
 
 impl Transcript {
     pub(super) fn add(&mut self, line: &str) {
@@ -39,12 +30,7 @@ impl Transcript {
             }
             "end" => {
                 let Some(case) = self.running.take() else { return };
-                // A case that the executable does not know, or ignores, is no success.
-                let ran = if rest == "0" && self.printed.contains(ONE_PASSED) {
-                    Ran::Passed
-                } else {
-                    Ran::Failed(format!("{}exit code {rest}", self.printed))
-                };
+                let ran = Ran::of(rest.parse().unwrap_or(-1), &self.printed);
                 self.cases.push((case, ran));
             }
             "done" => self.is_complete = true,
@@ -82,6 +68,22 @@ mod tests {
         );
         assert_eq!(heard.running.as_deref(), Some("three"));
         assert!(!heard.is_complete);
+    }
+
+    #[test]
+    fn a_case_that_passed_where_calls_were_lost_is_told_apart() {
+        let printed =
+            "| test one ... lost: 7 or fewer calls\n| ok\n| test result: ok. 1 passed; 0 failed";
+        let heard = transcript(&format!("case one\n{printed}\nend 0\ndone"));
+        assert_eq!(heard.cases[0].1, Ran::PassedWithLoss);
+    }
+
+    #[test]
+    fn a_case_that_cannot_be_had_says_why() {
+        let heard = transcript("case one\n| test one ... ignored (too old)\nend 0\ndone");
+        assert_eq!(heard.cases[0].1, Ran::Ignored("too old".to_owned()));
+        let heard = transcript("case one\n| test one ... ignored (too old)\nend 1\ndone");
+        assert!(matches!(heard.cases[0].1, Ran::Failed(_)));
     }
 
     #[test]

@@ -45,9 +45,9 @@ pub(super) fn run(params: &Params) -> Statement {
         add(&mut calls, "exit", &Made::never_returned(threads));
     }
     add(&mut calls, "exit_group", &Made::never_returned(1));
-    let mut processes = vec![Process { pid: own_pid(), calls }];
+    let mut processes = vec![Process::new(own_pid(), calls)];
     processes.extend(children(params.number("processes"), plan));
-    Statement { processes, timings: Vec::new() }
+    Statement::of_all(processes)
 }
 
 /// Children of which no two neighbours make as many calls.
@@ -60,10 +60,50 @@ fn children(count: u64, plan: Plan) -> Vec<Process> {
         for (&pid, plan) in pids.iter().zip(some) {
             let mut calls = plan.states();
             add(&mut calls, "exit_group", &Made::never_returned(1));
-            processes.push(Process { pid, calls });
+            processes.push(Process::new(pid, calls));
         }
     }
     processes
+}
+
+/// Calls that next to no other program makes.
+const RARE: [(&str, libc::c_long, End); 3] = [
+    ("personality", libc::SYS_personality, None),
+    ("ioprio_get", libc::SYS_ioprio_get, Some("EINVAL")),
+    ("timer_getoverrun", libc::SYS_timer_getoverrun, Some("EINVAL")),
+];
+
+/// An errno, if a call fails.
+type End = Option<&'static str>;
+
+/// `threads` threads that do nothing but make calls, each kind of [`RARE`] `calls` times.
+pub(super) fn saturate(params: &Params) -> Statement {
+    let (threads, times) = (params.number("threads"), params.number("calls"));
+    params.hold();
+    let workers: Vec<_> = (0..threads)
+        .map(|_| {
+            thread::spawn(move || {
+                (0..times).all(|_| {
+                    RARE.iter().all(|(_, number, end)| {
+                        // No personality, no kind of process, and no timer is this.
+                        let result = raw::syscall(*number, [0xffff_ffff, 0]);
+                        (result >= 0) == end.is_none()
+                            && end.is_none_or(|_| result == -libc::c_long::from(libc::EINVAL))
+                    })
+                })
+            })
+        })
+        .collect();
+    for worker in workers {
+        assert!(worker.join().expect("no panic"), "a call ended otherwise than planned");
+    }
+    let mut made = Calls::new();
+    for (name, _, end) in RARE {
+        let calls = threads * times;
+        let ended = end.map_or(Made::succeeded(calls), |errno| Made::failed(calls, errno));
+        add(&mut made, name, &ended);
+    }
+    Statement::of(own_pid(), made)
 }
 
 /// Makes calls, and short-lived children, until its input ends: load that states

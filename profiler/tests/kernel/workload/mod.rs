@@ -1,23 +1,36 @@
 //! The programs that are measured. Each is this test's own executable, run as
 //! `kernel workload NAME [key=value]...`; each prints a [`Statement`] of what it did.
 
+mod births;
 mod counts;
-mod lives;
+mod deaths;
+mod execs;
+mod held;
+mod identity;
 mod names;
 mod plan;
+mod preempted;
+mod ptrace;
 mod raw;
+mod room;
+mod seccomp;
 mod signals;
 mod sleeps;
 mod statement;
 mod tables;
+mod uprobes;
 
 use std::{
     collections::HashMap,
     io::{Read as _, Write as _},
 };
 
+use serde::{Serialize, de::DeserializeOwned};
+
+pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
-pub(crate) use statement::{Calls, Made, Process, Statement, Timing};
+pub(crate) use sleeps::now;
+pub(crate) use statement::{Calls, Made, Preempted, Process, Statement, Timing};
 
 /// The argument that makes this executable a workload.
 pub(crate) const WORKLOAD: &str = "workload";
@@ -50,25 +63,62 @@ fn wait_for_end_of_input() {
     std::io::stdin().read_to_end(&mut Vec::new()).expect("an input");
 }
 
-/// Runs a workload, and ends.
+/// Runs a workload, and ends; with `child=1` in a child of a process that only waits.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let name = args.next().expect("a workload's name");
     let split = |arg: String| arg.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
     let params = Params(args.filter_map(split).collect());
+    if params.has("child") {
+        let pid = raw::syscall(libc::SYS_clone3, raw::CloneArgs::fork().of_call());
+        if pid != 0 {
+            reap(u32::try_from(pid).expect("a child"));
+            raw::end(0);
+        }
+    }
     let statement = match name.as_str() {
         "counts" => counts::run(&params),
         "burn" => counts::burn(&params),
+        "held" => held::run(&params),
         "sleeps" => sleeps::run(),
-        "forks" => lives::forks(&params),
-        "exec-by-thread" => lives::exec_by_thread(&params),
-        "killed" => lives::killed(&params),
+        "spread" => sleeps::spread(&params),
+        "preempted" => preempted::run(&params),
+        "forks" => births::forks(&params),
+        "exec-by-thread" => execs::exec_by_thread(&params),
+        "execs" => execs::execs(&params),
+        "execs-by-int80" => execs::execs_by_int80(&params),
+        "fail-late" => execs::fail_late(&params),
+        "killed" => deaths::killed(&params),
+        "exit-group" => deaths::exit_group(&params),
+        "process-storm" => births::process_storm(&params),
+        "thread-storm" => births::thread_storm(&params),
+        "held-vfork" => births::held_vfork(),
+        "reused-pid" => identity::reused_pid(&params),
+        "reused-tid" => identity::reused_tid(&params),
+        "clone-vm" => identity::clone_vm(&params),
+        "pid-namespace" => identity::pid_namespace(),
+        "uprobe-at-return" => uprobes::at_return(&params),
+        "uprobe-at-entry" => uprobes::at_entry(&params),
+        "uretprobe-called" => uprobes::called(&params),
+        "ptrace-emulated" => ptrace::emulated(&params),
+        "ptrace-killed-at-entry" => ptrace::killed_at_entry(&params),
+        "ptrace-skipped-for-seccomp" => ptrace::skipped_for_seccomp(&params),
+        way if way.starts_with("ptrace-") => ptrace::traced(way, &params),
+        "saturate" => counts::saturate(&params),
+        "one-of-each" => room::one_of_each(&params),
+        "many" => births::many(&params),
+        "end" => raw::end(0),
         "rename" => names::rename(),
         "named-threads" => names::threads(&params),
         "renamed-by-thread" => names::renamed_by_thread(),
         "handled" => signals::handled(&params),
         "restarted" => signals::restarted(&params),
         "stopped" => signals::stopped(),
-        "denied" => signals::denied(&params),
+        "denied" => seccomp::denied(&params),
+        "seccomp-trap" => seccomp::trap(&params),
+        "seccomp-trace" => seccomp::trace(&params),
+        "seccomp-kill" => seccomp::kill(&params),
+        "seccomp-user-notification" => seccomp::user_notification(&params),
+        "in-waits" => signals::in_waits(&params),
         "abis" => tables::abis(&params),
         "bogus" => tables::bogus(&params),
         other => panic!("there is no workload {other}"),
@@ -92,6 +142,35 @@ fn fork(child: impl FnOnce() -> bool) -> u32 {
         0 => raw::end(if child() { 0 } else { 1 }),
         pid => u32::try_from(pid).expect("a fork"),
     }
+}
+
+/// A child that finds something out.
+struct Started {
+    pid: u32,
+    results: std::io::PipeReader,
+}
+
+impl Started {
+    /// What it found out, when it has ended, with 0.
+    fn found_out<T: DeserializeOwned>(mut self) -> T {
+        let mut text = String::new();
+        self.results.read_to_string(&mut text).expect("a child of ours");
+        reap(self.pid);
+        serde_json::from_str(&text).expect("what the child wrote")
+    }
+}
+
+/// Starts a child that tells what it finds out through a pipe. Only for processes of one
+/// thread.
+fn start_process<T: Serialize>(find_out: impl FnOnce() -> T) -> Started {
+    let (results, to) = std::io::pipe().expect("a pipe");
+    let pid = fork(|| serde_json::to_writer(&to, &find_out()).is_ok());
+    Started { pid, results }
+}
+
+/// What a child finds out.
+fn in_a_process<T: Serialize + DeserializeOwned>(find_out: impl FnOnce() -> T) -> T {
+    start_process(find_out).found_out()
 }
 
 /// Waits for a child, which has to end with 0.

@@ -10,7 +10,7 @@ const CALLS: u64 = 10;
 /// What [`rename`] is called at its end.
 pub(crate) const RENAMED: &CStr = c"renamed";
 
-fn set_own_name(name: &CStr) {
+pub(super) fn set_own_name(name: &CStr) {
     // SAFETY: a string that the kernel copies.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }

@@ -1,16 +1,19 @@
-//! Calls that signals break, stop and end, and calls that seccomp refuses.
+//! Calls that signals break, stop and end.
 
 use std::{
+    io::{PipeReader, PipeWriter},
     os::fd::AsRawFd as _,
     sync::{
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::SeqCst},
         mpsc,
     },
     thread,
 };
 
+use libc::c_long;
+
 use super::{
-    Calls, Made, Params, Statement, fork, own_pid, own_tid, raw, reap, statement::add,
+    Calls, Made, Params, Process, Statement, fork, own_pid, own_tid, raw, reap, statement::add,
     wait_until_in_call,
 };
 
@@ -21,12 +24,17 @@ extern "C" fn on_signal(_: libc::c_int) {
 }
 
 fn install_handler(flags: i32) {
-    // SAFETY: zeros are an action without mask; the handler only adds to a number.
+    install_handler_of(libc::SIGUSR1, on_signal, flags);
+}
+
+/// Has `handler` run at `signal`.
+pub(super) fn install_handler_of(signal: i32, handler: extern "C" fn(libc::c_int), flags: i32) {
+    // SAFETY: zeros are an action without mask; the handlers only add to a number.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_signal as *const () as usize;
+        action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = flags;
-        assert_eq!(libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()), 0);
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
     }
 }
 
@@ -93,63 +101,184 @@ pub(super) fn restarted(params: &Params) -> Statement {
     Statement::of(own_pid(), calls)
 }
 
-/// A child that is stopped and continued within `nanosleep`, which leaves with
-/// -ERESTART_RESTARTBLOCK and comes back as `restart_syscall`.
+/// Children that are stopped and continued within a call. Those that wait for a time
+/// leave with -ERESTART_RESTARTBLOCK and come back as `restart_syscall`; a `futex`
+/// without one leaves with -ERESTARTSYS, and enters again as itself.
 pub(super) fn stopped() -> Statement {
-    let child = fork(|| {
-        let request = libc::timespec { tv_sec: 1, tv_nsec: 0 };
-        raw::syscall(libc::SYS_nanosleep, [&raw const request as libc::c_long, 0, 0, 0]) == 0
+    let shared = Shared::new();
+    let again = Wait::ALL.map(|wait| match wait {
+        Wait::Futex => (wait, "futex"),
+        _ => (wait, "restart_syscall"),
     });
-    wait_until_in_call(child, child, libc::SYS_nanosleep);
-    let pid = child.cast_signed();
-    // SAFETY: a child of ours; writes one integer.
-    unsafe {
-        libc::kill(pid, libc::SIGSTOP);
-        let mut status = 0;
-        assert_eq!(libc::waitpid(pid, &raw mut status, libc::WUNTRACED), pid);
-        assert!(libc::WIFSTOPPED(status), "it slept too short a time");
-        libc::kill(pid, libc::SIGCONT);
-    }
-    reap(child);
-    let mut calls = Calls::new();
-    add(&mut calls, "nanosleep", &Made::restarted(1));
-    add(&mut calls, "restart_syscall", &Made::succeeded(1));
-    Statement::of(child, calls)
+    let processes = again.map(|(wait, comes_back)| {
+        let child = fork(|| wait.make(shared) >= 0);
+        wait_until_in_call(child, child, wait.number());
+        let pid = child.cast_signed();
+        // SAFETY: a child of ours; writes one integer.
+        unsafe {
+            libc::kill(pid, libc::SIGSTOP);
+            let mut status = 0;
+            assert_eq!(libc::waitpid(pid, &raw mut status, libc::WUNTRACED), pid);
+            assert!(libc::WIFSTOPPED(status), "it slept too short a time");
+            libc::kill(pid, libc::SIGCONT);
+        }
+        if wait != Wait::Nanosleep {
+            let number =
+                if wait == Wait::Futex { libc::SYS_futex } else { libc::SYS_restart_syscall };
+            wait_until_in_call(child, child, number);
+        }
+        shared.let_go(wait);
+        reap(child);
+        shared.take_back(wait);
+        let mut made = Calls::new();
+        add(&mut made, wait.name(), &Made::restarted(1));
+        add(&mut made, comes_back, &Made::succeeded(1));
+        Process::new(child, made)
+    });
+    Statement::of_all(processes.into())
 }
 
-/// `calls` attempts at a call that seccomp answers with EPERM before it enters, half
-/// of them before the thread has made any other call.
-pub(super) fn denied(params: &Params) -> Statement {
+/// Children that `calls` signals find in a call, each with a handler. Whatever code the
+/// call leaves with, once a handler has run it is made again only if that is
+/// -ERESTARTSYS and the handler has SA_RESTART.
+pub(super) fn in_waits(params: &Params) -> Statement {
     let times = params.number("calls");
-    let filter = [
-        // The number, at the beginning of struct seccomp_data.
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_getsid as u32, 0, 1),
-        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0, 0),
-        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
-    // SAFETY: a program that the kernel copies.
-    unsafe {
-        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program), 0, "a filter");
+    let shared = Shared::new();
+    let mut processes = Vec::new();
+    for flags in [0, libc::SA_RESTART] {
+        for wait in Wait::ALL {
+            let is_made_again = wait == Wait::Futex && flags == libc::SA_RESTART;
+            shared.handled.store(0, SeqCst);
+            SHARED.store(std::ptr::from_ref(shared).cast_mut(), SeqCst);
+            let child = fork(|| {
+                install_handler_of(libc::SIGUSR1, on_shared_signal, flags);
+                // The first also takes the calls that come again.
+                let broken = if is_made_again { 0 } else { times };
+                (0..broken).all(|_| wait.make(shared) == -c_long::from(libc::EINTR))
+                    && (wait == Wait::Nanosleep || wait.make(shared) >= 0)
+            });
+            for handled in 0..times {
+                wait_until_in_call(child, child, wait.number());
+                // SAFETY: a child of ours that has not been waited for.
+                unsafe { libc::kill(child.cast_signed(), libc::SIGUSR1) };
+                while shared.handled.load(SeqCst) == handled {
+                    thread::yield_now();
+                }
+            }
+            if wait != Wait::Nanosleep {
+                wait_until_in_call(child, child, wait.number());
+                shared.let_go(wait);
+            }
+            reap(child);
+            shared.take_back(wait);
+            let mut made = Calls::new();
+            add(&mut made, wait.name(), &Made::restarted(times));
+            let returned = u64::from(wait != Wait::Nanosleep);
+            add(&mut made, wait.name(), &Made::succeeded(returned));
+            add(&mut made, "rt_sigreturn", &Made::succeeded(times));
+            add(&mut made, "restart_syscall", &Made::default());
+            processes.push(Process::new(child, made));
+        }
     }
-    let attempts = move || {
-        (0..times)
-            .all(|_| raw::syscall(libc::SYS_getsid, [0; 4]) == -libc::c_long::from(libc::EPERM))
-    };
-    assert!(attempts());
-    // In a process that does it as its very first.
-    let child = fork(attempts);
-    reap(child);
-    let mut calls = Calls::new();
-    add(&mut calls, "getsid", &Made::denied(times));
-    let mut statement = Statement::of(own_pid(), calls.clone());
-    statement.processes.push(super::Process { pid: child, calls });
-    statement
+    Statement::of_all(processes)
 }
 
-fn op(code: u32, k: u32, jump_true: u8, jump_false: u8) -> libc::sock_filter {
-    libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k }
+/// Memory that a child shares with its parent, and a pipe.
+struct Shared {
+    handled: AtomicU64,
+    futex: AtomicU32,
+    reader: PipeReader,
+    writer: PipeWriter,
+}
+
+/// Where a handler finds it.
+static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
+
+extern "C" fn on_shared_signal(_: libc::c_int) {
+    // SAFETY: set before the handler is installed, and never freed.
+    unsafe { &*SHARED.load(SeqCst) }.handled.fetch_add(1, SeqCst);
+}
+
+impl Shared {
+    fn new() -> &'static Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        // SAFETY: new memory, large enough and aligned, that is never given back.
+        unsafe {
+            let place = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
+            assert_ne!(place, libc::MAP_FAILED, "shared memory");
+            let place = place.cast::<Self>();
+            place.write(Self { handled: 0.into(), futex: 0.into(), reader, writer });
+            &*place
+        }
+    }
+
+    /// Ends a call that waits.
+    fn let_go(&self, wait: Wait) {
+        match wait {
+            // By itself.
+            Wait::Nanosleep => {}
+            Wait::Poll => std::io::Write::write_all(&mut &self.writer, b"x").expect("a reader"),
+            Wait::Futex | Wait::FutexWithTime => {
+                // Shared between processes, so without FUTEX_PRIVATE_FLAG.
+                let wake = [self.futex.as_ptr() as c_long, libc::FUTEX_WAKE.into(), 1];
+                while raw::syscall(libc::SYS_futex, wake) != 1 {
+                    thread::yield_now();
+                }
+            }
+        }
+    }
+
+    /// So that the next one waits again.
+    fn take_back(&self, wait: Wait) {
+        if wait == Wait::Poll {
+            std::io::Read::read_exact(&mut &self.reader, &mut [0]).expect("what was written");
+        }
+    }
+}
+
+/// A call that waits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    Nanosleep,
+    Poll,
+    Futex,
+    FutexWithTime,
+}
+
+impl Wait {
+    const ALL: [Self; 4] = [Self::Nanosleep, Self::Poll, Self::Futex, Self::FutexWithTime];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nanosleep => "nanosleep",
+            Self::Poll => "poll",
+            Self::Futex | Self::FutexWithTime => "futex",
+        }
+    }
+
+    fn number(self) -> c_long {
+        match self {
+            Self::Nanosleep => libc::SYS_nanosleep,
+            Self::Poll => libc::SYS_poll,
+            Self::Futex | Self::FutexWithTime => libc::SYS_futex,
+        }
+    }
+
+    /// Waits for a second, or until it is let go.
+    fn make(self, shared: &Shared) -> c_long {
+        let a_second = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+        let an_age = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+        let descriptor = shared.reader.as_raw_fd();
+        let mut file = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+        let futex = shared.futex.as_ptr() as c_long;
+        let args = match self {
+            Self::Nanosleep => [&raw const a_second as c_long, 0, 0, 0],
+            Self::Poll => [&raw mut file as c_long, 1, 1_000_000, 0],
+            Self::Futex => [futex, libc::FUTEX_WAIT.into(), 0, 0],
+            Self::FutexWithTime => [futex, libc::FUTEX_WAIT.into(), 0, &raw const an_age as c_long],
+        };
+        raw::syscall(self.number(), args)
+    }
 }

@@ -1,8 +1,8 @@
 //! Calls of a known length, each timed around it by the caller.
 
-use std::io::Read as _;
+use std::thread;
 
-use super::{Statement, Timing, fork, own_pid, raw, reap};
+use super::{Params, Statement, Timing, in_a_process, own_pid, raw};
 
 /// What is slept, and how many times.
 const SLEEPS: [(u64, u64); 7] = [
@@ -20,56 +20,113 @@ const EMPTY_CALLS: u64 = 10_000;
 
 /// One process for each length, so that a row of the profiler's is of one length.
 pub(super) fn run() -> Statement {
-    let mut timings = vec![in_a_process(|| {
-        time("getppid", 0, EMPTY_CALLS, || raw::syscall(libc::SYS_getppid, [0; 4]) > 0)
-    })];
+    let mut timings = vec![in_a_process(|| time("getppid", &vec![0; EMPTY_CALLS as usize], empty))];
     for (length, times) in SLEEPS {
-        timings.push(in_a_process(|| {
-            let second = 1_000_000_000;
-            let request = libc::timespec {
-                tv_sec: (length / second).cast_signed(),
-                tv_nsec: (length % second).cast_signed(),
-            };
-            let clock = libc::CLOCK_MONOTONIC.into();
-            let args = [clock, 0, &raw const request as libc::c_long, 0];
-            time("clock_nanosleep", length, times, || {
-                raw::syscall(libc::SYS_clock_nanosleep, args) == 0
-            })
-        }));
+        timings
+            .push(in_a_process(|| time("clock_nanosleep", &vec![length; times as usize], sleep)));
     }
     Statement { timings, ..Statement::default() }
 }
 
-/// What a child measured, through a pipe.
-fn in_a_process(measure: impl FnOnce() -> Timing) -> Timing {
-    let (mut results, to) = std::io::pipe().expect("a pipe");
-    let pid = fork(|| serde_json::to_writer(&to, &measure()).is_ok());
-    drop(to);
-    let mut text = String::new();
-    results.read_to_string(&mut text).expect("a child of ours");
-    reap(pid);
-    serde_json::from_str(&text).expect("what the child wrote")
+/// Threads that sleep side by side, since the calls together take that long.
+const SLEEPERS: u64 = 8;
+
+/// `calls` of each of three kinds, a process each: sleeps of lengths spread over a
+/// decade, `getrandom` of sizes spread likewise, and calls that do next to nothing.
+pub(super) fn spread(params: &Params) -> Statement {
+    let calls = params.number("calls");
+    // Log-uniform, a place each in [0, 1).
+    let place = |index: u64| index as f64 / calls as f64;
+    let sleeps = in_a_process(move || {
+        let of_thread = |thread: u64| {
+            let own = (thread..calls).step_by(SLEEPERS as usize);
+            own.map(|index| (2e6 * 10_f64.powf(place(index))) as u64).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..SLEEPERS)
+            .map(|thread| {
+                let lengths = of_thread(thread);
+                thread::spawn(move || {
+                    go_first();
+                    time("clock_nanosleep", &lengths, sleep)
+                })
+            })
+            .collect();
+        let timings = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+        timings.reduce(together).expect("a thread")
+    });
+    let work = in_a_process(move || {
+        go_first();
+        let mut room = vec![0_u8; 1 << 17];
+        let mut index = 0;
+        time("getrandom", &vec![0; calls as usize], |_| {
+            // In an order that has long and short ones follow one another.
+            index = (index + 617) % calls;
+            let size = (1000.0 * 100_f64.powf(place(index))) as libc::c_long;
+            let args = [room.as_mut_ptr() as libc::c_long, size, 0, 0];
+            raw::syscall(libc::SYS_getrandom, args) == size
+        })
+    });
+    let nothing = in_a_process(move || {
+        go_first();
+        time("getppid", &vec![0; calls as usize], empty)
+    });
+    Statement { timings: vec![sleeps, work, nothing], ..Statement::default() }
 }
 
-fn time(syscall: &str, asked_ns: u64, calls: u64, call: impl Fn() -> bool) -> Timing {
-    let (mut total_ns, mut min_ns, mut max_ns) = (0, u64::MAX, 0);
-    for _ in 0..calls {
+/// Has this thread run before all others, where it may: others' work would come between
+/// the clocks. What is measured is true without it too, and proves less.
+fn go_first() {
+    let priority = libc::sched_param { sched_priority: 1 };
+    // SAFETY: reads one structure.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &raw const priority) };
+}
+
+fn together(mut all: Timing, more: Timing) -> Timing {
+    all.asked_ns.extend(more.asked_ns);
+    all.took_ns.extend(more.took_ns);
+    all.asked_ns.sort_unstable();
+    all.took_ns.sort_unstable();
+    all
+}
+
+fn empty(_: u64) -> bool {
+    raw::syscall(libc::SYS_getppid, [0; 4]) > 0
+}
+
+fn sleep(length_ns: u64) -> bool {
+    let second = 1_000_000_000;
+    let request = libc::timespec {
+        tv_sec: (length_ns / second).cast_signed(),
+        tv_nsec: (length_ns % second).cast_signed(),
+    };
+    let clock = libc::CLOCK_MONOTONIC.into();
+    let args = [clock, 0, &raw const request as libc::c_long, 0];
+    raw::syscall(libc::SYS_clock_nanosleep, args) == 0
+}
+
+/// Makes a call for each length asked.
+fn time(syscall: &str, asked_ns: &[u64], mut call: impl FnMut(u64) -> bool) -> Timing {
+    let mut took_ns = Vec::with_capacity(asked_ns.len());
+    for &length in asked_ns {
         let before = now();
-        let as_expected = call();
-        let took = now() - before;
+        let as_expected = call(length);
+        took_ns.push(now() - before);
         assert!(as_expected, "{syscall} failed");
-        total_ns += took;
-        min_ns = min_ns.min(took);
-        max_ns = max_ns.max(took);
     }
-    let syscall = syscall.to_owned();
-    Timing { pid: own_pid(), syscall, asked_ns, calls, total_ns, min_ns, max_ns }
+    took_ns.sort_unstable();
+    let mut asked_ns = asked_ns.to_vec();
+    asked_ns.sort_unstable();
+    Timing { pid: own_pid(), syscall: syscall.to_owned(), asked_ns, took_ns }
 }
 
 /// The profiler's clock, which user space reads without a system call.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
+    read_clock(libc::CLOCK_MONOTONIC)
+}
+
+pub(super) fn read_clock(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: writes one timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }

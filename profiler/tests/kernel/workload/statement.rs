@@ -9,15 +9,21 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Statement {
     /// Of every process that made calls that count.
     pub(crate) processes: Vec<Process>,
-    /// Of those that slept.
+    /// Of those that timed their calls.
     #[serde(default)]
     pub(crate) timings: Vec<Timing>,
+    /// Of calls that lost the CPU.
+    #[serde(default)]
+    pub(crate) preempted: Vec<Preempted>,
 }
 
 /// The calls of one process.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
+    /// Its name, where another process had the same id.
+    #[serde(default)]
+    pub(crate) comm: Option<String>,
     pub(crate) calls: Calls,
 }
 
@@ -41,12 +47,25 @@ pub(crate) struct Made {
 pub(crate) struct Timing {
     pub(crate) pid: u32,
     pub(crate) syscall: String,
-    /// What each call was asked to take.
-    pub(crate) asked_ns: u64,
+    /// What each call was asked to take, nanoseconds; ascending.
+    pub(crate) asked_ns: Vec<u64>,
+    /// What each call took, between a clock reading before it and one after it,
+    /// nanoseconds; ascending, and so not each beside what it was asked.
+    pub(crate) took_ns: Vec<u64>,
+}
+
+/// Calls of one kind that work all the time, by a thread that has to share its CPU.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub(crate) struct Preempted {
+    pub(crate) pid: u32,
+    pub(crate) syscall: String,
     pub(crate) calls: u64,
-    pub(crate) total_ns: u64,
-    pub(crate) min_ns: u64,
-    pub(crate) max_ns: u64,
+    /// Time between clock readings around the calls, nanoseconds.
+    pub(crate) took_ns: u64,
+    /// CPU time of the thread meanwhile, nanoseconds.
+    pub(crate) cpu_ns: u64,
+    /// How often the thread lost the CPU meanwhile though it had work.
+    pub(crate) switches: u64,
 }
 
 impl Made {
@@ -84,12 +103,42 @@ impl Made {
             *self.errnos.entry(errno.clone()).or_default() += count;
         }
     }
+
+    /// Whether this is what was reported of `stated`, where of all calls no more than
+    /// `loss` entries and exits went uncounted. Each that did makes one number less by one:
+    /// without its entry a call is none, or denied; without its exit it has no outcome.
+    pub(crate) fn is(&self, stated: &Self, loss: u64) -> bool {
+        let fewer =
+            |reported: u64, stated: u64| stated.checked_sub(reported).is_some_and(|n| n <= loss);
+        let errno = |name: &String| {
+            let of = |made: &Self| made.errnos.get(name).copied().unwrap_or(0);
+            fewer(of(self), of(stated))
+        };
+        fewer(self.calls, stated.calls)
+            && fewer(self.restarted, stated.restarted)
+            // A thread that ends after a missed exit seems to end in that call.
+            && self.never_returned.abs_diff(stated.never_returned) <= loss
+            && self.denied.abs_diff(stated.denied) <= loss
+            && self.errnos.keys().chain(stated.errnos.keys()).all(errno)
+    }
+}
+
+impl Process {
+    /// One whose id no other process had.
+    pub(crate) fn new(pid: u32, calls: Calls) -> Self {
+        Self { pid, comm: None, calls }
+    }
 }
 
 impl Statement {
     /// Of one process alone.
     pub(crate) fn of(pid: u32, calls: Calls) -> Self {
-        Self { processes: vec![Process { pid, calls }], timings: Vec::new() }
+        Self::of_all(vec![Process::new(pid, calls)])
+    }
+
+    /// Of these processes.
+    pub(crate) fn of_all(processes: Vec<Process>) -> Self {
+        Self { processes, ..Self::default() }
     }
 
     /// All processes together.
@@ -105,4 +154,11 @@ impl Statement {
 /// Adds calls of one kind.
 pub(crate) fn add(calls: &mut Calls, name: &str, made: &Made) {
     calls.entry(format!("x86_64/{name}")).or_default().add(made);
+}
+
+/// Calls of these kinds, and no others that count.
+pub(crate) fn calls<const N: usize>(made: [(&str, Made); N]) -> Calls {
+    let mut calls = Calls::new();
+    made.iter().for_each(|(name, made)| add(&mut calls, name, made));
+    calls
 }

@@ -24,33 +24,33 @@ fn own_name() -> String {
 }
 
 /// It has ended before the report is printed, and its name is known.
-pub(crate) fn a_process_renames_itself(mode: Mode) {
+pub(super) fn rename(mode: Mode) {
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["rename"]);
     assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
     report.has_exactly_by_process(&statement);
 }
 
-pub(crate) fn an_exec_renames_a_process(mode: Mode) {
+pub(super) fn rename_by_exec(mode: Mode) {
     let (report, _) =
         Stat::new(mode).by_process_and_call().command(["sh", "-c", "exec sleep 0.01"]);
     let pid = report.rows[0].pid.expect("a process");
     assert_name(&report, pid, "sleep");
 }
 
-pub(crate) fn an_exec_by_a_thread_renames_its_process(mode: Mode) {
+pub(super) fn rename_by_a_thread_s_exec(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["exec-by-thread", "calls=1"]);
     assert_name(&report, pid(&statement), &own_name());
 }
 
-pub(crate) fn a_thread_s_name_is_its_own(mode: Mode) {
+pub(super) fn thread_names(mode: Mode) {
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["named-threads"]);
     assert_name(&report, pid(&statement), &own_name());
     report.has_exactly_by_process(&statement);
 }
 
 /// The thread is what is seen first, its leader being asleep since before.
-pub(crate) fn a_thread_seen_first_has_its_leader_s_name(mode: Mode) {
+pub(super) fn thread_seen_first(mode: Mode) {
     let held = Held::start(&["named-threads"]);
     let pid = held.pid();
     let running =
@@ -61,7 +61,7 @@ pub(crate) fn a_thread_seen_first_has_its_leader_s_name(mode: Mode) {
     report.has_exactly_by_process(&statement);
 }
 
-pub(crate) fn a_thread_renames_its_leader(mode: Mode) {
+pub(super) fn rename_by_a_thread(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["renamed-by-thread"]);
     assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));

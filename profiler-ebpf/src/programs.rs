@@ -1,0 +1,92 @@
+//! The programs, which are the same in both objects, but for their kind.
+
+/// Defines them: they take a `$Context`, are marked by `#[$attribute($key = "...")]`, and
+/// find a task's state by `$Tasks`.
+#[macro_export]
+macro_rules! programs {
+    ($Context:ident, $Tasks:ident, $attribute:ident, $key:ident) => {
+        #[$attribute($key = "sys_enter")]
+        pub fn sys_enter(ctx: $Context) -> i32 {
+            $crate::entry::enter::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            0
+        }
+
+        #[$attribute($key = "sys_exit")]
+        pub fn sys_exit(ctx: $Context) -> i32 {
+            $crate::exit::exit::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            0
+        }
+
+        #[$attribute($key = "sched_process_exit")]
+        pub fn process_exit(ctx: $Context) -> i32 {
+            $crate::life::exit::<$Tasks>(ctx.arg(0));
+            $crate::report::exhaustion();
+            0
+        }
+
+        // The copies `_2` and so on are attached only where the kernel may skip those
+        // before them.
+        $crate::programs_of_one_body! { $Context, $attribute, $key;
+            "sys_enter": sys_enter_2, sys_enter_3, sys_enter_4, sys_enter_5, sys_enter_6,
+                sys_enter_7, sys_enter_8 => enter_again;
+            "sys_exit": sys_exit_2, sys_exit_3, sys_exit_4, sys_exit_5, sys_exit_6,
+                sys_exit_7, sys_exit_8 => exit_again;
+            "sched_process_fork":
+                process_fork, process_fork_2, process_fork_3, process_fork_4 => fork;
+            "sched_process_exec":
+                process_exec, process_exec_2, process_exec_3, process_exec_4 => exec;
+            "sched_process_exit": process_exit_2, process_exit_3, process_exit_4 => end_again;
+            "task_rename": task_rename, task_rename_2, task_rename_3, task_rename_4 => rename;
+        }
+
+        #[inline(never)]
+        fn enter_again(ctx: $Context) {
+            $crate::entry::enter_again::<$Tasks>(ctx.arg(0), ctx.arg(1));
+        }
+
+        #[inline(never)]
+        fn exit_again(ctx: $Context) {
+            $crate::exit::exit_again::<$Tasks>(ctx.arg(0), ctx.arg(1));
+        }
+
+        #[inline(never)]
+        fn fork(ctx: $Context) {
+            $crate::life::fork::<$Tasks>(ctx.arg(0), ctx.arg(1));
+        }
+
+        #[inline(never)]
+        fn exec(ctx: $Context) {
+            $crate::life::exec::<$Tasks>(ctx.arg(0));
+        }
+
+        #[inline(never)]
+        fn end_again(ctx: $Context) {
+            $crate::life::exit::<$Tasks>(ctx.arg(0));
+        }
+
+        #[inline(never)]
+        fn rename(ctx: $Context) {
+            $crate::life::rename::<$Tasks>(ctx.arg(0), ctx.arg(1));
+        }
+    };
+}
+
+/// Programs at a tracepoint that all call the same function.
+#[macro_export]
+macro_rules! programs_of_one_body {
+    ($Context:ident, $attribute:ident, $key:ident;) => {};
+    (
+        $Context:ident, $attribute:ident, $key:ident;
+        $tracepoint:literal: $($name:ident),+ => $body:ident;
+        $($rest:tt)*
+    ) => {
+        $(
+            #[$attribute($key = $tracepoint)]
+            pub fn $name(ctx: $Context) -> i32 {
+                $body(ctx);
+                0
+            }
+        )+
+        $crate::programs_of_one_body! { $Context, $attribute, $key; $($rest)* }
+    };
+}

@@ -1,0 +1,117 @@
+//! A program at its tracepoint, in as many copies as the kernel makes necessary.
+
+use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+
+use aya::{
+    Ebpf,
+    programs::{
+        BtfTracePoint, RawTracePoint, raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink,
+    },
+};
+
+use super::{
+    KernelError, fdinfo,
+    load::{Way, program},
+    programs::ProgramSpec,
+};
+
+/// A copy's attachment; dropping it detaches.
+#[expect(dead_code, reason = "held for what dropping it does")]
+enum Link {
+    Typed(BtfTracePointLink),
+    Raw(RawTracePointLink),
+}
+
+/// See the module. Dropping it detaches.
+pub(super) struct Attached {
+    pub(super) spec: ProgramSpec,
+    /// Of the loaded copies, by number.
+    fds: Vec<RawFd>,
+    links: Vec<Link>,
+    /// How often all copies were skipped, at most, until the last of them was attached,
+    before: u64,
+    /// and how often each had been by then.
+    at_last: Vec<u64>,
+    /// How often all had been skipped when [`Self::needs_more`] was asked last.
+    known: u64,
+}
+
+impl Attached {
+    /// Of a program that is loaded, and attached nowhere yet.
+    pub(super) fn new(ebpf: &Ebpf, spec: ProgramSpec, preemptible: bool) -> Self {
+        let fd = |name: &&str| Some(ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd());
+        Self {
+            spec,
+            fds: spec.copies(preemptible).iter().filter_map(fd).collect(),
+            links: Vec::new(),
+            before: 0,
+            at_last: Vec::new(),
+            known: 0,
+        }
+    }
+
+    /// Attaches the next copy, if there is one.
+    pub(super) fn attach_next(&mut self, ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
+        let Some(fds) = self.fds.get(..=self.links.len()) else { return Ok(()) };
+        let skipped = self.skipped();
+        let name = self.spec.copies(true)[self.links.len()];
+        self.links.push(attach(ebpf, way, name, self.spec.tracepoint)?);
+        self.before = skipped;
+        self.at_last = fds.iter().map(misses).collect();
+        Ok(())
+    }
+
+    /// How often the kernel skipped all copies, at most.
+    pub(super) fn skipped(&self) -> u64 {
+        let since = |(fd, at_last): (&RawFd, &u64)| misses(fd).saturating_sub(*at_last);
+        self.before + self.fds.iter().zip(&self.at_last).map(since).min().unwrap_or(0)
+    }
+
+    /// Whether all copies were skipped again, and there is another one.
+    pub(super) fn needs_more(&mut self) -> bool {
+        // Detached, or all there are: the usual case costs nothing.
+        if self.links.is_empty() || self.links.len() == self.fds.len() {
+            return false;
+        }
+        let skipped = self.skipped();
+        std::mem::replace(&mut self.known, skipped) < skipped
+    }
+
+    /// How many copies are attached.
+    pub(super) fn copies(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Detaches all copies.
+    pub(super) fn detach(&mut self) {
+        self.links.clear();
+    }
+}
+
+/// How often the kernel skipped a program because it was running already.
+fn misses(fd: &RawFd) -> u64 {
+    fdinfo(*fd, "recursion_misses").unwrap_or(0)
+}
+
+fn attach(
+    ebpf: &mut Ebpf,
+    way: Way,
+    name: &str,
+    tracepoint: &'static str,
+) -> Result<Link, KernelError> {
+    let failed = |e: aya::programs::ProgramError| {
+        KernelError::from_any(format!("attach to the tracepoint {tracepoint}"), &e)
+    };
+    match way {
+        Way::Main => {
+            let program = program::<BtfTracePoint>(ebpf, name)?;
+            let id = program.attach().map_err(failed)?;
+            program.take_link(id).map(Link::Typed).map_err(failed)
+        }
+        Way::Fallback => {
+            let program = program::<RawTracePoint>(ebpf, name)?;
+            let id = program.attach(tracepoint).map_err(failed)?;
+            program.take_link(id).map(Link::Raw).map_err(failed)
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Lists the calls that entered before the programs attached, by a task iterator.
+//!
+//! Where the kernel has no such thing, nothing is listed, and that is no failure.
+
+use std::io::{self, Read as _};
+
+use aya::{Btf, Ebpf, programs::Iter};
+
+use super::{features::Features, load::program};
+
+const PROGRAM: &str = "calls_before";
+
+/// `bpf_task_pt_regs`.
+const SINCE: (u32, u32) = (5, 15);
+
+/// Tasks that may come up between a look at how many there are and the listing.
+const HEADROOM: u32 = 1_024;
+
+/// Room where it is not known how many tasks there are.
+const DEFAULT_ROOM: u32 = 32_768;
+
+/// Room for the call of every task of the host.
+pub(super) fn room(features: &Features) -> u32 {
+    if !possible(features) {
+        return 1;
+    }
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    tasks(&load).map_or(DEFAULT_ROOM, |tasks| tasks.saturating_add(HEADROOM))
+}
+
+/// How many tasks there are, out of `0.00 0.01 0.05 2/345 6789` (fs/proc/loadavg.c).
+fn tasks(loadavg: &str) -> Option<u32> {
+    loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+}
+
+fn possible(features: &Features) -> bool {
+    features.version >= SINCE && features.layout.is_some_and(|layout| layout.sleep.is_some())
+}
+
+/// Loads the iterator; whether that could be done.
+pub(super) fn load(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> bool {
+    if !possible(features) {
+        return false;
+    }
+    let loaded = program::<Iter>(ebpf, PROGRAM)
+        .map_err(|error| error.to_string())
+        .and_then(|iterator| iterator.load("task", btf).map_err(|error| error.to_string()));
+    if let Err(error) = &loaded {
+        tracing::info!("calls that entered before are not shown: {error}");
+    }
+    loaded.is_ok()
+}
+
+/// Has the iterator, which is loaded, visit every task; whether it did.
+pub(super) fn list(ebpf: &mut Ebpf) -> bool {
+    let listed = visit(ebpf);
+    if let Err(error) = &listed {
+        tracing::warn!("calls that entered before are not all shown: {error}");
+    }
+    listed.is_ok()
+}
+
+fn visit(ebpf: &mut Ebpf) -> io::Result<()> {
+    let iterator = program::<Iter>(ebpf, PROGRAM).map_err(io::Error::other)?;
+    let id = iterator.attach().map_err(io::Error::other)?;
+    let link = iterator.take_link(id).map_err(io::Error::other)?;
+    // It prints nothing: one read visits all, and is the end.
+    link.into_file().map_err(io::Error::other)?.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tasks;
+
+    #[test]
+    fn tasks_are_counted_by_the_load() {
+        assert_eq!(tasks("0.00 0.01 0.05 2/345 6789\n"), Some(345));
+        assert_eq!(tasks("0.00 0.01 0.05"), None);
+        assert_eq!(tasks("0.00 0.01 0.05 2 6789"), None);
+    }
+}

@@ -1,0 +1,35 @@
+//! Attaching to a host that goes on meanwhile.
+
+use crate::{
+    detach::{assert_gone, objects},
+    run::{Held, Mode, Stat, wait_until},
+};
+
+const TIMES: u32 = 50;
+
+/// Fifty times: nothing is left, nothing lost, and what was in flight at
+/// each attach is not taken for denied.
+pub(super) fn attach_under_load(mode: Mode) {
+    let load = Held::start(&["burn", "threads=4"]);
+    for _ in 0..TIMES {
+        let running = Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
+        let objects = objects(&running);
+        // On a busy machine the load may not have had its turn yet.
+        let before = cpu_ticks(load.pid());
+        wait_until("the load has run", || cpu_ticks(load.pid()) > before);
+        let report = running.interrupt();
+        let of_load: Vec<_> = report.rows.iter().filter(|r| r.pid == Some(load.pid())).collect();
+        assert!(!of_load.is_empty(), "the load makes calls");
+        assert!(of_load.iter().all(|row| row.denied == 0), "{of_load:#?}");
+        report.nothing_overflowed();
+        assert_gone(&objects);
+    }
+    load.stop();
+}
+
+/// CPU time of a process, user and system, in clock ticks.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = procfs::process::Process::new(pid.cast_signed()).and_then(|process| process.stat());
+    let stat = stat.expect("a running process");
+    stat.utime + stat.stime
+}

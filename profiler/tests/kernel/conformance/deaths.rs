@@ -1,0 +1,21 @@
+//! Calls whose thread dies in them.
+
+use crate::run::{Mode, Stat};
+
+/// Threads that are killed within a call leave it, and leave nothing behind.
+pub(super) fn killed_in_flight(mode: Mode) {
+    let (report, statement) =
+        Stat::new(mode).by_process_and_call().workload(&["killed", "threads=32"]);
+    report.has_exactly_by_process(&statement);
+    report.nothing_is_in_flight();
+    report.nothing_overflowed();
+}
+
+/// The leader ends the process while sixty-four others wait in calls of six kinds.
+pub(super) fn exit_group_in_flight(mode: Mode) {
+    let (report, statement) =
+        Stat::new(mode).by_process_and_call().workload(&["exit-group", "threads=64"]);
+    report.has_exactly_by_process(&statement);
+    report.nothing_is_in_flight();
+    report.nothing_overflowed();
+}

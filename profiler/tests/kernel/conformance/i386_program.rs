@@ -1,0 +1,134 @@
+//! A 32-bit program.
+
+use std::{
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use super::Skip;
+use crate::{
+    run::{Mode, Stat},
+    workload::{Calls, Made, Statement},
+};
+
+/// A program of nothing but i386 calls, without a C library: 50 times `getppid`, 30
+/// times `close` of no descriptor, ten signals that each break an `rt_sigsuspend` for
+/// each of the two calls by which a handler returns, and `exit` with 0.
+const SOURCE: &str = r#"
+static int call(int number, int a, int b, int c, int d) {
+    int result;
+    __asm__ volatile("int $0x80"
+                     : "=a"(result)
+                     : "a"(number), "b"(a), "c"(b), "d"(c), "S"(d)
+                     : "memory");
+    return result;
+}
+struct action {
+    void (*handler)(int);
+    unsigned flags;
+    void (*restorer)(void);
+    unsigned mask[2];
+};
+static void handler(int signal) { (void)signal; }
+void by_sigreturn(void);
+void by_rt_sigreturn(void);
+__asm__("by_sigreturn: pop %eax; mov $119, %eax; int $0x80");
+__asm__("by_rt_sigreturn: mov $173, %eax; int $0x80");
+static void handle(unsigned flags, void (*restorer)(void)) {
+    struct action action = {handler, flags | 0x04000000, restorer, {0, 0}};
+    unsigned usr1[2] = {1 << 9, 0}, none[2] = {0, 0};
+    call(174, 10, (int)&action, 0, 8);
+    call(175, 0, (int)usr1, 0, 8);
+    for (int i = 0; i < 10; i++) {
+        call(37, call(20, 0, 0, 0, 0), 10, 0, 0);
+        call(179, (int)none, 8, 0, 0);
+    }
+}
+void _start(void) {
+    for (int i = 0; i < 50; i++) call(64, 0, 0, 0, 0);
+    for (int i = 0; i < 30; i++) call(6, -1, 0, 0, 0);
+    handle(0, by_sigreturn);
+    handle(4, by_rt_sigreturn);
+    call(1, 0, 0, 0, 0);
+}
+"#;
+
+/// How each call of [`SOURCE`] ends, and how many do so.
+fn made() -> [(&'static str, Made); 10] {
+    [
+        ("getppid", Made::succeeded(50)),
+        ("close", Made::failed(30, "EBADF")),
+        ("rt_sigaction", Made::succeeded(2)),
+        ("rt_sigprocmask", Made::succeeded(2)),
+        ("getpid", Made::succeeded(20)),
+        ("kill", Made::succeeded(20)),
+        ("rt_sigsuspend", Made::restarted(20)),
+        // Both leave with -EINTR, the result of what was interrupted.
+        ("sigreturn", Made::succeeded(10)),
+        ("rt_sigreturn", Made::succeeded(10)),
+        ("exit", Made::never_returned(1)),
+    ]
+}
+
+/// A 32-bit process, from its exec, which is a 64-bit call, to its end.
+pub(super) fn exec_of_a_32_bit_program(mode: Mode) -> Result<(), Skip> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let program = match compiled_before() {
+        Some(program) => program,
+        None => compile_for_i386(directory.path().join("i386"))?,
+    };
+    let (report, _) = Stat::new(mode).by_process_and_call().command([&program]);
+    let pid = report.rows.first().and_then(|row| row.pid).expect("a process");
+    let mut calls: Calls =
+        made().into_iter().map(|(name, made)| (format!("i386/{name}"), made)).collect();
+    calls.insert("x86_64/execve".to_owned(), Made::succeeded(1));
+    assert_eq!(report.rows.len(), calls.len(), "it makes no other call: {:#?}", report.rows);
+    report.has_exactly_by_process(&Statement::of(pid, calls));
+    report.nothing_is_in_flight();
+    Ok(())
+}
+
+/// Where a virtual machine has the program of [`exec_of_a_32_bit_program`], compiled on
+/// its host: it has no compiler.
+const COMPILED_BEFORE: &str = "/bin/i386-program";
+
+fn compiled_before() -> Option<PathBuf> {
+    Some(PathBuf::from(COMPILED_BEFORE)).filter(|program| program.exists())
+}
+
+/// The argument that has this executable compile that program, into the file that
+/// follows: `cargo xtask test-kernels` asks for it.
+const COMPILE: &str = "build-i386-program";
+
+/// The file, if it is asked to.
+pub(crate) fn asked_to_compile() -> Option<PathBuf> {
+    let mut args = std::env::args_os().skip(1);
+    (args.next()? == COMPILE).then(|| args.next().map(PathBuf::from))?
+}
+
+pub(crate) fn compile(program: PathBuf) -> ExitCode {
+    match compile_for_i386(program) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(skip) => {
+            eprintln!("{skip}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Gives the file back, if there is a compiler.
+fn compile_for_i386(program: PathBuf) -> Result<PathBuf, Skip> {
+    let source = program.with_extension("c");
+    std::fs::write(&source, SOURCE).expect("a file");
+    let mut gcc = Command::new("gcc");
+    gcc.args(["-m32", "-O1", "-nostdlib", "-static", "-fno-pie", "-no-pie"]);
+    gcc.args(["-fno-stack-protector", "-o"]).arg(&program).arg(&source);
+    match gcc.output() {
+        Ok(built) if built.status.success() => Ok(program),
+        Ok(built) => {
+            let said = String::from_utf8_lossy(&built.stderr);
+            Err(Skip::NoI386Compiler(said.lines().next().unwrap_or_default().to_owned()))
+        }
+        Err(error) => Err(Skip::NoI386Compiler(error.to_string())),
+    }
+}

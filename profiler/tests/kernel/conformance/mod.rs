@@ -1,0 +1,215 @@
+//! The conformance suite: one named case for each way in which profilers of system
+//! calls are known to go wrong. Each runs a small workload that states what it did, and
+//! holds the report to that exactly.
+//!
+//! A case is named by its pitfall, and says it in one line, which
+//! `cargo xtask conformance` prints.
+
+mod attach;
+mod births;
+mod bounds;
+mod deaths;
+mod denials;
+mod drain;
+mod execs;
+mod i386_program;
+mod identity;
+mod names;
+mod numbers;
+mod signals;
+
+use std::{fmt, process::ExitCode};
+
+use crate::{in_flight, run::Mode};
+
+pub(crate) use i386_program::{asked_to_compile, compile};
+
+/// A pitfall, and the test of it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pitfall: &'static str,
+    run: fn(Mode) -> Result<(), Skip>,
+}
+
+impl Case {
+    /// Runs it with either object.
+    ///
+    /// # Errors
+    /// Why it cannot be had here.
+    pub(crate) fn run(&self, mode: Mode) -> Result<(), Skip> {
+        (self.run)(mode)
+    }
+}
+
+/// Why a case cannot be had.
+#[derive(Debug)]
+pub(crate) enum Skip {
+    /// The host cannot build what it runs, as the compiler says.
+    NoI386Compiler(String),
+    /// The kernel is older than this call.
+    NoCall(&'static str),
+    /// The kernel has the call, and makes none of it.
+    ProbesByBreakpoint,
+    /// What entered before cannot be known: by no object before Linux 5.15, and never by the
+    /// fallback.
+    NothingBefore,
+}
+
+impl Skip {
+    /// Whether it is for want of a program, which CI installs, and not of the kernel's.
+    pub(crate) fn can_be_mended(&self) -> bool {
+        match self {
+            Self::NoI386Compiler(_) => true,
+            Self::NoCall(_) | Self::ProbesByBreakpoint | Self::NothingBefore => false,
+        }
+    }
+}
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoI386Compiler(said) => {
+                write!(f, "gcc -m32 fails; gcc-multilib may be missing: {said}")
+            }
+            Self::NoCall(name) => write!(f, "this kernel has no {name}"),
+            Self::NothingBefore => {
+                f.write_str("needs Linux 5.15 and its BTF, and the object with task storage")
+            }
+            Self::ProbesByBreakpoint => f.write_str("this kernel probes by breakpoints alone"),
+        }
+    }
+}
+
+/// What a case's function returns.
+trait Ends {
+    fn ends(self) -> Result<(), Skip>;
+}
+
+impl Ends for () {
+    fn ends(self) -> Result<(), Skip> {
+        Ok(())
+    }
+}
+
+impl Ends for Result<(), Skip> {
+    fn ends(self) -> Self {
+        self
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident { $($name:ident: $pitfall:literal,)+ })+) => {
+        &[$($(Case {
+            name: stringify!($name),
+            pitfall: $pitfall,
+            run: |mode| $module::$name(mode).ends(),
+        }),+),+]
+    };
+}
+
+/// Every case.
+pub(crate) const CASES: &[Case] = cases! {
+    signals {
+        rt_sigreturn: "rt_sigreturn leaves as number -1, with the interrupted code's register",
+        sa_restart: "a call that a signal breaks and that enters again is no failure",
+        restart_syscall: "a call that was stopped comes back under another number",
+        signals_in_waits: "signals in nanosleep, poll and futex: no errors, and no failures",
+    }
+    births {
+        fork: "fork, vfork and clone return twice, and are one call each",
+        process_storm: "thousands of processes, some at a time, by fork and clone3",
+        clone3_storm: "thousands of threads, whose ids and room are used again",
+        vfork_in_flight: "a parent is in vfork until its child execs",
+    }
+    execs {
+        execveat: "execveat leaves under the number of execve",
+        exec_by_int_0x80: "an exec that enters by the i386 table and leaves in 64-bit code",
+        exec_by_a_thread: "a thread that execs takes its leader's id, and ends it in its call",
+        exec_by_a_thread_by_process: "a process stays one though a thread execs, under its last program's name",
+        exec_fails_late: "an exec that fails when the old program is gone",
+        exec_by_a_thread_fails_late: "an exec by a thread that fails when the thread has its leader's id",
+    }
+    deaths {
+        killed_in_flight: "threads killed in a call leave it, and leave nothing behind",
+        exit_group_in_flight: "a process ends while 64 of its threads are in calls",
+    }
+    denials {
+        seccomp_errno: "a call that is denied leaves, and never entered",
+        seccomp_trap: "a denied call that makes a signal's handler run",
+        seccomp_kill: "a process that seccomp ends leaves; a thread among others does not",
+        seccomp_trace: "a call for which there is no tracer to be asked",
+        seccomp_user_notif: "a call that another process answers, or lets go on",
+        ptrace_result_at_exit: "a call that a tracer answers is made all the same, as number -1",
+        ptrace_result_at_entry: "a call that a tracer answers at its entry leaves with that, an errno or not",
+        ptrace_other_result: "a result that a tracer changes at the exit is changed too late",
+        ptrace_other_number: "a tracer has another call made, and that is the one that enters",
+        ptrace_sysemu: "a tracer answers, and no call is made",
+        ptrace_skip_for_seccomp: "a tracer that seccomp asks takes a denied call's number away",
+        ptrace_kill_at_entry: "a process is killed while its tracer holds it before a call",
+    }
+    numbers {
+        int_0x80: "i386 and x32 numbers from 64-bit code mean other calls",
+        bogus_numbers: "numbers that no table has, negative and huge ones among them",
+        uretprobe: "uretprobe leaves with what the probed function returned",
+        uprobe: "uprobe leaves with the register of the function that is probed",
+        uretprobe_called: "a program that calls uretprobe itself",
+    }
+    i386_program {
+        exec_of_a_32_bit_program: "an exec that enters by one table and leaves by another",
+    }
+    names {
+        rename: "a process that renames itself, and ends before it is reported",
+        rename_by_exec: "an exec renames a process",
+        rename_by_a_thread_s_exec: "an exec by a thread that is not the leader renames its process",
+        thread_names: "a thread's name is not its process's",
+        thread_seen_first: "a thread that is seen before its leader does not name the process",
+        rename_by_a_thread: "a thread renames its leader",
+    }
+    bounds {
+        too_few_records: "many more threads than records",
+        one_record: "one record for the threads of many processes",
+        too_small_a_pool: "a pool that is used up between one call and the next",
+        too_little_of_everything: "too few records and too small a pool",
+        every_outcome_without_room: "calls of every outcome, without room for any",
+        no_room_for_a_latency: "a call that has room, and its latency none",
+        room_is_given_back: "a hundred times as many processes as records, a few at a time",
+        too_many_ended: "more ended processes than are kept apart",
+    }
+    identity {
+        reused_pid: "an id is given to another process when its own has ended",
+        reused_tid: "a thread's id is given to a process, and back",
+        reused_pid_in_scope: "the id of a watched process is given to a stranger",
+        clone_vm: "what shares its parent's memory is a process or a thread",
+        pid_namespace: "a process has another id in its own namespace",
+    }
+    attach {
+        attach_under_load: "attached and detached fifty times while others make calls",
+    }
+    in_flight {
+        in_flight_before: "a call that has not returned since before the profiler came",
+        in_flight_before_and_killed: "a thread is killed in a call from before the profiler came",
+        in_flight_before_an_exec: "a thread execs that was in a call when the profiler came",
+        in_flight_before_a_thread_s_exec: "a thread takes the id of its leader, which was in a call when the profiler came",
+        in_flight_before_user_time: "a thread leaves a call from before, and makes no other",
+        in_flight_before_the_daemon: "a call from before is in the gauges, and in no counter",
+    }
+    drain {
+        drained_under_saturation: "read every 10 ms while two threads do nothing but make calls",
+    }
+};
+
+/// The argument that has this executable say which cases there are.
+const LIST: &str = "conformance-cases";
+
+/// Whether it is asked to.
+pub(crate) fn asked_to_list() -> bool {
+    std::env::args().nth(1).as_deref() == Some(LIST)
+}
+
+/// Prints each case's name and pitfall, a tab between them.
+pub(crate) fn list() -> ExitCode {
+    for case in CASES {
+        println!("{}\t{}", case.name, case.pitfall);
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,126 @@
+//! Deaths within calls.
+
+use std::{os::fd::AsRawFd as _, thread};
+
+use libc::c_long;
+
+use super::{
+    Calls, Made, Params, Statement, fork, own_pid, raw, reap,
+    statement::{add, calls},
+    wait, wait_until_in_call,
+};
+
+/// A child with `threads` threads, all within `pause` when they are killed. Such a
+/// call does leave, with -ERESTARTNOHAND (kernel/signal.c, `sys_pause`); it is the
+/// signal's handling after it that ends the thread.
+pub(super) fn killed(params: &Params) -> Statement {
+    let threads = params.number("threads");
+    let (mut ready, to) = std::io::pipe().expect("a pipe");
+    let child = fork(move || {
+        use std::io::Write as _;
+        let mut tids = vec![own_pid()];
+        for _ in 0..threads {
+            let (tell, told) = std::sync::mpsc::channel();
+            thread::spawn(move || {
+                tell.send(super::own_tid()).expect("a receiver");
+                raw::syscall(libc::SYS_pause, [0; 4])
+            });
+            tids.push(told.recv().expect("a thread"));
+        }
+        let text = serde_json::to_vec(&tids).expect("numbers");
+        (&to).write_all(&text).expect("a reader");
+        drop(to);
+        raw::syscall(libc::SYS_pause, [0; 4]) == 0
+    });
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut ready, &mut text).expect("the child's threads");
+    let tids: Vec<u32> = serde_json::from_str(&text).expect("what the child wrote");
+    for &tid in &tids {
+        wait_until_in_call(child, tid, libc::SYS_pause);
+    }
+    // SAFETY: a child of ours that has not been waited for.
+    unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
+    assert!(libc::WIFSIGNALED(wait(child)));
+    let mut calls = Calls::new();
+    add(&mut calls, "pause", &Made::restarted(threads + 1));
+    Statement::of(child, calls)
+}
+/// Calls that wait for ever, each by a number, what of its kind a thread makes, and how
+/// it ends when the process does.
+struct Wait {
+    name: &'static str,
+    number: c_long,
+    ended: fn(u64) -> Made,
+}
+
+/// With what each leaves when a signal is pending that ends the process: the first four
+/// with a code by which they would be restarted (`sys_pause`, kernel/signal.c;
+/// `pipe_read`, fs/pipe.c; `hrtimer_nanosleep`, kernel/time/hrtimer.c; `sys_poll`,
+/// fs/select.c), the others with -EINTR (`ep_poll`, fs/eventpoll.c;
+/// `do_sigtimedwait`, kernel/signal.c).
+const WAITS: [Wait; 6] = [
+    Wait { name: "pause", number: libc::SYS_pause, ended: Made::restarted },
+    Wait { name: "readv", number: libc::SYS_readv, ended: Made::restarted },
+    Wait { name: "nanosleep", number: libc::SYS_nanosleep, ended: Made::restarted },
+    Wait { name: "poll", number: libc::SYS_poll, ended: Made::restarted },
+    Wait { name: "epoll_wait", number: libc::SYS_epoll_wait, ended: interrupted },
+    Wait { name: "rt_sigtimedwait", number: libc::SYS_rt_sigtimedwait, ended: interrupted },
+];
+
+fn interrupted(calls: u64) -> Made {
+    Made::failed(calls, "EINTR")
+}
+
+/// A child with `threads` threads, each within one of [`WAITS`], when its leader makes
+/// `exit_group`.
+pub(super) fn exit_group(params: &Params) -> Statement {
+    let threads = params.number("threads");
+    let child = fork(|| {
+        let (empty, _writer) = std::io::pipe().expect("a pipe");
+        let descriptor = empty.as_raw_fd();
+        let started: Vec<_> = (0..threads as usize)
+            .map(|i| {
+                let (tell, told) = std::sync::mpsc::channel();
+                thread::spawn(move || {
+                    tell.send(super::own_tid()).expect("a receiver");
+                    wait_for_ever(WAITS[i % WAITS.len()].number, descriptor)
+                });
+                (i, told.recv().expect("a thread"))
+            })
+            .collect();
+        for (i, tid) in started {
+            wait_until_in_call(own_pid(), tid, WAITS[i % WAITS.len()].number);
+        }
+        // Here, while the pipe still has its writer.
+        raw::end(0)
+    });
+    reap(child);
+    let mut made = calls([("exit_group", Made::never_returned(1)), ("exit", Made::default())]);
+    for i in 0..threads as usize {
+        let Wait { name, ended, .. } = WAITS[i % WAITS.len()];
+        add(&mut made, name, &ended(1));
+    }
+    Statement::of(child, made)
+}
+
+fn wait_for_ever(number: c_long, descriptor: i32) {
+    let mut byte = 0_u8;
+    let room = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    let an_age = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
+    let mut file = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
+    let mut event = libc::epoll_event { events: 0, u64: 0 };
+    // Of no signals.
+    let set = 0_u64;
+    let args = match number {
+        libc::SYS_readv => [descriptor.into(), &raw const room as c_long, 1, 0],
+        libc::SYS_nanosleep => [&raw const an_age as c_long, 0, 0, 0],
+        libc::SYS_poll => [&raw mut file as c_long, 1, -1, 0],
+        libc::SYS_epoll_wait => {
+            let queue = raw::syscall(libc::SYS_epoll_create1, [0]);
+            [queue, &raw mut event as c_long, 1, -1]
+        }
+        libc::SYS_rt_sigtimedwait => [&raw const set as c_long, 0, &raw const an_age as c_long, 8],
+        _ => [0; 4],
+    };
+    raw::syscall(number, args);
+}

@@ -1,0 +1,230 @@
+//! Calls that a tracer answers, changes or ends.
+//!
+//! What the entry tracepoint sees is what the tracer leaves: the stop at the entry comes
+//! before it, and the stop at the exit after its counterpart (`syscall_trace_enter` and
+//! `syscall_exit_work`, kernel/entry/common.c). So a call whose number is set to -1 does
+//! enter, as an unknown one, and a result that is set at the exit is set too late.
+
+use libc::{c_long, c_uint, user_regs_struct};
+
+use super::{
+    Calls, Made, Params, Statement, fork, own_pid, raw,
+    seccomp::answer,
+    statement::{add, calls},
+    wait,
+};
+
+/// What a tracer does to each `getsid` of its tracee's.
+struct Way {
+    at_entry: fn(&mut user_regs_struct),
+    at_exit: fn(&mut user_regs_struct),
+    /// Whether the tracee is given what it should be, in this turn.
+    result: fn(u64, c_long) -> bool,
+    /// What the kernel made of so many.
+    made: fn(u64) -> Calls,
+}
+
+fn leave(_: &mut user_regs_struct) {}
+
+fn no_call(registers: &mut user_regs_struct) {
+    registers.orig_rax = u64::MAX;
+}
+
+fn result(value: i32) -> u64 {
+    i64::from(value).cast_unsigned()
+}
+
+/// Errnos that a tracer gives by turns, and what they are called: one of each page in
+/// which they are counted, and three that no call of Linux's leaves with: one among those
+/// by which it would be restarted (ENOIOCTLCMD), one after them (ENOTSUPP), and the last
+/// of all (`MAX_ERRNO`, include/linux/err.h).
+const ERRNOS: [(i32, &str); 8] = [
+    (libc::EACCES, "EACCES"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+    (libc::EPROTO, "EPROTO"),
+    (libc::EADDRINUSE, "EADDRINUSE"),
+    (libc::EHWPOISON, "EHWPOISON"),
+    (515, "other"),
+    (524, "other"),
+    (4095, "other"),
+];
+
+fn errno_of(turn: u64) -> (i32, &'static str) {
+    ERRNOS[turn as usize % ERRNOS.len()]
+}
+
+/// By its name; `None` if there is none.
+fn way(name: &str) -> Option<Way> {
+    Some(match name {
+        "ptrace-result-at-exit" => Way {
+            at_entry: no_call,
+            at_exit: |registers| registers.rax = 77,
+            result: |_, result| result == 77,
+            // The result of no call, until the tracer comes again.
+            made: |n| calls([("unknown", Made::failed(n, "ENOSYS")), ("getsid", Made::default())]),
+        },
+        "ptrace-result-at-entry" => Way {
+            at_entry: |registers| {
+                no_call(registers);
+                registers.rax = result(-errno_of(registers.rsi).0);
+            },
+            at_exit: leave,
+            result: |turn, result| result == -c_long::from(errno_of(turn).0),
+            made: |n| {
+                let mut made = calls([("getsid", Made::default())]);
+                (0..n).for_each(|turn| {
+                    add(&mut made, "unknown", &Made::failed(1, errno_of(turn).1));
+                });
+                made
+            },
+        },
+        "ptrace-other-number" => Way {
+            at_entry: |registers| registers.orig_rax = libc::SYS_getpgid.cast_unsigned(),
+            at_exit: leave,
+            result: |_, result| result >= 0,
+            made: |n| calls([("getpgid", Made::succeeded(n)), ("getsid", Made::default())]),
+        },
+        "ptrace-other-result" => Way {
+            at_entry: leave,
+            at_exit: |registers| registers.rax = result(-libc::EPERM),
+            result: |_, result| result == -c_long::from(libc::EPERM),
+            made: |n| calls([("getsid", Made::succeeded(n))]),
+        },
+        _ => return None,
+    })
+}
+
+/// A child that makes `calls` calls, to each of which that is done.
+pub(super) fn traced(name: &str, params: &Params) -> Statement {
+    let way = way(name).expect("a way");
+    let times = params.number("calls");
+    let child = tracee(|| (0..times).all(|turn| (way.result)(turn, attempt(turn))));
+    let mut is_entry = true;
+    // The stops after the first are in pairs; the last call of all does not leave.
+    while stopped_after(child, libc::PTRACE_SYSCALL) {
+        let mut registers = registers(child);
+        if registers.orig_rax == libc::SYS_getsid.cast_unsigned() && is_entry {
+            (way.at_entry)(&mut registers);
+        } else if !is_entry {
+            (way.at_exit)(&mut registers);
+        }
+        set_registers(child, &registers);
+        is_entry = !is_entry;
+    }
+    let mut made = (way.made)(times);
+    made.extend(calls([("exit_group", Made::never_returned(1))]));
+    Statement::of(child, made)
+}
+
+/// A child whose `calls` calls are all answered by its tracer, and none is made: denied.
+pub(super) fn emulated(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let child = tracee(|| (0..times).all(|turn| attempt(turn) == 77));
+    for _ in 0..times {
+        assert!(stopped_after(child, libc::PTRACE_SYSEMU), "it made a call");
+        let mut registers = registers(child);
+        assert_eq!(registers.orig_rax, libc::SYS_getsid.cast_unsigned());
+        registers.rax = 77;
+        set_registers(child, &registers);
+    }
+    ptrace(libc::PTRACE_DETACH, child, 0);
+    assert_eq!(wait(child), 0);
+    let made = calls([("getsid", Made::denied(times)), ("exit_group", Made::never_returned(1))]);
+    Statement::of(child, made)
+}
+
+/// A child whose `calls` calls seccomp has its tracer decide on, who makes them none by
+/// the number -1: denied, and of what number they were there is nothing left.
+pub(super) fn skipped_for_seccomp(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let child = tracee(|| {
+        answer(libc::SECCOMP_RET_TRACE, 0);
+        (0..times).all(|turn| attempt(turn) == -c_long::from(libc::EACCES))
+    });
+    ptrace(libc::PTRACE_SETOPTIONS, child, libc::PTRACE_O_TRACESECCOMP.into());
+    for _ in 0..times {
+        ptrace(libc::PTRACE_CONT, child, 0);
+        let status = wait(child);
+        assert_eq!(status >> 8, libc::SIGTRAP | libc::PTRACE_EVENT_SECCOMP << 8, "{status:#x}");
+        let mut registers = registers(child);
+        no_call(&mut registers);
+        registers.rax = result(-libc::EACCES);
+        set_registers(child, &registers);
+    }
+    ptrace(libc::PTRACE_DETACH, child, 0);
+    assert_eq!(wait(child), 0);
+    let made = calls([
+        ("unknown", Made::denied(times)),
+        ("getsid", Made::default()),
+        ("exit_group", Made::never_returned(1)),
+    ]);
+    Statement::of(child, made)
+}
+
+/// `calls` children that are killed in the stop before their call enters: it leaves, and
+/// never entered.
+pub(super) fn killed_at_entry(params: &Params) -> Statement {
+    let processes = (0..params.number("calls")).map(|_| {
+        let child = tracee(|| attempt(0) == 0);
+        assert!(stopped_after(child, libc::PTRACE_SYSCALL));
+        // SAFETY: a child of ours that has not been waited for.
+        unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
+        assert!(libc::WIFSIGNALED(wait(child)));
+        let made = calls([("getsid", Made::denied(1)), ("exit_group", Made::default())]);
+        super::Process::new(child, made)
+    });
+    Statement::of_all(processes.collect())
+}
+
+/// `getsid`, which has one argument: by the second the tracer knows the turn.
+fn attempt(turn: u64) -> c_long {
+    raw::syscall(libc::SYS_getsid, [0, turn.cast_signed()])
+}
+
+/// A child that stops, traced, and then lives `life`.
+fn tracee(life: impl FnOnce() -> bool) -> u32 {
+    let child = fork(|| {
+        let own = own_pid().into();
+        raw::syscall(libc::SYS_ptrace, [libc::PTRACE_TRACEME.into(), 0, 0, 0]);
+        // Without the C library, which would make calls after it.
+        raw::syscall(libc::SYS_kill, [own, libc::SIGSTOP.into()]);
+        life()
+    });
+    let status = wait(child);
+    assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGSTOP, "{status:#x}");
+    ptrace(
+        libc::PTRACE_SETOPTIONS,
+        child,
+        (libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_EXITKILL).into(),
+    );
+    child
+}
+
+/// Has the child go on; whether it then stopped at a call, and has not ended.
+fn stopped_after(child: u32, request: c_uint) -> bool {
+    ptrace(request, child, 0);
+    let status = wait(child);
+    if libc::WIFEXITED(status) {
+        assert_eq!(libc::WEXITSTATUS(status), 0, "it was given another result");
+        return false;
+    }
+    assert!(libc::WIFSTOPPED(status) && libc::WSTOPSIG(status) == libc::SIGTRAP | 0x80);
+    true
+}
+
+fn registers(child: u32) -> user_regs_struct {
+    // SAFETY: zeros are registers, and the kernel writes as many.
+    let mut registers = unsafe { std::mem::zeroed() };
+    ptrace(libc::PTRACE_GETREGS, child, &raw mut registers as c_long);
+    registers
+}
+
+fn set_registers(child: u32, registers: &user_regs_struct) {
+    ptrace(libc::PTRACE_SETREGS, child, std::ptr::from_ref(registers) as c_long);
+}
+
+#[track_caller]
+fn ptrace(request: c_uint, child: u32, data: c_long) {
+    let done = raw::syscall(libc::SYS_ptrace, [request.into(), child.into(), 0, data]);
+    assert_eq!(done, 0, "ptrace {request}");
+}

@@ -1,0 +1,199 @@
+//! Calls that seccomp answers before they enter.
+
+use std::{
+    sync::{
+        atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+};
+
+use libc::c_long;
+
+use super::{
+    Calls, Made, Params, Process, Statement,
+    births::{thread_that_tells, wait_until_ended},
+    execs::no_core,
+    fork, own_pid, raw, reap,
+    signals::install_handler_of,
+    statement::{add, calls},
+    wait,
+};
+
+/// Has seccomp answer every `getsid` of this thread by `action`. With flags of
+/// seccomp(2) that make one it gives a descriptor.
+pub(super) fn answer(action: u32, flags: c_long) -> c_long {
+    let filter = [
+        // The number, at the beginning of struct seccomp_data.
+        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_getsid as u32, 0, 1),
+        op(libc::BPF_RET | libc::BPF_K, action, 0, 0),
+        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+    ];
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: takes numbers.
+    unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    let set_mode_filter = libc::SECCOMP_SET_MODE_FILTER.into();
+    let set =
+        raw::syscall(libc::SYS_seccomp, [set_mode_filter, flags, &raw const program as c_long]);
+    assert!(set >= 0, "a filter: {set}");
+    set
+}
+
+fn op(code: u32, k: u32, jump_true: u8, jump_false: u8) -> libc::sock_filter {
+    libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k }
+}
+
+fn attempt() -> c_long {
+    raw::syscall(libc::SYS_getsid, [0; 1])
+}
+
+/// `calls` attempts at a call that seccomp answers with EPERM before it enters, half
+/// of them before the thread has made any other call; and at that which has its number in
+/// the table of i386.
+pub(super) fn denied(params: &Params) -> Statement {
+    let times = params.number("calls");
+    answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0);
+    let by_int80 = || raw::int80(libc::SYS_getsid as i32, [0; 3]);
+    let attempts = move || {
+        (0..times).all(|_| attempt() == -c_long::from(libc::EPERM) && by_int80() == -libc::EPERM)
+    };
+    assert!(attempts());
+    // In a process that does it as its very first.
+    let child = fork(attempts);
+    reap(child);
+    let mut made = calls([("getsid", Made::denied(times))]);
+    made.insert("i386/adjtimex".to_owned(), Made::denied(times));
+    Statement::of_all(vec![Process::new(own_pid(), made.clone()), Process::new(child, made)])
+}
+
+static TRAPPED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn on_trap(_: libc::c_int) {
+    TRAPPED.fetch_add(1, SeqCst);
+}
+
+/// `calls` attempts that each make a handler run: denied, and an `rt_sigreturn`.
+pub(super) fn trap(params: &Params) -> Statement {
+    let times = params.number("calls");
+    install_handler_of(libc::SIGSYS, on_trap, 0);
+    answer(libc::SECCOMP_RET_TRAP, 0);
+    for _ in 0..times {
+        // The register as it was, with the number: the call was rolled back.
+        assert_eq!(attempt(), libc::SYS_getsid);
+    }
+    assert_eq!(TRAPPED.load(SeqCst), times);
+    let made = calls([("getsid", Made::denied(times)), ("rt_sigreturn", Made::succeeded(times))]);
+    Statement::of(own_pid(), made)
+}
+
+/// `calls` attempts for which a tracer is to be asked, and there is none: ENOSYS.
+pub(super) fn trace(params: &Params) -> Statement {
+    let times = params.number("calls");
+    answer(libc::SECCOMP_RET_TRACE, 0);
+    for _ in 0..times {
+        assert_eq!(attempt(), -c_long::from(libc::ENOSYS));
+    }
+    Statement::of(own_pid(), calls([("getsid", Made::denied(times))]))
+}
+
+/// Ends by seccomp of two kinds, `calls` of each: of a thread among others, and of a
+/// process.
+///
+/// A process is ended by a signal, so that its call leaves, denied, since Linux 5.16
+/// (`__seccomp_filter`, kernel/seccomp.c: `force_sig_seccomp`). Before, and still if
+/// other threads live on, the thread ends there and then (`do_exit`), and its call
+/// neither enters nor leaves: of that one there is no trace.
+pub(super) fn kill(params: &Params) -> Statement {
+    extern "C" fn life(_: c_long) -> ! {
+        answer(libc::SECCOMP_RET_KILL_THREAD, 0);
+        attempt();
+        raw::end_thread()
+    }
+    let leaves = if kernel_release() >= (5, 16) { Made::denied(1) } else { Made::default() };
+    let mut processes = Vec::new();
+    for _ in 0..params.number("calls") {
+        let among_others = fork(|| {
+            let alive = AtomicU32::new(1);
+            let args = thread_that_tells(&alive);
+            assert!(raw::clone3_beside(&args, raw::new_stack(), life, 0) > 0);
+            wait_until_ended(&alive);
+            true
+        });
+        reap(among_others);
+        let made = calls([
+            ("getsid", Made::default()),
+            ("exit", Made::default()),
+            ("exit_group", Made::never_returned(1)),
+        ]);
+        processes.push(Process::new(among_others, made));
+        for action in [libc::SECCOMP_RET_KILL_THREAD, libc::SECCOMP_RET_KILL_PROCESS] {
+            let whole = fork(|| {
+                no_core();
+                answer(action, 0);
+                attempt() == 0
+            });
+            let status = wait(whole);
+            assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSYS);
+            let made = calls([("getsid", leaves.clone()), ("exit_group", Made::default())]);
+            processes.push(Process::new(whole, made));
+        }
+    }
+    Statement::of_all(processes)
+}
+
+/// As 5 and 10 of `5.10.0-28-amd64`.
+fn kernel_release() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let mut next = || numbers.next().and_then(Result::ok).expect("a number");
+    (next(), next())
+}
+
+/// `calls` attempts, which another thread answers by turns with an errno, with a result,
+/// and by letting the call go on, which then is one.
+pub(super) fn user_notification(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let (tell, told) = mpsc::channel();
+    let supervisor = thread::spawn(move || supervise(told.recv().expect("a descriptor"), times));
+    tell.send(answer(libc::SECCOMP_RET_USER_NOTIF, NEW_LISTENER)).expect("a receiver");
+    let mut made = Calls::new();
+    for turn in 0..times {
+        let result = attempt();
+        match turn % 3 {
+            0 => assert_eq!(result, -c_long::from(libc::EACCES)),
+            1 => assert_eq!(result, NOT_A_SESSION),
+            // 0 is the session of the first process and of what it starts.
+            _ => assert!((0..NOT_A_SESSION).contains(&result)),
+        }
+        let ended = if turn % 3 < 2 { Made::denied(1) } else { Made::succeeded(1) };
+        add(&mut made, "getsid", &ended);
+    }
+    supervisor.join().expect("no panic");
+    Statement::of(own_pid(), made)
+}
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER` (include/uapi/linux/seccomp.h).
+const NEW_LISTENER: c_long = 1 << 3;
+
+/// Above `PID_MAX_LIMIT`.
+const NOT_A_SESSION: c_long = 77_777_777;
+
+/// Answers so many attempts.
+fn supervise(listener: c_long, times: u64) {
+    for turn in 0..times {
+        // SAFETY: zeros are what the kernel asks for; it writes one notification.
+        let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+        let asked_at = &raw mut asked as c_long;
+        let received = [listener, libc::SECCOMP_IOCTL_NOTIF_RECV as c_long, asked_at];
+        assert_eq!(raw::syscall(libc::SYS_ioctl, received), 0);
+        let (val, error, flags) = match turn % 3 {
+            0 => (0, -libc::EACCES, 0),
+            1 => (NOT_A_SESSION, 0, 0),
+            _ => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        };
+        let reply = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
+        let sent = [listener, libc::SECCOMP_IOCTL_NOTIF_SEND as c_long, &raw const reply as c_long];
+        assert_eq!(raw::syscall(libc::SYS_ioctl, sent), 0);
+    }
+}

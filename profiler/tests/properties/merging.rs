@@ -1,0 +1,173 @@
+//! Merging: in whatever order and in whatever groups, the sum is that of the calls.
+
+use profiler::{
+    aggregate::{Aggregate, Figures, Identity, KeepEnded},
+    snapshot::{CallRow, Detail},
+};
+use profiler_common::call::{Abi, CallKey};
+use proptest::prelude::*;
+
+use crate::{Call, Outcome, call, figures};
+
+fn sum(calls: &[Call]) -> Figures {
+    let each: Vec<_> = calls.iter().map(|&call| figures(call)).collect();
+    each.iter().collect()
+}
+
+fn merged(mut a: Figures, b: &Figures) -> Figures {
+    a.merge(b);
+    a
+}
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    prop::collection::vec(call(), 0..40)
+}
+
+/// What the calls themselves say, without a merge.
+fn assert_is_of(figures: &Figures, calls: &[Call]) {
+    let count = |is: fn(&Outcome) -> bool| calls.iter().filter(|(o, _)| is(o)).count() as u64;
+    let denied = count(|o| matches!(o, Outcome::Denied));
+    let returned = count(|o| matches!(o, Outcome::Returned(_)));
+    let restarted = count(|o| matches!(o, Outcome::Restarted));
+    assert_eq!(figures.calls, calls.len() as u64 - denied);
+    assert_eq!((figures.returned, figures.restarted), (returned, restarted));
+    assert_eq!(figures.denied, denied);
+    assert_eq!(figures.never_returned, count(|o| matches!(o, Outcome::NeverReturned)));
+    assert_eq!(figures.in_flight(), count(|o| matches!(o, Outcome::InFlight)));
+    assert_eq!(figures.errors, count(|o| matches!(o, Outcome::Returned(Some(_)))));
+    for &(errno, times) in &figures.errnos {
+        let of_errno = |(o, _): &&Call| matches!(o, Outcome::Returned(Some(e)) if *e == errno);
+        assert_eq!(times, calls.iter().filter(of_errno).count() as u64, "{errno}");
+    }
+    assert_eq!(figures.errnos.iter().map(|(_, n)| n).sum::<u64>(), figures.errors);
+    let timed = || {
+        let left = |o: &Outcome| matches!(o, Outcome::Returned(_) | Outcome::Restarted);
+        calls.iter().filter(move |(o, _)| left(o)).map(|&(_, ns)| ns)
+    };
+    assert_eq!(figures.total_ns, timed().sum::<u64>());
+    assert_eq!(figures.extremes.map(|e| e.min_ns), timed().min());
+    assert_eq!(figures.extremes.map(|e| e.max_ns), timed().max());
+    assert_eq!(figures.latency, timed().fold(Default::default(), with));
+}
+
+fn with(mut latency: profiler::aggregate::Latency, ns: u64) -> profiler::aggregate::Latency {
+    latency.record(ns);
+    latency
+}
+
+/// What happens in an aggregate.
+#[derive(Clone, Debug)]
+enum Event {
+    /// A call of a process, or of none that is known.
+    Call {
+        process: Option<usize>,
+        key: CallKey,
+        call: Call,
+    },
+    /// A process ends, and another begins.
+    End(usize),
+    Interval,
+}
+
+const PROCESSES: usize = 3;
+
+fn event() -> impl Strategy<Value = Event> {
+    // 490 is in no table, and shares a row with all such.
+    let key = (prop::sample::select(vec![0, 1, 59, 490]), any::<bool>())
+        .prop_map(|(nr, native)| CallKey::of(if native { Abi::X86_64 } else { Abi::I386 }, nr));
+    prop_oneof![
+        10 => (prop::option::of(0..PROCESSES), key, call())
+            .prop_map(|(process, key, call)| Event::Call { process, key, call }),
+        1 => (0..PROCESSES).prop_map(Event::End),
+        1 => Just(Event::Interval),
+    ]
+}
+
+fn total<'a>(rows: impl IntoIterator<Item = &'a CallRow>) -> Figures {
+    rows.into_iter().map(|row| &row.total).collect()
+}
+
+fn recent<'a>(rows: impl IntoIterator<Item = &'a CallRow>) -> Figures {
+    rows.into_iter().map(|row| &row.recent).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_sum_is_that_of_its_calls(calls in calls()) {
+        assert_is_of(&sum(&calls), &calls);
+    }
+
+    #[test]
+    fn merging_commutes(a in calls(), b in calls()) {
+        let (a, b) = (sum(&a), sum(&b));
+        prop_assert_eq!(merged(a.clone(), &b), merged(b, &a));
+    }
+
+    #[test]
+    fn merging_associates(a in calls(), b in calls(), c in calls()) {
+        let (a, b, c) = (sum(&a), sum(&b), sum(&c));
+        let left = merged(merged(a.clone(), &b), &c);
+        prop_assert_eq!(left, merged(a, &merged(b, &c)));
+    }
+
+    #[test]
+    fn nothing_merged_changes_nothing(calls in calls()) {
+        let figures = sum(&calls);
+        prop_assert_eq!(merged(figures.clone(), &Figures::default()), figures.clone());
+        prop_assert_eq!(merged(Figures::default(), &figures), figures);
+    }
+
+    /// By process, by call and by interval: the same calls, each once.
+    #[test]
+    fn every_way_to_add_up_gives_the_same(events in prop::collection::vec(event(), 1..120)) {
+        let mut aggregate = Aggregate::new(KeepEnded::Always);
+        let mut forgetful = Aggregate::new(KeepEnded::Intervals(0));
+        let mut next = 0;
+        let mut begin = |aggregate: &mut Aggregate, forgetful: &mut Aggregate| {
+            next += 1;
+            // Each second one has the id of the one before it, and another start.
+            let identity = Identity { tgid: next / 2, start_ns: u64::from(next) };
+            (aggregate.thread_started(identity, b"x"), forgetful.thread_started(identity, b"x"))
+        };
+        let mut processes: Vec<_> =
+            (0..PROCESSES).map(|_| begin(&mut aggregate, &mut forgetful)).collect();
+        let mut all = Vec::new();
+        let mut by_interval = Figures::default();
+        for event in events {
+            match event {
+                Event::Call { process, key, call } => {
+                    let figures = figures(call);
+                    let of = process.map(|process| processes[process]);
+                    aggregate.add(of.map(|of| of.0), key, &figures, figures.extremes);
+                    forgetful.add(of.map(|of| of.1), key, &figures, figures.extremes);
+                    all.push(call);
+                }
+                Event::End(process) => {
+                    aggregate.thread_ended(processes[process].0);
+                    forgetful.thread_ended(processes[process].1);
+                    processes[process] = begin(&mut aggregate, &mut forgetful);
+                }
+                Event::Interval => {
+                    by_interval.merge(&recent(&aggregate.calls()));
+                    aggregate.begin_interval();
+                    forgetful.begin_interval();
+                    prop_assert!(recent(&aggregate.calls()).is_empty());
+                }
+            }
+        }
+        by_interval.merge(&recent(&aggregate.calls()));
+        let by_call = aggregate.calls();
+        assert_is_of(&total(&by_call), &all);
+        let by_process = aggregate.processes(Detail::Processes);
+        let rows = || by_process.iter().flat_map(|process| &process.calls);
+        prop_assert_eq!(&total(rows()), &total(&by_call));
+        prop_assert_eq!(&by_interval, &total(&by_call));
+        prop_assert_eq!(recent(rows()), recent(&by_call));
+        for row in &by_call {
+            let of_call = rows().filter(|of_process| of_process.key == row.key);
+            prop_assert_eq!(&total(of_call), &row.total);
+        }
+        // What forgets processes forgets none of their calls.
+        prop_assert_eq!(total(&forgetful.calls()), total(&by_call));
+    }
+}

@@ -1,0 +1,236 @@
+//! Why two counts of one run differ: each difference by a figure of the same run, and
+//! what is left when all of those are taken away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    ours::{Counted, Figures},
+    strace::{Summary, Traced},
+};
+
+/// Calls that strace or perf make in their child before it becomes the program, and
+/// that they do not count: what the profiler counts more, where the program only ends.
+#[derive(Debug)]
+pub(super) struct Prelude {
+    pub(super) calls: BTreeMap<String, u64>,
+}
+
+impl Prelude {
+    pub(super) fn of_strace(counted: &Counted, traced: &Summary) -> Self {
+        let more = counted.calls.iter().map(|(name, figures)| {
+            let counted = figures.calls - figures.never_returned;
+            (name.clone(), counted.saturating_sub(calls_of(traced, name).calls))
+        });
+        Self { calls: more.filter(|(_, calls)| *calls > 0).collect() }
+    }
+
+    /// # Errors
+    /// If perf did not count just the one call that the program makes.
+    pub(super) fn of_perf(counted: &Counted, entries: u64) -> Result<Self> {
+        ensure!(entries == 1, "perf counted {entries} entries of a program that makes one");
+        let calls = counted.calls.iter().filter(|(name, _)| *name != "exit_group");
+        Ok(Self { calls: calls.map(|(name, figures)| (name.clone(), figures.calls)).collect() })
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.calls.values().sum()
+    }
+
+    fn of(&self, name: &str) -> u64 {
+        self.calls.get(name).copied().unwrap_or_default()
+    }
+}
+
+fn calls_of(traced: &Summary, name: &str) -> Traced {
+    traced.calls.get(name).copied().unwrap_or_default()
+}
+
+/// A system call that the profiler and strace count differently.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) name: String,
+    /// Calls and errors, the profiler's and strace's.
+    pub(super) ours: (u64, u64),
+    pub(super) theirs: (u64, u64),
+    /// Calls that have no end: strace counts at the end.
+    pub(super) never_returned: u64,
+    /// Calls before the program began.
+    pub(super) prelude: u64,
+    /// Calls that left only for their thread to be killed, which strace cannot see.
+    pub(super) killed: u64,
+    /// Calls refused before they entered; strace counts them.
+    pub(super) denied: u64,
+    /// Calls to be restarted, which strace takes for failures.
+    pub(super) restarted: u64,
+    /// Values in a register that strace takes for an errno.
+    pub(super) sigreturns: u64,
+    /// What none of these explains.
+    pub(super) unexplained: bool,
+}
+
+impl Difference {
+    /// `None` where the two agree in all.
+    fn new(name: &str, ours: &Figures, theirs: Traced, prelude: u64) -> Option<Self> {
+        if (ours.calls, ours.errors) == (theirs.calls, theirs.errors) {
+            return None;
+        }
+        let never_returned = ours.never_returned + ours.in_flight;
+        let left = (ours.calls + ours.denied).checked_sub(prelude + never_returned);
+        let killed = left.and_then(|left| left.checked_sub(theirs.calls));
+        // A killed thread's call leaves as one to be restarted, or it had no room to be
+        // killed in.
+        let calls_agree = killed.is_some_and(|killed| killed <= ours.restarted);
+        let killed = killed.unwrap_or_default().min(ours.restarted);
+        let restarted = ours.restarted - killed;
+        let errors = ours.errors + ours.denied + restarted;
+        // Returns to whatever the signal broke: what is in the register is no result.
+        let sigreturns = match (name, theirs.errors.checked_sub(errors)) {
+            ("rt_sigreturn", Some(more)) => Some(more),
+            (_, more) => more.filter(|&more| more == 0),
+        };
+        Some(Self {
+            name: name.to_owned(),
+            ours: (ours.calls, ours.errors),
+            theirs: (theirs.calls, theirs.errors),
+            never_returned,
+            prelude,
+            killed,
+            denied: ours.denied,
+            restarted,
+            sigreturns: sigreturns.unwrap_or_default(),
+            unexplained: !calls_agree || sigreturns.is_none(),
+        })
+    }
+}
+
+/// Seconds in calls that both have counted in full: a call that a thread was killed in
+/// is as long as its thread waited, and strace has not seen it.
+#[derive(Default)]
+pub(super) struct Times {
+    pub(super) ours: f64,
+    pub(super) theirs: f64,
+    pub(super) calls: u64,
+}
+
+/// A run with strace.
+pub(super) struct WithStrace {
+    pub(super) ours: Figures,
+    pub(super) theirs: Traced,
+    pub(super) processes: usize,
+    pub(super) threads: u64,
+    pub(super) killed_threads: u64,
+    /// Names of calls that either counted.
+    pub(super) names: usize,
+    pub(super) times: Times,
+    pub(super) differences: Vec<Difference>,
+}
+
+impl WithStrace {
+    pub(super) fn new(counted: &Counted, traced: &Summary, prelude: &Prelude) -> Self {
+        let names: BTreeSet<_> = counted.calls.keys().chain(traced.calls.keys()).collect();
+        let mut differences = Vec::new();
+        let mut times = Times::default();
+        for &name in &names {
+            let ours = counted.calls.get(name).copied().unwrap_or_default();
+            let theirs = calls_of(traced, name);
+            let difference = Difference::new(name, &ours, theirs, prelude.of(name));
+            if difference.as_ref().is_none_or(|difference| difference.killed == 0) {
+                times.ours += ours.total_ns as f64 / 1e9;
+                times.theirs += theirs.seconds;
+                times.calls += theirs.calls;
+            }
+            differences.extend(difference);
+        }
+        Self {
+            ours: counted.total(),
+            theirs: traced.total(),
+            processes: counted.processes,
+            threads: counted.threads(),
+            killed_threads: counted.killed_threads(),
+            names: names.len(),
+            times,
+            differences,
+        }
+    }
+
+    pub(super) fn sum(&self, of: impl Fn(&Difference) -> u64) -> u64 {
+        self.differences.iter().map(of).sum()
+    }
+
+    /// Each difference is, and no more threads died within a call than were killed.
+    pub(super) fn is_explained(&self) -> bool {
+        self.differences.iter().all(|difference| !difference.unexplained)
+            && self.sum(|difference| difference.killed) <= self.killed_threads
+    }
+}
+
+/// A run with perf.
+pub(super) struct WithPerf {
+    pub(super) ours: u64,
+    pub(super) theirs: u64,
+    pub(super) prelude: u64,
+}
+
+impl WithPerf {
+    pub(super) fn new(counted: &Counted, entries: u64, prelude: &Prelude) -> Self {
+        Self { ours: counted.total().calls, theirs: entries, prelude: prelude.total() }
+    }
+
+    pub(super) fn is_explained(&self) -> bool {
+        self.ours == self.theirs + self.prelude
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(calls: u64) -> Figures {
+        Figures { calls, returned: calls, ..Figures::default() }
+    }
+
+    fn traced(calls: u64, errors: u64) -> Traced {
+        Traced { calls, errors, seconds: 0.0 }
+    }
+
+    fn unexplained(name: &str, ours: Figures, theirs: Traced, prelude: u64) -> bool {
+        Difference::new(name, &ours, theirs, prelude).expect("a difference").unexplained
+    }
+
+    #[test]
+    fn what_agrees_is_no_difference() {
+        assert_eq!(Difference::new("read", &figures(3), traced(3, 0), 0), None);
+    }
+
+    #[test]
+    fn each_class_explains_as_much_as_it_is() {
+        assert!(!unexplained("read", figures(5), traced(3, 0), 2));
+        assert!(unexplained("read", figures(5), traced(3, 0), 1));
+        assert!(unexplained("read", figures(5), traced(3, 0), 3));
+        let ended = Figures { returned: 0, never_returned: 5, ..figures(5) };
+        assert!(!unexplained("exit_group", ended, traced(0, 0), 0));
+        let broken = Figures { returned: 3, restarted: 2, ..figures(5) };
+        assert!(!unexplained("futex", broken, traced(5, 2), 0), "restarted");
+        assert!(!unexplained("futex", broken, traced(4, 1), 0), "one killed");
+        assert!(unexplained("futex", broken, traced(4, 2), 0));
+        assert!(unexplained("futex", broken, traced(2, 0), 0), "three killed of two");
+        assert!(unexplained("futex", broken, traced(6, 2), 0), "strace has more");
+    }
+
+    #[test]
+    fn only_a_sigreturn_has_errors_that_are_none() {
+        assert!(!unexplained("rt_sigreturn", figures(5), traced(5, 2), 0));
+        assert!(unexplained("read", figures(5), traced(5, 2), 0));
+    }
+
+    #[test]
+    fn perf_counts_all_but_the_prelude() {
+        let prelude = Prelude { calls: [("read".to_owned(), 2)].into() };
+        let calls = [("read".to_owned(), figures(7))].into();
+        let counted = Counted { calls, processes: 1 };
+        assert!(WithPerf::new(&counted, 5, &prelude).is_explained());
+        assert!(!WithPerf::new(&counted, 6, &prelude).is_explained());
+    }
+}

@@ -1,0 +1,153 @@
+//! What the profiler counted, from its JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Json {
+    lost: u64,
+    overflowed: u64,
+    breaches: u64,
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    pid: Option<u32>,
+    comm: Option<String>,
+    abi: String,
+    syscall: String,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// Of one system call.
+#[derive(Deserialize, Default, Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Figures {
+    pub(super) calls: u64,
+    pub(super) returned: u64,
+    pub(super) restarted: u64,
+    pub(super) errors: u64,
+    pub(super) never_returned: u64,
+    pub(super) in_flight: u64,
+    pub(super) denied: u64,
+    /// Of the calls that left.
+    pub(super) total_ns: u64,
+}
+
+impl Figures {
+    fn add(&mut self, other: &Self) {
+        self.calls += other.calls;
+        self.returned += other.returned;
+        self.restarted += other.restarted;
+        self.errors += other.errors;
+        self.never_returned += other.never_returned;
+        self.in_flight += other.in_flight;
+        self.denied += other.denied;
+        self.total_ns += other.total_ns;
+    }
+}
+
+/// The calls of a program's processes, by name.
+#[derive(Default, Debug)]
+pub(super) struct Counted {
+    pub(super) calls: BTreeMap<String, Figures>,
+    pub(super) processes: usize,
+}
+
+/// Calls that make a thread or a process, and of which each success made one.
+const BIRTHS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
+
+/// Calls that end the thread that makes them.
+const DEATHS: [&str; 2] = ["exit", "exit_group"];
+
+impl Counted {
+    /// Of all processes but those called `tool`, which counts beside the profiler. A
+    /// process is called what it was last, so `tool`'s child is the program's.
+    ///
+    /// # Errors
+    /// If the report is not exact: then it proves nothing.
+    pub(super) fn parse(json: &str, tool: &str) -> Result<Self> {
+        let report: Json = serde_json::from_str(json)?;
+        let Json { lost, overflowed, breaches, rows } = report;
+        ensure!(
+            (lost, overflowed, breaches) == (0, 0, 0),
+            "the profiler lost {lost} calls, counted {overflowed} of no process, and its books \
+             were off {breaches} times"
+        );
+        let mut counted = Self::default();
+        let mut pids = BTreeSet::new();
+        for row in rows.into_iter().filter(|row| row.comm.as_deref() != Some(tool)) {
+            ensure!(row.abi == "x86_64", "{} of {}: only x86_64 is compared", row.syscall, row.abi);
+            pids.extend(row.pid);
+            counted.calls.entry(row.syscall).or_default().add(&row.figures);
+        }
+        counted.processes = pids.len();
+        Ok(counted)
+    }
+
+    pub(super) fn total(&self) -> Figures {
+        let mut total = Figures::default();
+        self.calls.values().for_each(|figures| total.add(figures));
+        total
+    }
+
+    fn sum(&self, names: &[&str], of: impl Fn(&Figures) -> u64) -> u64 {
+        names.iter().filter_map(|&name| self.calls.get(name)).map(of).sum()
+    }
+
+    /// Threads there were: the first, and each that a call made.
+    pub(super) fn threads(&self) -> u64 {
+        1 + self.sum(&BIRTHS, |f| f.returned - f.errors)
+    }
+
+    /// Threads that did not end of themselves: those that an `exit_group`, an `execve`
+    /// or a signal killed.
+    pub(super) fn killed_threads(&self) -> u64 {
+        self.threads().saturating_sub(self.sum(&DEATHS, |f| f.never_returned))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(pid: u32, comm: &str, syscall: &str, calls: u64, never_returned: u64) -> String {
+        format!(
+            r#"{{"pid":{pid},"comm":"{comm}","abi":"x86_64","syscall":"{syscall}","calls":{calls},
+            "returned":{},"restarted":0,"errors":0,"never_returned":{never_returned},
+            "in_flight":0,"denied":0,"total_ns":{calls}}}"#,
+            calls - never_returned
+        )
+    }
+
+    fn report(lost: u64, rows: &[String]) -> String {
+        format!(r#"{{"lost":{lost},"overflowed":0,"breaches":0,"rows":[{}]}}"#, rows.join(","))
+    }
+
+    #[test]
+    fn the_tool_s_own_calls_are_left_out() {
+        let rows = [row(1, "strace", "read", 9, 0), row(2, "sh", "read", 3, 0)];
+        let counted = Counted::parse(&report(0, &rows), "strace").expect("a report");
+        assert_eq!((counted.total().calls, counted.processes), (3, 1));
+    }
+
+    #[test]
+    fn threads_that_did_not_end_of_themselves_were_killed() {
+        let rows = [
+            row(2, "sh", "clone3", 4, 0),
+            row(2, "sh", "vfork", 1, 0),
+            row(2, "sh", "exit", 1, 1),
+            row(2, "sh", "exit_group", 2, 2),
+        ];
+        let counted = Counted::parse(&report(0, &rows), "strace").expect("a report");
+        assert_eq!((counted.threads(), counted.killed_threads()), (6, 3));
+    }
+
+    #[test]
+    fn what_is_not_exact_is_not_compared() {
+        assert!(Counted::parse(&report(1, &[]), "strace").is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! The count of `perf stat -x ,`.
+
+use anyhow::{Context as _, Result};
+
+/// The program.
+pub(super) const NAME: &str = "perf";
+
+/// Entries of every system call, of every ABI.
+pub(super) const EVENT: &str = "raw_syscalls:sys_enter";
+
+/// The entries counted: the first field of the event's line.
+///
+/// # Errors
+/// If there is none, as where perf `<not counted>` or `<not supported>` says.
+pub(super) fn entries(text: &str) -> Result<u64> {
+    let line = text.lines().find(|line| line.split(',').any(|field| field == EVENT));
+    let count = line.and_then(|line| line.split(',').next()?.parse().ok());
+    count.with_context(|| format!("perf counted no {EVENT}: {text:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_the_first_field() {
+        let text = "# started on Fri\n\n9904,,raw_syscalls:sys_enter,101893350,100.00,,\n";
+        assert_eq!(entries(text).expect("a count"), 9904);
+        assert!(entries("<not counted>,,raw_syscalls:sys_enter,0,100.00,,\n").is_err());
+        assert!(entries("").is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The summary of `strace -c -w`.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The program.
+pub(super) const NAME: &str = "strace";
+
+/// Of one system call.
+#[derive(Default, Clone, Copy, Debug, PartialEq)]
+pub(super) struct Traced {
+    pub(super) calls: u64,
+    pub(super) errors: u64,
+    pub(super) seconds: f64,
+}
+
+/// By name.
+#[derive(Default, Debug, PartialEq)]
+pub(super) struct Summary {
+    pub(super) calls: BTreeMap<String, Traced>,
+}
+
+impl Summary {
+    /// Its lines are `% time, seconds, usecs/call, calls, [errors,] syscall`.
+    ///
+    /// # Errors
+    /// If a line is otherwise, or the sum is not that of the lines.
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut summary = Self::default();
+        let mut total = None;
+        // A header and a line of dashes come first, and one of dashes before the sum.
+        for line in text.lines().skip(2).filter(|line| !line.starts_with('-')) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            ensure!(matches!(words.len(), 5 | 6), "not a line of strace's: {line:?}");
+            let number = |at: usize| words[at].parse().with_context(|| format!("in {line:?}"));
+            let traced = Traced {
+                calls: number(3)?,
+                errors: if words.len() == 6 { number(4)? } else { 0 },
+                seconds: words[1].parse()?,
+            };
+            match words[words.len() - 1] {
+                "total" => total = Some((traced.calls, traced.errors)),
+                name => {
+                    let other = summary.calls.insert(name.to_owned(), traced);
+                    ensure!(other.is_none(), "{name} twice: of more than one ABI");
+                }
+            }
+        }
+        let sum = summary.total();
+        ensure!(total == Some((sum.calls, sum.errors)), "strace's sum is not that of its lines");
+        Ok(summary)
+    }
+
+    pub(super) fn total(&self) -> Traced {
+        let mut total = Traced::default();
+        for traced in self.calls.values() {
+            total.calls += traced.calls;
+            total.errors += traced.errors;
+            total.seconds += traced.seconds;
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\
+% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 60.00    0.000006           3         2           read
+ 40.00    0.000004           4         1         1 open
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.000010           3         3         1 total
+";
+
+    #[test]
+    fn lines_with_and_without_errors() {
+        let summary = Summary::parse(TEXT).expect("a summary");
+        let read = Traced { calls: 2, errors: 0, seconds: 6e-6 };
+        let open = Traced { calls: 1, errors: 1, seconds: 4e-6 };
+        assert_eq!(summary.calls, [("open".to_owned(), open), ("read".to_owned(), read)].into());
+    }
+
+    #[test]
+    fn a_sum_that_is_not_that_of_the_lines_is_refused() {
+        assert!(
+            Summary::parse(&TEXT.replace("        2           read", "        5           read"))
+                .is_err()
+        );
+        assert!(Summary::parse("").is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask conformance`: the conformance suite alone, on the running kernel, and
+//! what became of each case as one table.
+
+use std::{fmt, path::Path, process::ExitCode, time::Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    case::Ran,
+    test::{built_kernel_tests, kernel_tests_as_root},
+    workspace::{output, shown},
+};
+
+/// Run the conformance suite: a case for each known pitfall, as root
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Run only the cases whose name contains one of these
+    #[arg(value_name = "FILTER")]
+    filters: Vec<String>,
+}
+
+/// The objects, as the names of the tests call them.
+const OBJECTS: [&str; 2] = ["main", "fallback"];
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let tests = built_kernel_tests()?;
+    let listed = output(kernel_tests_as_root(&tests, None)?.arg("conformance-cases"))?;
+    let is_wanted = |case: &Case| {
+        args.filters.is_empty() || args.filters.iter().any(|filter| case.name.contains(filter))
+    };
+    let cases: Vec<_> = listed.lines().filter_map(Case::parse).filter(is_wanted).collect();
+    ensure!(!cases.is_empty(), "no case has such a name");
+    let mut table = Table::default();
+    for case in cases {
+        let verdicts = [ran(&tests, OBJECTS[0], &case)?, ran(&tests, OBJECTS[1], &case)?];
+        table.0.push((case, verdicts));
+    }
+    println!("\n{table}");
+    let failed = table.failed();
+    ensure!(failed == 0, "{failed} failed");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A case, as the kernel tests list it.
+struct Case {
+    name: String,
+    pitfall: String,
+}
+
+impl Case {
+    /// A name, a tab, and the pitfall.
+    fn parse(line: &str) -> Option<Self> {
+        let (name, pitfall) = line.split_once('\t')?;
+        Some(Self { name: name.to_owned(), pitfall: pitfall.to_owned() })
+    }
+}
+
+/// Runs a case with one of the objects; what it says is shown only if it fails.
+fn ran(tests: &Path, object: &str, case: &Case) -> Result<Ran> {
+    let name = format!("{object}::conformance::{}", case.name);
+    let mut command = kernel_tests_as_root(tests, None)?;
+    command.args(["--exact", &name]);
+    let start = Instant::now();
+    let output = command.output().with_context(|| format!("cannot run {}", shown(&command)))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let ran = Ran::of(output.status.code().unwrap_or(-1), &said);
+    eprintln!("{:>6.1} s  {}  {name}", start.elapsed().as_secs_f64(), ran.verdict());
+    if matches!(ran, Ran::Failed(_)) {
+        eprintln!("{}{said}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(ran)
+}
+
+/// Cases, and what became of each with either object.
+#[derive(Default)]
+struct Table(Vec<(Case, [Ran; 2])>);
+
+impl Table {
+    fn failed(&self) -> usize {
+        self.0
+            .iter()
+            .flat_map(|(_, verdicts)| verdicts)
+            .filter(|v| matches!(v, Ran::Failed(_)))
+            .count()
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |of: fn(&Case) -> &str| {
+            self.0.iter().map(|(case, _)| of(case).chars().count()).max().unwrap_or(0)
+        };
+        let name = width(|case| &case.name).max("pitfall".len());
+        let what = width(|case| &case.pitfall).max("what it is".len());
+        writeln!(
+            f,
+            "{:name$}  {:what$}  {:8}  {}",
+            "pitfall", "what it is", OBJECTS[0], OBJECTS[1]
+        )?;
+        let mut reasons: Vec<(&str, &str)> = Vec::new();
+        for (case, [main, fallback]) in &self.0 {
+            writeln!(
+                f,
+                "{:name$}  {:what$}  {:8}  {}",
+                case.name,
+                case.pitfall,
+                main.verdict(),
+                fallback.verdict()
+            )?;
+            let skipped = [main, fallback].into_iter().find_map(|verdict| match verdict {
+                Ran::Ignored(reason) => Some(reason),
+                _ => None,
+            });
+            reasons.extend(skipped.map(|reason| (case.name.as_str(), reason.as_str())));
+        }
+        for (name, reason) in reasons {
+            writeln!(f, "skipped: {name}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_a_case_and_one_a_reason() {
+        let case = |name: &str, pitfall: &str| Case::parse(&format!("{name}\t{pitfall}"));
+        let skipped = Ran::Ignored("no compiler".to_owned());
+        let table = Table(vec![
+            (
+                case("fork", "returns twice").expect("a case"),
+                [Ran::Passed, Ran::Failed(String::new())],
+            ),
+            (case("i386", "has a table").expect("a case"), [skipped.clone(), skipped]),
+        ]);
+        assert_eq!(
+            table.to_string(),
+            "pitfall  what it is     main      fallback\n\
+             fork     returns twice  ok        FAILED\n\
+             i386     has a table    skipped   skipped\n\
+             skipped: i386: no compiler\n"
+        );
+        assert_eq!(table.failed(), 1);
+    }
+}
