@@ -25,8 +25,9 @@ pub const MIN_EXTENTS: u32 = 2;
 
 /// Most threads a configuration may ask for: `PID_MAX_LIMIT` on 64 bits.
 pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
-/// Most extents a configuration may ask for: 4 GiB of cells.
-pub const MAX_EXTENTS: u32 = 4 * 1024 * 1024;
+/// Most extents a configuration may ask for: 2.5 GiB of cells, which with the records of
+/// [`MAX_THREADS`] are within the 4 GiB of an arena.
+pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
@@ -39,8 +40,65 @@ pub const ERRNOS_PER_PAGE: usize = 32;
 /// Pages of errnos in a slot.
 pub const ERRNO_PAGES: usize = ERRNOS / ERRNOS_PER_PAGE;
 
+/// Where things are in the arena, the one piece of memory that stands for the arrays of
+/// records and cells where the kernel has such (Linux 6.9). Offsets in bytes.
+///
+/// First the hints, then the cells, and last the records, whose offset therefore depends on
+/// how many cells there are.
+pub mod arena {
+    use super::CELLS_PER_EXTENT;
+    use crate::wire::{Cell, ThreadRecord};
+
+    /// Hints: offsets of records, by [`hint`].
+    pub const HINTS: usize = 1 << 16;
+    /// Where the cells begin.
+    pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
+    /// Of a cell, and of a record.
+    pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
+    /// See [`CELL_SHIFT`].
+    pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
+
+    /// The hint for the task whose registers are saved at `regs`.
+    ///
+    /// A kernel stack is aligned to its size, 16 KiB (`THREAD_SIZE`,
+    /// arch/x86/include/asm/page_64_types.h), and most of them lie side by side in the
+    /// kernel's dynamic memory: so this many stacks next to each other differ.
+    #[inline(always)]
+    pub const fn hint(regs: u64) -> u64 {
+        (regs >> 12) & ((HINTS as u64 - 1) << 2)
+    }
+
+    /// Where the records begin, with so many extents of cells.
+    pub const fn records(extents: u32) -> u32 {
+        let end = CELLS as u64 + ((extents as u64 * CELLS_PER_EXTENT as u64) << CELL_SHIFT);
+        (end as u32).next_multiple_of(4096)
+    }
+
+    /// All of it, with so many extents and records.
+    pub const fn len(extents: u32, records: u32) -> u64 {
+        (self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT)).next_multiple_of(4096)
+    }
+
+    const _: () = {
+        assert!(len(super::MAX_EXTENTS, super::MAX_THREADS) <= 1 << 32);
+        assert!(1 << CELL_SHIFT == size_of::<Cell>());
+        assert!(1 << RECORD_SHIFT == size_of::<ThreadRecord>());
+    };
+}
+
+/// Numbers in the instructions of the object with an arena, in whose place the user side
+/// puts others before it loads them. Ones that nothing else there is likely to have.
+pub mod patch {
+    /// The function to call: `bpf_rdonly_cast`, by its BTF id.
+    pub const RDONLY_CAST: i32 = 0x7072_6f01;
+    /// The type to cast to: a structure of integers, by its BTF id.
+    pub const RDONLY_CAST_TYPE: i32 = 0x7072_6f02;
+}
+
 /// Names of the maps in the object, as the user side looks them up.
 pub mod maps {
+    /// Records, cells and hints in one, where the kernel has arenas.
+    pub const ARENA: &str = "ARENA";
     /// One [`ThreadRecord`](crate::wire::ThreadRecord) a thread, by index.
     pub const RECORDS: &str = "RECORDS";
     /// The pool of [`Cell`](crate::wire::Cell)s.
@@ -81,6 +139,8 @@ pub mod globals {
     pub const PROBE_CALLS: &str = "PROBE_CALLS";
     /// `offsetof(struct task_struct, thread_info.status)`.
     pub const STATUS_OFFSET: &str = "STATUS_OFFSET";
+    /// Where the records begin in the arena: [`arena::records`](super::arena::records).
+    pub const RECORDS_AT: &str = "RECORDS_AT";
     /// `offsetof(struct task_struct, pid)`.
     pub const PID_OFFSET: &str = "PID_OFFSET";
     /// `offsetof(struct task_struct, tgid)`.

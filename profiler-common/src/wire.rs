@@ -41,6 +41,8 @@ pub struct ThreadRecord {
     pub entered: u64,
     /// Calls that left again, whatever their outcome.
     pub left: u64,
+    /// Where the owner's `thread_info.status` is, for the kernel side.
+    pub status_address: u64,
     /// Where the call in flight is counted: a cell, [`OVERFLOWED`], or 0.
     pub in_flight_slot: CellIndex,
     /// [`CallKey`] of the call in flight, or [`CallKey::NONE`].
@@ -51,10 +53,8 @@ pub struct ThreadRecord {
     pub last_slot: CellIndex,
     /// A [`RecordState`].
     pub state: u32,
-    /// Next unused cell of the extent the thread is filling; 0 before the first.
-    pub next_cell: CellIndex,
-    /// Exits without an entry after the first: seccomp or ptrace denied the call.
-    pub denied: u64,
+    /// Exits without an entry after the first: seccomp or ptrace denied the call. Wraps.
+    pub denied: u32,
     /// Page cells of the x86_64 table, by `nr / CALLS_PER_PAGE`.
     pub native_pages: [CellIndex; NATIVE_PAGES],
     /// Cells with the page cells of the i386 and of the x32 table.
@@ -72,8 +72,12 @@ pub struct ThreadRecord {
     pub overflowed: u64,
     /// Calls found still in flight at the next entry: their exit was missed.
     pub missed_exits: u64,
+    /// Index of this record, written by its owner.
+    pub index: u32,
+    /// Next unused cell of the extent the thread is filling; 0 before the first.
+    pub next_cell: CellIndex,
     /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: [u64; 9],
+    pub _reserved: [u64; 8],
 }
 
 /// Life of a [`ThreadRecord`], in the order in which it is lived.

@@ -11,9 +11,9 @@ use crate::{
     pool, scope,
     task::{
         FLAGS_OFFSET, JOBCTL_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET, NVCSW_OFFSET, ON_CPU_OFFSET,
-        PID_OFFSET, START_OFFSET, STATE_OFFSET, TGID_OFFSET, Task, Tasks, field_u32, field_u64,
-        read_comm,
+        PID_OFFSET, START_OFFSET, STATE_OFFSET, TGID_OFFSET, Task, field_u32, field_u64, read_comm,
     },
+    way::Way,
 };
 
 /// `TASK_INTERRUPTIBLE` and `TASK_UNINTERRUPTIBLE` (include/linux/sched.h).
@@ -29,7 +29,7 @@ const TRAP_FREEZE: u64 = 1 << 23;
 
 /// Lists the call that `task` sleeps in, if it does; `regs` is where it entered the kernel.
 #[inline(always)]
-pub fn list<T: Tasks>(task: Task, regs: *const pt_regs) {
+pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     let tgid = field_u32(task, TGID_OFFSET.load());
     if scope::decide(tgid) & TaskState::IN_SCOPE == 0 {
         return;
@@ -50,7 +50,7 @@ pub fn list<T: Tasks>(task: Task, regs: *const pt_regs) {
     // SAFETY: a live map value that nobody else knows yet.
     unsafe {
         let leader = field_u64(task, LEADER_OFFSET.load()) as Task;
-        (*call).key = CallKey::new(nr, T::is_compat(task)).0;
+        (*call).key = CallKey::new(nr, W::is_compat(task)).0;
         (*call).tid = field_u32(task, PID_OFFSET.load());
         (*call).tgid = tgid;
         (*call).process_start_ns = field_u64(leader, START_OFFSET.load());

@@ -6,9 +6,8 @@ use profiler_common::{call::CallKey, wire::OVERFLOWED};
 use crate::{
     overflow,
     pool::{self, count},
-    slots,
-    task::Tasks,
-    thread,
+    slots, thread,
+    way::Way,
 };
 
 /// What a further copy of the program does: the same, if no copy before it has.
@@ -18,35 +17,34 @@ use crate::{
 /// preempted (Linux 7.1) it may be running there for another task, for as long as that
 /// one waits for the CPU. So the program is then attached several times over.
 #[inline(always)]
-pub fn enter_again<T: Tasks>(regs: u64, nr: u64) {
-    if let Some((record, _)) = thread::hinted(regs) {
+pub fn enter_again<W: Way>(regs: u64, nr: u64) {
+    if let Some(record) = thread::hinted::<W>(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } != CallKey::NONE.0 {
             return;
         }
-    } else if thread::has_entered::<T>(T::current()) {
+    } else if thread::has_entered::<W>(W::current()) {
         return;
     }
     count!(entries_taken_over);
-    enter::<T>(regs, nr);
+    enter::<W>(regs, nr);
 }
 
 /// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
-pub fn enter<T: Tasks>(regs: u64, nr: u64) {
-    let task = T::current();
-    let key = CallKey::new(nr, T::is_compat(task)).0;
-    let (record, index) = match thread::hinted(regs) {
+pub fn enter<W: Way>(regs: u64, nr: u64) {
+    let record = match thread::hinted::<W>(regs) {
         Some(found) => found,
         None => {
-            let found = thread::entering::<T>(task, regs, key);
+            let found = thread::entering::<W>(regs, nr);
             if found == 0 {
                 return;
             }
-            let Some(record) = pool::record(found - 1) else { return };
-            (record, found - 1)
+            let Some(record) = W::record(found - 1) else { return };
+            record
         }
     };
+    let key = CallKey::new(nr, W::owner_is_compat(record)).0;
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
         if (*record).in_flight_key != CallKey::NONE.0 {
@@ -55,13 +53,13 @@ pub fn enter<T: Tasks>(regs: u64, nr: u64) {
         }
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
-            slot = slots::find(record, index, key);
+            slot = slots::find::<W>(record, key);
             if slot != 0 {
                 (*record).last_key = key;
                 (*record).last_slot = slot;
             }
         }
-        match slots::slot(slot) {
+        match slots::slot::<W>(slot) {
             Some(figures) if slot != 0 => (*figures).entered += 1,
             _ => {
                 slot = OVERFLOWED;

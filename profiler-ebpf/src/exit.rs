@@ -12,8 +12,9 @@ use crate::{
     overflow,
     pool::{self, count},
     slots,
-    task::{PROBE_CALLS, Tasks, may_be_refused},
+    task::{PROBE_CALLS, may_be_refused},
     thread,
+    way::Way,
 };
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
@@ -48,41 +49,41 @@ impl Outcome {
 /// What a further copy of the program does: the same, if no copy before it has. See
 /// [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
-pub fn exit_again<T: Tasks>(regs: u64, result: u64) {
-    if let Some((record, _)) = thread::hinted(regs) {
+pub fn exit_again<W: Way>(regs: u64, result: u64) {
+    if let Some(record) = thread::hinted::<W>(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } == CallKey::NONE.0 {
             return;
         }
-    } else if thread::has_left::<T>(T::current()) {
+    } else if thread::has_left::<W>(W::current()) {
         return;
     }
     count!(exits_taken_over);
-    exit::<T>(regs, result);
+    exit::<W>(regs, result);
 }
 
 /// A call leaves with `result`, `regs` being its registers.
 #[inline(always)]
-pub fn exit<T: Tasks>(regs: u64, result: u64) {
+pub fn exit<W: Way>(regs: u64, result: u64) {
     // First, for the same reason as the entry's clock is last.
     // SAFETY: always safe to call.
     let now = unsafe { bpf_ktime_get_ns() };
-    let (record, index) = match thread::hinted(regs) {
+    let record = match thread::hinted::<W>(regs) {
         Some(found) => found,
         None => {
-            let found = thread::leaving::<T>(now, result, regs);
+            let found = thread::leaving::<W>(now, result, regs);
             if found == 0 {
                 return;
             }
-            let Some(record) = pool::record(found - 1) else { return };
-            (record, found - 1)
+            let Some(record) = W::record(found - 1) else { return };
+            record
         }
     };
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
         let key = (*record).in_flight_key;
         if key == CallKey::NONE.0 {
-            denied::<T>(record, index, regs);
+            denied::<W>(record, regs);
             return;
         }
         (*record).in_flight_key = CallKey::NONE.0;
@@ -91,7 +92,7 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
         if slot == OVERFLOWED {
             overflow::left(key, latency_ns, result);
         } else {
-            add(record, index, slot, key, latency_ns, result);
+            add::<W>(record, slot, key, latency_ns, result);
         }
         // Once a reader sees the sum, it sees all that is in it.
         pool::publish();
@@ -109,15 +110,14 @@ pub fn is_negative(latency_ns: u64) -> bool {
 
 /// Adds a call that left to its slot.
 #[inline(always)]
-unsafe fn add(
+unsafe fn add<W: Way>(
     record: *mut ThreadRecord,
-    index: u32,
     slot: CellIndex,
     key: u32,
     latency_ns: u64,
     result: u64,
 ) {
-    let Some(slot) = slots::slot(slot) else { return };
+    let Some(slot) = slots::slot::<W>(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let mut latency_ns = latency_ns;
@@ -132,9 +132,9 @@ unsafe fn add(
         if latency_ns < (*slot).min_ns {
             (*slot).min_ns = latency_ns;
         }
-        add_bucket(record, index, slot, key, latency_ns);
+        add_bucket::<W>(record, slot, key, latency_ns);
         if result >= FIRST_ERRNO {
-            failed(record, index, slot, result, key);
+            failed::<W>(record, slot, result, key);
             return;
         }
         // Once a reader sees the call, it sees all its figures.
@@ -145,9 +145,8 @@ unsafe fn add(
 
 /// Adds a latency to a slot's histogram.
 #[inline(always)]
-unsafe fn add_bucket(
+unsafe fn add_bucket<W: Way>(
     record: *mut ThreadRecord,
-    index: u32,
     slot: *mut Slot,
     key: u32,
     latency_ns: u64,
@@ -162,10 +161,10 @@ unsafe fn add_bucket(
         let place = (&raw mut (*slot).chunks).cast::<u32>().add(chunk as usize);
         let mut cell = *place;
         if cell == 0 {
-            cell = pool::take_cell(record, index);
+            cell = pool::take_cell(record);
             *place = cell;
         }
-        match pool::cell(cell) {
+        match W::cell(cell) {
             Some(counts) if cell != 0 => {
                 let offset = bucket % BUCKETS_PER_CHUNK as u32;
                 *counts.cast::<u32>().add(offset as usize) += 1;
@@ -180,7 +179,7 @@ unsafe fn add_bucket(
 
 /// Counts how a call of `key` left whose result may be an errno.
 #[inline(never)]
-fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, key: u32) {
+fn failed<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
     // SAFETY: live map values of the running thread's own.
     unsafe {
         match Outcome::of(result, key) {
@@ -195,7 +194,7 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
                 if errno >= ERRNOS as u32 {
                     (*slot).errors += 1;
                     (*slot).errors_unlisted += 1;
-                } else if add_errno(record, index, slot, errno) {
+                } else if add_errno::<W>(record, slot, errno) {
                     (*slot).errors += 1;
                 } else {
                     overflow::error_only(key, errno);
@@ -209,17 +208,17 @@ fn failed(record: *mut ThreadRecord, index: u32, slot: *mut Slot, result: u64, k
 
 /// Counts an errno below [`ERRNOS`]; false if there is no room.
 #[inline(always)]
-unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errno: u32) -> bool {
+unsafe fn add_errno<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, errno: u32) -> bool {
     let page = errno / ERRNOS_PER_PAGE as u32;
     // SAFETY: live map values of the running thread's own, and a page below the bound.
     unsafe {
         let place = (&raw mut (*slot).errno_pages).cast::<u32>().add(page as usize);
         let mut cell = *place;
         if cell == 0 {
-            cell = pool::take_cell(record, index);
+            cell = pool::take_cell(record);
             *place = cell;
         }
-        match pool::cell(cell) {
+        match W::cell(cell) {
             Some(counts) if cell != 0 => {
                 *counts.cast::<u32>().add((errno % ERRNOS_PER_PAGE as u32) as usize) += 1;
                 true
@@ -233,25 +232,25 @@ unsafe fn add_errno(record: *mut ThreadRecord, index: u32, slot: *mut Slot, errn
 /// tracepoint (`syscall_trace_enter`, kernel/entry/common.c), or the kernel skipped our
 /// program there.
 #[inline(never)]
-fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
+fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
     // While the programs attach and detach, an entry may be missing for our own sake.
     if !pool::attached() {
         return;
     }
-    let task = T::current();
+    let task = W::current();
     if !may_be_refused(task) {
         count!(missed_entries);
         return;
     }
-    let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
+    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        let slot = slots::find(record, index, key);
-        match slots::slot(slot) {
+        let slot = slots::find::<W>(record, key);
+        match slots::slot::<W>(slot) {
             Some(figures) if slot != 0 => (*figures).denied += 1,
             _ => overflow::denied(key),
         }
         pool::publish();
-        (*record).denied += 1;
+        (*record).denied = (*record).denied.wrapping_add(1);
     }
 }

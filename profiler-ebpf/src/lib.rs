@@ -23,6 +23,8 @@ pub mod scope;
 pub mod slots;
 pub mod task;
 pub mod thread;
+pub mod typed;
+pub mod way;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

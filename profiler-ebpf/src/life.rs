@@ -14,17 +14,18 @@ use crate::{
     pool::{self, count},
     scope,
     task::{
-        LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, Tasks, field_u32, field_u64,
+        LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, field_u32, field_u64,
         layout_known, read_comm,
     },
+    way::Way,
 };
 
 #[inline(always)]
-fn record_of(state: *mut TaskState) -> Option<*mut ThreadRecord> {
+fn record_of<W: Way>(state: *mut TaskState) -> Option<*mut ThreadRecord> {
     // SAFETY: a live state.
     match unsafe { (*state).record } {
         0 => None,
-        index_plus_one => pool::record(index_plus_one - 1),
+        index_plus_one => W::record(index_plus_one - 1),
     }
 }
 
@@ -33,12 +34,12 @@ fn record_of(state: *mut TaskState) -> Option<*mut ThreadRecord> {
 /// The child gets its state here, so that its first exit is known for what it is,
 /// and so that it is in scope by its parent rather than by its number.
 #[inline(always)]
-pub fn fork<T: Tasks>(parent: Task, child: Task) {
+pub fn fork<W: Way>(parent: Task, child: Task) {
     if !layout_known() {
         return;
     }
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let parent_flags = match T::state(parent) {
+    let parent_flags = match W::state(parent) {
         // SAFETY: a live state of the running task.
         Some(state) if unsafe { (*state).flags } & TaskState::DECIDED != 0 => unsafe {
             (*state).flags
@@ -47,7 +48,7 @@ pub fn fork<T: Tasks>(parent: Task, child: Task) {
     };
     let child_tgid = field_u32(child, TGID_OFFSET.load());
     let child_flags = scope::inherit(parent_flags, child_tgid);
-    let Some(state) = T::state_or_new(child) else {
+    let Some(state) = W::state_or_new(child) else {
         if child_flags & TaskState::IN_SCOPE != 0 {
             count!(lost_children);
         }
@@ -62,9 +63,9 @@ pub fn fork<T: Tasks>(parent: Task, child: Task) {
 /// `sched_process_exec`: the running task runs another program. An exec by a thread that
 /// is not the leader takes the leader's id (`de_thread`, fs/exec.c).
 #[inline(always)]
-pub fn exec<T: Tasks>(task: Task) {
+pub fn exec<W: Way>(task: Task) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(record) = T::state(task).and_then(record_of) else { return };
+    let Some(record) = W::state(task).and_then(record_of::<W>) else { return };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).tid = tid;
@@ -79,7 +80,7 @@ pub fn exec<T: Tasks>(task: Task) {
 /// `task_rename`: `task` will be called `comm`. Only a leader's name is its
 /// process's.
 #[inline(always)]
-pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
+pub fn rename<W: Way>(task: Task, comm: *const u8) {
     if !layout_known() {
         return;
     }
@@ -87,7 +88,7 @@ pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
     if tid != field_u32(task, TGID_OFFSET.load()) {
         return;
     }
-    let Some(record) = T::state(task).and_then(record_of) else { return };
+    let Some(record) = W::state(task).and_then(record_of::<W>) else { return };
     let mut name = [0_u8; COMM_LEN];
     // SAFETY: the helper checks the address; the record is a live map value, and a
     // reader that meets the name half written reads it again at its next drain.
@@ -100,14 +101,14 @@ pub fn rename<T: Tasks>(task: Task, comm: *const u8) {
 
 /// `sched_process_exit`: the running task ends.
 #[inline(always)]
-pub fn exit<T: Tasks>(task: Task) {
-    let state = T::state(task);
+pub fn exit<W: Way>(task: Task) {
+    let state = W::state(task);
     // SAFETY: a live state of the running task.
     if state.is_none_or(|state| unsafe { (*state).flags } & TaskState::KNOWN == 0) {
-        T::forget_before(task);
+        W::forget_before(task);
     }
     if let Some(state) = state {
-        match record_of(state) {
+        match record_of::<W>(state) {
             // SAFETY: a live map value of the running thread's own. The state comes
             // last: once it says "ended", nothing is written any more.
             Some(record) => unsafe {
@@ -132,7 +133,7 @@ pub fn exit<T: Tasks>(task: Task) {
             }
         }
     }
-    T::forget(task);
+    W::forget(task);
 }
 
 #[inline(always)]

@@ -8,22 +8,10 @@ use core::{
 
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
-    wire::{Cell, CellIndex, ThreadRecord},
+    wire::{CellIndex, ThreadRecord},
 };
 
-use crate::maps::{CELLS, CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, RECORDS, WAKE};
-
-/// The record at `index`.
-#[inline(always)]
-pub fn record(index: u32) -> Option<*mut ThreadRecord> {
-    RECORDS.get_ptr_mut(index)
-}
-
-/// The cell at `index`.
-#[inline(always)]
-pub fn cell(index: CellIndex) -> Option<*mut Cell> {
-    CELLS.get_ptr_mut(index)
-}
+use crate::maps::{CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, WAKE};
 
 /// An atomic addition without a result: the one atomic that Linux 5.10 knows.
 ///
@@ -109,12 +97,12 @@ pub fn publish() {
 
 /// A cell for the owner of `record`, zeroed; 0 where the pool is used up.
 #[inline(always)]
-pub fn take_cell(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
+pub fn take_cell(record: *mut ThreadRecord) -> CellIndex {
     // SAFETY: `record` is a live map value that only this thread writes.
     unsafe {
         let mut next = (*record).next_cell;
         if next % CELLS_PER_EXTENT == 0 {
-            let extent = take_extent(record_index);
+            let extent = take_extent((*record).index);
             if extent == 0 {
                 return 0;
             }

@@ -1,25 +1,25 @@
 //! The programs, which are the same in both objects, but for their kind.
 
 /// Defines them: they take a `$Context`, are marked by `#[$attribute($key = "...")]`, and
-/// find a task's state by `$Tasks`.
+/// go about it in `$Way`.
 #[macro_export]
 macro_rules! programs {
-    ($Context:ident, $Tasks:ident, $attribute:ident, $key:ident) => {
+    ($Context:ident, $Way:ident, $attribute:ident, $key:ident) => {
         #[$attribute($key = "sys_enter")]
         pub fn sys_enter(ctx: $Context) -> i32 {
-            $crate::entry::enter::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::entry::enter::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
             0
         }
 
         #[$attribute($key = "sys_exit")]
         pub fn sys_exit(ctx: $Context) -> i32 {
-            $crate::exit::exit::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::exit::exit::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
             0
         }
 
         #[$attribute($key = "sched_process_exit")]
         pub fn process_exit(ctx: $Context) -> i32 {
-            $crate::life::exit::<$Tasks>(ctx.arg(0));
+            $crate::life::exit::<$Way>(ctx.arg(0));
             $crate::report::exhaustion();
             0
         }
@@ -41,32 +41,35 @@ macro_rules! programs {
 
         #[inline(never)]
         fn enter_again(ctx: $Context) {
-            $crate::entry::enter_again::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::entry::enter_again::<$Way>(
+                $crate::way::address::<$Way>(ctx.arg(0)),
+                ctx.arg(1),
+            );
         }
 
         #[inline(never)]
         fn exit_again(ctx: $Context) {
-            $crate::exit::exit_again::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::exit::exit_again::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
         }
 
         #[inline(never)]
         fn fork(ctx: $Context) {
-            $crate::life::fork::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::life::fork::<$Way>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]
         fn exec(ctx: $Context) {
-            $crate::life::exec::<$Tasks>(ctx.arg(0));
+            $crate::life::exec::<$Way>(ctx.arg(0));
         }
 
         #[inline(never)]
         fn end_again(ctx: $Context) {
-            $crate::life::exit::<$Tasks>(ctx.arg(0));
+            $crate::life::exit::<$Way>(ctx.arg(0));
         }
 
         #[inline(never)]
         fn rename(ctx: $Context) {
-            $crate::life::rename::<$Tasks>(ctx.arg(0), ctx.arg(1));
+            $crate::life::rename::<$Way>(ctx.arg(0), ctx.arg(1));
         }
     };
 }

@@ -7,12 +7,12 @@ use profiler_common::{
     wire::{CALLS_PER_PAGE, Cell, CellIndex, Slot, ThreadRecord},
 };
 
-use crate::pool;
+use crate::{pool, way::Way};
 
 /// The slot cell for `key`, made now if this thread makes this call for the
 /// first time; 0 where the pool is used up.
 #[inline(always)]
-pub fn find(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellIndex {
+pub fn find<W: Way>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     // Compared rather than masked: LLVM rewrites masks into wider ones that the
     // verifier refuses.
     if key < Abi::X86_64.limit() {
@@ -20,38 +20,37 @@ pub fn find(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellIndex
         // SAFETY: `page` is below NATIVE_PAGES, since `key` is below the limit.
         unsafe {
             let entry = (&raw mut (*record).native_pages).cast::<u32>().add(page as usize);
-            return in_page(entry, record, record_index, key % CALLS_PER_PAGE);
+            return in_page::<W>(entry, record, key % CALLS_PER_PAGE);
         }
     }
-    find_foreign(record, record_index, key)
+    find_foreign::<W>(record, key)
 }
 
 /// The slot in the page that `entry` names; page and slot are made as needed.
 #[inline(always)]
-unsafe fn in_page(
+unsafe fn in_page<W: Way>(
     entry: *mut CellIndex,
     record: *mut ThreadRecord,
-    record_index: u32,
     offset: u32,
 ) -> CellIndex {
     // SAFETY: the caller's `entry` is in a live map value of this thread's own.
     unsafe {
         let mut page = *entry;
         if page == 0 {
-            page = pool::take_cell(record, record_index);
+            page = pool::take_cell(record);
             if page == 0 {
                 return 0;
             }
             *entry = page;
         }
-        let Some(cell) = pool::cell(page) else { return 0 };
+        let Some(cell) = W::cell(page) else { return 0 };
         if offset >= CALLS_PER_PAGE {
             return 0;
         }
         let place = cell.cast::<u32>().add(offset as usize);
         let mut slot = *place;
         if slot == 0 {
-            slot = new_slot(record, record_index);
+            slot = new_slot::<W>(record);
             *place = slot;
         }
         slot
@@ -60,10 +59,10 @@ unsafe fn in_page(
 
 /// A slot without a call; 0 where the pool is used up.
 #[inline(never)]
-fn new_slot(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
-    let index = pool::take_cell(record, record_index);
+fn new_slot<W: Way>(record: *mut ThreadRecord) -> CellIndex {
+    let index = pool::take_cell(record);
     if index != 0
-        && let Some(slot) = slot(index)
+        && let Some(slot) = slot::<W>(index)
     {
         // So that the common path need not ask whether a call is the first.
         // SAFETY: a live map value of this thread's own.
@@ -73,7 +72,7 @@ fn new_slot(record: *mut ThreadRecord, record_index: u32) -> CellIndex {
 }
 
 #[inline(never)]
-fn find_foreign(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellIndex {
+fn find_foreign<W: Way>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     let nr = key & 0xffff;
     let page = nr / CALLS_PER_PAGE;
     if page >= CALLS_PER_PAGE {
@@ -84,18 +83,18 @@ fn find_foreign(record: *mut ThreadRecord, record_index: u32, key: u32) -> CellI
         let roots = (&raw mut (*record).foreign_roots).cast::<CellIndex>();
         let root = if key >> 16 == Abi::I386 as u32 { roots } else { roots.add(1) };
         if *root == 0 {
-            *root = pool::take_cell(record, record_index);
+            *root = pool::take_cell(record);
         }
-        let Some(pages) = pool::cell(*root) else { return 0 };
+        let Some(pages) = W::cell(*root) else { return 0 };
         if *root == 0 {
             return 0;
         }
-        in_page(pages.cast::<u32>().add(page as usize), record, record_index, nr % CALLS_PER_PAGE)
+        in_page::<W>(pages.cast::<u32>().add(page as usize), record, nr % CALLS_PER_PAGE)
     }
 }
 
 /// The slot at `index`.
 #[inline(always)]
-pub fn slot(index: CellIndex) -> Option<*mut Slot> {
-    pool::cell(index).map(<*mut Cell>::cast)
+pub fn slot<W: Way>(index: CellIndex) -> Option<*mut Slot> {
+    W::cell(index).map(<*mut Cell>::cast)
 }

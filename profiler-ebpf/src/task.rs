@@ -1,9 +1,7 @@
-//! How a task is known: its state, and the fields of its `task_struct`.
-//!
-//! Two ways, behind one trait, so that everything else is written once.
+//! The fields of a `task_struct`, and what the user side has set.
 
 use aya_ebpf::{Global, bindings::task_struct};
-use profiler_common::wire::TaskState;
+use profiler_common::limits::COMM_LEN;
 
 /// A task, as the kernel passes it.
 pub type Task = *mut task_struct;
@@ -21,6 +19,8 @@ macro_rules! settings {
 settings! {
     /// `offsetof(struct task_struct, thread_info.status)`.
     STATUS_OFFSET,
+    /// Where the records begin in the arena, bytes; only in the object with one.
+    RECORDS_AT,
     /// `offsetof(struct task_struct, pid)`.
     PID_OFFSET,
     /// `offsetof(struct task_struct, tgid)`.
@@ -57,30 +57,6 @@ settings! {
     PROBE_CALLS,
 }
 
-/// Access to tasks on this kind of kernel.
-pub trait Tasks {
-    /// The running task.
-    fn current() -> Task;
-
-    /// The state of `task`, if it has one.
-    fn state(task: Task) -> Option<*mut TaskState>;
-
-    /// The state of `task`, made now if it has none; `None` where there is no room.
-    fn state_or_new(task: Task) -> Option<*mut TaskState>;
-
-    /// Forgets a task that ends. Task storage does that by itself.
-    fn forget(task: Task);
-
-    /// The running task is in no call that it was in before the programs attached.
-    fn forget_before(task: Task);
-
-    /// Whether `task` is in a 32-bit system call.
-    fn is_compat(task: Task) -> bool;
-
-    /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
-    fn number_at_exit(regs: u64) -> u64;
-}
-
 /// A `u32` field of any task.
 #[inline(always)]
 pub fn field_u32(task: Task, offset: u32) -> u32 {
@@ -102,12 +78,16 @@ pub fn field_u64(task: Task, offset: u32) -> u64 {
 }
 
 /// Copies `task->comm`; leaves `comm` as it was where that cannot be read.
+///
+/// By way of the stack, since a helper does not write into an arena.
 #[inline(always)]
-pub fn read_comm(task: Task, comm: *mut [u8; 16]) {
-    // SAFETY: as above; `comm` points into a map value of this length.
+pub fn read_comm(task: Task, comm: *mut [u8; COMM_LEN]) {
+    // SAFETY: as above; `comm` is aligned as the words are, in a live map value.
     unsafe {
         let source = task.cast::<u8>().add(COMM_OFFSET.load() as usize);
-        let _ = aya_ebpf::helpers::bpf_probe_read_kernel_buf(source, &mut *comm);
+        if let Ok(words) = aya_ebpf::helpers::bpf_probe_read_kernel(source.cast()) {
+            comm.cast::<[u64; COMM_LEN / 8]>().write(words);
+        }
     }
 }
 

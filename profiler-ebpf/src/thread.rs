@@ -7,44 +7,35 @@ use profiler_common::{
 };
 
 use crate::{
-    maps::HINT,
     overflow,
     pool::{self, count},
     scope,
     task::{
-        LEADER_OFFSET, START_OFFSET, Task, Tasks, field_u64, layout_known, may_be_refused,
+        LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, Task, field_u64, layout_known, may_be_refused,
         read_comm,
     },
+    way::Way,
 };
 
-/// The record of the task whose registers are at `regs`, if this CPU used it last:
-/// the common case, for as long as a CPU runs the same thread. By the registers
-/// rather than by the task, since they are an argument, and asking for the task is
-/// a call.
+/// The record of the task whose registers are at `regs`, if the hint says which it is: the
+/// common case. By the registers rather than by the task, since they are an argument, and
+/// asking for the task is a call.
 #[inline(always)]
-pub fn hinted(regs: u64) -> Option<(*mut ThreadRecord, u32)> {
-    let index = unsafe { *HINT.get_ptr(0)? };
-    let record = pool::record(index)?;
+pub fn hinted<W: Way>(regs: u64) -> Option<*mut ThreadRecord> {
+    let record = W::likely_record(regs)?;
     // SAFETY: a live map value. The hint can be stale, so the record decides: its
     // owner's stack is cleared there when the owner ends, before the stack can
     // belong to another task.
-    (unsafe { (*record).owner } == regs).then_some((record, index))
-}
-
-#[inline(always)]
-fn set_hint(index: u32) {
-    if let Some(hint) = HINT.get_ptr_mut(0) {
-        // SAFETY: a live map value of this CPU.
-        unsafe { *hint = index };
-    }
+    (unsafe { (*record).owner } == regs).then_some(record)
 }
 
 /// The record index plus one of a task that enters a call and that the hint
 /// missed. 0 when there is nothing left to do: the task is out of scope, or the
 /// call went to its overflow slot.
 #[inline(never)]
-pub fn entering<T: Tasks>(task: Task, regs: u64, key: u32) -> u32 {
-    let Some(state) = T::state_or_new(task) else {
+pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
+    let task = W::current();
+    let Some(state) = W::state_or_new(task) else {
         count!(lost_entries);
         return 0;
     };
@@ -56,32 +47,35 @@ pub fn entering<T: Tasks>(task: Task, regs: u64, key: u32) -> u32 {
     unsafe {
         if (*state).flags & TaskState::KNOWN == 0 {
             // Its exit may have been missed.
-            T::forget_before(task);
+            W::forget_before(task);
         }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
         if (*state).record == 0 {
             let Some(index) = pool::take_record() else {
+                let key = CallKey::new(nr, W::is_compat(task)).0;
                 (*state).key_plus_one = key + 1;
                 overflow::entered(key);
                 (*state).entry_ns = bpf_ktime_get_ns();
                 return 0;
             };
-            let Some(record) = pool::record(index) else { return 0 };
-            own(record, task, regs, ids);
+            let Some(record) = W::record(index) else { return 0 };
+            own(record, index, task, regs, ids);
             (*state).record = index + 1;
         }
-        set_hint((*state).record - 1);
+        W::remember(regs, (*state).record - 1);
         (*state).record
     }
 }
 
 /// Makes a free record, which the reader has zeroed, that of the running task.
 #[inline(always)]
-unsafe fn own(record: *mut ThreadRecord, task: Task, regs: u64, ids: u64) {
+unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, regs: u64, ids: u64) {
     // SAFETY: the caller took the record from the queue, so it is nobody else's.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
         (*record).last_key = CallKey::NONE.0;
+        (*record).index = index;
+        (*record).status_address = task as u64 + u64::from(STATUS_OFFSET.load());
         (*record).tgid = (ids >> 32) as u32;
         (*record).tid = ids as u32;
         if layout_known() {
@@ -101,14 +95,14 @@ unsafe fn own(record: *mut ThreadRecord, task: Task, regs: u64, ids: u64) {
 /// The record index plus one of a task that leaves a call and that the hint
 /// missed; 0 when there is nothing left to do.
 #[inline(never)]
-pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
-    let task = T::current();
+pub fn leaving<W: Way>(now: u64, result: u64, regs: u64) -> u32 {
+    let task = W::current();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let Some(state) = T::state(task) else {
+    let Some(state) = W::state(task) else {
         // Nothing is known of this task, and every task that was forked since the
         // profiler attached has a state: the call was in flight at that moment.
-        T::forget_before(task);
-        if let Some(state) = T::state_or_new(task)
+        W::forget_before(task);
+        if let Some(state) = W::state_or_new(task)
             && scope::in_scope(state, tgid)
         {
             count!(in_flight_at_attach);
@@ -123,7 +117,7 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
         if (*state).flags & TaskState::NEWBORN != 0 {
             (*state).flags &= !TaskState::NEWBORN;
             // A child that slept on its way has the registers of its parent's call.
-            T::forget_before(task);
+            W::forget_before(task);
             if pool::attached() {
                 (*state).flags |= TaskState::KNOWN;
             }
@@ -131,7 +125,7 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
             return 0;
         }
         if (*state).record != 0 {
-            set_hint((*state).record - 1);
+            W::remember(regs, (*state).record - 1);
             return (*state).record;
         }
         let key_plus_one = (*state).key_plus_one;
@@ -140,13 +134,13 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
             overflow::left(key_plus_one - 1, now.wrapping_sub((*state).entry_ns), result);
         } else if (*state).flags & TaskState::KNOWN == 0 {
             // Still a call from before all programs were attached.
-            T::forget_before(task);
+            W::forget_before(task);
             count!(in_flight_at_attach);
         } else if pool::attached() && !may_be_refused(task) {
             count!(missed_entries);
         } else if pool::attached() {
             count!(denied_unrecorded);
-            let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task));
+            let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task));
             overflow::denied(key.0);
         }
     }
@@ -156,8 +150,8 @@ pub fn leaving<T: Tasks>(now: u64, result: u64, regs: u64) -> u32 {
 /// Whether a copy of the entry program has counted the call that `task`, which the hint
 /// missed, is entering; or has nothing to count of it.
 #[inline(always)]
-pub fn has_entered<T: Tasks>(task: Task) -> bool {
-    let Some(state) = T::state(task) else { return false };
+pub fn has_entered<W: Way>(task: Task) -> bool {
+    let Some(state) = W::state(task) else { return false };
     // SAFETY: a live state that only its own task writes by now, and its record.
     unsafe {
         if (*state).flags & TaskState::DECIDED == 0 {
@@ -168,7 +162,7 @@ pub fn has_entered<T: Tasks>(task: Task) -> bool {
         }
         match (*state).record {
             0 => (*state).key_plus_one != 0,
-            index_plus_one => pool::record(index_plus_one - 1)
+            index_plus_one => W::record(index_plus_one - 1)
                 .is_some_and(|record| (*record).in_flight_key != CallKey::NONE.0),
         }
     }
@@ -179,8 +173,8 @@ pub fn has_entered<T: Tasks>(task: Task) -> bool {
 ///
 /// A denied call leaves no trace here, so it is told only by the first copy.
 #[inline(always)]
-pub fn has_left<T: Tasks>(task: Task) -> bool {
-    let Some(state) = T::state(task) else { return false };
+pub fn has_left<W: Way>(task: Task) -> bool {
+    let Some(state) = W::state(task) else { return false };
     // SAFETY: a live state that only its own task writes by now, and its record.
     unsafe {
         if (*state).flags & TaskState::NEWBORN != 0 {
@@ -188,7 +182,7 @@ pub fn has_left<T: Tasks>(task: Task) -> bool {
         }
         match (*state).record {
             0 => (*state).key_plus_one == 0,
-            index_plus_one => pool::record(index_plus_one - 1)
+            index_plus_one => W::record(index_plus_one - 1)
                 .is_none_or(|record| (*record).in_flight_key == CallKey::NONE.0),
         }
     }

@@ -59,6 +59,9 @@ pub struct KernelArgs {
     /// Use the fallback for kernels without task storage, even where there is one
     #[arg(long, hide = true)]
     pub force_fallback: bool,
+    /// Use arrays for what would be in an arena, even where there is one
+    #[arg(long, hide = true)]
+    pub force_arrays: bool,
 }
 
 /// `profiler stat`.

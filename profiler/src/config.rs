@@ -140,6 +140,7 @@ impl Config {
             max_memory: Some(self.max_memory_mib),
             include_self: self.include_self,
             force_fallback: flags.force_fallback,
+            force_arrays: flags.force_arrays,
         }
     }
 

@@ -15,17 +15,20 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
-use profiler_ebpf::task::{STATUS_OFFSET, Task, Tasks, field_u32};
+use profiler_ebpf::{
+    task::{STATUS_OFFSET, Task, field_u32},
+    way::Way,
+};
 
 /// State by the address of the `task_struct`. Preallocated, so that an insert fails only
 /// when it is full, and twice as large as the configuration allows threads.
 #[btf_map]
 static TASKS: HashMap<u64, TaskState, 1> = HashMap::new();
 
-/// Tasks by address.
+/// Tasks by address, records and cells in arrays.
 struct ByAddress;
 
-impl Tasks for ByAddress {
+impl Way for ByAddress {
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.

@@ -28,7 +28,7 @@ use crate::{
 pub(super) struct Books {
     entered: u64,
     left: u64,
-    denied: u64,
+    denied: u32,
     /// Slots with open calls: entered, and not left.
     open: Vec<(CallKey, CellIndex, i64)>,
 }
@@ -40,7 +40,7 @@ impl Books {
         let open = counts.entered.wrapping_sub(left).cast_signed();
         self.entered = self.entered.wrapping_add(counts.entered);
         self.left = self.left.wrapping_add(left);
-        self.denied = self.denied.wrapping_add(u64::from(counts.denied));
+        self.denied = self.denied.wrapping_add(counts.denied);
         if open != 0 {
             self.open.push((key, slot, open));
         }
@@ -80,7 +80,8 @@ impl Books {
             })
             .or_else(|| {
                 let denied = record.denied;
-                (self.denied > denied)
+                // Both wrap.
+                (self.denied.wrapping_sub(denied).cast_signed() > 0)
                     .then(|| format!("denied by its slots {}, by its record {denied}", self.denied))
             })
     }

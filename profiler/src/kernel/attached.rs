@@ -103,7 +103,7 @@ fn attach(
         KernelError::from_any(format!("attach to the tracepoint {tracepoint}"), &e)
     };
     match way {
-        Way::Main => {
+        Way::Arena | Way::Arrays => {
             let program = program::<BtfTracePoint>(ebpf, name)?;
             let id = program.attach().map_err(failed)?;
             program.take_link(id).map(Link::Typed).map_err(failed)

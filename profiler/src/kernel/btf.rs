@@ -18,6 +18,7 @@ const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
 const KIND_TYPEDEF: u32 = 8;
+const KIND_FUNC: u32 = 12;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
@@ -122,6 +123,21 @@ impl<'a> Types<'a> {
             .any(|ty| ty.kind == KIND_TYPEDEF && self.string(ty.name) == Some(name.as_bytes()))
     }
 
+    /// The id of the function of this name.
+    pub(super) fn function_id(&self, name: &str) -> Option<u32> {
+        (1..self.offsets.len() as u32).find(|&id| {
+            self.get(id).is_some_and(|ty| {
+                ty.kind == KIND_FUNC && self.string(ty.name) == Some(name.as_bytes())
+            })
+        })
+    }
+
+    /// The id of the structure of this name.
+    pub(super) fn structure_id(&self, name: &str) -> Option<u32> {
+        let is_named = |offset: u32| self.string(offset) == Some(name.as_bytes());
+        self.structs.iter().find(|&(&offset, _)| is_named(offset)).map(|(_, &id)| id)
+    }
+
     fn string(&self, offset: u32) -> Option<&[u8]> {
         let tail = self.strings.get(offset as usize..)?;
         tail.split(|&b| b == 0).next()
@@ -136,9 +152,7 @@ impl<'a> Types<'a> {
 
     /// The structure of this name.
     fn structure(&self, name: &str) -> Option<Type> {
-        let is_named = |offset: u32| self.string(offset) == Some(name.as_bytes());
-        let (_, &id) = self.structs.iter().find(|&(&offset, _)| is_named(offset))?;
-        self.get(id)
+        self.get(self.structure_id(name)?)
     }
 
     /// The offset in bytes of a member, its name given as a path: `a.b` is member

@@ -6,6 +6,7 @@ use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
 
 use super::{
+    arena::Cast,
     btf::{TaskLayout, Types},
     error::KernelError,
     programs::{PROGRAMS, preemptible},
@@ -29,6 +30,9 @@ pub struct Features {
     pub tp_btf: bool,
     /// Task storage maps can be made.
     pub task_storage: bool,
+    /// What the object with an arena needs to know of this kernel; `None` if it has no
+    /// arenas.
+    pub(super) arena: Option<Cast>,
     /// Capabilities needed and not there.
     pub missing_capabilities: Vec<&'static str>,
     /// This process is in the host's own pid namespace, so ids mean the same.
@@ -50,6 +54,7 @@ impl Features {
             version: parse_version(&release),
             release,
             layout,
+            arena: types.as_ref().and_then(Cast::from_types),
             // A typed tracepoint is found by this typedef (Linux 5.5,
             // include/trace/bpf_probe.h). Trying a program of the type would not do:
             // it also stands for fentry, which some kernels lack.
@@ -63,6 +68,11 @@ impl Features {
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|link| link == Path::new(INITIAL_PID_NAMESPACE)),
         }
+    }
+
+    /// Whether records and cells can be in an arena.
+    pub fn has_arena(&self) -> bool {
+        self.arena.is_some()
     }
 
     /// Whether the main object can be used.

@@ -9,10 +9,10 @@ use aya::{
     programs::{BtfTracePoint, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use profiler_common::limits::{globals, maps};
+use profiler_common::limits::{self, globals, maps};
 
 use super::{
-    KernelError, MapTables, Options, Scope,
+    KernelError, MapTables, Options, Scope, arena,
     attached::Attached,
     before,
     btf::TaskLayout,
@@ -25,8 +25,25 @@ use super::{
 /// Which object runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    Main,
+    /// Typed tracepoints, task storage, an arena.
+    Arena,
+    /// Typed tracepoints, task storage, arrays.
+    Arrays,
+    /// Raw tracepoints, a table of tasks, arrays.
     Fallback,
+}
+
+impl Way {
+    /// The best that this kernel can be expected to take.
+    fn of(features: &Features, options: &Options) -> Self {
+        if !features.main_way() || options.force_fallback {
+            Self::Fallback
+        } else if features.has_arena() && !options.force_arrays {
+            Self::Arena
+        } else {
+            Self::Arrays
+        }
+    }
 }
 
 /// Loaded and attached programs. Dropping it detaches and unloads everything.
@@ -52,8 +69,7 @@ impl Session {
         let features = Features::probe();
         features.require()?;
         raise_memlock();
-        let way =
-            if features.main_way() && !options.force_fallback { Way::Main } else { Way::Fallback };
+        let mut way = Way::of(&features, options);
         if way == Way::Fallback && features.layout.is_none() && options.scope != Scope::Host {
             return Err(KernelError::Missing {
                 feature: "type information (BTF), without which children cannot be followed",
@@ -67,13 +83,17 @@ impl Session {
             });
         }
         let preemptible = features.preemptible_tracepoints();
-        let room_before = (way == Way::Main).then(|| before::room(&features));
-        let mut ebpf = load_object(way, &features, options, room_before)?;
-        // Programs before tables: a map that is taken out is closed with its mapping
-        // made, and a program that is loaded holds its maps.
-        let lists_before = load_programs(&mut ebpf, way, &features)?;
-        set_targets(&mut ebpf, &options.scope)?;
-        let tables = MapTables::new(&mut ebpf, options, room_before)?;
+        let mut loaded = Loaded::new(way, &features, options);
+        if way == Way::Arena
+            && let Err(error) = &loaded
+            && !matches!(error, KernelError::Privilege { .. })
+        {
+            // As without a JIT, or where a verifier knows less of arenas than those tried.
+            tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
+            way = Way::Arrays;
+            loaded = Loaded::new(way, &features, options);
+        }
+        let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let log = EbpfLogger::init(&mut ebpf).ok();
@@ -163,9 +183,31 @@ impl Session {
     /// Which programs run, for people.
     pub fn mode(&self) -> &'static str {
         match self.way {
-            Way::Main => "tp_btf, task storage",
+            Way::Arena => "tp_btf, task storage, arena",
+            Way::Arrays => "tp_btf, task storage",
             Way::Fallback => "raw_tp, table by task",
         }
+    }
+}
+
+/// All that there is before anything attaches.
+struct Loaded {
+    ebpf: Ebpf,
+    tables: MapTables,
+    lists_before: bool,
+}
+
+impl Loaded {
+    fn new(way: Way, features: &Features, options: &Options) -> Result<Self, KernelError> {
+        let room_before = (way != Way::Fallback).then(|| before::room(features));
+        let mut ebpf = load_object(way, features, options, room_before)?;
+        let arena = (way == Way::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
+        // Programs before tables: a map that is taken out is closed with its mapping
+        // made, and a program that is loaded holds its maps.
+        let lists_before = load_programs(&mut ebpf, way, features)?;
+        set_targets(&mut ebpf, &options.scope)?;
+        let tables = MapTables::new(&mut ebpf, options, room_before, arena)?;
+        Ok(Self { ebpf, tables, lists_before })
     }
 }
 
@@ -203,10 +245,7 @@ fn load_object(
         .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
         .map_max_entries(maps::RECORDS, options.max_threads)
         .map_max_entries(maps::FREE_RECORDS, options.max_threads)
-        .map_max_entries(
-            maps::CELLS,
-            options.max_extents * profiler_common::limits::CELLS_PER_EXTENT,
-        )
+        .map_max_entries(maps::CELLS, options.max_extents * limits::CELLS_PER_EXTENT)
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
     if let Some(room) = room_before {
@@ -222,19 +261,28 @@ fn load_object(
             ]);
         }
     }
+    if way == Way::Arena {
+        loader.map_max_entries(maps::ARENA, arena::pages(options));
+        settings.push((globals::RECORDS_AT, limits::arena::records(options.max_extents)));
+    }
     if way == Way::Fallback {
         // Twice as many: a thread out of scope has a state too, and no record. And
         // never fewer than by default: without a record a call is still counted, but
         // without a state it is lost.
-        let threads = options.max_threads.max(profiler_common::limits::DEFAULT_THREADS);
+        let threads = options.max_threads.max(limits::DEFAULT_THREADS);
         loader.map_max_entries(maps::TASKS, threads.saturating_mul(2));
     }
     for (name, value) in &settings {
         loader.override_global(name, value, true);
     }
-    let object = match way {
-        Way::Main => object::task(),
-        Way::Fallback => object::tid(),
+    let object = match (way, features.arena) {
+        (Way::Arena, Some(cast)) => {
+            let mut object = object::arena();
+            cast.patch(object.to_mut())?;
+            object
+        }
+        (Way::Arena | Way::Arrays, _) => object::task(),
+        (Way::Fallback, _) => object::tid(),
     };
     loader.load(&object).map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
 }
@@ -272,7 +320,7 @@ where
 /// Returns whether it could.
 fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
     let btf = match way {
-        Way::Main => {
+        Way::Arena | Way::Arrays => {
             Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
         }
         Way::Fallback => None,

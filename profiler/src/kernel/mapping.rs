@@ -1,29 +1,141 @@
 //! Map values in shared memory.
 
-use std::{io, marker::PhantomData, os::fd::AsRawFd};
+use std::{
+    io,
+    marker::PhantomData,
+    num::NonZeroUsize,
+    ops::Range,
+    os::fd::{AsFd, BorrowedFd},
+    ptr::NonNull,
+    sync::Arc,
+};
 
 use aya::Pod;
-use memmap2::{MmapOptions, MmapRaw};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
-/// The values of an mmapable array.
+use super::arena;
+
+/// A mapping, whatever is in it.
+pub(super) struct Memory {
+    start: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: the address of memory that is anyway shared with the kernel; what may be done with
+// it is up to `Mapping`.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn new(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::near(None, fd, len)
+    }
+
+    /// At an address whose lower half is zero.
+    pub(super) fn aligned_to_4_gib(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        for address in arena::addresses() {
+            // The kernel takes the first address that an arena is mapped at for good, and
+            // none but a free one: looked for without it.
+            if is_free(address, len) {
+                let memory = Self::near(NonZeroUsize::new(address), fd, len)?;
+                if memory.start.as_ptr() as usize == address {
+                    return Ok(memory);
+                }
+                break;
+            }
+        }
+        Err(arena::no_address())
+    }
+
+    fn near(address: Option<NonZeroUsize>, fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        let size = NonZeroUsize::new(len).ok_or(io::ErrorKind::InvalidInput)?;
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping, which replaces no other.
+        let start = unsafe { mmap(address, size, protection, MapFlags::MAP_SHARED, fd, 0) }?;
+        Ok(Self { start: start.cast(), len })
+    }
+
+    /// Gives a range its pages, and lets go of them again: they stay in the kernel, and do
+    /// not count as ours until they are read.
+    pub(super) fn populate(&self, range: Range<usize>) -> io::Result<()> {
+        let start = range.start - range.start % PAGE;
+        let end = range.end.next_multiple_of(PAGE).min(self.len);
+        if start >= end {
+            return Ok(());
+        }
+        // SAFETY: within the mapping. Neither changes what is in it.
+        unsafe {
+            let place = self.start.add(start).cast();
+            madvise(place, end - start, MmapAdvise::MADV_POPULATE_WRITE)?;
+            madvise(place, end - start, MmapAdvise::MADV_DONTNEED)?;
+        }
+        Ok(())
+    }
+}
+
+const PAGE: usize = arena::PAGE as usize;
+
+/// Whether nothing of this process is in this range.
+fn is_free(address: usize, len: usize) -> bool {
+    let Some(size) = NonZeroUsize::new(len) else { return false };
+    let flags = MapFlags::MAP_PRIVATE
+        | MapFlags::MAP_ANONYMOUS
+        | MapFlags::MAP_NORESERVE
+        | MapFlags::MAP_FIXED_NOREPLACE;
+    // SAFETY: a new mapping, which by the last flag replaces no other, and which goes at once.
+    unsafe {
+        let found = nix::sys::mman::mmap_anonymous(
+            NonZeroUsize::new(address),
+            size,
+            ProtFlags::PROT_NONE,
+            flags,
+        );
+        found.is_ok_and(|place| munmap(place, len).is_ok() && place.as_ptr() as usize == address)
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, into which nothing points any more.
+        let _ = unsafe { munmap(self.start.cast(), self.len) };
+    }
+}
+
+/// The values of an mmapable array, or of a part of an arena.
 ///
 /// The kernel side writes them at any moment. So they are only ever copied out by
 /// volatile reads, and no reference into the mapping is made.
 pub(super) struct Mapping<T> {
-    memory: MmapRaw,
+    memory: Arc<Memory>,
+    /// Of the first value, in bytes.
+    offset: usize,
     len: usize,
     values: PhantomData<T>,
 }
 
 impl<T: Pod> Mapping<T> {
     /// Maps the `len` values of the array behind `fd`.
-    pub(super) fn new(fd: &impl AsRawFd, len: u32) -> io::Result<Self> {
+    pub(super) fn new(fd: &impl AsFd, len: u32) -> io::Result<Self> {
+        let memory = Memory::new(fd.as_fd(), len as usize * Self::STRIDE)?;
+        Ok(Self::within(Arc::new(memory), 0, len))
+    }
+
+    /// `len` values from `offset` on.
+    pub(super) fn within(memory: Arc<Memory>, offset: usize, len: u32) -> Self {
         // The kernel rounds a value up to eight bytes (array_map_alloc,
         // kernel/bpf/arraymap.c), and the mapping up to pages.
         assert!(size_of::<T>() <= 8 || size_of::<T>().is_multiple_of(8));
+        assert!(offset.is_multiple_of(64));
         let len = len as usize;
-        let memory = MmapOptions::new().len(len * Self::STRIDE).map_raw(fd.as_raw_fd())?;
-        Ok(Self { memory, len, values: PhantomData })
+        assert!(offset + len * Self::STRIDE <= memory.len);
+        Self { memory, offset, len, values: PhantomData }
+    }
+
+    /// Gives the values of a range their pages.
+    pub(super) fn populate(&self, range: Range<u32>) -> io::Result<()> {
+        let at = |index: u32| self.offset + index as usize * Self::STRIDE;
+        self.memory.populate(at(range.start)..at(range.end))
     }
 
     const STRIDE: usize = size_of::<T>().next_multiple_of(8);
@@ -37,7 +149,7 @@ impl<T: Pod> Mapping<T> {
         let index = index as usize;
         assert!(index < self.len, "index {index} of {}", self.len);
         // SAFETY: within the mapping, since the index is within its length.
-        unsafe { self.memory.as_mut_ptr().add(index * Self::STRIDE).cast() }
+        unsafe { self.memory.start.as_ptr().add(self.offset + index * Self::STRIDE).cast() }
     }
 
     /// A copy of a value, as it is at this moment.

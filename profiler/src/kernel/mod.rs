@@ -3,6 +3,7 @@
 //! [`Session`] is loaded and attached programs; [`Tables`] is what they recorded,
 //! as plain values. What the values mean is the business of [`crate::drain`].
 
+mod arena;
 mod attached;
 mod before;
 mod btf;

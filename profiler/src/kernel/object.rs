@@ -9,7 +9,13 @@
 
 use std::borrow::Cow;
 
-/// For kernels with BTF and task storage.
+/// For kernels with arenas.
+pub(super) fn arena() -> Cow<'static, [u8]> {
+    overridden("profiler-arena.bpf.o")
+        .unwrap_or(Cow::Borrowed(aya::include_bytes_aligned!("objects/profiler-arena.bpf.o")))
+}
+
+/// For those with BTF and task storage.
 pub(super) fn task() -> Cow<'static, [u8]> {
     overridden("profiler-task.bpf.o")
         .unwrap_or(Cow::Borrowed(aya::include_bytes_aligned!("objects/profiler-task.bpf.o")))
@@ -47,7 +53,7 @@ mod tests {
     /// objects would be several times as large.
     #[test]
     fn objects_have_btf_and_no_dwarf() {
-        for bytes in [super::task(), super::tid()] {
+        for bytes in [super::arena(), super::task(), super::tid()] {
             let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).expect("an ELF file");
             let names: Vec<_> = elf.sections().filter_map(|s| s.name().ok()).collect();
             assert!(names.contains(&".BTF") && names.contains(&".BTF.ext"), "{names:?}");

@@ -34,6 +34,8 @@ pub struct Options {
     pub include_self: bool,
     /// Use the fallback even where the kernel has what the main way needs.
     pub force_fallback: bool,
+    /// Use arrays even where the kernel has arenas.
+    pub force_arrays: bool,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             max_extents: DEFAULT_EXTENTS,
             include_self: false,
             force_fallback: false,
+            force_arrays: false,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Options {
                 .map_or(defaults.max_extents, |mib| mib.saturating_mul(EXTENTS_PER_MIB)),
             include_self: args.include_self,
             force_fallback: args.force_fallback,
+            force_arrays: args.force_arrays,
         };
         options.check()?;
         Ok(options)

@@ -1,6 +1,6 @@
 //! What the programs recorded, value by value.
 
-use std::os::fd::AsFd;
+use std::{io, ops::Range, os::fd::AsFd, sync::Arc};
 
 use aya::{
     Ebpf, Pod,
@@ -8,7 +8,7 @@ use aya::{
 };
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
-    limits::{CELLS_PER_EXTENT, maps},
+    limits::{CELLS_PER_EXTENT, arena, maps},
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord,
     },
@@ -17,7 +17,7 @@ use profiler_common::{
 use super::{
     KernelError, Options,
     load::{map_fd, map_memory, take_map},
-    mapping::Mapping,
+    mapping::{Mapping, Memory},
 };
 
 /// Records on the free stack at first. More follow as they are used up, so that the
@@ -88,7 +88,7 @@ pub struct Activity {
     /// [`ThreadRecord::left`].
     pub left: u64,
     /// [`ThreadRecord::denied`].
-    pub denied: u64,
+    pub denied: u32,
     /// [`ThreadRecord::in_flight_key`].
     pub in_flight_key: u32,
 }
@@ -123,6 +123,8 @@ pub struct MapTables {
     unfilled_records: u32,
     unfilled_extents: u32,
     memory_bytes: u64,
+    /// Whether records and cells are in an arena, and have no pages before they are given out.
+    in_arena: bool,
 }
 
 fn open<T: Pod>(
@@ -154,11 +156,26 @@ impl MapTables {
         ebpf: &mut Ebpf,
         options: &Options,
         room_before: Option<u32>,
+        arena: Option<Arc<Memory>>,
     ) -> Result<Self, KernelError> {
         let mut memory_bytes = 0;
         let m = &mut memory_bytes;
-        let records = open(ebpf, maps::RECORDS, options.max_threads, m)?;
-        let cells = open(ebpf, maps::CELLS, options.max_extents * CELLS_PER_EXTENT, m)?;
+        let cell_count = options.max_extents * CELLS_PER_EXTENT;
+        let in_arena = arena.is_some();
+        let (records, cells) = match arena {
+            Some(memory) => {
+                *m += u64::from(arena::CELLS);
+                let at = arena::records(options.max_extents) as usize;
+                (
+                    Mapping::within(Arc::clone(&memory), at, options.max_threads),
+                    Mapping::within(memory, arena::CELLS as usize, cell_count),
+                )
+            }
+            None => (
+                open(ebpf, maps::RECORDS, options.max_threads, m)?,
+                open(ebpf, maps::CELLS, cell_count, m)?,
+            ),
+        };
         let owners = open(ebpf, maps::EXTENT_OWNERS, options.max_extents, m)?;
         let overflow = open(ebpf, maps::OVERFLOW, OVERFLOW_SLOTS, m)?;
         let control = open(ebpf, maps::CONTROL, 1, m)?;
@@ -185,6 +202,7 @@ impl MapTables {
             unfilled_records: 0,
             unfilled_extents: 1,
             memory_bytes,
+            in_arena,
         };
         this.set_wake_marks(u64::MAX, u64::MAX);
         this.fill(RECORDS_AT_START, EXTENTS_AT_START)
@@ -228,15 +246,33 @@ impl MapTables {
     /// Puts indexes below the limits on the free stacks, the lowest on top.
     fn fill(&mut self, records: u32, extents: u32) -> Result<(), aya::maps::MapError> {
         let records = records.min(self.records.len());
+        let extents = extents.min(self.owners.len());
+        self.populate(self.unfilled_records..records, self.unfilled_extents..extents)?;
         for index in (self.unfilled_records..records).rev() {
             self.free_records.push(index, 0)?;
         }
         self.unfilled_records = self.unfilled_records.max(records);
-        let extents = extents.min(self.owners.len());
         for index in (self.unfilled_extents..extents).rev() {
             self.free_extents.push(index, 0)?;
         }
         self.unfilled_extents = self.unfilled_extents.max(extents);
+        Ok(())
+    }
+
+    /// Gives what is to be given out its pages, in an arena.
+    fn populate(&mut self, records: Range<u32>, extents: Range<u32>) -> io::Result<()> {
+        if !self.in_arena {
+            return Ok(());
+        }
+        if !records.is_empty() {
+            self.memory_bytes += records.len() as u64 * size_of::<ThreadRecord>() as u64;
+            self.records.populate(records)?;
+        }
+        if !extents.is_empty() {
+            let cells = extents.start * CELLS_PER_EXTENT..extents.end * CELLS_PER_EXTENT;
+            self.memory_bytes += cells.len() as u64 * size_of::<Cell>() as u64;
+            self.cells.populate(cells)?;
+        }
         Ok(())
     }
 
@@ -267,7 +303,7 @@ impl Tables for MapTables {
             state,
             entered: read(offset!(ThreadRecord, entered)),
             left: read(offset!(ThreadRecord, left)),
-            denied: read(offset!(ThreadRecord, denied)),
+            denied: self.records.read_u32(record, offset!(ThreadRecord, denied)),
             in_flight_key: self.records.read_u32(record, offset!(ThreadRecord, in_flight_key)),
         }
     }
@@ -367,12 +403,12 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     entry_ns: 0,
     entered: 0,
     left: 0,
+    status_address: 0,
     in_flight_slot: 0,
     in_flight_key: 0,
     last_key: 0,
     last_slot: 0,
     state: 0,
-    next_cell: 0,
     denied: 0,
     native_pages: [0; _],
     foreign_roots: [0; _],
@@ -382,5 +418,7 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     comm: [0; _],
     overflowed: 0,
     missed_exits: 0,
+    index: 0,
+    next_cell: 0,
     _reserved: [0; _],
 };

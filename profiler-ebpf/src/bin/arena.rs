@@ -1,0 +1,198 @@
+//! The object for kernels with arenas (Linux 6.9): as in `task.rs`, but records, cells and
+//! hints are in one piece of memory, where an address is all that it takes to get at them:
+//! no look-up, no bound to compare with and no branch for what is not there.
+#![no_std]
+#![no_main]
+// For the instructions that the compiler has no word for.
+#![feature(asm_experimental_arch)]
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+use profiler_common::{
+    call::TS_COMPAT,
+    limits::{
+        arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
+        patch,
+    },
+    wire::{Cell, CellIndex, TaskState, ThreadRecord},
+};
+use profiler_ebpf::{
+    task::{RECORDS_AT, Task},
+    typed::ByPointer,
+    way::Way,
+};
+
+/// `BPF_MAP_TYPE_ARENA` (include/uapi/linux/bpf.h), which aya has not.
+const MAP_TYPE: usize = 33;
+
+/// The map: a number of pages.
+#[repr(C)]
+pub struct Arena {
+    r#type: *const [i32; MAP_TYPE],
+    max_entries: *const [i32; 1],
+    map_flags: *const [i32; BPF_F_MMAPABLE as usize],
+}
+
+// SAFETY: the pointers only carry types to the loader and are never followed.
+unsafe impl Sync for Arena {}
+
+#[btf_map]
+static ARENA: Arena = Arena {
+    r#type: core::ptr::null(),
+    max_entries: core::ptr::null(),
+    map_flags: core::ptr::null(),
+};
+
+/// What is at an offset in the arena. What was never given a page reads as zero, and a store
+/// there does nothing, so that no offset does harm.
+#[inline(always)]
+fn at<T>(offset: u64) -> *mut T {
+    let mut place = offset;
+    // SAFETY: cuts the offset to 32 bits, and tells the verifier what it is.
+    unsafe {
+        asm!(
+            "{0} = addr_space_cast({0}, 0x0, 0x1)",
+            inlateout(reg) place,
+            options(nomem, nostack, pure)
+        );
+    }
+    place as *mut T
+}
+
+/// A program uses the arena that it refers to.
+#[inline(always)]
+fn refer() {
+    let map = &raw const ARENA;
+    // SAFETY: nothing but the loading of the operand.
+    unsafe { asm!("/* {0} */", in(reg) map, options(nostack)) };
+}
+
+/// Tasks by pointer, records and cells in an arena.
+struct InArena;
+
+impl Way for InArena {
+    /// As a number, with which one can calculate, which the verifier forbids with pointers to
+    /// a kernel's structure. But the difference of two pointers is a number.
+    #[inline(always)]
+    fn address(regs: u64) -> u64 {
+        refer();
+        let mut address = regs;
+        let null = at::<u8>(0);
+        // SAFETY: a subtraction.
+        unsafe {
+            asm!(
+                "{0} -= {1}",
+                inlateout(reg) address,
+                in(reg) null,
+                options(nomem, nostack, pure)
+            );
+        }
+        address
+    }
+
+    #[inline(always)]
+    fn current() -> Task {
+        ByPointer::current()
+    }
+
+    #[inline(always)]
+    fn state(task: Task) -> Option<*mut TaskState> {
+        ByPointer::state(task)
+    }
+
+    #[inline(always)]
+    fn state_or_new(task: Task) -> Option<*mut TaskState> {
+        ByPointer::state_or_new(task)
+    }
+
+    #[inline(always)]
+    fn forget(task: Task) {
+        ByPointer::forget(task);
+    }
+
+    #[inline(always)]
+    fn forget_before(task: Task) {
+        ByPointer::forget_before(task);
+    }
+
+    #[inline(always)]
+    fn is_compat(task: Task) -> bool {
+        ByPointer::is_compat(task)
+    }
+
+    /// Read where the record says it is: a call to ask for the task costs as much as all of
+    /// the entry else. `bpf_rdonly_cast` is no call: the verifier replaces it by a move
+    /// (`fixup_kfunc_call`, kernel/bpf/verifier.c). Its number, and that of the type, which
+    /// has nothing but integers, are set before loading.
+    #[inline(always)]
+    fn owner_is_compat(record: *mut ThreadRecord) -> bool {
+        let status: u64;
+        // SAFETY: the record is live, and the kernel checks the address and reads 0 where
+        // there is nothing.
+        unsafe {
+            let address = (*record).status_address;
+            asm!(
+                "r1 = {address}",
+                "r2 = {cast_type}",
+                "call {cast}",
+                "{status} = *(u32 *)(r0 + 0)",
+                address = in(reg) address,
+                status = lateout(reg) status,
+                cast_type = const patch::RDONLY_CAST_TYPE,
+                cast = const patch::RDONLY_CAST,
+                out("r0") _, out("r1") _, out("r2") _, out("r3") _, out("r4") _, out("r5") _,
+                options(nostack)
+            );
+        }
+        status as u32 & TS_COMPAT != 0
+    }
+
+    #[inline(always)]
+    fn number_at_exit(regs: u64) -> u64 {
+        ByPointer::number_at_exit(regs)
+    }
+
+    #[inline(always)]
+    fn record(index: u32) -> Option<*mut ThreadRecord> {
+        refer();
+        Some(at(record_offset(index)))
+    }
+
+    #[inline(always)]
+    fn cell(index: CellIndex) -> Option<*mut Cell> {
+        Some(at(u64::from(CELLS) + (u64::from(index) << CELL_SHIFT)))
+    }
+
+    /// By a hash of the address, so that it stays found when its CPU runs another task in
+    /// between.
+    #[inline(always)]
+    fn likely_record(regs: u64) -> Option<*mut ThreadRecord> {
+        let hint: *mut u32 = at(arena::hint(regs));
+        // SAFETY: in the arena.
+        Some(at(u64::from(unsafe { *hint })))
+    }
+
+    #[inline(always)]
+    fn remember(regs: u64, index: u32) {
+        let hint: *mut u32 = at(arena::hint(regs));
+        // SAFETY: in the arena.
+        unsafe { *hint = record_offset(index) as u32 };
+    }
+}
+
+#[inline(always)]
+fn record_offset(index: u32) -> u64 {
+    u64::from(RECORDS_AT.load()) + (u64::from(index) << RECORD_SHIFT)
+}
+
+profiler_ebpf::programs!(BtfTracePointContext, InArena, btf_tracepoint, function);
+profiler_ebpf::calls_before!(InArena);
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

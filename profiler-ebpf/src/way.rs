@@ -1,0 +1,85 @@
+//! What differs between kinds of kernels, behind one trait, so that everything else is
+//! written once: how a task is known, and where records and cells are.
+
+use profiler_common::wire::{Cell, CellIndex, TaskState, ThreadRecord};
+
+use crate::{
+    maps::{CELLS, HINT, RECORDS},
+    task::Task,
+};
+
+/// What differs between kinds of kernels. As far as it is given here, records and cells are
+/// in arrays.
+pub trait Way {
+    /// The registers that a tracepoint passes, as their address.
+    #[inline(always)]
+    fn address(regs: u64) -> u64 {
+        regs
+    }
+
+    /// The running task.
+    fn current() -> Task;
+
+    /// The state of `task`, if it has one.
+    fn state(task: Task) -> Option<*mut TaskState>;
+
+    /// The state of `task`, made now if it has none; `None` where there is no room.
+    fn state_or_new(task: Task) -> Option<*mut TaskState>;
+
+    /// Forgets a task that ends. Task storage does that by itself.
+    fn forget(task: Task);
+
+    /// The running task is in no call that it was in before the programs attached.
+    fn forget_before(task: Task);
+
+    /// Whether `task` is in a 32-bit system call.
+    fn is_compat(task: Task) -> bool;
+
+    /// Whether the running task is in one, `record` being its own.
+    #[inline(always)]
+    fn owner_is_compat(record: *mut ThreadRecord) -> bool {
+        let _ = record;
+        Self::is_compat(Self::current())
+    }
+
+    /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
+    fn number_at_exit(regs: u64) -> u64;
+
+    /// The record at `index`.
+    #[inline(always)]
+    fn record(index: u32) -> Option<*mut ThreadRecord> {
+        RECORDS.get_ptr_mut(index)
+    }
+
+    /// The cell at `index`.
+    #[inline(always)]
+    fn cell(index: CellIndex) -> Option<*mut Cell> {
+        CELLS.get_ptr_mut(index)
+    }
+
+    /// The record that is likely that of the task whose registers are at `regs`: here, the
+    /// one that this CPU used last.
+    #[inline(always)]
+    fn likely_record(regs: u64) -> Option<*mut ThreadRecord> {
+        let _ = regs;
+        // SAFETY: a live map value of this CPU.
+        let index = unsafe { *HINT.get_ptr(0)? };
+        Self::record(index)
+    }
+
+    /// The record at `index` is that of the task whose registers are at `regs`.
+    #[inline(always)]
+    fn remember(regs: u64, index: u32) {
+        let _ = regs;
+        if let Some(hint) = HINT.get_ptr_mut(0) {
+            // SAFETY: a live map value of this CPU.
+            unsafe { *hint = index };
+        }
+    }
+}
+
+/// [`Way::address`], for the macro that makes the programs.
+#[inline(always)]
+pub fn address<W: Way>(regs: u64) -> u64 {
+    W::address(regs)
+}
