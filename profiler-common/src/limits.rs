@@ -29,6 +29,30 @@ pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
 /// [`MAX_THREADS`] are within the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
+/// Which calls are timed, as the kernel side has it: all of them, none, or every call
+/// whose turn it is ([`sampling::is_timed`]).
+pub mod sampling {
+    /// Every call.
+    pub const ALL: u32 = u32::MAX;
+    /// None.
+    pub const NONE: u32 = 0;
+
+    /// The threshold for one call in `calls` on average; `calls` is 1 or more.
+    pub const fn one_in(calls: u32) -> u32 {
+        if calls == 1 { ALL } else { u32::MAX / calls }
+    }
+
+    /// Whether the call that is the `turn`-th of its thread and number is timed.
+    ///
+    /// Multiples of the golden ratio of 2^32 visit all its parts alike and in no period that
+    /// a program could have (Knuth, The Art of Computer Programming 3, 6.4): of any run of
+    /// calls, one in so many, and never every other one of a loop's.
+    #[inline(always)]
+    pub const fn is_timed(turn: u64, threshold: u32) -> bool {
+        (turn as u32).wrapping_mul(0x9e37_79b1) <= threshold
+    }
+}
+
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
 
@@ -58,14 +82,14 @@ pub mod arena {
     /// See [`CELL_SHIFT`].
     pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
 
-    /// The hint for the task whose registers are saved at `regs`.
+    /// The hint for the task whose registers are saved at this distance from anywhere.
     ///
-    /// A kernel stack is aligned to its size, 16 KiB (`THREAD_SIZE`,
+    /// Kernel stacks are multiples of 16 KiB apart (`THREAD_SIZE`,
     /// arch/x86/include/asm/page_64_types.h), and most of them lie side by side in the
-    /// kernel's dynamic memory: so this many stacks next to each other differ.
+    /// kernel's dynamic memory: so this many next to each other have hints of their own.
     #[inline(always)]
-    pub const fn hint(regs: u64) -> u64 {
-        (regs >> 12) & ((HINTS as u64 - 1) << 2)
+    pub const fn hint(distance: u64) -> u64 {
+        (distance >> 12) & ((HINTS as u64 - 1) << 2)
     }
 
     /// Where the records begin, with so many extents of cells.
@@ -135,6 +159,8 @@ pub mod globals {
     pub const OWN_TGID: &str = "OWN_TGID";
     /// 1 when only [`TARGETS`](super::maps::TARGETS) and their children count.
     pub const TARGETS_ONLY: &str = "TARGETS_ONLY";
+    /// Which calls are timed: a threshold of [`sampling`](super::sampling).
+    pub const TIMED: &str = "TIMED";
     /// How many of `uretprobe` and `uprobe`, in this order, the kernel has.
     pub const PROBE_CALLS: &str = "PROBE_CALLS";
     /// `offsetof(struct task_struct, thread_info.status)`.

@@ -30,9 +30,9 @@ pub const OVERFLOWED: CellIndex = u32::MAX;
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct ThreadRecord {
-    /// Where the owner's user registers are saved, at the top of its kernel stack:
-    /// the proof of ownership, since no other live task has that stack, and the
-    /// tracepoints pass it. 0 once the thread has ended, and while nobody owns the
+    /// Where the owner's user registers are saved, at the top of its kernel stack, or how far
+    /// that is from the arena: the proof of ownership, since no other live task has that
+    /// stack, and the tracepoints pass it. 0 once the thread has ended, and while nobody owns the
     /// record.
     pub owner: u64,
     /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds.

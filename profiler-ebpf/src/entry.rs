@@ -1,12 +1,14 @@
 //! `sys_enter`: remember which call, and when.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use profiler_common::{call::CallKey, wire::OVERFLOWED};
+use profiler_common::{call::CallKey, limits::sampling, wire::OVERFLOWED};
 
 use crate::{
     overflow,
     pool::{self, count},
-    slots, thread,
+    slots,
+    task::TIMED,
+    thread,
     way::Way,
 };
 
@@ -59,9 +61,14 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
                 (*record).last_slot = slot;
             }
         }
+        let turn;
         match slots::slot::<W>(slot) {
-            Some(figures) if slot != 0 => (*figures).entered += 1,
+            Some(figures) if slot != 0 => {
+                turn = (*figures).entered;
+                (*figures).entered = turn + 1;
+            }
             _ => {
+                turn = (*record).overflowed;
                 slot = OVERFLOWED;
                 (*record).overflowed += 1;
                 overflow::entered(key);
@@ -72,7 +79,14 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
         pool::publish();
         (*record).entered += 1;
         // As late as can be, so that little of our own time is in the latency.
-        (*record).entry_ns = bpf_ktime_get_ns();
+        match TIMED.load() {
+            sampling::ALL => (*record).entry_ns = bpf_ktime_get_ns(),
+            sampling::NONE => {}
+            threshold if sampling::is_timed(turn, threshold) => {
+                (*record).entry_ns = bpf_ktime_get_ns();
+            }
+            _ => (*record).entry_ns = 0,
+        }
         // Once a reader sees a key, it sees that call's time.
         pool::publish();
         (*record).in_flight_key = key;

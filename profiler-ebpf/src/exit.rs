@@ -4,7 +4,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
-    limits::{ERRNOS, ERRNOS_PER_PAGE},
+    limits::{ERRNOS, ERRNOS_PER_PAGE, sampling},
     wire::{CellIndex, OVERFLOWED, Slot, ThreadRecord},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     overflow,
     pool::{self, count},
     slots,
-    task::{PROBE_CALLS, may_be_refused},
+    task::{PROBE_CALLS, TIMED, may_be_refused},
     thread,
     way::Way,
 };
@@ -65,13 +65,14 @@ pub fn exit_again<W: Way>(regs: u64, result: u64) {
 /// A call leaves with `result`, `regs` being its registers.
 #[inline(always)]
 pub fn exit<W: Way>(regs: u64, result: u64) {
-    // First, for the same reason as the entry's clock is last.
+    // First, for the same reason as the entry's clock is last. Where not all calls are timed,
+    // the record says whether this one is.
     // SAFETY: always safe to call.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = if TIMED.load() == sampling::ALL { unsafe { bpf_ktime_get_ns() } } else { 0 };
     let record = match thread::hinted::<W>(regs) {
         Some(found) => found,
         None => {
-            let found = thread::leaving::<W>(now, result, regs);
+            let found = thread::leaving::<W>(result, regs);
             if found == 0 {
                 return;
             }
@@ -87,7 +88,7 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
             return;
         }
         (*record).in_flight_key = CallKey::NONE.0;
-        let latency_ns = now.wrapping_sub((*record).entry_ns);
+        let latency_ns = latency(now, &raw const (*record).entry_ns);
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
             overflow::left(key, latency_ns, result);
@@ -97,6 +98,26 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
         // Once a reader sees the sum, it sees all that is in it.
         pool::publish();
         (*record).left += 1;
+    }
+}
+
+/// What a call took that entered at `entry_ns`, `now` being the time if all are timed;
+/// `None` where this one was not timed.
+///
+/// # Safety
+/// `entry_ns` is in a live map value.
+#[inline(always)]
+pub unsafe fn latency(now: u64, entry_ns: *const u64) -> Option<u64> {
+    // SAFETY: the caller's place.
+    unsafe {
+        match TIMED.load() {
+            sampling::ALL => Some(now.wrapping_sub(*entry_ns)),
+            sampling::NONE => None,
+            _ => match *entry_ns {
+                0 => None,
+                entry_ns => Some(bpf_ktime_get_ns().wrapping_sub(entry_ns)),
+            },
+        }
     }
 }
 
@@ -114,25 +135,26 @@ unsafe fn add<W: Way>(
     record: *mut ThreadRecord,
     slot: CellIndex,
     key: u32,
-    latency_ns: u64,
+    latency_ns: Option<u64>,
     result: u64,
 ) {
     let Some(slot) = slots::slot::<W>(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        let mut latency_ns = latency_ns;
-        if latency_ns > (*slot).max_ns {
-            if is_negative(latency_ns) {
-                latency_ns = 0;
-            } else {
-                (*slot).max_ns = latency_ns;
+        if let Some(mut latency_ns) = latency_ns {
+            if latency_ns > (*slot).max_ns {
+                if is_negative(latency_ns) {
+                    latency_ns = 0;
+                } else {
+                    (*slot).max_ns = latency_ns;
+                }
             }
+            (*slot).total_ns += latency_ns;
+            if latency_ns < (*slot).min_ns {
+                (*slot).min_ns = latency_ns;
+            }
+            add_bucket::<W>(record, slot, key, latency_ns);
         }
-        (*slot).total_ns += latency_ns;
-        if latency_ns < (*slot).min_ns {
-            (*slot).min_ns = latency_ns;
-        }
-        add_bucket::<W>(record, slot, key, latency_ns);
         if result >= FIRST_ERRNO {
             failed::<W>(record, slot, result, key);
             return;
@@ -178,8 +200,8 @@ unsafe fn add_bucket<W: Way>(
 }
 
 /// Counts how a call of `key` left whose result may be an errno.
-#[inline(never)]
-fn failed<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
+#[inline(always)]
+unsafe fn failed<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
     // SAFETY: live map values of the running thread's own.
     unsafe {
         match Outcome::of(result, key) {

@@ -46,14 +46,20 @@ pub fn denied(key: u32) {
     }
 }
 
-/// A call left that entered here.
+/// A call left that entered here, after `latency_ns` if it was timed.
+#[inline(always)]
+pub fn left(key: u32, latency_ns: Option<u64>, result: u64) {
+    if let Some(latency_ns) = latency_ns {
+        timed(key, latency_ns);
+    }
+    ended(key, result);
+}
+
 #[inline(never)]
-pub fn left(key: u32, latency_ns: u64, result: u64) {
+fn ended(key: u32, result: u64) {
     let Some(slot) = slot(key) else { return };
-    let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
     // SAFETY: fields of a live map value.
     unsafe {
-        add(&raw mut (*slot).total_ns, latency_ns);
         match Outcome::of(result, key) {
             Outcome::Ok => add(&raw mut (*slot).returned, 1),
             Outcome::Restarted => add(&raw mut (*slot).restarted, 1),
@@ -69,6 +75,14 @@ pub fn left(key: u32, latency_ns: u64, result: u64) {
             }
         }
     }
+}
+
+#[inline(never)]
+fn timed(key: u32, latency_ns: u64) {
+    let Some(slot) = slot(key) else { return };
+    let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
+    // SAFETY: a field of a live map value.
+    unsafe { add(&raw mut (*slot).total_ns, latency_ns) };
     add_bucket(slot, latency_ns);
     if let Some(extremes) = OVERFLOW_EXTREMES.get_ptr_mut(CallKey(key).overflow_index()) {
         // SAFETY: a live map value of this CPU; only the exit program writes it,

@@ -7,13 +7,13 @@ macro_rules! programs {
     ($Context:ident, $Way:ident, $attribute:ident, $key:ident) => {
         #[$attribute($key = "sys_enter")]
         pub fn sys_enter(ctx: $Context) -> i32 {
-            $crate::entry::enter::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
+            $crate::entry::enter::<$Way>(ctx.arg(0), ctx.arg(1));
             0
         }
 
         #[$attribute($key = "sys_exit")]
         pub fn sys_exit(ctx: $Context) -> i32 {
-            $crate::exit::exit::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
+            $crate::exit::exit::<$Way>(ctx.arg(0), ctx.arg(1));
             0
         }
 
@@ -41,15 +41,12 @@ macro_rules! programs {
 
         #[inline(never)]
         fn enter_again(ctx: $Context) {
-            $crate::entry::enter_again::<$Way>(
-                $crate::way::address::<$Way>(ctx.arg(0)),
-                ctx.arg(1),
-            );
+            $crate::entry::enter_again::<$Way>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]
         fn exit_again(ctx: $Context) {
-            $crate::exit::exit_again::<$Way>($crate::way::address::<$Way>(ctx.arg(0)), ctx.arg(1));
+            $crate::exit::exit_again::<$Way>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]

@@ -1,8 +1,11 @@
 //! From the running task to its record.
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_ktime_get_ns,
+};
 use profiler_common::{
     call::CallKey,
+    limits::sampling,
     wire::{RecordState, TaskState, ThreadRecord},
 };
 
@@ -11,8 +14,8 @@ use crate::{
     pool::{self, count},
     scope,
     task::{
-        LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, Task, field_u64, layout_known, may_be_refused,
-        read_comm,
+        LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED, Task, field_u64, layout_known,
+        may_be_refused, read_comm,
     },
     way::Way,
 };
@@ -22,11 +25,12 @@ use crate::{
 /// asking for the task is a call.
 #[inline(always)]
 pub fn hinted<W: Way>(regs: u64) -> Option<*mut ThreadRecord> {
-    let record = W::likely_record(regs)?;
+    let owner = W::owner(regs);
+    let record = W::likely_record(owner)?;
     // SAFETY: a live map value. The hint can be stale, so the record decides: its
     // owner's stack is cleared there when the owner ends, before the stack can
     // belong to another task.
-    (unsafe { (*record).owner } == regs).then_some(record)
+    (unsafe { (*record).owner } == owner).then_some(record)
 }
 
 /// The record index plus one of a task that enters a call and that the hint
@@ -55,21 +59,37 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
                 let key = CallKey::new(nr, W::is_compat(task)).0;
                 (*state).key_plus_one = key + 1;
                 overflow::entered(key);
-                (*state).entry_ns = bpf_ktime_get_ns();
+                (*state).entry_ns = entry_ns();
                 return 0;
             };
             let Some(record) = W::record(index) else { return 0 };
-            own(record, index, task, regs, ids);
+            own(record, index, task, W::owner(regs), ids);
             (*state).record = index + 1;
         }
-        W::remember(regs, (*state).record - 1);
+        W::remember(W::owner(regs), (*state).record - 1);
         (*state).record
+    }
+}
+
+/// The time, if the call is to be timed; otherwise 0. Off the common path, so that whose turn
+/// it is need not be told from what is counted.
+#[inline(always)]
+fn entry_ns() -> u64 {
+    // SAFETY: always safe to call.
+    unsafe {
+        match TIMED.load() {
+            sampling::ALL => bpf_ktime_get_ns(),
+            threshold if threshold != sampling::NONE && bpf_get_prandom_u32() <= threshold => {
+                bpf_ktime_get_ns()
+            }
+            _ => 0,
+        }
     }
 }
 
 /// Makes a free record, which the reader has zeroed, that of the running task.
 #[inline(always)]
-unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, regs: u64, ids: u64) {
+unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids: u64) {
     // SAFETY: the caller took the record from the queue, so it is nobody else's.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
@@ -85,7 +105,7 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, regs: u64, ids:
         } else if let Ok(comm) = bpf_get_current_comm() {
             (*record).comm = comm;
         }
-        (*record).owner = regs;
+        (*record).owner = owner;
         // Once a reader sees it live, it sees whose it is.
         pool::publish();
         (*record).state = RecordState::Live as u32;
@@ -95,7 +115,7 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, regs: u64, ids:
 /// The record index plus one of a task that leaves a call and that the hint
 /// missed; 0 when there is nothing left to do.
 #[inline(never)]
-pub fn leaving<W: Way>(now: u64, result: u64, regs: u64) -> u32 {
+pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
     let task = W::current();
     let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let Some(state) = W::state(task) else {
@@ -125,13 +145,15 @@ pub fn leaving<W: Way>(now: u64, result: u64, regs: u64) -> u32 {
             return 0;
         }
         if (*state).record != 0 {
-            W::remember(regs, (*state).record - 1);
+            W::remember(W::owner(regs), (*state).record - 1);
             return (*state).record;
         }
         let key_plus_one = (*state).key_plus_one;
         if key_plus_one != 0 {
             (*state).key_plus_one = 0;
-            overflow::left(key_plus_one - 1, now.wrapping_sub((*state).entry_ns), result);
+            let entry_ns = (*state).entry_ns;
+            let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
+            overflow::left(key_plus_one - 1, latency_ns, result);
         } else if (*state).flags & TaskState::KNOWN == 0 {
             // Still a call from before all programs were attached.
             W::forget_before(task);

@@ -1,10 +1,11 @@
 //! Tasks as kernels with BTF and task storage know them (Linux 5.11): by typed pointers, so
 //! that fields of a task are plain loads.
 
+use core::{marker::PhantomData, ptr};
+
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, pt_regs},
     helpers::{bpf_get_current_task_btf, generated::bpf_task_storage_get},
-    macros::btf_map,
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 
@@ -25,37 +26,61 @@ pub struct TaskStorage {
     map_flags: *const [i32; BPF_F_NO_PREALLOC as usize],
 }
 
+impl TaskStorage {
+    /// The map's definition.
+    #[expect(clippy::new_without_default, reason = "for statics only")]
+    pub const fn new() -> Self {
+        Self {
+            r#type: ptr::null(),
+            key: ptr::null(),
+            value: ptr::null(),
+            max_entries: ptr::null(),
+            map_flags: ptr::null(),
+        }
+    }
+}
+
 // SAFETY: the pointers only carry types to the loader and are never followed.
 unsafe impl Sync for TaskStorage {}
 
-#[btf_map]
-static TASK_STORAGE: TaskStorage = TaskStorage {
-    r#type: core::ptr::null(),
-    key: core::ptr::null(),
-    value: core::ptr::null(),
-    max_entries: core::ptr::null(),
-    map_flags: core::ptr::null(),
-};
+/// Whose map it is. Every map of this library is in every object, and on a kernel without
+/// task storage no object may have this one: so each object that has it defines it.
+pub trait Storage {
+    /// The map.
+    fn map() -> *const TaskStorage;
+}
+
+/// Defines the map.
+#[macro_export]
+macro_rules! task_storage {
+    ($Storage:ident) => {
+        #[aya_ebpf::macros::btf_map]
+        static TASK_STORAGE: $crate::typed::TaskStorage = $crate::typed::TaskStorage::new();
+
+        struct $Storage;
+
+        impl $crate::typed::Storage for $Storage {
+            #[inline(always)]
+            fn map() -> *const $crate::typed::TaskStorage {
+                &raw const TASK_STORAGE
+            }
+        }
+    };
+}
 
 #[inline(always)]
-fn storage(task: Task, flags: u64) -> Option<*mut TaskState> {
+fn storage<S: Storage>(task: Task, flags: u64) -> Option<*mut TaskState> {
     // SAFETY: `task` is a trusted pointer: the running task, or a tracepoint's
     // typed argument. The verifier would refuse any other.
-    let state = unsafe {
-        bpf_task_storage_get(
-            (&raw const TASK_STORAGE).cast_mut().cast(),
-            task,
-            core::ptr::null_mut(),
-            flags,
-        )
-    };
+    let state =
+        unsafe { bpf_task_storage_get(S::map().cast_mut().cast(), task, ptr::null_mut(), flags) };
     (!state.is_null()).then_some(state.cast())
 }
 
 /// Tasks by pointer, records and cells in arrays.
-pub struct ByPointer;
+pub struct ByPointer<S>(PhantomData<S>);
 
-impl Way for ByPointer {
+impl<S: Storage> Way for ByPointer<S> {
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.
@@ -64,12 +89,12 @@ impl Way for ByPointer {
 
     #[inline(always)]
     fn state(task: Task) -> Option<*mut TaskState> {
-        storage(task, 0)
+        storage::<S>(task, 0)
     }
 
     #[inline(always)]
     fn state_or_new(task: Task) -> Option<*mut TaskState> {
-        storage(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
+        storage::<S>(task, u64::from(BPF_LOCAL_STORAGE_GET_F_CREATE))
     }
 
     #[inline(always)]

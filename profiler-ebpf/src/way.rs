@@ -11,9 +11,10 @@ use crate::{
 /// What differs between kinds of kernels. As far as it is given here, records and cells are
 /// in arrays.
 pub trait Way {
-    /// The registers that a tracepoint passes, as their address.
+    /// A number that stands for the task whose registers are saved at `regs`: for no other
+    /// live task, and the same in every program. Not 0.
     #[inline(always)]
-    fn address(regs: u64) -> u64 {
+    fn owner(regs: u64) -> u64 {
         regs
     }
 
@@ -57,29 +58,23 @@ pub trait Way {
         CELLS.get_ptr_mut(index)
     }
 
-    /// The record that is likely that of the task whose registers are at `regs`: here, the
-    /// one that this CPU used last.
+    /// The record that is likely that of this [`owner`](Self::owner): here, the one that
+    /// this CPU used last.
     #[inline(always)]
-    fn likely_record(regs: u64) -> Option<*mut ThreadRecord> {
-        let _ = regs;
+    fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
+        let _ = owner;
         // SAFETY: a live map value of this CPU.
         let index = unsafe { *HINT.get_ptr(0)? };
         Self::record(index)
     }
 
-    /// The record at `index` is that of the task whose registers are at `regs`.
+    /// The record at `index` is that of this owner.
     #[inline(always)]
-    fn remember(regs: u64, index: u32) {
-        let _ = regs;
+    fn remember(owner: u64, index: u32) {
+        let _ = owner;
         if let Some(hint) = HINT.get_ptr_mut(0) {
             // SAFETY: a live map value of this CPU.
             unsafe { *hint = index };
         }
     }
-}
-
-/// [`Way::address`], for the macro that makes the programs.
-#[inline(always)]
-pub fn address<W: Way>(regs: u64) -> u64 {
-    W::address(regs)
 }

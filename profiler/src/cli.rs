@@ -1,10 +1,10 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config;
+use crate::{config, kernel::Timed};
 
 /// Counts and times every system call of a Linux host.
 #[derive(Parser, Debug)]
@@ -53,6 +53,12 @@ pub struct KernelArgs {
     /// bucket per system call, without their process.
     #[arg(long, value_name = "MIB", help_heading = "Kernel side")]
     pub max_memory: Option<u32>,
+    /// Count calls and outcomes only, and time none: the least cost
+    #[arg(long, conflicts_with = "sample", help_heading = "Kernel side")]
+    pub no_latency: bool,
+    /// Time one call in N, of each thread and system call; counts stay exact
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Kernel side")]
+    pub sample: Option<u32>,
     /// Count the profiler's own system calls too
     #[arg(long, help_heading = "Kernel side")]
     pub include_self: bool,
@@ -62,6 +68,17 @@ pub struct KernelArgs {
     /// Use arrays for what would be in an arena, even where there is one
     #[arg(long, hide = true)]
     pub force_arrays: bool,
+}
+
+impl KernelArgs {
+    /// Which calls are to be timed.
+    pub fn timed(&self) -> Timed {
+        match self.sample.and_then(NonZeroU32::new) {
+            _ if self.no_latency => Timed::None,
+            Some(calls) => Timed::OneIn(calls),
+            None => Timed::All,
+        }
+    }
 }
 
 /// `profiler stat`.

@@ -141,6 +141,8 @@ impl Config {
             include_self: self.include_self,
             force_fallback: flags.force_fallback,
             force_arrays: flags.force_arrays,
+            no_latency: flags.no_latency,
+            sample: flags.sample,
         }
     }
 

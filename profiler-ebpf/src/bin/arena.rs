@@ -23,9 +23,13 @@ use profiler_common::{
 };
 use profiler_ebpf::{
     task::{RECORDS_AT, Task},
-    typed::ByPointer,
+    typed,
     way::Way,
 };
+
+profiler_ebpf::task_storage!(Storage);
+
+type ByPointer = typed::ByPointer<Storage>;
 
 /// `BPF_MAP_TYPE_ARENA` (include/uapi/linux/bpf.h), which aya has not.
 const MAP_TYPE: usize = 33;
@@ -76,23 +80,16 @@ fn refer() {
 struct InArena;
 
 impl Way for InArena {
-    /// As a number, with which one can calculate, which the verifier forbids with pointers to
-    /// a kernel's structure. But the difference of two pointers is a number.
+    /// The verifier forbids to calculate with a pointer to a kernel's structure, but the
+    /// difference of two pointers is a number. So this is the distance from the map, which
+    /// stays where it is.
     #[inline(always)]
-    fn address(regs: u64) -> u64 {
-        refer();
-        let mut address = regs;
-        let null = at::<u8>(0);
+    fn owner(regs: u64) -> u64 {
+        let mut distance = regs;
+        let map = &raw const ARENA;
         // SAFETY: a subtraction.
-        unsafe {
-            asm!(
-                "{0} -= {1}",
-                inlateout(reg) address,
-                in(reg) null,
-                options(nomem, nostack, pure)
-            );
-        }
-        address
+        unsafe { asm!("{0} -= {1}", inlateout(reg) distance, in(reg) map, options(nostack)) };
+        distance
     }
 
     #[inline(always)]
@@ -168,18 +165,18 @@ impl Way for InArena {
         Some(at(u64::from(CELLS) + (u64::from(index) << CELL_SHIFT)))
     }
 
-    /// By a hash of the address, so that it stays found when its CPU runs another task in
+    /// By a hash of the stack, so that it stays found when its CPU runs another task in
     /// between.
     #[inline(always)]
-    fn likely_record(regs: u64) -> Option<*mut ThreadRecord> {
-        let hint: *mut u32 = at(arena::hint(regs));
+    fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
+        let hint: *mut u32 = at(arena::hint(owner));
         // SAFETY: in the arena.
         Some(at(u64::from(unsafe { *hint })))
     }
 
     #[inline(always)]
-    fn remember(regs: u64, index: u32) {
-        let hint: *mut u32 = at(arena::hint(regs));
+    fn remember(owner: u64, index: u32) {
+        let hint: *mut u32 = at(arena::hint(owner));
         // SAFETY: in the arena.
         unsafe { *hint = record_offset(index) as u32 };
     }

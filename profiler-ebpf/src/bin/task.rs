@@ -4,7 +4,11 @@
 #![no_main]
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use profiler_ebpf::typed::ByPointer;
+use profiler_ebpf::typed;
+
+profiler_ebpf::task_storage!(Storage);
+
+type ByPointer = typed::ByPointer<Storage>;
 
 profiler_ebpf::programs!(BtfTracePointContext, ByPointer, btf_tracepoint, function);
 profiler_ebpf::calls_before!(ByPointer);

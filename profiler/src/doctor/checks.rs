@@ -35,6 +35,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         Some(type_information(host)),
         Some(tracepoints(host)),
         Some(task_storage(host)),
+        Some(arena(host)),
         preemption(host),
         Some(capabilities(host)),
         lockdown(host),
@@ -87,6 +88,19 @@ fn tracepoints(host: &Host) -> Finding {
         return ok(WHAT, "raw_syscalls and sched, by name");
     }
     warning(WHAT, "not found", "raw tracepoints are used instead; they count as exactly")
+}
+
+fn arena(host: &Host) -> Finding {
+    const WHAT: &str = "memory shared with programs (arena)";
+    if host.features.arena.is_some() {
+        return ok(WHAT, "there");
+    }
+    warning(
+        WHAT,
+        "none",
+        "arrays are used instead; they count as exactly and cost somewhat more.\n\
+         Linux 6.9 and later have it",
+    )
 }
 
 fn task_storage(host: &Host) -> Finding {
@@ -256,7 +270,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::host::Trial, *};
-    use crate::kernel::{KernelError, features::Features};
+    use crate::kernel::{Cast, KernelError, features::Features};
 
     fn good() -> Host {
         Host {
@@ -266,6 +280,7 @@ mod tests {
                 layout: Some(Default::default()),
                 tp_btf: true,
                 task_storage: true,
+                arena: Some(Cast::default()),
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: true,
             },
@@ -276,7 +291,7 @@ mod tests {
             memlock: Some(8 * MIB),
             available_bytes: Some(1024 * MIB),
             trial: Ok(Trial {
-                mode: "tp_btf, task storage",
+                mode: "tp_btf, task storage, arena",
                 took: Duration::from_millis(90),
                 kernel_memory_bytes: 50 * MIB,
             }),
@@ -326,12 +341,14 @@ mod tests {
         let mut host = good();
         host.features.layout = None;
         host.features.task_storage = false;
+        host.features.arena = None;
         host.jit = Some(0);
         host.clock_source = Some("hpet".into());
         host.features.host_pid_namespace = false;
         for what in [
             "type information (BTF)",
             "task storage",
+            "memory shared with programs (arena)",
             "BPF compiler (JIT)",
             "clock source",
             "pid namespace",

@@ -20,8 +20,8 @@ const MOVES: [u8; 2] = [0xb7, 0xb4];
 const KFUNC: u8 = 2 << 4;
 
 /// `bpf_rdonly_cast` and what to cast to, by their ids in the kernel's BTF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cast {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cast {
     function: u32,
     target: u32,
 }

@@ -32,7 +32,7 @@ pub struct Features {
     pub task_storage: bool,
     /// What the object with an arena needs to know of this kernel; `None` if it has no
     /// arenas.
-    pub(super) arena: Option<Cast>,
+    pub arena: Option<Cast>,
     /// Capabilities needed and not there.
     pub missing_capabilities: Vec<&'static str>,
     /// This process is in the host's own pid namespace, so ids mean the same.

@@ -225,6 +225,7 @@ fn load_object(
     let mut settings = vec![
         (globals::OWN_TGID, own),
         (globals::TARGETS_ONLY, targets_only),
+        (globals::TIMED, options.timed.threshold()),
         (globals::PROBE_CALLS, probe_calls(features.version)),
         (globals::STATUS_OFFSET, layout.status),
         (globals::PID_OFFSET, layout.pid),
@@ -243,9 +244,7 @@ fn load_object(
     loader
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
-        .map_max_entries(maps::RECORDS, options.max_threads)
         .map_max_entries(maps::FREE_RECORDS, options.max_threads)
-        .map_max_entries(maps::CELLS, options.max_extents * limits::CELLS_PER_EXTENT)
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
     if let Some(room) = room_before {
@@ -260,6 +259,12 @@ fn load_object(
                 (globals::NIVCSW_OFFSET, sleep.nivcsw),
             ]);
         }
+    }
+    if way != Way::Arena {
+        // With an arena they stay at the one value that they have in the object.
+        loader
+            .map_max_entries(maps::RECORDS, options.max_threads)
+            .map_max_entries(maps::CELLS, options.max_extents * limits::CELLS_PER_EXTENT);
     }
     if way == Way::Arena {
         loader.map_max_entries(maps::ARENA, arena::pages(options));

@@ -20,9 +20,10 @@ use std::{fs, os::fd::RawFd, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
+pub use arena::Cast;
 pub use error::KernelError;
 pub use load::Session;
-pub use options::{Options, Scope};
+pub use options::{Options, Scope, Timed};
 #[cfg(test)]
 pub(crate) use tables::UNOWNED;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};

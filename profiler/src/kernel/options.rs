@@ -1,8 +1,10 @@
 //! What to load, and how large.
 
+use std::num::NonZeroU32;
+
 use profiler_common::limits::{
     CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
-    MIN_EXTENTS, MIN_THREADS,
+    MIN_EXTENTS, MIN_THREADS, sampling,
 };
 
 use super::KernelError;
@@ -21,11 +23,36 @@ pub enum Scope {
     Processes(Vec<u32>),
 }
 
+/// Which calls are timed. All are counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timed {
+    /// All of them.
+    #[default]
+    All,
+    /// One in so many on average, of every thread and system call alike; two or more.
+    OneIn(NonZeroU32),
+    /// None: counts and outcomes only.
+    None,
+}
+
+impl Timed {
+    /// As the programs have it.
+    pub(super) fn threshold(self) -> u32 {
+        match self {
+            Self::All => sampling::ALL,
+            Self::OneIn(calls) => sampling::one_in(calls.get()),
+            Self::None => sampling::NONE,
+        }
+    }
+}
+
 /// What to load, and how large.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Which processes count.
     pub scope: Scope,
+    /// Which calls are timed.
+    pub timed: Timed,
     /// Threads that can be recorded apart at one time.
     pub max_threads: u32,
     /// Extents of 1 KiB in the pool of figures.
@@ -42,6 +69,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             scope: Scope::Host,
+            timed: Timed::All,
             max_threads: DEFAULT_THREADS,
             max_extents: DEFAULT_EXTENTS,
             include_self: false,
@@ -63,6 +91,7 @@ impl Options {
         }
         let options = Self {
             scope,
+            timed: args.timed(),
             max_threads: args.max_threads.unwrap_or(defaults.max_threads),
             max_extents: args
                 .max_memory

@@ -236,7 +236,7 @@ pub(crate) fn the_daemon_has_its_age(mode: Mode) {
 /// Whether calls from before are listed: by the object with task storage, where the kernel
 /// has a task iterator and `bpf_task_pt_regs`.
 pub(crate) fn before_is_seen(mode: Mode) -> Result<(), Skip> {
-    let seen = mode == Mode::Main && kernel() >= (5, 15);
+    let seen = mode != Mode::Fallback && kernel() >= (5, 15);
     if seen { Ok(()) } else { Err(Skip::NothingBefore) }
 }
 

@@ -59,9 +59,7 @@ pub(crate) fn with_one_of_two_it_names_the_other() {
 
 pub(crate) fn two_capabilities_suffice(mode: Mode) {
     let mut args = vec!["stat", "--format", "json", "--output", "-"];
-    if mode == Mode::Fallback {
-        args.push("--force-fallback");
-    }
+    args.extend(mode.flags());
     args.extend(["--", "sh", "-c", "exit 5"]);
     let output = as_nobody(",+bpf,+perfmon", &args);
     assert_eq!(output.status.code(), Some(5), "{output:?}");

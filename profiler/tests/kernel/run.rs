@@ -37,21 +37,24 @@ pub(crate) fn profiler_command() -> Command {
 /// waits for ever.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Which of the two objects is to be used.
+/// Which of the objects is to be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// The one for this kernel: task storage, if it has that.
+    /// The one for this kernel: an arena and task storage, if it has them.
     Main,
+    /// That for kernels without arenas.
+    Arrays,
     /// That for kernels without task storage.
     Fallback,
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 2] = [Self::Main, Self::Fallback];
+    pub(crate) const ALL: [Self; 3] = [Self::Main, Self::Arrays, Self::Fallback];
 
     pub(crate) fn flags(self) -> &'static [&'static str] {
         match self {
             Self::Main => &[],
+            Self::Arrays => &["--force-arrays"],
             Self::Fallback => &["--force-fallback"],
         }
     }

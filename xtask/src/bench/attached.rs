@@ -20,6 +20,9 @@ pub(super) enum Probe {
     Empty,
     Clock,
     Profiler,
+    Counts,
+    Sampled,
+    Arrays,
     Fallback,
 }
 
@@ -38,6 +41,9 @@ impl Probe {
             Self::Empty => "empty pair",
             Self::Clock => "clock pair: the floor",
             Self::Profiler => "profiler",
+            Self::Counts => "profiler --no-latency",
+            Self::Sampled => "profiler --sample 16",
+            Self::Arrays => "profiler, arrays (before Linux 6.9)",
             Self::Fallback => "profiler, fallback",
         }
     }
@@ -47,8 +53,13 @@ impl Probe {
             Self::Nothing => Ok(Attached::Nothing),
             Self::Empty => floor_pair("empty").map(Attached::Floor),
             Self::Clock => floor_pair("clock").map(Attached::Floor),
-            Self::Profiler => profiler(false),
-            Self::Fallback => profiler(true),
+            Self::Profiler => profiler(KernelArgs::default()),
+            Self::Counts => profiler(KernelArgs { no_latency: true, ..KernelArgs::default() }),
+            Self::Sampled => profiler(KernelArgs { sample: Some(16), ..KernelArgs::default() }),
+            Self::Arrays => profiler(KernelArgs { force_arrays: true, ..KernelArgs::default() }),
+            Self::Fallback => {
+                profiler(KernelArgs { force_fallback: true, ..KernelArgs::default() })
+            }
         };
         attached.with_context(|| format!("cannot attach: {}", self.title()))
     }
@@ -69,8 +80,7 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-fn profiler(force_fallback: bool) -> Result<Attached> {
-    let args = KernelArgs { force_fallback, ..KernelArgs::default() };
+fn profiler(args: KernelArgs) -> Result<Attached> {
     let options = Options::new(Scope::Host, &args)?;
     Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }

@@ -30,9 +30,16 @@ const SETTLE: Duration = Duration::from_millis(20);
 pub(super) fn run(args: &HotPath) -> Result<ExitCode> {
     ensure!(privilege::is_root(), "attaching to the kernel needs root");
     let cpu = args.cpu.map_or_else(last_cpu, Ok)?;
-    let mut probes = vec![Probe::Nothing, Probe::Empty, Probe::Clock, Probe::Profiler];
+    let mut probes = vec![
+        Probe::Nothing,
+        Probe::Empty,
+        Probe::Clock,
+        Probe::Profiler,
+        Probe::Counts,
+        Probe::Sampled,
+    ];
     if args.fallback {
-        probes.push(Probe::Fallback);
+        probes.extend([Probe::Arrays, Probe::Fallback]);
     }
     let workloads = Workload::value_variants();
     let mut samples = vec![vec![Vec::new(); probes.len()]; workloads.len()];
