@@ -39,6 +39,8 @@ pub struct Config {
     /// Kernel memory for figures, MiB.
     #[serde(deserialize_with = "memory")]
     pub max_memory_mib: u32,
+    /// One call in how many is timed, on average: 1 for all, 0 for none.
+    pub time_one_in: u32,
     /// Count the profiler's own system calls too.
     pub include_self: bool,
     /// Least severe messages to log.
@@ -52,6 +54,7 @@ impl Default for Config {
             interval: Duration::from_secs(1),
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
+            time_one_in: 1,
             include_self: false,
             log_level: LogLevel::Info,
         }
@@ -128,6 +131,11 @@ impl Config {
         if let Some(memory) = kernel.max_memory {
             self.max_memory_mib = MEMORY_MIB.of_flag("--max-memory", memory)?;
         }
+        if kernel.no_latency {
+            self.time_one_in = 0;
+        } else if let Some(calls) = kernel.sample {
+            self.time_one_in = calls;
+        }
         self.include_self |= kernel.include_self;
         Ok(())
     }
@@ -141,21 +149,30 @@ impl Config {
             include_self: self.include_self,
             force_fallback: flags.force_fallback,
             force_arrays: flags.force_arrays,
-            no_latency: flags.no_latency,
-            sample: flags.sample,
+            no_latency: self.time_one_in == 0,
+            sample: (self.time_one_in > 1).then_some(self.time_one_in),
         }
     }
 
     /// Takes over from `new` what can change while the daemon runs, and names the
     /// settings that differ and cannot.
     pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
-        let Self { listen, interval, max_threads, max_memory_mib, include_self, log_level } = new;
+        let Self {
+            listen,
+            interval,
+            max_threads,
+            max_memory_mib,
+            time_one_in,
+            include_self,
+            log_level,
+        } = new;
         self.interval = *interval;
         self.log_level = *log_level;
         [
             ("listen", self.listen != *listen),
             ("max_threads", self.max_threads != *max_threads),
             ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
+            ("time_one_in", self.time_one_in != *time_one_in),
             ("include_self", self.include_self != *include_self),
         ]
         .into_iter()

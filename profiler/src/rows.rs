@@ -129,7 +129,7 @@ fn sort_rows(rows: &mut [Row], sort: SortKey) {
     // Quantiles are worth computing once a row, not once a comparison.
     let descending = |f: &Figures| -> u64 {
         match sort {
-            SortKey::Total => f.total_ns,
+            SortKey::Total => f.estimated_total_ns(),
             SortKey::Calls => f.calls,
             SortKey::Errors => f.errors,
             SortKey::Mean => f.mean_ns(),

@@ -7,6 +7,7 @@ use profiler_common::{call::CallKey, wire::Counters};
 use crate::{
     aggregate::Figures,
     enrich::lasting::{self, Kind},
+    kernel::Timed,
     units,
 };
 
@@ -133,7 +134,8 @@ pub struct ThreadInFlight {
     pub key: CallKey,
     /// For how long.
     pub age: Duration,
-    /// It entered before the profiler attached, and `age` is since then.
+    /// It entered before the profiler attached, and `age` is since then; or it was not timed,
+    /// and `age` is since it was first found in flight.
     pub at_least: bool,
 }
 
@@ -211,6 +213,8 @@ pub struct Health {
     pub copies: usize,
     /// Which programs run, for people: `tp_btf, task storage` or the fallback.
     pub mode: &'static str,
+    /// Which calls are timed.
+    pub timed: Timed,
 }
 
 impl Health {

@@ -47,7 +47,7 @@ impl Sum {
         let mut shown = Self::default();
         for figures in figures {
             shown.entered = shown.entered.wrapping_add(figures.calls);
-            shown.left = shown.left.wrapping_add(figures.timed());
+            shown.left = shown.left.wrapping_add(figures.left());
             shown.open = shown.open.wrapping_add(open(figures));
         }
         (shown != *self).then(|| {
@@ -84,7 +84,7 @@ impl OpenCalls {
 
 /// By the figures, and negative where they are wrong.
 fn open(figures: &Figures) -> i64 {
-    let gone = figures.timed().wrapping_add(figures.never_returned).wrapping_add(figures.lost);
+    let gone = figures.left().wrapping_add(figures.never_returned).wrapping_add(figures.lost);
     figures.calls.wrapping_sub(gone).cast_signed()
 }
 

@@ -20,15 +20,18 @@ pub struct Figures {
     /// Calls that entered and left again, but whose exit was missed: their outcome and
     /// their time are not known.
     pub lost: u64,
-    /// Wall time of the calls that left, nanoseconds; exact.
+    /// Calls that left and were not timed. Wraps below zero for a moment where times are read
+    /// after calls: what is timed, [`Self::timed`], is right all the same.
+    pub untimed: u64,
+    /// Wall time of the calls that were timed, nanoseconds; exact.
     pub total_ns: u64,
-    /// Least and greatest latency, nanoseconds; `None` before a call left.
+    /// Least and greatest latency, nanoseconds; `None` before one is known.
     pub extremes: Option<Extremes>,
     /// Errors by errno, ascending, no count being zero.
     pub errnos: Vec<(u16, u64)>,
     /// Errors whose errno is none that the kernel side counts apart.
     pub errors_unlisted: u64,
-    /// Latencies of the calls that left.
+    /// Latencies of the calls that were timed.
     pub latency: Latency,
 }
 
@@ -57,12 +60,27 @@ impl Extremes {
 }
 
 impl Figures {
-    /// Calls whose time is known: those that left, whatever their outcome.
-    pub fn timed(&self) -> u64 {
+    /// Calls that left, whatever their outcome.
+    pub fn left(&self) -> u64 {
         self.returned + self.restarted
     }
 
-    /// Mean latency in nanoseconds, rounded down; 0 where no call left.
+    /// Calls whose time is known: those that left, or a share of them.
+    pub fn timed(&self) -> u64 {
+        self.left().wrapping_sub(self.untimed)
+    }
+
+    /// Wall time of all calls that left, nanoseconds: exact where all were timed, and
+    /// otherwise as much as if the others had taken as long on average.
+    pub fn estimated_total_ns(&self) -> u64 {
+        if self.untimed == 0 || self.timed() == 0 {
+            return self.total_ns;
+        }
+        let scaled = u128::from(self.total_ns) * u128::from(self.left()) / u128::from(self.timed());
+        u64::try_from(scaled).unwrap_or(u64::MAX)
+    }
+
+    /// Mean latency in nanoseconds, rounded down; 0 where none is known.
     pub fn mean_ns(&self) -> u64 {
         self.total_ns.checked_div(self.timed()).unwrap_or(0)
     }
@@ -87,13 +105,13 @@ impl Figures {
 
     /// Calls that entered and have not left: in flight, at the moment of reading.
     pub fn in_flight(&self) -> u64 {
-        self.calls.saturating_sub(self.timed() + self.never_returned + self.lost)
+        self.calls.saturating_sub(self.left() + self.never_returned + self.lost)
     }
 
     /// Whether there is nothing to show.
     pub fn is_empty(&self) -> bool {
         self.calls == 0
-            && self.timed() == 0
+            && self.left() == 0
             && self.denied == 0
             && self.never_returned == 0
             && self.lost == 0
@@ -119,6 +137,7 @@ impl Figures {
         self.denied += other.denied;
         self.never_returned += other.never_returned;
         self.lost += other.lost;
+        self.untimed = self.untimed.wrapping_add(other.untimed);
         self.total_ns += other.total_ns;
         self.extremes = Extremes::join_any(self.extremes, other.extremes);
         for &(errno, count) in &other.errnos {
@@ -169,6 +188,17 @@ mod tests {
         assert_eq!(sum.errnos, [(4, 1), (11, 2)]);
         assert_eq!(sum.latency.count(), 4);
         assert_eq!(sum.in_flight(), 0);
+    }
+
+    #[test]
+    fn what_was_not_timed_counts_and_is_estimated() {
+        let mut sum: Figures = [call(100, None), call(300, None)].iter().collect();
+        sum.merge(&Figures { calls: 6, returned: 6, untimed: 6, ..Figures::default() });
+        assert_eq!((sum.calls, sum.timed(), sum.in_flight()), (8, 2, 0));
+        assert_eq!((sum.total_ns, sum.mean_ns(), sum.estimated_total_ns()), (400, 200, 1600));
+        // Read before the calls that it is of.
+        let early = Figures { untimed: 1_u64.wrapping_neg(), total_ns: 7, ..Figures::default() };
+        assert_eq!((early.timed(), early.mean_ns()), (1, 7));
     }
 
     #[test]

@@ -2,7 +2,12 @@
 //!
 //! Not by subtraction: a call whose exit was missed would be in flight for ever.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use profiler_common::{
     call::CallKey,
@@ -27,12 +32,38 @@ const MOST_OF_A_KIND: usize = 256;
 /// ends within so few reads is not in flight as anybody means it.
 const LOOKS: usize = 4;
 
+/// Since when calls have been in flight whose entry was not timed, as far as is known: since
+/// they were first found to be.
+#[derive(Default)]
+pub(super) struct Untimed {
+    /// By record: the call, by how many the thread had entered with it, and the time.
+    found: HashMap<u32, (u64, u64)>,
+}
+
+impl Untimed {
+    /// When the call of `record`, which is that at `index`, was found first.
+    fn since(&mut self, index: u32, record: &ThreadRecord, now_ns: u64) -> u64 {
+        let found = self.found.entry(index).or_insert((record.entered, now_ns));
+        if found.0 != record.entered {
+            *found = (record.entered, now_ns);
+        }
+        found.1
+    }
+
+    /// Forgets all but those that are in flight still.
+    fn keep(&mut self, open: &HashSet<u32>) {
+        self.found.retain(|index, _| open.contains(index));
+    }
+}
+
 /// A thread in a call.
 struct Open {
     key: CallKey,
     age_ns: u64,
     tid: u32,
     whose: Whose,
+    /// It is at least as old.
+    at_least: bool,
     /// Its entry is counted in an overflow slot.
     overflowed: bool,
 }
@@ -57,22 +88,33 @@ pub(super) fn read(
     tables: &impl Tables,
     known: impl Iterator<Item = (u32, ProcessIndex)>,
     of: &Aggregate,
+    untimed: &mut Untimed,
     now_ns: u64,
 ) -> InFlight {
+    let mut found = HashSet::new();
     let mut open: Vec<Open> = known
         .filter_map(|(index, process)| {
             let record = in_call(tables, index)?;
+            let at_least = record.entry_ns == 0;
+            let entry_ns = if at_least {
+                found.insert(index);
+                untimed.since(index, &record, now_ns)
+            } else {
+                record.entry_ns
+            };
             Some(Open {
                 // As the aggregate has it.
                 key: syscalls::fold_unknown(CallKey(record.in_flight_key)),
                 // A call may enter after the time was read.
-                age_ns: now_ns.saturating_sub(record.entry_ns),
+                age_ns: now_ns.saturating_sub(entry_ns),
                 tid: record.tid,
                 whose: Whose::Known(process),
+                at_least,
                 overflowed: record.in_flight_slot == OVERFLOWED,
             })
         })
         .collect();
+    untimed.keep(&found);
     let before = tables.before();
     if let Some(Before { count, until_ns }) = before {
         open.extend((0..count).filter_map(|index| {
@@ -82,6 +124,7 @@ pub(super) fn read(
                 age_ns: now_ns.saturating_sub(until_ns),
                 tid: call.tid,
                 whose: Whose::Before(index),
+                at_least: true,
                 overflowed: false,
             })
         }));
@@ -191,7 +234,7 @@ fn oldest(open: Vec<Open>, tables: &impl Tables, of: &Aggregate) -> Vec<ThreadIn
                 process,
                 tid: thread.tid,
                 key: thread.key,
-                at_least: matches!(thread.whose, Whose::Before(_)),
+                at_least: thread.at_least,
                 age: Duration::from_nanos(thread.age_ns),
             })
         })
@@ -216,6 +259,7 @@ fn process_before(call: &CallBefore, of: &Aggregate) -> Arc<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Timed;
     use crate::{
         aggregate::{Figures, KeepEnded},
         drain::{fake::Fake, reader::Reader},
@@ -235,13 +279,13 @@ mod tests {
     impl Host {
         fn new(threads: u32) -> Self {
             let tables = Fake::new(threads, 3 * threads + 1);
-            let reader = Reader::new(&tables);
+            let reader = Reader::new(&tables, Timed::All);
             Self { tables, reader, aggregate: Aggregate::new(KeepEnded::Always) }
         }
 
         fn read(&mut self) -> InFlight {
             self.reader.read(&mut self.tables, &mut self.aggregate);
-            read(&self.tables, self.reader.known(), &self.aggregate, NOW)
+            read(&self.tables, self.reader.known(), &self.aggregate, &mut Untimed::default(), NOW)
         }
     }
 
@@ -277,7 +321,8 @@ mod tests {
         assert_eq!(threads(&host.read()).len(), 1);
         host.tables.end(record);
         // Before it is read, and after.
-        let unread = read(&host.tables, host.reader.known(), &host.aggregate, NOW);
+        let unread =
+            read(&host.tables, host.reader.known(), &host.aggregate, &mut Untimed::default(), NOW);
         assert_eq!((threads(&unread), calls(&unread)), (vec![], vec![]));
         assert_eq!(threads(&host.read()), []);
     }
@@ -370,8 +415,14 @@ mod tests {
         let figures = Figures { calls: 9, returned: 3, never_returned: 1, ..Figures::default() };
         aggregate.add(None, CallKey(FUTEX), &figures, None);
         let whose = Whose::Known(process);
-        let open =
-            |overflowed, age_ns| Open { key: CallKey(FUTEX), age_ns, tid: 1, whose, overflowed };
+        let open = |overflowed, age_ns| Open {
+            key: CallKey(FUTEX),
+            age_ns,
+            tid: 1,
+            whose,
+            at_least: false,
+            overflowed,
+        };
         let open = [open(true, 20), open(false, 30)];
         let found = by_call(&open, &aggregate);
         let all = CallInFlight {

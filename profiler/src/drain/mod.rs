@@ -19,7 +19,7 @@ use std::{
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables, now_ns},
+    kernel::{KernelError, Options, Session, Tables, Timed, now_ns},
     snapshot::{Detail, Health, Snapshot, Use},
 };
 use reader::Reader;
@@ -40,6 +40,8 @@ pub struct Profiler {
     /// How often there was no record at the last reading.
     records_exhausted: u64,
     cpus: usize,
+    timed: Timed,
+    untimed: in_flight::Untimed,
 }
 
 impl Profiler {
@@ -51,7 +53,7 @@ impl Profiler {
     pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
-        let reader = Reader::new(session.tables());
+        let reader = Reader::new(session.tables(), options.timed);
         let mut this = Self {
             session,
             reader,
@@ -62,6 +64,8 @@ impl Profiler {
             interval_over: false,
             records_exhausted: 0,
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            timed: options.timed,
+            untimed: in_flight::Untimed::default(),
         };
         // Before the first drain, which may come too late for a small table.
         this.set_wake_marks();
@@ -132,7 +136,13 @@ impl Profiler {
         let tables = self.session.tables();
         let counters = tables.counters();
         let used = self.reader.used(tables);
-        let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
+        let in_flight = in_flight::read(
+            tables,
+            self.reader.known(),
+            &self.aggregate,
+            &mut self.untimed,
+            now_ns,
+        );
         let own = cost::own();
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
@@ -156,6 +166,7 @@ impl Profiler {
                 resident_bytes: own.resident_bytes,
                 copies: self.session.copies(),
                 mode: self.session.mode(),
+                timed: self.timed,
             },
         };
         snapshot.health.drain_time = started.elapsed();

@@ -19,7 +19,7 @@ use profiler_common::{
 use super::books::Books;
 use crate::{
     aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
-    kernel::{Activity, SlotCounts, Tables},
+    kernel::{Activity, SlotCounts, Tables, Timed},
     snapshot::Use,
 };
 
@@ -38,6 +38,7 @@ pub(super) struct Reader {
     extents_freed: u64,
     records_used: u64,
     extents_used: u64,
+    timed: Timed,
 }
 
 /// A copy of the pool. Of plain integers, which the allocator takes zeroed from the
@@ -92,7 +93,7 @@ pub(super) struct Used {
 }
 
 impl Reader {
-    pub(super) fn new(tables: &impl Tables) -> Self {
+    pub(super) fn new(tables: &impl Tables, timed: Timed) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
             threads: Vec::new(),
@@ -105,6 +106,7 @@ impl Reader {
             extents_freed: 0,
             records_used: 0,
             extents_used: 0,
+            timed,
         }
     }
 
@@ -247,7 +249,9 @@ impl Reader {
         // has, and its page not yet, is new the next time.
         figures.errors =
             figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
-        let recent = (counts.returned + counts.restarted > 0).then(|| {
+        figures.untimed = untimed(&figures, self.timed);
+        // Set before the first call that was timed counts as left.
+        let recent = (new.min_ns != u64::MAX).then(|| {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
             recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
         });
@@ -297,7 +301,8 @@ impl Reader {
                 tables.overflow_extremes(index).map(|(min_ns, max_ns)| Extremes { min_ns, max_ns });
             let old = self.overflow[index as usize].take();
             let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
-            let (figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
+            let (mut figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
+            figures.untimed = untimed(&figures, self.timed);
             into.settle(None, &overflow_account(key, &old.0), &overflow_account(key, &new));
             self.overflowed += figures.calls;
             self.overflow[index as usize] = Some(Box::new((new, extremes)));
@@ -357,6 +362,14 @@ impl Reader {
     /// The records whose threads have been read, and whose they are.
     pub(super) fn known(&self) -> impl Iterator<Item = (u32, ProcessIndex)> {
         (0_u32..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.process?)))
+    }
+}
+
+/// How many of the calls that left were not timed: those that are in no bucket.
+fn untimed(figures: &Figures, timed: Timed) -> u64 {
+    match timed {
+        Timed::All => 0,
+        Timed::OneIn(_) | Timed::None => figures.left().wrapping_sub(figures.latency.count()),
     }
 }
 
@@ -448,6 +461,7 @@ fn overflow_figures(
         denied: new.denied.wrapping_sub(old.denied),
         never_returned: new.never_returned.wrapping_sub(old.never_returned),
         lost: 0,
+        untimed: 0,
         total_ns: new.total_ns.wrapping_sub(old.total_ns),
         extremes,
         errnos: Vec::new(),

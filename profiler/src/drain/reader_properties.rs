@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     aggregate::{Aggregate, Extremes, Figures, KeepEnded},
-    kernel::{Activity, Before, SlotCounts, Tables, UNOWNED},
+    kernel::{Activity, Before, SlotCounts, Tables, Timed, UNOWNED},
     snapshot::Detail,
 };
 
@@ -41,7 +41,7 @@ const THREADS: usize = 3;
 impl Watch {
     fn new(records: u32, extents: u32) -> Self {
         let mut tables = Fake::new(records, extents);
-        let reader = Reader::new(&tables);
+        let reader = Reader::new(&tables, Timed::All);
         let threads = (1..=THREADS as u32).map(|tid| tables.start(tid, tid)).collect();
         let aggregate = Aggregate::new(KeepEnded::Always);
         Self { tables, reader, aggregate, threads, next_tid: THREADS as u32 }
@@ -321,7 +321,7 @@ proptest! {
             entered: 1,
             ..ZERO_OVERFLOW
         });
-        let mut reader = Reader::new(&tables);
+        let mut reader = Reader::new(&tables, Timed::All);
         let mut aggregate = Aggregate::new(KeepEnded::Always);
         reader.read(&mut tables, &mut aggregate);
         let figures = |aggregate: &Aggregate| aggregate.calls()[0].total.clone();

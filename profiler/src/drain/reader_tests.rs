@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::{fake::Fake, reader::Reader};
 use crate::aggregate::{Aggregate, Figures, KeepEnded};
+use crate::kernel::Timed;
 
 fn reader(tables: &Fake) -> (Reader, Aggregate) {
-    (Reader::new(tables), Aggregate::new(KeepEnded::Always))
+    (Reader::new(tables, Timed::All), Aggregate::new(KeepEnded::Always))
 }
 
 fn total(aggregate: &Aggregate, nr: u32) -> Figures {

@@ -33,6 +33,8 @@ struct Object<'a> {
     /// Which the last of them was.
     #[serde(skip_serializing_if = "str::is_empty")]
     last_breach: &'a str,
+    /// One call in how many is timed: 1 for all, null for none.
+    timed_one_in: Option<u32>,
     rows: Vec<Line<'a>>,
     /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
     in_flight: Vec<InFlight<'a>>,
@@ -46,7 +48,7 @@ struct Object<'a> {
 #[derive(Serialize)]
 struct InFlight<'a> {
     age_ns: u64,
-    /// It entered before the profiler attached, so it is at least as old.
+    /// It is at least as old: it entered before the profiler attached, or was not timed.
     at_least: bool,
     pid: Option<u32>,
     tid: u32,
@@ -81,6 +83,8 @@ struct Line<'a> {
     syscall: Option<&'static str>,
     nr: Option<i64>,
     calls: u64,
+    /// Calls that left whose latency is known, and is in the figures that follow.
+    timed: u64,
     errors: u64,
     errnos: BTreeMap<String, u64>,
     total_ns: u64,
@@ -111,6 +115,7 @@ impl<'a> Line<'a> {
             syscall: row.syscall(),
             nr: row.key.map(number),
             calls: f.calls,
+            timed: f.timed(),
             errors: f.errors,
             errnos: rows::errnos(f),
             total_ns: f.total_ns,
@@ -153,6 +158,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         overflowed: health.overflowed,
         breaches: health.breaches,
         last_breach: &health.last_breach,
+        timed_one_in: health.timed.one_in(),
         rows: rows.iter().map(Line::new).collect(),
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
@@ -220,6 +226,6 @@ mod tests {
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 }

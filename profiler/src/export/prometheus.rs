@@ -19,6 +19,7 @@ use prometheus::{
 use crate::{
     aggregate::{Figures, Latency},
     enrich::{errnos, syscalls},
+    kernel::Timed,
     snapshot::Snapshot,
 };
 
@@ -76,7 +77,7 @@ impl Collector for Exposition {
 
 /// Every metric family. Those without a metric in this snapshot are empty.
 pub fn families(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
-    let mut families = calls(&named(snapshot));
+    let mut families = calls(&named(snapshot), snapshot.health.timed);
     families.extend(in_flight::families(snapshot));
     families.extend(losses(snapshot));
     families.extend(capacity(snapshot));
@@ -106,7 +107,7 @@ fn call_name(key: CallKey) -> Name {
     (key.abi().map_or(syscalls::UNKNOWN, Abi::name), syscalls::name(key))
 }
 
-fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
+fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>, timed: Timed) -> Vec<MetricFamily> {
     let each = |value: fn(&Figures) -> u64| {
         named.iter().map(move |(name, figures)| (call_labels(name), value(figures)))
     };
@@ -114,25 +115,25 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
     // rather than as a hundred zeros, as those of errors do, whose errnos nobody
     // can list beforehand.
     let rare = |value| each(value).filter(|&(_, count)| count > 0);
-    vec![
+    let durations = family(
+        "profiler_syscall_duration_seconds",
+        "Wall time in system calls that left, whatever their outcome; of those that were timed.",
+        MetricType::HISTOGRAM,
+        named
+            .iter()
+            .map(|(name, figures)| {
+                let mut metric = Metric::from_label(call_labels(name));
+                metric.set_histogram(histogram(&figures.latency, figures.total_ns));
+                metric
+            })
+            .collect(),
+    );
+    let mut families = vec![
         counter("profiler_syscalls_total", "System calls entered.", each(|f| f.calls)),
         counter(
             "profiler_syscall_errors_total",
             "System calls that returned an errno; \"other\" is any that is not counted apart.",
             named.iter().flat_map(|(name, figures)| errors(name, figures)),
-        ),
-        family(
-            "profiler_syscall_duration_seconds",
-            "Wall time in system calls that left, whatever their outcome.",
-            MetricType::HISTOGRAM,
-            named
-                .iter()
-                .map(|(name, figures)| {
-                    let mut metric = Metric::from_label(call_labels(name));
-                    metric.set_histogram(histogram(&figures.latency, figures.total_ns));
-                    metric
-                })
-                .collect(),
         ),
         counter(
             "profiler_syscall_restarts_total",
@@ -154,7 +155,12 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>) -> Vec<MetricFamily> {
             "System calls that left without being seen to: their outcome and time are not known.",
             rare(|f| f.lost),
         ),
-    ]
+    ];
+    // A family of empty histograms would look as if nothing ever took any time.
+    if timed != Timed::None {
+        families.insert(2, durations);
+    }
+    families
 }
 
 fn errors<'a>(name: &'a Name, figures: &'a Figures) -> impl Iterator<Item = Sample> + 'a {

@@ -13,6 +13,7 @@ use crate::{
     aggregate::{Figures, Latency},
     cli::Grouping,
     enrich::syscalls,
+    kernel::Timed,
     rows::{self, Row},
     snapshot::Health,
     units,
@@ -54,15 +55,25 @@ struct Column {
 /// What a row is compared with.
 struct Sums {
     total_ns: u64,
+    calls: u64,
 }
+
+const SHARE_OF_TIME: &str = "% time";
+
+/// The columns that say nothing where no call is timed, beside [`SHARE_OF_TIME`].
+const OF_TIMES: [&str; 5] = ["total", "mean", "p50", "p99", "max"];
+
+/// What stands there instead of the share of the time.
+const SHARE_OF_CALLS: Column =
+    number("% calls", 0, |row, sums| share(row.figures.calls, sums.calls));
 
 const fn number(title: &'static str, expendable: u8, cell: fn(&Row, &Sums) -> String) -> Column {
     Column { place: grid::Column { title, right: true, expendable }, cell }
 }
 
 const FIGURES: [Column; 13] = [
-    number("% time", 0, |row, sums| share(row.figures.total_ns, sums.total_ns)),
-    number("total", 0, |row, _| units::time(row.figures.total_ns)),
+    number(SHARE_OF_TIME, 0, |row, sums| share(row.figures.estimated_total_ns(), sums.total_ns)),
+    number("total", 0, |row, _| units::time(row.figures.estimated_total_ns())),
     number("calls", 0, |row, _| units::grouped(row.figures.calls)),
     number("errors", 2, |row, _| unless_zero(row.figures.errors)),
     number("mean", 1, |row, _| time(&row.figures, Figures::mean_ns)),
@@ -100,10 +111,16 @@ fn syscall(row: &Row, _: &Sums) -> String {
     row.key.map(syscalls::name_with_abi).unwrap_or_default()
 }
 
-fn columns(by: Grouping) -> Vec<Column> {
+fn columns(by: Grouping, timed: Timed) -> Vec<Column> {
     let left =
         |title, cell| Column { place: grid::Column { title, right: false, expendable: 0 }, cell };
     let mut columns: Vec<Column> = FIGURES.into();
+    if timed == Timed::None {
+        columns.retain(|column| !OF_TIMES.contains(&column.place.title));
+        for column in columns.iter_mut().filter(|c| c.place.title == SHARE_OF_TIME) {
+            *column = SHARE_OF_CALLS;
+        }
+    }
     if by != Grouping::Syscall {
         columns.push(number("pid", 0, pid));
         columns.push(left("process", comm as fn(&Row, &Sums) -> String));
@@ -120,30 +137,35 @@ fn columns(by: Grouping) -> Vec<Column> {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
-    let Report { rows, by, window, health, .. } = *report;
+    let Report { rows, window, health, .. } = *report;
     let sum = rows::total(rows);
     // The others are in none of these figures, and listed below.
     let entered = report.in_flight.count_all() - report.in_flight.count_before();
     writeln!(out, "{}", headline(&sum, entered, window))?;
+    if let Timed::OneIn(calls) = health.timed {
+        writeln!(out, "Timed: one call in {calls}; totals are estimates from these.")?;
+    }
     warnings(out, health, style)?;
     if rows.is_empty() {
         writeln!(out, "\nNo system call was made.")?;
     } else {
         writeln!(out)?;
-        table(out, rows, by, &sum, style)?;
+        table(out, report, &sum, style)?;
     }
     in_flight::write(out, report, style)
 }
 
 fn table(
     out: &mut impl io::Write,
-    rows: &[Row],
-    by: Grouping,
+    report: &Report<'_>,
     sum: &Figures,
     style: Style,
 ) -> io::Result<()> {
-    let sums = Sums { total_ns: sum.total_ns };
-    let columns = columns(by);
+    let Report { rows, by, health, .. } = *report;
+    // Of the rows as they are shown: estimates of parts do not add up to that of the whole.
+    let total_ns = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
+    let sums = Sums { total_ns, calls: sum.calls };
+    let columns = columns(by, health.timed);
     let cells = rows
         .iter()
         .map(|row| columns.iter().map(|column| (column.cell)(row, &sums)).collect())

@@ -36,6 +36,15 @@ pub enum Timed {
 }
 
 impl Timed {
+    /// One call in how many: 1 for all; `None` for none.
+    pub fn one_in(self) -> Option<u32> {
+        match self {
+            Self::All => Some(1),
+            Self::OneIn(calls) => Some(calls.get()),
+            Self::None => None,
+        }
+    }
+
     /// As the programs have it.
     pub(super) fn threshold(self) -> u32 {
         match self {

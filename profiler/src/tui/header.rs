@@ -6,6 +6,7 @@ use crate::units;
 use crate::{
     aggregate::Figures,
     enrich::{lasting::Kind, syscalls},
+    kernel::Timed,
     snapshot::Use,
 };
 use std::time::Duration;
@@ -78,6 +79,13 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
         Span::Total => "since start".to_owned(),
     };
     pieces.push(Piece::new(over, Tone::Normal).or_less(3));
+    match snapshot.health.timed {
+        Timed::All => {}
+        Timed::OneIn(calls) => {
+            pieces.push(Piece::new(format!("1 in {calls} timed"), Tone::Normal));
+        }
+        Timed::None => pieces.push(Piece::new("not timed", Tone::Normal)),
+    }
     let up = format!("up {}", units::clock(snapshot.window));
     pieces.push(Piece::new(up, Tone::Normal).or_less(4));
     if paused {

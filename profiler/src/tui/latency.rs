@@ -2,7 +2,7 @@
 
 use crate::rows::Span;
 use crate::units;
-use crate::{aggregate::Figures, enrich::errnos, snapshot::Snapshot};
+use crate::{aggregate::Figures, enrich::errnos, kernel::Timed, snapshot::Snapshot};
 
 use super::{
     chart,
@@ -36,6 +36,8 @@ pub(super) fn lines(
     lines.extend(wrap(outcomes(&figures, in_flight), width));
     if figures.timed() == 0 {
         let text = match span {
+            _ if snapshot.health.timed == Timed::None => "no call is timed (--no-latency)",
+            _ if figures.left() > 0 => "none of these calls was timed (--sample)",
             Span::Recent => "no call has returned in the last interval; t shows since the start",
             Span::Total => "no call has returned yet",
         };
@@ -62,7 +64,7 @@ fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {
     if figures.timed() > 0 {
         texts.push(format!("mean {}", units::time(figures.mean_ns())));
         texts.push(format!("min {}", units::time(figures.min_ns())));
-        texts.push(format!("total {}", units::time(figures.total_ns)));
+        texts.push(format!("total {}", units::time(figures.estimated_total_ns())));
     }
     pieces(texts, Tone::Normal)
 }

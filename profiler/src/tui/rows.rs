@@ -168,7 +168,7 @@ impl<'a> Row<'a> {
 
     /// Nanoseconds in calls.
     pub(super) fn total_ns(&self) -> u64 {
-        self.sum(|f| f.total_ns)
+        self.sum(Figures::estimated_total_ns)
     }
 
     /// Whether there is nothing to say of this span.
@@ -191,7 +191,7 @@ impl<'a> Row<'a> {
     }
 
     fn mean_ns(&self) -> u64 {
-        self.total_ns().checked_div(self.sum(Figures::timed)).unwrap_or(0)
+        self.sum(|f| f.total_ns).checked_div(self.sum(Figures::timed)).unwrap_or(0)
     }
 
     fn max_ns(&self) -> u64 {
@@ -202,7 +202,7 @@ impl<'a> Row<'a> {
         let active = self.calls.iter().filter(|row| !self.span.of(row).is_empty());
         let top = active.max_by_key(|row| {
             let figures = self.span.of(row);
-            (figures.total_ns, figures.calls, Reverse(row.key))
+            (figures.estimated_total_ns(), figures.calls, Reverse(row.key))
         });
         top.map(|row| row.key)
     }

@@ -54,7 +54,17 @@ fn flags_win_over_the_file() {
     .expect("written");
     let output = check(
         directory.path(),
-        &["--config", "p.toml", "--interval", "2m", "--max-memory", "7", "--include-self"],
+        &[
+            "--config",
+            "p.toml",
+            "--interval",
+            "2m",
+            "--max-memory",
+            "7",
+            "--include-self",
+            "--sample",
+            "9",
+        ],
     );
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
@@ -62,6 +72,7 @@ fn flags_win_over_the_file() {
     interval = "2m"
     max_threads = 100
     max_memory_mib = 7
+    time_one_in = 9
     include_self = true
     log_level = "debug"
     "#);
@@ -129,7 +140,7 @@ fn flags_have_the_same_bounds() {
     insta::assert_snapshot!(told, @r"
     profiler: --interval 1ms: expected a time from 10ms to 1h, as 500ms or 2s
     profiler: --max-threads 0: expected a whole number from 1 to 4194304
-    profiler: --max-memory 4097: expected a whole number from 1 to 4096
+    profiler: --max-memory 4097: expected a whole number from 1 to 2560
     ");
 }
 

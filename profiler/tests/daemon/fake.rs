@@ -16,6 +16,7 @@ use std::{
 use profiler::{
     aggregate::{Extremes, Figures},
     daemon::source::Source,
+    kernel::Timed,
     snapshot::{CallInFlight, CallRow, Health, InFlight, Snapshot, Use},
 };
 use profiler_common::{
@@ -90,6 +91,7 @@ pub(crate) fn snapshot() -> Snapshot {
             resident_bytes: 68_000_000,
             copies: 1,
             mode: "tp_btf, task storage",
+            timed: Timed::All,
         },
         ..Snapshot::default()
     }

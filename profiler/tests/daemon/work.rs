@@ -167,10 +167,14 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         interval: Duration::from_secs(9),
         max_threads: 5,
         max_memory_mib: 6,
+        time_one_in: 7,
         include_self: true,
         log_level: profiler::config::LogLevel::Trace,
     };
-    assert_eq!(config.take_live(&new), ["listen", "max_threads", "max_memory_mib", "include_self"]);
+    assert_eq!(
+        config.take_live(&new),
+        ["listen", "max_threads", "max_memory_mib", "time_one_in", "include_self"]
+    );
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

@@ -115,6 +115,29 @@ fn assert_counts(report: &Report, works: u64, may_wait: u64, waits: u64) {
     assert_eq!(report.in_flight_by_kind, expected);
 }
 
+/// Where its entry was not timed, its age is that since it was found, which is said.
+pub(crate) fn untimed_is_seen(mode: Mode) {
+    let mut stuck = Stuck::start(1);
+    let running = watch(mode, stuck.pid(), &["--no-latency"]);
+    let holding = stuck.enter();
+    let age = |report: &Report| {
+        let call = &report.in_flight[0];
+        assert_eq!((call.syscall.as_str(), call.tid), ("creat", holding.tid));
+        assert!(call.at_least, "{call:?}");
+        assert_counts(report, 1, 1, 1);
+        call.age_ns
+    };
+    let first = age(&next_report(&running));
+    let pause = Duration::from_millis(300);
+    std::thread::sleep(pause);
+    let second = age(&next_report(&running));
+    // Older by what has passed at least, and no older than it is.
+    assert!(second >= first + pause.as_nanos() as u64, "{first} and then {second}");
+    assert!(second <= now() - holding.before_ns, "{second}");
+    stuck.let_go();
+    running.end();
+}
+
 /// In the next report it is there, before all others; and its age is what the workload's
 /// own clock says.
 pub(crate) fn a_call_that_lasts_is_seen_at_once(mode: Mode) {

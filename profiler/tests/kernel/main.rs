@@ -16,6 +16,7 @@ mod room;
 mod run;
 mod service;
 mod soak;
+mod timed;
 mod workload;
 
 use std::process::ExitCode;
@@ -89,6 +90,10 @@ fn trials() -> Vec<Trial> {
         in_flight::a_killed_thread_s_call_disappears,
         in_flight::threads_without_a_record_are_counted,
         in_flight::the_daemon_has_its_age,
+        timed::none,
+        timed::sample,
+        timed::without_room,
+        timed::in_flight_is_seen,
     ];
     let of_neither: &[(&str, fn())] = &tests![
         ending::a_command_s_exit_code_is_passed_on,

@@ -19,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) breaches: u64,
     #[serde(default)]
     last_breach: String,
+    pub(crate) timed_one_in: Option<u32>,
     pub(crate) rows: Vec<Row>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
@@ -49,6 +50,7 @@ pub(crate) struct Row {
     pub(crate) syscall: Option<String>,
     pub(crate) nr: Option<i64>,
     pub(crate) calls: u64,
+    pub(crate) timed: u64,
     pub(crate) errors: u64,
     pub(crate) errnos: BTreeMap<String, u64>,
     pub(crate) total_ns: u64,
@@ -71,6 +73,11 @@ impl Row {
     /// By ABI and name, as a statement has it.
     pub(crate) fn name(&self) -> Option<String> {
         Some(format!("{}/{}", self.abi.as_ref()?, self.syscall.as_ref()?))
+    }
+
+    /// Whether it is of calls that found no room.
+    fn is_of_overflow(&self) -> bool {
+        self.comm.as_deref() == Some("(overflow)")
     }
 
     /// As a workload states it.
@@ -104,9 +111,9 @@ impl Row {
             "the law: {self:#?}"
         );
         // The row of what found no room also has single errnos of calls that did.
-        let of_overflow = self.comm.as_deref() == Some("(overflow)");
-        assert!(self.errors <= self.returned || of_overflow, "an error is a return: {self:#?}");
-        let timed = self.returned + self.restarted;
+        let is_return = self.errors <= self.returned || self.is_of_overflow();
+        assert!(is_return, "an error is a return: {self:#?}");
+        let timed = self.timed;
         if timed == 0 {
             assert_eq!((self.total_ns, self.max_ns), (0, 0), "no call, no time: {self:#?}");
             return;
@@ -129,6 +136,14 @@ impl Report {
     pub(crate) fn parse(json: &str) -> Self {
         let report = Self::parse_interval(json);
         report.rows.iter().for_each(Row::check);
+        for row in &report.rows {
+            let left = row.returned + row.restarted;
+            match report.timed_one_in {
+                Some(1) => assert_eq!(row.timed, left, "all are timed: {row:#?}"),
+                Some(_) => assert!(row.timed <= left || row.is_of_overflow(), "{row:#?}"),
+                None => assert_eq!(row.timed, 0, "none is timed: {row:#?}"),
+            }
+        }
         // Counted in two ways: as entries without an exit, and thread by thread. What entered
         // before the profiler attached has no entry.
         assert_eq!(
