@@ -41,6 +41,8 @@ pub struct Config {
     pub max_memory_mib: u32,
     /// Count the profiler's own system calls too.
     pub include_self: bool,
+    /// Have the kernel count and time the runs of the profiler's programs.
+    pub bpf_stats: bool,
     /// Least severe messages to log.
     pub log_level: LogLevel,
 }
@@ -53,6 +55,7 @@ impl Default for Config {
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
             include_self: false,
+            bpf_stats: false,
             log_level: LogLevel::Info,
         }
     }
@@ -129,6 +132,7 @@ impl Config {
             self.max_memory_mib = MEMORY_MIB.of_flag("--max-memory", memory)?;
         }
         self.include_self |= kernel.include_self;
+        self.bpf_stats |= args.bpf_stats;
         Ok(())
     }
 
@@ -146,7 +150,15 @@ impl Config {
     /// Takes over from `new` what can change while the daemon runs, and names the
     /// settings that differ and cannot.
     pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
-        let Self { listen, interval, max_threads, max_memory_mib, include_self, log_level } = new;
+        let Self {
+            listen,
+            interval,
+            max_threads,
+            max_memory_mib,
+            include_self,
+            bpf_stats,
+            log_level,
+        } = new;
         self.interval = *interval;
         self.log_level = *log_level;
         [
@@ -154,6 +166,7 @@ impl Config {
             ("max_threads", self.max_threads != *max_threads),
             ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
             ("include_self", self.include_self != *include_self),
+            ("bpf_stats", self.bpf_stats != *bpf_stats),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))

@@ -12,16 +12,14 @@ mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
 
-use std::{
-    os::fd::BorrowedFd,
-    time::{Duration, Instant},
-};
+use std::{os::fd::BorrowedFd, time::Instant};
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables, now_ns},
+    kernel::{KernelError, Options, Session, Tables, Untimed, now_ns, online_cpus},
     snapshot::{Detail, Health, Snapshot, Use},
 };
+use cost::Meter;
 use reader::Reader;
 
 /// Share of the room taken at which the kernel side wakes us before our time.
@@ -40,6 +38,7 @@ pub struct Profiler {
     /// How often there was no record at the last reading.
     records_exhausted: u64,
     cpus: usize,
+    meter: Meter,
 }
 
 impl Profiler {
@@ -51,6 +50,7 @@ impl Profiler {
     pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
+        let meter = Meter::new(&mut session, attached);
         let reader = Reader::new(session.tables());
         let mut this = Self {
             session,
@@ -61,7 +61,8 @@ impl Profiler {
             sequence: 0,
             interval_over: false,
             records_exhausted: 0,
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            cpus: online_cpus(),
+            meter,
         };
         // Before the first drain, which may come too late for a small table.
         this.set_wake_marks();
@@ -72,13 +73,31 @@ impl Profiler {
     /// now is read next time.
     pub fn drain(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
-        self.read();
+        self.take_in();
+        self.meter.look(&mut self.session, started);
         self.snapshot(detail, started, now_ns())
     }
 
     /// Reads what happened, without a snapshot: room is given back, and what is new
     /// counts into the interval that the next snapshot closes.
     pub fn read(&mut self) {
+        let started = Instant::now();
+        self.take_in();
+        self.meter.drained(started.elapsed());
+    }
+
+    /// Has the kernel time the programs from now on, or no longer. What comes of it is in
+    /// the next snapshot.
+    pub fn time_programs(&mut self, on: bool) {
+        self.meter.time_programs(&mut self.session, on);
+    }
+
+    /// Why the kernel does not time the programs, if it does not.
+    pub fn untimed(&self) -> Option<Untimed> {
+        self.meter.untimed()
+    }
+
+    fn take_in(&mut self) {
         self.session.clear_wake();
         self.session.flush_log();
         if let Err(error) = self.session.reinforce() {
@@ -133,7 +152,7 @@ impl Profiler {
         let counters = tables.counters();
         let used = self.reader.used(tables);
         let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
-        let own = cost::own();
+        let cost = self.meter.cost(&mut self.session, started);
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
             window: started.duration_since(self.attached),
@@ -151,31 +170,31 @@ impl Profiler {
                 records: used.records,
                 extents: used.extents,
                 kernel_memory_bytes: self.session.memory_bytes(),
-                drain_time: Duration::ZERO,
-                cpu_time: own.cpu_time,
-                resident_bytes: own.resident_bytes,
+                cost,
                 copies: self.session.copies(),
                 mode: self.session.mode(),
             },
         };
-        snapshot.health.drain_time = started.elapsed();
+        snapshot.health.cost.drains = self.meter.drained(started.elapsed());
         snapshot
     }
 
     /// Ends the counting: no call enters from now on. Those in flight are still
     /// seen to leave until [`Self::finish`].
     pub fn stop(&mut self) {
+        self.meter.look(&mut self.session, Instant::now());
         self.session.stop_entries();
     }
 
     /// Detaches everything and reads the rest.
     pub fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
+        self.meter.look(&mut self.session, ended);
         // Before the programs are gone: what leaves after that is not seen to, and must
         // not grow older.
         let ended_ns = now_ns();
         self.session.detach();
-        self.read();
+        self.take_in();
         self.snapshot(detail, ended, ended_ns)
     }
 

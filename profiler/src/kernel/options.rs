@@ -34,6 +34,8 @@ pub struct Options {
     pub include_self: bool,
     /// Use the fallback even where the kernel has what the main way needs.
     pub force_fallback: bool,
+    /// Have the kernel time the programs, from their first run on, if it may be asked to.
+    pub time_programs: bool,
 }
 
 impl Default for Options {
@@ -44,6 +46,7 @@ impl Default for Options {
             max_extents: DEFAULT_EXTENTS,
             include_self: false,
             force_fallback: false,
+            time_programs: false,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Options {
                 .map_or(defaults.max_extents, |mib| mib.saturating_mul(EXTENTS_PER_MIB)),
             include_self: args.include_self,
             force_fallback: args.force_fallback,
+            time_programs: false,
         };
         options.check()?;
         Ok(options)

@@ -54,7 +54,16 @@ fn flags_win_over_the_file() {
     .expect("written");
     let output = check(
         directory.path(),
-        &["--config", "p.toml", "--interval", "2m", "--max-memory", "7", "--include-self"],
+        &[
+            "--config",
+            "p.toml",
+            "--interval",
+            "2m",
+            "--max-memory",
+            "7",
+            "--include-self",
+            "--bpf-stats",
+        ],
     );
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
@@ -63,6 +72,7 @@ fn flags_win_over_the_file() {
     max_threads = 100
     max_memory_mib = 7
     include_self = true
+    bpf_stats = true
     log_level = "debug"
     "#);
 }
@@ -87,6 +97,7 @@ fn mistakes_are_told_with_their_place() {
         "max_memory_mib = -1\n",
         "max_memory_mib = 99999999999999999999\n",
         "include_self = \"yes\"\n",
+        "bpf_stats = 1\n",
         "log_level = \"verbose\"\n",
         "interval = \"1s\"\ninterval = \"2s\"\n",
         "[daemon]\ninterval = \"1s\"\n",
