@@ -123,6 +123,12 @@ pub struct StatArgs {
     /// standard error
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Print what the profiler itself cost: its programs in the kernel and its process
+    ///
+    /// For that the kernel times every BPF program of the host, which makes each call
+    /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    #[arg(long = "self")]
+    pub own_cost: bool,
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -197,6 +203,12 @@ pub struct TopArgs {
     /// Show only what contains this text, at first
     #[arg(short, long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Show what the profiler's programs cost, as the key c does
+    ///
+    /// For that the kernel times every BPF program of the host, which makes each call
+    /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    #[arg(long = "self")]
+    pub own_cost: bool,
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -214,6 +226,13 @@ pub struct DaemonArgs {
     /// Time between two drains of the kernel's maps [default: 1s]
     #[arg(short, long, value_name = "TIME", value_parser = duration)]
     pub interval: Option<Duration>,
+    /// Export how often the profiler's programs ran and for how long
+    ///
+    /// For that the kernel times every BPF program of the host, which makes each call
+    /// dearer; it needs CAP_SYS_ADMIN at the start. Without this flag they are exported
+    /// while sysctl kernel.bpf_stats_enabled is 1.
+    #[arg(long)]
+    pub bpf_stats: bool,
     /// Check the configuration, say what it comes to, and end
     #[arg(long)]
     pub check_config: bool,

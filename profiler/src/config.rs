@@ -43,6 +43,8 @@ pub struct Config {
     pub time_one_in: u32,
     /// Count the profiler's own system calls too.
     pub include_self: bool,
+    /// Have the kernel count and time the runs of the profiler's programs.
+    pub bpf_stats: bool,
     /// Least severe messages to log.
     pub log_level: LogLevel,
 }
@@ -56,6 +58,7 @@ impl Default for Config {
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
             time_one_in: 1,
             include_self: false,
+            bpf_stats: false,
             log_level: LogLevel::Info,
         }
     }
@@ -137,6 +140,7 @@ impl Config {
             self.time_one_in = calls;
         }
         self.include_self |= kernel.include_self;
+        self.bpf_stats |= args.bpf_stats;
         Ok(())
     }
 
@@ -164,6 +168,7 @@ impl Config {
             max_memory_mib,
             time_one_in,
             include_self,
+            bpf_stats,
             log_level,
         } = new;
         self.interval = *interval;
@@ -174,6 +179,7 @@ impl Config {
             ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
             ("time_one_in", self.time_one_in != *time_one_in),
             ("include_self", self.include_self != *include_self),
+            ("bpf_stats", self.bpf_stats != *bpf_stats),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))

@@ -1,7 +1,11 @@
 //! The result of one drain: immutable, and all that consumers read.
 
+mod cost;
+
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use cost::runs_since;
+pub use cost::{Cost, CpuTime, Times, Timing};
 use profiler_common::{call::CallKey, wire::Counters};
 
 use crate::{
@@ -203,12 +207,8 @@ pub struct Health {
     pub extents: Use,
     /// Kernel memory of all maps, bytes.
     pub kernel_memory_bytes: u64,
-    /// How long the last drain took.
-    pub drain_time: Duration,
-    /// CPU time of this process since its start.
-    pub cpu_time: Duration,
-    /// Resident memory of this process, bytes.
-    pub resident_bytes: u64,
+    /// What it costs beside that.
+    pub cost: Cost,
     /// How many copies of each program are attached.
     pub copies: usize,
     /// Which programs run, for people: `tp_btf, task storage` or the fallback.

@@ -1,14 +1,17 @@
 //! The last reading, from the drain loop to all who serve it.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::body::Bytes;
 use tokio::sync::{Notify, watch};
 
-use crate::export::prometheus::{self, Exposition};
+use crate::{
+    export::prometheus::{self, Exposition},
+    snapshot::Times,
+};
 
 /// How old a reading may be and still pass for the present. It also bounds what
 /// many who watch can cost: ten drains a second.
@@ -53,6 +56,7 @@ impl Reading {
 pub struct Publisher {
     readings: watch::Sender<Option<Arc<Reading>>>,
     wanted: Arc<Notify>,
+    scrapes: Arc<Mutex<Times>>,
 }
 
 /// The end that readers hold.
@@ -60,6 +64,7 @@ pub struct Publisher {
 pub struct Feed {
     readings: watch::Receiver<Option<Arc<Reading>>>,
     wanted: Arc<Notify>,
+    scrapes: Arc<Mutex<Times>>,
     started: Instant,
 }
 
@@ -67,14 +72,21 @@ pub struct Feed {
 pub fn feed() -> (Publisher, Feed) {
     let (sender, readings) = watch::channel(None);
     let wanted = Arc::new(Notify::new());
-    let publisher = Publisher { readings: sender, wanted: Arc::clone(&wanted) };
-    (publisher, Feed { readings, wanted, started: Instant::now() })
+    let scrapes = Arc::default();
+    let publisher =
+        Publisher { readings: sender, wanted: Arc::clone(&wanted), scrapes: Arc::clone(&scrapes) };
+    (publisher, Feed { readings, wanted, scrapes, started: Instant::now() })
 }
 
 impl Publisher {
     /// Replaces the last reading.
     pub fn publish(&self, reading: Reading) {
         self.readings.send_replace(Some(Arc::new(reading)));
+    }
+
+    /// How long those took who were answered.
+    pub fn scrapes(&self) -> Times {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns when a reader wants a reading now.
@@ -104,6 +116,11 @@ impl Feed {
             // Too slow, or about to end.
             Err(_) | Ok(Err(_)) => Some(latest),
         }
+    }
+
+    /// A reader was answered, and that took so long.
+    pub fn scraped(&self, took: Duration) {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).add(took);
     }
 
     /// Whether drains come when they are due.

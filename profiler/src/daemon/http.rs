@@ -1,6 +1,12 @@
 //! Serves the last reading over HTTP, with a bound on all that a client decides.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -113,8 +119,11 @@ async fn landing_page() -> impl IntoResponse {
 }
 
 async fn metrics(State(feed): State<Feed>) -> Response {
+    let asked = Instant::now();
     let Some(reading) = feed.fresh().await else { return not_ready() };
-    match reading.text() {
+    let text = reading.text();
+    feed.scraped(asked.elapsed());
+    match text {
         Some(text) => ([(header::CONTENT_TYPE, prometheus::CONTENT_TYPE)], text).into_response(),
         None => (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n").into_response(),
     }

@@ -52,9 +52,13 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     let listener = http::bind(settings.config.listen)?;
 
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
-    let options = Options::new(Scope::Host, &kernel_args)?;
+    let time_programs = settings.config.bpf_stats;
+    let options = Options { time_programs, ..Options::new(Scope::Host, &kernel_args)? };
     // Processes are not shown, so ended ones are kept for nobody.
     let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
+    if let Some(why) = profiler.untimed().filter(|_| time_programs) {
+        tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
+    }
     let kept = privilege::drop_unneeded()?;
     match kept.iter().next() {
         None => tracing::info!("attached, and gave up every capability"),

@@ -148,7 +148,7 @@ impl<'a, S: Source> Work<'a, S> {
     fn drain(&mut self) {
         let started = Instant::now();
         let snapshot = self.source.drain();
-        self.service.drain_time_total += snapshot.health.drain_time;
+        self.service.scrapes = self.publisher.scrapes();
         let changed = self.last.lost != snapshot.health.lost();
         self.last = LastDrain {
             started,
@@ -163,7 +163,7 @@ impl<'a, S: Source> Work<'a, S> {
             self.last.took
         );
         self.tell_losses(&snapshot);
-        let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service };
+        let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
         self.publisher.publish(Reading::now(exposition, self.due()));
         if changed {
             manager::status(&self.status());

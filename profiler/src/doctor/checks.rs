@@ -1,6 +1,9 @@
 //! Judges what was found: pure functions of [`Host`].
 
-use super::{Finding, Status, host::Host};
+use super::{
+    Finding, Status,
+    host::{Host, Trial},
+};
 
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
@@ -43,6 +46,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         memory(host),
         jit(host),
         clock(host),
+        Some(statistics(host)),
         Some(pid_namespace(host)),
         Some(trial(host)),
     ]
@@ -231,6 +235,22 @@ fn clock(host: &Host) -> Option<Finding> {
     })
 }
 
+/// Of no use to the profiler but for saying what it costs, so that lacking them is no
+/// drawback; having them is one.
+fn statistics(host: &Host) -> Finding {
+    const WHAT: &str = "BPF statistics";
+    match (host.bpf_stats, host.can_time) {
+        (Some(1..), _) => warning(
+            WHAT,
+            "kept all the time",
+            "the kernel times every run of every BPF program, which makes each call dearer:\n\
+             sysctl kernel.bpf_stats_enabled=0; `stat --self` and `top --self` ask for it themselves",
+        ),
+        (_, Ok(())) => ok(WHAT, "kept when asked for (--self, --bpf-stats)"),
+        (_, Err(why)) => ok(WHAT, format!("not kept when asked for: {why}")),
+    }
+}
+
 fn pid_namespace(host: &Host) -> Finding {
     const WHAT: &str = "pid namespace";
     if host.features.host_pid_namespace {
@@ -244,16 +264,28 @@ fn pid_namespace(host: &Host) -> Finding {
     )
 }
 
+fn programs(trial: &Trial) -> String {
+    let code = match trial.jited_bytes {
+        0 => "no machine code".to_owned(),
+        bytes => format!("{:.1} KiB of machine code", bytes as f64 / 1024.0),
+    };
+    match trial.verified_instructions {
+        Some(most) => format!("{code}; at most {most} instructions verified for a program"),
+        None => code,
+    }
+}
+
 fn trial(host: &Host) -> Finding {
     const WHAT: &str = "trial";
     match &host.trial {
         Ok(trial) => ok(
             WHAT,
             format!(
-                "loaded and attached in {} ms with {}; {} of kernel memory",
+                "loaded and attached in {} ms with {}; {} of kernel memory\n{}",
                 trial.took.as_millis(),
                 trial.mode,
-                mib(trial.kernel_memory_bytes)
+                mib(trial.kernel_memory_bytes),
+                programs(trial)
             ),
         ),
         Err(error) => missing(
@@ -270,7 +302,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::host::Trial, *};
-    use crate::kernel::{Cast, KernelError, features::Features};
+    use crate::kernel::{Cast, KernelError, Untimed, features::Features};
 
     fn good() -> Host {
         Host {
@@ -287,6 +319,8 @@ mod tests {
             architecture: "x86_64",
             jit: Some(1),
             lockdown: Some("none".into()),
+            bpf_stats: Some(0),
+            can_time: Ok(()),
             clock_source: Some("tsc".into()),
             memlock: Some(8 * MIB),
             available_bytes: Some(1024 * MIB),
@@ -294,6 +328,8 @@ mod tests {
                 mode: "tp_btf, task storage, arena",
                 took: Duration::from_millis(90),
                 kernel_memory_bytes: 50 * MIB,
+                jited_bytes: 15 * 1024,
+                verified_instructions: Some(14_304),
             }),
         }
     }
@@ -357,6 +393,22 @@ mod tests {
             assert_eq!(finding.status, Status::Warning, "{what}");
             assert!(finding.remedy.is_some(), "{what}");
         }
+    }
+
+    #[test]
+    fn statistics_that_are_always_kept_cost_and_none_are_no_drawback() {
+        let mut host = good();
+        assert!(at(&host, "trial").found.ends_with(
+            "15.0 KiB of machine code; at most 14304 instructions verified for a program"
+        ));
+        host.can_time = Err(Untimed::Privilege);
+        let finding = at(&host, "BPF statistics");
+        assert_eq!(finding.status, Status::Ok);
+        assert!(finding.found.contains("needs CAP_SYS_ADMIN"), "{finding:?}");
+        host.bpf_stats = Some(1);
+        let finding = at(&host, "BPF statistics");
+        assert_eq!(finding.status, Status::Warning);
+        assert!(finding.remedy.expect("a remedy").contains("bpf_stats_enabled=0"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::{
     aggregate::KeepEnded,
     drain::Profiler,
-    kernel::{KernelError, Options, features::Features},
+    kernel::{KernelError, Options, Untimed, can_be_kept, features::Features},
     snapshot::Detail,
 };
 
@@ -19,6 +19,10 @@ pub(super) struct Host {
     pub(super) jit: Option<u32>,
     /// The mode in force out of /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
+    /// `kernel.bpf_stats_enabled`.
+    pub(super) bpf_stats: Option<u32>,
+    /// Whether the kernel can be asked to keep statistics of the programs.
+    pub(super) can_time: Result<(), Untimed>,
     /// The clock behind every time that is measured.
     pub(super) clock_source: Option<String>,
     /// Soft RLIMIT_MEMLOCK in bytes.
@@ -34,6 +38,10 @@ pub(super) struct Trial {
     pub(super) mode: &'static str,
     pub(super) took: Duration,
     pub(super) kernel_memory_bytes: u64,
+    /// Machine code of all programs, bytes.
+    pub(super) jited_bytes: u64,
+    /// The most that the verifier went through for one of them.
+    pub(super) verified_instructions: Option<u32>,
 }
 
 fn read(path: impl AsRef<Path>) -> Option<String> {
@@ -53,6 +61,8 @@ impl Host {
                     .split_whitespace()
                     .find_map(|m| m.strip_prefix('[')?.strip_suffix(']').map(str::to_owned))
             }),
+            bpf_stats: read("/proc/sys/kernel/bpf_stats_enabled").and_then(|v| v.parse().ok()),
+            can_time: can_be_kept(),
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
             available_bytes: meminfo.and_then(|m| m.mem_available),
@@ -66,5 +76,15 @@ fn try_attach() -> Result<Trial, KernelError> {
     let profiler = Profiler::attach(&Options::default(), KeepEnded::Always)?;
     let took = started.elapsed();
     let health = profiler.finish(Detail::Calls).health;
-    Ok(Trial { mode: health.mode, took, kernel_memory_bytes: health.kernel_memory_bytes })
+    let programs = &health.cost.programs;
+    Ok(Trial {
+        mode: health.mode,
+        took,
+        kernel_memory_bytes: health.kernel_memory_bytes,
+        jited_bytes: programs.iter().map(|program| program.jited_bytes).sum(),
+        verified_instructions: programs
+            .iter()
+            .filter_map(|program| program.verified_instructions)
+            .max(),
+    })
 }

@@ -1,31 +1,173 @@
-//! What the profiler's own process costs.
+//! What the profiler costs: its own process, and by the kernel's statistics its programs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
 
-/// CPU time and memory of this process.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Own {
-    /// User and system time of all threads since the start.
-    pub(super) cpu_time: Duration,
-    /// Resident memory now, shared mappings included; 0 without /proc.
-    pub(super) resident_bytes: u64,
+use crate::{
+    kernel::{Program, Runs, Session, Untimed},
+    snapshot::{Cost, CpuTime, Times, Timing, runs_since},
+};
+
+/// Adds up what the profiler costs.
+pub(super) struct Meter {
+    programs: Vec<Program>,
+    attached: Instant,
+    cpu_to_attach: CpuTime,
+    drains: Times,
+    timed: Result<Timed, Untimed>,
+    /// Times that the kernel has begun to keep statistics.
+    spells: u64,
 }
 
-/// Reads them.
-pub(super) fn own() -> Own {
-    let cpu_time = getrusage(UsageWho::RUSAGE_SELF).map_or(Duration::ZERO, |usage| {
-        [usage.user_time(), usage.system_time()]
-            .into_iter()
-            .map(|t| {
-                let micros = t.tv_sec().unsigned_abs() * 1_000_000 + t.tv_usec().unsigned_abs();
-                Duration::from_micros(micros)
-            })
-            .sum()
-    });
-    let resident_bytes = procfs::process::Process::myself()
-        .and_then(|process| process.statm())
-        .map_or(0, |statm| statm.resident * procfs::page_size());
-    Own { cpu_time, resident_bytes }
+/// The kernel keeps statistics:
+struct Timed {
+    /// since then,
+    since: Instant,
+    /// when it had counted this.
+    before: Vec<Runs>,
+}
+
+impl Meter {
+    /// Of a session whose programs were attached at this time.
+    pub(super) fn new(session: &mut Session, attached: Instant) -> Self {
+        let untimed = session.untimed();
+        let statistics = session.statistics();
+        let programs = statistics.programs();
+        // Kept from before they were attached, or not at all: so they began at nothing.
+        let timed = match untimed {
+            None if !statistics.are_kept() => Err(Untimed::Off),
+            Some(why) if !statistics.are_kept() => Err(why),
+            _ => Ok(Timed { since: attached, before: vec![Runs::default(); programs.len()] }),
+        };
+        Self {
+            programs,
+            attached,
+            cpu_to_attach: cpu(),
+            drains: Times::default(),
+            timed,
+            spells: 1,
+        }
+    }
+
+    /// Why the kernel does not time the programs, if it does not.
+    pub(super) fn untimed(&self) -> Option<Untimed> {
+        self.timed.as_ref().err().copied()
+    }
+
+    /// A reading took this long.
+    pub(super) fn drained(&mut self, took: Duration) -> Times {
+        self.drains.add(took);
+        self.drains.clone()
+    }
+
+    /// Has the kernel time the programs from now on, or no longer.
+    pub(super) fn time_programs(&mut self, session: &mut Session, on: bool) {
+        let statistics = session.statistics();
+        let kept = if on {
+            statistics.keep()
+        } else {
+            statistics.release();
+            Err(Untimed::Off)
+        };
+        match kept {
+            Err(why) if !statistics.are_kept() => self.timed = Err(why),
+            _ if self.timed.is_err() => self.begin(session, Instant::now()),
+            _ => {}
+        }
+    }
+
+    /// Looks whether the kernel keeps statistics: that is others' to decide too.
+    pub(super) fn look(&mut self, session: &mut Session, now: Instant) {
+        if session.copies() == 0 {
+            // Detached, so that they stand still whether they are kept or not.
+            return;
+        }
+        match (session.statistics().are_kept(), &self.timed) {
+            (true, Err(_)) => self.begin(session, now),
+            (false, Ok(_)) => self.timed = Err(Untimed::Off),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, session: &mut Session, since: Instant) {
+        self.spells += 1;
+        self.timed = Ok(Timed { since, before: session.statistics().runs() });
+    }
+
+    /// What it costs until `now`. The drain that this is a part of is missing.
+    pub(super) fn cost(&self, session: &mut Session, now: Instant) -> Cost {
+        let timing = match &self.timed {
+            Err(why) => Timing::No(*why),
+            Ok(Timed { since, before }) => {
+                let now_counted = session.statistics().runs().into_iter();
+                Timing::Of {
+                    spell: self.spells,
+                    time: now.saturating_duration_since(*since),
+                    runs: now_counted.zip(before).map(|(n, b)| runs_since(n, *b)).collect(),
+                }
+            }
+        };
+        let (resident_bytes, peak_resident_bytes) = memory();
+        // In this order, so that the share of a CPU cannot be above one.
+        let cpu = cpu();
+        Cost {
+            elapsed: self.attached.elapsed(),
+            cpu,
+            cpu_to_attach: self.cpu_to_attach,
+            resident_bytes,
+            peak_resident_bytes,
+            drains: Times::default(),
+            programs: self.programs.clone(),
+            timing,
+        }
+    }
+}
+
+/// CPU time of all threads since the start.
+fn cpu() -> CpuTime {
+    getrusage(UsageWho::RUSAGE_SELF).map_or_else(
+        |_| CpuTime::default(),
+        |usage| CpuTime { user: time(usage.user_time()), system: time(usage.system_time()) },
+    )
+}
+
+fn time(t: TimeVal) -> Duration {
+    Duration::from_micros(t.tv_sec().unsigned_abs() * 1_000_000 + t.tv_usec().unsigned_abs())
+}
+
+/// Resident memory now, and at most so far. The kernel's `ru_maxrss` would be that of
+/// the program that executed this one, if that had more.
+fn memory() -> (u64, u64) {
+    const KIB: u64 = 1024;
+    let status = procfs::process::Process::myself().and_then(|process| process.status());
+    status.map_or((0, 0), |status| {
+        let of = |kib: Option<u64>| kib.unwrap_or(0) * KIB;
+        (of(status.vmrss), of(status.vmhwm))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_time_and_memory_are_those_of_this_process() {
+        let before = cpu();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        // The scheduler may have given some of it to others, but not all.
+        assert!(cpu().total() > before.total());
+        // Whatever other tests do meanwhile, this is resident, and then was.
+        let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let (resident, peak) = memory();
+        assert!(resident >= 64 << 20 && peak >= resident, "{resident} {peak}");
+        drop(touched);
+        assert!(memory().1 >= 64 << 20);
+    }
 }

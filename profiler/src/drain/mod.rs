@@ -12,16 +12,14 @@ mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
 
-use std::{
-    os::fd::BorrowedFd,
-    time::{Duration, Instant},
-};
+use std::{os::fd::BorrowedFd, time::Instant};
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables, Timed, now_ns},
+    kernel::{KernelError, Options, Session, Tables, Timed, Untimed, now_ns, online_cpus},
     snapshot::{Detail, Health, Snapshot, Use},
 };
+use cost::Meter;
 use reader::Reader;
 
 /// Share of the room taken at which the kernel side wakes us before our time.
@@ -42,6 +40,7 @@ pub struct Profiler {
     cpus: usize,
     timed: Timed,
     untimed: in_flight::Untimed,
+    meter: Meter,
 }
 
 impl Profiler {
@@ -53,6 +52,7 @@ impl Profiler {
     pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
+        let meter = Meter::new(&mut session, attached);
         let reader = Reader::new(session.tables(), options.timed);
         let mut this = Self {
             session,
@@ -63,9 +63,10 @@ impl Profiler {
             sequence: 0,
             interval_over: false,
             records_exhausted: 0,
-            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            cpus: online_cpus(),
             timed: options.timed,
             untimed: in_flight::Untimed::default(),
+            meter,
         };
         // Before the first drain, which may come too late for a small table.
         this.set_wake_marks();
@@ -76,13 +77,31 @@ impl Profiler {
     /// now is read next time.
     pub fn drain(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
-        self.read();
+        self.take_in();
+        self.meter.look(&mut self.session, started);
         self.snapshot(detail, started, now_ns())
     }
 
     /// Reads what happened, without a snapshot: room is given back, and what is new
     /// counts into the interval that the next snapshot closes.
     pub fn read(&mut self) {
+        let started = Instant::now();
+        self.take_in();
+        self.meter.drained(started.elapsed());
+    }
+
+    /// Has the kernel time the programs from now on, or no longer. What comes of it is in
+    /// the next snapshot.
+    pub fn time_programs(&mut self, on: bool) {
+        self.meter.time_programs(&mut self.session, on);
+    }
+
+    /// Why the kernel does not time the programs, if it does not.
+    pub fn untimed(&self) -> Option<Untimed> {
+        self.meter.untimed()
+    }
+
+    fn take_in(&mut self) {
         self.session.clear_wake();
         self.session.flush_log();
         if let Err(error) = self.session.reinforce() {
@@ -143,7 +162,7 @@ impl Profiler {
             &mut self.untimed,
             now_ns,
         );
-        let own = cost::own();
+        let cost = self.meter.cost(&mut self.session, started);
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
             window: started.duration_since(self.attached),
@@ -161,32 +180,32 @@ impl Profiler {
                 records: used.records,
                 extents: used.extents,
                 kernel_memory_bytes: self.session.memory_bytes(),
-                drain_time: Duration::ZERO,
-                cpu_time: own.cpu_time,
-                resident_bytes: own.resident_bytes,
+                cost,
                 copies: self.session.copies(),
                 mode: self.session.mode(),
                 timed: self.timed,
             },
         };
-        snapshot.health.drain_time = started.elapsed();
+        snapshot.health.cost.drains = self.meter.drained(started.elapsed());
         snapshot
     }
 
     /// Ends the counting: no call enters from now on. Those in flight are still
     /// seen to leave until [`Self::finish`].
     pub fn stop(&mut self) {
+        self.meter.look(&mut self.session, Instant::now());
         self.session.stop_entries();
     }
 
     /// Detaches everything and reads the rest.
     pub fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
+        self.meter.look(&mut self.session, ended);
         // Before the programs are gone: what leaves after that is not seen to, and must
         // not grow older.
         let ended_ns = now_ns();
         self.session.detach();
-        self.read();
+        self.take_in();
         self.snapshot(detail, ended, ended_ns)
     }
 

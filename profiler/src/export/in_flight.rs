@@ -160,6 +160,7 @@ mod tests {
             window: Duration::from_secs(5),
             health: &Health::default(),
             in_flight,
+            own: None,
             more_follow,
         };
         let mut out = Vec::new();

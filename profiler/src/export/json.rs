@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
 
-use super::Report;
+use super::{Report, cost};
 use crate::{
     enrich::{lasting::Kind, syscalls},
     rows::{self, Row},
@@ -43,6 +43,9 @@ struct Object<'a> {
     /// Of these, such as entered before the profiler attached, and are in no row; null
     /// where they cannot be known.
     in_flight_before: Option<u64>,
+    /// What the profiler itself cost, with `--self`.
+    #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
+    own: Option<cost::Object<'a>>,
 }
 
 #[derive(Serialize)]
@@ -149,7 +152,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { rows, window, health, in_flight, .. } = *report;
+    let Report { rows, window, health, in_flight, own, .. } = *report;
     let object = Object {
         schema: SCHEMA,
         window_ns: nanoseconds(window),
@@ -163,6 +166,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
+        own: own.map(|own| cost::Object::new(own, health)),
     };
     serde_json::to_writer(&mut *out, &object)?;
     writeln!(out)
@@ -176,7 +180,9 @@ mod tests {
     use crate::{
         aggregate::{Extremes, Figures},
         cli::Grouping,
-        snapshot::{CallInFlight, Health, InFlight, Process},
+        export::OwnCost,
+        kernel::{Program, Runs, Untimed},
+        snapshot::{CallInFlight, Cost, Health, InFlight, Process, Timing},
     };
 
     #[test]
@@ -222,10 +228,41 @@ mod tests {
             window: Duration::from_millis(1500),
             health: &Health::default(),
             in_flight: &in_flight,
+            own: None,
             more_follow: false,
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+    }
+
+    #[test]
+    fn the_contract_of_self() {
+        let spent = Cost {
+            programs: vec![Program { name: "sys_enter".into(), copies: 1, ..Program::default() }],
+            timing: Timing::Of {
+                spell: 1,
+                time: Duration::from_secs(1),
+                runs: vec![Runs { count: 4, events: 4, time: Duration::from_micros(2) }],
+            },
+            ..Cost::default()
+        };
+        let untimed = Cost { timing: Timing::No(Untimed::Privilege), ..spent.clone() };
+        let text = |spent| {
+            let report = Report {
+                rows: &[],
+                by: Grouping::Syscall,
+                window: Duration::from_secs(2),
+                health: &Health::default(),
+                in_flight: &InFlight::default(),
+                own: Some(OwnCost { spent, cpus: 2 }),
+                more_follow: false,
+            };
+            let mut out = Vec::new();
+            write(&mut out, &report).expect("a vector takes everything");
+            let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            json["self"].to_string()
+        };
+        insta::assert_snapshot!([text(&spent), text(&untimed)].join("\n"));
     }
 }

@@ -1,5 +1,6 @@
 //! Snapshots made into bytes. Pure functions; nothing here reads anything.
 
+mod cost;
 mod grid;
 mod in_flight;
 pub mod json;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::{
     cli::Grouping,
     rows::Row,
-    snapshot::{Health, InFlight},
+    snapshot::{Cost, Health, InFlight},
 };
 
 /// What `profiler stat` prints at once.
@@ -27,6 +28,17 @@ pub struct Report<'a> {
     pub health: &'a Health,
     /// Calls that have not returned at the end of it.
     pub in_flight: &'a InFlight,
+    /// What the profiler itself cost, if that is to be printed.
+    pub own: Option<OwnCost<'a>>,
     /// One as time passes, and not the last.
     pub more_follow: bool,
+}
+
+/// What the profiler itself cost within [`Report::window`].
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCost<'a> {
+    /// What was spent.
+    pub spent: &'a Cost,
+    /// CPUs of the host.
+    pub cpus: usize,
 }

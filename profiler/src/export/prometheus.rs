@@ -1,8 +1,9 @@
 //! A snapshot in Prometheus' exposition format.
 
+mod cost;
 mod in_flight;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use profiler_common::{
     call::{Abi, CallKey},
@@ -11,16 +12,14 @@ use profiler_common::{
 use prometheus::{
     Registry, TextEncoder,
     core::{Collector, Desc},
-    proto::{
-        Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType, Summary,
-    },
+    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
 use crate::{
     aggregate::{Figures, Latency},
     enrich::{errnos, syscalls},
     kernel::Timed,
-    snapshot::Snapshot,
+    snapshot::{Snapshot, Times},
 };
 
 /// The content type of [`text`].
@@ -39,10 +38,10 @@ const BOUND_OCTAVES: std::ops::RangeInclusive<u32> = 7..=41;
 const OCTAVES_PER_BOUND: usize = 2;
 
 /// What the daemon knows beside the snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// Duration of all drains together.
-    pub drain_time_total: Duration,
+    /// Scrapes that were answered, from the request to the answer.
+    pub scrapes: Times,
     /// Whether the last reload of the configuration, if there was one, failed.
     pub reload_failed: bool,
 }
@@ -81,7 +80,7 @@ pub fn families(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
     families.extend(in_flight::families(snapshot));
     families.extend(losses(snapshot));
     families.extend(capacity(snapshot));
-    families.extend(own_cost(snapshot, service));
+    families.extend(cost::families(snapshot, service));
     families
 }
 
@@ -123,7 +122,11 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>, timed: Timed) -> Vec<MetricFa
             .iter()
             .map(|(name, figures)| {
                 let mut metric = Metric::from_label(call_labels(name));
-                metric.set_histogram(histogram(&figures.latency, figures.total_ns));
+                metric.set_histogram(histogram(
+                    &figures.latency,
+                    figures.total_ns,
+                    BOUND_OCTAVES.step_by(OCTAVES_PER_BOUND),
+                ));
                 metric
             })
             .collect(),
@@ -174,13 +177,13 @@ fn errors<'a>(name: &'a Name, figures: &'a Figures) -> impl Iterator<Item = Samp
     })
 }
 
-/// Counts of `latency` below each bound. The number of samples is that of the
-/// buckets, which are read at one moment, so that they always agree.
-fn histogram(latency: &Latency, total_ns: u64) -> Histogram {
+/// Counts of `latency` below the upper end of each octave of `bounds`. The number of
+/// samples is that of the buckets, which are read at one moment, so that they always agree.
+fn histogram(latency: &Latency, total_ns: u64, bounds: impl IntoIterator<Item = u32>) -> Histogram {
     let mut buckets = latency.iter().peekable();
     let mut cumulative = 0;
-    let bounds = BOUND_OCTAVES
-        .step_by(OCTAVES_PER_BOUND)
+    let bounds = bounds
+        .into_iter()
         .map(|octave| {
             let bound_ns = 1_u64 << octave;
             while let Some((_, count)) =
@@ -283,65 +286,6 @@ fn capacity(snapshot: &Snapshot) -> Vec<MetricFamily> {
             one(health.kernel_memory_bytes as f64),
         ),
         gauge("profiler_cpus", "CPUs online.", one(snapshot.cpus as f64)),
-    ]
-}
-
-fn own_cost(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
-    let health = &snapshot.health;
-    let mut drains = Summary::default();
-    drains.set_sample_count(snapshot.sequence + 1);
-    drains.set_sample_sum(service.drain_time_total.as_secs_f64());
-    let mut drain_metric = Metric::from_label(Vec::new());
-    drain_metric.set_summary(drains);
-    vec![
-        family(
-            "profiler_drain_duration_seconds",
-            "Time that reading the kernel's maps took.",
-            MetricType::SUMMARY,
-            vec![drain_metric],
-        ),
-        gauge(
-            "profiler_last_drain_duration_seconds",
-            "Time that the last reading of the kernel's maps took.",
-            one(health.drain_time.as_secs_f64()),
-        ),
-        family(
-            "profiler_cpu_seconds_total",
-            "CPU time of the profiler's process; that of its eBPF programs is the callers'.",
-            MetricType::COUNTER,
-            vec![counter_metric(Vec::new(), health.cpu_time.as_secs_f64())],
-        ),
-        gauge(
-            "profiler_resident_memory_bytes",
-            "Resident memory of the profiler's process.",
-            one(health.resident_bytes as f64),
-        ),
-        gauge(
-            "profiler_uptime_seconds",
-            "Time for which system calls have been counted.",
-            one(snapshot.window.as_secs_f64()),
-        ),
-        gauge(
-            "profiler_config_last_reload_successful",
-            "Whether the configuration is what the file said at the last reload.",
-            one(f64::from(u8::from(!service.reload_failed))),
-        ),
-        gauge(
-            "profiler_attach_info",
-            "How the eBPF programs are attached; always 1.",
-            [(vec![label("mode", health.mode)], 1.0)],
-        ),
-        gauge(
-            "profiler_build_info",
-            "What this profiler was built from and for; always 1.",
-            [(
-                vec![
-                    label("version", env!("CARGO_PKG_VERSION")),
-                    label("arch", std::env::consts::ARCH),
-                ],
-                1.0,
-            )],
-        ),
     ]
 }
 
@@ -463,7 +407,8 @@ mod tests {
             let mut latency = Latency::default();
             latency.record(bound_ns);
             latency.record(bound_ns + 1);
-            let histogram = histogram(&latency, 2 * bound_ns + 1);
+            let bounds = BOUND_OCTAVES.step_by(OCTAVES_PER_BOUND);
+            let histogram = histogram(&latency, 2 * bound_ns + 1, bounds);
             let bucket = histogram
                 .get_bucket()
                 .iter()

@@ -5,7 +5,7 @@ use std::{fmt::Write as _, io, time::Duration};
 use profiler_common::hist::BUCKETS;
 
 use super::{
-    Report,
+    Report, cost,
     grid::{self, Grid},
     in_flight,
 };
@@ -131,8 +131,8 @@ fn columns(by: Grouping, timed: Timed) -> Vec<Column> {
     columns
 }
 
-/// Writes a headline, what was lost if anything was, the table, and what has not
-/// returned.
+/// Writes a headline, what was lost if anything was, the table, what has not returned,
+/// and if it is asked for what all that cost.
 ///
 /// # Errors
 /// What `out` returns.
@@ -152,7 +152,8 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
         writeln!(out)?;
         table(out, report, &sum, style)?;
     }
-    in_flight::write(out, report, style)
+    in_flight::write(out, report, style)?;
+    report.own.map_or(Ok(()), |own| cost::write(out, own, report, style))
 }
 
 fn table(
@@ -319,6 +320,7 @@ mod tests {
             window: Duration::from_secs(2),
             health: &Health::default(),
             in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },
+            own: None,
             more_follow: true,
         };
         let mut out = Vec::new();

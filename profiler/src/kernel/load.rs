@@ -20,6 +20,7 @@ use super::{
     features::Features,
     now_ns, object,
     programs::{ENTRY, PROGRAMS},
+    statistics::{self, Statistics, Untimed},
 };
 
 /// Which object runs.
@@ -55,6 +56,9 @@ pub struct Session {
     log: Option<EbpfLogger<&'static dyn log::Log>>,
     way: Way,
     memory_bytes: u64,
+    statistics: Statistics,
+    /// Why the kernel does not time the programs, if it was asked to.
+    untimed: Option<Untimed>,
     /// Holds the programs and the maps that are not taken out.
     ebpf: Ebpf,
 }
@@ -99,7 +103,12 @@ impl Session {
         let log = EbpfLogger::init(&mut ebpf).ok();
         let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
         let attached = PROGRAMS.map(|spec| Attached::new(&ebpf, spec, preemptible)).into();
-        let mut session = Self { tables, attached, wake, log, way, memory_bytes, ebpf };
+        // Before anything is attached: then every run is in the kernel's statistics.
+        let kept = options.time_programs.then(statistics::keep).transpose();
+        let untimed = kept.as_ref().err().copied();
+        let statistics = Statistics::of(&ebpf, kept.ok().flatten());
+        let mut session =
+            Self { tables, attached, wake, log, way, memory_bytes, statistics, untimed, ebpf };
         for program in &mut session.attached {
             if program.spec.name == ENTRY.name && lists_before && before::list(&mut session.ebpf) {
                 session.tables.listed_before(now_ns());
@@ -153,6 +162,16 @@ impl Session {
     /// Kernel memory of all maps, bytes, as the kernel accounts it.
     pub fn memory_bytes(&self) -> u64 {
         self.memory_bytes
+    }
+
+    /// The kernel's statistics of the programs.
+    pub fn statistics(&mut self) -> &mut Statistics {
+        &mut self.statistics
+    }
+
+    /// Why the kernel does not time the programs, if it was asked to when they attached.
+    pub fn untimed(&self) -> Option<Untimed> {
+        self.untimed
     }
 
     /// How often the kernel skipped each program because it was running already; of one

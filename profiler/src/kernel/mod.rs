@@ -14,6 +14,7 @@ mod mapping;
 mod object;
 mod options;
 mod programs;
+mod statistics;
 mod tables;
 
 use std::{fs, os::fd::RawFd, time::Duration};
@@ -24,6 +25,7 @@ pub use arena::Cast;
 pub use error::KernelError;
 pub use load::Session;
 pub use options::{Options, Scope, Timed};
+pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};
 #[cfg(test)]
 pub(crate) use tables::UNOWNED;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
@@ -37,7 +39,21 @@ pub fn now_ns() -> u64 {
 /// A number out of `/proc/self/fdinfo` (bpf_map_show_fdinfo and
 /// bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
 fn fdinfo(fd: RawFd, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    field(&fdinfo_text(fd)?, key)
+}
+
+/// All of them.
+fn fdinfo_text(fd: RawFd) -> Option<String> {
+    fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()
+}
+
+/// The number behind `key:` in such a text.
+fn field(text: &str, key: &str) -> Option<u64> {
     let (_, value) = text.lines().filter_map(|l| l.split_once(':')).find(|(k, _)| *k == key)?;
     value.trim().parse().ok()
+}
+
+/// CPUs online, whether or not this process may run on them; 1 if that cannot be read.
+pub fn online_cpus() -> usize {
+    aya::util::online_cpus().map_or(1, |cpus| cpus.len())
 }

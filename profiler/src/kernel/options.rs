@@ -72,6 +72,8 @@ pub struct Options {
     pub force_fallback: bool,
     /// Use arrays even where the kernel has arenas.
     pub force_arrays: bool,
+    /// Have the kernel time the programs, from their first run on, if it may be asked to.
+    pub time_programs: bool,
 }
 
 impl Default for Options {
@@ -84,6 +86,7 @@ impl Default for Options {
             include_self: false,
             force_fallback: false,
             force_arrays: false,
+            time_programs: false,
         }
     }
 }
@@ -108,6 +111,7 @@ impl Options {
             include_self: args.include_self,
             force_fallback: args.force_fallback,
             force_arrays: args.force_arrays,
+            time_programs: false,
         };
         options.check()?;
         Ok(options)

@@ -11,10 +11,10 @@ use crate::{
     cli::{Grouping, StatArgs},
     drain::Profiler,
     error::Error,
-    export::Report,
+    export::{OwnCost, Report},
     kernel::{Options, Scope},
     rows::{self, Span},
-    snapshot::{Detail, Snapshot},
+    snapshot::{Cost, Detail, Snapshot},
     watched::Watched,
 };
 use command::Prepared;
@@ -49,7 +49,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         (None, false) => Scope::Processes(args.pid.clone()),
         (None, true) => Scope::Host,
     };
-    let options = Options::new(scope, &args.kernel)?;
+    let options = Options { time_programs: args.own_cost, ..Options::new(scope, &args.kernel)? };
     // An interval shows what came in it, so of what ended before it nothing is to be kept.
     let keep = match args.interval {
         Some(_) => KeepEnded::Intervals(0),
@@ -69,6 +69,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         watched,
         signals: 0,
         last_read: Instant::now(),
+        cost_before: None,
     };
     while session.step(&mut events)? {}
     session.end()
@@ -84,6 +85,8 @@ struct Session<'a> {
     watched: Watched,
     signals: u32,
     last_read: Instant,
+    /// What the profiler had cost when this was printed last.
+    cost_before: Option<Cost>,
 }
 
 impl Session<'_> {
@@ -121,7 +124,7 @@ impl Session<'_> {
                     self.interval_started += interval;
                 }
                 let snapshot = self.profiler.drain(self.detail());
-                print(&mut self.output, self.args, &snapshot, Span::Recent, true)?;
+                self.print(snapshot, Span::Recent, true)?;
             }
             _ => self.profiler.read(),
         }
@@ -143,30 +146,43 @@ impl Session<'_> {
         }
     }
 
+    fn print(&mut self, snapshot: Snapshot, span: Span, more_follow: bool) -> Result<(), Error> {
+        let before = self.cost_before.as_ref();
+        print(&mut self.output, self.args, &snapshot, before, span, more_follow)?;
+        self.cost_before = Some(snapshot.health.cost);
+        Ok(())
+    }
+
     fn end(mut self) -> Result<u8, Error> {
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
-        let snapshot = self.profiler.finish(detail);
-        print(&mut self.output, self.args, &snapshot, span, false)?;
-        Ok(self.command.map_or(0, |mut command| command.exit_code()))
+        let Self { args, profiler, mut output, cost_before, command, .. } = self;
+        let snapshot = profiler.finish(detail);
+        print(&mut output, args, &snapshot, cost_before.as_ref(), span, false)?;
+        Ok(command.map_or(0, |mut command| command.exit_code()))
     }
 }
 
-/// `more_follow`: as time passes, and not the last.
+/// `before`: what the profiler had cost before the interval. `more_follow`: as time passes,
+/// and not the last.
 fn print(
     output: &mut Output,
     args: &StatArgs,
     snapshot: &Snapshot,
+    before: Option<&Cost>,
     span: Span,
     more_follow: bool,
 ) -> Result<(), Error> {
+    let cost = &snapshot.health.cost;
+    let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     output.print(&Report {
         rows: &rows::rows(snapshot, args.by, span, args.sort),
         by: args.by,
         window: span.length(snapshot),
         health: &snapshot.health,
         in_flight: &snapshot.in_flight,
+        own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
         more_follow,
     })
 }

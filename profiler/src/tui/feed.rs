@@ -29,6 +29,9 @@ pub(crate) trait Source {
     /// Reads what happened, for the next drain.
     fn read(&mut self);
 
+    /// Has the kernel time the programs from now on, or no longer.
+    fn time_programs(&mut self, on: bool);
+
     /// Readable when a reading is wanted before its time.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
@@ -42,6 +45,10 @@ impl Source for Profiler {
 
     fn read(&mut self) {
         Profiler::read(self);
+    }
+
+    fn time_programs(&mut self, on: bool) {
+        Profiler::time_programs(self, on);
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -93,6 +100,11 @@ impl<'a, S: Source> Feed<'a, S> {
     pub(super) fn refresh(&mut self, now: Instant) -> Snapshot {
         self.last_read = now;
         self.source.drain()
+    }
+
+    /// Has the programs timed from now on, or no longer.
+    pub(super) fn time_programs(&mut self, on: bool) {
+        self.source.time_programs(on);
     }
 
     /// Waits for an event that is not the source's business, until `until` at the

@@ -9,9 +9,10 @@ use profiler_common::{
 
 use crate::{
     aggregate::{Extremes, Figures, Latency},
+    kernel::{Program, Runs},
     snapshot::{
-        CallInFlight, CallRow, Health, InFlight, OVERFLOW_COMM, Process, ProcessRow, Snapshot,
-        ThreadInFlight, Use,
+        CallInFlight, CallRow, Cost, CpuTime, Health, InFlight, OVERFLOW_COMM, Process, ProcessRow,
+        Snapshot, ThreadInFlight, Times, Timing, Use,
     },
 };
 
@@ -161,13 +162,33 @@ pub(super) fn busy_host() -> Snapshot {
         records: Use { used: 412, capacity: 32_768 },
         extents: Use { used: 5_120, capacity: 40_960 },
         kernel_memory_bytes: 52 << 20,
-        drain_time: Duration::from_micros(3_240),
-        cpu_time: Duration::from_millis(1_500),
-        resident_bytes: 19_084_083,
+        cost: cost(),
         mode: "tp_btf, task storage",
         ..Health::default()
     };
     snapshot
+}
+
+/// Two seconds of the kernel's statistics, and a drain.
+fn cost() -> Cost {
+    let program = |name: &str| Program { name: name.into(), copies: 1, ..Program::default() };
+    let runs = |count, ns| Runs { count, events: count, time: Duration::from_nanos(ns) };
+    let mut drains = Times::default();
+    drains.add(Duration::from_micros(3_240));
+    Cost {
+        elapsed: Duration::from_secs(125),
+        cpu: CpuTime { user: Duration::from_millis(400), system: Duration::from_millis(1_100) },
+        cpu_to_attach: CpuTime { user: Duration::from_millis(90), system: Duration::ZERO },
+        resident_bytes: 19_084_083,
+        peak_resident_bytes: 20 << 20,
+        drains,
+        programs: vec![program("sys_enter"), program("sys_exit"), program("process_fork")],
+        timing: Timing::Of {
+            spell: 1,
+            time: Duration::from_secs(2),
+            runs: vec![runs(60_000, 1_860_000), runs(59_990, 2_279_620), runs(12, 24_000)],
+        },
+    }
 }
 
 /// The same host, with calls that do not come back.

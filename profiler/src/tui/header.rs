@@ -6,8 +6,8 @@ use crate::units;
 use crate::{
     aggregate::Figures,
     enrich::{lasting::Kind, syscalls},
-    kernel::Timed,
-    snapshot::Use,
+    kernel::{Timed, Untimed},
+    snapshot::{Timing, Use},
 };
 use std::time::Duration;
 
@@ -47,6 +47,12 @@ pub(super) const GAP: &str = "  ";
 /// The tables count as nearly full from this share on, and as full from the next.
 const NEARLY_FULL: f64 = 0.8;
 const FULL: f64 = 0.95;
+
+/// The profiler is itself of concern from this share of a CPU on, its programs from this
+/// share of the host's, and a drain from this share of the time between two.
+const DEAR_PROCESS: f64 = 0.05;
+const DEAR_PROGRAMS: f64 = 0.05;
+const LONG_DRAIN: f64 = 0.1;
 
 /// From this age on a call that works is of concern.
 const STUCK: Duration = Duration::from_secs(1);
@@ -115,14 +121,64 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         pieces.push(Piece::new(text, Tone::Warning));
     }
     pieces.extend(fullness(health.records, health.extents));
-    let cpu = shown.own_cpus.map_or_else(|| units::NONE.into(), units::percent);
-    let resident = units::bytes(health.resident_bytes);
-    let drain = units::time(nanoseconds(health.drain_time));
-    pieces.push(Piece::new(format!("own {cpu} CPU"), Tone::Normal).or_less(2));
+    let cost = &health.cost;
+    let own_cpus = shown.spent.own_cpus();
+    let cpu = own_cpus.map_or_else(|| units::NONE.into(), units::percent);
+    let dear = own_cpus.is_some_and(|cpus| cpus >= DEAR_PROCESS);
+    pieces.push(marked(dear, format!("own {cpu} CPU"), 2));
+    let resident = units::bytes(cost.resident_bytes);
     pieces.push(Piece::new(format!("{resident} RSS"), Tone::Normal).or_less(3));
-    pieces.push(Piece::new(format!("{drain} drain"), Tone::Normal).or_less(4));
+    let drain = units::time(nanoseconds(cost.drains.last));
+    let long = cost.drains.last.as_secs_f64()
+        >= LONG_DRAIN * shown.snapshot.interval.as_secs_f64().max(f64::MIN_POSITIVE);
+    pieces.push(marked(long, format!("{drain} drain"), 4));
     pieces.push(Piece::new(health.mode, Tone::Dim).or_less(5));
     pieces
+}
+
+/// A piece that gives way as its place has it, or that is marked, and then hardly does.
+fn marked(mark: bool, text: String, expendable: u8) -> Piece {
+    if mark {
+        Piece::new(text, Tone::Warning).or_less(1)
+    } else {
+        Piece::new(text, Tone::Normal).or_less(expendable)
+    }
+}
+
+/// What the programs in the kernel cost those who make calls, if that is asked for.
+pub(super) fn cost(shown: Option<&Shown>, asked: bool) -> Option<Vec<Piece>> {
+    let shown = shown.filter(|_| asked)?;
+    let (spent, cpus) = (&shown.spent, shown.snapshot.cpus);
+    let (runs, over) = match (&spent.timing, spent.all_runs()) {
+        (Timing::Of { time, .. }, Some(runs)) => (runs, time),
+        // Asked for after this snapshot.
+        (Timing::No(Untimed::Off), _) => {
+            return Some(vec![Piece::new("programs: timed from now on", Tone::Dim)]);
+        }
+        (Timing::No(why), _) => {
+            return Some(vec![Piece::new(format!("programs not timed: {why}"), Tone::Warning)]);
+        }
+        (Timing::Of { .. }, None) => return None,
+    };
+    let share = spent.programs_cpus().map(|busy| busy / cpus.max(1) as f64);
+    let text = share.map_or_else(|| units::NONE.into(), units::percent);
+    let tone = if share.is_some_and(|s| s >= DEAR_PROGRAMS) { Tone::Warning } else { Tone::Normal };
+    let ns = |ns: Option<f64>| ns.map_or_else(|| units::NONE.into(), |ns| units::time(ns as u64));
+    let mut pieces = vec![
+        Piece::new(format!("programs {text} of {cpus} CPUs"), tone),
+        Piece::new(format!("{} a call", ns(spent.ns_a_call())), Tone::Normal).or_less(1),
+    ];
+    let rate = units::rate(runs.count, over.as_secs_f64());
+    pieces.push(Piece::new(format!("{rate} runs/s"), Tone::Normal).or_less(3));
+    let each = spent.by_program().take(2).map(|(program, runs)| {
+        let mean = runs
+            .filter(|runs| runs.count > 0)
+            .map(|runs| runs.time.as_nanos() as f64 / runs.count as f64);
+        format!("{} {}", program.name, ns(mean))
+    });
+    let each: Vec<String> = each.collect();
+    pieces.push(Piece::new(each.join(", "), Tone::Dim).or_less(4));
+    Some(pieces)
 }
 
 /// The oldest call that works and does not wait, from [`STUCK`] on.
@@ -184,14 +240,15 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tui::fixtures;
+    use crate::{snapshot::CpuTime, tui::fixtures};
 
     fn text(pieces: &[Piece]) -> String {
         pieces.iter().map(|piece| piece.text.as_str()).collect::<Vec<_>>().join(GAP)
     }
 
     fn shown() -> Shown {
-        Shown { snapshot: fixtures::busy_host(), own_cpus: Some(0.012) }
+        let snapshot = fixtures::busy_host();
+        Shown { spent: snapshot.health.cost.since_attached(), snapshot }
     }
 
     #[test]
@@ -234,11 +291,56 @@ mod tests {
     }
 
     #[test]
+    fn the_profiler_is_marked_where_it_is_dear() {
+        let mut shown = shown();
+        let tone = |shown: &Shown, what: &str| {
+            let pieces = health(Some(shown));
+            let piece = pieces.iter().find(|piece| piece.text.ends_with(what)).expect("a piece");
+            piece.tone
+        };
+        assert_eq!((tone(&shown, "CPU"), tone(&shown, "drain")), (Tone::Normal, Tone::Normal));
+        let busy = |ms| CpuTime { user: Duration::from_millis(ms), ..CpuTime::default() };
+        shown.spent.elapsed = Duration::from_secs(1);
+        shown.spent.cpu = busy(49);
+        shown.snapshot.health.cost.drains.last = Duration::from_millis(99);
+        assert_eq!((tone(&shown, "CPU"), tone(&shown, "drain")), (Tone::Normal, Tone::Normal));
+        shown.spent.cpu = busy(50);
+        shown.snapshot.health.cost.drains.last = Duration::from_millis(100);
+        assert_eq!((tone(&shown, "CPU"), tone(&shown, "drain")), (Tone::Warning, Tone::Warning));
+        // Then it outlasts the others on a narrow terminal.
+        shown.spent.cpu = busy(49);
+        let narrow = text(&fit(health(Some(&shown)), 48));
+        assert_eq!(narrow, "lost 0  overflowed 70  maps 12.5%  100ms drain");
+    }
+
+    #[test]
+    fn what_the_programs_cost_is_shown_when_asked_for() {
+        let mut shown = shown();
+        assert_eq!((cost(None, true), cost(Some(&shown), false)), (None, None));
+        let line = |shown: &Shown, width| text(&fit(cost(Some(shown), true).unwrap(), width));
+        let all =
+            "programs 0.0% of 8 CPUs  69ns a call  60.0k runs/s  sys_enter 31ns, sys_exit 38ns";
+        assert_eq!(line(&shown, 100), all);
+        assert_eq!(line(&shown, 40), "programs 0.0% of 8 CPUs  69ns a call");
+        if let Timing::Of { runs, .. } = &mut shown.spent.timing {
+            runs[0].time = Duration::from_millis(800);
+        }
+        let pieces = cost(Some(&shown), true).unwrap();
+        assert_eq!(pieces[0], Piece::new("programs 5.0% of 8 CPUs", Tone::Warning));
+        shown.spent.timing = Timing::No(Untimed::Off);
+        assert_eq!(line(&shown, 80), "programs: timed from now on");
+        shown.spent.timing = Timing::No(Untimed::Privilege);
+        let pieces = cost(Some(&shown), true).unwrap();
+        assert_eq!(pieces[0].tone, Tone::Warning);
+        assert!(pieces[0].text.contains("CAP_SYS_ADMIN"), "{pieces:?}");
+    }
+
+    #[test]
     fn a_call_that_works_is_of_concern_from_a_second_on() {
         let look = Look { colour: true, unicode: true };
         assert_eq!(stuck(None, look), None);
         assert_eq!(stuck(Some(&shown()), look), None, "all wait");
-        let mut shown = Shown { snapshot: fixtures::stuck_host(), own_cpus: None };
+        let mut shown = Shown { snapshot: fixtures::stuck_host(), ..self::shown() };
         let line =
             |shown: &Shown, width| stuck(Some(shown), look).map(|pieces| text(&fit(pieces, width)));
         assert_eq!(

@@ -1,7 +1,7 @@
 //! What the keys do.
 
 /// Keys, and what they do.
-pub(super) const KEYS: [(&str, &str); 19] = [
+pub(super) const KEYS: [(&str, &str); 20] = [
     ("Tab, 1 2 3", "processes, system calls, calls in flight"),
     ("i", "calls in flight; there w shows also those that wait by nature"),
     ("Up Down j k", "select; PgUp PgDn by page, End the last"),
@@ -13,14 +13,15 @@ pub(super) const KEYS: [(&str, &str); 19] = [
     ("r", "reverse the order"),
     ("/", "filter as you type; Enter keeps, Esc clears"),
     ("t", "figures of the last interval, or since the start"),
+    ("c", "cost: time the profiler's programs in the kernel, which costs more"),
     ("p, Space", "pause the screen; counting goes on"),
     ("+ -", "refresh less often, more often"),
-    ("Ctrl-Z", "suspend"),
-    ("q, Ctrl-C", "quit"),
+    ("q, Ctrl-C", "quit; Ctrl-Z suspends"),
     ("TIME", "wall time in calls, waiting included: it adds up over threads"),
     ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
     ("lost", "calls that no figure holds; 0 is the only good value"),
     ("overflowed", "calls that are in the totals, but of no process"),
+    ("own", "marked from 5% of a CPU on; drain from a tenth of the interval on"),
 ];
 
 /// Columns that the keys take.

@@ -58,6 +58,10 @@ pub(super) fn run(
                 Action::Quit => return Ok(()),
                 Action::Suspend => console.ask_to_stop()?,
                 Action::Redraw => console.draw(app)?,
+                Action::TimePrograms(on) => {
+                    feed.time_programs(on);
+                    console.draw(app)?;
+                }
                 Action::Nothing => {}
             },
             Event::Resized => console.draw(app)?,
@@ -155,6 +159,7 @@ mod tests {
     struct Counting {
         drains: u64,
         readings: u64,
+        timed: Vec<bool>,
     }
 
     impl Source for Counting {
@@ -165,6 +170,10 @@ mod tests {
 
         fn read(&mut self) {
             self.readings += 1;
+        }
+
+        fn time_programs(&mut self, on: bool) {
+            self.timed.push(on);
         }
 
         fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -202,6 +211,17 @@ mod tests {
         let (log, _, source) = play(&[(300, key('t')), (400, key('x')), (500, key('q'))], None);
         assert_eq!(log, ["0 draw nothing", "200 draw 1", "300 draw 1"]);
         assert_eq!((source.drains, source.readings), (1, 0));
+    }
+
+    #[test]
+    fn programs_are_timed_while_the_key_says_so() {
+        let (log, app, source) = play(
+            &[(300, key('c')), (400, key('t')), (500, key('c')), (600, key('c')), (700, key('q'))],
+            None,
+        );
+        assert_eq!(source.timed, [true, false, true]);
+        assert!(app.times_programs());
+        assert_eq!(log.len(), 6);
     }
 
     #[test]

@@ -61,13 +61,14 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
         }
     };
     // Before the terminal is taken, so that errors are printed as any others.
-    let options = Options::new(scope, &args.kernel)?;
+    let options = Options { time_programs: args.own_cost, ..Options::new(scope, &args.kernel)? };
     let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
     if args.batch { print(&mut profiler, args) } else { show(&mut profiler, args) }
 }
 
 fn show(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
     let mut app = App::new(args.interval, args.sort, args.filter.as_deref().unwrap_or(""));
+    app.begin_with_cost(args.own_cost);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     live::run(source, &mut app, &mut screen, args.iterations).map_err(Error::Terminal)
 }
@@ -79,6 +80,7 @@ fn print(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
         sort: args.sort,
         filter: args.filter.as_deref().unwrap_or(""),
         look: Look::from_environment(),
+        times_programs: args.own_cost,
     };
     let failed = |source| Error::Io { context: "cannot print", source };
     let mut signals = Signals::to_end().map_err(failed)?;

@@ -40,6 +40,8 @@ pub(super) struct Settings<'a> {
     pub(super) filter: &'a str,
     /// What may be printed beyond ASCII.
     pub(super) look: Look,
+    /// Whether the profiler's programs are timed.
+    pub(super) times_programs: bool,
 }
 
 /// Prints each refresh to `out` until a signal ends it or nobody reads any more.
@@ -81,8 +83,9 @@ pub(super) fn run(
 fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let mut page = String::new();
     let activity = header::activity(Some(shown), Span::Recent, false);
+    let cost = header::cost(Some(shown), settings.times_programs);
     let stuck = header::stuck(Some(shown), settings.look);
-    for pieces in [activity, header::health(Some(shown))].into_iter().chain(stuck) {
+    for pieces in [activity, header::health(Some(shown))].into_iter().chain(cost).chain(stuck) {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
         page.push('\n');
@@ -159,6 +162,8 @@ mod tests {
         }
 
         fn read(&mut self) {}
+
+        fn time_programs(&mut self, _on: bool) {}
     }
 
     /// Time that passes in waits only, and a signal at the end of it.
@@ -203,6 +208,7 @@ mod tests {
             sort: SortKey::Total,
             filter,
             look: Look { colour: true, unicode: true },
+            times_programs: false,
         }
     }
 

@@ -20,6 +20,8 @@ use super::{
 /// What the least useful screen needs.
 const MIN_WIDTH: u16 = 28;
 const MIN_HEIGHT: u16 = 7;
+/// From this height on, there is a line for what the programs cost.
+const HEIGHT_FOR_COST: u16 = MIN_HEIGHT + 2;
 /// From this height on, lists are followed by the oldest calls in flight.
 const HEIGHT_FOR_PANEL: u16 = 32;
 /// Lines of that panel, title and heading included.
@@ -34,10 +36,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
         return;
     }
     let stuck = header::stuck(app.shown(), look);
-    let [top, body, footer] = split(area, 3 + u16::from(stuck.is_some()), 1);
+    let cost =
+        header::cost(app.shown(), app.times_programs()).filter(|_| area.height >= HEIGHT_FOR_COST);
+    let more = u16::from(stuck.is_some()) + u16::from(cost.is_some());
+    let [top, body, footer] = split(area, 3 + more, 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
+    if let Some(cost) = cost {
+        page.line(&cost);
+    }
     if let Some(stuck) = stuck {
         page.line(&stuck);
     }

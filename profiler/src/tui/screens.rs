@@ -12,7 +12,10 @@ use ratatui::{
     style::{Color, Modifier, Style},
 };
 
-use crate::{cli::SortKey, snapshot::Snapshot};
+use crate::{
+    cli::SortKey,
+    snapshot::{Snapshot, Timing},
+};
 
 use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
 
@@ -25,11 +28,16 @@ fn app_of(snapshots: impl IntoIterator<Item = Snapshot>) -> App {
     app
 }
 
-/// Two snapshots of the same host, a second and 12 ms of CPU time apart.
+/// Two snapshots of the same host, a second and 12 ms of CPU time apart, and in between the
+/// kernel has begun to time the programs.
 fn app() -> App {
     let mut next = fixtures::busy_host();
     next.window += Duration::from_secs(1);
-    next.health.cpu_time += Duration::from_millis(12);
+    next.health.cost.elapsed += Duration::from_secs(1);
+    next.health.cost.cpu.user += Duration::from_millis(12);
+    if let Timing::Of { spell, .. } = &mut next.health.cost.timing {
+        *spell += 1;
+    }
     app_of([fixtures::busy_host(), next])
 }
 
@@ -91,6 +99,21 @@ fn processes_200x50() {
 #[test]
 fn processes_40x10() {
     assert_snapshot!(screen("", 40, 10));
+}
+
+#[test]
+fn the_programs_cost_80x24() {
+    assert_snapshot!(screen("c", 80, 24));
+}
+
+#[test]
+fn the_programs_cost_40x10() {
+    assert_snapshot!(screen("c", 40, 10));
+}
+
+#[test]
+fn the_least_screen_has_no_room_for_what_the_programs_cost() {
+    assert_eq!(screen("c", 28, 7), screen("", 28, 7));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::{cli::SortKey, snapshot::Snapshot};
+use crate::{
+    cli::SortKey,
+    snapshot::{Cost, Snapshot},
+};
 
 use super::{
     columns::{self, Column},
@@ -25,6 +28,8 @@ pub(super) enum Action {
     Nothing,
     /// Draw anew.
     Redraw,
+    /// Have the kernel time the programs from now on, or no longer; draw anew.
+    TimePrograms(bool),
     /// Give the terminal back and stop until continued.
     Suspend,
     /// End.
@@ -36,27 +41,25 @@ pub(super) enum Action {
 pub(super) struct Shown {
     /// The snapshot.
     pub(super) snapshot: Snapshot,
-    /// CPUs that the profiler itself kept busy since the snapshot before.
-    pub(super) own_cpus: Option<f64>,
+    /// What the profiler itself cost since the snapshot before, or since it attached.
+    pub(super) spent: Cost,
 }
 
 /// What the profiler itself costs, from one snapshot to the next.
 #[derive(Default)]
 pub(super) struct Costs {
-    /// Time since the start, and CPU time, of the last snapshot.
-    last: Option<(Duration, Duration)>,
+    last: Option<Cost>,
 }
 
 impl Costs {
     /// `snapshot` with what it cost since the one before.
     pub(super) fn add(&mut self, snapshot: Snapshot) -> Shown {
-        let (window, cpu_time) = (snapshot.window, snapshot.health.cpu_time);
-        let own_cpus = self.last.replace((window, cpu_time)).and_then(|last| {
-            let wall = window.saturating_sub(last.0);
-            let busy = cpu_time.saturating_sub(last.1);
-            (!wall.is_zero()).then(|| busy.as_secs_f64() / wall.as_secs_f64())
-        });
-        Shown { snapshot, own_cpus }
+        let cost = &snapshot.health.cost;
+        let spent = match self.last.replace(cost.clone()) {
+            None => cost.since_attached(),
+            Some(before) => cost.since(&before),
+        };
+        Shown { snapshot, spent }
     }
 }
 
@@ -70,6 +73,7 @@ pub(super) struct App {
     paused: bool,
     help: bool,
     editing_filter: bool,
+    times_programs: bool,
     /// What is on the screen; nothing before the first drain.
     shown: Option<Shown>,
     /// What came while paused, the last of it.
@@ -98,6 +102,7 @@ impl App {
             paused: false,
             help: false,
             editing_filter: false,
+            times_programs: false,
             shown: None,
             held_back: None,
             costs: Costs::default(),
@@ -139,6 +144,16 @@ impl App {
     /// Whether the help is open.
     pub(super) fn help(&self) -> bool {
         self.help
+    }
+
+    /// Whether the profiler's programs are timed, which is then shown.
+    pub(super) fn times_programs(&self) -> bool {
+        self.times_programs
+    }
+
+    /// Says whether they are timed already.
+    pub(super) fn begin_with_cost(&mut self, times_programs: bool) {
+        self.times_programs = times_programs;
     }
 
     /// Whether keys go to the filter.
@@ -219,6 +234,10 @@ impl App {
                 self.open_tab(tab)
             }
             KeyCode::Char('i') => self.open_tab(Tab::InFlight),
+            KeyCode::Char('c') => {
+                self.times_programs = !self.times_programs;
+                Action::TimePrograms(self.times_programs)
+            }
             KeyCode::Esc | KeyCode::Backspace => self.step_back(),
             _ if self.is_list() => self.on_list_key(key.code),
             _ => Action::Nothing,

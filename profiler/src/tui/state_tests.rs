@@ -407,12 +407,13 @@ fn control_keys_work_everywhere() {
 #[test]
 fn own_cost_is_the_time_between_two_snapshots() {
     let mut app = app();
-    assert_eq!(app.shown().unwrap().own_cpus, None);
+    // Of the first all since it attached: 1.41 s of CPU time in 125 s.
+    assert_eq!(app.shown().unwrap().spent.own_cpus(), Some(0.01128));
     let mut next = fixtures::busy_host();
-    next.window += Duration::from_secs(2);
-    next.health.cpu_time += Duration::from_millis(50);
+    next.health.cost.elapsed += Duration::from_secs(2);
+    next.health.cost.cpu.user += Duration::from_millis(50);
     app.update(next);
-    assert_eq!(app.shown().unwrap().own_cpus, Some(0.025));
+    assert_eq!(app.shown().unwrap().spent.own_cpus(), Some(0.025));
 }
 
 #[test]
@@ -422,4 +423,16 @@ fn keys_before_the_first_drain_find_nothing() {
     press(&mut app, KeyCode::Down);
     app.update(fixtures::busy_host());
     assert_eq!(listed(&app), BY_TIME);
+}
+
+#[test]
+fn the_cost_of_the_programs_is_asked_for_and_no_longer() {
+    let mut app = app();
+    assert!(!app.times_programs());
+    assert_eq!(press(&mut app, KeyCode::Char('c')), Action::TimePrograms(true));
+    assert!(app.times_programs());
+    assert_eq!(press(&mut app, KeyCode::Char('c')), Action::TimePrograms(false));
+    // In a filter it is a letter.
+    type_keys(&mut app, "/c");
+    assert!(!app.times_programs());
 }

@@ -48,6 +48,8 @@ impl Source for Host {
         fixtures::busy_host()
     }
 
+    fn time_programs(&mut self, _on: bool) {}
+
     fn read(&mut self) {}
 }
 

@@ -64,6 +64,7 @@ fn flags_win_over_the_file() {
             "--include-self",
             "--sample",
             "9",
+            "--bpf-stats",
         ],
     );
     assert_eq!(output.status.code(), Some(0));
@@ -74,6 +75,7 @@ fn flags_win_over_the_file() {
     max_memory_mib = 7
     time_one_in = 9
     include_self = true
+    bpf_stats = true
     log_level = "debug"
     "#);
 }
@@ -98,6 +100,7 @@ fn mistakes_are_told_with_their_place() {
         "max_memory_mib = -1\n",
         "max_memory_mib = 99999999999999999999\n",
         "include_self = \"yes\"\n",
+        "bpf_stats = 1\n",
         "log_level = \"verbose\"\n",
         "interval = \"1s\"\ninterval = \"2s\"\n",
         "[daemon]\ninterval = \"1s\"\n",

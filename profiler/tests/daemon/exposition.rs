@@ -7,14 +7,36 @@ use std::{
     time::Duration,
 };
 
-use profiler::export::prometheus::{self, Exposition, Service};
+use profiler::{
+    export::prometheus::{self, Exposition, Service},
+    kernel::Untimed,
+    snapshot::{Snapshot, Times, Timing},
+};
 
 use crate::fake;
 
 fn text() -> String {
-    let service = Service { drain_time_total: Duration::from_millis(63), reload_failed: true };
-    let exposition = Exposition { snapshot: Arc::new(fake::snapshot()), service };
-    prometheus::text(&exposition).expect("encodes")
+    text_of(fake::snapshot())
+}
+
+fn text_of(snapshot: Snapshot) -> String {
+    let mut scrapes = Times::default();
+    scrapes.add(Duration::from_millis(3));
+    let service = Service { scrapes, reload_failed: true };
+    prometheus::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
+}
+
+#[test]
+fn without_the_kernel_s_statistics_there_are_no_runs_rather_than_none() {
+    let mut snapshot = fake::snapshot();
+    snapshot.health.cost.timing = Timing::No(Untimed::Privilege);
+    let text = text_of(snapshot);
+    assert!(text.contains("\nprofiler_program_statistics_enabled 0\n"), "{text}");
+    for absent in ["profiler_program_runs_total", "profiler_program_run_seconds_total"] {
+        assert!(!text.contains(absent), "{text}");
+    }
+    // What needs no statistics is there.
+    assert!(text.contains("profiler_program_jited_bytes{program=\"sys_exit\"} 2076\n"));
 }
 
 #[test]

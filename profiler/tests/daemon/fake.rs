@@ -16,8 +16,10 @@ use std::{
 use profiler::{
     aggregate::{Extremes, Figures},
     daemon::source::Source,
-    kernel::Timed,
-    snapshot::{CallInFlight, CallRow, Health, InFlight, Snapshot, Use},
+    kernel::{Program, Runs, Timed},
+    snapshot::{
+        CallInFlight, CallRow, Cost, CpuTime, Health, InFlight, Snapshot, Times, Timing, Use,
+    },
 };
 use profiler_common::{
     call::{Abi, CallKey},
@@ -86,14 +88,38 @@ pub(crate) fn snapshot() -> Snapshot {
             records: Use { used: 64, capacity: 32_768 },
             extents: Use { used: 65, capacity: 40_959 },
             kernel_memory_bytes: 66_000_000,
-            drain_time: Duration::from_micros(1_500),
-            cpu_time: Duration::from_millis(670),
-            resident_bytes: 68_000_000,
+            cost: cost(),
             copies: 1,
             mode: "tp_btf, task storage",
             timed: Timed::All,
         },
         ..Snapshot::default()
+    }
+}
+
+fn cost() -> Cost {
+    let program = |name: &str, jited_bytes, verified| Program {
+        name: name.into(),
+        copies: 1,
+        jited_bytes,
+        verified_instructions: Some(verified),
+    };
+    let runs = |count, ns| Runs { count, events: count, time: Duration::from_nanos(ns) };
+    let mut drains = Times::default();
+    [1_300, 1_500].map(Duration::from_micros).into_iter().for_each(|took| drains.add(took));
+    Cost {
+        elapsed: Duration::from_millis(42_501),
+        cpu: CpuTime { user: Duration::from_millis(670), system: Duration::from_millis(81) },
+        cpu_to_attach: CpuTime { user: Duration::from_millis(90), ..CpuTime::default() },
+        resident_bytes: 68_000_000,
+        peak_resident_bytes: 69_000_000,
+        drains,
+        programs: vec![program("sys_enter", 1_074, 75), program("sys_exit", 2_076, 77)],
+        timing: Timing::Of {
+            spell: 1,
+            time: Duration::from_secs(42),
+            runs: vec![runs(78, 3_000), runs(79, 4_000)],
+        },
     }
 }
 

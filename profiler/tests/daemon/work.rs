@@ -169,11 +169,12 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         max_memory_mib: 6,
         time_one_in: 7,
         include_self: true,
+        bpf_stats: true,
         log_level: profiler::config::LogLevel::Trace,
     };
     assert_eq!(
         config.take_live(&new),
-        ["listen", "max_threads", "max_memory_mib", "time_one_in", "include_self"]
+        ["listen", "max_threads", "max_memory_mib", "time_one_in", "include_self", "bpf_stats"]
     );
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);

@@ -10,6 +10,7 @@ mod detach;
 mod ending;
 mod in_flight;
 mod latency;
+mod own_cost;
 mod privilege;
 mod report;
 mod room;
@@ -94,6 +95,15 @@ fn trials() -> Vec<Trial> {
         timed::sample,
         timed::without_room,
         timed::in_flight_is_seen,
+        own_cost::runs_are_calls,
+        own_cost::runs_of_intervals_are_calls,
+        own_cost::a_command_s_calls_are_runs,
+        own_cost::without_the_flag_there_is_none,
+        own_cost::without_cap_sys_admin_it_says_what_is_missing,
+        own_cost::top_shows_it,
+        own_cost::a_daemon_exports_runs_while_they_are_counted,
+        own_cost::a_daemon_s_flag_has_them_counted,
+        own_cost::a_daemon_s_process_is_as_the_kernel_has_it,
     ];
     let of_neither: &[(&str, fn())] = &tests![
         ending::a_command_s_exit_code_is_passed_on,

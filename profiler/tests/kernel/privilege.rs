@@ -15,7 +15,7 @@ use crate::{
 const NOBODY: &str = "65534";
 
 /// Runs a copy of the profiler, which nobody may read where it is, as nobody.
-fn as_nobody(capabilities: &str, args: &[&str]) -> Output {
+pub(crate) fn as_nobody(capabilities: &str, args: &[&str]) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
     let for_all = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory.path(), for_all.clone()).expect("a directory of ours");

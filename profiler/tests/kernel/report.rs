@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::workload::{Calls, Made, Statement};
+use crate::{
+    own_cost::Own,
+    workload::{Calls, Made, Statement},
+};
 
 /// One JSON object. Made by [`parse`](Self::parse) alone, so that none is looked at
 /// that breaks the law.
@@ -25,6 +28,9 @@ pub(crate) struct Report {
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
     /// Of these, from before the profiler attached; `None` where it cannot know.
     pub(crate) in_flight_before: Option<u64>,
+    /// What the profiler itself cost, with `--self`.
+    #[serde(rename = "self")]
+    pub(crate) own: Option<Own>,
 }
 
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]

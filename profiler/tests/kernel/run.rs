@@ -22,6 +22,11 @@ pub(crate) const PROFILER: &str = env!("CARGO_BIN_EXE_profiler");
 /// `bpf,perfmon`. All that root has where it is not set.
 const CAPABILITIES: &str = "PROFILER_TEST_CAPABILITIES";
 
+/// Whether [`profiler_command`] has fewer than all of root's.
+pub(crate) fn capabilities_are_bounded() -> bool {
+    std::env::var_os(CAPABILITIES).is_some()
+}
+
 /// The profiler, about to be run.
 pub(crate) fn profiler_command() -> Command {
     let Some(capabilities) = std::env::var_os(CAPABILITIES) else { return Command::new(PROFILER) };

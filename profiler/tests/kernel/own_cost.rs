@@ -1,0 +1,308 @@
+//! What the profiler says of its own cost: by the kernel's statistics, which are exact
+//! from before its programs attach, and of its own process.
+
+use std::{
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+    process::Command,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    privilege::as_nobody,
+    report::{Report, kernel_skips_programs},
+    run::{Held, Mode, PROFILER, Stat, capabilities_are_bounded},
+    service::{Daemon, RARE, Series, assert_added},
+    workload::Statement,
+};
+
+/// The object `self` of `profiler stat --self --format json`.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Own {
+    cpus: u64,
+    programs_untimed: Option<String>,
+    programs_ns: Option<u64>,
+    programs_share: Option<f64>,
+    ns_per_call: Option<f64>,
+    programs: Vec<Program>,
+    cpu_user_ns: u64,
+    cpu_system_ns: u64,
+    cpu_share: Option<f64>,
+    cpu_to_attach_ns: u64,
+    resident_bytes: u64,
+    peak_resident_bytes: u64,
+    kernel_memory_bytes: u64,
+    drains: u64,
+    drain_total_ns: u64,
+    drain_median_ns: u64,
+    drain_max_ns: u64,
+    drain_last_ns: u64,
+}
+
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+struct Program {
+    program: String,
+    copies: u64,
+    runs: Option<u64>,
+    run_ns: Option<u64>,
+    mean_ns: Option<f64>,
+    skipped: Option<u64>,
+    jited_bytes: u64,
+    verified_instructions: Option<u64>,
+}
+
+/// The scheduler's clock, by which CPU time and the programs' is measured, and the one by
+/// which the rest is run apart by at most 500 ppm, which is what the time of day may be
+/// slewed by (`MAXFREQ`, kernel/time/ntp.c).
+const SLEW: f64 = 1.0005;
+
+impl Own {
+    #[track_caller]
+    fn of(report: &Report) -> &Self {
+        let own = report.own.as_ref().expect("it was asked for");
+        own.check();
+        own
+    }
+
+    /// What holds whatever was measured.
+    #[track_caller]
+    fn check(&self) {
+        let Self { programs, .. } = self;
+        let names: Vec<_> = programs.iter().map(|program| program.program.as_str()).collect();
+        assert_eq!(names[..2], ["sys_enter", "sys_exit"], "these run at every call");
+        for program in programs {
+            assert!(program.jited_bytes > 0 && program.copies > 0, "{program:?}");
+            assert_ne!(program.verified_instructions, Some(0), "{program:?}");
+            assert_eq!(program.runs.is_some(), self.programs_untimed.is_none(), "{program:?}");
+            assert_eq!(program.mean_ns.is_some(), program.runs.unwrap_or(0) > 0, "{program:?}");
+            assert!(program.skipped.unwrap_or(0) == 0 || kernel_skips_programs(), "{program:?}");
+        }
+        let times = programs.iter().map(|program| program.run_ns);
+        assert_eq!(times.sum::<Option<u64>>(), self.programs_ns, "{self:#?}");
+        if let Some(share) = self.programs_share {
+            assert!(share > 0.0 && share <= SLEW, "{self:#?}");
+        }
+        // It has one thread.
+        assert!(self.cpu_share.is_some_and(|share| share <= SLEW), "{self:#?}");
+        assert!(self.cpu_user_ns + self.cpu_system_ns > 0 && self.cpu_to_attach_ns > 0);
+        assert!(self.resident_bytes > 0 && self.peak_resident_bytes >= self.resident_bytes);
+        assert!(self.kernel_memory_bytes > 0 && self.cpus > 0);
+        assert!(self.drains > 0 && self.drain_last_ns <= self.drain_max_ns, "{self:#?}");
+        assert!(self.drain_median_ns <= self.drain_max_ns, "{self:#?}");
+        assert!(self.drain_total_ns >= self.drain_max_ns, "{self:#?}");
+        assert!(self.drain_total_ns <= self.drain_max_ns * self.drains, "{self:#?}");
+    }
+
+    #[track_caller]
+    fn runs(&self, name: &str) -> u64 {
+        let program = self.programs.iter().find(|program| program.program == name);
+        program.expect("a program").runs.expect("it was timed")
+    }
+}
+
+fn calls(report: &Report) -> u64 {
+    report.rows.iter().map(|row| row.calls).sum()
+}
+
+/// Each run of the entry's program is a call of a row, and each call a run.
+///
+/// That is exact whatever else the host does: the statistics are kept before the program
+/// attaches, and both are read after it has been detached; and nothing is left out, since
+/// the whole host is watched with the profiler itself.
+#[track_caller]
+fn assert_runs_are_calls(runs: u64, calls: u64) {
+    if kernel_skips_programs() {
+        // Several copies run at each call.
+        assert!(runs >= calls, "{runs} runs, {calls} calls");
+    } else {
+        assert_eq!(runs, calls, "runs, and calls");
+    }
+}
+
+fn of_all(mode: Mode) -> Stat {
+    Stat::with_privileged_command(mode).args(["--all", "--include-self", "--self"])
+}
+
+/// A workload's calls, and all others of the host.
+pub(crate) fn runs_are_calls(mode: Mode) {
+    let running = of_all(mode).start().attached();
+    let statement = Held::start(&["counts", "threads=4", "calls=500", "processes=50"]).go();
+    let report = running.interrupt();
+    let own = Own::of(&report);
+    assert_runs_are_calls(own.runs("sys_enter"), calls(&report));
+    assert!(calls(&report) >= stated(&statement));
+    let left: u64 = report.rows.iter().map(|row| row.returned + row.restarted).sum();
+    assert!(own.runs("sys_exit") >= left, "{left} calls left: {own:#?}");
+    assert!(own.runs("process_fork") >= 50 && own.runs("process_exit") >= 50, "{own:#?}");
+    assert_eq!(own.programs_untimed, None);
+    assert!(own.ns_per_call.is_some_and(|ns| ns > 0.0), "{own:#?}");
+}
+
+fn stated(statement: &Statement) -> u64 {
+    statement.total().values().map(|made| made.calls).sum()
+}
+
+/// The intervals' runs together are the whole's.
+pub(crate) fn runs_of_intervals_are_calls(mode: Mode) {
+    let running = of_all(mode).args(["--interval", "20ms"]).start().attached();
+    Held::start(&["counts", "threads=2", "calls=5000", "processes=2"]).go();
+    running.signal(libc::SIGINT);
+    let reports = running.end().reports();
+    assert!(reports.len() > 2, "the workload is too short for this test");
+    let runs = reports.iter().map(|report| Own::of(report).runs("sys_enter")).sum();
+    assert_runs_are_calls(runs, reports.iter().map(calls).sum());
+    let drains: u64 = reports.iter().map(|report| Own::of(report).drains).sum();
+    assert!(drains >= reports.len() as u64);
+}
+
+/// Of a command the rows have its calls alone, and the programs run at others' too.
+pub(crate) fn a_command_s_calls_are_runs(mode: Mode) {
+    let stat = Stat::with_privileged_command(mode).args(["--self"]);
+    let (report, statement) = stat.workload(&["counts", "threads=2", "calls=2000"]);
+    report.has_exactly(&statement);
+    let own = Own::of(&report);
+    assert!(own.runs("sys_enter") >= calls(&report), "{own:#?}");
+    assert!(own.programs_ns.is_some_and(|ns| ns <= (report.window_ns * own.cpus) * 1001 / 1000));
+}
+
+/// It is nobody's business who did not ask.
+pub(crate) fn without_the_flag_there_is_none(mode: Mode) {
+    let (report, _) = Stat::new(mode).workload(&["counts", "calls=10"]);
+    assert!(report.own.is_none());
+}
+
+/// With the two capabilities that suffice for everything else, the kernel is not asked to
+/// time the programs, and that is said.
+pub(crate) fn without_cap_sys_admin_it_says_what_is_missing(mode: Mode) {
+    assert_eq!(sysctl(), "0", "kernel.bpf_stats_enabled: then nobody needs a privilege");
+    let run = |format: &str| {
+        let mut args = vec!["stat", "--self", "--format", format, "--output", "-"];
+        args.extend(mode.flags());
+        args.extend(["--", "sh", "-c", "exit 0"]);
+        let output = as_nobody(",+bpf,+perfmon", &args);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let report = Report::parse(&run("json"));
+    let own = Own::of(&report);
+    let why = own.programs_untimed.as_deref().expect("a reason");
+    assert!(why.contains("CAP_SYS_ADMIN") && why.contains("kernel.bpf_stats_enabled=1"), "{why}");
+    let unknown = (own.programs_ns, own.programs_share, own.ns_per_call);
+    assert_eq!(unknown, (None, None, None), "and not nothing");
+    let table = run("table");
+    assert!(table.contains("programs  not timed: needs CAP_SYS_ADMIN"), "{table}");
+}
+
+fn sysctl() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled");
+    text.expect("Linux 5.1").trim_end().to_owned()
+}
+
+/// `top` shows it in a line of its own.
+pub(crate) fn top_shows_it(mode: Mode) {
+    let mut command = Command::new(PROFILER);
+    command.args(["top", "--batch", "--self", "--interval", "200ms", "--iterations", "1"]);
+    let output = command.args(mode.flags()).output().expect("the profiler");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).expect("text");
+    let line = text.lines().nth(2).expect("a third line");
+    assert!(line.starts_with("programs ") && line.contains(" a call  "), "{text}");
+}
+
+/// Has the kernel keep statistics until it is dropped, as `bpftool prog profile` and the
+/// sysctl do.
+fn keep_statistics() -> OwnedFd {
+    const BPF_ENABLE_STATS: libc::c_long = 32;
+    // BPF_STATS_RUN_TIME, the only type there is, in the first field of `union bpf_attr`.
+    let run_time = 0_u32;
+    // SAFETY: the kernel reads four bytes of a live integer.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw const run_time, size_of::<u32>())
+    };
+    assert!(fd >= 0, "bpf(BPF_ENABLE_STATS): {}", io::Error::last_os_error());
+    // SAFETY: it was just opened, and is nobody else's.
+    unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
+}
+
+const ENABLED: &str = "profiler_program_statistics_enabled";
+const RUNS: &str = "profiler_program_runs_total{program=\"sys_enter\"}";
+const SECONDS: &str = "profiler_program_run_seconds_total{program=\"sys_enter\"}";
+
+/// A daemon that was not asked to exports runs for as long as others have the kernel keep
+/// statistics, without a privilege, and afterwards none rather than the last.
+pub(crate) fn a_daemon_exports_runs_while_they_are_counted(mode: Mode) {
+    let daemon = Daemon::start(mode);
+    let absent = |metrics: &Series| {
+        assert_eq!(metrics[ENABLED], 0.0);
+        assert!(!metrics.contains_key(RUNS) && !metrics.contains_key(SECONDS));
+    };
+    absent(&daemon.metrics());
+    let kept = keep_statistics();
+    let before = daemon.metrics();
+    assert_eq!(before[ENABLED], 1.0);
+    let statement = Held::start(&["counts", "threads=2", "calls=500"]).go();
+    let after = daemon.metrics();
+    assert_added(&before, &after, &statement, &RARE);
+    assert!(after[RUNS] - before[RUNS] >= stated(&statement) as f64);
+    assert!(after[SECONDS] > before[SECONDS]);
+    drop(kept);
+    absent(&daemon.metrics());
+    daemon.end();
+}
+
+/// With the flag it has the kernel keep them from the start, though it gives up the
+/// capability for it; where it never had that, it serves all else.
+pub(crate) fn a_daemon_s_flag_has_them_counted(mode: Mode) {
+    let daemon = Daemon::start_with(mode, "200ms", &["--bpf-stats"]);
+    let metrics = daemon.metrics();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()));
+    let status = status.expect("a running process");
+    let held = status.lines().find_map(|line| line.strip_prefix("CapEff:\t")).expect("a line");
+    const CAP_SYS_ADMIN: u64 = 1 << 21;
+    assert_eq!(u64::from_str_radix(held, 16).expect("hexadecimal") & CAP_SYS_ADMIN, 0);
+    let timed = !capabilities_are_bounded();
+    assert_eq!(metrics[ENABLED], f64::from(u8::from(timed)));
+    assert_eq!(metrics.contains_key(RUNS), timed);
+    if timed {
+        // It has served scrapes by then, of many calls each.
+        assert!(metrics[RUNS] > 10.0 && metrics[SECONDS] > 0.0);
+    }
+    assert!(metrics["profiler_program_jited_bytes{program=\"sys_exit\"}"] > 0.0);
+    daemon.end();
+}
+
+/// Ticks in which the kernel shows CPU time to others, a second.
+const TICKS: f64 = 100.0;
+
+/// The daemon's CPU time and memory are what the kernel says of its process.
+pub(crate) fn a_daemon_s_process_is_as_the_kernel_has_it(mode: Mode) {
+    let daemon = Daemon::start_with(mode, "10ms", &[]);
+    let seconds = || {
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("a last part").split(' ').collect();
+        // Fields 14 and 15, of which the first here is 2.
+        let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
+        (ticks(12) + ticks(13)) / TICKS
+    };
+    let _ = daemon.metrics();
+    let before = seconds();
+    let metrics = daemon.metrics();
+    let after = seconds();
+    let cpu = |mode: &str| metrics[&format!("profiler_cpu_seconds_total{{mode=\"{mode}\"}}")];
+    let own = cpu("user") + cpu("system");
+    // Two numbers are rounded down to ticks.
+    assert!((before..=after + 2.0 / TICKS).contains(&own), "{before} {own} {after}");
+    let resident = metrics["profiler_resident_memory_bytes"];
+    assert!(resident > 0.0 && metrics["profiler_peak_resident_memory_bytes"] >= resident);
+    // That of the answer before this one.
+    assert!(metrics["profiler_scrape_duration_seconds_count"] >= 1.0);
+    assert!(metrics["profiler_scrape_duration_seconds_sum"] > 0.0);
+    assert!(metrics["profiler_drain_duration_seconds_count"] >= 10.0);
+    let last = metrics["profiler_last_drain_duration_seconds"];
+    assert!(last > 0.0 && last <= metrics["profiler_drain_duration_seconds_sum"]);
+    daemon.end();
+}
