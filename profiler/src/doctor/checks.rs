@@ -268,6 +268,7 @@ mod tests {
                 task_storage: true,
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: true,
+                attach_btf: Vec::new(),
             },
             architecture: "x86_64",
             jit: Some(1),

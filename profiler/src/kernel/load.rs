@@ -1,10 +1,13 @@
 //! Loads the object that fits this kernel, attaches its programs, and detaches
 //! them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    thread,
+};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
     maps::{HashMap, Map, MapData, RingBuf},
     programs::{BtfTracePoint, RawTracePoint},
 };
@@ -49,6 +52,7 @@ impl Session {
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options) -> Result<Self, KernelError> {
         options.check()?;
+        let loader = thread::Builder::new().spawn(loader);
         let features = Features::probe();
         features.require()?;
         raise_memlock();
@@ -68,7 +72,12 @@ impl Session {
         }
         let preemptible = features.preemptible_tracepoints();
         let room_before = (way == Way::Main).then(|| before::room(&features));
-        let mut ebpf = load_object(way, &features, options, room_before)?;
+        // No thread, no gain.
+        let loader = loader.map_or_else(
+            |_| self::loader(),
+            |begun| begun.join().unwrap_or_else(|_| self::loader()),
+        );
+        let mut ebpf = load_object(loader, way, &features, options, room_before)?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
         let lists_before = load_programs(&mut ebpf, way, &features)?;
@@ -169,7 +178,16 @@ impl Session {
     }
 }
 
+/// Parses the kernel's types, for nothing, since here nothing is relocated by them. It
+/// takes as long as [`Features::probe`], and is to run beside it.
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
+}
+
 fn load_object(
+    loader: EbpfLoader<'static>,
     way: Way,
     features: &Features,
     options: &Options,
@@ -197,7 +215,8 @@ fn load_object(
         ),
         (globals::PTRACE_OFFSET, layout.ptrace),
     ];
-    let mut loader = EbpfLoader::new();
+    // Of a shorter lifetime: that of the settings.
+    let mut loader: EbpfLoader<'_> = loader;
     loader
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
@@ -272,9 +291,10 @@ where
 /// Returns whether it could.
 fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
     let btf = match way {
-        Way::Main => {
-            Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
-        }
+        Way::Main => Some(
+            Btf::parse(&features.attach_btf, Endianness::default())
+                .map_err(|e| KernelError::from_any("read the BTF".into(), &e))?,
+        ),
         Way::Fallback => None,
     };
     for spec in PROGRAMS {
