@@ -24,8 +24,11 @@ pub(super) fn own() -> Own {
             })
             .sum()
     });
-    let resident_bytes = procfs::process::Process::myself()
-        .and_then(|process| process.statm())
-        .map_or(0, |statm| statm.resident * procfs::page_size());
-    Own { cpu_time, resident_bytes }
+    Own { cpu_time, resident_bytes: resident_pages().unwrap_or(0) * procfs::page_size() }
+}
+
+/// The second number of /proc/self/statm (proc_pid_statm(5)).
+fn resident_pages() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split(' ').nth(1)?.parse().ok()
 }

@@ -9,6 +9,7 @@ use profiler_common::{
     wire::{CallBefore, OVERFLOWED, RecordState, ThreadRecord},
 };
 
+use super::reader::Thread;
 use crate::{
     aggregate::{Aggregate, Identity, ProcessIndex},
     enrich::{
@@ -51,25 +52,37 @@ impl Open {
     }
 }
 
-/// The calls in flight of the threads `known`, which are records and their processes, at
-/// `now_ns`; and those of threads without a record, by what `of` counted.
-pub(super) fn read(
+/// The call that a thread is in. It stays what it is for as long as the thread enters no
+/// other, and is not read again until then: most threads of a host sleep for long.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    /// Its number among the thread's.
+    entered: u64,
+    entry_ns: u64,
+    key: u32,
+    tid: u32,
+    overflowed: bool,
+}
+
+/// The calls in flight of the threads `known`, by their records, at `now_ns`; and those of
+/// threads without a record, by what `of` counted.
+pub(super) fn read<'a>(
     tables: &impl Tables,
-    known: impl Iterator<Item = (u32, ProcessIndex)>,
+    known: impl Iterator<Item = (u32, &'a mut Thread)>,
     of: &Aggregate,
     now_ns: u64,
 ) -> InFlight {
     let mut open: Vec<Open> = known
-        .filter_map(|(index, process)| {
-            let record = in_call(tables, index)?;
+        .filter_map(|(index, thread)| {
+            let flight = in_call(tables, index, &mut thread.flight)?;
             Some(Open {
                 // As the aggregate has it.
-                key: syscalls::fold_unknown(CallKey(record.in_flight_key)),
+                key: syscalls::fold_unknown(CallKey(flight.key)),
                 // A call may enter after the time was read.
-                age_ns: now_ns.saturating_sub(record.entry_ns),
-                tid: record.tid,
-                whose: Whose::Known(process),
-                overflowed: record.in_flight_slot == OVERFLOWED,
+                age_ns: now_ns.saturating_sub(flight.entry_ns),
+                tid: flight.tid,
+                whose: Whose::Known(thread.process),
+                overflowed: flight.overflowed,
             })
         })
         .collect();
@@ -98,14 +111,29 @@ fn still_before(tables: &impl Tables, index: u32) -> Option<CallBefore> {
     Some(tables.call_before(index)).filter(|call| call.key != CallKey::NONE.0)
 }
 
-/// The record of a thread that is in a call.
-fn in_call(tables: &impl Tables, index: u32) -> Option<ThreadRecord> {
+/// The call that a thread is in, if it is in one; `known` is the last that was found.
+fn in_call(tables: &impl Tables, index: u32, known: &mut Option<Flight>) -> Option<Flight> {
     let activity = tables.activity(index);
     // A thread between two calls costs no more than this; so does one that has ended.
     if activity.state != RecordState::Live as u32 || activity.entered == activity.left {
         return None;
     }
-    settled(|| tables.record(index))
+    // Nor does one that is in the same call as before.
+    let same = |flight: &Flight| {
+        (flight.entered, flight.key) == (activity.entered, activity.in_flight_key)
+    };
+    if let Some(flight) = known.filter(same) {
+        return Some(flight);
+    }
+    let record = settled(|| tables.record(index))?;
+    *known = Some(Flight {
+        entered: record.entered,
+        entry_ns: record.entry_ns,
+        key: record.in_flight_key,
+        tid: record.tid,
+        overflowed: record.in_flight_slot == OVERFLOWED,
+    });
+    *known
 }
 
 /// A record whose call and time belong together. The thread stores the time before the

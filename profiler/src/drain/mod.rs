@@ -49,13 +49,21 @@ impl Profiler {
     /// # Errors
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
+        Self::attach_into(options, Aggregate::new(keep))
+    }
+
+    /// Likewise, and adds up into `aggregate`.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn attach_into(options: &Options, aggregate: Aggregate) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
         let reader = Reader::new(session.tables());
         let mut this = Self {
             session,
             reader,
-            aggregate: Aggregate::new(keep),
+            aggregate,
             attached,
             last: attached,
             sequence: 0,

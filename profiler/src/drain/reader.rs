@@ -16,7 +16,7 @@ use profiler_common::{
     },
 };
 
-use super::books::Books;
+use super::{books::Books, in_flight::Flight};
 use crate::{
     aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables},
@@ -25,8 +25,11 @@ use crate::{
 
 /// What was read last, and so what is new.
 pub(super) struct Reader {
+    /// What each record's first cache line said. Apart from the threads, since of one that
+    /// did nothing this is all that is looked at.
+    activities: Vec<Activity>,
     /// By record.
-    threads: Vec<Thread>,
+    threads: Vec<Option<Box<Thread>>>,
     /// What the pool held when it was read last.
     cells: Shadow,
     overflow: Vec<Option<Box<Overflow>>>,
@@ -34,6 +37,8 @@ pub(super) struct Reader {
     /// Calls of each slot whose exit was missed, as far as they are in the figures.
     lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
+    /// Filled anew for each slot.
+    figures: Figures,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
@@ -60,13 +65,14 @@ impl Shadow {
 /// What an overflow slot held, and its extremes.
 type Overflow = (OverflowSlot, Option<Extremes>);
 
-#[derive(Clone, Default)]
-struct Thread {
-    activity: Activity,
+/// A thread with a record.
+pub(super) struct Thread {
+    pub(super) process: ProcessIndex,
+    /// The call that it was found in last.
+    pub(super) flight: Option<Flight>,
     account: Account,
     /// Whether its books were found not to balance.
     broken: bool,
-    process: Option<ProcessIndex>,
 }
 
 /// Books that did not balance.
@@ -95,12 +101,14 @@ impl Reader {
     pub(super) fn new(tables: &impl Tables) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
+            activities: Vec::new(),
             threads: Vec::new(),
             cells: Shadow::new(cells),
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
             lost: HashMap::new(),
             breaches: Breaches::default(),
+            figures: Figures::default(),
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -110,19 +118,21 @@ impl Reader {
 
     /// Adds what is new to `into`, and gives back the room of ended threads.
     pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
-        self.threads.resize(tables.record_limit() as usize, Thread::default());
+        let records = tables.record_limit();
+        self.activities.resize(records as usize, Activity::default());
+        self.threads.resize_with(records as usize, || None);
         let mut ended = Vec::new();
-        for index in 0..self.threads.len() as u32 {
+        for index in 0..records {
             let activity = tables.activity(index);
             if activity.state == RecordState::Free as u32
-                || activity == self.threads[index as usize].activity
+                || activity == self.activities[index as usize]
             {
                 continue;
             }
             self.read_thread(tables, into, index, activity);
             // What was read before the figures were: had the thread gone on since,
             // this differs at the next reading, and its figures are read again.
-            self.threads[index as usize].activity = activity;
+            self.activities[index as usize] = activity;
             if activity.state == RecordState::Ended as u32 {
                 ended.push(index);
             }
@@ -144,11 +154,12 @@ impl Reader {
         before: Activity,
     ) {
         let record = tables.record(index);
-        let thread = &mut self.threads[index as usize];
-        let process = *thread.process.get_or_insert_with(|| {
+        let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
-            into.thread_started(identity, &record.comm)
+            let process = into.thread_started(identity, &record.comm);
+            Box::new(Thread { process, flight: None, account: Account::default(), broken: false })
         });
+        let process = thread.process;
         // The name of a process is its leader's.
         if record.tid == record.tgid {
             into.rename(process, &record.comm);
@@ -174,10 +185,12 @@ impl Reader {
             let lost = self.lost.get(&slot).copied().unwrap_or(0);
             lost + u64::from(unreturned == Some(slot))
         });
-        let thread = &mut self.threads[index as usize];
-        into.settle(Some(process), &thread.account, &account);
-        thread.account = account;
+        if let Some(thread) = &mut self.threads[index as usize] {
+            into.settle(Some(process), &thread.account, &account);
+            thread.account = account;
+        }
         if let Some(what) = books.breach(&record, &before, &after)
+            && let Some(thread) = &mut self.threads[index as usize]
             && !std::mem::replace(&mut thread.broken, true)
         {
             self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
@@ -222,17 +235,25 @@ impl Reader {
         }
         let mut cell = tables.cell(index);
         let new = Slot::from_cell(&cell);
-        let mut figures = Figures {
-            calls: counts.entered.wrapping_sub(old.entered),
-            returned: counts.returned.wrapping_sub(old.returned),
-            restarted: counts.restarted.wrapping_sub(old.restarted),
-            denied: u64::from(counts.denied.wrapping_sub(old.denied)),
-            errors_unlisted: u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted)),
-            total_ns: new.total_ns.wrapping_sub(old.total_ns),
-            ..Figures::default()
-        };
+        let mut figures = std::mem::take(&mut self.figures);
+        figures.clear();
+        figures.calls = counts.entered.wrapping_sub(old.entered);
+        figures.returned = counts.returned.wrapping_sub(old.returned);
+        figures.restarted = counts.restarted.wrapping_sub(old.restarted);
+        figures.denied = u64::from(counts.denied.wrapping_sub(old.denied));
+        figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
+        figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
+        // A bucket is counted before the sums that announce it, so there are as many new
+        // ones as calls that left, at least; once they are found, the other chunks have none
+        // or such as the next reading will look for.
+        let left = figures.timed();
+        let mut found = 0;
         for (chunk, &cell) in new.chunks.iter().enumerate() {
+            if found >= left {
+                break;
+            }
             self.each_new(tables, cell, |i, count| {
+                found += count;
                 figures.latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
             });
         }
@@ -257,6 +278,7 @@ impl Reader {
             *known = cell;
         }
         into.add(Some(process), key, &figures, recent.flatten());
+        self.figures = figures;
     }
 
     /// Calls `each` with the place and the increase of every count in a cell of
@@ -326,7 +348,8 @@ impl Reader {
             }
         }
         for &index in ended {
-            self.threads[index as usize] = Thread::default();
+            self.activities[index as usize] = Activity::default();
+            self.threads[index as usize] = None;
             tables.free_record(index);
             self.records_freed += 1;
         }
@@ -354,9 +377,10 @@ impl Reader {
         }
     }
 
-    /// The records whose threads have been read, and whose they are.
-    pub(super) fn known(&self) -> impl Iterator<Item = (u32, ProcessIndex)> {
-        (0_u32..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.process?)))
+    /// The records whose threads have been read, and those threads.
+    pub(super) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
+        let threads = (0_u32..).zip(&mut self.threads);
+        threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! their calls takes.
 
 use std::{
+    fs::File,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -9,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use memmap2::MmapMut;
 use nix::{
-    sys::wait::wait,
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        wait::wait,
+    },
     unistd::{ForkResult, fork},
 };
 use serde::{Deserialize, Serialize};
@@ -33,8 +37,11 @@ pub(super) struct Storm {
 /// Prints what it took.
 pub(super) fn run(processes: u32, calls: usize) -> Result<ExitCode> {
     let timings = 2 * calls * size_of::<u32>();
-    // Shared with the children, by fork.
-    let mut memory = MmapMut::map_anon(processes as usize * timings)?;
+    let file = File::from(memfd_create("timings", MFdFlags::MFD_CLOEXEC)?);
+    file.set_len((processes as usize * timings) as u64)?;
+    // SAFETY: nobody else has the file, and each child writes to a part of its own, which is
+    // read when it has ended.
+    let mut memory = unsafe { MmapMut::map_mut(&file) }?;
     // Its pages are not to be made while calls are timed.
     memory.fill(1);
     let started = Instant::now();
