@@ -1,9 +1,13 @@
 //! From attached programs to snapshots: reads the maps in time, frees what has
 //! ended, and adds the profiler's own state.
 
+mod batch;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod books;
 mod cost;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;
 mod in_flight;
 mod reader;
@@ -11,6 +15,7 @@ mod reader;
 mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
+mod shadow;
 
 use std::{
     os::fd::BorrowedFd,

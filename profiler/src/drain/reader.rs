@@ -10,13 +10,15 @@ use profiler_common::{
     call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS, BUCKETS_PER_CHUNK},
     limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{
-        CALLS_PER_PAGE, Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot,
-        ThreadRecord,
-    },
+    wire::{Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot, ThreadRecord},
 };
 
-use super::{books::Books, in_flight::Flight};
+use super::{
+    batch::{Batch, Changed},
+    books::Books,
+    in_flight::Flight,
+    shadow::Shadow,
+};
 use crate::{
     aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables},
@@ -37,29 +39,13 @@ pub(super) struct Reader {
     /// Calls of each slot whose exit was missed, as far as they are in the figures.
     lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
+    batch: Batch,
     /// Filled anew for each slot.
     figures: Figures,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
     extents_used: u64,
-}
-
-/// A copy of the pool. Of plain integers, which the allocator takes zeroed from the
-/// kernel: what nobody touched then takes no memory, and this is as large as what is
-/// in use rather than as the pool.
-struct Shadow(Vec<u32>);
-
-impl Shadow {
-    const WORDS: usize = size_of::<Cell>() / size_of::<u32>();
-
-    fn new(cells: usize) -> Self {
-        Self(vec![0; cells * Self::WORDS])
-    }
-
-    fn get_mut(&mut self, cell: CellIndex) -> Option<&mut Cell> {
-        self.0.as_chunks_mut().0.get_mut(cell as usize)
-    }
 }
 
 /// What an overflow slot held, and its extremes.
@@ -108,6 +94,7 @@ impl Reader {
             overflowed: 0,
             lost: HashMap::new(),
             breaches: Breaches::default(),
+            batch: Batch::default(),
             figures: Figures::default(),
             records_freed: 0,
             extents_freed: 0,
@@ -165,13 +152,19 @@ impl Reader {
             into.rename(process, &record.comm);
         }
         let mut books = Books::default();
-        let b = &mut books;
-        self.read_pages(tables, into, process, b, Abi::X86_64, &record.native_pages);
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        batch.add_pages(tables, Abi::X86_64, &record.native_pages);
         for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
             if root != 0 {
-                self.read_pages(tables, into, process, b, abi, &tables.cell(root));
+                batch.add_pages(tables, abi, &tables.cell(root));
             }
         }
+        batch.read(tables, &self.cells, &mut books);
+        for (slot, cell, chunk) in batch.changed() {
+            self.read_slot(tables, into, process, slot, (cell, chunk));
+        }
+        self.batch = batch;
         let after = tables.activity(index);
         for (key, slot, lost) in books.lost(&record, &before, &after) {
             let known = self.lost.entry(slot).or_default();
@@ -200,41 +193,18 @@ impl Reader {
         }
     }
 
-    fn read_pages(
-        &mut self,
-        tables: &impl Tables,
-        into: &mut Aggregate,
-        process: ProcessIndex,
-        books: &mut Books,
-        abi: Abi,
-        pages: &[CellIndex],
-    ) {
-        for (page, &cell) in (0_u32..).zip(pages).filter(|&(_, &cell)| cell != 0) {
-            for (nr, &slot) in (0_u32..).zip(&tables.cell(cell)).filter(|&(_, &slot)| slot != 0) {
-                let key = CallKey::of(abi, page * CALLS_PER_PAGE + nr);
-                let counts = tables.slot_counts(slot);
-                books.add(key, slot, counts);
-                self.read_slot(tables, into, process, key, slot, counts);
-            }
-        }
-    }
-
+    /// Adds what is new in a slot, of which `cell` and its likely chunk have been read.
     fn read_slot(
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
         process: ProcessIndex,
-        key: CallKey,
-        index: CellIndex,
-        counts: SlotCounts,
+        slot: &Changed,
+        (cell, likely): (&Cell, &Cell),
     ) {
-        let Some(known) = self.cells.get_mut(index) else { return };
-        let old = Slot::from_cell(known);
-        if counts == counts_of(&old) {
-            return;
-        }
-        let mut cell = tables.cell(index);
-        let new = Slot::from_cell(&cell);
+        let Changed { key, index, counts, likely: likely_chunk } = *slot;
+        let Some(old) = self.cells.get(index).map(Slot::from_cell) else { return };
+        let new = Slot::from_cell(cell);
         let mut figures = std::mem::take(&mut self.figures);
         figures.clear();
         figures.calls = counts.entered.wrapping_sub(old.entered);
@@ -243,23 +213,33 @@ impl Reader {
         figures.denied = u64::from(counts.denied.wrapping_sub(old.denied));
         figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
         figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
-        // A bucket is counted before the sums that announce it, so there are as many new
-        // ones as calls that left, at least; once they are found, the other chunks have none
-        // or such as the next reading will look for.
         let left = figures.timed();
+        let latency = &mut figures.latency;
         let mut found = 0;
-        for (chunk, &cell) in new.chunks.iter().enumerate() {
-            if found >= left {
-                break;
-            }
-            self.each_new(tables, cell, |i, count| {
+        let mut add_chunk = |chunk: usize, cell: &Cell| {
+            self.cells.each_new(new.chunks[chunk], cell, |i, count| {
                 found += count;
-                figures.latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
+                latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
             });
+            found
+        };
+        // A bucket is counted before the sums that announce it, so there are as many new
+        // ones as calls that left, at least. Once they are found, the other chunks have none
+        // or such as the next reading will look for.
+        if new.chunks[likely_chunk] == 0 || add_chunk(likely_chunk, likely) < left {
+            for (chunk, &cell) in new.chunks.iter().enumerate() {
+                if cell != 0
+                    && chunk != likely_chunk
+                    && add_chunk(chunk, &tables.cell(cell)) >= left
+                {
+                    break;
+                }
+            }
         }
         if new.errors != old.errors {
-            for (page, &cell) in new.errno_pages.iter().enumerate() {
-                self.each_new(tables, cell, |i, count| {
+            for (page, &cell) in new.errno_pages.iter().enumerate().filter(|&(_, &cell)| cell != 0)
+            {
+                self.cells.each_new(cell, &tables.cell(cell), |i, count| {
                     figures.add_errno((page * ERRNOS_PER_PAGE + i) as u16, count);
                 });
             }
@@ -272,35 +252,13 @@ impl Reader {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
             recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
         });
-        // As read first, so that what came since counts as new the next time.
-        put_counts(&mut cell, counts, old.errors.wrapping_add(figures.errors));
         if let Some(known) = self.cells.get_mut(index) {
-            *known = cell;
+            *known = *cell;
+            // As read first, so that what came since counts as new the next time.
+            put_counts(known, counts, old.errors.wrapping_add(figures.errors));
         }
         into.add(Some(process), key, &figures, recent.flatten());
         self.figures = figures;
-    }
-
-    /// Calls `each` with the place and the increase of every count in a cell of
-    /// counts that grew, and remembers them. The counts wrap at 2^32, which takes a
-    /// thread many minutes between two readings, and is undone by the subtraction.
-    fn each_new(
-        &mut self,
-        tables: &impl Tables,
-        cell: CellIndex,
-        mut each: impl FnMut(usize, u64),
-    ) {
-        if cell == 0 {
-            return;
-        }
-        let Some(old) = self.cells.get_mut(cell) else { return };
-        let new = tables.cell(cell);
-        for (i, (new, old)) in new.iter().zip(old.iter_mut()).enumerate() {
-            if new != old {
-                each(i, u64::from(new.wrapping_sub(*old)));
-                *old = *new;
-            }
-        }
     }
 
     fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate) {
@@ -404,15 +362,6 @@ fn add_unreturned(
         into.settle(None, &open, &Account::default());
     }
     slot
-}
-
-fn counts_of(slot: &Slot) -> SlotCounts {
-    SlotCounts {
-        entered: slot.entered,
-        returned: slot.returned,
-        restarted: slot.restarted,
-        denied: slot.denied,
-    }
 }
 
 fn put_counts(cell: &mut Cell, counts: SlotCounts, errors: u64) {

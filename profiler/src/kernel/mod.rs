@@ -22,7 +22,7 @@ use nix::time::{ClockId, clock_gettime};
 pub use error::KernelError;
 pub use load::Session;
 pub use options::{Options, Scope};
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use tables::UNOWNED;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
 
