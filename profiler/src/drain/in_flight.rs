@@ -297,6 +297,27 @@ mod tests {
         assert_eq!((threads(&host.read()), calls(&host.read())), (vec![], vec![]));
     }
 
+    /// What is known of the call before, or of the record's last owner, is forgotten.
+    #[test]
+    fn the_same_call_entered_anew_is_another() {
+        let mut host = Host::new(1);
+        let record = host.tables.start(1, 7);
+        let call = host.tables.enter_at(record, FSYNC, NOW - 600);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 600)]);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 600)]);
+        host.tables.leave(call);
+        host.tables.enter_at(record, FSYNC, NOW - 5);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 5)]);
+        host.tables.end(record);
+        // Without a look at what is in flight.
+        host.reader.read(&mut host.tables, &mut host.aggregate);
+        assert_eq!(host.tables.start(2, 8), record);
+        for _ in 0..2 {
+            host.tables.enter_at(record, FSYNC, NOW - 3);
+        }
+        assert_eq!(threads(&host.read()), [(8, FSYNC, 3)]);
+    }
+
     #[test]
     fn a_thread_that_ended_in_a_call_is_not_in_it() {
         let mut host = Host::new(1);
