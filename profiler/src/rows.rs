@@ -184,14 +184,14 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let process = |tgid: u32, comm: &str, calls| ProcessRow {
+        let process = |tgid: u32, comm: &str, calls: Vec<CallRow>| ProcessRow {
             process: Arc::new(Process {
                 tgid: Some(tgid),
                 start_ns: 0,
                 comm: comm.into(),
                 ended: false,
             }),
-            calls,
+            calls: calls.into(),
         };
         let none = Figures::default;
         Snapshot {

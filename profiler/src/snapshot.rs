@@ -63,8 +63,8 @@ pub struct CallRow {
 pub struct ProcessRow {
     /// Who.
     pub process: Arc<Process>,
-    /// Its system calls, by key.
-    pub calls: Vec<CallRow>,
+    /// Its system calls, by key. Shared by all snapshots between which it made none.
+    pub calls: Arc<Vec<CallRow>>,
 }
 
 impl ProcessRow {

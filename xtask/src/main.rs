@@ -43,6 +43,8 @@ enum Command {
     Soak(soak::Args),
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
+    #[command(hide = true)]
+    BenchDaemonLoad(bench::daemon::load::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,5 +71,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Compare(args) => compare::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
+        Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
     }
 }

@@ -42,14 +42,22 @@ impl Sum {
         self.open = self.open.wrapping_add(open(new)).wrapping_sub(open(old));
     }
 
-    /// What the figures of all these calls say otherwise, if anything.
-    pub(super) fn breach<'a>(&self, figures: impl Iterator<Item = &'a Figures>) -> Option<String> {
-        let mut shown = Self::default();
-        for figures in figures {
-            shown.entered = shown.entered.wrapping_add(figures.calls);
-            shown.left = shown.left.wrapping_add(figures.left());
-            shown.open = shown.open.wrapping_add(open(figures));
-        }
+    /// What figures say, row by row.
+    pub(super) fn of<'a>(figures: impl Iterator<Item = &'a Figures>) -> Self {
+        let mut sum = Self::default();
+        figures.for_each(|figures| sum.add(figures));
+        sum
+    }
+
+    /// Adds a row's figures.
+    pub(super) fn add(&mut self, figures: &Figures) {
+        self.entered = self.entered.wrapping_add(figures.calls);
+        self.left = self.left.wrapping_add(figures.left());
+        self.open = self.open.wrapping_add(open(figures));
+    }
+
+    /// What the figures, of which `shown` is the sum, say otherwise, if anything.
+    pub(super) fn breach(&self, shown: Self) -> Option<String> {
         (shown != *self).then(|| {
             format!(
                 "entered, left and open are {}, {} and {} in the figures, {}, {} and {} in the slots",
@@ -109,9 +117,10 @@ mod tests {
         sum.change(&Account::default(), &account(5, 4, &[(FUTEX, 1)]));
         sum.change(&Account::default(), &account(2, 2, &[]));
         sum.change(&account(2, 2, &[]), &account(3, 3, &[]));
-        assert_eq!(sum.breach([figures(6, 6), figures(2, 1)].iter()), None);
+        let breach = |rows: [Figures; 2]| sum.breach(Sum::of(rows.iter()));
+        assert_eq!(breach([figures(6, 6), figures(2, 1)]), None);
         for wrong in [figures(7, 7), figures(6, 5), figures(5, 5)] {
-            assert!(sum.breach([wrong, figures(2, 1)].iter()).is_some());
+            assert!(breach([wrong, figures(2, 1)]).is_some());
         }
     }
 

@@ -1,5 +1,7 @@
 //! The figures of one row: of a process and system call, or of any sum of such.
 
+use std::mem::take;
+
 use super::latency::Latency;
 
 /// What is known of a set of calls.
@@ -115,6 +117,14 @@ impl Figures {
             && self.denied == 0
             && self.never_returned == 0
             && self.lost == 0
+    }
+
+    /// Makes all of it nothing, and keeps the room that it has.
+    pub(crate) fn clear(&mut self) {
+        let (mut errnos, mut latency) = (take(&mut self.errnos), take(&mut self.latency));
+        errnos.clear();
+        latency.clear();
+        *self = Self { errnos, latency, ..Self::default() };
     }
 
     /// Counts `count` errors with `errno`.

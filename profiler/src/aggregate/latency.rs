@@ -24,6 +24,11 @@ impl Latency {
             return;
         }
         let bucket = bucket as u16;
+        // As they are read: from low to high.
+        if self.counts.last().is_none_or(|&(last, _)| last < bucket) {
+            self.counts.push((bucket, count));
+            return;
+        }
         match self.counts.binary_search_by_key(&bucket, |&(b, _)| b) {
             Ok(at) => self.counts[at].1 += count,
             Err(at) => self.counts.insert(at, (bucket, count)),
@@ -44,6 +49,11 @@ impl Latency {
         for &(bucket, count) in &other.counts {
             self.add(bucket as usize, count);
         }
+    }
+
+    /// Makes it nothing, and keeps the room that it has.
+    pub(super) fn clear(&mut self) {
+        self.counts.clear();
     }
 
     /// Buckets that hold something, with their counts, from low to high.

@@ -42,8 +42,10 @@ pub struct ProcessIndex(usize);
 struct Entry {
     identity: Identity,
     process: Arc<Process>,
-    /// By key.
-    calls: Vec<CallRow>,
+    /// By key. Shared with the snapshots since it changed last.
+    calls: Arc<Vec<CallRow>>,
+    /// What the rows would say as a whole, where there are none.
+    rowless: Sum,
     threads: u32,
     /// What the slots of its threads say, those that have ended too.
     account: Sum,
@@ -62,6 +64,15 @@ pub enum KeepEnded {
     Always,
     /// For this many intervals after the one in which it ended.
     Intervals(u64),
+}
+
+/// What is added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rows {
+    /// Calls by process, and calls over all, since the start and by interval.
+    All,
+    /// Calls over all processes since the start.
+    Totals,
 }
 
 /// See the module.
@@ -88,6 +99,7 @@ pub struct Aggregate {
     ended: std::collections::VecDeque<(usize, u64)>,
     interval: u64,
     keep: KeepEnded,
+    rows: Rows,
 }
 
 fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
@@ -127,7 +139,14 @@ impl Aggregate {
             ended: std::collections::VecDeque::new(),
             interval: 0,
             keep,
+            rows: Rows::All,
         }
+    }
+
+    /// Nothing counted yet, and of what will be only the totals by call: no rows of
+    /// processes, and no recent figures. So it costs little, however many processes there are.
+    pub fn totals() -> Self {
+        Self { rows: Rows::Totals, ..Self::new(KeepEnded::Intervals(0)) }
     }
 
     /// From now on a new interval: recent figures start at nothing, and processes
@@ -137,12 +156,10 @@ impl Aggregate {
         for index in std::mem::take(&mut self.touched) {
             if let Some(entry) = &mut self.entries[index] {
                 entry.touched = false;
-                clear_recent(&mut entry.calls);
+                begin_rows(&mut entry.calls);
             }
         }
-        for row in self.calls.iter_mut().flatten() {
-            row.recent = Figures::default();
-        }
+        self.calls.iter_mut().flatten().for_each(|row| row.recent.clear());
         clear_recent(&mut self.unattributed);
         clear_recent(&mut self.folded);
         self.forget_ended();
@@ -168,7 +185,7 @@ impl Aggregate {
             }
             if let Some(entry) = self.entries[index].take() {
                 if self.keep == KeepEnded::Always {
-                    for row in &entry.calls {
+                    for row in entry.calls.iter() {
                         let sum = row_mut(&mut self.folded, row.key);
                         sum.total.merge(&row.total);
                         sum.recent.merge(&row.recent);
@@ -193,7 +210,8 @@ impl Aggregate {
                         comm: text::comm(comm),
                         ended: false,
                     }),
-                    calls: Vec::new(),
+                    calls: Arc::default(),
+                    rowless: Sum::default(),
                     threads: 0,
                     account: Sum::default(),
                     broken: false,
@@ -259,16 +277,24 @@ impl Aggregate {
         let row = slot.get_or_insert_with(|| {
             Box::new(CallRow { key, total: Figures::default(), recent: Figures::default() })
         });
-        add(row, new, recent_extremes);
+        match self.rows {
+            Rows::All => add(row, new, recent_extremes),
+            Rows::Totals => row.total.merge(new),
+        }
         match process {
             None => add(row_mut(&mut self.unattributed, key), new, recent_extremes),
             Some(ProcessIndex(index)) => {
                 if let Some(entry) = &mut self.entries[index] {
+                    if self.rows == Rows::Totals {
+                        entry.rowless.add(new);
+                        return;
+                    }
                     if !entry.touched {
                         entry.touched = true;
                         self.touched.push(index);
                     }
-                    add(row_mut(&mut entry.calls, key), new, recent_extremes);
+                    let rows = Arc::make_mut(&mut entry.calls);
+                    add(row_mut(rows, key), new, recent_extremes);
                 }
             }
         }
@@ -299,8 +325,11 @@ impl Aggregate {
             if entry.broken {
                 continue;
             }
-            let figures = entry.calls.iter().map(|row| &row.total);
-            if let Some(what) = entry.account.breach(figures) {
+            let shown = match self.rows {
+                Rows::All => Sum::of(entry.calls.iter().map(|row| &row.total)),
+                Rows::Totals => entry.rowless,
+            };
+            if let Some(what) = entry.account.breach(shown) {
                 entry.broken = true;
                 let Identity { tgid, .. } = entry.identity;
                 found.push(format!("process {tgid} ({}): {what}", entry.process.comm));
@@ -316,7 +345,7 @@ impl Aggregate {
         }
         let all = self.calls.iter().flatten().map(|row| &row.total);
         if !self.broken.1
-            && let Some(what) = self.account.breach(all)
+            && let Some(what) = self.account.breach(Sum::of(all))
         {
             self.broken.1 = true;
             found.push(format!("host: {what}"));
@@ -357,7 +386,7 @@ impl Aggregate {
         if detail == Detail::Calls {
             return Vec::new();
         }
-        let nameless = |comm: &str, calls: &Vec<CallRow>| {
+        let nameless = |comm: &str, calls: &[CallRow]| {
             (!calls.is_empty()).then(|| ProcessRow {
                 process: Arc::new(Process {
                     tgid: None,
@@ -365,7 +394,7 @@ impl Aggregate {
                     comm: comm.into(),
                     ended: false,
                 }),
-                calls: calls.clone(),
+                calls: Arc::new(calls.to_vec()),
             })
         };
         self.entries
@@ -373,7 +402,7 @@ impl Aggregate {
             .flatten()
             .map(|entry| ProcessRow {
                 process: Arc::clone(&entry.process),
-                calls: entry.calls.clone(),
+                calls: Arc::clone(&entry.calls),
             })
             .chain(nameless(OVERFLOW_COMM, &self.unattributed))
             .chain(nameless(FOLDED_COMM, &self.folded))
@@ -382,123 +411,22 @@ impl Aggregate {
 }
 
 fn clear_recent(rows: &mut [CallRow]) {
-    for row in rows {
-        row.recent = Figures::default();
+    rows.iter_mut().for_each(|row| row.recent.clear());
+}
+
+/// Begins an interval for the rows of a process, which a snapshot may share.
+fn begin_rows(rows: &mut Arc<Vec<CallRow>>) {
+    if let Some(rows) = Arc::get_mut(rows) {
+        return clear_recent(rows);
     }
+    let anew = |row: &CallRow| CallRow {
+        key: row.key,
+        total: row.total.clone(),
+        recent: Figures::default(),
+    };
+    *rows = Arc::new(rows.iter().map(anew).collect());
 }
 
 #[cfg(test)]
-mod tests {
-    use profiler_common::call::Abi;
-
-    use super::*;
-
-    const READ: CallKey = CallKey(0);
-    const WRITE: CallKey = CallKey(1);
-
-    fn calls(n: u64) -> Figures {
-        Figures { calls: n, returned: n, total_ns: 10 * n, ..Figures::default() }
-    }
-
-    fn identity(tgid: u32) -> Identity {
-        Identity { tgid, start_ns: 7 }
-    }
-
-    fn shown(aggregate: &Aggregate) -> Vec<(Option<u32>, u64, u64)> {
-        let mut rows: Vec<_> = aggregate
-            .processes(Detail::Processes)
-            .iter()
-            .map(|row| (row.process.tgid, row.total().calls, row.recent().calls))
-            .collect();
-        rows.sort_unstable();
-        rows
-    }
-
-    #[test]
-    fn totals_grow_and_recent_figures_start_anew() {
-        let mut all = Aggregate::new(KeepEnded::Always);
-        all.begin_interval();
-        let a = all.thread_started(identity(1), b"a");
-        let b = all.thread_started(identity(2), b"b");
-        all.add(Some(a), READ, &calls(3), None);
-        all.add(Some(b), READ, &calls(4), None);
-        all.add(Some(b), WRITE, &calls(1), None);
-        assert_eq!(shown(&all), [(Some(1), 3, 3), (Some(2), 5, 5)]);
-        all.begin_interval();
-        all.add(Some(a), READ, &calls(2), None);
-        assert_eq!(shown(&all), [(Some(1), 5, 2), (Some(2), 5, 0)]);
-        let totals: Vec<_> =
-            all.calls().iter().map(|r| (r.key, r.total.calls, r.recent.calls)).collect();
-        assert_eq!(totals, [(READ, 9, 2), (WRITE, 1, 0)]);
-    }
-
-    #[test]
-    fn a_reused_id_is_another_process() {
-        let mut all = Aggregate::new(KeepEnded::Always);
-        let old = all.thread_started(Identity { tgid: 1, start_ns: 1 }, b"old");
-        all.add(Some(old), READ, &calls(1), None);
-        all.thread_ended(old);
-        let new = all.thread_started(Identity { tgid: 1, start_ns: 2 }, b"new");
-        all.add(Some(new), READ, &calls(2), None);
-        assert_eq!(shown(&all), [(Some(1), 1, 1), (Some(1), 2, 2)]);
-    }
-
-    #[test]
-    fn ended_processes_leave_and_totals_stay() {
-        let mut all = Aggregate::new(KeepEnded::Intervals(1));
-        all.begin_interval();
-        let a = all.thread_started(identity(1), b"a");
-        all.add(Some(a), READ, &calls(3), None);
-        all.thread_ended(a);
-        assert!(all.all_ended());
-        all.begin_interval();
-        assert_eq!(shown(&all), [(Some(1), 3, 0)]);
-        all.begin_interval();
-        assert_eq!(shown(&all), []);
-        assert_eq!(all.calls()[0].total.calls, 3);
-    }
-
-    #[test]
-    fn a_process_with_a_thread_left_is_not_forgotten() {
-        let mut all = Aggregate::new(KeepEnded::Intervals(0));
-        all.begin_interval();
-        let a = all.thread_started(identity(1), b"a");
-        all.thread_ended(a);
-        let again = all.thread_started(identity(1), b"a");
-        assert_eq!(a, again);
-        for _ in 0..3 {
-            all.begin_interval();
-        }
-        all.add(Some(again), READ, &calls(1), None);
-        assert_eq!(shown(&all), [(Some(1), 1, 1)]);
-        assert!(!all.all_ended());
-    }
-
-    #[test]
-    fn too_many_ended_processes_are_folded_and_nothing_is_lost() {
-        let mut all = Aggregate::new(KeepEnded::Always);
-        let processes = MAX_ENDED as u32 + 50;
-        for tgid in 1..=processes {
-            let p = all.thread_started(identity(tgid), b"x");
-            all.add(Some(p), READ, &calls(1), None);
-            all.thread_ended(p);
-        }
-        all.begin_interval();
-        let rows = shown(&all);
-        assert_eq!(rows.len(), MAX_ENDED + 1);
-        assert_eq!(rows[0], (None, 50, 0));
-        assert_eq!(rows.iter().map(|r| r.1).sum::<u64>(), u64::from(processes));
-    }
-
-    #[test]
-    fn bogus_numbers_make_one_row() {
-        let mut all = Aggregate::new(KeepEnded::Always);
-        for nr in [400, 410, 511] {
-            all.add(None, CallKey::of(Abi::X86_64, nr), &calls(1), None);
-        }
-        let rows = all.calls();
-        assert_eq!(rows.len(), 1);
-        assert_eq!((rows[0].key, rows[0].total.calls), (CallKey::unknown(Abi::X86_64), 3));
-        assert_eq!(shown(&all), [(None, 3, 3)]);
-    }
-}
+#[path = "table_tests.rs"]
+mod tests;

@@ -17,7 +17,7 @@ use tokio::{
 
 use self::work::{Order, Settings, Work};
 use crate::{
-    aggregate::KeepEnded,
+    aggregate::Aggregate,
     cli::DaemonArgs,
     config::Config,
     drain::Profiler,
@@ -54,8 +54,8 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
     let time_programs = settings.config.bpf_stats;
     let options = Options { time_programs, ..Options::new(Scope::Host, &kernel_args)? };
-    // Processes are not shown, so ended ones are kept for nobody.
-    let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
+    // Neither processes nor intervals are shown.
+    let profiler = Profiler::attach_into(&options, Aggregate::totals())?;
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }

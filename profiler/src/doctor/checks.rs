@@ -315,6 +315,7 @@ mod tests {
                 arena: Some(Cast::default()),
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: true,
+                attach_btf: Vec::new(),
             },
             architecture: "x86_64",
             jit: Some(1),

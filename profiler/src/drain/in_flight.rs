@@ -2,18 +2,14 @@
 //!
 //! Not by subtraction: a call whose exit was missed would be in flight for ever.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::{
     call::CallKey,
     wire::{CallBefore, OVERFLOWED, RecordState, ThreadRecord},
 };
 
+use super::reader::Thread;
 use crate::{
     aggregate::{Aggregate, Identity, ProcessIndex},
     enrich::{
@@ -31,30 +27,6 @@ const MOST_OF_A_KIND: usize = 256;
 /// How often a thread is looked at that makes calls faster than it can be read. What
 /// ends within so few reads is not in flight as anybody means it.
 const LOOKS: usize = 4;
-
-/// Since when calls have been in flight whose entry was not timed, as far as is known: since
-/// they were first found to be.
-#[derive(Default)]
-pub(super) struct Untimed {
-    /// By record: the call, by how many the thread had entered with it, and the time.
-    found: HashMap<u32, (u64, u64)>,
-}
-
-impl Untimed {
-    /// When the call of `record`, which is that at `index`, was found first.
-    fn since(&mut self, index: u32, record: &ThreadRecord, now_ns: u64) -> u64 {
-        let found = self.found.entry(index).or_insert((record.entered, now_ns));
-        if found.0 != record.entered {
-            *found = (record.entered, now_ns);
-        }
-        found.1
-    }
-
-    /// Forgets all but those that are in flight still.
-    fn keep(&mut self, open: &HashSet<u32>) {
-        self.found.retain(|index, _| open.contains(index));
-    }
-}
 
 /// A thread in a call.
 struct Open {
@@ -82,39 +54,44 @@ impl Open {
     }
 }
 
-/// The calls in flight of the threads `known`, which are records and their processes, at
-/// `now_ns`; and those of threads without a record, by what `of` counted.
-pub(super) fn read(
+/// The call that a thread is in. It stays what it is for as long as the thread enters no
+/// other, and is not read again until then: most threads of a host sleep for long.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    /// Its number among the thread's.
+    entered: u64,
+    /// When it entered; where that was not timed, when it was first found in flight.
+    entry_ns: u64,
+    /// It was not timed, and may have entered before that.
+    at_least: bool,
+    key: u32,
+    tid: u32,
+    overflowed: bool,
+}
+
+/// The calls in flight of the threads `known`, by their records, at `now_ns`; and those of
+/// threads without a record, by what `of` counted.
+pub(super) fn read<'a>(
     tables: &impl Tables,
-    known: impl Iterator<Item = (u32, ProcessIndex)>,
+    known: impl Iterator<Item = (u32, &'a mut Thread)>,
     of: &Aggregate,
-    untimed: &mut Untimed,
     now_ns: u64,
 ) -> InFlight {
-    let mut found = HashSet::new();
     let mut open: Vec<Open> = known
-        .filter_map(|(index, process)| {
-            let record = in_call(tables, index)?;
-            let at_least = record.entry_ns == 0;
-            let entry_ns = if at_least {
-                found.insert(index);
-                untimed.since(index, &record, now_ns)
-            } else {
-                record.entry_ns
-            };
+        .filter_map(|(index, thread)| {
+            let flight = in_call(tables, index, &mut thread.flight, now_ns)?;
             Some(Open {
                 // As the aggregate has it.
-                key: syscalls::fold_unknown(CallKey(record.in_flight_key)),
+                key: syscalls::fold_unknown(CallKey(flight.key)),
                 // A call may enter after the time was read.
-                age_ns: now_ns.saturating_sub(entry_ns),
-                tid: record.tid,
-                whose: Whose::Known(process),
-                at_least,
-                overflowed: record.in_flight_slot == OVERFLOWED,
+                age_ns: now_ns.saturating_sub(flight.entry_ns),
+                tid: flight.tid,
+                whose: Whose::Known(thread.process),
+                at_least: flight.at_least,
+                overflowed: flight.overflowed,
             })
         })
         .collect();
-    untimed.keep(&found);
     let before = tables.before();
     if let Some(Before { count, until_ns }) = before {
         open.extend((0..count).filter_map(|index| {
@@ -141,14 +118,35 @@ fn still_before(tables: &impl Tables, index: u32) -> Option<CallBefore> {
     Some(tables.call_before(index)).filter(|call| call.key != CallKey::NONE.0)
 }
 
-/// The record of a thread that is in a call.
-fn in_call(tables: &impl Tables, index: u32) -> Option<ThreadRecord> {
+/// The call that a thread is in, if it is in one; `known` is the last that was found.
+fn in_call(
+    tables: &impl Tables,
+    index: u32,
+    known: &mut Option<Flight>,
+    now_ns: u64,
+) -> Option<Flight> {
     let activity = tables.activity(index);
     // A thread between two calls costs no more than this; so does one that has ended.
     if activity.state != RecordState::Live as u32 || activity.entered == activity.left {
         return None;
     }
-    settled(|| tables.record(index))
+    // Nor does one that is in the same call as before.
+    let same = |flight: &Flight| {
+        (flight.entered, flight.key) == (activity.entered, activity.in_flight_key)
+    };
+    if let Some(flight) = known.filter(same) {
+        return Some(flight);
+    }
+    let record = settled(|| tables.record(index))?;
+    *known = Some(Flight {
+        entered: record.entered,
+        entry_ns: if record.entry_ns == 0 { now_ns } else { record.entry_ns },
+        at_least: record.entry_ns == 0,
+        key: record.in_flight_key,
+        tid: record.tid,
+        overflowed: record.in_flight_slot == OVERFLOWED,
+    });
+    *known
 }
 
 /// A record whose call and time belong together. The thread stores the time before the
@@ -285,7 +283,7 @@ mod tests {
 
         fn read(&mut self) -> InFlight {
             self.reader.read(&mut self.tables, &mut self.aggregate);
-            read(&self.tables, self.reader.known(), &self.aggregate, &mut Untimed::default(), NOW)
+            read(&self.tables, self.reader.known(), &self.aggregate, NOW)
         }
     }
 
@@ -313,6 +311,27 @@ mod tests {
         assert_eq!((threads(&host.read()), calls(&host.read())), (vec![], vec![]));
     }
 
+    /// What is known of the call before, or of the record's last owner, is forgotten.
+    #[test]
+    fn the_same_call_entered_anew_is_another() {
+        let mut host = Host::new(1);
+        let record = host.tables.start(1, 7);
+        let call = host.tables.enter_at(record, FSYNC, NOW - 600);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 600)]);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 600)]);
+        host.tables.leave(call);
+        host.tables.enter_at(record, FSYNC, NOW - 5);
+        assert_eq!(threads(&host.read()), [(7, FSYNC, 5)]);
+        host.tables.end(record);
+        // Without a look at what is in flight.
+        host.reader.read(&mut host.tables, &mut host.aggregate);
+        assert_eq!(host.tables.start(2, 8), record);
+        for _ in 0..2 {
+            host.tables.enter_at(record, FSYNC, NOW - 3);
+        }
+        assert_eq!(threads(&host.read()), [(8, FSYNC, 3)]);
+    }
+
     #[test]
     fn a_thread_that_ended_in_a_call_is_not_in_it() {
         let mut host = Host::new(1);
@@ -321,8 +340,7 @@ mod tests {
         assert_eq!(threads(&host.read()).len(), 1);
         host.tables.end(record);
         // Before it is read, and after.
-        let unread =
-            read(&host.tables, host.reader.known(), &host.aggregate, &mut Untimed::default(), NOW);
+        let unread = read(&host.tables, host.reader.known(), &host.aggregate, NOW);
         assert_eq!((threads(&unread), calls(&unread)), (vec![], vec![]));
         assert_eq!(threads(&host.read()), []);
     }

@@ -1,9 +1,13 @@
 //! From attached programs to snapshots: reads the maps in time, frees what has
 //! ended, and adds the profiler's own state.
 
+mod batch;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod books;
 mod cost;
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;
 mod in_flight;
 mod reader;
@@ -11,6 +15,7 @@ mod reader;
 mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
+mod shadow;
 
 use std::{os::fd::BorrowedFd, time::Instant};
 
@@ -39,7 +44,6 @@ pub struct Profiler {
     records_exhausted: u64,
     cpus: usize,
     timed: Timed,
-    untimed: in_flight::Untimed,
     meter: Meter,
 }
 
@@ -50,6 +54,14 @@ impl Profiler {
     /// # Errors
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
+        Self::attach_into(options, Aggregate::new(keep))
+    }
+
+    /// Likewise, and adds up into `aggregate`.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn attach_into(options: &Options, aggregate: Aggregate) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
         let meter = Meter::new(&mut session, attached);
@@ -57,7 +69,7 @@ impl Profiler {
         let mut this = Self {
             session,
             reader,
-            aggregate: Aggregate::new(keep),
+            aggregate,
             attached,
             last: attached,
             sequence: 0,
@@ -65,7 +77,6 @@ impl Profiler {
             records_exhausted: 0,
             cpus: online_cpus(),
             timed: options.timed,
-            untimed: in_flight::Untimed::default(),
             meter,
         };
         // Before the first drain, which may come too late for a small table.
@@ -155,13 +166,7 @@ impl Profiler {
         let tables = self.session.tables();
         let counters = tables.counters();
         let used = self.reader.used(tables);
-        let in_flight = in_flight::read(
-            tables,
-            self.reader.known(),
-            &self.aggregate,
-            &mut self.untimed,
-            now_ns,
-        );
+        let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
         let cost = self.meter.cost(&mut self.session, started);
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,

@@ -10,13 +10,15 @@ use profiler_common::{
     call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS, BUCKETS_PER_CHUNK},
     limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{
-        CALLS_PER_PAGE, Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot,
-        ThreadRecord,
-    },
+    wire::{Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot, ThreadRecord},
 };
 
-use super::books::Books;
+use super::{
+    batch::{Batch, Changed},
+    books::Books,
+    in_flight::Flight,
+    shadow::Shadow,
+};
 use crate::{
     aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables, Timed},
@@ -25,8 +27,11 @@ use crate::{
 
 /// What was read last, and so what is new.
 pub(super) struct Reader {
+    /// What each record's first cache line said. Apart from the threads, since of one that
+    /// did nothing this is all that is looked at.
+    activities: Vec<Activity>,
     /// By record.
-    threads: Vec<Thread>,
+    threads: Vec<Option<Box<Thread>>>,
     /// What the pool held when it was read last.
     cells: Shadow,
     overflow: Vec<Option<Box<Overflow>>>,
@@ -34,6 +39,9 @@ pub(super) struct Reader {
     /// Calls of each slot whose exit was missed, as far as they are in the figures.
     lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
+    batch: Batch,
+    /// Filled anew for each slot.
+    figures: Figures,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
@@ -41,33 +49,17 @@ pub(super) struct Reader {
     timed: Timed,
 }
 
-/// A copy of the pool. Of plain integers, which the allocator takes zeroed from the
-/// kernel: what nobody touched then takes no memory, and this is as large as what is
-/// in use rather than as the pool.
-struct Shadow(Vec<u32>);
-
-impl Shadow {
-    const WORDS: usize = size_of::<Cell>() / size_of::<u32>();
-
-    fn new(cells: usize) -> Self {
-        Self(vec![0; cells * Self::WORDS])
-    }
-
-    fn get_mut(&mut self, cell: CellIndex) -> Option<&mut Cell> {
-        self.0.as_chunks_mut().0.get_mut(cell as usize)
-    }
-}
-
 /// What an overflow slot held, and its extremes.
 type Overflow = (OverflowSlot, Option<Extremes>);
 
-#[derive(Clone, Default)]
-struct Thread {
-    activity: Activity,
+/// A thread with a record.
+pub(super) struct Thread {
+    pub(super) process: ProcessIndex,
+    /// The call that it was found in last.
+    pub(super) flight: Option<Flight>,
     account: Account,
     /// Whether its books were found not to balance.
     broken: bool,
-    process: Option<ProcessIndex>,
 }
 
 /// Books that did not balance.
@@ -96,12 +88,15 @@ impl Reader {
     pub(super) fn new(tables: &impl Tables, timed: Timed) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
+            activities: Vec::new(),
             threads: Vec::new(),
             cells: Shadow::new(cells),
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
             lost: HashMap::new(),
             breaches: Breaches::default(),
+            batch: Batch::default(),
+            figures: Figures::default(),
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -112,19 +107,21 @@ impl Reader {
 
     /// Adds what is new to `into`, and gives back the room of ended threads.
     pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
-        self.threads.resize(tables.record_limit() as usize, Thread::default());
+        let records = tables.record_limit();
+        self.activities.resize(records as usize, Activity::default());
+        self.threads.resize_with(records as usize, || None);
         let mut ended = Vec::new();
-        for index in 0..self.threads.len() as u32 {
+        for index in 0..records {
             let activity = tables.activity(index);
             if activity.state == RecordState::Free as u32
-                || activity == self.threads[index as usize].activity
+                || activity == self.activities[index as usize]
             {
                 continue;
             }
             self.read_thread(tables, into, index, activity);
             // What was read before the figures were: had the thread gone on since,
             // this differs at the next reading, and its figures are read again.
-            self.threads[index as usize].activity = activity;
+            self.activities[index as usize] = activity;
             if activity.state == RecordState::Ended as u32 {
                 ended.push(index);
             }
@@ -146,23 +143,30 @@ impl Reader {
         before: Activity,
     ) {
         let record = tables.record(index);
-        let thread = &mut self.threads[index as usize];
-        let process = *thread.process.get_or_insert_with(|| {
+        let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
-            into.thread_started(identity, &record.comm)
+            let process = into.thread_started(identity, &record.comm);
+            Box::new(Thread { process, flight: None, account: Account::default(), broken: false })
         });
+        let process = thread.process;
         // The name of a process is its leader's.
         if record.tid == record.tgid {
             into.rename(process, &record.comm);
         }
         let mut books = Books::default();
-        let b = &mut books;
-        self.read_pages(tables, into, process, b, Abi::X86_64, &record.native_pages);
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        batch.add_pages(tables, Abi::X86_64, &record.native_pages);
         for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
             if root != 0 {
-                self.read_pages(tables, into, process, b, abi, &tables.cell(root));
+                batch.add_pages(tables, abi, &tables.cell(root));
             }
         }
+        batch.read(tables, &self.cells, &mut books);
+        for (slot, cell, chunk) in batch.changed() {
+            self.read_slot(tables, into, process, slot, (cell, chunk));
+        }
+        self.batch = batch;
         let after = tables.activity(index);
         for (key, slot, lost) in books.lost(&record, &before, &after) {
             let known = self.lost.entry(slot).or_default();
@@ -176,10 +180,12 @@ impl Reader {
             let lost = self.lost.get(&slot).copied().unwrap_or(0);
             lost + u64::from(unreturned == Some(slot))
         });
-        let thread = &mut self.threads[index as usize];
-        into.settle(Some(process), &thread.account, &account);
-        thread.account = account;
+        if let Some(thread) = &mut self.threads[index as usize] {
+            into.settle(Some(process), &thread.account, &account);
+            thread.account = account;
+        }
         if let Some(what) = books.breach(&record, &before, &after)
+            && let Some(thread) = &mut self.threads[index as usize]
             && !std::mem::replace(&mut thread.broken, true)
         {
             self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
@@ -189,58 +195,53 @@ impl Reader {
         }
     }
 
-    fn read_pages(
-        &mut self,
-        tables: &impl Tables,
-        into: &mut Aggregate,
-        process: ProcessIndex,
-        books: &mut Books,
-        abi: Abi,
-        pages: &[CellIndex],
-    ) {
-        for (page, &cell) in (0_u32..).zip(pages).filter(|&(_, &cell)| cell != 0) {
-            for (nr, &slot) in (0_u32..).zip(&tables.cell(cell)).filter(|&(_, &slot)| slot != 0) {
-                let key = CallKey::of(abi, page * CALLS_PER_PAGE + nr);
-                let counts = tables.slot_counts(slot);
-                books.add(key, slot, counts);
-                self.read_slot(tables, into, process, key, slot, counts);
-            }
-        }
-    }
-
+    /// Adds what is new in a slot, of which `cell` and its likely chunk have been read.
     fn read_slot(
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
         process: ProcessIndex,
-        key: CallKey,
-        index: CellIndex,
-        counts: SlotCounts,
+        slot: &Changed,
+        (cell, likely): (&Cell, &Cell),
     ) {
-        let Some(known) = self.cells.get_mut(index) else { return };
-        let old = Slot::from_cell(known);
-        if counts == counts_of(&old) {
-            return;
-        }
-        let mut cell = tables.cell(index);
-        let new = Slot::from_cell(&cell);
-        let mut figures = Figures {
-            calls: counts.entered.wrapping_sub(old.entered),
-            returned: counts.returned.wrapping_sub(old.returned),
-            restarted: counts.restarted.wrapping_sub(old.restarted),
-            denied: u64::from(counts.denied.wrapping_sub(old.denied)),
-            errors_unlisted: u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted)),
-            total_ns: new.total_ns.wrapping_sub(old.total_ns),
-            ..Figures::default()
-        };
-        for (chunk, &cell) in new.chunks.iter().enumerate() {
-            self.each_new(tables, cell, |i, count| {
-                figures.latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
+        let Changed { key, index, counts, likely: likely_chunk } = *slot;
+        let Some(old) = self.cells.get(index).map(Slot::from_cell) else { return };
+        let new = Slot::from_cell(cell);
+        let mut figures = std::mem::take(&mut self.figures);
+        figures.clear();
+        figures.calls = counts.entered.wrapping_sub(old.entered);
+        figures.returned = counts.returned.wrapping_sub(old.returned);
+        figures.restarted = counts.restarted.wrapping_sub(old.restarted);
+        figures.denied = u64::from(counts.denied.wrapping_sub(old.denied));
+        figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
+        figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
+        let left = figures.timed();
+        let latency = &mut figures.latency;
+        let mut found = 0;
+        let mut add_chunk = |chunk: usize, cell: &Cell| {
+            self.cells.each_new(new.chunks[chunk], cell, |i, count| {
+                found += count;
+                latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
             });
+            found
+        };
+        // A bucket is counted before the sums that announce it, so there are as many new
+        // ones as calls that left, at least. Once they are found, the other chunks have none
+        // or such as the next reading will look for.
+        if new.chunks[likely_chunk] == 0 || add_chunk(likely_chunk, likely) < left {
+            for (chunk, &cell) in new.chunks.iter().enumerate() {
+                if cell != 0
+                    && chunk != likely_chunk
+                    && add_chunk(chunk, &tables.cell(cell)) >= left
+                {
+                    break;
+                }
+            }
         }
         if new.errors != old.errors {
-            for (page, &cell) in new.errno_pages.iter().enumerate() {
-                self.each_new(tables, cell, |i, count| {
+            for (page, &cell) in new.errno_pages.iter().enumerate().filter(|&(_, &cell)| cell != 0)
+            {
+                self.cells.each_new(cell, &tables.cell(cell), |i, count| {
                     figures.add_errno((page * ERRNOS_PER_PAGE + i) as u16, count);
                 });
             }
@@ -255,34 +256,13 @@ impl Reader {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
             recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
         });
-        // As read first, so that what came since counts as new the next time.
-        put_counts(&mut cell, counts, old.errors.wrapping_add(figures.errors));
         if let Some(known) = self.cells.get_mut(index) {
-            *known = cell;
+            *known = *cell;
+            // As read first, so that what came since counts as new the next time.
+            put_counts(known, counts, old.errors.wrapping_add(figures.errors));
         }
         into.add(Some(process), key, &figures, recent.flatten());
-    }
-
-    /// Calls `each` with the place and the increase of every count in a cell of
-    /// counts that grew, and remembers them. The counts wrap at 2^32, which takes a
-    /// thread many minutes between two readings, and is undone by the subtraction.
-    fn each_new(
-        &mut self,
-        tables: &impl Tables,
-        cell: CellIndex,
-        mut each: impl FnMut(usize, u64),
-    ) {
-        if cell == 0 {
-            return;
-        }
-        let Some(old) = self.cells.get_mut(cell) else { return };
-        let new = tables.cell(cell);
-        for (i, (new, old)) in new.iter().zip(old.iter_mut()).enumerate() {
-            if new != old {
-                each(i, u64::from(new.wrapping_sub(*old)));
-                *old = *new;
-            }
-        }
+        self.figures = figures;
     }
 
     fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate) {
@@ -331,7 +311,8 @@ impl Reader {
             }
         }
         for &index in ended {
-            self.threads[index as usize] = Thread::default();
+            self.activities[index as usize] = Activity::default();
+            self.threads[index as usize] = None;
             tables.free_record(index);
             self.records_freed += 1;
         }
@@ -359,9 +340,10 @@ impl Reader {
         }
     }
 
-    /// The records whose threads have been read, and whose they are.
-    pub(super) fn known(&self) -> impl Iterator<Item = (u32, ProcessIndex)> {
-        (0_u32..).zip(&self.threads).filter_map(|(index, thread)| Some((index, thread.process?)))
+    /// The records whose threads have been read, and those threads.
+    pub(super) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
+        let threads = (0_u32..).zip(&mut self.threads);
+        threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
     }
 }
 
@@ -393,15 +375,6 @@ fn add_unreturned(
         into.settle(None, &open, &Account::default());
     }
     slot
-}
-
-fn counts_of(slot: &Slot) -> SlotCounts {
-    SlotCounts {
-        entered: slot.entered,
-        returned: slot.returned,
-        restarted: slot.restarted,
-        denied: slot.denied,
-    }
 }
 
 fn put_counts(cell: &mut Cell, counts: SlotCounts, errors: u64) {

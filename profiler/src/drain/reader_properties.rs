@@ -78,7 +78,8 @@ impl Watch {
         let processes = self.aggregate.processes(Detail::Processes);
         let by_process = processes.into_iter().flat_map(|process| {
             let tgid = process.process.tgid;
-            process.calls.into_iter().map(move |row| ((tgid, row.key.0), row.total))
+            let rows = process.calls.iter().cloned().collect::<Vec<_>>();
+            rows.into_iter().map(move |row| ((tgid, row.key.0), row.total))
         });
         let by_call = self.aggregate.calls().into_iter().map(|row| (row.key.0, row.total));
         (by_process.collect(), by_call.collect())

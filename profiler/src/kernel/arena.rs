@@ -27,14 +27,12 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Where the kernel has both that and arenas.
-    pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
-        types.function_id("bpf_arena_alloc_pages")?;
-        Some(Self {
-            function: types.function_id("bpf_rdonly_cast")?,
-            // Any that begins with integers.
-            target: types.structure_id("timespec64")?,
-        })
+    /// What a kernel has that has arenas, and the function to cast by.
+    pub(super) const FUNCTIONS: [&'static str; 2] = ["bpf_arena_alloc_pages", "bpf_rdonly_cast"];
+
+    /// By this function, to a structure that begins with integers.
+    pub(super) fn new(function: u32, types: &Types<'_>) -> Option<Self> {
+        Some(Self { function, target: types.structure_id("timespec64")? })
     }
 
     /// Puts the ids where the object has the numbers of [`patch`] in their place: aya knows

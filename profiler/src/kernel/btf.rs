@@ -1,13 +1,15 @@
 //! Where the fields of a kernel structure are, out of the kernel's own BTF.
 //!
 //! Our own walk over the type section, since it takes a few milliseconds where a
-//! general parser takes seventy, and start-up time is a promise. The format is
+//! general parser takes seventy, and start-up time is a promise. What the loader has to
+//! look up for itself it gets as an [`excerpt`]. The format is
 //! that of include/uapi/linux/btf.h. The bytes are the kernel's, and checked all
 //! the same: nothing here indexes beyond what it has.
 
 use std::collections::HashMap;
 
 const MAGIC: u16 = 0xeb9f;
+const VERSION: u8 = 1;
 const HEADER_LEN: usize = 24;
 /// Nested anonymous structures that are followed.
 const MAX_DEPTH: u32 = 16;
@@ -17,11 +19,12 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FWD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
-const KIND_FUNC: u32 = 12;
 const KIND_VOLATILE: u32 = 9;
 const KIND_CONST: u32 = 10;
 const KIND_RESTRICT: u32 = 11;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -43,6 +46,51 @@ pub(super) struct Types<'a> {
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let end = at.checked_add(4)?;
     Some(u32::from_ne_bytes(bytes.get(at..end)?.try_into().ok()?))
+}
+
+/// A type by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Typedef(String),
+    Function(String),
+}
+
+impl Named {
+    fn kind(&self) -> u32 {
+        match self {
+            Self::Typedef(_) => KIND_TYPEDEF,
+            Self::Function(_) => KIND_FUNC,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Typedef(name) | Self::Function(name) => name,
+        }
+    }
+}
+
+/// A BTF in which these types have the ids that they have in the kernel's, and nothing
+/// else is. A loader that looks up what to attach to takes a tenth of the time with it
+/// than with the whole, and of the memory.
+pub(super) fn excerpt(types: &[(Named, u32)]) -> Vec<u8> {
+    let mut strings = vec![0_u8];
+    let count = types.iter().map(|&(_, id)| id).max().unwrap_or(0);
+    // A type without a name or contents, which is as short as any.
+    let mut words = [0, KIND_FWD << 24, 0].repeat(count as usize);
+    for (named, id) in types {
+        let at = 3 * (*id as usize - 1);
+        words[at] = strings.len() as u32;
+        words[at + 1] = named.kind() << 24;
+        strings.extend(named.name().bytes().chain([0]));
+    }
+    let (types_len, strings_len) = (4 * words.len() as u32, strings.len() as u32);
+    let mut btf = MAGIC.to_ne_bytes().to_vec();
+    btf.extend([VERSION, 0]);
+    let sections = [HEADER_LEN as u32, 0, types_len, types_len, strings_len];
+    btf.extend(sections.into_iter().chain(words).flat_map(u32::to_ne_bytes));
+    btf.extend(strings);
+    btf
 }
 
 /// One type's fixed part.
@@ -116,20 +164,27 @@ impl<'a> Types<'a> {
         Some(this)
     }
 
-    /// Whether there is a typedef of this name.
-    pub(super) fn has_typedef(&self, name: &str) -> bool {
-        (1..self.offsets.len() as u32)
-            .filter_map(|id| self.get(id))
-            .any(|ty| ty.kind == KIND_TYPEDEF && self.string(ty.name) == Some(name.as_bytes()))
+    /// What these names stand for, in their order: an id where there is such a type.
+    pub(super) fn find(&self, wanted: &[Named]) -> Vec<Option<u32>> {
+        let mut found = vec![None; wanted.len()];
+        for id in 1..self.offsets.len() as u32 {
+            let Some(ty) = self.get(id) else { break };
+            if !matches!(ty.kind, KIND_TYPEDEF | KIND_FUNC) {
+                continue;
+            }
+            for (named, found) in wanted.iter().zip(&mut found) {
+                if ty.kind == named.kind() && found.is_none() && self.is_named(ty, named.name()) {
+                    *found = Some(id);
+                }
+            }
+        }
+        found
     }
 
-    /// The id of the function of this name.
-    pub(super) fn function_id(&self, name: &str) -> Option<u32> {
-        (1..self.offsets.len() as u32).find(|&id| {
-            self.get(id).is_some_and(|ty| {
-                ty.kind == KIND_FUNC && self.string(ty.name) == Some(name.as_bytes())
-            })
-        })
+    fn is_named(&self, ty: Type, name: &str) -> bool {
+        let tail = self.strings.get(ty.name as usize..);
+        let rest = tail.and_then(|tail| tail.strip_prefix(name.as_bytes()));
+        rest.is_some_and(|rest| rest.first() == Some(&0))
     }
 
     /// The id of the structure of this name.
@@ -338,13 +393,34 @@ mod tests {
         assert!(types.structure("no_such").is_none());
     }
 
+    /// A loader finds in it what it finds in the whole.
+    #[test]
+    fn an_excerpt_keeps_ids() {
+        let wanted = [
+            Named::Typedef("btf_trace_sys_enter".into()),
+            Named::Function("bpf_iter_task".into()),
+            // Another kind of type has the name, or the name is longer.
+            Named::Function("btf_trace_sys_enter".into()),
+            Named::Typedef("btf_trace_sys".into()),
+        ];
+        let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
+        let ids = Types::parse(&btf).expect("a type section").find(&wanted);
+        assert!(matches!(ids[..], [Some(_), Some(_), None, None]), "{ids:?}");
+        let found = wanted.iter().cloned().zip(&ids).filter_map(|(n, id)| Some((n, (*id)?)));
+        let excerpt = excerpt(&found.collect::<Vec<_>>());
+        assert!(excerpt.len() < btf.len() / 2);
+        assert_eq!(Types::parse(&excerpt).expect("valid").find(&wanted), ids);
+        assert!(aya::Btf::parse(&excerpt, aya::Endianness::default()).is_ok());
+    }
+
     #[test]
     fn the_running_kernel_has_a_layout() {
         let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
         let types = Types::parse(&btf).expect("a type section");
         let layout = TaskLayout::from_types(&types).expect("task_struct");
-        assert!(types.has_typedef("btf_trace_sys_enter"));
-        assert!(!types.has_typedef("btf_trace_no_such_tracepoint"));
+        let wanted = ["btf_trace_sys_enter", "btf_trace_no_such_tracepoint"]
+            .map(|name| Named::Typedef(name.into()));
+        assert!(matches!(types.find(&wanted)[..], [Some(_), None]));
         // thread_info is the first member, and status behind flags and syscall_work.
         assert_eq!((layout.syscall_work, layout.status), (8, 16));
         assert_eq!(layout.tgid, layout.pid + 4);

@@ -7,7 +7,7 @@ use caps::{CapSet, Capability};
 
 use super::{
     arena::Cast,
-    btf::{TaskLayout, Types},
+    btf::{Named, TaskLayout, Types, excerpt},
     error::KernelError,
     programs::{PROGRAMS, preemptible},
 };
@@ -37,6 +37,8 @@ pub struct Features {
     pub missing_capabilities: Vec<&'static str>,
     /// This process is in the host's own pid namespace, so ids mean the same.
     pub host_pid_namespace: bool,
+    /// The kernel's BTF as far as programs attach to it; empty without BTF.
+    pub attach_btf: Vec<u8>,
 }
 
 impl Features {
@@ -50,20 +52,19 @@ impl Features {
         let layout = types.as_ref().and_then(TaskLayout::from_types);
         let missing_capabilities = missing_capabilities();
         let may_probe = missing_capabilities.is_empty();
+        let attach = types.map_or_else(AttachTypes::default, |types| AttachTypes::find(&types));
         Self {
             version: parse_version(&release),
             release,
             layout,
-            arena: types.as_ref().and_then(Cast::from_types),
-            // A typed tracepoint is found by this typedef (Linux 5.5,
-            // include/trace/bpf_probe.h). Trying a program of the type would not do:
-            // it also stands for fentry, which some kernels lack.
-            tp_btf: types.is_some_and(|types| {
-                PROGRAMS
-                    .iter()
-                    .all(|spec| types.has_typedef(&format!("btf_trace_{}", spec.tracepoint)))
-            }),
-            task_storage: may_probe && sys::is_map_supported(MapType::TaskStorage).unwrap_or(false),
+            tp_btf: attach.tp_btf,
+            // To make one and see takes tens of milliseconds: the kernel waits for a grace
+            // period before it lets go of it (bpf_local_storage_map_free).
+            task_storage: may_probe
+                && (attach.task_storage
+                    || sys::is_map_supported(MapType::TaskStorage).unwrap_or(false)),
+            arena: attach.arena,
+            attach_btf: excerpt(&attach.found),
             missing_capabilities,
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")
                 .is_ok_and(|link| link == Path::new(INITIAL_PID_NAMESPACE)),
@@ -91,6 +92,42 @@ impl Features {
             return Err(KernelError::Privilege { missing: self.missing_capabilities.clone() });
         }
         Ok(())
+    }
+}
+
+/// What programs attach to, as far as the kernel's types say.
+#[derive(Default)]
+struct AttachTypes {
+    tp_btf: bool,
+    task_storage: bool,
+    arena: Option<Cast>,
+    found: Vec<(Named, u32)>,
+}
+
+impl AttachTypes {
+    fn find(types: &Types<'_>) -> Self {
+        // A typed tracepoint is found by this typedef (Linux 5.5,
+        // include/trace/bpf_probe.h). Trying a program of the type would not do:
+        // it also stands for fentry, which some kernels lack.
+        let tracepoints =
+            PROGRAMS.iter().map(|spec| Named::Typedef(format!("btf_trace_{}", spec.tracepoint)));
+        // `BPF_CALL_4` makes a typedef of each helper that is compiled in
+        // (include/linux/filter.h); this one comes with the map (bpf_task_storage.c).
+        let storage = Named::Typedef("btf_bpf_task_storage_get".into());
+        let iterator = Named::Function("bpf_iter_task".into());
+        let of_arena = Cast::FUNCTIONS.map(|name| Named::Function(name.into()));
+        let wanted: Vec<Named> = tracepoints.chain([storage, iterator]).chain(of_arena).collect();
+        let ids = types.find(&wanted);
+        let arena = match ids[..] {
+            [.., Some(_), Some(cast)] => Cast::new(cast, types),
+            _ => None,
+        };
+        Self {
+            tp_btf: ids[..PROGRAMS.len()].iter().all(Option::is_some),
+            task_storage: ids[PROGRAMS.len()].is_some(),
+            arena,
+            found: wanted.into_iter().zip(ids).filter_map(|(n, id)| Some((n, id?))).collect(),
+        }
     }
 }
 

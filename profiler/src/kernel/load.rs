@@ -1,10 +1,13 @@
 //! Loads the object that fits this kernel, attaches its programs, and detaches
 //! them.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::{
+    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    thread,
+};
 
 use aya::{
-    Btf, Ebpf, EbpfLoader, VerifierLogLevel,
+    Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
     maps::{HashMap, Map, MapData, RingBuf},
     programs::{BtfTracePoint, RawTracePoint},
 };
@@ -70,6 +73,7 @@ impl Session {
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options) -> Result<Self, KernelError> {
         options.check()?;
+        let loader = thread::Builder::new().spawn(loader);
         let features = Features::probe();
         features.require()?;
         raise_memlock();
@@ -87,7 +91,12 @@ impl Session {
             });
         }
         let preemptible = features.preemptible_tracepoints();
-        let mut loaded = Loaded::new(way, &features, options);
+        // No thread, no gain.
+        let loader = loader.map_or_else(
+            |_| self::loader(),
+            |begun| begun.join().unwrap_or_else(|_| self::loader()),
+        );
+        let mut loaded = Loaded::new(loader, way, &features, options);
         if way == Way::Arena
             && let Err(error) = &loaded
             && !matches!(error, KernelError::Privilege { .. })
@@ -95,7 +104,7 @@ impl Session {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
             tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
             way = Way::Arrays;
-            loaded = Loaded::new(way, &features, options);
+            loaded = Loaded::new(self::loader(), way, &features, options);
         }
         let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
@@ -217,9 +226,14 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(way: Way, features: &Features, options: &Options) -> Result<Self, KernelError> {
+    fn new(
+        loader: EbpfLoader<'static>,
+        way: Way,
+        features: &Features,
+        options: &Options,
+    ) -> Result<Self, KernelError> {
         let room_before = (way != Way::Fallback).then(|| before::room(features));
-        let mut ebpf = load_object(way, features, options, room_before)?;
+        let mut ebpf = load_object(loader, way, features, options, room_before)?;
         let arena = (way == Way::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
@@ -230,7 +244,16 @@ impl Loaded {
     }
 }
 
+/// Parses the kernel's types, for nothing, since here nothing is relocated by them. It
+/// takes as long as [`Features::probe`], and is to run beside it.
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    loader.btf(None);
+    loader
+}
+
 fn load_object(
+    loader: EbpfLoader<'static>,
     way: Way,
     features: &Features,
     options: &Options,
@@ -259,7 +282,8 @@ fn load_object(
         ),
         (globals::PTRACE_OFFSET, layout.ptrace),
     ];
-    let mut loader = EbpfLoader::new();
+    // Of a shorter lifetime: that of the settings.
+    let mut loader: EbpfLoader<'_> = loader;
     loader
         .allow_unsupported_maps()
         .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
@@ -344,9 +368,10 @@ where
 /// Returns whether it could.
 fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
     let btf = match way {
-        Way::Arena | Way::Arrays => {
-            Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
-        }
+        Way::Arena | Way::Arrays => Some(
+            Btf::parse(&features.attach_btf, Endianness::default())
+                .map_err(|e| KernelError::from_any("read the BTF".into(), &e))?,
+        ),
         Way::Fallback => None,
     };
     for spec in PROGRAMS {

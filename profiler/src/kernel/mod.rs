@@ -26,7 +26,7 @@ pub use error::KernelError;
 pub use load::Session;
 pub use options::{Options, Scope, Timed};
 pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use tables::UNOWNED;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
 

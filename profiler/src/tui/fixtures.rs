@@ -92,8 +92,10 @@ pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>
             None => calls.push(row.clone()),
         }
     }
-    let processes =
-        processes.into_iter().map(|(process, calls)| ProcessRow { process, calls }).collect();
+    let processes = processes
+        .into_iter()
+        .map(|(process, calls)| ProcessRow { process, calls: Arc::new(calls) })
+        .collect();
     Snapshot {
         sequence,
         window: Duration::from_secs(sequence),

@@ -3,6 +3,8 @@
 //! Keys and snapshots change [`state`]; [`render`] draws it. The only place that
 //! knows the terminal library.
 
+#[cfg(feature = "bench")]
+pub mod bench;
 mod chart;
 mod columns;
 mod feed;

@@ -2,7 +2,7 @@
 
 use crate::rows::Span;
 use crate::units;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use insta::assert_snapshot;
@@ -194,10 +194,11 @@ fn a_filter_that_only_waiting_calls_match_says_so_80x10() {
 fn every_outcome_of_a_call_is_told() {
     let mut snapshot = fixtures::busy_host();
     let nginx = &mut snapshot.processes[0];
-    let figures = &mut nginx.calls[4].recent;
+    let calls = Arc::make_mut(&mut nginx.calls);
+    let figures = &mut calls[4].recent;
     (figures.restarted, figures.denied, figures.never_returned) = (31, 7, 2);
     // Of those that entered before the interval.
-    nginx.calls[4].total.calls += 4;
+    calls[4].total.calls += 4;
     for (width, height) in [(80, 24), (40, 10)] {
         let mut app = app_of([snapshot.clone()]);
         press(&mut app, "\njjjj\n");

@@ -1,7 +1,7 @@
 //! Keys and snapshots, and exactly what they change.
 
 use crate::rows::Span;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -274,7 +274,7 @@ fn h_shows_the_latencies_of_a_whole_row() {
 fn later() -> Snapshot {
     let mut snapshot = fixtures::busy_host();
     snapshot.sequence += 1;
-    let cron = &mut snapshot.processes[4].calls[0];
+    let cron = &mut Arc::make_mut(&mut snapshot.processes[4].calls)[0];
     *cron = row(call("poll"), 500_000, 1_000_000);
     snapshot
 }
@@ -364,7 +364,8 @@ fn a_pause_freezes_the_screen_and_its_end_shows_the_latest() {
 fn t_changes_over_which_time_figures_are() {
     let mut app = app();
     let mut snapshot = fixtures::busy_host();
-    snapshot.processes[4].calls[0].total = fixtures::figures(1_000_000, 50_000_000);
+    Arc::make_mut(&mut snapshot.processes[4].calls)[0].total =
+        fixtures::figures(1_000_000, 50_000_000);
     app.update(snapshot);
     assert_eq!(listed(&app)[6], "cron");
     press(&mut app, KeyCode::Char('t'));

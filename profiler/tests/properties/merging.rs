@@ -159,7 +159,7 @@ proptest! {
         let by_call = aggregate.calls();
         assert_is_of(&total(&by_call), &all);
         let by_process = aggregate.processes(Detail::Processes);
-        let rows = || by_process.iter().flat_map(|process| &process.calls);
+        let rows = || by_process.iter().flat_map(|process| process.calls.iter());
         prop_assert_eq!(&total(rows()), &total(&by_call));
         prop_assert_eq!(&by_interval, &total(&by_call));
         prop_assert_eq!(recent(rows()), recent(&by_call));

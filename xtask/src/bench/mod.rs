@@ -6,6 +6,7 @@
 
 #[cfg(feature = "bench")]
 mod attached;
+pub(crate) mod daemon;
 #[cfg(feature = "bench")]
 mod hot_path;
 #[cfg(feature = "bench")]
@@ -26,6 +27,8 @@ pub(crate) struct Args {
 enum What {
     /// What one probed system call costs, beside the least that any probe does
     HotPath(HotPath),
+    /// What the user side costs: the daemon under loads, a scrape, a start, a fork storm
+    Daemon(daemon::Args),
 }
 
 /// `cargo xtask bench hot-path`.
@@ -52,6 +55,7 @@ pub(crate) struct HotPath {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match &args.what {
         What::HotPath(args) => hot_path::run(args),
+        What::Daemon(args) => daemon::run(args),
     }
 }
 
@@ -64,7 +68,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         workspace::{cargo, shown, succeed, target_dir},
     };
 
-    let What::HotPath(_) = args.what;
+    // This one measures an executable, and needs no library.
+    if let What::Daemon(args) = &args.what {
+        return daemon::run(args);
+    }
     // A directory of its own, or each of the two would displace the other.
     let target = target_dir().join("bench");
     succeed(

@@ -1,0 +1,193 @@
+//! What each stage of the user side costs, by how many series (process and system call)
+//! there are: `cargo bench -p profiler --features bench`.
+//!
+//! Without a kernel: the tables are those that the reader's own tests use.
+
+use std::{
+    cell::RefCell,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use divan::{Bencher, black_box, counter::ItemsCount};
+use profiler::{
+    aggregate::{Aggregate, Figures, Identity, KeepEnded},
+    cli::{Grouping, SortKey},
+    drain::bench::Watch,
+    export::{
+        Report, json,
+        prometheus::{self, Exposition, Service},
+    },
+    rows::{Span, rows},
+    snapshot::{CallRow, Snapshot},
+    tui::bench::Screen,
+};
+use profiler_common::call::CallKey;
+
+/// Process and system call.
+const SERIES: [u32; 3] = [1_000, 10_000, 100_000];
+
+/// System calls of each process.
+const CALLS: u32 = 20;
+
+fn main() {
+    divan::main();
+}
+
+/// The aggregate of the daemon, and that of `top`.
+#[derive(Clone, Copy, Debug)]
+enum Consumer {
+    Daemon,
+    Top,
+}
+
+impl Consumer {
+    fn aggregate(self) -> Aggregate {
+        match self {
+            Self::Daemon => Aggregate::totals(),
+            Self::Top => Aggregate::new(KeepEnded::Intervals(5)),
+        }
+    }
+}
+
+/// A drain in which every series has a new call.
+#[divan::bench(args = SERIES, consts = [false, true], sample_size = 1, max_time = 2)]
+fn drain_active<const TOP: bool>(bencher: Bencher<'_, '_>, series: u32) {
+    let consumer = if TOP { Consumer::Top } else { Consumer::Daemon };
+    let watch = RefCell::new(Watch::new(series / CALLS, CALLS, consumer.aggregate()));
+    watch.borrow_mut().read();
+    bencher
+        .counter(ItemsCount::new(series))
+        .with_inputs(|| watch.borrow_mut().everybody_calls())
+        .bench_local_values(|()| watch.borrow_mut().read());
+}
+
+/// A drain in which nobody has made a call since the one before.
+#[divan::bench(args = SERIES, sample_size = 1)]
+fn drain_idle(bencher: Bencher<'_, '_>, series: u32) {
+    let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Daemon.aggregate());
+    watch.read();
+    bencher.counter(ItemsCount::new(series)).bench_local(|| watch.read());
+}
+
+/// What the oldest calls are, every thread being in one since long.
+#[divan::bench(args = SERIES, sample_size = 1)]
+fn in_flight(bencher: Bencher<'_, '_>, series: u32) {
+    let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Daemon.aggregate());
+    watch.everybody_sleeps();
+    watch.read();
+    bencher.counter(ItemsCount::new(series / CALLS)).bench_local(|| watch.in_flight());
+}
+
+/// New figures of every series, and the interval after.
+#[divan::bench(args = SERIES, sample_size = 1)]
+fn aggregate(bencher: Bencher<'_, '_>, series: u32) {
+    let mut aggregate = Consumer::Top.aggregate();
+    let processes: Vec<_> = (1..=series / CALLS)
+        .map(|tgid| aggregate.thread_started(Identity { tgid, start_ns: 1 }, b"bench"))
+        .collect();
+    let new = figures(1, 1_500);
+    bencher.counter(ItemsCount::new(series)).bench_local(|| {
+        for &process in &processes {
+            for nr in 0..CALLS {
+                aggregate.add(Some(process), CallKey(nr), &new, new.extremes);
+            }
+        }
+        aggregate.begin_interval();
+    });
+}
+
+/// A snapshot of processes of which none has changed.
+#[divan::bench(args = SERIES)]
+fn snapshot(bencher: Bencher<'_, '_>, series: u32) {
+    let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
+    watch.read();
+    bencher.counter(ItemsCount::new(series)).bench_local(|| watch.processes());
+}
+
+/// The answer to a scrape of about as many series, as Prometheus counts them.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_prometheus(bencher: Bencher<'_, '_>, series: u32) {
+    let exposition = exposition(series);
+    let text = || prometheus::text(black_box(&exposition)).expect("it encodes");
+    let samples = text().lines().filter(|line| !line.starts_with('#')).count();
+    bencher.counter(ItemsCount::new(samples)).bench_local(text);
+}
+
+/// `stat --by process,syscall --format json`, from its snapshot.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_json(bencher: Bencher<'_, '_>, series: u32) {
+    encode(bencher, series, |report| {
+        let mut out = Vec::new();
+        json::write(&mut out, report).expect("memory takes all");
+        out
+    });
+}
+
+fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> Vec<u8>) {
+    let snapshot = processes(series);
+    bencher.counter(ItemsCount::new(series)).bench_local(|| {
+        let rows = rows(&snapshot, Grouping::ProcessSyscall, Span::Total, SortKey::Total);
+        write(&Report {
+            rows: &rows,
+            by: Grouping::ProcessSyscall,
+            window: snapshot.window,
+            health: &snapshot.health,
+            in_flight: &snapshot.in_flight,
+            more_follow: false,
+        })
+    });
+}
+
+/// A refresh of `top`: a snapshot arrives, and its frame is drawn.
+#[divan::bench(args = SERIES, sample_size = 1, max_time = 2)]
+fn render(bencher: Bencher<'_, '_>, series: u32) {
+    let snapshot = processes(series);
+    let mut screen = Screen::new(120, 40);
+    bencher
+        .counter(ItemsCount::new(series))
+        .with_inputs(|| snapshot.clone())
+        .bench_local_values(|snapshot| screen.refresh(snapshot));
+}
+
+fn figures(calls: u64, ns: u64) -> Figures {
+    let mut figures =
+        Figures { calls, returned: calls, total_ns: calls * ns, ..Figures::default() };
+    for octave in 0..4 {
+        for _ in 0..calls {
+            figures.latency.record(ns << octave);
+        }
+    }
+    figures
+}
+
+/// Of so many series, in processes of [`CALLS`] each.
+fn processes(series: u32) -> Snapshot {
+    let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
+    watch.read();
+    Snapshot { window: Duration::from_secs(1), processes: watch.processes(), ..watch.totals() }
+}
+
+/// Series of one system call without errors: its count, and its histogram.
+const OF_A_CALL: u32 = 1 + 21;
+/// Calls of which a host sees no more.
+const MOST_CALLS: u32 = 1_000;
+
+fn exposition(series: u32) -> Exposition {
+    static NAMED: LazyLock<Vec<CallKey>> = LazyLock::new(|| {
+        let keys =
+            (0..profiler_common::call::OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index);
+        keys.filter(|key| profiler::enrich::syscalls::name(*key) != "unknown").collect()
+    });
+    let calls = (series / OF_A_CALL).clamp(1, MOST_CALLS.min(NAMED.len() as u32));
+    // The rest are errors.
+    let errnos = (series / calls).saturating_sub(OF_A_CALL);
+    let row = |key: &CallKey| {
+        let mut total = figures(100, 1_500);
+        (1..=errnos).for_each(|errno| total.add_errno(errno as u16, 1));
+        CallRow { key: *key, total, recent: Figures::default() }
+    };
+    let calls = NAMED.iter().take(calls as usize).map(row).collect();
+    let snapshot = Snapshot { calls, ..Snapshot::default() };
+    Exposition { snapshot: Arc::new(snapshot), service: Service::default() }
+}
