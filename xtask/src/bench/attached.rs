@@ -21,6 +21,7 @@ pub(super) enum Probe {
     Clock,
     Profiler,
     Fallback,
+    Timed,
 }
 
 /// Holds the programs; without it they are detached.
@@ -39,6 +40,7 @@ impl Probe {
             Self::Clock => "clock pair: the floor",
             Self::Profiler => "profiler",
             Self::Fallback => "profiler, fallback",
+            Self::Timed => "profiler, timed by the kernel",
         }
     }
 
@@ -47,8 +49,9 @@ impl Probe {
             Self::Nothing => Ok(Attached::Nothing),
             Self::Empty => floor_pair("empty").map(Attached::Floor),
             Self::Clock => floor_pair("clock").map(Attached::Floor),
-            Self::Profiler => profiler(false),
-            Self::Fallback => profiler(true),
+            Self::Profiler => profiler(false, false),
+            Self::Fallback => profiler(true, false),
+            Self::Timed => profiler(false, true),
         };
         attached.with_context(|| format!("cannot attach: {}", self.title()))
     }
@@ -69,8 +72,8 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-fn profiler(force_fallback: bool) -> Result<Attached> {
+fn profiler(force_fallback: bool, time_programs: bool) -> Result<Attached> {
     let args = KernelArgs { force_fallback, ..KernelArgs::default() };
-    let options = Options::new(Scope::Host, &args)?;
+    let options = Options { time_programs, ..Options::new(Scope::Host, &args)? };
     Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }
