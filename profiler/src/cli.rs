@@ -89,6 +89,7 @@ Examples:
   profiler stat -a -d 10s              the whole host for ten seconds
   profiler stat -p 1234 -i 1s          a process and its children, every second
   profiler stat --by process -a -d 5s  which process makes the calls
+  profiler stat --self -a -d 10s       what the profiler itself costs meanwhile
   profiler stat --format json -o out.json -- make
 
 Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint

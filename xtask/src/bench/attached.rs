@@ -24,6 +24,7 @@ pub(super) enum Probe {
     Sampled,
     Arrays,
     Fallback,
+    Timed,
 }
 
 /// Holds the programs; without it they are detached.
@@ -45,6 +46,7 @@ impl Probe {
             Self::Sampled => "profiler --sample 16",
             Self::Arrays => "profiler, arrays (before Linux 6.9)",
             Self::Fallback => "profiler, fallback",
+            Self::Timed => "profiler, timed by the kernel",
         }
     }
 
@@ -53,13 +55,20 @@ impl Probe {
             Self::Nothing => Ok(Attached::Nothing),
             Self::Empty => floor_pair("empty").map(Attached::Floor),
             Self::Clock => floor_pair("clock").map(Attached::Floor),
-            Self::Profiler => profiler(KernelArgs::default()),
-            Self::Counts => profiler(KernelArgs { no_latency: true, ..KernelArgs::default() }),
-            Self::Sampled => profiler(KernelArgs { sample: Some(16), ..KernelArgs::default() }),
-            Self::Arrays => profiler(KernelArgs { force_arrays: true, ..KernelArgs::default() }),
-            Self::Fallback => {
-                profiler(KernelArgs { force_fallback: true, ..KernelArgs::default() })
+            Self::Profiler => profiler(KernelArgs::default(), false),
+            Self::Counts => {
+                profiler(KernelArgs { no_latency: true, ..KernelArgs::default() }, false)
             }
+            Self::Sampled => {
+                profiler(KernelArgs { sample: Some(16), ..KernelArgs::default() }, false)
+            }
+            Self::Arrays => {
+                profiler(KernelArgs { force_arrays: true, ..KernelArgs::default() }, false)
+            }
+            Self::Fallback => {
+                profiler(KernelArgs { force_fallback: true, ..KernelArgs::default() }, false)
+            }
+            Self::Timed => profiler(KernelArgs::default(), true),
         };
         attached.with_context(|| format!("cannot attach: {}", self.title()))
     }
@@ -80,7 +89,7 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-fn profiler(args: KernelArgs) -> Result<Attached> {
-    let options = Options::new(Scope::Host, &args)?;
+fn profiler(args: KernelArgs, time_programs: bool) -> Result<Attached> {
+    let options = Options { time_programs, ..Options::new(Scope::Host, &args)? };
     Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }

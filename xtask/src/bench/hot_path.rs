@@ -41,6 +41,9 @@ pub(super) fn run(args: &HotPath) -> Result<ExitCode> {
     if args.fallback {
         probes.extend([Probe::Arrays, Probe::Fallback]);
     }
+    if args.timed {
+        probes.push(Probe::Timed);
+    }
     let workloads = Workload::value_variants();
     let mut samples = vec![vec![Vec::new(); probes.len()]; workloads.len()];
     for round in 0..args.rounds as usize {

@@ -46,6 +46,9 @@ pub(crate) struct HotPath {
     /// Measure the fallback for older kernels too
     #[arg(long)]
     fallback: bool,
+    /// Measure the profiler while the kernel times its programs too, as with --self
+    #[arg(long)]
+    timed: bool,
     /// Write the figures, with every measurement, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
