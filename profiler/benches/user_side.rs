@@ -134,6 +134,7 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
             window: snapshot.window,
             health: &snapshot.health,
             in_flight: &snapshot.in_flight,
+            own: None,
             more_follow: false,
         })
     });

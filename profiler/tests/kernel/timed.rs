@@ -62,7 +62,9 @@ pub(crate) fn without_room(mode: Mode) {
     for flags in [&["--no-latency"][..], &["--sample", "16"]] {
         let stat = Stat::new(mode).args(flags).args(["--max-threads", "2"]);
         let (report, statement) = stat.workload(&["counts", "threads=16", "calls=200"]);
-        report.has_exactly(&statement);
+        // Not that none is in flight: a call whose exit the kernel skipped stays open in a
+        // slot that many share.
+        report.totals_are(&statement);
         assert!(report.overflowed > 0, "there was room: {report:#?}");
     }
 }
