@@ -6,7 +6,7 @@ use profiler_common::{call::CallKey, wire::OVERFLOWED};
 use crate::{
     overflow,
     pool::{self, count},
-    slots,
+    scope, slots,
     task::Tasks,
     thread,
 };
@@ -19,6 +19,9 @@ use crate::{
 /// one waits for the CPU. So the program is then attached several times over.
 #[inline(always)]
 pub fn enter_again<T: Tasks>(regs: u64, nr: u64) {
+    if scope::is_outside::<T>(regs) {
+        return;
+    }
     if let Some((record, _)) = thread::hinted(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } != CallKey::NONE.0 {
@@ -34,11 +37,14 @@ pub fn enter_again<T: Tasks>(regs: u64, nr: u64) {
 /// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
 pub fn enter<T: Tasks>(regs: u64, nr: u64) {
+    if scope::is_outside::<T>(regs) {
+        return;
+    }
     let task = T::current();
     let key = CallKey::new(nr, T::is_compat(task)).0;
     let (record, index) = match thread::hinted(regs) {
-        Some(found) => found,
-        None => {
+        Some(found) if scope::holds(found.0) => found,
+        _ => {
             let found = thread::entering::<T>(task, regs, key);
             if found == 0 {
                 return;
@@ -49,12 +55,16 @@ pub fn enter<T: Tasks>(regs: u64, nr: u64) {
     };
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
-        if (*record).in_flight_key != CallKey::NONE.0 {
+        if scope::missed((*record).in_flight_key) {
             (*record).missed_exits += 1;
             count!(lost_exits);
         }
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
+            if !scope::counts(key) {
+                (*record).in_flight_key = CallKey::UNCOUNTED.0;
+                return;
+            }
             slot = slots::find(record, index, key);
             if slot != 0 {
                 (*record).last_key = key;

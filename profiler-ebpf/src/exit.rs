@@ -11,7 +11,7 @@ use profiler_common::{
 use crate::{
     overflow,
     pool::{self, count},
-    slots,
+    scope, slots,
     task::{PROBE_CALLS, Tasks, may_be_refused},
     thread,
 };
@@ -49,6 +49,9 @@ impl Outcome {
 /// [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
 pub fn exit_again<T: Tasks>(regs: u64, result: u64) {
+    if scope::is_outside::<T>(regs) {
+        return;
+    }
     if let Some((record, _)) = thread::hinted(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } == CallKey::NONE.0 {
@@ -64,6 +67,9 @@ pub fn exit_again<T: Tasks>(regs: u64, result: u64) {
 /// A call leaves with `result`, `regs` being its registers.
 #[inline(always)]
 pub fn exit<T: Tasks>(regs: u64, result: u64) {
+    if scope::is_outside::<T>(regs) {
+        return;
+    }
     // First, for the same reason as the entry's clock is last.
     // SAFETY: always safe to call.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -86,6 +92,9 @@ pub fn exit<T: Tasks>(regs: u64, result: u64) {
             return;
         }
         (*record).in_flight_key = CallKey::NONE.0;
+        if scope::is_uncounted(key) {
+            return;
+        }
         let latency_ns = now.wrapping_sub((*record).entry_ns);
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
@@ -239,11 +248,17 @@ fn denied<T: Tasks>(record: *mut ThreadRecord, index: u32, regs: u64) {
         return;
     }
     let task = T::current();
+    if !scope::may_be_denied::<T>(task) {
+        return;
+    }
+    let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
+    if !scope::counts(key) {
+        return;
+    }
     if !may_be_refused(task) {
         count!(missed_entries);
         return;
     }
-    let key = CallKey::new(T::number_at_exit(regs), T::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let slot = slots::find(record, index, key);

@@ -53,6 +53,14 @@ settings! {
     OWN_TGID,
     /// 1 when only the targets and their children count.
     TARGETS_ONLY,
+    /// 1 when what counts is less than the host.
+    SCOPE_IS_NARROW,
+    /// 1 when a task can come into scope and leave it.
+    SCOPE_CHANGES,
+    /// 1 when only processes in cgroups of [`filter`](crate::filter) count.
+    CGROUPS_ONLY,
+    /// 1 when only processes of these names count.
+    COMMS_ONLY,
     /// Calls for probes that this kernel has: `uretprobe`, and `uprobe` after it.
     PROBE_CALLS,
 }
@@ -76,6 +84,11 @@ pub trait Tasks {
 
     /// Whether `task` is in a 32-bit system call.
     fn is_compat(task: Task) -> bool;
+
+    /// How far `regs`, the registers that the tracepoints give, are from `place`, which may
+    /// be anywhere as long as it stays there: a number of the task's own, where `regs` may
+    /// be a pointer that the verifier lets nothing be done with.
+    fn distance(regs: u64, place: *const u8) -> u64;
 
     /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
     fn number_at_exit(regs: u64) -> u64;

@@ -2,8 +2,9 @@
 //! programs, whose arguments are typed, so that fields of a task are plain loads.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
-use core::ffi::c_void;
+use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, pt_regs},
@@ -95,6 +96,18 @@ impl Tasks for ByPointer {
             task.cast::<u8>().add(offset).cast::<u32>().read_volatile()
         };
         status & TS_COMPAT != 0
+    }
+
+    #[inline(always)]
+    fn distance(regs: u64, place: *const u8) -> u64 {
+        let mut distance = regs;
+        // Of two pointers only the difference can be had.
+        // SAFETY: changes a register.
+        unsafe {
+            asm!("{0} -= {1}", inlateout(reg) distance, in(reg) place,
+                options(nomem, nostack, pure));
+        }
+        distance
     }
 
     #[inline(always)]

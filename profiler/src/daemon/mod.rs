@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     drain::Profiler,
     error::Error,
+    filter::Filter,
     kernel::{Options, Scope},
     logging::Logging,
     privilege,
@@ -52,7 +53,12 @@ async fn start(settings: Settings<'_>) -> Result<(), Error> {
     let listener = http::bind(settings.config.listen)?;
 
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
-    let options = Options::new(Scope::Host, &kernel_args)?;
+    let filter = Filter::new(&settings.config.filter_args())?;
+    let filtered = filter.to_string();
+    if !filtered.is_empty() {
+        tracing::info!("only {filtered}");
+    }
+    let options = Options::new(Scope::Host, &kernel_args)?.filtered(filter);
     // Processes are not shown, so ended ones are kept for nobody.
     let profiler = Profiler::attach(&options, KeepEnded::Intervals(0))?;
     let kept = privilege::drop_unneeded()?;

@@ -43,6 +43,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         jit(host),
         clock(host),
         Some(pid_namespace(host)),
+        Some(filters(host)),
         Some(trial(host)),
     ]
     .into_iter()
@@ -230,6 +231,30 @@ fn pid_namespace(host: &Host) -> Finding {
     )
 }
 
+fn filters(host: &Host) -> Finding {
+    const WHAT: &str = "filters";
+    let features = &host.features;
+    let Some(layout) = features.filters else {
+        return warning(
+            WHAT,
+            "by system call only",
+            "--comm and --cgroup need type information (BTF)",
+        );
+    };
+    if layout.cgroup.is_none() || !features.cgroup_tracepoint {
+        let remedy = "--cgroup needs a kernel with CONFIG_CGROUPS=y and its tracepoints";
+        return warning(WHAT, "by system call and name", remedy);
+    }
+    match &host.cgroups {
+        Some(mount) => ok(WHAT, format!("by system call, name and cgroup ({})", mount.display())),
+        None => warning(
+            WHAT,
+            "by system call and name; cgroups of version 2 are not mounted",
+            "mount -t cgroup2 none /sys/fs/cgroup/unified, for --cgroup",
+        ),
+    }
+}
+
 fn trial(host: &Host) -> Finding {
     const WHAT: &str = "trial";
     match &host.trial {
@@ -256,7 +281,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::host::Trial, *};
-    use crate::kernel::{KernelError, features::Features};
+    use crate::kernel::{
+        KernelError,
+        features::{CgroupLayout, Features, FilterLayout},
+    };
 
     fn good() -> Host {
         Host {
@@ -265,6 +293,12 @@ mod tests {
                 version: (6, 12),
                 layout: Some(Default::default()),
                 tp_btf: true,
+                filters: Some(FilterLayout {
+                    signal: 8,
+                    nr_threads: 8,
+                    cgroup: Some(CgroupLayout::default()),
+                }),
+                cgroup_tracepoint: true,
                 task_storage: true,
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: true,
@@ -274,6 +308,7 @@ mod tests {
             lockdown: Some("none".into()),
             clock_source: Some("tsc".into()),
             memlock: Some(8 * MIB),
+            cgroups: Some("/sys/fs/cgroup".into()),
             available_bytes: Some(1024 * MIB),
             trial: Ok(Trial {
                 mode: "tp_btf, task storage",
@@ -340,6 +375,19 @@ mod tests {
             assert_eq!(finding.status, Status::Warning, "{what}");
             assert!(finding.remedy.is_some(), "{what}");
         }
+    }
+
+    #[test]
+    fn filters_are_told_as_far_as_they_go() {
+        let mut host = good();
+        let found = at(&host, "filters").found;
+        assert_eq!(found, "by system call, name and cgroup (/sys/fs/cgroup)");
+        host.cgroups = None;
+        assert_eq!(at(&host, "filters").status, Status::Warning);
+        host.features.cgroup_tracepoint = false;
+        assert_eq!(at(&host, "filters").found, "by system call and name");
+        host.features.filters = None;
+        assert_eq!(at(&host, "filters").found, "by system call only");
     }
 
     #[test]

@@ -116,6 +116,8 @@ mod tests {
     use super::*;
     use crate::{
         cli::Grouping,
+        filter::Filter,
+        kernel::Scope,
         snapshot::{Health, Process},
     };
 
@@ -160,6 +162,8 @@ mod tests {
             window: Duration::from_secs(5),
             health: &Health::default(),
             in_flight,
+            scope: &Scope::Host,
+            filter: &Filter::default(),
             more_follow,
         };
         let mut out = Vec::new();

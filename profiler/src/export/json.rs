@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::Report;
 use crate::{
     enrich::{lasting::Kind, syscalls},
+    filter::Filter,
+    kernel::Scope,
     rows::{self, Row},
     snapshot::ThreadInFlight,
 };
@@ -33,6 +35,8 @@ struct Object<'a> {
     /// Which the last of them was.
     #[serde(skip_serializing_if = "str::is_empty")]
     last_breach: &'a str,
+    /// What counts.
+    scope: InScope<'a>,
     rows: Vec<Line<'a>>,
     /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
     in_flight: Vec<InFlight<'a>>,
@@ -41,6 +45,42 @@ struct Object<'a> {
     /// Of these, such as entered before the profiler attached, and are in no row; null
     /// where they cannot be known.
     in_flight_before: Option<u64>,
+}
+
+/// Null of each kind is all.
+#[derive(Serialize)]
+struct InScope<'a> {
+    /// These processes, and the children that they started.
+    pids: Option<&'a [u32]>,
+    cgroups: Option<Vec<&'a str>>,
+    comms: Option<Vec<String>>,
+    syscalls: Option<Named<'a>>,
+}
+
+/// By what the user said.
+#[derive(Serialize)]
+struct Named<'a> {
+    /// Empty for all but `except`.
+    only: &'a [String],
+    except: &'a [String],
+}
+
+impl<'a> InScope<'a> {
+    fn new(scope: &'a Scope, filter: &'a Filter) -> Self {
+        let Filter { cgroups, comms, calls } = filter;
+        let named = |count: usize| (count > 0).then_some(());
+        Self {
+            pids: match scope {
+                Scope::Host => None,
+                Scope::Processes(pids) => Some(pids),
+            },
+            cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &*c.path).collect()),
+            comms: named(comms.len()).map(|()| comms.iter().map(ToString::to_string).collect()),
+            syscalls: calls
+                .as_ref()
+                .map(|calls| Named { only: &calls.only, except: &calls.except }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -144,7 +184,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { rows, window, health, in_flight, .. } = *report;
+    let Report { rows, window, health, in_flight, scope, filter, .. } = *report;
     let object = Object {
         schema: SCHEMA,
         window_ns: nanoseconds(window),
@@ -153,6 +193,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         overflowed: health.overflowed,
         breaches: health.breaches,
         last_breach: &health.last_breach,
+        scope: InScope::new(scope, filter),
         rows: rows.iter().map(Line::new).collect(),
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
@@ -170,6 +211,7 @@ mod tests {
     use crate::{
         aggregate::{Extremes, Figures},
         cli::Grouping,
+        filter::Calls,
         snapshot::{CallInFlight, Health, InFlight, Process},
     };
 
@@ -210,16 +252,24 @@ mod tests {
             oldest: vec![ThreadInFlight { process, tid: 43, key, age, at_least: true }],
             sees_before: true,
         };
+        let calls = ["read", "!write", "i386:5"].map(|text| text.parse().expect("a call"));
+        let filter = Filter {
+            comms: vec!["n\"x".parse().expect("a name")],
+            calls: Calls::new(&calls).expect("calls"),
+            ..Filter::default()
+        };
         let report = Report {
             rows: &rows,
             by: Grouping::ProcessSyscall,
             window: Duration::from_millis(1500),
             health: &Health::default(),
             in_flight: &in_flight,
+            scope: &Scope::Processes(vec![7, 8]),
+            filter: &filter,
             more_follow: false,
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 }

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::{
     cli::Grouping,
+    filter::Filter,
+    kernel::Scope,
     rows::Row,
     snapshot::{Health, InFlight},
 };
@@ -27,6 +29,10 @@ pub struct Report<'a> {
     pub health: &'a Health,
     /// Calls that have not returned at the end of it.
     pub in_flight: &'a InFlight,
+    /// Which processes count,
+    pub scope: &'a Scope,
+    /// and what of them.
+    pub filter: &'a Filter,
     /// One as time passes, and not the last.
     pub more_follow: bool,
 }

@@ -264,6 +264,8 @@ mod tests {
     use super::*;
     use crate::{
         aggregate::Extremes,
+        filter::Filter,
+        kernel::Scope,
         snapshot::{CallInFlight, InFlight},
     };
 
@@ -297,6 +299,8 @@ mod tests {
             window: Duration::from_secs(2),
             health: &Health::default(),
             in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },
+            scope: &Scope::Host,
+            filter: &Filter::default(),
             more_follow: true,
         };
         let mut out = Vec::new();

@@ -8,8 +8,10 @@ use caps::{CapSet, Capability};
 use super::{
     btf::{TaskLayout, Types},
     error::KernelError,
-    programs::{PROGRAMS, preemptible},
+    programs::{CGROUP_ATTACH, PROGRAMS, preemptible},
 };
+
+pub use super::btf::{CgroupLayout, FilterLayout};
 
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -25,6 +27,10 @@ pub struct Features {
     pub version: (u32, u32),
     /// Where the fields of a task are; `None` without BTF.
     pub layout: Option<TaskLayout>,
+    /// Where that is by which filters decide; `None` without BTF.
+    pub filters: Option<FilterLayout>,
+    /// It can be told when a task is moved to another cgroup.
+    pub cgroup_tracepoint: bool,
     /// The tracepoints are there as typed ones.
     pub tp_btf: bool,
     /// Task storage maps can be made.
@@ -43,6 +49,11 @@ impl Features {
             .unwrap_or_default();
         let btf = fs::read(BTF_PATH).unwrap_or_default();
         let types = Types::parse(&btf);
+        let typed = |tracepoint: &str| {
+            types
+                .as_ref()
+                .is_some_and(|types| types.has_typedef(&format!("btf_trace_{tracepoint}")))
+        };
         let layout = types.as_ref().and_then(TaskLayout::from_types);
         let missing_capabilities = missing_capabilities();
         let may_probe = missing_capabilities.is_empty();
@@ -53,11 +64,9 @@ impl Features {
             // A typed tracepoint is found by this typedef (Linux 5.5,
             // include/trace/bpf_probe.h). Trying a program of the type would not do:
             // it also stands for fentry, which some kernels lack.
-            tp_btf: types.is_some_and(|types| {
-                PROGRAMS
-                    .iter()
-                    .all(|spec| types.has_typedef(&format!("btf_trace_{}", spec.tracepoint)))
-            }),
+            tp_btf: PROGRAMS.iter().all(|spec| typed(spec.tracepoint)),
+            cgroup_tracepoint: typed(CGROUP_ATTACH.tracepoint),
+            filters: types.as_ref().and_then(FilterLayout::from_types),
             task_storage: may_probe && sys::is_map_supported(MapType::TaskStorage).unwrap_or(false),
             missing_capabilities,
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")

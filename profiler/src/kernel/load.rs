@@ -18,8 +18,8 @@ use super::{
     btf::TaskLayout,
     fdinfo,
     features::Features,
-    now_ns, object,
-    programs::{ENTRY, PROGRAMS},
+    filter, now_ns, object,
+    programs::{ENTRY, PROGRAMS, ProgramSpec},
 };
 
 /// Which object runs.
@@ -66,19 +66,24 @@ impl Session {
                 needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
             });
         }
+        filter::require(&options.filter, &features)?;
+        let programs: Vec<_> =
+            filter::program(&options.filter).into_iter().chain(PROGRAMS).collect();
         let preemptible = features.preemptible_tracepoints();
         let room_before = (way == Way::Main).then(|| before::room(&features));
         let mut ebpf = load_object(way, &features, options, room_before)?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
-        let lists_before = load_programs(&mut ebpf, way, &features)?;
+        let lists_before = load_programs(&mut ebpf, &programs, way, &features)?;
         set_targets(&mut ebpf, &options.scope)?;
+        filter::fill(&mut ebpf, &options.filter)?;
         let tables = MapTables::new(&mut ebpf, options, room_before)?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let log = EbpfLogger::init(&mut ebpf).ok();
         let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
-        let attached = PROGRAMS.map(|spec| Attached::new(&ebpf, spec, preemptible)).into();
+        let attach = |spec| Attached::new(&ebpf, spec, preemptible);
+        let attached = programs.into_iter().map(attach).collect();
         let mut session = Self { tables, attached, wake, log, way, memory_bytes, ebpf };
         for program in &mut session.attached {
             if program.spec.name == ENTRY.name && lists_before && before::list(&mut session.ebpf) {
@@ -197,6 +202,7 @@ fn load_object(
         ),
         (globals::PTRACE_OFFSET, layout.ptrace),
     ];
+    settings.extend(filter::settings(&options.filter, &options.scope, features));
     let mut loader = EbpfLoader::new();
     loader
         .allow_unsupported_maps()
@@ -209,6 +215,7 @@ fn load_object(
         )
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
+    filter::size(&options.filter, &mut loader);
     if let Some(room) = room_before {
         loader.map_max_entries(maps::BEFORE, room).map_max_entries(maps::BEFORE_BY_TASK, room);
         if let Some(sleep) = layout.sleep {
@@ -270,14 +277,19 @@ where
 
 /// Loads what attaches, and what lists the calls from before, where that can be done.
 /// Returns whether it could.
-fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
+fn load_programs(
+    ebpf: &mut Ebpf,
+    programs: &[ProgramSpec],
+    way: Way,
+    features: &Features,
+) -> Result<bool, KernelError> {
     let btf = match way {
         Way::Main => {
             Some(Btf::from_sys_fs().map_err(|e| KernelError::from_any("read the BTF".into(), &e))?)
         }
         Way::Fallback => None,
     };
-    for spec in PROGRAMS {
+    for spec in programs {
         for copy in spec.copies(features.preemptible_tracepoints()) {
             let loaded = match &btf {
                 Some(btf) => program::<BtfTracePoint>(ebpf, copy)?.load(spec.tracepoint, btf),
@@ -321,6 +333,7 @@ pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
         Map::Array(data)
         | Map::PerCpuArray(data)
         | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::Stack(data)
         | Map::RingBuf(data)
         | Map::Unsupported(data) => Some(data.fd().as_fd()),

@@ -6,7 +6,7 @@ use profiler_common::limits::{
 };
 
 use super::KernelError;
-use crate::cli::KernelArgs;
+use crate::{cli::KernelArgs, filter::Filter};
 
 /// Extents in a MiB.
 const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
@@ -26,6 +26,8 @@ pub enum Scope {
 pub struct Options {
     /// Which processes count.
     pub scope: Scope,
+    /// Which of their calls, and of them themselves.
+    pub filter: Filter,
     /// Threads that can be recorded apart at one time.
     pub max_threads: u32,
     /// Extents of 1 KiB in the pool of figures.
@@ -40,6 +42,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             scope: Scope::Host,
+            filter: Filter::default(),
             max_threads: DEFAULT_THREADS,
             max_extents: DEFAULT_EXTENTS,
             include_self: false,
@@ -60,6 +63,7 @@ impl Options {
         }
         let options = Self {
             scope,
+            filter: Filter::default(),
             max_threads: args.max_threads.unwrap_or(defaults.max_threads),
             max_extents: args
                 .max_memory
@@ -69,6 +73,12 @@ impl Options {
         };
         options.check()?;
         Ok(options)
+    }
+
+    /// The same, of what the filter lets count.
+    #[must_use]
+    pub fn filtered(self, filter: Filter) -> Self {
+        Self { filter, ..self }
     }
 
     /// Whether every size is within its limits.

@@ -382,5 +382,6 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     comm: [0; _],
     overflowed: 0,
     missed_exits: 0,
+    generation: 0,
     _reserved: [0; _],
 };

@@ -12,6 +12,7 @@ use crate::{
     drain::Profiler,
     error::Error,
     export::Report,
+    filter::Filter,
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Detail, Snapshot},
@@ -49,7 +50,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         (None, false) => Scope::Processes(args.pid.clone()),
         (None, true) => Scope::Host,
     };
-    let options = Options::new(scope, &args.kernel)?;
+    let filter = Filter::new(&args.filters)?;
+    let options = Options::new(scope, &args.kernel)?.filtered(filter);
     // An interval shows what came in it, so of what ended before it nothing is to be kept.
     let keep = match args.interval {
         Some(_) => KeepEnded::Intervals(0),
@@ -61,6 +63,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     }
     let mut session = Session {
         args,
+        options,
         profiler,
         output,
         started: Instant::now(),
@@ -76,6 +79,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
 
 struct Session<'a> {
     args: &'a StatArgs,
+    options: Options,
     profiler: Profiler,
     output: Output,
     started: Instant,
@@ -121,7 +125,7 @@ impl Session<'_> {
                     self.interval_started += interval;
                 }
                 let snapshot = self.profiler.drain(self.detail());
-                print(&mut self.output, self.args, &snapshot, Span::Recent, true)?;
+                print(&mut self.output, (self.args, &self.options), &snapshot, Span::Recent, true)?;
             }
             _ => self.profiler.read(),
         }
@@ -148,7 +152,7 @@ impl Session<'_> {
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
         let snapshot = self.profiler.finish(detail);
-        print(&mut self.output, self.args, &snapshot, span, false)?;
+        print(&mut self.output, (self.args, &self.options), &snapshot, span, false)?;
         Ok(self.command.map_or(0, |mut command| command.exit_code()))
     }
 }
@@ -156,7 +160,7 @@ impl Session<'_> {
 /// `more_follow`: as time passes, and not the last.
 fn print(
     output: &mut Output,
-    args: &StatArgs,
+    (args, options): (&StatArgs, &Options),
     snapshot: &Snapshot,
     span: Span,
     more_follow: bool,
@@ -167,6 +171,8 @@ fn print(
         window: span.length(snapshot),
         health: &snapshot.health,
         in_flight: &snapshot.in_flight,
+        scope: &options.scope,
+        filter: &options.filter,
         more_follow,
     })
 }

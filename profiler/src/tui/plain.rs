@@ -38,6 +38,8 @@ pub(super) struct Settings<'a> {
     pub(super) sort: SortKey,
     /// What rows must contain.
     pub(super) filter: &'a str,
+    /// What counts; nothing where that is everything.
+    pub(super) only: &'a str,
     /// What may be printed beyond ASCII.
     pub(super) look: Look,
 }
@@ -82,7 +84,9 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let mut page = String::new();
     let activity = header::activity(Some(shown), Span::Recent, false);
     let stuck = header::stuck(Some(shown), settings.look);
-    for pieces in [activity, header::health(Some(shown))].into_iter().chain(stuck) {
+    let only = header::only(settings.only, settings.look);
+    let lines = [activity, header::health(Some(shown))].into_iter().chain(only).chain(stuck);
+    for pieces in lines {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
         page.push('\n');
@@ -202,6 +206,7 @@ mod tests {
             iterations,
             sort: SortKey::Total,
             filter,
+            only: "",
             look: Look { colour: true, unicode: true },
         }
     }

@@ -34,12 +34,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
         return;
     }
     let stuck = header::stuck(app.shown(), look);
-    let [top, body, footer] = split(area, 3 + u16::from(stuck.is_some()), 1);
+    let only = header::only(app.only(), look);
+    let lines = 3 + u16::from(only.is_some()) + u16::from(stuck.is_some());
+    let [top, body, footer] = split(area, lines, 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
-    if let Some(stuck) = stuck {
-        page.line(&stuck);
+    for line in only.into_iter().chain(stuck) {
+        page.line(&line);
     }
     page.line(&location(app, look, top.width.into()));
     if app.help() {

@@ -70,6 +70,8 @@ pub(super) struct App {
     paused: bool,
     help: bool,
     editing_filter: bool,
+    /// What counts, for people; empty where that is everything.
+    only: String,
     /// What is on the screen; nothing before the first drain.
     shown: Option<Shown>,
     /// What came while paused, the last of it.
@@ -98,12 +100,23 @@ impl App {
             paused: false,
             help: false,
             editing_filter: false,
+            only: String::new(),
             shown: None,
             held_back: None,
             costs: Costs::default(),
             items: Vec::new(),
             page: 1,
         }
+    }
+
+    /// Says what counts, where that is not everything.
+    pub(super) fn set_only(&mut self, only: String) {
+        self.only = only;
+    }
+
+    /// What counts; nothing where that is everything.
+    pub(super) fn only(&self) -> &str {
+        &self.only
     }
 
     /// The tab that is open.

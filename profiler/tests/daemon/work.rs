@@ -168,9 +168,14 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         max_threads: 5,
         max_memory_mib: 6,
         include_self: true,
+        cgroups: vec!["a.slice".into()],
+        comms: vec!["nginx".parse().expect("a name")],
+        syscalls: vec!["fsync".parse().expect("a call")],
         log_level: profiler::config::LogLevel::Trace,
     };
-    assert_eq!(config.take_live(&new), ["listen", "max_threads", "max_memory_mib", "include_self"]);
+    let need_restart = config.take_live(&new);
+    assert_eq!(need_restart[..4], ["listen", "max_threads", "max_memory_mib", "include_self"]);
+    assert_eq!(need_restart[4..], ["cgroups", "comms", "syscalls"]);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

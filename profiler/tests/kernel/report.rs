@@ -19,6 +19,7 @@ pub(crate) struct Report {
     pub(crate) breaches: u64,
     #[serde(default)]
     last_breach: String,
+    pub(crate) scope: serde_json::Value,
     pub(crate) rows: Vec<Row>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
