@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
 use profiler::{
     aggregate::KeepEnded,
-    cli::KernelArgs,
+    cli::{FilterArgs, KernelArgs},
     drain::Profiler,
+    filter::Filter,
     kernel::{Options, Scope},
 };
 
@@ -21,6 +22,8 @@ pub(super) enum Probe {
     Clock,
     Profiler,
     Fallback,
+    /// The profiler, of whose filter the loop is no part.
+    Outside,
 }
 
 /// Holds the programs; without it they are detached.
@@ -39,6 +42,7 @@ impl Probe {
             Self::Clock => "clock pair: the floor",
             Self::Profiler => "profiler",
             Self::Fallback => "profiler, fallback",
+            Self::Outside => "profiler, out of its filter",
         }
     }
 
@@ -47,8 +51,9 @@ impl Probe {
             Self::Nothing => Ok(Attached::Nothing),
             Self::Empty => floor_pair("empty").map(Attached::Floor),
             Self::Clock => floor_pair("clock").map(Attached::Floor),
-            Self::Profiler => profiler(false),
-            Self::Fallback => profiler(true),
+            Self::Profiler => profiler(false, Filter::default()),
+            Self::Fallback => profiler(true, Filter::default()),
+            Self::Outside => nobody().and_then(|filter| profiler(false, filter)),
         };
         attached.with_context(|| format!("cannot attach: {}", self.title()))
     }
@@ -69,8 +74,14 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
-fn profiler(force_fallback: bool) -> Result<Attached> {
+/// A filter that no process is in.
+fn nobody() -> Result<Filter> {
+    let args = FilterArgs { comm: vec!["nobody".parse()?], ..FilterArgs::default() };
+    Ok(Filter::new(&args)?)
+}
+
+fn profiler(force_fallback: bool, filter: Filter) -> Result<Attached> {
     let args = KernelArgs { force_fallback, ..KernelArgs::default() };
-    let options = Options::new(Scope::Host, &args)?;
+    let options = Options::new(Scope::Host, &args)?.filtered(filter);
     Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }

@@ -30,7 +30,8 @@ const SETTLE: Duration = Duration::from_millis(20);
 pub(super) fn run(args: &HotPath) -> Result<ExitCode> {
     ensure!(privilege::is_root(), "attaching to the kernel needs root");
     let cpu = args.cpu.map_or_else(last_cpu, Ok)?;
-    let mut probes = vec![Probe::Nothing, Probe::Empty, Probe::Clock, Probe::Profiler];
+    let mut probes =
+        vec![Probe::Nothing, Probe::Empty, Probe::Clock, Probe::Profiler, Probe::Outside];
     if args.fallback {
         probes.push(Probe::Fallback);
     }
