@@ -15,6 +15,19 @@ pub struct Cgroup {
     pub path: String,
     /// Its number, which no other will have: the inode of its directory.
     pub id: u64,
+    directory: PathBuf,
+}
+
+impl Cgroup {
+    fn new(path: String, directory: PathBuf) -> Option<Self> {
+        let found = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir)?;
+        Some(Self { path, id: found.ino(), directory })
+    }
+
+    /// Whether it is still there. One that was made anew at its path is another.
+    pub fn is_there(&self) -> bool {
+        fs::metadata(&self.directory).is_ok_and(|found| found.ino() == self.id)
+    }
 }
 
 /// Why a path is no cgroup.
@@ -169,10 +182,7 @@ impl Mounts {
             return Err(CgroupError::TooDeep { path: shown, levels: parts.len() });
         }
         let full = mount.join(relative);
-        match fs::metadata(&full) {
-            Ok(found) if found.is_dir() => Ok(Cgroup { path: shown, id: found.ino() }),
-            _ => Err(not_found(full)),
-        }
+        Cgroup::new(shown, full.clone()).ok_or_else(|| not_found(full))
     }
 }
 
@@ -246,8 +256,7 @@ mod tests {
     fn a_path_is_relative_to_the_mount_or_below_it() {
         let (root, mounts) = host();
         let full = root.path().join("unified/a.slice/b.service");
-        let id = fs::metadata(&full).expect("it is there").ino();
-        let service = Cgroup { path: "/a.slice/b.service".into(), id };
+        let service = Cgroup::new("/a.slice/b.service".into(), full.clone()).expect("it is there");
         for path in [
             "a.slice/b.service",
             "/a.slice/b.service",
@@ -258,6 +267,9 @@ mod tests {
         }
         assert_eq!(mounts.find(&full).expect("absolute"), service);
         assert_eq!(mounts.find(Path::new("/")).expect("the root").path, "/");
+        assert!(service.is_there());
+        fs::remove_dir(&full).expect("an empty one");
+        assert!(!service.is_there());
     }
 
     #[test]

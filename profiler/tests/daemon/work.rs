@@ -49,8 +49,12 @@ fn run<F: Future<Output = Running>>(
     let path = directory.path().join("p.toml");
     fs::write(&path, config).expect("written");
     let args = args(path.to_str().expect("text"), flags);
-    let settings =
-        Settings { config: Config::load(&args).expect("valid"), args: &args, logging: None };
+    let settings = Settings {
+        config: Config::load(&args).expect("valid"),
+        args: &args,
+        cgroups: Vec::new(),
+        logging: None,
+    };
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
         async {
             let (source, remote) = fake::fake();
