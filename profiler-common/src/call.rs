@@ -85,6 +85,9 @@ impl CallKey {
     /// A key that no call has: nothing is in flight.
     pub const NONE: Self = Self(u32::MAX);
 
+    /// A key that no call has: one is in flight that does not count.
+    pub const UNCOUNTED: Self = Self(u32::MAX - 1);
+
     /// The key of a call that entered with `nr`, `compat` telling whether
     /// `TS_COMPAT` was set.
     ///
@@ -237,6 +240,7 @@ mod tests {
     #[test]
     fn none_has_no_abi() {
         assert_eq!(CallKey::NONE.abi(), None);
+        assert_eq!(CallKey::UNCOUNTED.abi(), None);
         assert!(!CallKey::NONE.is_unknown());
     }
 }

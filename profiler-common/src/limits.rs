@@ -56,6 +56,18 @@ pub mod sampling {
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
 
+/// Cgroups that a filter can name.
+pub const MAX_CGROUPS: u32 = 256;
+/// Names of processes that a filter can name.
+pub const MAX_COMMS: u32 = 256;
+/// Levels of the cgroup tree, from the root down, on which a filter's cgroup may be.
+pub const CGROUP_LEVELS: u32 = 64;
+/// Renamings of processes that are remembered at one time, where names decide: those that
+/// are under way have to be among them.
+pub const RENAMES: u32 = 16_384;
+/// Tasks out of scope that are known to be at one time.
+pub const OUTSIDE: usize = 4_096;
+
 /// Errnos are counted each on its own below this. The largest errno that a
 /// system call may return on x86 is 133 (`EHWPOISON`).
 pub const ERRNOS: usize = 160;
@@ -145,6 +157,14 @@ pub mod maps {
     pub const WAKE: &str = "WAKE";
     /// Host process ids in scope, when the scope is not the whole host.
     pub const TARGETS: &str = "TARGETS";
+    /// Ids of the cgroups in scope, when not all are.
+    pub const CGROUPS: &str = "CGROUPS";
+    /// Names of the processes in scope, when not all are.
+    pub const COMMS: &str = "COMMS";
+    /// Processes that have been renamed into or out of these names.
+    pub const RENAMED: &str = "RENAMED";
+    /// Which calls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
+    pub const CALLS: &str = "CALLS";
     /// Calls from before the programs attached, only in the object with task storage.
     pub const BEFORE: &str = "BEFORE";
     /// Which of them is whose, likewise.
@@ -161,6 +181,16 @@ pub mod globals {
     pub const TARGETS_ONLY: &str = "TARGETS_ONLY";
     /// Which calls are timed: a threshold of [`sampling`](super::sampling).
     pub const TIMED: &str = "TIMED";
+    /// 1 when what counts is less than the host.
+    pub const SCOPE_IS_NARROW: &str = "SCOPE_IS_NARROW";
+    /// 1 when a task can come into scope and leave it.
+    pub const SCOPE_CHANGES: &str = "SCOPE_CHANGES";
+    /// 1 when only processes in [`CGROUPS`](super::maps::CGROUPS) count.
+    pub const CGROUPS_ONLY: &str = "CGROUPS_ONLY";
+    /// 1 when only processes named in [`COMMS`](super::maps::COMMS) count.
+    pub const COMMS_ONLY: &str = "COMMS_ONLY";
+    /// 1 when not all of [`CALLS`](super::maps::CALLS) count.
+    pub const CALLS_ONLY: &str = "CALLS_ONLY";
     /// How many of `uretprobe` and `uprobe`, in this order, the kernel has.
     pub const PROBE_CALLS: &str = "PROBE_CALLS";
     /// `offsetof(struct task_struct, thread_info.status)`.
@@ -181,6 +211,25 @@ pub mod globals {
     pub const WORK_OFFSET: &str = "WORK_OFFSET";
     /// `offsetof(struct task_struct, ptrace)`.
     pub const PTRACE_OFFSET: &str = "PTRACE_OFFSET";
+    /// `offsetof(struct task_struct, cgroups)`; this and those up to `NR_THREADS_OFFSET` are
+    /// only for filters.
+    pub const CGROUPS_OFFSET: &str = "CGROUPS_OFFSET";
+    /// `offsetof(struct css_set, dfl_cgrp)`.
+    pub const DFL_CGRP_OFFSET: &str = "DFL_CGRP_OFFSET";
+    /// `offsetof(struct cgroup, level)`.
+    pub const LEVEL_OFFSET: &str = "LEVEL_OFFSET";
+    /// `offsetof(struct cgroup, ancestor_ids)`; 0 from Linux 6.1 on.
+    pub const ANCESTOR_IDS_OFFSET: &str = "ANCESTOR_IDS_OFFSET";
+    /// `offsetof(struct cgroup, ancestors)`; 0 before.
+    pub const ANCESTORS_OFFSET: &str = "ANCESTORS_OFFSET";
+    /// `offsetof(struct cgroup, kn)`.
+    pub const KN_OFFSET: &str = "KN_OFFSET";
+    /// `offsetof(struct kernfs_node, id)`.
+    pub const KN_ID_OFFSET: &str = "KN_ID_OFFSET";
+    /// `offsetof(struct task_struct, signal)`.
+    pub const SIGNAL_OFFSET: &str = "SIGNAL_OFFSET";
+    /// `offsetof(struct signal_struct, nr_threads)`.
+    pub const NR_THREADS_OFFSET: &str = "NR_THREADS_OFFSET";
     /// `offsetof(struct task_struct, __state)`; this and those that follow are only in the
     /// object with task storage.
     pub const STATE_OFFSET: &str = "STATE_OFFSET";

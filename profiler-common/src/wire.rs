@@ -45,7 +45,7 @@ pub struct ThreadRecord {
     pub status_address: u64,
     /// Where the call in flight is counted: a cell, [`OVERFLOWED`], or 0.
     pub in_flight_slot: CellIndex,
-    /// [`CallKey`] of the call in flight, or [`CallKey::NONE`].
+    /// [`CallKey`] of the call in flight, [`CallKey::NONE`] or [`CallKey::UNCOUNTED`].
     pub in_flight_key: u32,
     /// The key that was looked up last, and ...
     pub last_key: u32,
@@ -72,12 +72,21 @@ pub struct ThreadRecord {
     pub overflowed: u64,
     /// Calls found still in flight at the next entry: their exit was missed.
     pub missed_exits: u64,
+    /// [`TaskState::generation`] of the owner; only where a filter can decide anew.
+    pub generation: u64,
     /// Index of this record, written by its owner.
     pub index: u32,
     /// Next unused cell of the extent the thread is filling; 0 before the first.
     pub next_cell: CellIndex,
     /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: [u64; 8],
+    pub _reserved: [u64; 7],
+}
+
+impl ThreadRecord {
+    /// Whether a call that counts is in flight.
+    pub fn in_call(&self) -> bool {
+        ![CallKey::NONE.0, CallKey::UNCOUNTED.0].contains(&self.in_flight_key)
+    }
 }
 
 /// Life of a [`ThreadRecord`], in the order in which it is lived.
@@ -203,12 +212,18 @@ pub struct TaskState {
     pub key_plus_one: u32,
     /// Padding.
     pub _pad: u32,
+    /// The generation in which the filters decided about it last; 0 before they did, and
+    /// [`TaskState::STALE`] once that is known to be over.
+    pub generation: u64,
+    /// Where it says that it is out of scope, so that its calls end at once: an offset plus
+    /// one, or 0 if nowhere.
+    pub outside: u64,
 }
 
 impl TaskState {
-    /// Whether this task counts has been decided.
+    /// Whether this task is one of those to watch has been decided.
     pub const DECIDED: u32 = 1;
-    /// It counts.
+    /// It counts: as its last call entered, with filters.
     pub const IN_SCOPE: u32 = 2;
     /// Created at fork, and not yet back in user space: its first exit is the
     /// second return of its parent's `clone`, a call that it never entered.
@@ -216,6 +231,11 @@ impl TaskState {
     /// All that it did since is known: it was seen to enter a call, or was born
     /// under observation. So an exit without an entry is a denied call.
     pub const KNOWN: u32 = 8;
+    /// It is one of those to watch, and counts where the filters agree.
+    pub const WATCHED: u32 = 16;
+
+    /// A generation that never is: the filters have to decide anew.
+    pub const STALE: u64 = u64::MAX;
 }
 
 /// A call that entered before the programs attached.
@@ -319,7 +339,7 @@ const _: () = {
     assert!(CALLS_PER_PAGE as usize * 4 == size_of::<Cell>());
     assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
-    assert!(size_of::<TaskState>() == 24);
+    assert!(size_of::<TaskState>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<Counters>() == 88);

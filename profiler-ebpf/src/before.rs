@@ -4,7 +4,7 @@
 //! end, and before the entries do. So whatever it finds entered unseen, and leaves seen.
 
 use aya_ebpf::{bindings::pt_regs, helpers::bpf_probe_read_kernel};
-use profiler_common::{call::CallKey, wire::TaskState};
+use profiler_common::call::CallKey;
 
 use crate::{
     maps::{BEFORE, BEFORE_BY_TASK, CONTROL},
@@ -31,7 +31,7 @@ const TRAP_FREEZE: u64 = 1 << 23;
 #[inline(always)]
 pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     let tgid = field_u32(task, TGID_OFFSET.load());
-    if scope::decide(tgid) & TaskState::IN_SCOPE == 0 {
+    if !scope::counts_now(task, tgid) {
         return;
     }
     let switches = switches(task);
@@ -39,6 +39,10 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
         return;
     }
     let Some(nr) = number(regs) else { return };
+    let key = CallKey::new(nr, W::is_compat(task)).0;
+    if !scope::counts(key) {
+        return;
+    }
     let Some(control) = CONTROL.get_ptr_mut(0) else { return };
     // SAFETY: a field of a live map value, which only this iterator adds to.
     let index = unsafe { (*control).calls_before } as u32;
@@ -50,7 +54,7 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     // SAFETY: a live map value that nobody else knows yet.
     unsafe {
         let leader = field_u64(task, LEADER_OFFSET.load()) as Task;
-        (*call).key = CallKey::new(nr, W::is_compat(task)).0;
+        (*call).key = key;
         (*call).tid = field_u32(task, PID_OFFSET.load());
         (*call).tgid = tgid;
         (*call).process_start_ns = field_u64(leader, START_OFFSET.load());

@@ -6,7 +6,7 @@ use profiler_common::{call::CallKey, limits::sampling, wire::OVERFLOWED};
 use crate::{
     overflow,
     pool::{self, count},
-    slots,
+    scope, slots,
     task::TIMED,
     thread,
     way::Way,
@@ -20,6 +20,9 @@ use crate::{
 /// one waits for the CPU. So the program is then attached several times over.
 #[inline(always)]
 pub fn enter_again<W: Way>(regs: u64, nr: u64) {
+    if scope::is_outside::<W>(regs) {
+        return;
+    }
     if let Some(record) = thread::hinted::<W>(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } != CallKey::NONE.0 {
@@ -35,9 +38,12 @@ pub fn enter_again<W: Way>(regs: u64, nr: u64) {
 /// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
 pub fn enter<W: Way>(regs: u64, nr: u64) {
+    if scope::is_outside::<W>(regs) {
+        return;
+    }
     let record = match thread::hinted::<W>(regs) {
-        Some(found) => found,
-        None => {
+        Some(found) if scope::holds(found) => found,
+        _ => {
             let found = thread::entering::<W>(regs, nr);
             if found == 0 {
                 return;
@@ -49,12 +55,16 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
     let key = CallKey::new(nr, W::owner_is_compat(record)).0;
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
-        if (*record).in_flight_key != CallKey::NONE.0 {
+        if scope::missed((*record).in_flight_key) {
             (*record).missed_exits += 1;
             count!(lost_exits);
         }
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
+            if !scope::counts(key) {
+                (*record).in_flight_key = CallKey::UNCOUNTED.0;
+                return;
+            }
             slot = slots::find::<W>(record, key);
             if slot != 0 {
                 (*record).last_key = key;

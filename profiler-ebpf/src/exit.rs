@@ -11,7 +11,7 @@ use profiler_common::{
 use crate::{
     overflow,
     pool::{self, count},
-    slots,
+    scope, slots,
     task::{PROBE_CALLS, TIMED, may_be_refused},
     thread,
     way::Way,
@@ -50,6 +50,9 @@ impl Outcome {
 /// [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
 pub fn exit_again<W: Way>(regs: u64, result: u64) {
+    if scope::is_outside::<W>(regs) {
+        return;
+    }
     if let Some(record) = thread::hinted::<W>(regs) {
         // SAFETY: a live map value of the running thread's own.
         if unsafe { (*record).in_flight_key } == CallKey::NONE.0 {
@@ -65,6 +68,9 @@ pub fn exit_again<W: Way>(regs: u64, result: u64) {
 /// A call leaves with `result`, `regs` being its registers.
 #[inline(always)]
 pub fn exit<W: Way>(regs: u64, result: u64) {
+    if scope::is_outside::<W>(regs) {
+        return;
+    }
     // First, for the same reason as the entry's clock is last. Where not all calls are timed,
     // the record says whether this one is.
     // SAFETY: always safe to call.
@@ -88,6 +94,9 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
             return;
         }
         (*record).in_flight_key = CallKey::NONE.0;
+        if scope::is_uncounted(key) {
+            return;
+        }
         let latency_ns = latency(now, &raw const (*record).entry_ns);
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
@@ -260,11 +269,17 @@ fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
         return;
     }
     let task = W::current();
+    if !scope::may_be_denied::<W>(task) {
+        return;
+    }
+    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
+    if !scope::counts(key) {
+        return;
+    }
     if !may_be_refused(task) {
         count!(missed_entries);
         return;
     }
-    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let slot = slots::find::<W>(record, key);

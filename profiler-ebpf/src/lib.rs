@@ -13,6 +13,7 @@
 pub mod before;
 pub mod entry;
 pub mod exit;
+pub mod filter;
 pub mod life;
 pub mod maps;
 pub mod overflow;

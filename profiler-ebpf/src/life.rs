@@ -3,31 +3,22 @@
 //! Each does the same if it is done twice, so that further copies of these programs (see
 //! [`enter_again`](crate::entry::enter_again)) need not ask what the first one did.
 
-use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_probe_read_kernel_str_bytes};
-use profiler_common::{
-    limits::COMM_LEN,
-    wire::{RecordState, TaskState, ThreadRecord},
-};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use profiler_common::wire::{RecordState, TaskState, ThreadRecord};
 
 use crate::{
+    filter,
+    maps::RENAMED,
     overflow,
     pool::{self, count},
     scope,
     task::{
-        LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, field_u32, field_u64,
-        layout_known, read_comm,
+        COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, field_u32,
+        field_u64, layout_known, read_comm,
     },
+    thread::record_of,
     way::Way,
 };
-
-#[inline(always)]
-fn record_of<W: Way>(state: *mut TaskState) -> Option<*mut ThreadRecord> {
-    // SAFETY: a live state.
-    match unsafe { (*state).record } {
-        0 => None,
-        index_plus_one => W::record(index_plus_one - 1),
-    }
-}
 
 /// `sched_process_fork`: `parent`, which runs, made `child`, which has not run yet.
 ///
@@ -39,17 +30,14 @@ pub fn fork<W: Way>(parent: Task, child: Task) {
         return;
     }
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let parent_flags = match W::state(parent) {
-        // SAFETY: a live state of the running task.
-        Some(state) if unsafe { (*state).flags } & TaskState::DECIDED != 0 => unsafe {
-            (*state).flags
-        },
-        _ => scope::decide(parent_tgid),
-    };
     let child_tgid = field_u32(child, TGID_OFFSET.load());
-    let child_flags = scope::inherit(parent_flags, child_tgid);
+    let child_flags = scope::inherit(W::state(parent), parent_tgid, child_tgid);
+    if COMMS_ONLY.load() != 0 {
+        // Of another task, which was there before.
+        let _ = RENAMED.remove(child as u64);
+    }
     let Some(state) = W::state_or_new(child) else {
-        if child_flags & TaskState::IN_SCOPE != 0 {
+        if child_flags & TaskState::WATCHED != 0 {
             count!(lost_children);
         }
         return;
@@ -88,14 +76,34 @@ pub fn rename<W: Way>(task: Task, comm: *const u8) {
     if tid != field_u32(task, TGID_OFFSET.load()) {
         return;
     }
-    let Some(record) = W::state(task).and_then(record_of::<W>) else { return };
-    let mut name = [0_u8; COMM_LEN];
-    // SAFETY: the helper checks the address; the record is a live map value, and a
-    // reader that meets the name half written reads it again at its next drain.
-    unsafe {
-        if bpf_probe_read_kernel_str_bytes(comm, &mut name).is_ok() {
-            (*record).comm = name;
+    let state = W::state(task);
+    // SAFETY: the helper checks the address.
+    let Some(name) = (unsafe { filter::read_name(comm) }) else { return };
+    if COMMS_ONLY.load() != 0 {
+        decide_by_name::<W>(task, state, &name);
+    }
+    let Some(record) = state.and_then(record_of::<W>) else { return };
+    // SAFETY: a live map value; a reader that meets the name half written reads it again at
+    // its next drain.
+    unsafe { (*record).comm = name };
+}
+
+/// `leader` will be called `name`: its threads may come into scope by it, or leave it.
+#[inline(always)]
+fn decide_by_name<W: Way>(leader: Task, state: Option<*mut TaskState>, name: &filter::Comm) {
+    let named = filter::is_name(name);
+    if named == filter::leader_is_named(leader) {
+        return;
+    }
+    // The name is written after this; until then it is known from here.
+    let _ = RENAMED.insert(leader as u64, u32::from(named), 0);
+    // As in every exec: nobody else is to be told.
+    if leader == W::current() && filter::is_alone(leader) {
+        if let Some(state) = state {
+            scope::changed_for_itself(state, record_of::<W>(state));
         }
+    } else {
+        scope::changed();
     }
 }
 
@@ -107,7 +115,11 @@ pub fn exit<W: Way>(task: Task) {
     if state.is_none_or(|state| unsafe { (*state).flags } & TaskState::KNOWN == 0) {
         W::forget_before(task);
     }
+    if COMMS_ONLY.load() != 0 {
+        let _ = RENAMED.remove(task as u64);
+    }
     if let Some(state) = state {
+        scope::forget_outside(state);
         match record_of::<W>(state) {
             // SAFETY: a live map value of the running thread's own. The state comes
             // last: once it says "ended", nothing is written any more.
@@ -127,7 +139,9 @@ pub fn exit<W: Way>(task: Task) {
                     let key_plus_one = (*state).key_plus_one;
                     if key_plus_one != 0 {
                         (*state).key_plus_one = 0;
-                        overflow::never_returned(key_plus_one - 1);
+                        if !scope::is_uncounted(key_plus_one - 1) {
+                            overflow::never_returned(key_plus_one - 1);
+                        }
                     }
                 }
             }

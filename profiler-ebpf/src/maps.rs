@@ -3,12 +3,12 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack},
     macros::btf_map,
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
-    limits::MAX_TARGETS,
+    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
     wire::{CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
 };
 
@@ -84,3 +84,21 @@ pub static BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
 /// Processes in scope at the start, when the scope is not the whole host.
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
+
+/// Ids of the cgroups in scope, when not all are.
+#[btf_map]
+pub static CGROUPS: HashMap<u64, u32, { MAX_CGROUPS as usize }> = HashMap::new();
+
+/// Names of the processes in scope, when not all are.
+#[btf_map]
+pub static COMMS: HashMap<[u8; COMM_LEN], u32, { MAX_COMMS as usize }> = HashMap::new();
+
+/// Whether the last name of a process, by the address of its leader, is among [`COMMS`]:
+/// of those that got a name that is though the one before was not, or the reverse. Needed
+/// until the name is written, so that of many the latest suffice.
+#[btf_map]
+pub static RENAMED: LruHashMap<u64, u32, 1> = LruHashMap::new();
+
+/// Which calls count, when not all do.
+#[btf_map]
+pub static CALLS: Array<u32, { OVERFLOW_SLOTS as usize }> = Array::new();

@@ -37,6 +37,9 @@ macro_rules! programs {
                 process_exec, process_exec_2, process_exec_3, process_exec_4 => exec;
             "sched_process_exit": process_exit_2, process_exit_3, process_exit_4 => end_again;
             "task_rename": task_rename, task_rename_2, task_rename_3, task_rename_4 => rename;
+            // Loaded only where cgroups decide.
+            "cgroup_attach_task":
+                cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
         }
 
         #[inline(never)]
@@ -62,6 +65,11 @@ macro_rules! programs {
         #[inline(never)]
         fn end_again(ctx: $Context) {
             $crate::life::exit::<$Way>(ctx.arg(0));
+        }
+
+        #[inline(never)]
+        fn migrated(_ctx: $Context) {
+            $crate::scope::changed();
         }
 
         #[inline(never)]

@@ -55,6 +55,14 @@ settings! {
     OWN_TGID,
     /// 1 when only the targets and their children count.
     TARGETS_ONLY,
+    /// 1 when what counts is less than the host.
+    SCOPE_IS_NARROW,
+    /// 1 when a task can come into scope and leave it.
+    SCOPE_CHANGES,
+    /// 1 when only processes in cgroups of [`filter`](crate::filter) count.
+    CGROUPS_ONLY,
+    /// 1 when only processes of these names count.
+    COMMS_ONLY,
     /// Calls for probes that this kernel has: `uretprobe`, and `uprobe` after it.
     PROBE_CALLS,
 }

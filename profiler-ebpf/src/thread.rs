@@ -44,7 +44,8 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         return 0;
     };
     let ids = bpf_get_current_pid_tgid();
-    if !scope::in_scope(state, (ids >> 32) as u32) {
+    if !scope::enters(state, task, (ids >> 32) as u32) {
+        scope::stays_out::<W>(state, record_of::<W>(state), regs);
         return 0;
     }
     // SAFETY: a live state that only its own task writes by now.
@@ -57,6 +58,10 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         if (*state).record == 0 {
             let Some(index) = pool::take_record() else {
                 let key = CallKey::new(nr, W::is_compat(task)).0;
+                if !scope::counts(key) {
+                    (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
+                    return 0;
+                }
                 (*state).key_plus_one = key + 1;
                 overflow::entered(key);
                 (*state).entry_ns = entry_ns();
@@ -66,8 +71,21 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
             own(record, index, task, W::owner(regs), ids);
             (*state).record = index + 1;
         }
+        if let Some(record) = record_of::<W>(state) {
+            scope::stays_in(state, record);
+        }
         W::remember(W::owner(regs), (*state).record - 1);
         (*state).record
+    }
+}
+
+/// The record of the task whose state this is.
+#[inline(always)]
+pub fn record_of<W: Way>(state: *mut TaskState) -> Option<*mut ThreadRecord> {
+    // SAFETY: a live state.
+    match unsafe { (*state).record } {
+        0 => None,
+        index_plus_one => W::record(index_plus_one - 1),
     }
 }
 
@@ -123,13 +141,13 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
         // profiler attached has a state: the call was in flight at that moment.
         W::forget_before(task);
         if let Some(state) = W::state_or_new(task)
-            && scope::in_scope(state, tgid)
+            && scope::leaves(state, task, tgid)
         {
             count!(in_flight_at_attach);
         }
         return 0;
     };
-    if !scope::in_scope(state, tgid) {
+    if !scope::leaves(state, task, tgid) {
         return 0;
     }
     // SAFETY: a live state that only its own task writes by now.
@@ -151,6 +169,9 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
         let key_plus_one = (*state).key_plus_one;
         if key_plus_one != 0 {
             (*state).key_plus_one = 0;
+            if scope::is_uncounted(key_plus_one - 1) {
+                return 0;
+            }
             let entry_ns = (*state).entry_ns;
             let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
             overflow::left(key_plus_one - 1, latency_ns, result);
@@ -158,12 +179,17 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             // Still a call from before all programs were attached.
             W::forget_before(task);
             count!(in_flight_at_attach);
-        } else if pool::attached() && !may_be_refused(task) {
-            count!(missed_entries);
         } else if pool::attached() {
-            count!(denied_unrecorded);
-            let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task));
-            overflow::denied(key.0);
+            let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
+            if !scope::counts(key) {
+                return 0;
+            }
+            if may_be_refused(task) {
+                count!(denied_unrecorded);
+                overflow::denied(key);
+            } else {
+                count!(missed_entries);
+            }
         }
     }
     0
@@ -174,20 +200,16 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
 #[inline(always)]
 pub fn has_entered<W: Way>(task: Task) -> bool {
     let Some(state) = W::state(task) else { return false };
+    // The call in flight first: what is decided may have changed since the copy before.
     // SAFETY: a live state that only its own task writes by now, and its record.
-    unsafe {
-        if (*state).flags & TaskState::DECIDED == 0 {
-            return false;
-        }
-        if (*state).flags & TaskState::IN_SCOPE == 0 {
-            return true;
-        }
+    let in_flight = unsafe {
         match (*state).record {
             0 => (*state).key_plus_one != 0,
             index_plus_one => W::record(index_plus_one - 1)
                 .is_some_and(|record| (*record).in_flight_key != CallKey::NONE.0),
         }
-    }
+    };
+    in_flight || scope::is_decided_out(state)
 }
 
 /// Whether a copy of the exit program has counted the call that `task`, which the hint

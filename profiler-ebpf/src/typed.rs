@@ -1,7 +1,7 @@
 //! Tasks as kernels with BTF and task storage know them (Linux 5.11): by typed pointers, so
 //! that fields of a task are plain loads.
 
-use core::{marker::PhantomData, ptr};
+use core::{arch::asm, marker::PhantomData, ptr};
 
 use aya_ebpf::{
     bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, pt_regs},
@@ -114,6 +114,18 @@ impl<S: Storage> Way for ByPointer<S> {
             task.cast::<u8>().add(offset).cast::<u32>().read_volatile()
         };
         status & TS_COMPAT != 0
+    }
+
+    #[inline(always)]
+    fn distance(regs: u64, place: *const u8) -> u64 {
+        let mut distance = regs;
+        // Of two pointers only the difference can be had.
+        // SAFETY: changes a register.
+        unsafe {
+            asm!("{0} -= {1}", inlateout(reg) distance, in(reg) place,
+                options(nomem, nostack, pure));
+        }
+        distance
     }
 
     #[inline(always)]

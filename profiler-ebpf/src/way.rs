@@ -43,6 +43,11 @@ pub trait Way {
         Self::is_compat(Self::current())
     }
 
+    /// How far `regs`, the registers that the tracepoints give, are from `place`, which may
+    /// be anywhere as long as it stays there: a number of the task's own, where `regs` may
+    /// be a pointer that the verifier lets nothing be done with.
+    fn distance(regs: u64, place: *const u8) -> u64;
+
     /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
     fn number_at_exit(regs: u64) -> u64;
 

@@ -135,6 +135,8 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
             health: &snapshot.health,
             in_flight: &snapshot.in_flight,
             own: None,
+            scope: &profiler::kernel::Scope::Host,
+            filter: &profiler::filter::Filter::default(),
             more_follow: false,
         })
     });

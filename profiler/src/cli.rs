@@ -4,7 +4,11 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{config, kernel::Timed};
+use crate::{
+    config,
+    filter::{CallPattern, Comm},
+    kernel::Timed,
+};
 
 /// Counts and times every system call of a Linux host.
 #[derive(Parser, Debug)]
@@ -81,6 +85,40 @@ impl KernelArgs {
     }
 }
 
+/// What counts, of all that could; common to all that load the kernel side. Of one kind
+/// any has to be met, and all kinds that are given.
+#[derive(Args, Debug, Clone, Default)]
+pub struct FilterArgs {
+    /// Only processes in this cgroup (version 2) or below it, as system.slice/nginx.service
+    ///
+    /// A path from the root of the hierarchy, or a directory below where it is mounted. A
+    /// process that is moved into it or out of it counts from then on, or no more.
+    #[arg(long, value_name = "PATH", value_delimiter = ',', help_heading = "Filters")]
+    pub cgroup: Vec<PathBuf>,
+    /// Only processes of this name, as /proc/PID/comm has it
+    ///
+    /// The name is that of a process's first thread. It is cut off after 15 bytes.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Filters")]
+    pub comm: Vec<Comm>,
+    /// Only this system call, by name or number; all others with ! before it
+    ///
+    /// A name is that of every ABI which has it; i386:open is that of one. A number is one
+    /// of x86_64, and i386:5 one of another. `unknown` is all that no table has.
+    #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
+    pub syscall: Vec<CallPattern>,
+    /// Not this system call; as --syscall with ! before it, which shells want quoted
+    #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
+    pub exclude_syscall: Vec<CallPattern>,
+}
+
+impl FilterArgs {
+    /// Of both flags.
+    pub fn patterns(&self) -> Vec<CallPattern> {
+        let excluded = self.exclude_syscall.iter().cloned().map(CallPattern::excluded);
+        self.syscall.iter().cloned().chain(excluded).collect()
+    }
+}
+
 /// `profiler stat`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -90,6 +128,7 @@ Examples:
   profiler stat -p 1234 -i 1s          a process and its children, every second
   profiler stat --by process -a -d 5s  which process makes the calls
   profiler stat --self -a -d 10s       what the profiler itself costs meanwhile
+  profiler stat --cgroup system.slice/nginx.service --syscall fsync,fdatasync -d 1m
   profiler stat --format json -o out.json -- make
 
 Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
@@ -130,6 +169,9 @@ pub struct StatArgs {
     /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
+    /// What counts.
+    #[command(flatten)]
+    pub filters: FilterArgs,
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -210,6 +252,9 @@ pub struct TopArgs {
     /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
+    /// What counts.
+    #[command(flatten)]
+    pub filters: FilterArgs,
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,
@@ -237,6 +282,9 @@ pub struct DaemonArgs {
     /// Check the configuration, say what it comes to, and end
     #[arg(long)]
     pub check_config: bool,
+    /// What counts.
+    #[command(flatten)]
+    pub filters: FilterArgs,
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,

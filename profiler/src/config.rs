@@ -4,13 +4,17 @@ use std::{
     fmt, fs, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
 use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_THREADS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::cli::{DaemonArgs, KernelArgs};
+use crate::{
+    cli::{DaemonArgs, FilterArgs, KernelArgs},
+    filter::{CallPattern, Comm},
+};
 
 /// Where the settings are looked for when no flag says.
 pub const DEFAULT_PATH: &str = "/etc/profiler/profiler.toml";
@@ -45,6 +49,14 @@ pub struct Config {
     pub include_self: bool,
     /// Have the kernel count and time the runs of the profiler's programs.
     pub bpf_stats: bool,
+    /// Only processes in these cgroups, if any are named.
+    pub cgroups: Vec<PathBuf>,
+    /// Only processes of these names, if any are.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub comms: Vec<Comm>,
+    /// Only these system calls, if any are; `!` before a name excludes it.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub syscalls: Vec<CallPattern>,
     /// Least severe messages to log.
     pub log_level: LogLevel,
 }
@@ -59,6 +71,9 @@ impl Default for Config {
             time_one_in: 1,
             include_self: false,
             bpf_stats: false,
+            cgroups: Vec::new(),
+            comms: Vec::new(),
+            syscalls: Vec::new(),
             log_level: LogLevel::Info,
         }
     }
@@ -141,6 +156,10 @@ impl Config {
         }
         self.include_self |= kernel.include_self;
         self.bpf_stats |= args.bpf_stats;
+        let filters = &args.filters;
+        take_given(&mut self.cgroups, &filters.cgroup);
+        take_given(&mut self.comms, &filters.comm);
+        take_given(&mut self.syscalls, &filters.patterns());
         Ok(())
     }
 
@@ -158,6 +177,16 @@ impl Config {
         }
     }
 
+    /// What is to count, by these settings.
+    pub fn filter_args(&self) -> FilterArgs {
+        FilterArgs {
+            cgroup: self.cgroups.clone(),
+            comm: self.comms.clone(),
+            syscall: self.syscalls.clone(),
+            exclude_syscall: Vec::new(),
+        }
+    }
+
     /// Takes over from `new` what can change while the daemon runs, and names the
     /// settings that differ and cannot.
     pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
@@ -169,6 +198,9 @@ impl Config {
             time_one_in,
             include_self,
             bpf_stats,
+            cgroups,
+            comms,
+            syscalls,
             log_level,
         } = new;
         self.interval = *interval;
@@ -180,6 +212,9 @@ impl Config {
             ("time_one_in", self.time_one_in != *time_one_in),
             ("include_self", self.include_self != *include_self),
             ("bpf_stats", self.bpf_stats != *bpf_stats),
+            ("cgroups", self.cgroups != *cgroups),
+            ("comms", self.comms != *comms),
+            ("syscalls", self.syscalls != *syscalls),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))
@@ -446,6 +481,30 @@ fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::E
         expected: INTERVAL_EXPECTED,
         parse: |text| parse_duration(text).ok().filter(|&time| is_interval(time)),
     })
+}
+
+/// A list of texts, each of which is a `T`.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parsed = |text: String| {
+        text.parse().map_err(|error| de::Error::custom(format_args!("{text:?}: {error}")))
+    };
+    texts.into_iter().map(parsed).collect()
+}
+
+fn texts<S: Serializer, T: ToString>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(ToString::to_string))
+}
+
+/// What flags name takes the place of what the file names.
+fn take_given<T: Clone>(setting: &mut Vec<T>, given: &[T]) {
+    if !given.is_empty() {
+        *setting = given.to_vec();
+    }
 }
 
 fn time_text<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

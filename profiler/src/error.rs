@@ -3,7 +3,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{config::ConfigError, kernel::KernelError};
+use crate::{config::ConfigError, filter::FilterError, kernel::KernelError};
 
 /// Any failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum Error {
     /// The configuration is no good.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// What is to count cannot be told.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A process to watch is not there.
     #[error("there is no process {0}")]
     NoSuchProcess(u32),
@@ -69,6 +72,7 @@ impl Error {
         match self {
             Self::Kernel(e) => e.hint(),
             Self::Config(e) => e.hint(),
+            Self::Filter(e) => e.hint(),
             Self::NoSuchProcess(_) => Some(
                 "ids are those of the host's own pid namespace, as ps on the host shows them"
                     .into(),
@@ -99,6 +103,7 @@ impl Error {
         match self {
             Self::Kernel(e) => e.exit_code(),
             Self::Config(_) => 7,
+            Self::Filter(e) => e.exit_code(),
             Self::NoSuchProcess(_) => 6,
             Self::CommandNotFound(_) => 127,
             Self::CommandFailed { .. } => 126,

@@ -1,6 +1,6 @@
 //! A system-wide system-call profiler.
 //!
-//! Data flows one way: [`kernel`] reads what the eBPF programs recorded,
+//! Data flows one way: [`filter`] says what is to count, [`kernel`] reads what the eBPF programs recorded,
 //! [`drain`] does so in time, [`aggregate`] adds it up, [`enrich`] names it,
 //! [`snapshot`] is the result that every consumer reads, and [`export`],
 //! [`stat`] and [`tui`] show it.
@@ -15,6 +15,7 @@ pub mod enrich;
 mod environment;
 pub mod error;
 pub mod export;
+pub mod filter;
 pub mod kernel;
 pub mod logging;
 pub mod privilege;

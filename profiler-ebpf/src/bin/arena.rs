@@ -80,16 +80,15 @@ fn refer() {
 struct InArena;
 
 impl Way for InArena {
-    /// The verifier forbids to calculate with a pointer to a kernel's structure, but the
-    /// difference of two pointers is a number. So this is the distance from the map, which
-    /// stays where it is.
+    /// How far they are from the map, which stays where it is.
     #[inline(always)]
     fn owner(regs: u64) -> u64 {
-        let mut distance = regs;
-        let map = &raw const ARENA;
-        // SAFETY: a subtraction.
-        unsafe { asm!("{0} -= {1}", inlateout(reg) distance, in(reg) map, options(nostack)) };
-        distance
+        Self::distance(regs, (&raw const ARENA).cast())
+    }
+
+    #[inline(always)]
+    fn distance(regs: u64, place: *const u8) -> u64 {
+        ByPointer::distance(regs, place)
     }
 
     #[inline(always)]

@@ -63,6 +63,12 @@ impl Way for ByAddress {
         field_u32(task, STATUS_OFFSET.load()) & TS_COMPAT != 0
     }
 
+    /// They are a number here.
+    #[inline(always)]
+    fn distance(regs: u64, _place: *const u8) -> u64 {
+        regs
+    }
+
     #[inline(always)]
     fn number_at_exit(regs: u64) -> u64 {
         // SAFETY: the helper checks the address.

@@ -22,6 +22,7 @@ use crate::{
     config::Config,
     drain::Profiler,
     error::Error,
+    filter::Filter,
     kernel::{Options, Scope},
     logging::Logging,
     privilege,
@@ -35,7 +36,8 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
             .write_all(config.to_toml().as_bytes())
             .map_err(|source| Error::Io { context: "cannot write to standard output", source });
     }
-    let settings = Settings { logging: Some(Logging::start(config.log_level)?), config, args };
+    let logging = Some(Logging::start(config.log_level)?);
+    let settings = Settings { logging, config, args, cgroups: Vec::new() };
     // One thread: a drain and a scrape take milliseconds every few seconds, and
     // capabilities are dropped for a thread, not for a process.
     tokio::runtime::Builder::new_current_thread()
@@ -45,17 +47,23 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
         .block_on(start(settings))
 }
 
-async fn start(settings: Settings<'_>) -> Result<(), Error> {
+async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     // Before anything is attached: a signal then ends us as it should, and an
     // address in use, the likeliest mistake, costs nothing.
     let orders = orders()?;
     let listener = http::bind(settings.config.listen)?;
 
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
+    let filter = Filter::new(&settings.config.filter_args())?;
+    settings.cgroups.clone_from(&filter.cgroups);
+    let filtered = filter.to_string();
+    if !filtered.is_empty() {
+        tracing::info!("only {filtered}");
+    }
     let time_programs = settings.config.bpf_stats;
     let options = Options { time_programs, ..Options::new(Scope::Host, &kernel_args)? };
     // Neither processes nor intervals are shown.
-    let profiler = Profiler::attach_into(&options, Aggregate::totals())?;
+    let profiler = Profiler::attach_into(&options.filtered(filter), Aggregate::totals())?;
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }

@@ -25,6 +25,7 @@ use crate::{
     config::{Config, format_duration},
     error::Error,
     export::prometheus::{Exposition, Service},
+    filter::Cgroup,
     logging::Logging,
     snapshot::Snapshot,
 };
@@ -44,6 +45,8 @@ pub struct Settings<'a> {
     pub config: Config,
     /// The flags, which go on winning over the file.
     pub args: &'a DaemonArgs,
+    /// Those that processes have to be in, as far as they are still there.
+    pub cgroups: Vec<Cgroup>,
     /// The log whose level follows the settings, if there is one.
     pub logging: Option<Logging>,
 }
@@ -163,6 +166,7 @@ impl<'a, S: Source> Work<'a, S> {
             self.last.took
         );
         self.tell_losses(&snapshot);
+        self.settings.tell_gone_cgroups();
         let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
         self.publisher.publish(Reading::now(exposition, self.due()));
         if changed {
@@ -224,6 +228,17 @@ impl<'a, S: Source> Work<'a, S> {
 }
 
 impl Settings<'_> {
+    /// Once of each: what is made anew at its path is another, of which nothing counts.
+    fn tell_gone_cgroups(&mut self) {
+        for gone in self.cgroups.extract_if(.., |cgroup| !cgroup.is_there()) {
+            tracing::warn!(
+                "the cgroup {} has been removed; one that is made in its place counts only \
+                 after a restart",
+                gone.path
+            );
+        }
+    }
+
     /// Reads the settings again, applies what can be applied, and names what
     /// cannot. An error leaves everything as it was.
     fn reload(&mut self) -> Result<Vec<&'static str>, Error> {

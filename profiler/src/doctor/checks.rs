@@ -48,6 +48,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         clock(host),
         Some(statistics(host)),
         Some(pid_namespace(host)),
+        Some(filters(host)),
         Some(trial(host)),
     ]
     .into_iter()
@@ -275,6 +276,30 @@ fn programs(trial: &Trial) -> String {
     }
 }
 
+fn filters(host: &Host) -> Finding {
+    const WHAT: &str = "filters";
+    let features = &host.features;
+    let Some(layout) = features.filters else {
+        return warning(
+            WHAT,
+            "by system call only",
+            "--comm and --cgroup need type information (BTF)",
+        );
+    };
+    if layout.cgroup.is_none() || !features.cgroup_tracepoint {
+        let remedy = "--cgroup needs a kernel with CONFIG_CGROUPS=y and its tracepoints";
+        return warning(WHAT, "by system call and name", remedy);
+    }
+    match &host.cgroups {
+        Some(mount) => ok(WHAT, format!("by system call, name and cgroup ({})", mount.display())),
+        None => warning(
+            WHAT,
+            "by system call and name; cgroups of version 2 are not mounted",
+            "mount -t cgroup2 none /sys/fs/cgroup/unified, for --cgroup",
+        ),
+    }
+}
+
 fn trial(host: &Host) -> Finding {
     const WHAT: &str = "trial";
     match &host.trial {
@@ -302,7 +327,10 @@ mod tests {
     use std::time::Duration;
 
     use super::{super::host::Trial, *};
-    use crate::kernel::{Cast, KernelError, Untimed, features::Features};
+    use crate::kernel::{
+        Cast, KernelError, Untimed,
+        features::{CgroupLayout, Features, FilterLayout},
+    };
 
     fn good() -> Host {
         Host {
@@ -311,6 +339,12 @@ mod tests {
                 version: (6, 12),
                 layout: Some(Default::default()),
                 tp_btf: true,
+                filters: Some(FilterLayout {
+                    signal: 8,
+                    nr_threads: 8,
+                    cgroup: Some(CgroupLayout::default()),
+                }),
+                cgroup_tracepoint: true,
                 task_storage: true,
                 arena: Some(Cast::default()),
                 missing_capabilities: Vec::new(),
@@ -324,6 +358,7 @@ mod tests {
             can_time: Ok(()),
             clock_source: Some("tsc".into()),
             memlock: Some(8 * MIB),
+            cgroups: Some("/sys/fs/cgroup".into()),
             available_bytes: Some(1024 * MIB),
             trial: Ok(Trial {
                 mode: "tp_btf, task storage, arena",
@@ -410,6 +445,19 @@ mod tests {
         let finding = at(&host, "BPF statistics");
         assert_eq!(finding.status, Status::Warning);
         assert!(finding.remedy.expect("a remedy").contains("bpf_stats_enabled=0"));
+    }
+
+    #[test]
+    fn filters_are_told_as_far_as_they_go() {
+        let mut host = good();
+        let found = at(&host, "filters").found;
+        assert_eq!(found, "by system call, name and cgroup (/sys/fs/cgroup)");
+        host.cgroups = None;
+        assert_eq!(at(&host, "filters").status, Status::Warning);
+        host.features.cgroup_tracepoint = false;
+        assert_eq!(at(&host, "filters").found, "by system call and name");
+        host.features.filters = None;
+        assert_eq!(at(&host, "filters").found, "by system call only");
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! Everything about this host that the checks judge, read once.
 
-use std::{fs, path::Path, time::Duration, time::Instant};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::{
     aggregate::KeepEnded,
     drain::Profiler,
+    filter,
     kernel::{KernelError, Options, Untimed, can_be_kept, features::Features},
     snapshot::Detail,
 };
@@ -27,6 +32,8 @@ pub(super) struct Host {
     pub(super) clock_source: Option<String>,
     /// Soft RLIMIT_MEMLOCK in bytes.
     pub(super) memlock: Option<u64>,
+    /// Where cgroups of version 2 are mounted.
+    pub(super) cgroups: Option<PathBuf>,
     /// Memory that could be had, bytes.
     pub(super) available_bytes: Option<u64>,
     /// Loading and attaching for real, with the default sizes.
@@ -65,6 +72,7 @@ impl Host {
             can_time: can_be_kept(),
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
+            cgroups: filter::cgroup_mount(),
             available_bytes: meminfo.and_then(|m| m.mem_available),
             trial: try_attach(),
         }

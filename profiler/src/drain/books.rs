@@ -140,7 +140,7 @@ impl Books {
 /// Whether a call is in flight by the record, which is written last at the entry and
 /// first at the exit: then none of our programs is at work for this thread.
 fn in_flight(record: &ThreadRecord) -> bool {
-    record.in_flight_key != CallKey::NONE.0
+    record.in_call()
 }
 
 fn equal(what: &str, a: u64, b: u64) -> Option<String> {

@@ -156,7 +156,7 @@ fn settled(mut read: impl FnMut() -> ThreadRecord) -> Option<ThreadRecord> {
     let call = |r: &ThreadRecord| (r.in_flight_key, r.entry_ns, r.entered);
     let mut record = read();
     for _ in 1..LOOKS {
-        if record.in_flight_key == CallKey::NONE.0 {
+        if !record.in_call() {
             return None;
         }
         let again = read();

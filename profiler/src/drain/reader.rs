@@ -362,7 +362,7 @@ fn add_unreturned(
     process: ProcessIndex,
     record: &ThreadRecord,
 ) -> Option<CellIndex> {
-    if record.in_flight_key == CallKey::NONE.0 {
+    if !record.in_call() {
         return None;
     }
     let figures = Figures { never_returned: 1, ..Figures::default() };

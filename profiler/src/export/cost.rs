@@ -289,6 +289,8 @@ mod tests {
             health: &health,
             in_flight: &InFlight::default(),
             own: Some(own),
+            scope: &crate::kernel::Scope::Host,
+            filter: &crate::filter::Filter::default(),
             more_follow: false,
         };
         let mut out = Vec::new();

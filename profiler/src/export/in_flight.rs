@@ -116,6 +116,8 @@ mod tests {
     use super::*;
     use crate::{
         cli::Grouping,
+        filter::Filter,
+        kernel::Scope,
         snapshot::{Health, Process},
     };
 
@@ -161,6 +163,8 @@ mod tests {
             health: &Health::default(),
             in_flight,
             own: None,
+            scope: &Scope::Host,
+            filter: &Filter::default(),
             more_follow,
         };
         let mut out = Vec::new();

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::{Report, cost};
 use crate::{
     enrich::{lasting::Kind, syscalls},
+    filter::Filter,
+    kernel::Scope,
     rows::{self, Row},
     snapshot::ThreadInFlight,
 };
@@ -35,6 +37,8 @@ struct Object<'a> {
     last_breach: &'a str,
     /// One call in how many is timed: 1 for all, null for none.
     timed_one_in: Option<u32>,
+    /// What counts.
+    scope: InScope<'a>,
     rows: Vec<Line<'a>>,
     /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
     in_flight: Vec<InFlight<'a>>,
@@ -46,6 +50,42 @@ struct Object<'a> {
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
+}
+
+/// Null of each kind is all.
+#[derive(Serialize)]
+struct InScope<'a> {
+    /// These processes, and the children that they started.
+    pids: Option<&'a [u32]>,
+    cgroups: Option<Vec<&'a str>>,
+    comms: Option<Vec<String>>,
+    syscalls: Option<Named<'a>>,
+}
+
+/// By what the user said.
+#[derive(Serialize)]
+struct Named<'a> {
+    /// Empty for all but `except`.
+    only: &'a [String],
+    except: &'a [String],
+}
+
+impl<'a> InScope<'a> {
+    fn new(scope: &'a Scope, filter: &'a Filter) -> Self {
+        let Filter { cgroups, comms, calls } = filter;
+        let named = |count: usize| (count > 0).then_some(());
+        Self {
+            pids: match scope {
+                Scope::Host => None,
+                Scope::Processes(pids) => Some(pids),
+            },
+            cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &*c.path).collect()),
+            comms: named(comms.len()).map(|()| comms.iter().map(ToString::to_string).collect()),
+            syscalls: calls
+                .as_ref()
+                .map(|calls| Named { only: &calls.only, except: &calls.except }),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -152,7 +192,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { rows, window, health, in_flight, own, .. } = *report;
+    let Report { rows, window, health, in_flight, own, scope, filter, .. } = *report;
     let object = Object {
         schema: SCHEMA,
         window_ns: nanoseconds(window),
@@ -162,6 +202,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         breaches: health.breaches,
         last_breach: &health.last_breach,
         timed_one_in: health.timed.one_in(),
+        scope: InScope::new(scope, filter),
         rows: rows.iter().map(Line::new).collect(),
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
@@ -181,6 +222,7 @@ mod tests {
         aggregate::{Extremes, Figures},
         cli::Grouping,
         export::OwnCost,
+        filter::Calls,
         kernel::{Program, Runs, Untimed},
         snapshot::{CallInFlight, Cost, Health, InFlight, Process, Timing},
     };
@@ -222,6 +264,12 @@ mod tests {
             oldest: vec![ThreadInFlight { process, tid: 43, key, age, at_least: true }],
             sees_before: true,
         };
+        let calls = ["read", "!write", "i386:5"].map(|text| text.parse().expect("a call"));
+        let filter = Filter {
+            comms: vec!["n\"x".parse().expect("a name")],
+            calls: Calls::new(&calls).expect("calls"),
+            ..Filter::default()
+        };
         let report = Report {
             rows: &rows,
             by: Grouping::ProcessSyscall,
@@ -229,11 +277,13 @@ mod tests {
             health: &Health::default(),
             in_flight: &in_flight,
             own: None,
+            scope: &Scope::Processes(vec![7, 8]),
+            filter: &filter,
             more_follow: false,
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 
     #[test]
@@ -256,6 +306,8 @@ mod tests {
                 health: &Health::default(),
                 in_flight: &InFlight::default(),
                 own: Some(OwnCost { spent, cpus: 2 }),
+                scope: &Scope::Host,
+                filter: &Filter::default(),
                 more_follow: false,
             };
             let mut out = Vec::new();

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use crate::{
     cli::Grouping,
+    filter::Filter,
+    kernel::Scope,
     rows::Row,
     snapshot::{Cost, Health, InFlight},
 };
@@ -30,6 +32,10 @@ pub struct Report<'a> {
     pub in_flight: &'a InFlight,
     /// What the profiler itself cost, if that is to be printed.
     pub own: Option<OwnCost<'a>>,
+    /// Which processes count,
+    pub scope: &'a Scope,
+    /// and what of them.
+    pub filter: &'a Filter,
     /// One as time passes, and not the last.
     pub more_follow: bool,
 }

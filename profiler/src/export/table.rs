@@ -287,6 +287,8 @@ mod tests {
     use super::*;
     use crate::{
         aggregate::Extremes,
+        filter::Filter,
+        kernel::Scope,
         snapshot::{CallInFlight, InFlight},
     };
 
@@ -321,6 +323,8 @@ mod tests {
             health: &Health::default(),
             in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },
             own: None,
+            scope: &Scope::Host,
+            filter: &Filter::default(),
             more_follow: true,
         };
         let mut out = Vec::new();

@@ -303,6 +303,63 @@ pub struct SleepLayout {
     pub nivcsw: u32,
 }
 
+/// The offsets by which filters decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilterLayout {
+    /// `task_struct.signal`.
+    pub signal: u32,
+    /// `signal_struct.nr_threads`.
+    pub nr_threads: u32,
+    /// Those of cgroups; `None` where there are none.
+    pub cgroup: Option<CgroupLayout>,
+}
+
+/// The offsets by which a task's cgroup is known, and those above it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupLayout {
+    /// `task_struct.cgroups`.
+    pub of_task: u32,
+    /// `css_set.dfl_cgrp`.
+    pub of_set: u32,
+    /// `cgroup.level`.
+    pub level: u32,
+    /// `cgroup.ancestor_ids`; 0 from Linux 6.1 on, which has
+    pub ancestor_ids: u32,
+    /// `cgroup.ancestors`; 0 before.
+    pub ancestors: u32,
+    /// `cgroup.kn`.
+    pub kn: u32,
+    /// `kernfs_node.id`.
+    pub kn_id: u32,
+}
+
+impl FilterLayout {
+    /// Out of the kernel's types.
+    pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
+        let of = |name: &str, path| types.offset_of(types.structure(name)?, path);
+        let cgroup = || {
+            let cgroup = types.structure("cgroup")?;
+            let at = |path| types.offset_of(cgroup, path);
+            let (ancestor_ids, ancestors) = (at("ancestor_ids"), at("ancestors"));
+            ancestor_ids.or(ancestors)?;
+            Some(CgroupLayout {
+                of_task: of("task_struct", "cgroups")?,
+                of_set: of("css_set", "dfl_cgrp")?,
+                level: at("level")?,
+                ancestor_ids: ancestor_ids.unwrap_or(0),
+                ancestors: ancestors.unwrap_or(0),
+                kn: at("kn")?,
+                kn_id: of("kernfs_node", "id")?,
+            })
+        };
+        Some(Self {
+            signal: of("task_struct", "signal")?,
+            nr_threads: of("signal_struct", "nr_threads")?,
+            cgroup: cgroup(),
+        })
+    }
+}
+
 impl TaskLayout {
     /// Out of the kernel's types.
     pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
@@ -425,6 +482,9 @@ mod tests {
         assert_eq!((layout.syscall_work, layout.status), (8, 16));
         assert_eq!(layout.tgid, layout.pid + 4);
         assert!(layout.comm > layout.start && layout.start > 0);
+        let filters = FilterLayout::from_types(&types).expect("signal_struct");
+        let cgroup = filters.cgroup.expect("cgroups");
+        assert!(filters.nr_threads > 0 && cgroup.ancestor_ids.max(cgroup.ancestors) > cgroup.level);
         assert!(layout.sleep.is_some_and(|sleep| sleep.nivcsw == sleep.nvcsw + 8));
     }
 

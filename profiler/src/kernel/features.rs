@@ -9,8 +9,10 @@ use super::{
     arena::Cast,
     btf::{Named, TaskLayout, Types, excerpt},
     error::KernelError,
-    programs::{PROGRAMS, preemptible},
+    programs::{CGROUP_ATTACH, PROGRAMS, preemptible},
 };
+
+pub use super::btf::{CgroupLayout, FilterLayout};
 
 const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 
@@ -26,6 +28,10 @@ pub struct Features {
     pub version: (u32, u32),
     /// Where the fields of a task are; `None` without BTF.
     pub layout: Option<TaskLayout>,
+    /// Where that is by which filters decide; `None` without BTF.
+    pub filters: Option<FilterLayout>,
+    /// It can be told when a task is moved to another cgroup.
+    pub cgroup_tracepoint: bool,
     /// The tracepoints are there as typed ones.
     pub tp_btf: bool,
     /// Task storage maps can be made.
@@ -58,6 +64,8 @@ impl Features {
             release,
             layout,
             tp_btf: attach.tp_btf,
+            cgroup_tracepoint: attach.cgroup_tracepoint,
+            filters: attach.filters,
             // To make one and see takes tens of milliseconds: the kernel waits for a grace
             // period before it lets go of it (bpf_local_storage_map_free).
             task_storage: may_probe
@@ -101,6 +109,8 @@ struct AttachTypes {
     tp_btf: bool,
     task_storage: bool,
     arena: Option<Cast>,
+    cgroup_tracepoint: bool,
+    filters: Option<FilterLayout>,
     found: Vec<(Named, u32)>,
 }
 
@@ -116,7 +126,9 @@ impl AttachTypes {
         let storage = Named::Typedef("btf_bpf_task_storage_get".into());
         let iterator = Named::Function("bpf_iter_task".into());
         let of_arena = Cast::FUNCTIONS.map(|name| Named::Function(name.into()));
-        let wanted: Vec<Named> = tracepoints.chain([storage, iterator]).chain(of_arena).collect();
+        let migration = Named::Typedef(format!("btf_trace_{}", CGROUP_ATTACH.tracepoint));
+        let wanted: Vec<Named> =
+            tracepoints.chain([storage, migration, iterator]).chain(of_arena).collect();
         let ids = types.find(&wanted);
         let arena = match ids[..] {
             [.., Some(_), Some(cast)] => Cast::new(cast, types),
@@ -125,6 +137,8 @@ impl AttachTypes {
         Self {
             tp_btf: ids[..PROGRAMS.len()].iter().all(Option::is_some),
             task_storage: ids[PROGRAMS.len()].is_some(),
+            cgroup_tracepoint: ids[PROGRAMS.len() + 1].is_some(),
+            filters: FilterLayout::from_types(types),
             arena,
             found: wanted.into_iter().zip(ids).filter_map(|(n, id)| Some((n, id?))).collect(),
         }

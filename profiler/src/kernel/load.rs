@@ -21,8 +21,8 @@ use super::{
     btf::TaskLayout,
     fdinfo,
     features::Features,
-    now_ns, object,
-    programs::{ENTRY, PROGRAMS},
+    filter, now_ns, object,
+    programs::{ENTRY, PROGRAMS, ProgramSpec},
     statistics::{self, Statistics, Untimed},
 };
 
@@ -90,13 +90,16 @@ impl Session {
                 needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
             });
         }
+        filter::require(&options.filter, &features)?;
+        let programs: Vec<_> =
+            filter::program(&options.filter).into_iter().chain(PROGRAMS).collect();
         let preemptible = features.preemptible_tracepoints();
         // No thread, no gain.
         let loader = loader.map_or_else(
             |_| self::loader(),
             |begun| begun.join().unwrap_or_else(|_| self::loader()),
         );
-        let mut loaded = Loaded::new(loader, way, &features, options);
+        let mut loaded = Loaded::new(loader, &programs, way, &features, options);
         if way == Way::Arena
             && let Err(error) = &loaded
             && !matches!(error, KernelError::Privilege { .. })
@@ -104,14 +107,15 @@ impl Session {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
             tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
             way = Way::Arrays;
-            loaded = Loaded::new(self::loader(), way, &features, options);
+            loaded = Loaded::new(self::loader(), &programs, way, &features, options);
         }
         let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let log = EbpfLogger::init(&mut ebpf).ok();
         let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
-        let attached = PROGRAMS.map(|spec| Attached::new(&ebpf, spec, preemptible)).into();
+        let attach = |spec| Attached::new(&ebpf, spec, preemptible);
+        let attached = programs.into_iter().map(attach).collect();
         // Before anything is attached: then every run is in the kernel's statistics.
         let kept = options.time_programs.then(statistics::keep).transpose();
         let untimed = kept.as_ref().err().copied();
@@ -228,6 +232,7 @@ struct Loaded {
 impl Loaded {
     fn new(
         loader: EbpfLoader<'static>,
+        programs: &[ProgramSpec],
         way: Way,
         features: &Features,
         options: &Options,
@@ -237,8 +242,9 @@ impl Loaded {
         let arena = (way == Way::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
-        let lists_before = load_programs(&mut ebpf, way, features)?;
+        let lists_before = load_programs(&mut ebpf, programs, way, features)?;
         set_targets(&mut ebpf, &options.scope)?;
+        filter::fill(&mut ebpf, &options.filter)?;
         let tables = MapTables::new(&mut ebpf, options, room_before, arena)?;
         Ok(Self { ebpf, tables, lists_before })
     }
@@ -282,6 +288,7 @@ fn load_object(
         ),
         (globals::PTRACE_OFFSET, layout.ptrace),
     ];
+    settings.extend(filter::settings(&options.filter, &options.scope, features));
     // Of a shorter lifetime: that of the settings.
     let mut loader: EbpfLoader<'_> = loader;
     loader
@@ -290,6 +297,7 @@ fn load_object(
         .map_max_entries(maps::FREE_RECORDS, options.max_threads)
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
+    filter::size(&options.filter, &mut loader);
     if let Some(room) = room_before {
         loader.map_max_entries(maps::BEFORE, room).map_max_entries(maps::BEFORE_BY_TASK, room);
         if let Some(sleep) = layout.sleep {
@@ -366,7 +374,12 @@ where
 
 /// Loads what attaches, and what lists the calls from before, where that can be done.
 /// Returns whether it could.
-fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool, KernelError> {
+fn load_programs(
+    ebpf: &mut Ebpf,
+    programs: &[ProgramSpec],
+    way: Way,
+    features: &Features,
+) -> Result<bool, KernelError> {
     let btf = match way {
         Way::Arena | Way::Arrays => Some(
             Btf::parse(&features.attach_btf, Endianness::default())
@@ -374,7 +387,7 @@ fn load_programs(ebpf: &mut Ebpf, way: Way, features: &Features) -> Result<bool,
         ),
         Way::Fallback => None,
     };
-    for spec in PROGRAMS {
+    for spec in programs {
         for copy in spec.copies(features.preemptible_tracepoints()) {
             let loaded = match &btf {
                 Some(btf) => program::<BtfTracePoint>(ebpf, copy)?.load(spec.tracepoint, btf),
@@ -418,6 +431,7 @@ pub(super) fn map_fd(map: &Map) -> Option<BorrowedFd<'_>> {
         Map::Array(data)
         | Map::PerCpuArray(data)
         | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::Stack(data)
         | Map::RingBuf(data)
         | Map::Unsupported(data) => Some(data.fd().as_fd()),

@@ -9,6 +9,7 @@ mod before;
 mod btf;
 mod error;
 pub mod features;
+mod filter;
 mod load;
 mod mapping;
 mod object;

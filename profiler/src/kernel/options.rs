@@ -8,7 +8,7 @@ use profiler_common::limits::{
 };
 
 use super::KernelError;
-use crate::cli::KernelArgs;
+use crate::{cli::KernelArgs, filter::Filter};
 
 /// Extents in a MiB.
 const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
@@ -62,6 +62,8 @@ pub struct Options {
     pub scope: Scope,
     /// Which calls are timed.
     pub timed: Timed,
+    /// Which of their calls, and of them themselves.
+    pub filter: Filter,
     /// Threads that can be recorded apart at one time.
     pub max_threads: u32,
     /// Extents of 1 KiB in the pool of figures.
@@ -81,6 +83,7 @@ impl Default for Options {
         Self {
             scope: Scope::Host,
             timed: Timed::All,
+            filter: Filter::default(),
             max_threads: DEFAULT_THREADS,
             max_extents: DEFAULT_EXTENTS,
             include_self: false,
@@ -104,6 +107,7 @@ impl Options {
         let options = Self {
             scope,
             timed: args.timed(),
+            filter: Filter::default(),
             max_threads: args.max_threads.unwrap_or(defaults.max_threads),
             max_extents: args
                 .max_memory
@@ -115,6 +119,12 @@ impl Options {
         };
         options.check()?;
         Ok(options)
+    }
+
+    /// The same, of what the filter lets count.
+    #[must_use]
+    pub fn filtered(self, filter: Filter) -> Self {
+        Self { filter, ..self }
     }
 
     /// Whether every size is within its limits.

@@ -28,6 +28,10 @@ pub(super) const ENTRY: ProgramSpec = spec!("sys_enter", "sys_enter", 2, 3, 4, 5
 /// See there.
 pub(super) const EXIT: ProgramSpec = spec!("sys_exit", "sys_exit", 2, 3, 4, 5, 6, 7, 8);
 
+/// Where a task has been moved to another cgroup. Only where cgroups decide, and before all
+/// others, so that no decision outlives what it was made by.
+pub(super) const CGROUP_ATTACH: ProgramSpec = spec!("cgroup_attach", "cgroup_attach_task", 2, 3, 4);
+
 /// All, in the order in which they attach. Births come first, so that a child of
 /// a process in scope is never missed; exits before entries, so that no call can
 /// enter and leave without its exit being seen.
@@ -86,7 +90,7 @@ mod tests {
     /// copies would look alike in bpftool.
     #[test]
     fn names_fit() {
-        for name in PROGRAMS.iter().flat_map(|spec| spec.copies) {
+        for name in PROGRAMS.iter().chain([&CGROUP_ATTACH]).flat_map(|spec| spec.copies) {
             assert!(name.len() < 16, "{name}");
         }
     }

@@ -418,6 +418,7 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     comm: [0; _],
     overflowed: 0,
     missed_exits: 0,
+    generation: 0,
     index: 0,
     next_cell: 0,
     _reserved: [0; _],

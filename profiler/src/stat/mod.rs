@@ -12,6 +12,7 @@ use crate::{
     drain::Profiler,
     error::Error,
     export::{OwnCost, Report},
+    filter::Filter,
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Cost, Detail, Snapshot},
@@ -49,7 +50,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         (None, false) => Scope::Processes(args.pid.clone()),
         (None, true) => Scope::Host,
     };
-    let options = Options { time_programs: args.own_cost, ..Options::new(scope, &args.kernel)? };
+    let filter = Filter::new(&args.filters)?;
+    let options = Options::new(scope, &args.kernel)?.filtered(filter);
+    let options = Options { time_programs: args.own_cost, ..options };
     // An interval shows what came in it, so of what ended before it nothing is to be kept.
     let keep = match args.interval {
         Some(_) => KeepEnded::Intervals(0),
@@ -61,6 +64,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     }
     let mut session = Session {
         args,
+        options,
         profiler,
         output,
         started: Instant::now(),
@@ -77,6 +81,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
 
 struct Session<'a> {
     args: &'a StatArgs,
+    options: Options,
     profiler: Profiler,
     output: Output,
     started: Instant,
@@ -148,7 +153,8 @@ impl Session<'_> {
 
     fn print(&mut self, snapshot: Snapshot, span: Span, more_follow: bool) -> Result<(), Error> {
         let before = self.cost_before.as_ref();
-        print(&mut self.output, self.args, &snapshot, before, span, more_follow)?;
+        let of = (self.args, &self.options);
+        print(&mut self.output, of, &snapshot, before, span, more_follow)?;
         self.cost_before = Some(snapshot.health.cost);
         Ok(())
     }
@@ -157,9 +163,9 @@ impl Session<'_> {
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
-        let Self { args, profiler, mut output, cost_before, command, .. } = self;
+        let Self { args, options, profiler, mut output, cost_before, command, .. } = self;
         let snapshot = profiler.finish(detail);
-        print(&mut output, args, &snapshot, cost_before.as_ref(), span, false)?;
+        print(&mut output, (args, &options), &snapshot, cost_before.as_ref(), span, false)?;
         Ok(command.map_or(0, |mut command| command.exit_code()))
     }
 }
@@ -168,7 +174,7 @@ impl Session<'_> {
 /// and not the last.
 fn print(
     output: &mut Output,
-    args: &StatArgs,
+    (args, options): (&StatArgs, &Options),
     snapshot: &Snapshot,
     before: Option<&Cost>,
     span: Span,
@@ -183,6 +189,8 @@ fn print(
         health: &snapshot.health,
         in_flight: &snapshot.in_flight,
         own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
+        scope: &options.scope,
+        filter: &options.filter,
         more_follow,
     })
 }

@@ -181,6 +181,12 @@ pub(super) fn cost(shown: Option<&Shown>, asked: bool) -> Option<Vec<Piece>> {
     Some(pieces)
 }
 
+/// What counts, where that is not everything.
+pub(super) fn only(only: &str, look: Look) -> Option<Vec<Piece>> {
+    (!only.is_empty())
+        .then(|| vec![Piece::new(look.printable(&format!("only {only}")), Tone::Warning)])
+}
+
 /// The oldest call that works and does not wait, from [`STUCK`] on.
 pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
     let in_flight = &shown?.snapshot.in_flight;
@@ -358,6 +364,14 @@ mod tests {
         assert_eq!(line(&shown, 28).as_deref(), Some("fsync 1.00s  postgres (2001)"));
         ages(&mut shown, 999);
         assert_eq!(line(&shown, 80), None, "what may wait is none");
+    }
+
+    #[test]
+    fn what_counts_is_said_where_it_is_not_everything() {
+        let look = Look { colour: true, unicode: false };
+        assert_eq!(only("", look), None);
+        let line = only("pid 7, comm n\u{e9}", look).expect("a line");
+        assert_eq!(line, [Piece::new("only pid 7, comm n?", Tone::Warning)]);
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::{
     cli::TopArgs,
     drain::Profiler,
     error::Error,
+    filter::Filter,
     kernel::{Options, Scope},
     watched::Watched,
 };
@@ -63,24 +64,41 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
         }
     };
     // Before the terminal is taken, so that errors are printed as any others.
-    let options = Options { time_programs: args.own_cost, ..Options::new(scope, &args.kernel)? };
+    let options = Options::new(scope, &args.kernel)?.filtered(Filter::new(&args.filters)?);
+    let options = Options { time_programs: args.own_cost, ..options };
     let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
-    if args.batch { print(&mut profiler, args) } else { show(&mut profiler, args) }
+    let only = only(&options);
+    if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
 }
 
-fn show(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
+/// What counts, where that is not everything.
+fn only(options: &Options) -> String {
+    let processes = match &options.scope {
+        Scope::Host => String::new(),
+        Scope::Processes(pids) => {
+            let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+            format!("pid {}", pids.join(" or "))
+        }
+    };
+    let parts = [processes, options.filter.to_string()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Error> {
     let mut app = App::new(args.interval, args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
+    app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     live::run(source, &mut app, &mut screen, args.iterations).map_err(Error::Terminal)
 }
 
-fn print(source: &mut impl Source, args: &TopArgs) -> Result<(), Error> {
+fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Error> {
     let settings = plain::Settings {
         interval: args.interval,
         iterations: args.iterations,
         sort: args.sort,
         filter: args.filter.as_deref().unwrap_or(""),
+        only,
         look: Look::from_environment(),
         times_programs: args.own_cost,
     };

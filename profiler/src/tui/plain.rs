@@ -38,6 +38,8 @@ pub(super) struct Settings<'a> {
     pub(super) sort: SortKey,
     /// What rows must contain.
     pub(super) filter: &'a str,
+    /// What counts; nothing where that is everything.
+    pub(super) only: &'a str,
     /// What may be printed beyond ASCII.
     pub(super) look: Look,
     /// Whether the profiler's programs are timed.
@@ -85,7 +87,9 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let activity = header::activity(Some(shown), Span::Recent, false);
     let cost = header::cost(Some(shown), settings.times_programs);
     let stuck = header::stuck(Some(shown), settings.look);
-    for pieces in [activity, header::health(Some(shown))].into_iter().chain(cost).chain(stuck) {
+    let only = header::only(settings.only, settings.look);
+    let lines = [activity, header::health(Some(shown))].into_iter();
+    for pieces in lines.chain(only).chain(cost).chain(stuck) {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
         page.push('\n');
@@ -207,6 +211,7 @@ mod tests {
             iterations,
             sort: SortKey::Total,
             filter,
+            only: "",
             look: Look { colour: true, unicode: true },
             times_programs: false,
         }

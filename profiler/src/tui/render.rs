@@ -36,18 +36,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
         return;
     }
     let stuck = header::stuck(app.shown(), look);
+    let only = header::only(app.only(), look);
     let cost =
         header::cost(app.shown(), app.times_programs()).filter(|_| area.height >= HEIGHT_FOR_COST);
-    let more = u16::from(stuck.is_some()) + u16::from(cost.is_some());
+    let more = [&only, &cost, &stuck].into_iter().flatten().count() as u16;
     let [top, body, footer] = split(area, 3 + more, 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
-    if let Some(cost) = cost {
-        page.line(&cost);
-    }
-    if let Some(stuck) = stuck {
-        page.line(&stuck);
+    for line in [only, cost, stuck].into_iter().flatten() {
+        page.line(&line);
     }
     page.line(&location(app, look, top.width.into()));
     if app.help() {

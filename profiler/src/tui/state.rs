@@ -74,6 +74,8 @@ pub(super) struct App {
     help: bool,
     editing_filter: bool,
     times_programs: bool,
+    /// What counts, for people; empty where that is everything.
+    only: String,
     /// What is on the screen; nothing before the first drain.
     shown: Option<Shown>,
     /// What came while paused, the last of it.
@@ -103,12 +105,23 @@ impl App {
             help: false,
             editing_filter: false,
             times_programs: false,
+            only: String::new(),
             shown: None,
             held_back: None,
             costs: Costs::default(),
             items: Vec::new(),
             page: 1,
         }
+    }
+
+    /// Says what counts, where that is not everything.
+    pub(super) fn set_only(&mut self, only: String) {
+        self.only = only;
+    }
+
+    /// What counts; nothing where that is everything.
+    pub(super) fn only(&self) -> &str {
+        &self.only
     }
 
     /// The tab that is open.

@@ -39,7 +39,13 @@ fn the_example_is_the_default() {
 
 #[test]
 fn what_is_printed_can_be_read_again() {
-    let config = Config { interval: std::time::Duration::from_millis(250), ..Config::default() };
+    let config = Config {
+        interval: std::time::Duration::from_millis(250),
+        cgroups: vec!["a.slice/b \"c\".service".into()],
+        comms: vec!["two words".parse().expect("a name")],
+        syscalls: ["read", "!i386:open", "39"].map(|text| text.parse().expect("a call")).into(),
+        ..Config::default()
+    };
     let again = Config::parse(&config.to_toml(), "x.toml".as_ref()).expect("parses");
     assert_eq!(again, config);
 }
@@ -49,23 +55,18 @@ fn flags_win_over_the_file() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(
         directory.path().join("p.toml"),
-        "listen = \"[::1]:9000\"\ninterval = \"250ms\"\nmax_threads = 100\nlog_level = \"debug\"\n",
+        "listen = \"[::1]:9000\"\ninterval = \"250ms\"\nmax_threads = 100\nlog_level = \"debug\"\n\
+         cgroups = [\"a.slice\"]\ncomms = [\"nginx\"]\nsyscalls = [\"read\", \"write\"]\n",
     )
     .expect("written");
     let output = check(
         directory.path(),
         &[
-            "--config",
-            "p.toml",
-            "--interval",
-            "2m",
-            "--max-memory",
-            "7",
-            "--include-self",
-            "--sample",
-            "9",
-            "--bpf-stats",
-        ],
+            &["--config", "p.toml", "--interval", "2m", "--max-memory", "7", "--include-self"][..],
+            &["--sample", "9", "--bpf-stats"],
+            &["--cgroup", "b.slice", "--cgroup", "c.slice,d.slice", "--exclude-syscall", "futex"],
+        ]
+        .concat(),
     );
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
@@ -76,6 +77,9 @@ fn flags_win_over_the_file() {
     time_one_in = 9
     include_self = true
     bpf_stats = true
+    cgroups = ["b.slice", "c.slice", "d.slice"]
+    comms = ["nginx"]
+    syscalls = ["!futex"]
     log_level = "debug"
     "#);
 }
@@ -101,6 +105,11 @@ fn mistakes_are_told_with_their_place() {
         "max_memory_mib = 99999999999999999999\n",
         "include_self = \"yes\"\n",
         "bpf_stats = 1\n",
+        "cgroups = \"a.slice\"\n",
+        "comms = [\"a name that is too long\"]\n",
+        "comms = [1]\n",
+        "syscalls = [\"read\", \"opnat\"]\n",
+        "syscalls = [\"i386:9999\"]\n",
         "log_level = \"verbose\"\n",
         "interval = \"1s\"\ninterval = \"2s\"\n",
         "[daemon]\ninterval = \"1s\"\n",

@@ -49,8 +49,12 @@ fn run<F: Future<Output = Running>>(
     let path = directory.path().join("p.toml");
     fs::write(&path, config).expect("written");
     let args = args(path.to_str().expect("text"), flags);
-    let settings =
-        Settings { config: Config::load(&args).expect("valid"), args: &args, logging: None };
+    let settings = Settings {
+        config: Config::load(&args).expect("valid"),
+        args: &args,
+        cgroups: Vec::new(),
+        logging: None,
+    };
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
         async {
             let (source, remote) = fake::fake();
@@ -170,12 +174,15 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         time_one_in: 7,
         include_self: true,
         bpf_stats: true,
+        cgroups: vec!["a.slice".into()],
+        comms: vec!["nginx".parse().expect("a name")],
+        syscalls: vec!["fsync".parse().expect("a call")],
         log_level: profiler::config::LogLevel::Trace,
     };
-    assert_eq!(
-        config.take_live(&new),
-        ["listen", "max_threads", "max_memory_mib", "time_one_in", "include_self", "bpf_stats"]
-    );
+    let need_restart = config.take_live(&new);
+    let of_tables = ["listen", "max_threads", "max_memory_mib", "time_one_in"];
+    assert_eq!(need_restart[..4], of_tables);
+    assert_eq!(need_restart[4..], ["include_self", "bpf_stats", "cgroups", "comms", "syscalls"]);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

@@ -23,6 +23,7 @@ pub(crate) struct Report {
     #[serde(default)]
     last_breach: String,
     pub(crate) timed_one_in: Option<u32>,
+    pub(crate) scope: serde_json::Value,
     pub(crate) rows: Vec<Row>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,

@@ -4,8 +4,9 @@ use anyhow::{Context, Result};
 use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
 use profiler::{
     aggregate::KeepEnded,
-    cli::KernelArgs,
+    cli::{FilterArgs, KernelArgs},
     drain::Profiler,
+    filter::Filter,
     kernel::{Options, Scope},
 };
 
@@ -25,6 +26,8 @@ pub(super) enum Probe {
     Arrays,
     Fallback,
     Timed,
+    /// The profiler, of whose filter the loop is no part.
+    Outside,
 }
 
 /// Holds the programs; without it they are detached.
@@ -47,6 +50,7 @@ impl Probe {
             Self::Arrays => "profiler, arrays (before Linux 6.9)",
             Self::Fallback => "profiler, fallback",
             Self::Timed => "profiler, timed by the kernel",
+            Self::Outside => "profiler, out of its filter",
         }
     }
 
@@ -69,6 +73,10 @@ impl Probe {
                 profiler(KernelArgs { force_fallback: true, ..KernelArgs::default() }, false)
             }
             Self::Timed => profiler(KernelArgs::default(), true),
+            Self::Outside => {
+                let args = KernelArgs::default();
+                nobody().and_then(|filter| filtered(args, false, filter))
+            }
         };
         attached.with_context(|| format!("cannot attach: {}", self.title()))
     }
@@ -89,7 +97,18 @@ fn floor_pair(name: &str) -> Result<Ebpf> {
     Ok(ebpf)
 }
 
+/// A filter that no process is in.
+fn nobody() -> Result<Filter> {
+    let args = FilterArgs { comm: vec!["nobody".parse()?], ..FilterArgs::default() };
+    Ok(Filter::new(&args)?)
+}
+
 fn profiler(args: KernelArgs, time_programs: bool) -> Result<Attached> {
-    let options = Options { time_programs, ..Options::new(Scope::Host, &args)? };
+    filtered(args, time_programs, Filter::default())
+}
+
+fn filtered(args: KernelArgs, time_programs: bool, filter: Filter) -> Result<Attached> {
+    let options = Options::new(Scope::Host, &args)?.filtered(filter);
+    let options = Options { time_programs, ..options };
     Ok(Attached::Profiler(Box::new(Profiler::attach(&options, KeepEnded::Always)?)))
 }

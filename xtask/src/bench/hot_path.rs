@@ -37,6 +37,7 @@ pub(super) fn run(args: &HotPath) -> Result<ExitCode> {
         Probe::Profiler,
         Probe::Counts,
         Probe::Sampled,
+        Probe::Outside,
     ];
     if args.fallback {
         probes.extend([Probe::Arrays, Probe::Fallback]);

@@ -8,6 +8,8 @@ export PROFILER_TEST_CAPABILITIES=bpf,perfmon
 busybox=/bin/busybox
 
 $busybox mount -t proc proc /proc
+$busybox mkdir -p /cgroup
+$busybox mount -t cgroup2 none /cgroup || echo "no cgroups of version 2"
 $busybox mount -t sysfs sys /sys
 $busybox mount -t devtmpfs dev /dev
 $busybox mount -t tracefs tracefs /sys/kernel/tracing

@@ -12,6 +12,7 @@ mod deaths;
 mod denials;
 mod drain;
 mod execs;
+mod filters;
 mod i386_program;
 mod identity;
 mod names;
@@ -53,6 +54,8 @@ pub(crate) enum Skip {
     /// What entered before cannot be known: by no object before Linux 5.15, and never by the
     /// fallback.
     NothingBefore,
+    /// Cgroups of version 2 are not mounted.
+    NoCgroups,
 }
 
 impl Skip {
@@ -61,6 +64,7 @@ impl Skip {
         match self {
             Self::NoI386Compiler(_) => true,
             Self::NoCall(_) | Self::ProbesByBreakpoint | Self::NothingBefore => false,
+            Self::NoCgroups => false,
         }
     }
 }
@@ -75,6 +79,7 @@ impl fmt::Display for Skip {
             Self::NothingBefore => {
                 f.write_str("needs Linux 5.15 and its BTF, and the object with task storage")
             }
+            Self::NoCgroups => f.write_str("cgroups of version 2 are not mounted"),
             Self::ProbesByBreakpoint => f.write_str("this kernel probes by breakpoints alone"),
         }
     }
@@ -192,6 +197,20 @@ pub(crate) const CASES: &[Case] = cases! {
         in_flight_before_a_thread_s_exec: "a thread takes the id of its leader, which was in a call when the profiler came",
         in_flight_before_user_time: "a thread leaves a call from before, and makes no other",
         in_flight_before_the_daemon: "a call from before is in the gauges, and in no counter",
+    }
+    filters {
+        syscalls: "only some calls count, and the others leave no mark",
+        syscalls_excluded: "all calls but some count",
+        syscalls_by_abi: "a call is named by each table, or by one",
+        syscalls_denied: "a call that is denied counts if it is among those that do",
+        syscalls_before: "calls from before the profiler came are filtered too",
+        cgroup: "a process is moved into a cgroup and out of it, with calls in flight",
+        cgroup_of_the_host: "the same, of all processes of the host",
+        cgroup_of_a_thread: "a thread is moved into a threaded cgroup, without its process",
+        cgroup_under_load: "a process is moved again and again while it makes calls",
+        comm: "a process is renamed into the filter and out of it, with calls in flight",
+        comm_by_exec: "a process comes into the filter by an exec, or leaves it",
+        filters_together: "of several filters all have to agree",
     }
     drain {
         drained_under_saturation: "read every 10 ms while two threads do nothing but make calls",

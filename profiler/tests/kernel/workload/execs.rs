@@ -27,7 +27,11 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn new(args: &[&str]) -> Self {
-        let path = std::env::current_exe().expect("an executable");
+        Self::at(&std::env::current_exe().expect("an executable"), args)
+    }
+
+    /// By another path.
+    pub(super) fn at(path: &std::path::Path, args: &[&str]) -> Self {
         let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
         let text = |arg: &&str| CString::new(*arg).expect("no NUL");
         let mut all = vec![path.clone(), text(&WORKLOAD)];

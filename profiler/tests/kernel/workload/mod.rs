@@ -5,6 +5,7 @@ mod births;
 mod counts;
 mod deaths;
 mod execs;
+mod filtered;
 mod held;
 mod identity;
 mod names;
@@ -27,6 +28,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use filtered::WANTED;
 pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
 pub(crate) use sleeps::now;
@@ -119,6 +121,11 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "seccomp-kill" => seccomp::kill(&params),
         "seccomp-user-notification" => seccomp::user_notification(&params),
         "in-waits" => signals::in_waits(&params),
+        "migrated" => filtered::migrated(&params),
+        "migrated-thread" => filtered::migrated_thread(&params),
+        "renamed-by-turns" => filtered::renamed_by_turns(&params),
+        "execs-by-name" => filtered::execs_by_name(&params),
+        "some" => filtered::some(&params),
         "abis" => tables::abis(&params),
         "bogus" => tables::bogus(&params),
         other => panic!("there is no workload {other}"),

@@ -1,0 +1,142 @@
+//! What filters ask of a task: its cgroup, and its process's name; and of a call.
+//!
+//! Of any task, and not only of the running one: by the fields of its `task_struct`.
+
+use aya_ebpf::{Global, helpers::bpf_probe_read_kernel_str_bytes};
+use profiler_common::{
+    call::CallKey,
+    limits::{CGROUP_LEVELS, COMM_LEN},
+};
+
+use crate::{
+    maps::{CALLS, CGROUPS, COMMS, RENAMED},
+    task::{CGROUPS_ONLY, COMM_OFFSET, COMMS_ONLY, LEADER_OFFSET, Task, field_u32, field_u64},
+};
+
+macro_rules! settings {
+    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        pub static $name: Global<u32> = Global::new(0);
+    )+};
+}
+
+settings! {
+    /// 1 when only the calls in [`CALLS`] count.
+    CALLS_ONLY,
+    /// `offsetof(struct task_struct, cgroups)`.
+    CGROUPS_OFFSET,
+    /// `offsetof(struct css_set, dfl_cgrp)`.
+    DFL_CGRP_OFFSET,
+    /// `offsetof(struct cgroup, level)`.
+    LEVEL_OFFSET,
+    /// `offsetof(struct cgroup, ancestor_ids)`; 0 from Linux 6.1 on.
+    ANCESTOR_IDS_OFFSET,
+    /// `offsetof(struct cgroup, ancestors)`; 0 before.
+    ANCESTORS_OFFSET,
+    /// `offsetof(struct cgroup, kn)`.
+    KN_OFFSET,
+    /// `offsetof(struct kernfs_node, id)`.
+    KN_ID_OFFSET,
+    /// `offsetof(struct task_struct, signal)`.
+    SIGNAL_OFFSET,
+    /// `offsetof(struct signal_struct, nr_threads)`.
+    NR_THREADS_OFFSET,
+}
+
+/// A process's name, NUL-padded.
+pub type Comm = [u8; COMM_LEN];
+
+/// Whether every filter lets the calls of `task` count.
+#[inline(always)]
+pub fn agrees(task: Task) -> bool {
+    (CGROUPS_ONLY.load() == 0 || in_cgroup(task)) && (COMMS_ONLY.load() == 0 || is_named(task))
+}
+
+/// Whether `task` is in one of the cgroups, or below it.
+#[inline(never)]
+fn in_cgroup(task: Task) -> bool {
+    // The set is freed after an RCU grace period, which this program is within.
+    let set = field_u64(task, CGROUPS_OFFSET.load()) as Task;
+    let cgroup = field_u64(set, DFL_CGRP_OFFSET.load()) as Task;
+    let own_level = field_u32(cgroup, LEVEL_OFFSET.load());
+    for level in 0..CGROUP_LEVELS {
+        if level > own_level {
+            break;
+        }
+        // SAFETY: the value is not read.
+        if unsafe { CGROUPS.get(&ancestor(cgroup, level)) }.is_some() {
+            return true;
+        }
+    }
+    false
+}
+
+/// The id of the ancestor of `cgroup` on this level; its own on its own.
+#[inline(always)]
+fn ancestor(cgroup: Task, level: u32) -> u64 {
+    match ANCESTOR_IDS_OFFSET.load() {
+        0 => id(field_u64(cgroup, ANCESTORS_OFFSET.load() + 8 * level) as Task),
+        ids => field_u64(cgroup, ids + 8 * level),
+    }
+}
+
+/// The id of `cgroup`: that of its node, which is the inode of its directory.
+#[inline(always)]
+fn id(cgroup: Task) -> u64 {
+    field_u64(field_u64(cgroup, KN_OFFSET.load()) as Task, KN_ID_OFFSET.load())
+}
+
+/// Whether the process of `task` has one of the names.
+#[inline(always)]
+fn is_named(task: Task) -> bool {
+    leader_is_named(field_u64(task, LEADER_OFFSET.load()) as Task)
+}
+
+/// Whether the process that `leader` leads has one of the names.
+///
+/// What is told of a renaming comes before the name is written.
+#[inline(never)]
+pub fn leader_is_named(leader: Task) -> bool {
+    // SAFETY: copied at once.
+    if let Some(&named) = unsafe { RENAMED.get(leader as u64) } {
+        return named != 0;
+    }
+    // SAFETY: the helper checks the address.
+    unsafe {
+        let comm = leader.cast::<u8>().add(COMM_OFFSET.load() as usize);
+        read_name(comm).is_some_and(|name| is_name(&name))
+    }
+}
+
+/// Whether this is one of the names.
+#[inline(always)]
+pub fn is_name(name: &Comm) -> bool {
+    // SAFETY: the value is not read.
+    unsafe { COMMS.get(name) }.is_some()
+}
+
+/// The name at `at`, with nothing after its NUL.
+///
+/// # Safety
+/// None: the helper checks the address.
+#[inline(always)]
+pub unsafe fn read_name(at: *const u8) -> Option<Comm> {
+    let mut name = [0_u8; COMM_LEN];
+    // SAFETY: see above.
+    unsafe { bpf_probe_read_kernel_str_bytes(at, &mut name) }.ok()?;
+    Some(name)
+}
+
+/// Whether `task` is alone in its process.
+#[inline(always)]
+pub fn is_alone(task: Task) -> bool {
+    field_u32(field_u64(task, SIGNAL_OFFSET.load()) as Task, NR_THREADS_OFFSET.load()) == 1
+}
+
+/// Whether calls of this key count.
+#[inline(always)]
+pub fn counts(key: u32) -> bool {
+    // SAFETY: a live map value, which nobody writes any more.
+    CALLS.get_ptr(CallKey(key).overflow_index()).is_some_and(|counts| unsafe { *counts } != 0)
+}

@@ -1,0 +1,252 @@
+//! System calls by name or number.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use profiler_common::call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS};
+
+use crate::enrich::syscalls::{self, UNKNOWN};
+
+/// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallPattern {
+    /// Without the `!`.
+    name: String,
+    /// All but these.
+    except: bool,
+    keys: Vec<CallKey>,
+}
+
+/// Why a text names no system call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// No table has it.
+    #[error("no ABI has such a system call{}", or_perhaps(near))]
+    Name {
+        /// What it may be meant to be.
+        near: Vec<&'static str>,
+    },
+    /// No ABI is called so.
+    #[error("there is no ABI {0:?}; there are x86_64, i386 and x32")]
+    Abi(String),
+    /// The number is beyond every table.
+    #[error("numbers of {abi} end at {last}; `unknown` stands for all that no table has")]
+    Number {
+        /// Of which ABI.
+        abi: Abi,
+        /// Its last.
+        last: u32,
+    },
+    /// What is excluded is all that is named.
+    #[error("no system call is left that counts")]
+    NoneLeft,
+}
+
+fn or_perhaps(near: &[&str]) -> String {
+    if near.is_empty() { String::new() } else { format!("; perhaps {}", near.join(", ")) }
+}
+
+impl CallPattern {
+    /// The same, excluded.
+    pub fn excluded(mut self) -> Self {
+        self.except = true;
+        self
+    }
+}
+
+impl FromStr for CallPattern {
+    type Err = CallError;
+
+    fn from_str(text: &str) -> Result<Self, CallError> {
+        let (except, name) = match text.strip_prefix('!') {
+            Some(name) => (true, name),
+            None => (false, text),
+        };
+        let (abi, call) = match name.split_once(':') {
+            Some((abi, call)) => {
+                let found = ABIS.into_iter().find(|known| known.name() == abi);
+                (Some(found.ok_or_else(|| CallError::Abi(abi.to_owned()))?), call)
+            }
+            None => (None, name),
+        };
+        let keys = match call.parse() {
+            Ok(number) => vec![numbered(abi.unwrap_or(Abi::X86_64), number)?],
+            Err(_) => named(abi, call),
+        };
+        if keys.is_empty() {
+            return Err(CallError::Name { near: near(call) });
+        }
+        Ok(Self { name: name.to_owned(), except, keys })
+    }
+}
+
+impl fmt::Display for CallPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.except { "!" } else { "" };
+        write!(f, "{sign}{}", self.name)
+    }
+}
+
+fn numbered(abi: Abi, number: u32) -> Result<CallKey, CallError> {
+    // The last one stands for all that the tables have no place for.
+    let last = abi.limit() - 2;
+    if number > last {
+        return Err(CallError::Number { abi, last });
+    }
+    Ok(CallKey::of(abi, number))
+}
+
+/// Every key that is shown by this name.
+fn named(abi: Option<Abi>, name: &str) -> Vec<CallKey> {
+    keys()
+        .filter(|key| abi.is_none_or(|abi| key.abi() == Some(abi)) && syscalls::name(*key) == name)
+        .collect()
+}
+
+fn keys() -> impl Iterator<Item = CallKey> {
+    (0..OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index)
+}
+
+/// Names much like this one, the likest first.
+fn near(name: &str) -> Vec<&'static str> {
+    const LIKE: f64 = 0.8;
+    const MOST: usize = 3;
+    let names: BTreeSet<_> = keys().map(syscalls::name).filter(|&name| name != UNKNOWN).collect();
+    let mut like: Vec<_> = names
+        .into_iter()
+        .map(|known| (strsim::jaro_winkler(known, &name.to_lowercase()), known))
+        .filter(|&(likeness, _)| likeness > LIKE)
+        .collect();
+    like.sort_by(|a, b| b.0.total_cmp(&a.0));
+    like.into_iter().take(MOST).map(|(_, known)| known).collect()
+}
+
+/// Which system calls count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Calls {
+    /// These, or where there are none all,
+    pub only: Vec<String>,
+    /// but for these.
+    pub except: Vec<String>,
+    /// By overflow index.
+    counts: Vec<bool>,
+}
+
+impl Calls {
+    /// What the patterns say together; `None` where there are none.
+    ///
+    /// # Errors
+    /// [`CallError::NoneLeft`].
+    pub fn new(patterns: &[CallPattern]) -> Result<Option<Self>, CallError> {
+        if patterns.is_empty() {
+            return Ok(None);
+        }
+        let (except, only): (Vec<_>, Vec<_>) = patterns.iter().partition(|p| p.except);
+        let mut counts = vec![only.is_empty(); OVERFLOW_SLOTS as usize];
+        for (patterns, count) in [(&only, true), (&except, false)] {
+            for key in patterns.iter().flat_map(|pattern| &pattern.keys) {
+                counts[key.overflow_index() as usize] = count;
+            }
+        }
+        if !counts.contains(&true) {
+            return Err(CallError::NoneLeft);
+        }
+        let names = |patterns: &[&CallPattern]| patterns.iter().map(|p| p.name.clone()).collect();
+        Ok(Some(Self { only: names(&only), except: names(&except), counts }))
+    }
+
+    /// Whether each call counts, by overflow index.
+    pub fn counts(&self) -> &[bool] {
+        &self.counts
+    }
+}
+
+impl fmt::Display for Calls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.only.join(" or "))?;
+        if !self.except.is_empty() {
+            let space = if self.only.is_empty() { "" } else { " " };
+            write!(f, "{space}not {}", self.except.join(" or "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(text: &str) -> CallPattern {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    fn keys_of(text: &str) -> Vec<(Abi, u32)> {
+        let keys = pattern(text).keys;
+        keys.iter().map(|key| (key.abi().expect("an ABI"), key.nr())).collect()
+    }
+
+    #[test]
+    fn a_name_is_that_of_every_abi_that_has_it() {
+        use Abi::{I386, X32, X86_64};
+        assert_eq!(keys_of("read"), [(X86_64, 0), (I386, 3), (X32, 0)]);
+        assert_eq!(keys_of("i386:open"), [(I386, 5)]);
+        assert_eq!(keys_of("waitpid"), [(I386, 7)]);
+        // x32 has a number of its own for some, and then not that of x86_64.
+        let ioctl = keys_of("ioctl");
+        assert!(ioctl.contains(&(X86_64, 16)) && ioctl.contains(&(X32, 514)), "{ioctl:?}");
+    }
+
+    #[test]
+    fn numbers_are_those_of_x86_64_unless_said() {
+        assert_eq!(keys_of("39"), [(Abi::X86_64, 39)]);
+        assert_eq!(keys_of("!i386:5"), [(Abi::I386, 5)]);
+        assert_eq!(keys_of("510"), [(Abi::X86_64, 510)]);
+        let error = |text: &str| text.parse::<CallPattern>().expect_err(text).to_string();
+        assert_eq!(
+            error("511"),
+            "numbers of x86_64 end at 510; `unknown` stands for all that no table has"
+        );
+        assert_eq!(error("arm:5"), "there is no ABI \"arm\"; there are x86_64, i386 and x32");
+    }
+
+    #[test]
+    fn unknown_is_every_number_that_no_table_has() {
+        let keys = pattern("unknown").keys;
+        for abi in ABIS {
+            assert!(keys.contains(&CallKey::unknown(abi)), "{abi}");
+        }
+        assert!(keys.contains(&CallKey::of(Abi::X86_64, 400)));
+        assert!(keys.iter().all(|&key| syscalls::known(key).is_none()));
+    }
+
+    #[test]
+    fn what_is_no_call_may_be_meant_to_be_one() {
+        let error = |text: &str| text.parse::<CallPattern>().expect_err(text).to_string();
+        assert_eq!(error("opnat"), "no ABI has such a system call; perhaps openat, openat2, open");
+        assert_eq!(error("FSYNC"), "no ABI has such a system call; perhaps fsync, sync, msync");
+        assert_eq!(error("i386:quux"), "no ABI has such a system call");
+        assert_eq!(error(""), "no ABI has such a system call");
+    }
+
+    #[test]
+    fn what_is_excluded_is_taken_from_what_is_named() {
+        let of = |texts: &[&str]| {
+            let patterns: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
+            Calls::new(&patterns)
+        };
+        let counts = |calls: &Calls, nr| {
+            calls.counts()[CallKey::of(Abi::X86_64, nr).overflow_index() as usize]
+        };
+        assert_eq!(of(&[]), Ok(None));
+        let two = of(&["read", "write"]).expect("calls").expect("a filter");
+        assert!(counts(&two, 0) && counts(&two, 1) && !counts(&two, 2));
+        assert_eq!(two.to_string(), "read or write");
+        let rest = of(&["!read"]).expect("calls").expect("a filter");
+        assert!(!counts(&rest, 0) && counts(&rest, 1));
+        assert_eq!(rest.to_string(), "not read");
+        let native = of(&["read", "!i386:read"]).expect("calls").expect("a filter");
+        assert!(counts(&native, 0));
+        assert!(!native.counts()[CallKey::of(Abi::I386, 3).overflow_index() as usize]);
+        assert_eq!(native.to_string(), "read not i386:read");
+        assert_eq!(of(&["read", "!read"]), Err(CallError::NoneLeft));
+    }
+}

@@ -1,0 +1,310 @@
+//! Cgroups by path: where their hierarchy is mounted, and which number each has.
+
+use std::{
+    fs,
+    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    path::{Component, Path, PathBuf},
+};
+
+use profiler_common::limits::CGROUP_LEVELS;
+
+/// A cgroup of version 2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// From the root of the hierarchy as it is mounted, as `/system.slice`.
+    pub path: String,
+    /// Its number, which no other will have: the inode of its directory.
+    pub id: u64,
+    directory: PathBuf,
+}
+
+impl Cgroup {
+    fn new(path: String, directory: PathBuf) -> Option<Self> {
+        let found = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir)?;
+        Some(Self { path, id: found.ino(), directory })
+    }
+
+    /// Whether it is still there. One that was made anew at its path is another.
+    pub fn is_there(&self) -> bool {
+        fs::metadata(&self.directory).is_ok_and(|found| found.ino() == self.id)
+    }
+}
+
+/// Why a path is no cgroup.
+#[derive(Debug, thiserror::Error)]
+pub enum CgroupError {
+    /// The hierarchy of version 2 is nowhere.
+    #[error("cgroups of version 2 are not mounted{}", only_v1(v1))]
+    NoHierarchy {
+        /// Where those of version 1 are.
+        v1: Vec<PathBuf>,
+    },
+    /// It is in a hierarchy of version 1.
+    #[error("{} is a cgroup of version 1, which is mounted at {}", path.display(), mount.display())]
+    Version1 {
+        /// The path.
+        path: PathBuf,
+        /// Where its hierarchy is.
+        mount: PathBuf,
+        /// Where that of version 2 is.
+        unified: PathBuf,
+    },
+    /// There is no such.
+    #[error("there is no cgroup {}", path.display())]
+    NotFound {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The nearest directory above that is there, and what it has.
+        nearest: PathBuf,
+        /// What is below that.
+        below: Vec<String>,
+    },
+    /// Only so many levels are compared.
+    #[error("{path} is {levels} levels deep, and at most {} are looked at", CGROUP_LEVELS - 1)]
+    TooDeep {
+        /// The path.
+        path: String,
+        /// Its components.
+        levels: usize,
+    },
+}
+
+fn only_v1(mounts: &[PathBuf]) -> String {
+    match mounts {
+        [] => String::new(),
+        [first, ..] => format!(", only those of version 1, as {}", first.display()),
+    }
+}
+
+/// So many of what there is are named in a hint.
+const NAMED: usize = 8;
+
+impl CgroupError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoHierarchy { .. } => {
+                "mount -t cgroup2 none /sys/fs/cgroup/unified; or boot with \
+                 systemd.unified_cgroup_hierarchy=1"
+                    .into()
+            }
+            Self::Version1 { unified, .. } => format!(
+                "name one below {}; the line `0::` of /proc/PID/cgroup has a process's",
+                unified.display()
+            ),
+            Self::NotFound { nearest, below, .. } => {
+                let has = match &below[..] {
+                    [] => "has none below it".to_owned(),
+                    all if all.len() > NAMED => format!("has {}, ...", all[..NAMED].join(", ")),
+                    all => format!("has {}", all.join(", ")),
+                };
+                format!(
+                    "{} is there, and {has};\nthe line `0::` of /proc/PID/cgroup has a process's",
+                    nearest.display()
+                )
+            }
+            Self::TooDeep { .. } => "name one above it".into(),
+        })
+    }
+}
+
+/// Looks the cgroups up. Without any, nothing is looked at.
+pub(super) fn resolve(paths: &[PathBuf]) -> Result<Vec<Cgroup>, CgroupError> {
+    if paths.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mounts = Mounts::read();
+    paths.iter().map(|path| mounts.find(path)).collect()
+}
+
+/// Where the hierarchy of version 2 is mounted.
+pub fn mount() -> Option<PathBuf> {
+    Mounts::read().unified.into_iter().next()
+}
+
+/// Where the cgroup hierarchies of this mount namespace are.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Mounts {
+    unified: Vec<PathBuf>,
+    v1: Vec<PathBuf>,
+}
+
+impl Mounts {
+    fn read() -> Self {
+        Self::parse(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+    }
+
+    /// Out of `/proc/self/mountinfo`: `36 35 98:0 /root /mount/point options - type ...`
+    /// (show_mountinfo, fs/proc_namespace.c).
+    fn parse(text: &[u8]) -> Self {
+        let mut mounts = Self::default();
+        for line in text.split(|&byte| byte == b'\n') {
+            let mut fields = line.split(|&byte| byte == b' ');
+            let Some(point) = fields.nth(4) else { continue };
+            let kind = fields.skip_while(|field| field != b"-").nth(1);
+            match kind {
+                Some(b"cgroup2") => mounts.unified.push(unescaped(point)),
+                Some(b"cgroup") => mounts.v1.push(unescaped(point)),
+                _ => {}
+            }
+        }
+        mounts
+    }
+
+    fn find(&self, path: &Path) -> Result<Cgroup, CgroupError> {
+        let Some(first) = self.unified.first() else {
+            return Err(CgroupError::NoHierarchy { v1: self.v1.clone() });
+        };
+        // The innermost: the hierarchy of version 2 may be mounted within a file system
+        // that holds those of version 1.
+        let within = |mounts: &[PathBuf]| {
+            let around = mounts.iter().filter(|mount| path.starts_with(mount));
+            around.max_by_key(|mount| mount.components().count()).cloned()
+        };
+        if let Some(mount) = within(&self.v1) {
+            let (path, unified) = (path.to_owned(), first.clone());
+            return Err(CgroupError::Version1 { path, mount, unified });
+        }
+        let mount = within(&self.unified).unwrap_or_else(|| first.clone());
+        let relative = path.strip_prefix(&mount).unwrap_or(path);
+        // As /proc/PID/cgroup has it, with a slash before it; and never above the root.
+        let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
+        for part in relative.components() {
+            match part {
+                Component::Normal(name) => parts.push(name),
+                Component::ParentDir => drop(parts.pop()),
+                Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+            }
+        }
+        let relative: PathBuf = parts.iter().collect();
+        let shown = Path::new("/").join(&relative).to_string_lossy().into_owned();
+        if parts.len() >= CGROUP_LEVELS as usize {
+            return Err(CgroupError::TooDeep { path: shown, levels: parts.len() });
+        }
+        let full = mount.join(relative);
+        Cgroup::new(shown, full.clone()).ok_or_else(|| not_found(full))
+    }
+}
+
+fn not_found(path: PathBuf) -> CgroupError {
+    let nearest = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
+    let entries = fs::read_dir(nearest).into_iter().flatten().flatten();
+    let mut below: Vec<_> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    below.sort();
+    let nearest = nearest.to_owned();
+    CgroupError::NotFound { path, nearest, below }
+}
+
+/// A path of mountinfo, in which blanks and backslashes are `\` and three octal digits
+/// (mangle_path, fs/seq_file.c).
+fn unescaped(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, tail @ ..] = rest {
+        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                bytes.push(byte);
+                rest = &tail[3..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &[u8] = b"\
+24 1 0:22 / /sys/fs/cgroup rw shared:5 - tmpfs tmpfs rw,mode=755
+25 24 0:23 / /sys/fs/cgroup/memory rw,relatime shared:6 - cgroup cgroup rw,memory
+26 24 0:24 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+27 24 0:25 / /mnt/a\\040b rw - cgroup2 none rw
+";
+
+    #[test]
+    fn mounts_are_found_by_their_kind() {
+        let mounts = Mounts::parse(HYBRID);
+        let paths = |texts: &[&str]| texts.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!(mounts.unified, paths(&["/sys/fs/cgroup/unified", "/mnt/a b"]));
+        assert_eq!(mounts.v1, paths(&["/sys/fs/cgroup/memory"]));
+        assert_eq!(Mounts::parse(b"\n1 2\n- -\n"), Mounts::default());
+    }
+
+    /// A directory tree in the place of the hierarchy.
+    fn host() -> (tempfile::TempDir, Mounts) {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(root.path().join("unified/a.slice/b.service")).expect("directories");
+        fs::create_dir_all(root.path().join("memory/a.slice")).expect("directories");
+        fs::write(root.path().join("unified/cgroup.procs"), "").expect("a file");
+        let mounts = Mounts {
+            unified: vec![root.path().join("unified")],
+            v1: vec![root.path().join("memory")],
+        };
+        (root, mounts)
+    }
+
+    #[test]
+    fn a_path_is_relative_to_the_mount_or_below_it() {
+        let (root, mounts) = host();
+        let full = root.path().join("unified/a.slice/b.service");
+        let service = Cgroup::new("/a.slice/b.service".into(), full.clone()).expect("it is there");
+        for path in [
+            "a.slice/b.service",
+            "/a.slice/b.service",
+            "./a.slice//b.service/",
+            "../a.slice/b.service",
+        ] {
+            assert_eq!(mounts.find(Path::new(path)).expect(path), service);
+        }
+        assert_eq!(mounts.find(&full).expect("absolute"), service);
+        assert_eq!(mounts.find(Path::new("/")).expect("the root").path, "/");
+        assert!(service.is_there());
+        fs::remove_dir(&full).expect("an empty one");
+        assert!(!service.is_there());
+    }
+
+    #[test]
+    fn what_is_no_cgroup_says_what_there_is() {
+        let (root, mounts) = host();
+        let told = |path: &Path| {
+            let error = mounts.find(path).expect_err("no cgroup");
+            let told = format!("{error}\n{}", error.hint().expect("a hint"));
+            told.replace(root.path().to_str().expect("text"), "ROOT")
+        };
+        insta::assert_snapshot!(told(Path::new("a.slice/c.service")), @r"
+        there is no cgroup ROOT/unified/a.slice/c.service
+        ROOT/unified/a.slice is there, and has b.service;
+        the line `0::` of /proc/PID/cgroup has a process's
+        ");
+        insta::assert_snapshot!(told(Path::new("cgroup.procs")), @r"
+        there is no cgroup ROOT/unified/cgroup.procs
+        ROOT/unified is there, and has a.slice;
+        the line `0::` of /proc/PID/cgroup has a process's
+        ");
+        insta::assert_snapshot!(told(&root.path().join("memory/a.slice")), @r"
+        ROOT/memory/a.slice is a cgroup of version 1, which is mounted at ROOT/memory
+        name one below ROOT/unified; the line `0::` of /proc/PID/cgroup has a process's
+        ");
+        let deep: PathBuf = std::iter::repeat_n("x", 64).collect();
+        assert!(matches!(mounts.find(&deep), Err(CgroupError::TooDeep { levels: 64, .. })));
+    }
+
+    #[test]
+    fn without_version_2_there_is_none() {
+        let mounts = Mounts { v1: vec!["/sys/fs/cgroup/memory".into()], ..Mounts::default() };
+        let error = mounts.find(Path::new("a")).expect_err("none");
+        assert_eq!(
+            error.to_string(),
+            "cgroups of version 2 are not mounted, only those of version 1, as /sys/fs/cgroup/memory"
+        );
+    }
+}

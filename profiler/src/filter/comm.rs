@@ -1,0 +1,77 @@
+//! The name of a process, as the kernel keeps it.
+
+use std::{fmt, str::FromStr};
+
+use profiler_common::limits::COMM_LEN;
+
+/// A process's name: that of its first thread, `/proc/PID/comm`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comm(String);
+
+/// Why a text cannot be the name of a process.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommError {
+    /// There is nothing.
+    #[error("a process has a name")]
+    Empty,
+    /// The kernel would have cut it off.
+    #[error("the kernel keeps {} bytes of a name; write {kept:?}", COMM_LEN - 1)]
+    TooLong {
+        /// What the kernel has of it.
+        kept: String,
+    },
+    /// What cannot be shown cannot be named.
+    #[error("a name with control characters cannot be given")]
+    Control,
+}
+
+impl Comm {
+    /// As the kernel has it: padded with NULs.
+    pub fn padded(&self) -> [u8; COMM_LEN] {
+        let mut name = [0; COMM_LEN];
+        name[..self.0.len()].copy_from_slice(self.0.as_bytes());
+        name
+    }
+}
+
+impl FromStr for Comm {
+    type Err = CommError;
+
+    fn from_str(text: &str) -> Result<Self, CommError> {
+        if text.is_empty() {
+            return Err(CommError::Empty);
+        }
+        if text.contains(char::is_control) {
+            return Err(CommError::Control);
+        }
+        if text.len() >= COMM_LEN {
+            let kept = text.floor_char_boundary(COMM_LEN - 1);
+            return Err(CommError::TooLong { kept: text[..kept].to_owned() });
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_the_kernel_keeps() {
+        let name: Comm = "fifteen bytes!!".parse().expect("a name");
+        assert_eq!(&name.padded(), b"fifteen bytes!!\0");
+        let error = "sixteen bytes!!!".parse::<Comm>().expect_err("too long").to_string();
+        assert_eq!(error, "the kernel keeps 15 bytes of a name; write \"sixteen bytes!!\"");
+        assert_eq!("".parse::<Comm>(), Err(CommError::Empty));
+        assert_eq!("a\0b".parse::<Comm>(), Err(CommError::Control));
+        // Cut within a letter of two bytes, of which the rest is no text.
+        let umlauts = "fourteen bytesä".parse::<Comm>().expect_err("sixteen bytes");
+        assert_eq!(umlauts, CommError::TooLong { kept: "fourteen bytes".into() });
+    }
+}

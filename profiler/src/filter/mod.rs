@@ -1,0 +1,135 @@
+//! What of all that could count is to: processes in some cgroups, processes of some names,
+//! some system calls. Said by the user, resolved here, and decided in the kernel.
+
+mod calls;
+mod cgroup;
+mod comm;
+
+use std::fmt;
+
+use crate::cli::FilterArgs;
+pub use calls::{CallError, CallPattern, Calls};
+pub use cgroup::{Cgroup, CgroupError, mount as cgroup_mount};
+pub use comm::{Comm, CommError};
+
+/// What counts; everything where it names nothing. Of each kind one has to be met, and all
+/// kinds that are named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Processes in one of these cgroups, or below it.
+    pub cgroups: Vec<Cgroup>,
+    /// Processes that have one of these names.
+    pub comms: Vec<Comm>,
+    /// System calls; all where there is none.
+    pub calls: Option<Calls>,
+}
+
+/// Why a filter is none.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A cgroup cannot be had.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// No system call is left.
+    #[error(transparent)]
+    Calls(#[from] CallError),
+    /// There are more than the kernel side has room for.
+    #[error("{count} {what} are too many; at most {most} can be named")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        count: usize,
+        /// How many there can be.
+        most: u32,
+    },
+}
+
+impl FilterError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Cgroup(error) => error.hint(),
+            Self::Calls(_) | Self::TooMany { .. } => None,
+        }
+    }
+
+    /// The exit code, as `--help` lists them.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Cgroup(CgroupError::NoHierarchy { .. }) => 4,
+            _ => 2,
+        }
+    }
+}
+
+impl Filter {
+    /// What the flags say; the cgroups are looked up now.
+    ///
+    /// # Errors
+    /// See [`FilterError`].
+    pub fn new(args: &FilterArgs) -> Result<Self, FilterError> {
+        use profiler_common::limits::{MAX_CGROUPS, MAX_COMMS};
+        within("cgroups", args.cgroup.len(), MAX_CGROUPS)?;
+        within("names of processes", args.comm.len(), MAX_COMMS)?;
+        Ok(Self {
+            cgroups: cgroup::resolve(&args.cgroup)?,
+            comms: args.comm.clone(),
+            calls: Calls::new(&args.patterns())?,
+        })
+    }
+
+    /// Whether a process can come into it and leave it.
+    pub fn changes(&self) -> bool {
+        !self.cgroups.is_empty() || !self.comms.is_empty()
+    }
+}
+
+fn within(what: &'static str, count: usize, most: u32) -> Result<(), FilterError> {
+    if count <= most as usize { Ok(()) } else { Err(FilterError::TooMany { what, count, most }) }
+}
+
+/// For people: `cgroup /a or /b, comm nginx, syscall read or write`; nothing where it names
+/// nothing.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = |all: Vec<String>| all.join(" or ");
+        let cgroups = any(self.cgroups.iter().map(|cgroup| cgroup.path.clone()).collect());
+        let comms = any(self.comms.iter().map(ToString::to_string).collect());
+        let calls = self.calls.as_ref().map(ToString::to_string).unwrap_or_default();
+        let kinds = [("cgroup", cgroups), ("comm", comms), ("syscall", calls)];
+        let named = kinds.into_iter().filter(|(_, what)| !what.is_empty());
+        let parts: Vec<_> = named.map(|(kind, what)| format!("{kind} {what}")).collect();
+        f.write_str(&parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_says_what_it_is() {
+        assert_eq!(Filter::default().to_string(), "");
+        let args = FilterArgs {
+            comm: ["nginx", "a b"].map(|name| name.parse().expect("a name")).into(),
+            syscall: vec!["read".parse().expect("a call"), "i386:open".parse().expect("a call")],
+            ..FilterArgs::default()
+        };
+        let filter = Filter::new(&args).expect("a filter");
+        assert_eq!(filter.to_string(), "comm nginx or a b, syscall read or i386:open");
+        assert!(filter.changes());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let name: Comm = "a".parse().expect("a name");
+        let args = FilterArgs { comm: vec![name; 257], ..FilterArgs::default() };
+        let error = Filter::new(&args).expect_err("too many");
+        assert_eq!(
+            error.to_string(),
+            "257 names of processes are too many; at most 256 can be named"
+        );
+        assert_eq!(error.exit_code(), 2);
+    }
+}
