@@ -19,6 +19,7 @@ use super::{
     in_flight::Flight,
     shadow::Shadow,
 };
+pub(super) use crate::kernel::ZERO_OVERFLOW;
 use crate::{
     aggregate::{Account, Aggregate, Extremes, Figures, Identity, ProcessIndex},
     kernel::{Activity, SlotCounts, Tables, Timed},
@@ -408,19 +409,6 @@ fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
     let open = slot.entered.wrapping_sub(gone).cast_signed();
     Account { entered: slot.entered, left, open: vec![(key, open)] }
 }
-
-pub(super) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
-    entered: 0,
-    returned: 0,
-    restarted: 0,
-    total_ns: 0,
-    errors: 0,
-    denied: 0,
-    never_returned: 0,
-    errors_unlisted: 0,
-    buckets: [0; _],
-    errnos: [0; _],
-};
 
 fn overflow_figures(
     (new, extremes): (&OverflowSlot, Option<Extremes>),

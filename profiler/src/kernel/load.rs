@@ -58,6 +58,7 @@ pub struct Session {
     wake: RingBuf<MapData>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
     way: Way,
+    /// Of the maps that are not in `tables`.
     memory_bytes: u64,
     statistics: Statistics,
     /// Why the kernel does not time the programs, if it was asked to.
@@ -113,7 +114,7 @@ impl Session {
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let log = EbpfLogger::init(&mut ebpf).ok();
-        let memory_bytes = tables.memory_bytes() + maps_memory(&ebpf);
+        let memory_bytes = maps_memory(&ebpf);
         let attach = |spec| Attached::new(&ebpf, spec, preemptible);
         let attached = programs.into_iter().map(attach).collect();
         // Before anything is attached: then every run is in the kernel's statistics.
@@ -174,7 +175,7 @@ impl Session {
 
     /// Kernel memory of all maps, bytes, as the kernel accounts it.
     pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        self.memory_bytes + self.tables.memory_bytes()
     }
 
     /// The kernel's statistics of the programs.

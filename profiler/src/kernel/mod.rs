@@ -29,6 +29,7 @@ pub use options::{Options, Scope, Timed};
 pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use tables::UNOWNED;
+pub(crate) use tables::ZERO_OVERFLOW;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
 
 /// The time by the clock of `bpf_ktime_get_ns`, nanoseconds.

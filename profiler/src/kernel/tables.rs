@@ -1,6 +1,6 @@
 //! What the programs recorded, value by value.
 
-use std::{io, ops::Range, os::fd::AsFd, sync::Arc};
+use std::{cell::OnceCell, io, ops::Range, os::fd::AsFd, sync::Arc};
 
 use aya::{
     Ebpf, Pod,
@@ -111,7 +111,9 @@ pub struct MapTables {
     records: Mapping<ThreadRecord>,
     cells: Mapping<Cell>,
     owners: Mapping<u32>,
-    overflow: Mapping<OverflowSlot>,
+    /// Mapped once something is in it: a mapping counts as ours, read or not.
+    overflow: OnceCell<Mapping<OverflowSlot>>,
+    overflow_map: Map,
     control: Mapping<Control>,
     calls_before: Option<Mapping<CallBefore>>,
     before: Option<Before>,
@@ -177,7 +179,6 @@ impl MapTables {
             ),
         };
         let owners = open(ebpf, maps::EXTENT_OWNERS, options.max_extents, m)?;
-        let overflow = open(ebpf, maps::OVERFLOW, OVERFLOW_SLOTS, m)?;
         let control = open(ebpf, maps::CONTROL, 1, m)?;
         let before = |room| open(ebpf, maps::BEFORE, room, m);
         let calls_before = room_before.map(before).transpose()?;
@@ -195,7 +196,8 @@ impl MapTables {
             records,
             cells,
             owners,
-            overflow,
+            overflow: OnceCell::new(),
+            overflow_map: take(maps::OVERFLOW)?,
             control,
             calls_before,
             before: None,
@@ -265,13 +267,13 @@ impl MapTables {
             return Ok(());
         }
         if !records.is_empty() {
+            self.records.populate(records.clone())?;
             self.memory_bytes += records.len() as u64 * size_of::<ThreadRecord>() as u64;
-            self.records.populate(records)?;
         }
         if !extents.is_empty() {
             let cells = extents.start * CELLS_PER_EXTENT..extents.end * CELLS_PER_EXTENT;
+            self.cells.populate(cells.clone())?;
             self.memory_bytes += cells.len() as u64 * size_of::<Cell>() as u64;
-            self.cells.populate(cells)?;
         }
         Ok(())
     }
@@ -335,7 +337,19 @@ impl Tables for MapTables {
     }
 
     fn overflow(&self, index: u32) -> OverflowSlot {
-        self.overflow.read(index)
+        if let Some(overflow) = self.overflow.get() {
+            return overflow.read(index);
+        }
+        // Without memory for it there is nothing new, and all of it at the next reading.
+        let mapped = map_fd(&self.overflow_map).map(|fd| Mapping::new(&fd, OVERFLOW_SLOTS));
+        match mapped {
+            Some(Ok(overflow)) => self.overflow.get_or_init(|| overflow).read(index),
+            Some(Err(error)) => {
+                tracing::warn!("cannot map what found no room: {error}");
+                ZERO_OVERFLOW
+            }
+            None => ZERO_OVERFLOW,
+        }
     }
 
     fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)> {
@@ -422,4 +436,18 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     index: 0,
     next_cell: 0,
     _reserved: [0; _],
+};
+
+/// An overflow slot in which nothing is.
+pub(crate) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
+    entered: 0,
+    returned: 0,
+    restarted: 0,
+    total_ns: 0,
+    errors: 0,
+    denied: 0,
+    never_returned: 0,
+    errors_unlisted: 0,
+    buckets: [0; _],
+    errnos: [0; _],
 };
