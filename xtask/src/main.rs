@@ -37,12 +37,13 @@ enum Command {
     Test(test::Args),
     Conformance(conformance::Args),
     TestKernels(kernels::Args),
-    /// Measure what the profiler costs
     Bench(bench::Args),
     Compare(compare::Args),
     Soak(soak::Args),
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
+    #[command(hide = true)]
+    BenchCrowd(bench::crowd::Args),
 }
 
 fn main() -> ExitCode {
@@ -69,5 +70,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Compare(args) => compare::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
+        Command::BenchCrowd(args) => bench::crowd::run(&args),
     }
 }

@@ -1,41 +1,65 @@
-//! `cargo xtask bench`: what the profiler costs. Reports; never passes or fails.
+//! `cargo xtask bench`: what the profiler costs, beside what others do. Reports; never
+//! passes or fails.
 //!
 //! What measures needs the profiler as a library, in release. So that `xtask`
 //! builds at once and also while the profiler does not, that part is behind the
 //! feature `bench`, and the command without it builds and starts the one with it.
 
+pub(crate) mod crowd;
+mod figures;
 #[cfg(feature = "bench")]
-mod attached;
-#[cfg(feature = "bench")]
-mod hot_path;
-#[cfg(feature = "bench")]
+mod measure;
 mod report;
+mod results;
+mod statistics;
 pub(crate) mod workload;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 
+use self::results::Results;
+
+/// Measure what the profiler costs, beside what others do
+///
+/// Everything is measured in turn, in rounds, on a machine that should do nothing else.
+/// Prints Markdown. Without a part, all of them, which takes some minutes.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    #[command(subcommand)]
-    what: What,
+    /// Only this part
+    #[arg(value_enum)]
+    part: Option<Part>,
+    #[command(flatten)]
+    measure: Measure,
+    #[command(flatten)]
+    output: Output,
 }
 
-#[derive(clap::Subcommand)]
-enum What {
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
     /// What one probed system call costs, beside the least that any probe does
-    HotPath(HotPath),
+    HotPath,
+    /// The same, and beside the tools of others
+    Peers,
+    /// How much longer real programs take: a database, a web server, a compiler
+    Work,
+    /// What the cost grows with: processes, threads, calls, cores
+    Growth,
 }
 
-/// `cargo xtask bench hot-path`.
+/// How to measure.
 #[derive(clap::Args)]
-pub(crate) struct HotPath {
+struct Measure {
+    /// Install the tools of others and the programs to load first (Debian, as root);
+    /// Debian may start the servers among them
+    #[arg(long)]
+    install: bool,
     /// Measurements of each figure, in turn with those of all others
-    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// System calls in each measurement
-    #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// System calls in each measurement of a call
+    #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     calls: u64,
     /// CPU to make the calls on [default: the last one]
     #[arg(long, value_name = "CPU")]
@@ -43,20 +67,58 @@ pub(crate) struct HotPath {
     /// Measure the fallback for older kernels too
     #[arg(long)]
     fallback: bool,
+    /// Of the real programs only those whose name contains this
+    #[arg(long = "load", value_name = "NAME")]
+    loads: Vec<String>,
+}
+
+/// What becomes of the figures.
+#[derive(clap::Args)]
+struct Output {
+    /// Measure nothing: take what --json wrote; of several files, all parts and rounds
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["part", "install", "rounds", "calls", "cpu", "fallback", "loads"])]
+    from: Vec<PathBuf>,
+    /// Write the tables to this file too
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Write the figures, with every measurement, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw what a call costs to this file; what real work costs beside it, in FILE-work.svg
+    #[arg(long, value_name = "FILE.svg")]
+    chart: Option<PathBuf>,
+    /// Put the figures into the README and profiler/BENCHMARK.md, and the charts beside it
+    #[arg(long)]
+    readme: bool,
 }
 
 #[cfg(feature = "bench")]
-pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    match &args.what {
-        What::HotPath(args) => hot_path::run(args),
+impl Measure {
+    fn rounds(&self) -> u32 {
+        self.rounds
     }
 }
 
-#[cfg(not(feature = "bench"))]
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let mut files = args.output.from.iter().map(|file| Results::read(file));
+    if let Some(first) = files.next() {
+        let mut results = first?;
+        for other in files {
+            results.merge(other?);
+        }
+        return report::write(&results.with_figures(), &args.output);
+    }
+    measure(args)
+}
+
+#[cfg(feature = "bench")]
+fn measure(args: &Args) -> Result<ExitCode> {
+    let results = measure::run(args.part, &args.measure)?;
+    report::write(&results.with_figures(), &args.output)
+}
+
+#[cfg(not(feature = "bench"))]
+fn measure(_: &Args) -> Result<ExitCode> {
     use std::os::unix::process::CommandExt as _;
 
     use crate::{
@@ -64,12 +126,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         workspace::{cargo, shown, succeed, target_dir},
     };
 
-    let What::HotPath(_) = args.what;
     // A directory of its own, or each of the two would displace the other.
     let target = target_dir().join("bench");
     succeed(
         cargo()
-            .args(["build", "--quiet", "--release", "--package", "xtask", "--features", "bench"])
+            .args(["build", "--quiet", "--release", "--package", "xtask", "--package", "profiler"])
+            .args(["--features", "xtask/bench"])
             .env("CARGO_TARGET_DIR", &target),
     )?;
     let mut command = privilege::as_root(target.join("release/xtask"), &[])?;
