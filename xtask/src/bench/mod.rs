@@ -92,13 +92,6 @@ struct Output {
     readme: bool,
 }
 
-#[cfg(feature = "bench")]
-impl Measure {
-    fn rounds(&self) -> u32 {
-        self.rounds
-    }
-}
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut files = args.output.from.iter().map(|file| Results::read(file));
     if let Some(first) = files.next() {

@@ -43,15 +43,27 @@ pub(super) struct Tool {
     pub(super) version: Option<String>,
 }
 
+/// How much alone it was measured: a turn is disturbed where others used the CPUs, or had
+/// programs of theirs loaded for tracepoints.
+#[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quiet {
+    pub(super) turns: u32,
+    /// Disturbed, and made again.
+    pub(super) repeated: u32,
+    /// Disturbed each time, and kept.
+    pub(super) disturbed: u32,
+    /// Programs that were there all the time, of those kinds that tracepoints run.
+    pub(super) residents: u32,
+}
+
 /// Nanoseconds a call, of loops of cheap calls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct HotPath {
     /// Calls in each measurement; fewer where each costs much.
     pub(super) calls: u64,
     pub(super) cpu: usize,
-    /// Percent of all CPUs' time that other things used before each round.
     #[serde(default)]
-    pub(super) busy: Vec<f64>,
+    pub(super) quiet: Quiet,
     pub(super) sections: Vec<Section>,
 }
 
@@ -93,9 +105,8 @@ pub(super) struct Contention {
 /// Seconds for a unit of real work.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Work {
-    /// Percent of all CPUs' time that other things used before each round.
     #[serde(default)]
-    pub(super) busy: Vec<f64>,
+    pub(super) quiet: Quiet,
     pub(super) loads: Vec<Load>,
 }
 
@@ -111,9 +122,8 @@ pub(super) struct Load {
 /// What the cost depends on.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Growth {
-    /// Percent of all CPUs' time that other things used before each round.
     #[serde(default)]
-    pub(super) busy: Vec<f64>,
+    pub(super) quiet: Quiet,
     pub(super) kernel: Vec<Dimension>,
     pub(super) drain: Vec<Drain>,
 }
@@ -201,7 +211,7 @@ impl Results {
     pub(super) fn merge(&mut self, other: Self) {
         join(&mut self.tools, other.tools, |a, b| a.program == b.program, |_, _| ());
         join_option(&mut self.hot_path, other.hot_path, |one, other| {
-            one.busy.extend(other.busy);
+            one.quiet.add(other.quiet);
             join(
                 &mut one.sections,
                 other.sections,
@@ -215,7 +225,7 @@ impl Results {
             extend(&mut one.both, other.both);
         });
         join_option(&mut self.work, other.work, |one, other| {
-            one.busy.extend(other.busy);
+            one.quiet.add(other.quiet);
             join(
                 &mut one.loads,
                 other.loads,
@@ -227,9 +237,18 @@ impl Results {
     }
 }
 
+impl Quiet {
+    fn add(&mut self, other: Self) {
+        self.turns += other.turns;
+        self.repeated += other.repeated;
+        self.disturbed += other.disturbed;
+        self.residents = self.residents.max(other.residents);
+    }
+}
+
 impl Growth {
     fn merge(&mut self, other: Self) {
-        self.busy.extend(other.busy);
+        self.quiet.add(other.quiet);
         join(
             &mut self.kernel,
             other.kernel,
@@ -277,7 +296,7 @@ mod tests {
             hot_path: Some(HotPath {
                 calls: 1000,
                 cpu: 1,
-                busy: vec![1.0],
+                quiet: Quiet::default(),
                 sections: vec![Section { workload: "getppid".into(), rows }],
             }),
             contention: None,

@@ -21,7 +21,7 @@ use crate::bench::{
     Measure,
     crowd::Kind,
     figures::{CLOCK, NOTHING},
-    results::{Dimension, Drain, Growth, Point},
+    results::{Dimension, Drain, Growth, Point, Quiet},
     workload::Workload,
 };
 
@@ -37,7 +37,7 @@ const CROWDS: [(u32, u32); 7] =
 const READINGS: usize = 5;
 
 pub(super) fn run(args: &Measure) -> Result<Growth> {
-    let (busy, kernel) = kernel(args)?;
+    let (quiet, kernel) = kernel(args)?;
     let mut drain = Vec::new();
     for (processes, threads) in CROWDS {
         child::check()?;
@@ -57,34 +57,30 @@ pub(super) fn run(args: &Measure) -> Result<Growth> {
         drain.push(point);
     }
     eprintln!();
-    Ok(Growth { busy, kernel, drain })
+    Ok(Growth { quiet, kernel, drain })
 }
 
-/// Every count in each round, with each subject in turn; and how busy the machine was.
-fn kernel(args: &Measure) -> Result<(Vec<f64>, Vec<Dimension>)> {
+/// Every count in each round, with each subject in turn; and how quiet the machine was.
+fn kernel(args: &Measure) -> Result<(Quiet, Vec<Dimension>)> {
     let is_wanted = |subject: &&Subject| [NOTHING, CLOCK, "profiler"].contains(&subject.key);
     let mut turns = Turns::new(OURS.iter().filter(is_wanted).collect())?;
     let dimensions = dimensions(args)?;
-    let mut samples: Vec<Vec<_>> = dimensions
-        .iter()
-        .map(|(_, points)| points.iter().map(|_| turns.lists()).collect())
-        .collect();
-    let busy = turns.rounds(args.rounds(), |index, _, attached| {
-        for ((_, points), samples) in dimensions.iter().zip(&mut samples) {
-            for ((_, timed), samples) in points.iter().zip(samples) {
-                child::check()?;
-                samples[index].push(timed.timed(attached)?);
-            }
-        }
-        Ok(())
+    turns.rounds(args.rounds, |_, attached| {
+        let points = dimensions.iter().flat_map(|(_, points)| points);
+        let timed = points.map(|(_, timed)| {
+            child::check()?;
+            timed.timed(attached).map(Some)
+        });
+        timed.collect()
     })?;
-    let dimensions = dimensions.into_iter().zip(samples).map(|((of, points), samples)| {
-        let points = points.iter().zip(samples);
-        let points =
-            points.map(|((count, _), samples)| Point { count: *count, rows: turns.rows(samples) });
+    let mut places = 0..;
+    let dimensions = dimensions.into_iter().map(|(of, points)| {
+        let points = points.into_iter().zip(&mut places);
+        let points = points.map(|((count, _), place)| Point { count, rows: turns.rows(place) });
         Dimension { of: of.to_owned(), points: points.collect() }
     });
-    Ok((busy, dimensions.collect()))
+    let dimensions = dimensions.collect();
+    Ok((turns.quiet, dimensions))
 }
 
 type Points = Vec<(u64, Loop)>;

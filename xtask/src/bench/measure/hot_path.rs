@@ -15,7 +15,7 @@ use crate::{
     bench::{
         Measure,
         crowd::Kind,
-        results::{Contention, HotPath, Section},
+        results::{Contention, HotPath, Row, Section},
         workload::Workload,
     },
     workspace::output,
@@ -74,41 +74,40 @@ pub(super) fn run(args: &Measure, with_peers: bool) -> Result<(HotPath, Option<C
         subjects.extend(&PEERS);
     }
     let mut turns = Turns::new(subjects.clone())?;
-    let mut samples = vec![turns.lists(); WORKLOADS.len()];
-    // The one core, the other, and both at once.
-    let mut contended = vec![turns.lists(); 3];
-    let busy = turns.rounds(args.rounds(), |index, subject, attached| {
+    turns.rounds(args.rounds, |subject, attached| {
         let calls = (args.calls / subject.fewer).max(1);
-        for (workload, samples) in WORKLOADS.iter().zip(&mut samples) {
-            samples[index].push(Loop::simple(*workload, calls, cpu).timed(attached)?);
+        let mut places = Vec::new();
+        for workload in WORKLOADS {
+            places.push(Some(Loop::simple(workload, calls, cpu).timed(attached)?));
         }
-        if let Some(other) = other.filter(|_| subject.contended) {
-            for (samples, cpus) in
-                contended.iter_mut().zip([vec![cpu], vec![other], vec![cpu, other]])
-            {
-                let tasks = cpus.len() as u32;
-                let calls = calls * u64::from(tasks);
-                let simple = Loop::simple(Workload::Getppid, calls, cpu);
-                let both = Loop { cpus, tasks, kind: Kind::Threads, ..simple };
-                samples[index].push(both.timed(attached)?);
-            }
+        // The one core, the other, and both at once.
+        for cpus in
+            other.map(|other| [vec![cpu], vec![other], vec![cpu, other]]).into_iter().flatten()
+        {
+            let tasks = cpus.len() as u32;
+            let simple = Loop::simple(Workload::Getppid, calls * u64::from(tasks), cpu);
+            let both = Loop { cpus, tasks, kind: Kind::Threads, ..simple };
+            places.push(subject.contended.then(|| both.timed(attached)).transpose()?);
         }
-        Ok(())
+        Ok(places)
     })?;
 
-    let sections = WORKLOADS.iter().zip(samples).map(|(workload, samples)| Section {
+    let sections = WORKLOADS.iter().enumerate().map(|(place, workload)| Section {
         workload: workload.title().to_owned(),
-        rows: turns.rows(samples),
+        rows: turns.rows(place),
     });
-    let hot_path = HotPath { calls: args.calls, cpu, busy, sections: sections.collect() };
-    let contention = other.map(|other| {
-        let mut rows = contended.into_iter().map(|samples| {
-            let rows = turns.rows(samples).into_iter().zip(&subjects);
-            rows.filter(|(_, subject)| subject.contended).map(|(row, _)| row).collect()
-        });
-        let mut next = || rows.next().unwrap_or_default();
-        let (first_alone, second_alone, both) = (next(), next(), next());
-        Contention { calls: args.calls, cpus: [cpu, other], first_alone, second_alone, both }
+    let sections = sections.collect();
+    let hot_path = HotPath { calls: args.calls, cpu, quiet: turns.quiet, sections };
+    let contended = |place: usize| -> Vec<Row> {
+        let rows = turns.rows(WORKLOADS.len() + place).into_iter().zip(&subjects);
+        rows.filter(|(_, subject)| subject.contended).map(|(row, _)| row).collect()
+    };
+    let contention = other.map(|other| Contention {
+        calls: args.calls,
+        cpus: [cpu, other],
+        first_alone: contended(0),
+        second_alone: contended(1),
+        both: contended(2),
     });
     Ok((hot_path, contention))
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::{CHART, WORK_CHART, chart::thousands};
 use crate::bench::{
     figures::{CLOCK, NOTHING, WorkFigures},
-    results::{Contention, Drain, Growth, HotPath, Load, Results, Row, Section, Work},
-    statistics::{greatest, least, median},
+    results::{Contention, Drain, Growth, HotPath, Load, Quiet, Results, Row, Section, Work},
+    statistics::{least, median},
 };
 
 /// Everything that was measured, with headings.
@@ -93,15 +93,17 @@ fn machine(results: &Results) -> String {
 }
 
 /// The paragraph, and how quiet the machine was, which is for the reader to judge.
-fn paragraph(text: &str, busy: &[f64]) -> String {
-    if busy.is_empty() {
-        return format!("{text}\n");
+fn paragraph(text: &str, quiet: Quiet) -> String {
+    let Quiet { turns, disturbed, residents, .. } = quiet;
+    let mut text = text.to_owned();
+    if disturbed > 0 {
+        text +=
+            &format!(" Other things ran on the machine in {disturbed} of {turns} measurements.");
     }
-    let (half, most) = (median(busy), greatest(busy));
-    format!(
-        "{text} Before the rounds other things used {half:.0} % of the CPUs' time, at most \
-         {most:.0} %.\n"
-    )
+    if residents > 0 {
+        text += &format!(" {residents} eBPF programs of others were there all the time.");
+    }
+    text + "\n"
 }
 
 fn about_calls(hot_path: &HotPath) -> String {
@@ -114,7 +116,7 @@ fn about_calls(hot_path: &HotPath) -> String {
          that read the clock and do nothing else; the empty pair is the least of any probe.",
         hot_path.calls, hot_path.cpu
     );
-    paragraph(&text, &hot_path.busy)
+    paragraph(&text, hot_path.quiet)
 }
 
 fn calls(section: &Section) -> String {
@@ -184,7 +186,7 @@ fn about_work(done: &Work) -> String {
          watches the server, or the command.",
         rounds.max().unwrap_or_default()
     );
-    let mut text = paragraph(&text, &done.busy) + "\n";
+    let mut text = paragraph(&text, done.quiet) + "\n";
     for load in &done.loads {
         let _ = writeln!(text, "- **{}**: {}; by the {}.", load.name, load.about, load.unit);
     }
@@ -238,7 +240,7 @@ pub(super) fn percent(value: f64) -> String {
 fn growth(grown: &Growth) -> String {
     let about =
         "Nanoseconds a call of a core's time, the least of the runs, and what is added to it.";
-    let mut text = paragraph(about, &grown.busy);
+    let mut text = paragraph(about, grown.quiet);
     for dimension in &grown.kernel {
         let _ = write!(
             text,
@@ -327,7 +329,7 @@ mod tests {
             hot_path: Some(HotPath {
                 calls: 1000,
                 cpu: 1,
-                busy: vec![0.0, 1.0, 30.0],
+                quiet: Quiet { turns: 18, repeated: 2, disturbed: 1, residents: 3 },
                 sections: vec![Section { workload: "getppid".into(), rows: loops }],
             }),
             contention: Some(Contention {
@@ -338,7 +340,7 @@ mod tests {
                 both: vec![pair("nothing", "nothing", 126.0)],
             }),
             work: Some(Work {
-                busy: Vec::new(),
+                quiet: Quiet::default(),
                 loads: vec![Load {
                     name: "redis".into(),
                     about: "GET".into(),
@@ -347,7 +349,7 @@ mod tests {
                 }],
             }),
             growth: Some(Growth {
-                busy: Vec::new(),
+                quiet: Quiet::default(),
                 kernel: vec![Dimension {
                     of: "processes".into(),
                     points: vec![Point {

@@ -97,24 +97,23 @@ pub(super) fn run(args: &Measure) -> Result<Work> {
         running.push(started(kind, directory.path()).map_err(|error| format!("{error:#}")));
     }
     let mut turns = Turns::new(WORK.iter().collect())?;
-    let mut samples = vec![turns.lists(); kinds.len()];
     for running in running.iter_mut().flatten() {
         // Files and code are in memory from then on.
         running.once(&Attached::Nothing, 4)?;
     }
-    let busy = turns.rounds(args.rounds(), |index, subject, attached| {
-        for ((kind, running), samples) in kinds.iter().zip(&mut running).zip(&mut samples) {
+    turns.rounds(args.rounds, |subject, attached| {
+        let mut places = Vec::new();
+        for (kind, running) in kinds.iter().zip(&mut running) {
             super::child::check()?;
-            if let Ok(running) = running {
-                let took = running.once(attached, subject.fewer);
-                samples[index].push(took.with_context(|| kind.name)?);
-            }
+            let once = |running: &mut Box<dyn Running>| running.once(attached, subject.fewer);
+            let took = running.as_mut().ok().map(once).transpose();
+            places.push(took.with_context(|| kind.name)?);
         }
-        Ok(())
+        Ok(places)
     })?;
-    let loads = kinds.iter().zip(running).zip(samples).map(|((kind, running), samples)| {
+    let loads = kinds.iter().zip(running).enumerate().map(|(place, (kind, running))| {
         let why = running.err();
-        let rows = turns.rows(samples).into_iter();
+        let rows = turns.rows(place).into_iter();
         Load {
             name: kind.name.to_owned(),
             about: kind.about.to_owned(),
@@ -122,7 +121,7 @@ pub(super) fn run(args: &Measure) -> Result<Work> {
             rows: rows.map(|row| Row { absent: row.absent.or(why.clone()), ..row }).collect(),
         }
     });
-    Ok(Work { busy, loads: loads.collect() })
+    Ok(Work { quiet: turns.quiet, loads: loads.collect() })
 }
 
 fn started(kind: &Kind, directory: &Path) -> Result<Box<dyn Running>> {
