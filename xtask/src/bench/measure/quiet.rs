@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
 /// How long is waited until others are done.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long the machine is looked at before a measurement.
 const LOOK: Duration = Duration::from_millis(100);
