@@ -268,7 +268,8 @@ fn growth(grown: &Growth) -> String {
     }
     if !grown.drain.is_empty() {
         text += "\n**A reading of the tables**, as the daemon does each second: milliseconds, the \
-                 median, with no call since the one before, and with calls of every thread.\n\n\
+                 median, with no call since the one before, and with calls of every thread. \
+                 With `--max-memory 160`.\n\n\
                  | processes | threads | idle | active |\n| ---: | ---: | ---: | ---: |\n";
     }
     for Drain { processes, threads, idle, active, absent } in &grown.drain {
