@@ -13,6 +13,9 @@ use aya::programs::loaded_programs;
 /// How long is waited until others are done.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// How long the kernel may take to free programs.
+const FREED: Duration = Duration::from_secs(2);
+
 /// How long the machine is looked at before a measurement.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -61,6 +64,19 @@ pub(super) fn awaited(residents: &Residents) -> Result<Census> {
             return Ok(now);
         }
         before = now;
+    }
+}
+
+/// Waits until the kernel has freed what was ours, which it does some time after it was
+/// detached, so that only what others loaded is taken for theirs.
+pub(super) fn after(residents: &Residents) -> Result<Census> {
+    let deadline = Instant::now() + FREED;
+    loop {
+        let now = Census::now(residents)?;
+        if !now.watched || Instant::now() > deadline {
+            return Ok(now);
+        }
+        thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use super::{
     attached::Attached,
     child,
-    quiet::{self, Census, Residents},
+    quiet::{self, Residents},
     subjects::Subject,
 };
 use crate::bench::results::{Quiet, Row};
@@ -81,8 +81,7 @@ impl<'a> Turns<'a> {
             std::thread::sleep(super::SETTLE);
             let places = measure(subject, &attached)?;
             attached.detach()?;
-            std::thread::sleep(super::SETTLE);
-            let disturbed = Census::now(&self.residents)?.disturbed_since(before);
+            let disturbed = quiet::after(&self.residents)?.disturbed_since(before);
             if disturbed && tries < TRIES {
                 tries += 1;
                 self.quiet.repeated += 1;
