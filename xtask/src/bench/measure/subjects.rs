@@ -156,7 +156,7 @@ pub(super) const WORK: [Subject; 6] = [
     ),
     subject(SYSCOUNT, "`syscount -L -P`", How::Peer(SYSCOUNT_LATENCY)),
     subject("bpftrace-hist", "`bpftrace`, histograms", How::Peer(BPFTRACE_HIST)),
-    subject("perf-trace", "`perf trace -a -s`", How::Peer(PERF_TRACE)),
+    Subject { fewer: 10, ..subject("perf-trace", "`perf trace -a -s`", How::Peer(PERF_TRACE)) },
     Subject { fewer: 20, ..subject("strace", "`strace -f -c`, one process tree", How::Strace) },
 ];
 

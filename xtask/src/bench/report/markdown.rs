@@ -72,6 +72,7 @@ pub(super) fn summary(results: &Results) -> String {
     if let Some(hot_path) = &results.hot_path {
         text += &format!("![Nanoseconds that a call costs more]({CHART})\n\n");
         text += &machine(results);
+        text += "\n";
         text += &about_calls(hot_path);
         if let Some(first) = hot_path.sections.first() {
             text += &format!("\n**{}**\n\n", first.workload);
