@@ -37,7 +37,6 @@ enum Command {
     Test(test::Args),
     Conformance(conformance::Args),
     TestKernels(kernels::Args),
-    /// Measure what the profiler costs
     Bench(bench::Args),
     Compare(compare::Args),
     Soak(soak::Args),
@@ -45,6 +44,7 @@ enum Command {
     BenchLoop(bench::workload::Args),
     #[command(hide = true)]
     BenchDaemonLoad(bench::daemon::load::Args),
+    BenchCrowd(bench::crowd::Args),
 }
 
 fn main() -> ExitCode {
@@ -72,5 +72,6 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Soak(args) => soak::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
         Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
+        Command::BenchCrowd(args) => bench::crowd::run(&args),
     }
 }

@@ -68,7 +68,8 @@ fn cargo_test() -> Command {
 
 fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
     let mut command = cargo_test();
-    command.args(["--no-fail-fast", "--lib", "--bins"]);
+    // With the feature, since what measures has tests of its own.
+    command.args(["--no-fail-fast", "--lib", "--bins", "--features", "xtask/bench"]);
     // By name, since cargo cannot leave one out.
     let targets = packages.iter().flat_map(|package| &package.targets);
     for target in targets.filter(|target| target.is_test() && target.name != KERNEL) {

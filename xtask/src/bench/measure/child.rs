@@ -1,0 +1,210 @@
+//! Processes that end with this one, however it ends.
+
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, killpg},
+    },
+    unistd::Pid,
+};
+
+use crate::workspace::shown;
+
+/// How long it may take to end when it is asked to.
+const GRACE: Duration = Duration::from_secs(10);
+
+static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// From now on a signal to end is noted, and seen by [`check`]; a second one ends at once.
+pub(super) fn catch_signals() -> Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let flag = Arc::clone(&INTERRUPTED);
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, flag)?;
+    }
+    Ok(())
+}
+
+/// An error once a signal said to end.
+pub(super) fn check() -> Result<()> {
+    ensure!(!INTERRUPTED.load(Relaxed), "interrupted");
+    Ok(())
+}
+
+/// A process in a group of its own, asked to end when this is dropped. What it says goes
+/// to files, so that it never waits for a reader.
+pub(super) struct Tied {
+    child: Child,
+    /// On standard output, and on standard error.
+    said: [File; 2],
+    shown: String,
+}
+
+impl Tied {
+    pub(super) fn start(mut command: Command) -> Result<Self> {
+        let said = [tempfile::tempfile()?, tempfile::tempfile()?];
+        command.stdin(Stdio::null()).stdout(said[0].try_clone()?).stderr(said[1].try_clone()?);
+        command.process_group(0);
+        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) };
+        let shown = shown(&command);
+        let child = command.spawn().with_context(|| format!("cannot run {shown}"))?;
+        Ok(Self { child, said, shown })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it is still there.
+    pub(super) fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Waits until `ready`, at most for `patience`; an error if it ends before.
+    pub(super) fn until(
+        &mut self,
+        patience: Duration,
+        what: &str,
+        mut ready: impl FnMut(&Self) -> bool,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        while !ready(self) {
+            check()?;
+            ensure!(self.runs()?, "ended at once: {}", self.last_words());
+            ensure!(Instant::now() < deadline, "not {what} after {} s", patience.as_secs());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// All that it said until now, the errors last.
+    pub(super) fn said(&mut self) -> String {
+        self.said.each_mut().map(text).concat()
+    }
+
+    /// The end of its errors, in a line; without any, of what else it said.
+    pub(super) fn last_words(&mut self) -> String {
+        let [said, errors] = self.said.each_mut().map(text);
+        last_words(if errors.trim().is_empty() { &said } else { &errors })
+    }
+
+    /// Waits until it has ended of itself.
+    pub(super) fn ended(mut self) -> Result<String> {
+        let status = self.wait(Duration::from_secs(120))?;
+        check()?;
+        let last_words = self.last_words();
+        ensure!(status.success(), "{} failed ({status}): {last_words}", self.shown);
+        Ok(self.said())
+    }
+
+    /// Asks it to end, and waits until it has; what it said.
+    pub(super) fn stop(mut self) -> Result<String> {
+        self.end()?;
+        Ok(self.said())
+    }
+
+    fn wait(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            check()?;
+            ensure!(Instant::now() < deadline, "{} does not end", self.shown);
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let group = Pid::from_raw(i32::try_from(self.child.id())?);
+        let deadline = Instant::now() + GRACE;
+        // As Ctrl-C does: that is how each of the peers is told to sum up.
+        if self.runs()? {
+            let _ = killpg(group, Signal::SIGINT);
+        }
+        while self.runs()? && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        // And what it may have started.
+        let _ = killpg(group, Signal::SIGKILL);
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        let _ = self.end();
+    }
+}
+
+fn text(file: &mut File) -> String {
+    let mut text = Vec::new();
+    let read = file.rewind().and_then(|()| file.read_to_end(&mut text));
+    read.map_or_else(|error| error.to_string(), |_| String::from_utf8_lossy(&text).into_owned())
+}
+
+/// The last lines that say anything, in one, and not too long.
+fn last_words(said: &str) -> String {
+    let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let last = lines[lines.len().saturating_sub(2)..].join("; ");
+    if last.is_empty() { "it said nothing".to_owned() } else { last.chars().take(200).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn what_fails_is_told_with_its_last_words() {
+        let failed = Tied::start(shell("echo begin; echo no such device >&2; echo end; exit 3"))
+            .and_then(Tied::ended);
+        let message = failed.expect_err("it failed").to_string();
+        assert!(message.ends_with("(exit status: 3): no such device"), "{message}");
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_group() {
+        let mut tied = Tied::start(shell("sleep 1000 & echo $!; wait")).expect("it starts");
+        tied.until(Duration::from_secs(10), "running", |_| true).expect("it runs");
+        let child = loop {
+            if let Ok(child) = tied.said().trim().parse::<u32>() {
+                break child;
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        drop(tied);
+        // A shell's child in the background ignores SIGINT, so this also shows what comes
+        // after it. Whoever inherits the ended child may take a moment to reap it.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            if stat.is_empty() || stat.contains(") Z ") {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{stat}");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}

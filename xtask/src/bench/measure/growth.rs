@@ -1,0 +1,196 @@
+//! What the cost grows with: the kernel side's with how many make calls, and the
+//! reader's with how many there are.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use profiler::{aggregate::KeepEnded, drain::Profiler, kernel::Options, snapshot::Detail};
+
+use super::{
+    child,
+    hot_path::Loop,
+    rows::Turns,
+    subjects::{OURS, Subject},
+};
+use crate::bench::{
+    Measure,
+    crowd::Kind,
+    figures::{CLOCK, NOTHING},
+    results::{Dimension, Drain, Growth, Point, Quiet},
+    workload::Workload,
+};
+
+/// Calls before a task gives its CPU to the next: few, so that each finds the caches full
+/// of what is the others'.
+const TURN: u64 = 32;
+
+/// Processes, and threads of each, for the reader.
+const CROWDS: [(u32, u32); 7] =
+    [(1, 1), (100, 1), (1_000, 1), (10_000, 1), (1, 1_000), (100, 100), (100, 200)];
+
+/// Room for the figures of all of them: 160 MiB, which is four times the default.
+const EXTENTS: u32 = 160 * 1024;
+
+/// Readings at most until all have a record.
+const SETTLING: usize = 8;
+
+/// Readings of each crowd, idle and active.
+const READINGS: usize = 5;
+
+pub(super) fn run(args: &Measure) -> Result<Growth> {
+    let (quiet, kernel) = kernel(args)?;
+    let mut drain = Vec::new();
+    for (processes, threads) in CROWDS {
+        child::check()?;
+        eprint!("\rdrain: {processes} processes of {threads} threads   ");
+        let mut point = Drain {
+            processes: processes.into(),
+            threads: u64::from(processes) * u64::from(threads),
+            idle: Vec::new(),
+            active: Vec::new(),
+            absent: None,
+        };
+        if let Err(error) = drained(processes, threads, &mut point) {
+            child::check()?;
+            eprintln!("\n{error:#}");
+            point.absent = Some(format!("{error:#}"));
+        }
+        drain.push(point);
+    }
+    eprintln!();
+    Ok(Growth { quiet, kernel, drain })
+}
+
+/// Every count in each round, with each subject in turn; and how quiet the machine was.
+fn kernel(args: &Measure) -> Result<(Quiet, Vec<Dimension>)> {
+    let is_wanted = |subject: &&Subject| [NOTHING, CLOCK, "profiler"].contains(&subject.key);
+    let mut turns = Turns::new(OURS.iter().filter(is_wanted).collect())?;
+    let dimensions = dimensions(args)?;
+    turns.rounds(args.rounds, |_, attached| {
+        let points = dimensions.iter().flat_map(|(_, points)| points);
+        let timed = points.map(|(_, timed)| {
+            child::check()?;
+            timed.timed(attached).map(Some)
+        });
+        timed.collect()
+    })?;
+    let mut places = 0..;
+    let dimensions = dimensions.into_iter().map(|(of, points)| {
+        let points = points.into_iter().zip(&mut places);
+        let points = points.map(|((count, _), place)| Point { count, rows: turns.rows(place) });
+        Dimension { of: of.to_owned(), points: points.collect() }
+    });
+    let dimensions = dimensions.collect();
+    Ok((turns.quiet, dimensions))
+}
+
+type Points = Vec<(u64, Loop)>;
+
+fn dimensions(args: &Measure) -> Result<Vec<(&'static str, Points)>> {
+    let cpu = args.cpu.map_or_else(super::last_cpu, Ok)?;
+    let cpus: Vec<_> = std::iter::once(cpu).chain(super::another_cpu(cpu)?).collect();
+    let many = |kind: Kind| {
+        [1, 10, 100, 1_000].map(|tasks| {
+            let simple = Loop::simple(Workload::Getppid, args.calls, cpu);
+            (u64::from(tasks), Loop { tasks, kind, turn: Some(TURN), ..simple })
+        })
+    };
+    let different = [
+        (1, Workload::Failing),
+        (4, Workload::Alternating),
+        (16, Workload::Sixteen),
+        (64, Workload::SixtyFour),
+    ]
+    .map(|(count, workload)| (count, Loop::simple(workload, args.calls, cpu)));
+    let cores = (1..=cpus.len()).map(|count| {
+        let simple = Loop::simple(Workload::Getppid, args.calls * count as u64, cpu);
+        (count as u64, Loop { cpus: cpus[..count].to_vec(), tasks: count as u32, ..simple })
+    });
+    Ok(vec![
+        ("processes in turn on a core, 32 calls at a time", many(Kind::Processes).into()),
+        ("threads of a process in turn on a core, 32 calls at a time", many(Kind::Threads).into()),
+        ("different calls of a thread", different.into()),
+        ("cores, a process on each", cores.collect()),
+    ])
+}
+
+/// Reads the tables while so many are there, as the daemon does.
+fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
+    let options = Options { max_extents: EXTENTS, ..Options::default() };
+    let mut profiler = Profiler::attach(&options, KeepEnded::Always)?;
+    let mut crowd = Gathered::start(processes, threads)?;
+    // The kernel side is given more room at readings, as it shows to be needed.
+    let mut settled = profiler.drain(Detail::Calls);
+    for _ in 0..SETTLING {
+        crowd.go()?;
+        settled = profiler.drain(Detail::Calls);
+        if settled.health.records.used >= point.threads {
+            break;
+        }
+    }
+    for _ in 0..READINGS {
+        child::check()?;
+        crowd.go()?;
+        let start = Instant::now();
+        let snapshot = profiler.drain(Detail::Calls);
+        point.active.push(start.elapsed().as_secs_f64());
+        let health = &snapshot.health;
+        ensure!(
+            health.records.used >= point.threads,
+            "only {} of {} threads have a record",
+            health.records.used,
+            point.threads
+        );
+        let overflowed = health.overflowed - settled.health.overflowed;
+        ensure!(overflowed == 0, "{overflowed} calls found no room");
+        let start = Instant::now();
+        profiler.drain(Detail::Calls);
+        point.idle.push(start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Tasks of another process, that make calls when they are told to. They end with it, and
+/// it when it is dropped.
+struct Gathered {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Gathered {
+    fn start(processes: u32, threads: u32) -> Result<Self> {
+        let mut command = Command::new(env::current_exe()?);
+        command.arg("bench-crowd").args([processes.to_string(), threads.to_string()]);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let orders = process.stdin.take().context("no way to tell them")?;
+        let answers = BufReader::new(process.stdout.take().context("no way to hear them")?);
+        let mut gathered = Self { process, orders, answers };
+        gathered.hear().context("they did not gather")?;
+        Ok(gathered)
+    }
+
+    /// Has all make their calls, and waits until they have.
+    fn go(&mut self) -> Result<()> {
+        self.orders.write_all(b"\n").context("they are gone")?;
+        self.hear()
+    }
+
+    fn hear(&mut self) -> Result<()> {
+        let mut line = String::new();
+        ensure!(self.answers.read_line(&mut line)? > 0, "they ended");
+        Ok(())
+    }
+}
+
+impl Drop for Gathered {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
