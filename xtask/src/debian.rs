@@ -1,6 +1,6 @@
 //! Installs packages of Debian's, for the commands that have `--install`.
 
-use std::process::Command;
+use std::{collections::BTreeSet, ffi::OsStr};
 
 use anyhow::{Result, ensure};
 
@@ -16,11 +16,27 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     }
     ensure!(find_program(&["apt-get"]).is_some(), "--install works on Debian and Ubuntu only");
     ensure!(privilege::is_root(), "--install calls apt-get: run it as root");
-    succeed(Command::new("apt-get").arg("update"))?;
-    succeed(
-        Command::new("apt-get")
-            .args(["install", "--yes", "--no-install-recommends"])
-            .args(packages)
-            .env("DEBIAN_FRONTEND", "noninteractive"),
-    )
+    apt_get_install(packages)
+}
+
+/// Installs the packages of those programs that are missing, where there is apt-get and
+/// root is to be had; otherwise what needs them says so.
+pub(crate) fn install_missing(programs: &[(&str, &'static str)]) -> Result<()> {
+    let is_missing = |&&(program, _): &&(&str, _)| find_program(&[program]).is_none();
+    let packages: BTreeSet<_> =
+        programs.iter().filter(is_missing).map(|&(_, package)| package).collect();
+    if packages.is_empty() || find_program(&["apt-get"]).is_none() {
+        return Ok(());
+    }
+    let packages = Vec::from_iter(packages);
+    println!("installing what tests use: {}", packages.join(", "));
+    apt_get_install(&packages)
+}
+
+/// As root, or by sudo.
+fn apt_get_install(packages: &[&str]) -> Result<()> {
+    let vars = [("DEBIAN_FRONTEND", OsStr::new("noninteractive"))];
+    succeed(privilege::as_root("apt-get", &vars)?.args(["--quiet", "update"]))?;
+    let install = ["--quiet", "install", "--yes", "--no-install-recommends"];
+    succeed(privilege::as_root("apt-get", &vars)?.args(install).args(packages))
 }

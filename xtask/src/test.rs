@@ -13,9 +13,12 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::{
-    ebpf, privilege,
+    debian, ebpf, privilege,
     workspace::{cargo, output, root, shown},
 };
+
+/// What kernel tests run beside the profiler, and the Debian packages that have it.
+const PROGRAMS: [(&str, &str); 1] = [("prometheus", "prometheus")];
 
 /// The test target, of the package `profiler`, that needs root.
 pub(crate) const KERNEL: &str = "kernel";
@@ -30,6 +33,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if !args.no_kernel {
+        debian::install_missing(&PROGRAMS)?;
+    }
     let packages = packages()?;
     let filter = args.filter.as_deref();
     let mut stages = vec![
