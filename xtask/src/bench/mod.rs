@@ -75,7 +75,7 @@ struct Measure {
     /// CPU to make the calls on [default: the last one]
     #[arg(long, value_name = "CPU")]
     cpu: Option<usize>,
-    /// Measure what older kernels get too: arrays, and the fallback
+    /// Measure also what older kernels get (arrays, the fallback), and --self
     #[arg(long)]
     fallback: bool,
     /// Of the real programs only those whose name contains this

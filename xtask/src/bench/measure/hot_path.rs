@@ -68,8 +68,9 @@ impl Loop {
 pub(super) fn run(args: &Measure, with_peers: bool) -> Result<(HotPath, Option<Contention>)> {
     let cpu = args.cpu.map_or_else(super::last_cpu, Ok)?;
     let other = super::another_cpu(cpu)?;
-    let is_wanted =
-        |subject: &&Subject| args.fallback || !["arrays", "fallback"].contains(&subject.key);
+    let is_wanted = |subject: &&Subject| {
+        args.fallback || !["timed", "arrays", "fallback"].contains(&subject.key)
+    };
     let mut subjects: Vec<_> = OURS.iter().filter(is_wanted).collect();
     if with_peers {
         subjects.extend(&PEERS);

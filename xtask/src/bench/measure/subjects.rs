@@ -40,7 +40,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 }
 
 /// Without those of others.
-pub(super) const OURS: [Subject; 10] = [
+pub(super) const OURS: [Subject; 11] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
     Subject { contended: true, ..subject(CLOCK, "clock pair: the floor", How::Pair("clock")) },
@@ -58,6 +58,11 @@ pub(super) const OURS: [Subject; 10] = [
     ),
     subject("sample-4", "**profiler** --sample 4", How::Ours(|| sampled(4))),
     subject("sample-64", "**profiler** --sample 64", How::Ours(|| sampled(64))),
+    subject(
+        "timed",
+        "**profiler**, its programs timed (--self)",
+        How::Ours(|| Options { time_programs: true, ..Options::default() }),
+    ),
     subject(
         "arrays",
         "**profiler** before Linux 6.9, without arenas",
