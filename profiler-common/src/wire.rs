@@ -78,8 +78,10 @@ pub struct ThreadRecord {
     pub index: u32,
     /// Next unused cell of the extent the thread is filling; 0 before the first.
     pub next_cell: CellIndex,
+    /// From where on turns are counted that say which calls are timed: at random.
+    pub first_turn: u64,
     /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: [u64; 7],
+    pub _reserved: [u64; 6],
 }
 
 impl ThreadRecord {

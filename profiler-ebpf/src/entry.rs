@@ -92,7 +92,7 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
         match TIMED.load() {
             sampling::ALL => (*record).entry_ns = bpf_ktime_get_ns(),
             sampling::NONE => {}
-            threshold if sampling::is_timed(turn, threshold) => {
+            threshold if sampling::is_timed((*record).first_turn.wrapping_add(turn), threshold) => {
                 (*record).entry_ns = bpf_ktime_get_ns();
             }
             _ => (*record).entry_ns = 0,

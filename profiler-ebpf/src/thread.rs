@@ -113,6 +113,8 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids
         (*record).in_flight_key = CallKey::NONE.0;
         (*record).last_key = CallKey::NONE.0;
         (*record).index = index;
+        // Or the first call of every thread would be timed, and of the rest too few.
+        (*record).first_turn = u64::from(bpf_get_prandom_u32());
         (*record).status_address = task as u64 + u64::from(STATUS_OFFSET.load());
         (*record).tgid = (ids >> 32) as u32;
         (*record).tid = ids as u32;

@@ -435,6 +435,7 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     generation: 0,
     index: 0,
     next_cell: 0,
+    first_turn: 0,
     _reserved: [0; _],
 };
 

@@ -53,7 +53,7 @@ pub(super) const OURS: [Subject; 11] = [
     ),
     subject(
         "no-latency",
-        "**profiler** --no-latency: counts, outcomes",
+        "**profiler** --no-latency",
         How::Ours(|| Options { timed: Timed::None, ..Options::default() }),
     ),
     subject("sample-4", "**profiler** --sample 4", How::Ours(|| sampled(4))),
@@ -65,7 +65,7 @@ pub(super) const OURS: [Subject; 11] = [
     ),
     subject(
         "arrays",
-        "**profiler** before Linux 6.9, without arenas",
+        "**profiler** before Linux 6.9",
         How::Ours(|| Options { force_arrays: true, ..Options::default() }),
     ),
     subject(
