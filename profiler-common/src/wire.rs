@@ -105,6 +105,10 @@ pub enum RecordState {
 
 /// A piece of the pool: a [`Slot`], or one of three kinds of page.
 pub type Cell = [u32; 32];
+/// A cache line of a cell: of a slot the sums, or the cells with its counts.
+pub type Line = [u32; 16];
+/// Lines in a cell.
+pub const LINES: usize = size_of::<Cell>() / size_of::<Line>();
 
 /// The figures of one system call by one thread.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +146,13 @@ pub struct Slot {
 impl Slot {
     /// The slot in a cell that was copied out of the pool.
     pub fn from_cell(cell: &Cell) -> Self {
-        let long = |at: usize| u64::from(cell[at]) | u64::from(cell[at + 1]) << 32;
+        let (lines, _) = cell.as_chunks();
+        Self::from_lines(&lines[0], &lines[1])
+    }
+
+    /// Likewise, line by line.
+    pub fn from_lines(sums: &Line, cells: &Line) -> Self {
+        let long = |at: usize| u64::from(sums[at]) | u64::from(sums[at + 1]) << 32;
         Self {
             entered: long(0),
             returned: long(2),
@@ -151,11 +161,11 @@ impl Slot {
             min_ns: long(8),
             max_ns: long(10),
             errors: long(12),
-            denied: cell[14],
-            errors_unlisted: cell[15],
-            chunks: core::array::from_fn(|i| cell[16 + i]),
-            errno_pages: core::array::from_fn(|i| cell[16 + CHUNKS + i]),
-            unbucketed: cell[31],
+            denied: sums[14],
+            errors_unlisted: sums[15],
+            chunks: core::array::from_fn(|i| cells[i]),
+            errno_pages: core::array::from_fn(|i| cells[CHUNKS + i]),
+            unbucketed: cells[15],
         }
     }
 }
@@ -332,6 +342,7 @@ const _: () = {
     assert!(size_of::<Slot>() == 2 * CACHE_LINE);
     assert!(offset_of!(Slot, errors) == 12 * 4);
     assert!(offset_of!(Slot, errors_unlisted) == 15 * 4);
+    assert!(size_of::<Line>() == CACHE_LINE);
     assert!(offset_of!(Slot, chunks) == CACHE_LINE);
     assert!(offset_of!(Slot, errno_pages) == (16 + CHUNKS) * 4);
     assert!(offset_of!(Slot, unbucketed) == 31 * 4);

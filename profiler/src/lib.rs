@@ -18,6 +18,7 @@ pub mod export;
 pub mod filter;
 pub mod kernel;
 pub mod logging;
+mod prefetch;
 pub mod privilege;
 pub mod rows;
 pub mod snapshot;

@@ -1,7 +1,5 @@
 //! The figures of one row: of a process and system call, or of any sum of such.
 
-use std::mem::take;
-
 use super::latency::Latency;
 
 /// What is known of a set of calls.
@@ -121,10 +119,38 @@ impl Figures {
 
     /// Makes all of it nothing, and keeps the room that it has.
     pub(crate) fn clear(&mut self) {
-        let (mut errnos, mut latency) = (take(&mut self.errnos), take(&mut self.latency));
+        let Self {
+            calls,
+            returned,
+            restarted,
+            errors,
+            denied,
+            never_returned,
+            lost,
+            untimed,
+            total_ns,
+            extremes,
+            errnos,
+            errors_unlisted,
+            latency,
+        } = self;
+        for sum in [
+            calls,
+            returned,
+            restarted,
+            errors,
+            denied,
+            never_returned,
+            lost,
+            untimed,
+            total_ns,
+            errors_unlisted,
+        ] {
+            *sum = 0;
+        }
+        *extremes = None;
         errnos.clear();
         latency.clear();
-        *self = Self { errnos, latency, ..Self::default() };
     }
 
     /// Counts `count` errors with `errno`.

@@ -1,95 +1,224 @@
-//! The slots of a thread, read in passes rather than one after another.
+//! Threads that did something, read several at a time and in passes.
 //!
 //! What is new lies scattered over megabytes, in the maps and in the copy of what was read
-//! last, so that a drain is a series of cache misses. In a pass that does little else than
-//! to read, the CPU waits for many of them at once.
+//! last, so that a drain is a series of cache misses. Each pass has on its way what the
+//! next one reads, so that the CPU waits for many of them at once.
+
+use std::ops::Range;
 
 use profiler_common::{
     call::{Abi, CallKey},
     hist::{self, BUCKETS_PER_CHUNK},
-    wire::{CALLS_PER_PAGE, Cell, CellIndex, Slot},
+    wire::{CALLS_PER_PAGE, CellIndex, LINES, Line, Slot, ThreadRecord},
 };
 
-use crate::kernel::{SlotCounts, Tables};
-
 use super::{books::Books, shadow::Shadow};
+use crate::kernel::{Activity, SlotCounts, Tables};
 
-/// Filled anew for each thread.
+/// Threads in a batch: enough for many misses at a time, and few enough that what is on its
+/// way is in the first cache when it is read.
+pub(super) const THREADS: usize = 8;
+
+/// Counts in a line.
+pub(super) const COUNTS: usize = size_of::<Line>() / size_of::<u32>();
+
+/// The line of a slot that has its sums, which is all that is remembered of it, and ...
+pub(super) const SUMS: usize = 0;
+/// ... the one that has the cells with its counts.
+const CELLS: usize = 1;
+
+const NOTHING: Line = [0; COUNTS];
+
+/// Filled anew for some threads.
 #[derive(Default)]
 pub(super) struct Batch {
+    visits: Vec<Visit>,
+    pages: Vec<Page>,
     slots: Vec<(CallKey, CellIndex)>,
-    counts: Vec<SlotCounts>,
+    counts: Vec<(CallKey, CellIndex, SlotCounts)>,
     changed: Vec<Changed>,
-    cells: Vec<Cell>,
-    chunks: Vec<Cell>,
+}
+
+/// A thread, as it was read.
+pub(super) struct Visit {
+    /// Of its record.
+    pub(super) index: u32,
+    /// What it had done before the rest was read.
+    pub(super) before: Activity,
+    pub(super) record: ThreadRecord,
+    /// Of its slots.
+    pub(super) books: Books,
+    pages: Range<usize>,
+    slots: Range<usize>,
+    changed: Range<usize>,
+}
+
+struct Page {
+    abi: Abi,
+    /// The number of its first call.
+    first: u32,
+    cell: CellIndex,
 }
 
 /// A slot that has changed.
-#[derive(Clone, Copy)]
 pub(super) struct Changed {
     pub(super) key: CallKey,
     pub(super) index: CellIndex,
+    /// What was read first, and what the books have.
     pub(super) counts: SlotCounts,
-    /// The chunk in which new latencies are looked for first.
-    pub(super) likely: usize,
+    /// What was read then: at least the figures of all these calls.
+    pub(super) sums: Line,
+    pub(super) slot: Slot,
+    /// Where new latencies are looked for first.
+    pub(super) likely: Counts,
+}
+
+/// A line of latencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) chunk: usize,
+    pub(super) line: usize,
+}
+
+impl Counts {
+    /// Of a latency.
+    fn of(ns: u64) -> Self {
+        let bucket = hist::bucket(ns) as usize;
+        let line = bucket % BUCKETS_PER_CHUNK / COUNTS;
+        Self { chunk: bucket / BUCKETS_PER_CHUNK, line }
+    }
+
+    /// Of a slot, all of them.
+    pub(super) fn all(slot: &Slot) -> impl Iterator<Item = Self> {
+        let chunks = 0..slot.chunks.len();
+        chunks.flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
+    }
+
+    /// The bucket of the first.
+    pub(super) fn first_bucket(self) -> usize {
+        self.chunk * BUCKETS_PER_CHUNK + self.line * COUNTS
+    }
 }
 
 impl Batch {
-    /// Begins with a thread.
-    pub(super) fn clear(&mut self) {
-        self.slots.clear();
-        self.counts.clear();
-        self.changed.clear();
-        self.cells.clear();
-        self.chunks.clear();
+    /// Reads these threads, and has the records of the `next` on their way.
+    pub(super) fn read(
+        &mut self,
+        tables: &impl Tables,
+        shadow: &Shadow,
+        threads: &[u32],
+        next: &[u32],
+    ) {
+        self.read_records(tables, threads);
+        self.read_pages(tables, shadow);
+        next.iter().for_each(|&index| tables.prefetch_record(index));
+        self.read_counts(tables, shadow);
+        self.read_slots(tables, shadow);
     }
 
-    /// Adds the slots of these pages.
-    pub(super) fn add_pages(&mut self, tables: &impl Tables, abi: Abi, pages: &[CellIndex]) {
-        for (page, &cell) in (0_u32..).zip(pages).filter(|&(_, &cell)| cell != 0) {
-            let slots = tables.cell(cell);
-            let used = (0_u32..).zip(slots).filter(|&(_, slot)| slot != 0);
-            let key = |nr| CallKey::of(abi, page * CALLS_PER_PAGE + nr);
-            self.slots.extend(used.map(|(nr, slot)| (key(nr), slot)));
-        }
-    }
-
-    /// Reads them all, sums first and figures after, and enters the sums into the books.
-    pub(super) fn read(&mut self, tables: &impl Tables, shadow: &Shadow, books: &mut Books) {
-        self.counts.extend(self.slots.iter().map(|&(_, index)| tables.slot_counts(index)));
-        for (&(key, index), &counts) in self.slots.iter().zip(&self.counts) {
-            books.add(key, index, counts);
-            if shadow.get(index).is_some_and(|known| counts != counts_of(known)) {
-                self.changed.push(Changed { key, index, counts, likely: 0 });
+    fn read_records(&mut self, tables: &impl Tables, threads: &[u32]) {
+        self.visits.clear();
+        self.pages.clear();
+        for &index in threads {
+            let before = tables.activity(index);
+            let record = tables.record(index);
+            let first = self.pages.len();
+            self.add_pages(tables, Abi::X86_64, &record.native_pages);
+            for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
+                if root != 0 {
+                    self.add_pages(tables, abi, &tables.cell(root));
+                }
             }
-        }
-        self.cells.extend(self.changed.iter().map(|slot| tables.cell(slot.index)));
-        for (slot, cell) in self.changed.iter_mut().zip(&self.cells) {
-            let new = Slot::from_cell(cell);
-            slot.likely = shadow.get(slot.index).map_or(0, |known| likely_chunk(slot, &new, known));
-            let chunk = new.chunks[slot.likely];
-            self.chunks.push(if chunk == 0 { [0; _] } else { tables.cell(chunk) });
+            self.visits.push(Visit {
+                index,
+                before,
+                record,
+                books: Books::default(),
+                pages: first..self.pages.len(),
+                slots: 0..0,
+                changed: 0..0,
+            });
         }
     }
 
-    /// What has changed: slots, their cells, and the likely chunk of each.
-    pub(super) fn changed(&self) -> impl Iterator<Item = (&Changed, &Cell, &Cell)> {
-        let figures = self.cells.iter().zip(&self.chunks);
-        self.changed.iter().zip(figures).map(|(slot, (cell, chunk))| (slot, cell, chunk))
+    fn add_pages(&mut self, tables: &impl Tables, abi: Abi, cells: &[CellIndex]) {
+        for (page, &cell) in (0_u32..).zip(cells).filter(|&(_, &cell)| cell != 0) {
+            (0..LINES).for_each(|line| tables.prefetch(cell, line));
+            self.pages.push(Page { abi, first: page * CALLS_PER_PAGE, cell });
+        }
+    }
+
+    fn read_pages(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.slots.clear();
+        for visit in &mut self.visits {
+            let first = self.slots.len();
+            for page in &self.pages[visit.pages.clone()] {
+                let slots = tables.cell(page.cell);
+                for (nr, slot) in (page.first..).zip(slots).filter(|&(_, slot)| slot != 0) {
+                    tables.prefetch(slot, SUMS);
+                    shadow.prefetch(slot, SUMS);
+                    self.slots.push((CallKey::of(page.abi, nr), slot));
+                }
+            }
+            visit.slots = first..self.slots.len();
+        }
+    }
+
+    fn read_counts(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.counts.clear();
+        for visit in &mut self.visits {
+            let first = self.counts.len();
+            for &(key, index) in &self.slots[visit.slots.clone()] {
+                let counts = tables.slot_counts(index);
+                visit.books.add(key, index, counts);
+                if shadow.line(index, SUMS).is_some_and(|known| counts != counts_of(known)) {
+                    tables.prefetch(index, CELLS);
+                    self.counts.push((key, index, counts));
+                }
+            }
+            visit.changed = first..self.counts.len();
+        }
+    }
+
+    fn read_slots(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.changed.clear();
+        for &(key, index, counts) in &self.counts {
+            let sums = tables.line(index, SUMS);
+            let slot = Slot::from_lines(&sums, &tables.line(index, CELLS));
+            let known = shadow.line(index, SUMS).unwrap_or(&NOTHING);
+            let likely = likely(counts, &slot, known);
+            tables.prefetch(slot.chunks[likely.chunk], likely.line);
+            shadow.prefetch(slot.chunks[likely.chunk], likely.line);
+            self.changed.push(Changed { key, index, counts, sums, slot, likely });
+        }
+    }
+
+    /// Threads that were read.
+    pub(super) fn visits(&self) -> impl Iterator<Item = &Visit> {
+        self.visits.iter()
+    }
+
+    /// The slots of one of them that have changed.
+    pub(super) fn changed(&self, visit: &Visit) -> &[Changed] {
+        &self.changed[visit.changed.clone()]
     }
 }
 
-/// The chunk of the mean of the new latencies: of a single one its very own.
-fn likely_chunk(slot: &Changed, new: &Slot, known: &Cell) -> usize {
-    let old = Slot::from_cell(known);
+/// Where the mean of the new latencies is: of a single one itself.
+fn likely(counts: SlotCounts, new: &Slot, known: &Line) -> Counts {
+    let old = sums(known);
     let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
-    let calls = left(slot.counts.returned, slot.counts.restarted)
-        .wrapping_sub(left(old.returned, old.restarted));
-    let mean_ns = new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0);
-    hist::bucket(mean_ns) as usize / BUCKETS_PER_CHUNK
+    let calls =
+        left(counts.returned, counts.restarted).wrapping_sub(left(old.returned, old.restarted));
+    Counts::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
 }
 
-fn counts_of(cell: &Cell) -> SlotCounts {
-    let Slot { entered, returned, restarted, denied, .. } = Slot::from_cell(cell);
+fn counts_of(known: &Line) -> SlotCounts {
+    let Slot { entered, returned, restarted, denied, .. } = sums(known);
     SlotCounts { entered, returned, restarted, denied }
+}
+
+/// A slot of which only the sums are known.
+pub(super) fn sums(known: &Line) -> Slot {
+    Slot::from_lines(known, &NOTHING)
 }

@@ -21,6 +21,8 @@ pub(super) struct Meter {
     timed: Result<Timed, Untimed>,
     /// Times that the kernel has begun to keep statistics.
     spells: u64,
+    /// Since when the programs are detached.
+    detached: Option<Instant>,
 }
 
 /// The kernel keeps statistics:
@@ -50,6 +52,7 @@ impl Meter {
             drains: Times::default(),
             timed,
             spells: 1,
+            detached: None,
         }
     }
 
@@ -75,39 +78,47 @@ impl Meter {
         };
         match kept {
             Err(why) if !statistics.are_kept() => self.timed = Err(why),
-            _ if self.timed.is_err() => self.begin(session, Instant::now()),
+            _ if self.timed.is_err() => self.begin(session),
             _ => {}
         }
     }
 
     /// Looks whether the kernel keeps statistics: that is others' to decide too.
-    pub(super) fn look(&mut self, session: &mut Session, now: Instant) {
+    pub(super) fn look(&mut self, session: &mut Session) {
         if session.copies() == 0 {
             // Detached, so that they stand still whether they are kept or not.
             return;
         }
         match (session.statistics().are_kept(), &self.timed) {
-            (true, Err(_)) => self.begin(session, now),
+            (true, Err(_)) => self.begin(session),
             (false, Ok(_)) => self.timed = Err(Untimed::Off),
             _ => {}
         }
     }
 
-    fn begin(&mut self, session: &mut Session, since: Instant) {
+    fn begin(&mut self, session: &mut Session) {
         self.spells += 1;
+        let since = Instant::now();
         self.timed = Ok(Timed { since, before: session.statistics().runs() });
     }
 
-    /// What it costs until `now`. The drain that this is a part of is missing.
-    pub(super) fn cost(&self, session: &mut Session, now: Instant) -> Cost {
+    /// The programs have been detached just now: none runs any more.
+    pub(super) fn detached(&mut self) {
+        self.detached = Some(Instant::now());
+    }
+
+    /// What it costs until now. The drain that this is a part of is missing.
+    pub(super) fn cost(&self, session: &mut Session) -> Cost {
         let timing = match &self.timed {
             Err(why) => Timing::No(*why),
             Ok(Timed { since, before }) => {
-                let now_counted = session.statistics().runs().into_iter();
+                let runs = session.statistics().runs().into_iter();
+                // Not until the drain began: the programs ran all the time that it took.
+                let until = self.detached.unwrap_or_else(Instant::now);
                 Timing::Of {
                     spell: self.spells,
-                    time: now.saturating_duration_since(*since),
-                    runs: now_counted.zip(before).map(|(n, b)| runs_since(n, *b)).collect(),
+                    time: until.saturating_duration_since(*since),
+                    runs: runs.zip(before).map(|(now, before)| runs_since(now, *before)).collect(),
                 }
             }
         };

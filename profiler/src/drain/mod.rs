@@ -89,7 +89,7 @@ impl Profiler {
     pub fn drain(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
         self.take_in();
-        self.meter.look(&mut self.session, started);
+        self.meter.look(&mut self.session);
         self.snapshot(detail, started, now_ns())
     }
 
@@ -167,7 +167,7 @@ impl Profiler {
         let counters = tables.counters();
         let used = self.reader.used(tables);
         let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
-        let cost = self.meter.cost(&mut self.session, started);
+        let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
             window: started.duration_since(self.attached),
@@ -198,18 +198,19 @@ impl Profiler {
     /// Ends the counting: no call enters from now on. Those in flight are still
     /// seen to leave until [`Self::finish`].
     pub fn stop(&mut self) {
-        self.meter.look(&mut self.session, Instant::now());
+        self.meter.look(&mut self.session);
         self.session.stop_entries();
     }
 
     /// Detaches everything and reads the rest.
     pub fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
-        self.meter.look(&mut self.session, ended);
+        self.meter.look(&mut self.session);
         // Before the programs are gone: what leaves after that is not seen to, and must
         // not grow older.
         let ended_ns = now_ns();
         self.session.detach();
+        self.meter.detached();
         self.take_in();
         self.snapshot(detail, ended, ended_ns)
     }

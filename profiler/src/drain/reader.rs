@@ -4,18 +4,17 @@
 //! between two readings: what is new is the difference to a copy of what was read
 //! last. A thread that did nothing costs one look at its record.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, iter::once};
 
 use profiler_common::{
-    call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS},
-    hist::{self, BUCKETS, BUCKETS_PER_CHUNK},
+    call::{ABIS, CallKey, OVERFLOW_SLOTS},
+    hist::{self, BUCKETS},
     limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{Cell, CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, Slot, ThreadRecord},
+    wire::{CellIndex, Counters, LINES, Line, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
 };
 
 use super::{
-    batch::{Batch, Changed},
-    books::Books,
+    batch::{self, Batch, COUNTS, Changed, Counts, SUMS, Visit},
     in_flight::Flight,
     shadow::Shadow,
 };
@@ -111,22 +110,22 @@ impl Reader {
         let records = tables.record_limit();
         self.activities.resize(records as usize, Activity::default());
         self.threads.resize_with(records as usize, || None);
+        let active: Vec<u32> =
+            (0..records).filter(|&index| self.is_active(tables, index)).collect();
         let mut ended = Vec::new();
-        for index in 0..records {
-            let activity = tables.activity(index);
-            if activity.state == RecordState::Free as u32
-                || activity == self.activities[index as usize]
-            {
-                continue;
-            }
-            self.read_thread(tables, into, index, activity);
-            // What was read before the figures were: had the thread gone on since,
-            // this differs at the next reading, and its figures are read again.
-            self.activities[index as usize] = activity;
-            if activity.state == RecordState::Ended as u32 {
-                ended.push(index);
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut batches = active.chunks(batch::THREADS).peekable();
+        while let Some(threads) = batches.next() {
+            let next = batches.peek().copied().unwrap_or_default();
+            batch.read(tables, &self.cells, threads, next);
+            for visit in batch.visits() {
+                self.read_thread(tables, into, visit, batch.changed(visit));
+                if visit.before.state == RecordState::Ended as u32 {
+                    ended.push(visit.index);
+                }
             }
         }
+        self.batch = batch;
         self.read_overflow(tables, into);
         into.breaches().into_iter().for_each(|what| self.breaches.add(what));
         self.free(tables, &ended);
@@ -135,15 +134,25 @@ impl Reader {
         self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
     }
 
-    /// Reads a thread that did something, `before` being what it had done.
+    /// Whether a thread did something since its record was read.
+    fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
+        let activity = tables.activity(index);
+        activity.state != RecordState::Free as u32 && activity != self.activities[index as usize]
+    }
+
+    /// Adds what is new of a thread, of whose slots these have changed.
     fn read_thread(
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
-        index: u32,
-        before: Activity,
+        visit: &Visit,
+        changed: &[Changed],
     ) {
-        let record = tables.record(index);
+        let Visit { index, before, record, books, .. } = visit;
+        let index = *index;
+        // What was read before the figures were: had the thread gone on since,
+        // this differs at the next reading, and its figures are read again.
+        self.activities[index as usize] = *before;
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
             let process = into.thread_started(identity, &record.comm);
@@ -154,29 +163,18 @@ impl Reader {
         if record.tid == record.tgid {
             into.rename(process, &record.comm);
         }
-        let mut books = Books::default();
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.clear();
-        batch.add_pages(tables, Abi::X86_64, &record.native_pages);
-        for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
-            if root != 0 {
-                batch.add_pages(tables, abi, &tables.cell(root));
-            }
+        for slot in changed {
+            self.read_slot(tables, into, process, slot);
         }
-        batch.read(tables, &self.cells, &mut books);
-        for (slot, cell, chunk) in batch.changed() {
-            self.read_slot(tables, into, process, slot, (cell, chunk));
-        }
-        self.batch = batch;
         let after = tables.activity(index);
-        for (key, slot, lost) in books.lost(&record, &before, &after) {
+        for (key, slot, lost) in books.lost(record, before, &after) {
             let known = self.lost.entry(slot).or_default();
             let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
             *known = lost.max(*known);
             into.add(Some(process), key, &figures, None);
         }
         let ended = before.state == RecordState::Ended as u32;
-        let unreturned = ended.then(|| add_unreturned(into, process, &record)).flatten();
+        let unreturned = ended.then(|| add_unreturned(into, process, record)).flatten();
         let account = books.account(|_, slot| {
             let lost = self.lost.get(&slot).copied().unwrap_or(0);
             lost + u64::from(unreturned == Some(slot))
@@ -185,7 +183,7 @@ impl Reader {
             into.settle(Some(process), &thread.account, &account);
             thread.account = account;
         }
-        if let Some(what) = books.breach(&record, &before, &after)
+        if let Some(what) = books.breach(record, before, &after)
             && let Some(thread) = &mut self.threads[index as usize]
             && !std::mem::replace(&mut thread.broken, true)
         {
@@ -196,19 +194,18 @@ impl Reader {
         }
     }
 
-    /// Adds what is new in a slot, of which `cell` and its likely chunk have been read.
+    /// Adds what is new in a slot.
     fn read_slot(
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
         process: ProcessIndex,
-        slot: &Changed,
-        (cell, likely): (&Cell, &Cell),
+        changed: &Changed,
     ) {
-        let Changed { key, index, counts, likely: likely_chunk } = *slot;
-        let Some(old) = self.cells.get(index).map(Slot::from_cell) else { return };
-        let new = Slot::from_cell(cell);
-        let mut figures = std::mem::take(&mut self.figures);
+        let &Changed { key, index, counts, likely, slot: ref new, .. } = changed;
+        let Some(old) = self.cells.line(index, SUMS).map(batch::sums) else { return };
+        // Not taken out and put back: such copies wait for what was written just before.
+        let figures = &mut self.figures;
         figures.clear();
         figures.calls = counts.entered.wrapping_sub(old.entered);
         figures.returned = counts.returned.wrapping_sub(old.returned);
@@ -219,51 +216,51 @@ impl Reader {
         let left = figures.timed();
         let latency = &mut figures.latency;
         let mut found = 0;
-        let mut add_chunk = |chunk: usize, cell: &Cell| {
-            self.cells.each_new(new.chunks[chunk], cell, |i, count| {
-                found += count;
-                latency.add(chunk * BUCKETS_PER_CHUNK + i, count);
-            });
-            found
-        };
         // A bucket is counted before the sums that announce it, so there are as many new
-        // ones as calls that left, at least. Once they are found, the other chunks have none
+        // ones as calls that left, at least. Once they are found, the other lines have none
         // or such as the next reading will look for.
-        if new.chunks[likely_chunk] == 0 || add_chunk(likely_chunk, likely) < left {
-            for (chunk, &cell) in new.chunks.iter().enumerate() {
-                if cell != 0
-                    && chunk != likely_chunk
-                    && add_chunk(chunk, &tables.cell(cell)) >= left
-                {
-                    break;
-                }
+        let others = Counts::all(new).filter(|&other| other != likely);
+        for counts in once(likely).chain(others) {
+            let cell = new.chunks[counts.chunk];
+            if cell == 0 {
+                continue;
+            }
+            let line = tables.line(cell, counts.line);
+            self.cells.each_new((cell, counts.line), &line, |i, count| {
+                found += count;
+                latency.add(counts.first_bucket() + i, count);
+            });
+            if found >= left {
+                break;
             }
         }
         if new.errors != old.errors {
             for (page, &cell) in new.errno_pages.iter().enumerate().filter(|&(_, &cell)| cell != 0)
             {
-                self.cells.each_new(cell, &tables.cell(cell), |i, count| {
-                    figures.add_errno((page * ERRNOS_PER_PAGE + i) as u16, count);
-                });
+                for line in 0..LINES {
+                    let first = page * ERRNOS_PER_PAGE + line * COUNTS;
+                    self.cells.each_new((cell, line), &tables.line(cell, line), |i, count| {
+                        figures.add_errno((first + i) as u16, count);
+                    });
+                }
             }
         }
         // What is known by its errno, so that the two agree: an error that the cell
         // has, and its page not yet, is new the next time.
         figures.errors =
             figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
-        figures.untimed = untimed(&figures, self.timed);
+        figures.untimed = untimed(figures, self.timed);
         // Set before the first call that was timed counts as left.
         let recent = (new.min_ns != u64::MAX).then(|| {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
-            recent_extremes(&figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
+            recent_extremes(figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
         });
-        if let Some(known) = self.cells.get_mut(index) {
-            *known = *cell;
+        if let Some(known) = self.cells.line_mut(index, SUMS) {
+            *known = changed.sums;
             // As read first, so that what came since counts as new the next time.
             put_counts(known, counts, old.errors.wrapping_add(figures.errors));
         }
-        into.add(Some(process), key, &figures, recent.flatten());
-        self.figures = figures;
+        into.add(Some(process), key, figures, recent.flatten());
     }
 
     fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate) {
@@ -303,9 +300,7 @@ impl Reader {
                 for cell in 0..CELLS_PER_EXTENT {
                     let cell = extent * CELLS_PER_EXTENT + cell;
                     self.lost.remove(&cell);
-                    if let Some(known) = self.cells.get_mut(cell) {
-                        *known = [0; 32];
-                    }
+                    self.cells.clear(cell);
                 }
                 tables.free_extent(extent);
                 self.extents_freed += 1;
@@ -378,13 +373,13 @@ fn add_unreturned(
     slot
 }
 
-fn put_counts(cell: &mut Cell, counts: SlotCounts, errors: u64) {
+fn put_counts(sums: &mut Line, counts: SlotCounts, errors: u64) {
     let SlotCounts { entered, returned, restarted, .. } = counts;
     for (at, value) in [(0, entered), (2, returned), (4, restarted), (12, errors)] {
-        cell[at] = value as u32;
-        cell[at + 1] = (value >> 32) as u32;
+        sums[at] = value as u32;
+        sums[at + 1] = (value >> 32) as u32;
     }
-    cell[14] = counts.denied;
+    sums[14] = counts.denied;
 }
 
 /// The extremes among the new calls, `old` being those before them: exact where

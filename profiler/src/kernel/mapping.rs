@@ -3,6 +3,7 @@
 use std::{
     io,
     marker::PhantomData,
+    mem::MaybeUninit,
     num::NonZeroUsize,
     ops::Range,
     os::fd::{AsFd, BorrowedFd},
@@ -14,6 +15,7 @@ use aya::Pod;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
 use super::arena;
+use crate::prefetch::prefetch;
 
 /// A mapping, whatever is in it.
 pub(super) struct Memory {
@@ -154,9 +156,39 @@ impl<T: Pod> Mapping<T> {
 
     /// A copy of a value, as it is at this moment.
     pub(super) fn read(&self, index: u32) -> T {
-        // SAFETY: `place` is in bounds and aligned, as the mapping is page-aligned
-        // and the stride a multiple of T's alignment; T is plain old data.
-        unsafe { self.place(index).read_volatile() }
+        self.read_part(index, 0)
+    }
+
+    /// A copy of a part of a value: of what it is made of, the one so many parts further on.
+    pub(super) fn read_part<P: Pod>(&self, index: u32, part: usize) -> P {
+        let offset = part * size_of::<P>();
+        assert!(
+            offset + size_of::<P>() <= size_of::<T>() && offset.is_multiple_of(align_of::<P>())
+        );
+        // SAFETY: within the value by the assertion.
+        let place = unsafe { self.place(index).byte_add(offset) };
+        if !(size_of::<P>().is_multiple_of(8) && offset.is_multiple_of(8)) {
+            // SAFETY: `place` is in bounds and aligned, as the mapping is page-aligned
+            // and the stride a multiple of T's alignment; P is plain old data.
+            return unsafe { place.cast::<P>().read_volatile() };
+        }
+        // Not in pieces as large as its fields: twice as many, or more.
+        let mut value = MaybeUninit::<P>::uninit();
+        for word in 0..size_of::<P>() / 8 {
+            // SAFETY: of the `size_of::<P>()` bytes there and here, the next eight; there they
+            // are aligned, since the stride and `offset` are multiples of eight.
+            unsafe {
+                let read = place.cast::<u64>().add(word).read_volatile();
+                value.as_mut_ptr().cast::<u64>().add(word).write_unaligned(read);
+            }
+        }
+        // SAFETY: all of its bytes were written, and P is plain old data.
+        unsafe { value.assume_init() }
+    }
+
+    /// Has the cache line at `offset` of a value on its way.
+    pub(super) fn prefetch(&self, index: u32, offset: usize) {
+        prefetch(self.place(index).cast::<u8>().wrapping_add(offset));
     }
 
     /// A copy of the `u64` at `offset` of a value.

@@ -8,9 +8,10 @@ use aya::{
 };
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
-    limits::{CELLS_PER_EXTENT, arena, maps},
+    limits::{CACHE_LINE, CELLS_PER_EXTENT, arena, maps},
     wire::{
-        CallBefore, Cell, CellIndex, Control, Counters, Extremes, OverflowSlot, Slot, ThreadRecord,
+        CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OverflowSlot, Slot,
+        ThreadRecord,
     },
 };
 
@@ -42,11 +43,19 @@ pub trait Tables {
     fn activity(&self, record: u32) -> Activity;
     /// A whole record.
     fn record(&self, record: u32) -> ThreadRecord;
+    /// Has a record on its way, for who reads it soon.
+    fn prefetch_record(&self, _record: u32) {}
     /// The counters of the slot in a cell; zeros for an index that is none. Read
     /// before the cell itself, which then holds all figures of these calls.
     fn slot_counts(&self, cell: CellIndex) -> SlotCounts;
     /// A cell of the pool; zeros for an index that is none.
     fn cell(&self, cell: CellIndex) -> Cell;
+    /// A line of a cell, the first being 0; zeros for an index that is none.
+    fn line(&self, cell: CellIndex, line: usize) -> Line {
+        self.cell(cell).as_chunks().0[line]
+    }
+    /// Has a line on its way, for who reads it soon.
+    fn prefetch(&self, _cell: CellIndex, _line: usize) {}
     /// Record index plus one of an extent's owner; 0 is none.
     fn extent_owner(&self, extent: u32) -> u32;
     /// The overflow slot at `index`.
@@ -314,6 +323,13 @@ impl Tables for MapTables {
         self.records.read(record)
     }
 
+    fn prefetch_record(&self, record: u32) {
+        if record < self.records.len() {
+            let lines = (0..size_of::<ThreadRecord>()).step_by(CACHE_LINE);
+            lines.for_each(|offset| self.records.prefetch(record, offset));
+        }
+    }
+
     fn slot_counts(&self, cell: CellIndex) -> SlotCounts {
         if cell >= self.cells.len() {
             return SlotCounts::default();
@@ -330,6 +346,17 @@ impl Tables for MapTables {
 
     fn cell(&self, cell: CellIndex) -> Cell {
         if cell < self.cells.len() { self.cells.read(cell) } else { [0; 32] }
+    }
+
+    fn line(&self, cell: CellIndex, line: usize) -> Line {
+        let known = cell < self.cells.len() && line < LINES;
+        if known { self.cells.read_part(cell, line) } else { [0; 16] }
+    }
+
+    fn prefetch(&self, cell: CellIndex, line: usize) {
+        if cell < self.cells.len() {
+            self.cells.prefetch(cell, line * size_of::<Line>());
+        }
     }
 
     fn extent_owner(&self, extent: u32) -> u32 {
