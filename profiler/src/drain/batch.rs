@@ -8,26 +8,27 @@ use std::ops::Range;
 
 use profiler_common::{
     call::{Abi, CallKey},
-    hist::{self, BUCKETS_PER_CHUNK},
+    hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
+    limits::ERRNO_PAGES,
     wire::{CALLS_PER_PAGE, CellIndex, LINES, Line, Slot, ThreadRecord},
 };
 
-use super::{books::Books, shadow::Shadow};
+use super::{
+    books::Books,
+    shadow::{Shadow, WORDS},
+};
 use crate::kernel::{Activity, SlotCounts, Tables};
 
 /// Threads in a batch: enough for many misses at a time, and few enough that what is on its
 /// way is in the first cache when it is read.
 pub(super) const THREADS: usize = 8;
 
-/// Counts in a line.
-pub(super) const COUNTS: usize = size_of::<Line>() / size_of::<u32>();
-
 /// The line of a slot that has its sums, which is all that is remembered of it, and ...
 pub(super) const SUMS: usize = 0;
 /// ... the one that has the cells with its counts.
 const CELLS: usize = 1;
 
-const NOTHING: Line = [0; COUNTS];
+const NOTHING: Line = [0; WORDS];
 
 /// Filled anew for some threads.
 #[derive(Default)]
@@ -68,9 +69,21 @@ pub(super) struct Changed {
     pub(super) counts: SlotCounts,
     /// What was read then: at least the figures of all these calls.
     pub(super) sums: Line,
-    pub(super) slot: Slot,
+    cells: Line,
     /// Where new latencies are looked for first.
     pub(super) likely: Counts,
+}
+
+impl Changed {
+    /// Cells with latencies.
+    pub(super) fn chunks(&self) -> &[CellIndex] {
+        &self.cells[..CHUNKS]
+    }
+
+    /// Cells with errnos.
+    pub(super) fn errno_pages(&self) -> &[CellIndex] {
+        &self.cells[CHUNKS..CHUNKS + ERRNO_PAGES]
+    }
 }
 
 /// A line of latencies.
@@ -84,19 +97,18 @@ impl Counts {
     /// Of a latency.
     fn of(ns: u64) -> Self {
         let bucket = hist::bucket(ns) as usize;
-        let line = bucket % BUCKETS_PER_CHUNK / COUNTS;
+        let line = bucket % BUCKETS_PER_CHUNK / WORDS;
         Self { chunk: bucket / BUCKETS_PER_CHUNK, line }
     }
 
-    /// Of a slot, all of them.
-    pub(super) fn all(slot: &Slot) -> impl Iterator<Item = Self> {
-        let chunks = 0..slot.chunks.len();
-        chunks.flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
+    /// All of a slot's.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..CHUNKS).flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
     }
 
     /// The bucket of the first.
     pub(super) fn first_bucket(self) -> usize {
-        self.chunk * BUCKETS_PER_CHUNK + self.line * COUNTS
+        self.chunk * BUCKETS_PER_CHUNK + self.line * WORDS
     }
 }
 
@@ -183,13 +195,20 @@ impl Batch {
     fn read_slots(&mut self, tables: &impl Tables, shadow: &Shadow) {
         self.changed.clear();
         for &(key, index, counts) in &self.counts {
-            let sums = tables.line(index, SUMS);
-            let slot = Slot::from_lines(&sums, &tables.line(index, CELLS));
-            let known = shadow.line(index, SUMS).unwrap_or(&NOTHING);
-            let likely = likely(counts, &slot, known);
-            tables.prefetch(slot.chunks[likely.chunk], likely.line);
-            shadow.prefetch(slot.chunks[likely.chunk], likely.line);
-            self.changed.push(Changed { key, index, counts, sums, slot, likely });
+            let (sums, cells) = (tables.line(index, SUMS), tables.line(index, CELLS));
+            let known = self::sums(shadow.line(index, SUMS).unwrap_or(&NOTHING));
+            let new = self::sums(&sums);
+            let likely = likely(counts, &new, &known);
+            let changed = Changed { key, index, counts, sums, cells, likely };
+            let prefetch = |cell, line| {
+                tables.prefetch(cell, line);
+                shadow.prefetch(cell, line);
+            };
+            prefetch(changed.chunks()[likely.chunk], likely.line);
+            if new.errors != known.errors {
+                changed.errno_pages().iter().for_each(|&cell| prefetch(cell, 0));
+            }
+            self.changed.push(changed);
         }
     }
 
@@ -205,8 +224,7 @@ impl Batch {
 }
 
 /// Where the mean of the new latencies is: of a single one itself.
-fn likely(counts: SlotCounts, new: &Slot, known: &Line) -> Counts {
-    let old = sums(known);
+fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
     let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
     let calls =
         left(counts.returned, counts.restarted).wrapping_sub(left(old.returned, old.restarted));
@@ -219,6 +237,6 @@ fn counts_of(known: &Line) -> SlotCounts {
 }
 
 /// A slot of which only the sums are known.
-pub(super) fn sums(known: &Line) -> Slot {
-    Slot::from_lines(known, &NOTHING)
+pub(super) fn sums(line: &Line) -> Slot {
+    Slot::from_lines(line, &NOTHING)
 }

@@ -14,9 +14,9 @@ use profiler_common::{
 };
 
 use super::{
-    batch::{self, Batch, COUNTS, Changed, Counts, SUMS, Visit},
+    batch::{self, Batch, Changed, Counts, SUMS, Visit},
     in_flight::Flight,
-    shadow::Shadow,
+    shadow::{Shadow, WORDS},
 };
 pub(super) use crate::kernel::ZERO_OVERFLOW;
 use crate::{
@@ -202,7 +202,8 @@ impl Reader {
         process: ProcessIndex,
         changed: &Changed,
     ) {
-        let &Changed { key, index, counts, likely, slot: ref new, .. } = changed;
+        let &Changed { key, index, counts, likely, .. } = changed;
+        let new = batch::sums(&changed.sums);
         let Some(old) = self.cells.line(index, SUMS).map(batch::sums) else { return };
         // Not taken out and put back: such copies wait for what was written just before.
         let figures = &mut self.figures;
@@ -219,9 +220,9 @@ impl Reader {
         // A bucket is counted before the sums that announce it, so there are as many new
         // ones as calls that left, at least. Once they are found, the other lines have none
         // or such as the next reading will look for.
-        let others = Counts::all(new).filter(|&other| other != likely);
+        let others = Counts::all().filter(|&other| other != likely);
         for counts in once(likely).chain(others) {
-            let cell = new.chunks[counts.chunk];
+            let cell = changed.chunks()[counts.chunk];
             if cell == 0 {
                 continue;
             }
@@ -234,16 +235,9 @@ impl Reader {
                 break;
             }
         }
-        if new.errors != old.errors {
-            for (page, &cell) in new.errno_pages.iter().enumerate().filter(|&(_, &cell)| cell != 0)
-            {
-                for line in 0..LINES {
-                    let first = page * ERRNOS_PER_PAGE + line * COUNTS;
-                    self.cells.each_new((cell, line), &tables.line(cell, line), |i, count| {
-                        figures.add_errno((first + i) as u16, count);
-                    });
-                }
-            }
+        let errors = new.errors.wrapping_sub(old.errors);
+        if errors != 0 {
+            read_errnos(tables, &mut self.cells, changed.errno_pages(), errors, figures);
         }
         // What is known by its errno, so that the two agree: an error that the cell
         // has, and its page not yet, is new the next time.
@@ -340,6 +334,29 @@ impl Reader {
     pub(super) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
         let threads = (0_u32..).zip(&mut self.threads);
         threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
+    }
+}
+
+/// Adds the errnos of so many errors.
+fn read_errnos(
+    tables: &impl Tables,
+    known: &mut Shadow,
+    pages: &[CellIndex],
+    errors: u64,
+    into: &mut Figures,
+) {
+    let mut found = into.errors_unlisted;
+    for (page, &cell) in pages.iter().enumerate().filter(|&(_, &cell)| cell != 0) {
+        for line in 0..LINES {
+            let first = page * ERRNOS_PER_PAGE + line * WORDS;
+            known.each_new((cell, line), &tables.line(cell, line), |i, count| {
+                found += count;
+                into.add_errno((first + i) as u16, count);
+            });
+            if found >= errors {
+                return;
+            }
+        }
     }
 }
 

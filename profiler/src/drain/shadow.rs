@@ -1,30 +1,41 @@
 //! A copy of the pool, as it was read last.
 
-use profiler_common::wire::{Cell, CellIndex, LINES, Line};
+use profiler_common::{
+    limits::CACHE_LINE,
+    wire::{CellIndex, LINES, Line},
+};
 
 use crate::prefetch::prefetch;
 
-/// Of plain integers, which the allocator takes zeroed from the kernel: what nobody
-/// touched then takes no memory, and this is as large as what is in use rather than as the
-/// pool.
-pub(super) struct Shadow(Vec<u32>);
+/// Words in a line, such as counts.
+pub(super) const WORDS: usize = size_of::<Line>() / size_of::<u32>();
+
+/// See the module.
+pub(super) struct Shadow {
+    /// Plain integers, which the allocator takes zeroed from the kernel: what nobody touched
+    /// then takes no memory, and this is as large as what is in use rather than as the pool.
+    words: Vec<u32>,
+    /// Of the first line: it, too, is to be one of the cache's, which the allocator knows
+    /// nothing of.
+    first: usize,
+}
 
 impl Shadow {
-    const WORDS: usize = size_of::<Cell>() / size_of::<u32>();
-
     /// Of a pool of so many cells, all zeros.
     pub(super) fn new(cells: usize) -> Self {
-        Self(vec![0; cells * Self::WORDS])
+        let words = vec![0; (cells * LINES + 1) * WORDS];
+        let first = words.as_ptr().align_offset(CACHE_LINE).min(WORDS);
+        Self { words, first }
     }
 
     /// A line of a cell; `None` for an index that is none.
     pub(super) fn line(&self, cell: CellIndex, line: usize) -> Option<&Line> {
-        self.0.as_chunks().0.get(cell as usize * LINES + line)
+        self.words[self.first..].as_chunks().0.get(cell as usize * LINES + line)
     }
 
     /// Likewise, to change it.
     pub(super) fn line_mut(&mut self, cell: CellIndex, line: usize) -> Option<&mut Line> {
-        self.0.as_chunks_mut().0.get_mut(cell as usize * LINES + line)
+        self.words[self.first..].as_chunks_mut().0.get_mut(cell as usize * LINES + line)
     }
 
     /// Has a line on its way.
@@ -63,5 +74,36 @@ impl Shadow {
             each(i, u64::from(new[i].wrapping_sub(old[i])));
             old[i] = new[i];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_of_the_cache() {
+        let shadow = Shadow::new(3);
+        for (cell, line) in [(0, 0), (0, 1), (2, 1)] {
+            let place = shadow.line(cell, line).expect("there are three cells");
+            assert_eq!(place.as_ptr().align_offset(CACHE_LINE), 0, "cell {cell}, line {line}");
+        }
+        assert_eq!(shadow.line(3, 0), None);
+    }
+
+    #[test]
+    fn what_grew_is_told_once_and_wraps() {
+        let mut shadow = Shadow::new(1);
+        let mut told = |new: Line| {
+            let mut told = Vec::new();
+            shadow.each_new((0, 1), &new, |place, count| told.push((place, count)));
+            told
+        };
+        let mut counts = [0; WORDS];
+        (counts[0], counts[15]) = (7, u32::MAX);
+        assert_eq!(told(counts), [(0, 7), (15, u64::from(u32::MAX))]);
+        assert_eq!(told(counts), []);
+        counts[15] = 4;
+        assert_eq!(told(counts), [(15, 5)]);
     }
 }

@@ -18,7 +18,7 @@ mod programs;
 mod statistics;
 mod tables;
 
-use std::{fs, os::fd::RawFd, time::Duration};
+use std::{fs::File, io::Read as _, os::fd::RawFd, time::Duration};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -46,7 +46,10 @@ fn fdinfo(fd: RawFd, key: &str) -> Option<u64> {
 
 /// All of them.
 fn fdinfo_text(fd: RawFd) -> Option<String> {
-    fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()
+    // With room for all of it at once: the kernel is asked at every drain.
+    let mut text = String::with_capacity(1024);
+    File::open(format!("/proc/self/fdinfo/{fd}")).ok()?.read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 /// The number behind `key:` in such a text.
