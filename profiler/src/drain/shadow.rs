@@ -1,5 +1,7 @@
 //! A copy of the pool, as it was read last.
 
+use std::ops::Range;
+
 use profiler_common::{
     limits::CACHE_LINE,
     wire::{CellIndex, LINES, Line},
@@ -15,27 +17,28 @@ pub(super) struct Shadow {
     /// Plain integers, which the allocator takes zeroed from the kernel: what nobody touched
     /// then takes no memory, and this is as large as what is in use rather than as the pool.
     words: Vec<u32>,
-    /// Of the first line: it, too, is to be one of the cache's, which the allocator knows
-    /// nothing of.
-    first: usize,
+    /// Which of them are in use: from where a line is one of the cache's, too, which the
+    /// allocator knows nothing of.
+    lines: Range<usize>,
 }
 
 impl Shadow {
     /// Of a pool of so many cells, all zeros.
     pub(super) fn new(cells: usize) -> Self {
-        let words = vec![0; (cells * LINES + 1) * WORDS];
+        let len = cells * LINES * WORDS;
+        let words = vec![0; len + WORDS];
         let first = words.as_ptr().align_offset(CACHE_LINE).min(WORDS);
-        Self { words, first }
+        Self { words, lines: first..first + len }
     }
 
     /// A line of a cell; `None` for an index that is none.
     pub(super) fn line(&self, cell: CellIndex, line: usize) -> Option<&Line> {
-        self.words[self.first..].as_chunks().0.get(cell as usize * LINES + line)
+        self.words[self.lines.clone()].as_chunks().0.get(cell as usize * LINES + line)
     }
 
     /// Likewise, to change it.
     pub(super) fn line_mut(&mut self, cell: CellIndex, line: usize) -> Option<&mut Line> {
-        self.words[self.first..].as_chunks_mut().0.get_mut(cell as usize * LINES + line)
+        self.words[self.lines.clone()].as_chunks_mut().0.get_mut(cell as usize * LINES + line)
     }
 
     /// Has a line on its way.
