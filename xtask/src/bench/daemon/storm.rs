@@ -10,8 +10,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use memmap2::MmapMut;
 use nix::{
+    libc::c_long,
     sys::{
         memfd::{MFdFlags, memfd_create},
+        resource::{UsageWho, getrusage},
         wait::wait,
     },
     unistd::{ForkResult, fork},
@@ -27,11 +29,20 @@ const AT_ONCE: usize = 256;
 #[derive(Serialize, Deserialize)]
 pub(super) struct Storm {
     pub(super) seconds: f64,
-    /// A call that the process makes for the first time, nanoseconds: median and 99th
-    /// percentile.
-    pub(super) first_ns: [u32; 2],
-    /// One that it makes again.
-    pub(super) again_ns: [u32; 2],
+    /// Calls that a process makes for the first time.
+    pub(super) first: Times,
+    /// Those that it makes again.
+    pub(super) again: Times,
+}
+
+/// What calls took.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Times {
+    pub(super) calls: usize,
+    /// How many of them were interrupted for another process, which took its time.
+    pub(super) preempted: usize,
+    /// Nanoseconds, of the others: median and 99th percentile.
+    pub(super) ns: [u32; 2],
 }
 
 /// Prints what it took.
@@ -58,32 +69,47 @@ pub(super) fn run(processes: u32, calls: usize) -> Result<ExitCode> {
     while wait().is_ok() {}
     let seconds = started.elapsed().as_secs_f64();
     let timing = |bytes: &[u8; 4]| u32::from_ne_bytes(*bytes);
-    let of_round = |round: usize| -> Vec<u32> {
+    let of_round = |round: usize| -> Times {
         let of_process = memory.chunks_exact(timings);
         let half = calls * size_of::<u32>();
-        of_process
-            .flat_map(|all| all[round * half..][..half].as_chunks().0.iter().map(timing))
-            .collect()
+        let all =
+            of_process.flat_map(|all| all[round * half..][..half].as_chunks().0.iter().map(timing));
+        let (undisturbed, preempted): (Vec<_>, Vec<_>) = all.partition(|&ns| ns != PREEMPTED);
+        let calls = undisturbed.len() + preempted.len();
+        Times { calls, preempted: preempted.len(), ns: quantiles(undisturbed) }
     };
-    let storm =
-        Storm { seconds, first_ns: quantiles(of_round(0)), again_ns: quantiles(of_round(1)) };
+    let storm = Storm { seconds, first: of_round(0), again: of_round(1) };
     println!("{}", serde_json::to_string(&storm)?);
     Ok(ExitCode::SUCCESS)
 }
 
 /// What a child does: each call, and each again.
 fn live(timings: &mut [u8], calls: usize) -> ! {
+    let mut before = switches();
     for (at, timing) in timings.as_chunks_mut().0.iter_mut().enumerate() {
         let started = Instant::now();
         call(at % calls);
-        *timing = nanoseconds(started.elapsed()).to_ne_bytes();
+        let took = started.elapsed();
+        let after = switches();
+        let took = if after == before { nanoseconds(took) } else { PREEMPTED };
+        *timing = took.to_ne_bytes();
+        before = after;
     }
     // SAFETY: ends this process, without what the parent has to do at its end.
     unsafe { libc::_exit(0) }
 }
 
+/// How often this process has had to wait for a CPU, or chose to; by a system call.
+fn switches() -> Option<c_long> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    Some(usage.voluntary_context_switches() + usage.involuntary_context_switches())
+}
+
+/// Stands for what a call took within which another process had the CPU.
+const PREEMPTED: u32 = u32::MAX;
+
 fn nanoseconds(time: Duration) -> u32 {
-    u32::try_from(time.as_nanos()).unwrap_or(u32::MAX)
+    u32::try_from(time.as_nanos()).unwrap_or(u32::MAX - 1)
 }
 
 fn quantiles(mut of: Vec<u32>) -> [u32; 2] {
