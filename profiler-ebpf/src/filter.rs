@@ -10,16 +10,10 @@ use profiler_common::{
 
 use crate::{
     maps::{CALLS, CGROUPS, COMMS, RENAMED},
-    task::{CGROUPS_ONLY, COMM_OFFSET, COMMS_ONLY, LEADER_OFFSET, Task, field_u32, field_u64},
+    task::{
+        CGROUPS_ONLY, COMM_OFFSET, COMMS_ONLY, LEADER_OFFSET, Task, field_u32, field_u64, settings,
+    },
 };
-
-macro_rules! settings {
-    ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {$(
-        $(#[$doc])*
-        #[unsafe(no_mangle)]
-        pub static $name: Global<u32> = Global::new(0);
-    )+};
-}
 
 settings! {
     /// 1 when only the calls in [`CALLS`] count.

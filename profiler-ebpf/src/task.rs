@@ -15,6 +15,7 @@ macro_rules! settings {
         pub static $name: Global<u32> = Global::new(0);
     )+};
 }
+pub(crate) use settings;
 
 settings! {
     /// `offsetof(struct task_struct, thread_info.status)`.
