@@ -5,6 +5,7 @@
 //! builds at once and also while the profiler does not, that part is behind the
 //! feature `bench`, and the command without it builds and starts the one with it.
 
+mod code;
 pub(crate) mod crowd;
 pub(crate) mod daemon;
 mod figures;
@@ -44,6 +45,7 @@ pub(crate) struct Args {
 enum Other {
     /// What the user side costs: the daemon under loads, a scrape, a start, a fork storm
     Daemon(daemon::Args),
+    Code(code::Args),
 }
 
 /// What can be measured by itself.
@@ -121,6 +123,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 #[cfg(feature = "bench")]
 fn measure(args: &Args) -> Result<ExitCode> {
+    if let Some(Other::Code(args)) = &args.other {
+        return measure::code::run(args);
+    }
     let results = measure::run(args.part, &args.measure)?;
     report::write(&results.with_figures(), &args.output)
 }

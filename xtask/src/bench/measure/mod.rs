@@ -2,6 +2,7 @@
 
 mod attached;
 mod child;
+pub(super) mod code;
 mod growth;
 mod hot_path;
 mod machine;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CHART, WORK_CHART, chart::thousands};
 use crate::bench::{
-    figures::{CLOCK, NOTHING, WorkFigures},
+    figures::{CLOCK, EMPTY, NOTHING, WorkFigures},
     results::{Contention, Drain, Growth, HotPath, Load, Quiet, Results, Row, Section, Work},
     statistics::{least, median},
 };
@@ -30,6 +30,7 @@ pub(super) fn all(results: &Results) -> String {
             text += &format!("\n### {}\n\n", section.workload);
             text += &calls(section);
         }
+        text += &parts(&hot_path.sections);
     }
     if let Some(shared) = &results.contention {
         text += "\n## Two threads at once\n\n";
@@ -141,6 +142,42 @@ fn calls(section: &Section) -> String {
             format!("≤ {:.2} × {}: {verdict}, {:.2}", goal.at_most, goal.of, goal.ratio)
         });
         let _ = writeln!(text, " {} |", goals.collect::<Vec<_>>().join("; "));
+    }
+    text
+}
+
+/// What the profiler adds, part by part: each is what it adds to a variant without it.
+fn parts(sections: &[Section]) -> String {
+    type Part = fn(&dyn Fn(&str) -> Option<f64>) -> Option<f64>;
+    const PARTS: [(&str, Part); 5] = [
+        ("two programs that do nothing", |added| added(EMPTY)),
+        ("to read the clock twice", |added| Some(added(CLOCK)? - added(EMPTY)?)),
+        ("whose call, which, where it is counted, how it left", |added| {
+            Some(added("no-latency")? - added(EMPTY)?)
+        }),
+        ("what it took: sum, least, greatest, bucket", |added| {
+            Some(added("profiler")? - added("no-latency")? - (added(CLOCK)? - added(EMPTY)?))
+        }),
+        ("all of it", |added| added("profiler")),
+    ];
+    let mut text = "\n### What that goes to\n\nNanoseconds a call, from the tables above: the \
+                    pairs, and the profiler without latencies. What runs beside something else \
+                    may cost nothing, or less.\n\n| part |"
+        .to_owned();
+    for section in sections {
+        let _ = write!(text, " {} |", section.workload);
+    }
+    text += "\n| --- |";
+    text += &" ---: |".repeat(sections.len());
+    text += "\n";
+    for (name, part) in PARTS {
+        let _ = write!(text, "| {name} |");
+        for section in sections {
+            let added = |key: &str| Row::of(&section.rows, key)?.figures.as_ref()?.added;
+            let added = part(&added).map_or_else(|| "–".to_owned(), |ns| format!("{ns:+.1}"));
+            let _ = write!(text, " {added} |");
+        }
+        text += "\n";
     }
     text
 }
@@ -309,6 +346,7 @@ mod tests {
             row("empty", "empty pair", &[150.0, 152.0, 151.0]),
             row("clock", "clock pair: the floor", &[200.0, 210.0, 220.0]),
             row("profiler", "**profiler**", &[230.0, 225.0, 214.0]),
+            row("no-latency", "**profiler** --no-latency", &[156.0, 154.0, 155.0]),
             row("syscount-latency", "`syscount -L -P`", &[400.0, 420.0, 410.0]),
             row("strace", "`strace -f -c`", &[30_100.0, 30_200.0, 30_300.0]),
             absent("sysdig", "`sysdig`", "no module | no probe"),
