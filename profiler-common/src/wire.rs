@@ -24,6 +24,9 @@ pub type CellIndex = u32;
 /// [`ThreadRecord::in_flight_slot`] of a call that is counted in an overflow slot.
 pub const OVERFLOWED: CellIndex = u32::MAX;
 
+/// Further copies that there are of the exit's program.
+pub const FURTHER_EXITS: usize = 7;
+
 /// What is known of one thread, and where its figures are.
 ///
 /// The first cache line is all that the common path writes.
@@ -80,8 +83,11 @@ pub struct ThreadRecord {
     pub next_cell: CellIndex,
     /// From where on turns are counted that say which calls are timed: at random.
     pub first_turn: u64,
+    /// How many exits were counted, of either kind, when each further copy of the exit's
+    /// program ran last; their lower half.
+    pub exits_seen: [u32; FURTHER_EXITS],
     /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: [u64; 6],
+    pub _reserved: [u32; 5],
 }
 
 impl ThreadRecord {

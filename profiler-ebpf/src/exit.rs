@@ -5,7 +5,7 @@ use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
     limits::{ERRNOS, ERRNOS_PER_PAGE, sampling},
-    wire::{CellIndex, OVERFLOWED, Slot, ThreadRecord},
+    wire::{CellIndex, FURTHER_EXITS, OVERFLOWED, Slot, ThreadRecord},
 };
 
 use crate::{
@@ -46,23 +46,52 @@ impl Outcome {
     }
 }
 
-/// What a further copy of the program does: the same, if no copy before it has. See
-/// [`enter_again`](crate::entry::enter_again).
+/// What a further copy of the program does, the one with this number: the same, if no copy
+/// before it has. See [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
-pub fn exit_again<W: Way>(regs: u64, result: u64) {
+pub fn exit_again<W: Way>(regs: u64, result: u64, copy: usize) {
     if scope::is_outside::<W>(regs) {
         return;
     }
-    if let Some(record) = thread::hinted::<W>(regs) {
-        // SAFETY: a live map value of the running thread's own.
-        if unsafe { (*record).in_flight_key } == CallKey::NONE.0 {
-            return;
+    let Some(record) = thread::hinted::<W>(regs) else {
+        if !thread::has_left::<W>(W::current()) {
+            count!(exits_taken_over);
+            exit::<W>(regs, result);
         }
-    } else if thread::has_left::<W>(W::current()) {
+        return;
+    };
+    // SAFETY: a live map value of the running thread's own.
+    let entered = unsafe { (*record).in_flight_key } != CallKey::NONE.0;
+    if entered {
+        count!(exits_taken_over);
+    } else if unsafe { was_counted(record, copy) } || !may_be_refused(W::current()) {
         return;
     }
-    count!(exits_taken_over);
     exit::<W>(regs, result);
+    // SAFETY: as above. Once more, for what this copy has counted itself.
+    if unsafe { was_counted(record, copy) } && !entered {
+        count!(exits_taken_over);
+    }
+}
+
+/// Whether an exit of the running thread has been counted since this copy asked last. An exit
+/// of a call that was refused leaves no other trace.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own.
+#[inline(always)]
+unsafe fn was_counted(record: *mut ThreadRecord, copy: usize) -> bool {
+    if copy >= FURTHER_EXITS {
+        return true;
+    }
+    // SAFETY: the caller's record, and a copy that there is.
+    unsafe {
+        let counted = ((*record).left as u32).wrapping_add((*record).denied);
+        let seen = (&raw mut (*record).exits_seen).cast::<u32>().add(copy);
+        let was = *seen != counted;
+        *seen = counted;
+        was
+    }
 }
 
 /// A call leaves with `result`, `regs` being its registers.

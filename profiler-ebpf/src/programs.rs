@@ -29,8 +29,6 @@ macro_rules! programs {
         $crate::programs_of_one_body! { $Context, $attribute, $key;
             "sys_enter": sys_enter_2, sys_enter_3, sys_enter_4, sys_enter_5, sys_enter_6,
                 sys_enter_7, sys_enter_8 => enter_again;
-            "sys_exit": sys_exit_2, sys_exit_3, sys_exit_4, sys_exit_5, sys_exit_6,
-                sys_exit_7, sys_exit_8 => exit_again;
             "sched_process_fork":
                 process_fork, process_fork_2, process_fork_3, process_fork_4 => fork;
             "sched_process_exec":
@@ -42,14 +40,19 @@ macro_rules! programs {
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
         }
 
+        $crate::further_exits! { $Context, $attribute, $key;
+            sys_exit_2: 0, sys_exit_3: 1, sys_exit_4: 2, sys_exit_5: 3, sys_exit_6: 4,
+            sys_exit_7: 5, sys_exit_8: 6,
+        }
+
         #[inline(never)]
         fn enter_again(ctx: $Context) {
             $crate::entry::enter_again::<$Way>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]
-        fn exit_again(ctx: $Context) {
-            $crate::exit::exit_again::<$Way>(ctx.arg(0), ctx.arg(1));
+        fn exit_again(ctx: $Context, copy: usize) {
+            $crate::exit::exit_again::<$Way>(ctx.arg(0), ctx.arg(1), copy);
         }
 
         #[inline(never)]
@@ -96,5 +99,22 @@ macro_rules! programs_of_one_body {
             }
         )+
         $crate::programs_of_one_body! { $Context, $attribute, $key; $($rest)* }
+    };
+}
+
+/// Copies of the exit's program, each of which knows which it is.
+#[macro_export]
+macro_rules! further_exits {
+    (
+        $Context:ident, $attribute:ident, $key:ident;
+        $($name:ident: $copy:literal),+ $(,)?
+    ) => {
+        $(
+            #[$attribute($key = "sys_exit")]
+            pub fn $name(ctx: $Context) -> i32 {
+                exit_again(ctx, $copy);
+                0
+            }
+        )+
     };
 }

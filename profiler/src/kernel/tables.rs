@@ -463,6 +463,7 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     index: 0,
     next_cell: 0,
     first_turn: 0,
+    exits_seen: [0; _],
     _reserved: [0; _],
 };
 
