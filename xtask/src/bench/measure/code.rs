@@ -1,15 +1,16 @@
 //! The programs themselves, as the kernel runs them: how much code each is, and which.
 
 use std::{
-    collections::BTreeSet,
-    fs,
+    collections::BTreeMap,
+    fs, io,
+    os::fd::RawFd,
     path::Path,
     process::{Command, ExitCode},
     thread::available_parallelism,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
+use nix::libc::{SYS_bpf, c_long, syscall};
 
 use super::subjects::{How, OURS, Subject};
 use crate::{
@@ -18,23 +19,21 @@ use crate::{
     workspace::{find_program, output},
 };
 
-/// A program, as `bpftool -j prog show` has it.
-#[derive(Deserialize)]
+/// A program that is loaded.
 struct Program {
-    id: u32,
     name: String,
-    bytes_xlated: u64,
-    bytes_jited: u64,
+    /// Bytes of eBPF.
+    xlated: usize,
+    /// Machine code.
+    code: Vec<u8>,
 }
 
 /// Bytes of an eBPF instruction.
-const INSTRUCTION: u64 = 8;
+const INSTRUCTION: usize = 8;
 
 pub(in crate::bench) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(privilege::is_root(), "attaching to the kernel needs root");
-    for (program, package) in [("bpftool", "bpftool"), ("objdump", "binutils")] {
-        ensure!(find_program(&[program]).is_some(), "{program} is missing: Debian's {package}");
-    }
+    ensure!(find_program(&["objdump"]).is_some(), "objdump is missing: Debian's binutils");
     if let Some(directory) = &args.disassemble {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     }
@@ -47,14 +46,14 @@ pub(in crate::bench) fn run(args: &Args) -> Result<ExitCode> {
     for subject in OURS.iter().filter(|subject| !matches!(subject.how, How::Nothing)) {
         let attached = subject.attach(available_parallelism()?.get())?;
         for program in programs()? {
-            let code = disassembled(program.id)?;
+            let code = disassembled(&program.code)?;
             let instructions = code.lines().filter(|line| line.contains(":\t")).count();
             println!(
                 "| {} | `{}` | {} | {instructions} | {} |",
                 subject.title,
                 program.name,
-                program.bytes_xlated / INSTRUCTION,
-                program.bytes_jited
+                program.xlated / INSTRUCTION,
+                program.code.len()
             );
             if let Some(directory) = &args.disassemble {
                 write(directory, subject, &program, &code)?;
@@ -72,33 +71,80 @@ fn write(directory: &Path, subject: &Subject, program: &Program, code: &str) -> 
 
 /// Those of this process that run at each call.
 fn programs() -> Result<Vec<Program>> {
-    let mut ids = BTreeSet::new();
+    let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")? {
+        let entry = entry?;
         // One that has just been closed is no program.
-        let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
+        let Ok(text) = fs::read_to_string(entry.path()) else { continue };
         let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
-        ids.extend(id.and_then(|id| id.trim().parse::<u32>().ok()));
-    }
-    let mut programs = Vec::new();
-    for id in ids {
-        let shown =
-            output(Command::new("bpftool").args(["-j", "prog", "show", "id"]).arg(id.to_string()))?;
-        let program: Program = serde_json::from_str(&shown).context("what bpftool shows")?;
-        if ["sys_", "empty_", "clock_"].iter().any(|of| program.name.starts_with(of)) {
-            programs.push(program);
+        let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        if let (Some(id), Some(fd)) = (id.and_then(|id| id.trim().parse::<u32>().ok()), fd) {
+            // A link says which program it is of, and is none.
+            let Ok(program) = Program::of(fd) else { continue };
+            programs.insert(id, program);
         }
     }
-    Ok(programs)
+    let of_a_call = |program: &Program| {
+        ["sys_", "empty_", "clock_"].iter().any(|of| program.name.starts_with(of))
+    };
+    Ok(programs.into_values().filter(of_a_call).collect())
 }
 
-fn disassembled(id: u32) -> Result<String> {
+/// The beginning of `struct bpf_prog_info` (include/uapi/linux/bpf.h).
+#[repr(C)]
+#[derive(Default)]
+struct Info {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_len: u32,
+    xlated_len: u32,
+    jited: u64,
+    xlated: u64,
+    loaded_ns: u64,
+    uid: u32,
+    map_count: u32,
+    map_ids: u64,
+    name: [u8; 16],
+}
+
+impl Info {
+    /// Asks for what the fields that are set ask for.
+    fn ask(&mut self, fd: RawFd) -> io::Result<()> {
+        /// `BPF_OBJ_GET_INFO_BY_FD`, and what it is asked.
+        const COMMAND: c_long = 15;
+        #[repr(C)]
+        struct Question {
+            fd: u32,
+            len: u32,
+            info: u64,
+        }
+        let info = std::ptr::from_mut(self) as u64;
+        let question = Question { fd: fd.cast_unsigned(), len: size_of::<Self>() as u32, info };
+        // SAFETY: the kernel reads a question of this size, and writes at most `len` bytes to
+        // `info`, and `jited_len` to `jited`, which the caller has.
+        let done = unsafe { syscall(SYS_bpf, COMMAND, &raw const question, size_of::<Question>()) };
+        if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Program {
+    fn of(fd: RawFd) -> io::Result<Self> {
+        let mut info = Info::default();
+        info.ask(fd)?;
+        let mut code = vec![0; info.jited_len as usize];
+        let jited = code.as_mut_ptr() as u64;
+        let mut info = Info { jited_len: info.jited_len, jited, ..Info::default() };
+        info.ask(fd)?;
+        let name = info.name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = String::from_utf8_lossy(name).into_owned();
+        Ok(Self { name, xlated: info.xlated_len as usize, code })
+    }
+}
+
+fn disassembled(code: &[u8]) -> Result<String> {
     let image = tempfile::NamedTempFile::new()?;
-    let id = id.to_string();
-    output(
-        Command::new("bpftool")
-            .args(["prog", "dump", "jited", "id", &id, "file"])
-            .arg(image.path()),
-    )?;
+    fs::write(image.path(), code)?;
     let machine = ["-D", "-b", "binary", "-m", "i386:x86-64", "--no-show-raw-insn"];
     output(Command::new("objdump").args(machine).arg(image.path()))
 }
