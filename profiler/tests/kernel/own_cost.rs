@@ -172,6 +172,7 @@ pub(crate) fn a_command_s_calls_are_runs(mode: Mode) {
     report.has_exactly(&statement);
     let own = Own::of(&report);
     assert!(own.runs("sys_enter") >= calls(&report), "{own:#?}");
+    assert!(own.programs_ns.is_some_and(|ns| ns <= (report.window_ns * own.cpus) * 1001 / 1000));
 }
 
 /// It is nobody's business who did not ask.
