@@ -1,5 +1,7 @@
 //! The programs of an object: which there are, and in which order they attach.
 
+use profiler_common::wire::FURTHER_EXITS;
+
 /// A program and its tracepoint.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ProgramSpec {
@@ -27,6 +29,9 @@ pub(super) const ENTRY: ProgramSpec = spec!("sys_enter", "sys_enter", 2, 3, 4, 5
 
 /// See there.
 pub(super) const EXIT: ProgramSpec = spec!("sys_exit", "sys_exit", 2, 3, 4, 5, 6, 7, 8);
+
+/// A record has room for what each further copy has seen.
+const _: () = assert!(EXIT.copies.len() == 1 + FURTHER_EXITS);
 
 /// Where a task has been moved to another cgroup. Only where cgroups decide, and before all
 /// others, so that no decision outlives what it was made by.
