@@ -30,7 +30,11 @@ Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFM
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege, 4 missing kernel
 feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 126 command cannot be run, 127 command
-not found. `stat -- COMMAND` otherwise exits as the command did.";
+not found. `stat -- COMMAND` otherwise exits as the command did.
+
+If the reader of the output goes away, as `head` does, that is success: the profiler
+detaches and ends, after the command if there is one. If the output cannot be written, it
+ends in the same way, with 9.";
 
 /// What `profiler` can do.
 #[derive(Subcommand, Debug)]

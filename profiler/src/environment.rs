@@ -8,9 +8,15 @@ fn set(variable: impl Fn(&str) -> Option<OsString>) -> impl Fn(&str) -> Option<O
     move |name| variable(name).filter(|value| !value.is_empty())
 }
 
-/// Colours: <https://no-color.org>, any value that is not empty.
+/// Colours: unless <https://no-color.org>, any value that is not empty, or a terminal that
+/// takes no escape sequences.
 pub(crate) fn allows_colour(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    set(variable)("NO_COLOR").is_none()
+    set(&variable)("NO_COLOR").is_none() && takes_escapes(variable)
+}
+
+/// Escape sequences: the terminal's type is known, and is not `dumb`.
+pub(crate) fn takes_escapes(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    set(variable)("TERM").is_some_and(|term| term != "dumb")
 }
 
 /// Characters beyond ASCII: a locale of UTF-8, by the order in which setlocale(3) looks.

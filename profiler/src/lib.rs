@@ -5,6 +5,8 @@
 //! [`snapshot`] is the result that every consumer reads, and [`export`],
 //! [`stat`] and [`tui`] show it.
 
+#![deny(clippy::print_stderr, clippy::print_stdout)]
+
 pub mod aggregate;
 pub mod cli;
 pub mod config;
@@ -16,6 +18,7 @@ mod environment;
 pub mod error;
 pub mod export;
 pub mod filter;
+mod inherited;
 pub mod kernel;
 pub mod logging;
 mod prefetch;
@@ -23,6 +26,7 @@ pub mod privilege;
 pub mod rows;
 pub mod snapshot;
 pub mod stat;
+pub mod streams;
 pub mod tui;
 pub mod units;
 mod watched;

@@ -3,10 +3,7 @@
 //! What is to be read stands in the message itself: `journalctl` and `systemctl
 //! status` show that, and none of an event's fields.
 
-use std::{
-    io::{self, IsTerminal},
-    os::unix::fs::MetadataExt,
-};
+use std::{io, os::unix::fs::MetadataExt};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
@@ -16,7 +13,7 @@ use tracing_subscriber::{
     reload::{self, Handle},
 };
 
-use crate::{config::LogLevel, error::Error};
+use crate::{config::LogLevel, error::Error, streams::Stream};
 
 /// Changes the level of a running log.
 pub struct Logging {
@@ -89,20 +86,12 @@ where
         return journal.boxed();
     }
     tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
-        .with_ansi(
-            io::stderr().is_terminal()
-                && colours(
-                    std::env::var_os("NO_COLOR").as_deref(),
-                    std::env::var_os("TERM").as_deref(),
-                ),
-        )
+        .with_writer(|| Stream::Error)
+        // Of a message that cannot be written: it would be printed to the same place, by
+        // `eprintln!`, which panics.
+        .log_internal_errors(false)
+        .with_ansi(Stream::Error.allows_colour())
         .boxed()
-}
-
-/// <https://no-color.org>: any value that is not empty.
-fn colours(no_color: Option<&std::ffi::OsStr>, term: Option<&std::ffi::OsStr>) -> bool {
-    no_color.is_none_or(|value| value.is_empty()) && term.is_none_or(|term| term != "dumb")
 }
 
 /// Whether standard error is the journal's socket, and not one that the variable
@@ -117,14 +106,6 @@ fn stderr_is_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn colours_are_for_terminals_that_want_them() {
-        assert!(colours(None, None));
-        assert!(colours(Some("".as_ref()), Some("xterm".as_ref())));
-        assert!(!colours(Some("1".as_ref()), Some("xterm".as_ref())));
-        assert!(!colours(None, Some("dumb".as_ref())));
-    }
 
     #[test]
     fn only_our_own_messages_grow_with_the_level() {

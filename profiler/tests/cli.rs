@@ -1,5 +1,9 @@
-//! What the command line says: golden files under `tests/cli`. None of these needs the
-//! kernel side, or a privilege. `TRYCMD=overwrite` writes them anew.
+//! The command line, without the kernel side and without privileges: what it says, as golden
+//! files under `tests/cli` (`TRYCMD=overwrite` writes them anew), and what becomes of output
+//! that cannot be written.
+
+#[path = "cli/streams.rs"]
+mod streams;
 
 #[test]
 fn the_command_line_says_what_it_said() {

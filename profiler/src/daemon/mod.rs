@@ -7,8 +7,6 @@ pub mod manager;
 pub mod source;
 pub mod work;
 
-use std::io::{self, Write};
-
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -26,15 +24,14 @@ use crate::{
     kernel::{Options, Scope},
     logging::Logging,
     privilege,
+    streams::Stream,
 };
 
 /// Runs the daemon until a signal ends it.
 pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     let config = Config::load(args)?;
     if args.check_config {
-        return io::stdout()
-            .write_all(config.to_toml().as_bytes())
-            .map_err(|source| Error::Io { context: "cannot write to standard output", source });
+        return Stream::Output.print(config.to_toml().as_bytes());
     }
     let logging = Some(Logging::start(config.log_level)?);
     let settings = Settings { logging, config, args, cgroups: Vec::new() };

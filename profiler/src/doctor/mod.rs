@@ -5,11 +5,10 @@ mod checks;
 mod host;
 mod print;
 
-use std::io;
-
 use crate::{
     cli::{DoctorArgs, Format},
     error::Error,
+    streams::Stream,
 };
 use host::Host;
 
@@ -44,20 +43,16 @@ struct Finding {
 /// Runs `profiler doctor`.
 ///
 /// # Errors
-/// [`Error::Unfit`] if the profiler cannot run here, after saying why.
+/// [`Error::Unfit`] if the profiler cannot run here, after saying why, and [`Error::Output`].
 pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let findings = checks::all(&Host::look());
-    let mut out = io::stdout().lock();
+    let (stream, mut text) = (Stream::Output, Vec::new());
     let written = match args.format {
-        Format::Table => print::text(&mut out, &findings),
-        Format::Json => print::json(&mut out, &findings),
+        Format::Table => print::text(&mut text, &findings, stream.allows_colour()),
+        Format::Json => print::json(&mut text, &findings),
     };
-    match written {
-        Err(source) if source.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Error::Output { path: "standard output".into(), source });
-        }
-        _ => {}
-    }
+    stream.outcome(written)?;
+    stream.print(&text)?;
     match findings.iter().find(|finding| finding.status == Status::Missing) {
         Some(finding) => Err(Error::Unfit(finding.exit_code)),
         None => Ok(()),

@@ -1,12 +1,8 @@
 //! Findings as text and as JSON.
 
-use std::{
-    env,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 
 use super::{Finding, Status};
-use crate::environment;
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -14,15 +10,7 @@ const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
 /// For people.
-pub(super) fn text(
-    out: &mut (impl Write + io::IsTerminal),
-    findings: &[Finding],
-) -> io::Result<()> {
-    let color = out.is_terminal() && environment::allows_colour(|name| env::var_os(name));
-    write_text(out, findings, color)
-}
-
-fn write_text(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
+pub(super) fn text(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
     let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
     for finding in findings {
         let (word, paint) = match finding.status {
@@ -72,7 +60,7 @@ mod tests {
             finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),
         ];
         let mut out = Vec::new();
-        write_text(&mut out, &findings, false).expect("a vector takes everything");
+        text(&mut out, &findings, false).expect("a vector takes everything");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
         ok       kernel        found
         MISSING  capabilities  found

@@ -22,8 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::wait;
-use crate::error::Error;
+use crate::{error::Error, inherited};
 
 /// A command whose process exists and waits, just before its `execve`.
 pub(super) struct Prepared {
@@ -54,7 +53,7 @@ impl Prepared {
         command.arg0(program).args(arguments);
         let gate_write_fd = gate_write.as_raw_fd();
         // SAFETY: between fork and exec only async-signal-safe calls are made:
-        // close, sigprocmask, getpid, write and read on descriptors that exist.
+        // close, signal, sigprocmask, getpid, write and read on descriptors that exist.
         unsafe { command.pre_exec(move || hold(&pid_write, &gate_read, gate_write_fd)) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];
@@ -160,7 +159,7 @@ fn hold(pid_write: &File, gate_read: &File, gate_write: RawFd) -> io::Result<()>
     // The copy that the fork made would keep the gate from ever being closed.
     // SAFETY: an open descriptor, of which this process makes no other use.
     unsafe { libc::close(gate_write) };
-    wait::give_back()?;
+    inherited::pass_on()?;
     let (mut pid_write, mut gate_read) = (pid_write, gate_read);
     pid_write.write_all(&std::process::id().to_ne_bytes())?;
     let mut go = [0];

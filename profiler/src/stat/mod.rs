@@ -4,7 +4,10 @@ mod command;
 mod output;
 mod wait;
 
-use std::time::{Duration, Instant};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant},
+};
 
 use crate::{
     aggregate::KeepEnded,
@@ -19,8 +22,8 @@ use crate::{
     watched::Watched,
 };
 use command::Prepared;
-use output::Output;
-use wait::{Event, Events};
+use output::{Output, Reader};
+use wait::{Event, Events, Sources};
 
 /// Between two readings of the maps while nothing is to be printed: often enough
 /// that short-lived processes give their room back.
@@ -75,8 +78,24 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         last_read: Instant::now(),
         cost_before: None,
     };
-    while session.step(&mut events)? {}
-    session.end()
+    loop {
+        match session.step(&mut events) {
+            Ok(Next::Wait) => {}
+            Ok(Next::Report) => return session.end(&mut events),
+            Ok(Next::Unread) => return session.end_unread(&mut events, None),
+            Err(error) => return session.end_unread(&mut events, Some(error)),
+        }
+    }
+}
+
+/// What comes after an event.
+enum Next {
+    /// Another wait.
+    Wait,
+    /// The end, and the report.
+    Report,
+    /// The end, for want of a reader.
+    Unread,
 }
 
 struct Session<'a> {
@@ -95,10 +114,14 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Waits for the next thing to do, and does it; false when it was the last.
-    fn step(&mut self, events: &mut Events) -> Result<bool, Error> {
-        let deaf_until = self.last_read + LEAST_GAP;
-        match events.next(self.next_deadline(), self.profiler.wake_fd(), deaf_until) {
+    /// Waits for the next thing to do, and does it.
+    fn step(&mut self, events: &mut Events) -> Result<Next, Error> {
+        let sources = Sources {
+            wake: Some(self.profiler.wake_fd()),
+            deaf_until: Some(self.last_read + LEAST_GAP),
+            output: Some(self.output.as_fd()),
+        };
+        match events.next(self.next_deadline(), sources) {
             Event::Signal { signal, from_terminal } => {
                 self.signals += 1;
                 match &self.command {
@@ -108,33 +131,33 @@ impl Session<'_> {
                             command.signal(signal);
                         }
                     }
-                    _ => return Ok(false),
+                    _ => return Ok(Next::Report),
                 }
             }
+            Event::ReaderGone => return Ok(Next::Unread),
             Event::ChildChanged | Event::Wake | Event::Deadline => {}
         }
         if self.command.as_mut().is_some_and(Prepared::has_ended) {
-            return Ok(false);
+            return Ok(Next::Report);
         }
         if self.watched.all_ended() {
-            return Ok(false);
+            return Ok(Next::Report);
         }
         if self.args.duration.is_some_and(|d| self.started.elapsed() >= d) {
-            return Ok(false);
+            return Ok(Next::Report);
         }
         match self.args.interval {
             Some(interval) if self.interval_started.elapsed() >= interval => {
-                // Intervals that were missed, as by a stop, make one.
-                while self.interval_started.elapsed() >= interval {
-                    self.interval_started += interval;
-                }
+                self.interval_started = latest_start(self.interval_started, interval);
                 let snapshot = self.profiler.drain(self.detail());
-                self.print(snapshot, Span::Recent, true)?;
+                if self.print(snapshot, events)? == Reader::Gone {
+                    return Ok(Next::Unread);
+                }
             }
             _ => self.profiler.read(),
         }
         self.last_read = Instant::now();
-        Ok(true)
+        Ok(Next::Wait)
     }
 
     fn next_deadline(&self) -> Instant {
@@ -151,38 +174,77 @@ impl Session<'_> {
         }
     }
 
-    fn print(&mut self, snapshot: Snapshot, span: Span, more_follow: bool) -> Result<(), Error> {
+    /// Prints an interval.
+    fn print(&mut self, snapshot: Snapshot, events: &mut Events) -> Result<Reader, Error> {
         let before = self.cost_before.as_ref();
-        let of = (self.args, &self.options);
-        print(&mut self.output, of, &snapshot, before, span, more_follow)?;
+        let report = Printed { snapshot: &snapshot, before, span: Span::Recent, more_follow: true };
+        let reader = print((&mut self.output, events), (self.args, &self.options), &report)?;
         self.cost_before = Some(snapshot.health.cost);
-        Ok(())
+        Ok(reader)
     }
 
-    fn end(mut self) -> Result<u8, Error> {
+    fn end(mut self, events: &mut Events) -> Result<u8, Error> {
+        if self.output.reader() == Reader::Gone {
+            return self.end_unread(events, None);
+        }
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
         let Self { args, options, profiler, mut output, cost_before, command, .. } = self;
         let snapshot = profiler.finish(detail);
-        print(&mut output, (args, &options), &snapshot, cost_before.as_ref(), span, false)?;
+        let before = cost_before.as_ref();
+        let report = Printed { snapshot: &snapshot, before, span, more_follow: false };
+        print((&mut output, events), (args, &options), &report)?;
         Ok(command.map_or(0, |mut command| command.exit_code()))
+    }
+
+    /// Ends without a report, since nobody reads it or, if there is a `failure`, it cannot be
+    /// written. A command goes on, unwatched, and we wait for its end.
+    fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
+        let Self { profiler, command, .. } = self;
+        drop(profiler);
+        let mut code = 0;
+        if let Some(mut command) = command {
+            while !command.has_ended() {
+                let event = events.next(Instant::now() + READ_EVERY, Sources::default());
+                if let Event::Signal { signal, from_terminal: false } = event {
+                    command.signal(signal);
+                }
+            }
+            code = command.exit_code();
+        }
+        failure.map_or(Ok(code), Err)
     }
 }
 
-/// `before`: what the profiler had cost before the interval. `more_follow`: as time passes,
-/// and not the last.
-fn print(
-    output: &mut Output,
-    (args, options): (&StatArgs, &Options),
-    snapshot: &Snapshot,
-    before: Option<&Cost>,
+/// When the present interval began: intervals that were missed, as by a stop, make one.
+fn latest_start(mut start: Instant, interval: Duration) -> Instant {
+    let missed = start.elapsed().as_nanos() / interval.as_nanos().max(1);
+    if let Some(passed) = u32::try_from(missed).ok().and_then(|n| interval.checked_mul(n)) {
+        start += passed;
+    }
+    start
+}
+
+/// What of a snapshot is printed.
+struct Printed<'a> {
+    snapshot: &'a Snapshot,
+    /// What the profiler had cost before the interval.
+    before: Option<&'a Cost>,
     span: Span,
+    /// An interval as time passes, and not the last.
     more_follow: bool,
-) -> Result<(), Error> {
+}
+
+fn print(
+    (output, events): (&mut Output, &mut Events),
+    (args, options): (&StatArgs, &Options),
+    printed: &Printed<'_>,
+) -> Result<Reader, Error> {
+    let &Printed { snapshot, before, span, more_follow } = printed;
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
-    output.print(&Report {
+    let report = Report {
         rows: &rows::rows(snapshot, args.by, span, args.sort),
         by: args.by,
         window: span.length(snapshot),
@@ -192,7 +254,8 @@ fn print(
         scope: &options.scope,
         filter: &options.filter,
         more_follow,
-    })
+    };
+    output.print(&report, events)
 }
 
 /// How soon the end of a process that was named is noticed.

@@ -3,11 +3,12 @@
 use std::{
     env,
     fs::File,
-    io::{self, BufWriter, IsTerminal, Write},
+    io::{self, IsTerminal as _, Write},
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
+use super::wait::Events;
 use crate::{
     cli::{Format, StatArgs},
     environment,
@@ -16,6 +17,7 @@ use crate::{
         Report, json,
         table::{self, Style},
     },
+    streams::{self, Stream},
 };
 
 /// An open destination.
@@ -25,80 +27,103 @@ pub(super) struct Output {
 }
 
 enum Destination {
-    File(PathBuf, BufWriter<File>),
-    Stdout,
-    Stderr,
+    File(PathBuf, File),
+    Stream(Stream),
+}
+
+/// Whether anybody reads the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// As far as the kernel can tell.
+    Present,
+    /// The output is a pipe that has no reader any more.
+    Gone,
 }
 
 impl Output {
-    /// Opens what the flags say: a file; otherwise standard output, unless a
-    /// command runs, whose output stays clean: then standard error.
+    /// Opens the file that the flags name. Without one, the output is standard output; if a
+    /// command runs, standard output is the command's, and ours is standard error.
     ///
     /// # Errors
     /// [`Error::Output`].
     pub(super) fn open(args: &StatArgs) -> Result<Self, Error> {
         let to = match &args.output {
-            Some(path) if path == Path::new("-") => Destination::Stdout,
+            Some(path) if path == Path::new("-") => Destination::Stream(Stream::Output),
             Some(path) => {
                 let file = File::create(path)
                     .map_err(|source| Error::Output { path: path.clone(), source })?;
-                Destination::File(path.clone(), BufWriter::new(file))
+                Destination::File(path.clone(), file)
             }
-            None if args.command.is_empty() => Destination::Stdout,
-            None => Destination::Stderr,
+            None if args.command.is_empty() => Destination::Stream(Stream::Output),
+            None => Destination::Stream(Stream::Error),
         };
+        if let Destination::Stream(stream) = to {
+            stream.check()?;
+        }
         Ok(Self { to, format: args.format })
     }
 
-    /// Prints one report.
+    /// Prints one report. A signal ends the wait for a reader that does not read.
     ///
     /// # Errors
-    /// [`Error::Output`]. A pipe that nobody reads any more is none.
-    pub(super) fn print(&mut self, report: &Report<'_>) -> Result<(), Error> {
-        let format = self.format;
-        let (path, written) = match &mut self.to {
-            Destination::File(path, file) => {
-                (path.clone(), write(file, report, Style::PLAIN, format))
-            }
-            Destination::Stdout => {
-                let out = io::stdout().lock();
-                let style = style(out.as_fd());
-                ("standard output".into(), write(BufWriter::new(out), report, style, format))
-            }
-            Destination::Stderr => {
-                let out = io::stderr().lock();
-                let style = style(out.as_fd());
-                ("standard error".into(), write(BufWriter::new(out), report, style, format))
-            }
+    /// [`Error::Output`]. A reader that has gone away is no error.
+    pub(super) fn print(
+        &mut self,
+        report: &Report<'_>,
+        events: &mut Events,
+    ) -> Result<Reader, Error> {
+        let style = match &self.to {
+            Destination::File(..) => Style::PLAIN,
+            Destination::Stream(stream) => style(*stream),
         };
+        let mut text = Vec::new();
+        let written = write(&mut text, report, style, self.format)
+            .and_then(|()| events.write(self.as_fd(), &text));
         match written {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|source| Error::Output { path, source }),
+            Ok(()) => Ok(Reader::Present),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(source) => Err(match &self.to {
+                Destination::File(path, _) => Error::Output { path: path.clone(), source },
+                Destination::Stream(stream) => stream.failed(source),
+            }),
+        }
+    }
+
+    /// Whether anybody will read what is printed next.
+    pub(super) fn reader(&self) -> Reader {
+        if streams::reader_is_gone(self.as_fd()) { Reader::Gone } else { Reader::Present }
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.to {
+            Destination::File(_, file) => file.as_fd(),
+            Destination::Stream(stream) => stream.as_fd(),
         }
     }
 }
 
-fn write(mut out: impl Write, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
+fn write(out: &mut Vec<u8>, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
     match format {
         Format::Table => {
             writeln!(out)?;
-            table::write(&mut out, report, style)?;
+            table::write(out, report, style)
         }
-        Format::Json => json::write(&mut out, report)?,
+        Format::Json => json::write(out, report),
     }
-    out.flush()
 }
 
-/// What the destination can show.
-fn style(out: BorrowedFd<'_>) -> Style {
+/// What the stream can show.
+fn style(stream: Stream) -> Style {
+    let out = stream.as_fd();
     if !out.is_terminal() {
         return Style::PLAIN;
     }
     Style {
         width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
         sparkline: true,
-        color: environment::allows_colour(|name| env::var_os(name))
-            && env::var_os("TERM").is_some_and(|term| term != "dumb"),
+        color: stream.allows_colour(),
         unicode: environment::allows_unicode(|name| env::var_os(name)),
     }
 }

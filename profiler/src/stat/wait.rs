@@ -2,6 +2,8 @@
 //! moment in time.
 
 use std::{
+    collections::VecDeque,
+    io,
     os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
@@ -14,6 +16,8 @@ use nix::{
         signalfd::{SfdFlags, SignalFd, siginfo},
     },
 };
+
+use crate::{inherited, streams};
 
 /// Signals that are taken as events.
 const SIGNALS: [Signal; 5] =
@@ -33,71 +37,110 @@ pub(super) enum Event {
     ChildChanged,
     /// Room runs low in the kernel side's maps.
     Wake,
+    /// Nobody reads the output any more.
+    ReaderGone,
     /// It is time.
     Deadline,
 }
 
-/// Lets a process that was just forked have the signals again, which its exec would
-/// otherwise keep from it for good. Safe between fork and exec.
-pub(super) fn give_back() -> Result<(), Errno> {
-    SIGNALS.into_iter().collect::<SigSet>().thread_unblock()
+/// What is waited for beside signals and time.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Sources<'a> {
+    /// Readable when room runs low in the kernel side's maps,
+    pub(super) wake: Option<BorrowedFd<'a>>,
+    /// which is ignored until then, since what it asks for has been done a moment ago.
+    pub(super) deaf_until: Option<Instant>,
+    /// What the output is written to.
+    pub(super) output: Option<BorrowedFd<'a>>,
 }
 
 /// Where signals arrive.
 pub(super) struct Events {
     signals: SignalFd,
+    /// Events that came while the output was written.
+    queued: VecDeque<Event>,
 }
 
 impl Events {
     /// Takes the signals over from here on, for this thread and those it starts. A
-    /// command that is started would inherit that: see [`give_back`].
+    /// command that is started would inherit that: see [`inherited::pass_on`].
     ///
     /// What was ignored from the start, as by `nohup`, stays so: a signal that is
     /// blocked would arrive all the same.
     pub(super) fn new() -> Result<Self, Errno> {
-        let wanted = |&signal: &Signal| signal == Signal::SIGCHLD || !is_ignored(signal);
+        let wanted = |&signal: &Signal| {
+            signal == Signal::SIGCHLD || !inherited::is_ignored(signal as libc::c_int)
+        };
         let mask: SigSet = SIGNALS.into_iter().filter(wanted).collect();
         mask.thread_block()?;
         // Ignored, the kernel would take the command's end for itself.
         // SAFETY: the default action is no handler that could do anything unsound.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self { signals: SignalFd::with_flags(&mask, flags)? })
+        Ok(Self { signals: SignalFd::with_flags(&mask, flags)?, queued: VecDeque::new() })
     }
 
     /// Waits for the next event, at most until `deadline`.
-    /// `wake` is not listened to before `deaf_until`, for what it asks for has been done
-    /// a moment ago.
-    pub(super) fn next(
-        &mut self,
-        deadline: Instant,
-        wake: BorrowedFd<'_>,
-        deaf_until: Instant,
-    ) -> Event {
+    pub(super) fn next(&mut self, deadline: Instant, sources: Sources<'_>) -> Event {
         loop {
-            if let Ok(Some(info)) = self.signals.read_signal()
-                && let Some(event) = event(&info)
-            {
+            if let Some(event) = self.queued.pop_front().or_else(|| self.take()) {
                 return event;
             }
             let now = Instant::now();
-            let deaf = now < deaf_until;
-            let until = if deaf { deadline.min(deaf_until) } else { deadline };
             if deadline <= now {
                 return Event::Deadline;
             }
+            let deaf_until = sources.deaf_until.filter(|&until| now < until);
+            let until = deaf_until.map_or(deadline, |until| deadline.min(until));
             let left = until.saturating_duration_since(now);
-            let heard = if deaf { PollFlags::empty() } else { PollFlags::POLLIN };
-            let mut fds =
-                [PollFd::new(self.signals.as_fd(), PollFlags::POLLIN), PollFd::new(wake, heard)];
+            let wake = sources.wake.filter(|_| deaf_until.is_none());
+            let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+            fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
+            // What says that nobody reads is reported without being asked for.
+            fds.extend(sources.output.map(|output| PollFd::new(output, PollFlags::empty())));
             // Rounded up, so as not to spin through the last millisecond.
             let timeout = (left + Duration::from_micros(999)).as_millis();
             let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
-            let woken = poll(&mut fds, timeout).is_ok() && fds[1].any().unwrap_or(false);
-            if woken && !fds[0].any().unwrap_or(false) {
+            if poll(&mut fds, timeout).is_err() || fds[0].any().unwrap_or(false) {
+                continue;
+            }
+            let came = |at: usize| fds.get(at).and_then(PollFd::revents);
+            let at_output = 1 + usize::from(wake.is_some());
+            if sources.output.is_some() && came(at_output).is_some_and(streams::is_gone) {
+                return Event::ReaderGone;
+            }
+            if wake.is_some() && came(1).is_some_and(|events| !events.is_empty()) {
                 return Event::Wake;
             }
         }
+    }
+
+    /// The next signal, if one came.
+    fn take(&mut self) -> Option<Event> {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            if let Some(event) = event(&info) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// Writes all of `bytes` to `out`. A signal ends the wait for a reader that does not
+    /// read, and is the next event.
+    ///
+    /// # Errors
+    /// Those of [`streams::write_interruptibly`].
+    pub(super) fn write(&mut self, out: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+        let Self { signals, queued } = self;
+        streams::write_interruptibly(out, bytes, signals.as_fd(), || {
+            let mut interrupted = false;
+            while let Ok(Some(info)) = signals.read_signal() {
+                let event = event(&info);
+                interrupted |= matches!(event, Some(Event::Signal { .. }));
+                queued.extend(event);
+            }
+            interrupted
+        })
     }
 }
 
@@ -107,13 +150,4 @@ fn event(info: &siginfo) -> Option<Event> {
         // The terminal driver sends as the kernel; kill(2) sends as SI_USER.
         signal => Event::Signal { signal, from_terminal: info.ssi_code == libc::SI_KERNEL },
     })
-}
-
-fn is_ignored(signal: Signal) -> bool {
-    // SAFETY: asks for the present action and sets none; zeros are a valid value.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal as libc::c_int, std::ptr::null(), &mut action) == 0
-            && action.sa_sigaction == libc::SIG_IGN
-    }
 }

@@ -32,7 +32,7 @@ mod terminal;
 mod terminal_tests;
 mod view;
 
-use std::io;
+use std::os::fd::AsFd as _;
 
 use crate::{
     aggregate::KeepEnded,
@@ -41,6 +41,7 @@ use crate::{
     error::Error,
     filter::Filter,
     kernel::{Options, Scope},
+    streams::Stream,
     watched::Watched,
 };
 
@@ -53,7 +54,9 @@ const ENDED_SHOWN: u64 = 5;
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
     // Before the programs are attached: that takes a while, to no avail.
-    if !args.batch {
+    if args.batch {
+        Stream::Output.check()?;
+    } else {
         terminal::check().map_err(Error::Terminal)?;
     }
     let scope = match &args.pid[..] {
@@ -89,7 +92,9 @@ fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Er
     app.begin_with_cost(args.own_cost);
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
-    live::run(source, &mut app, &mut screen, args.iterations).map_err(Error::Terminal)
+    let shown = live::run(source, &mut app, &mut screen, args.iterations);
+    // As when the terminal was hung up.
+    Stream::Output.outcome(shown)
 }
 
 fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Error> {
@@ -102,7 +107,11 @@ fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Err
         look: Look::from_environment(),
         times_programs: args.own_cost,
     };
-    let failed = |source| Error::Io { context: "cannot print", source };
-    let mut signals = Signals::to_end().map_err(failed)?;
-    plain::run(source, &settings, &mut signals, &mut io::stdout().lock()).map_err(failed)
+    let out = Stream::Output;
+    let signals = Signals::to_end(out)
+        .map_err(|source| Error::Io { context: "cannot watch for signals", source })?;
+    let printed = plain::run(source, &settings, &mut &signals, &mut |page: &str| {
+        signals.write(out.as_fd(), page.as_bytes())
+    });
+    out.outcome(printed)
 }

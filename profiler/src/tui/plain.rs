@@ -2,10 +2,7 @@
 
 use crate::rows::Span;
 use crate::units;
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use unicode_width::UnicodeWidthStr;
 
@@ -46,12 +43,12 @@ pub(super) struct Settings<'a> {
     pub(super) times_programs: bool,
 }
 
-/// Prints each refresh to `out` until a signal ends it or nobody reads any more.
+/// Has `write` write each refresh, until a signal ends it or nobody reads any more.
 pub(super) fn run(
     source: &mut impl Source,
     settings: &Settings<'_>,
     clock: &mut impl Clock,
-    out: &mut impl Write,
+    write: &mut impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut feed = Feed::new(source, clock.now());
     let mut costs = Costs::default();
@@ -73,10 +70,7 @@ pub(super) fn run(
         let shown = costs.add(feed.refresh(now));
         let separator = if refresh > 0 { "\n" } else { "" };
         let page = format!("{separator}{}", page(&shown, settings));
-        match out.write_all(page.as_bytes()).and_then(|()| out.flush()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
+        write(&page)?;
     }
     Ok(())
 }
@@ -187,24 +181,6 @@ mod tests {
         }
     }
 
-    /// A reader that goes away after the first page.
-    struct Pager(Vec<u8>);
-
-    impl Write for Pager {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if self.0.is_empty() {
-                self.0.extend_from_slice(bytes);
-                Ok(bytes.len())
-            } else {
-                Err(io::ErrorKind::BrokenPipe.into())
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn settings(iterations: Option<u64>, filter: &str) -> Settings<'_> {
         Settings {
             interval: Duration::from_secs(1),
@@ -223,9 +199,13 @@ mod tests {
     }
 
     fn printed(settings: &Settings<'_>) -> String {
-        let mut out = Vec::new();
-        run(&mut Fake, settings, &mut clock(), &mut out).unwrap();
-        String::from_utf8(out).unwrap()
+        let mut out = String::new();
+        run(&mut Fake, settings, &mut clock(), &mut |page: &str| {
+            out.push_str(page);
+            Ok(())
+        })
+        .unwrap();
+        out
     }
 
     #[test]
@@ -262,11 +242,15 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_goes_away_ends_it_well() {
-        let mut pager = Pager(Vec::new());
+    fn a_reader_that_goes_away_ends_it() {
+        let mut pages = 0;
         let mut clock = clock();
         let start = clock.now;
-        run(&mut Fake, &settings(None, ""), &mut clock, &mut pager).unwrap();
+        let ended = run(&mut Fake, &settings(None, ""), &mut clock, &mut |_: &str| {
+            pages += 1;
+            if pages == 1 { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        });
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
         assert_eq!(clock.now - start, Duration::from_secs(2));
     }
 }

@@ -25,6 +25,7 @@ use signal_hook::{
 };
 
 use super::feed::{Clock, Event};
+use crate::streams::{self, Stream};
 
 /// Signals that came and have not been looked at.
 pub(super) struct Signals {
@@ -32,14 +33,18 @@ pub(super) struct Signals {
     bell: UnixStream,
     came: Vec<(Event, Arc<AtomicBool>)>,
     registered: Vec<SigId>,
+    /// Ends the wait when nobody reads it any more.
+    output: Option<Stream>,
 }
 
 const END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 impl Signals {
-    /// Those that end the process.
-    pub(super) fn to_end() -> io::Result<Self> {
-        Self::new(&[(Event::End, &END)])
+    /// Those that end the process. It also ends when nobody reads `output` any more.
+    pub(super) fn to_end(output: Stream) -> io::Result<Self> {
+        let mut signals = Self::new(&[(Event::End, &END)])?;
+        signals.output = Some(output);
+        Ok(signals)
     }
 
     /// Those that matter to who holds a terminal.
@@ -55,7 +60,7 @@ impl Signals {
     fn new(events: &[(Event, &[i32])]) -> io::Result<Self> {
         let (bell, rope) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
-        let mut signals = Self { bell, came: Vec::new(), registered: Vec::new() };
+        let mut signals = Self { bell, came: Vec::new(), registered: Vec::new(), output: None };
         for &(event, numbers) in events {
             let came = Arc::new(AtomicBool::new(false));
             for &number in numbers {
@@ -85,11 +90,11 @@ impl Signals {
     /// each of `others`.
     pub(super) fn wait<const N: usize>(
         &self,
-        others: [Option<BorrowedFd<'_>>; N],
+        others: [Option<PollFd<'_>>; N],
         until: Instant,
     ) -> io::Result<[PollFlags; N]> {
         let mut fds = vec![PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
-        fds.extend(others.iter().flatten().map(|&fd| PollFd::new(fd, PollFlags::POLLIN)));
+        fds.extend(others.iter().flatten().cloned());
         match poll(&mut fds, timeout(until.saturating_duration_since(Instant::now()))) {
             // The caller looks for signals and comes again.
             Ok(0) | Err(Errno::EINTR) => return Ok([PollFlags::empty(); N]),
@@ -101,6 +106,14 @@ impl Signals {
             self.silence();
         }
         Ok(others.map(|fd| fd.and_then(|_| came.next()).unwrap_or(PollFlags::empty())))
+    }
+
+    /// Writes all of `bytes`. A signal ends the wait for a reader that does not read.
+    pub(super) fn write(&self, out: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+        streams::write_interruptibly(out, bytes, self.bell.as_fd(), || {
+            self.silence();
+            self.take() == Some(Event::End)
+        })
     }
 
     fn silence(&self) {
@@ -117,7 +130,12 @@ impl Drop for Signals {
     }
 }
 
-impl Clock for Signals {
+/// A file that something can be read from.
+pub(super) fn readable(file: BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::new(file, PollFlags::POLLIN)
+}
+
+impl Clock for &Signals {
     fn now(&self) -> Instant {
         Instant::now()
     }
@@ -130,7 +148,12 @@ impl Clock for Signals {
             if Instant::now() >= until {
                 return Ok(Event::Due);
             }
-            let [woken] = Signals::wait(self, [wake], until)?;
+            // What says that nobody reads is reported without being asked for.
+            let output = self.output.as_ref().map(|o| PollFd::new(o.as_fd(), PollFlags::empty()));
+            let [woken, gone] = Signals::wait(self, [wake.map(readable), output], until)?;
+            if streams::is_gone(gone) {
+                return Ok(Event::End);
+            }
             if !woken.is_empty() {
                 return Ok(Event::ReadWanted);
             }
@@ -152,25 +175,39 @@ mod tests {
 
     #[test]
     fn a_file_that_is_readable_ends_the_wait() {
-        let mut signals = Signals::new(&[]).unwrap();
+        let signals = Signals::new(&[]).unwrap();
         let (mut near, far) = UnixStream::pair().unwrap();
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(Clock::wait(&mut signals, soon, Some(far.as_fd())).unwrap(), Event::Due);
+        assert_eq!(Clock::wait(&mut &signals, soon, Some(far.as_fd())).unwrap(), Event::Due);
         assert!(Instant::now() >= soon);
         near.write_all(b"x").unwrap();
         let never = Instant::now() + Duration::from_secs(600);
-        assert_eq!(Clock::wait(&mut signals, never, Some(far.as_fd())).unwrap(), Event::ReadWanted);
+        assert_eq!(
+            Clock::wait(&mut &signals, never, Some(far.as_fd())).unwrap(),
+            Event::ReadWanted
+        );
     }
 
     #[test]
     fn a_signal_ends_the_wait_once() {
         // A signal that nothing else in this process uses.
-        let mut signals = Signals::new(&[(Event::Resized, &[SIGWINCH])]).unwrap();
+        let signals = Signals::new(&[(Event::Resized, &[SIGWINCH])]).unwrap();
         nix::sys::signal::raise(nix::sys::signal::SIGWINCH).unwrap();
         let never = Instant::now() + Duration::from_secs(600);
-        assert_eq!(Clock::wait(&mut signals, never, None).unwrap(), Event::Resized);
+        assert_eq!(Clock::wait(&mut &signals, never, None).unwrap(), Event::Resized);
         let soon = Instant::now() + Duration::from_millis(5);
-        assert_eq!(Clock::wait(&mut signals, soon, None).unwrap(), Event::Due);
+        assert_eq!(Clock::wait(&mut &signals, soon, None).unwrap(), Event::Due);
+    }
+
+    #[test]
+    fn an_output_that_nobody_reads_ends_the_wait() {
+        let signals = Signals::new(&[]).unwrap();
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let never = Instant::now() + Duration::from_secs(600);
+        let output = PollFd::new(writer.as_fd(), PollFlags::empty());
+        let [gone] = signals.wait([Some(output)], never).unwrap();
+        assert!(streams::is_gone(gone));
     }
 
     #[test]

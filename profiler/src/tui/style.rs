@@ -148,9 +148,17 @@ mod tests {
 
     #[test]
     fn no_color_counts_when_it_is_not_empty() {
-        assert!(look(&[]).colour);
-        assert!(look(&[("NO_COLOR", "")]).colour);
-        assert!(!look(&[("NO_COLOR", "1")]).colour);
+        let xterm = ("TERM", "xterm");
+        assert!(look(&[xterm]).colour);
+        assert!(look(&[xterm, ("NO_COLOR", "")]).colour);
+        assert!(!look(&[xterm, ("NO_COLOR", "1")]).colour);
+    }
+
+    #[test]
+    fn a_terminal_that_takes_no_escapes_has_no_colours() {
+        for terminal in [&[][..], &[("TERM", "")], &[("TERM", "dumb")]] {
+            assert!(!look(terminal).colour);
+        }
     }
 
     #[test]

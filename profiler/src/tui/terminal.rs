@@ -1,8 +1,10 @@
 //! The terminal: taken, given back whatever happens, and listened to.
 
 use std::{
+    env,
     fs::File,
-    io::{self, IsTerminal, Stdout},
+    io::{self, BufWriter, IsTerminal},
+    mem::ManuallyDrop,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     panic,
     sync::{
@@ -23,12 +25,14 @@ use nix::{
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 
+use crate::{environment, streams::Stream};
+
 use super::{
     feed::{Clock, Event},
     keys::Keys,
     live::Console,
     render,
-    signals::Signals,
+    signals::{Signals, readable},
     state::App,
     style::Look,
 };
@@ -36,9 +40,14 @@ use super::{
 /// Whether the terminal is ours, for the panic hook too.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Bytes that are written at once: as much as a frame usually takes.
+const FRAME: usize = 16 * 1024;
+
 /// The terminal, ours until this is dropped.
 pub(super) struct Screen {
-    terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped, since ratatui then prints to standard error what fails, which panics
+    /// where that is the terminal that was hung up. [`give_back`] shows the cursor.
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stream>>>>,
     /// What keys come from.
     keyboard: OwnedFd,
     keys: Keys,
@@ -48,11 +57,13 @@ pub(super) struct Screen {
 
 /// An error if there is no terminal to draw on.
 pub(super) fn check() -> io::Result<()> {
-    if io::stdout().is_terminal() {
-        Ok(())
-    } else {
-        Err(io::Error::other("standard output is not a terminal"))
+    if !Stream::Output.as_fd().is_terminal() {
+        return Err(io::Error::other("standard output is not a terminal"));
     }
+    if !environment::takes_escapes(|name| env::var_os(name)) {
+        return Err(io::Error::other("TERM is not set, or says that it takes no escape sequences"));
+    }
+    Ok(())
 }
 
 impl Screen {
@@ -65,7 +76,8 @@ impl Screen {
             File::open("/dev/tty")?.into()
         };
         let signals = Signals::for_screen()?;
-        let terminal = Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        let out = BufWriter::with_capacity(FRAME, Stream::Output);
+        let terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(out))?);
         give_back_before_panic_messages();
         let mut screen = Self { terminal, keyboard, keys: Keys::default(), signals, look };
         screen.take_again()?;
@@ -106,7 +118,10 @@ impl Clock for Screen {
             if let Some(key) = self.keys.next() {
                 return Ok(Event::Key(key));
             }
-            let [keys, woken] = self.signals.wait([Some(self.keyboard.as_fd()), wake], until)?;
+            let [keys, woken] = {
+                let keyboard = readable(self.keyboard.as_fd());
+                self.signals.wait([Some(keyboard), wake.map(readable)], until)?
+            };
             if !keys.is_empty() && !self.read_keys() {
                 return Ok(Event::End);
             }
@@ -155,7 +170,7 @@ impl Console for Screen {
         // of crossterm, which does nothing where it thinks that it is raw.
         disable_raw_mode()?;
         enable_raw_mode()?;
-        execute!(io::stdout(), EnterAlternateScreen, cursor::Hide)?;
+        execute!(Stream::Output, EnterAlternateScreen, cursor::Hide)?;
         // Also clears, and without asking the terminal where its cursor is, as
         // `Terminal::clear` does and then waits for an answer.
         let size = self.terminal.size()?;
@@ -167,7 +182,7 @@ impl Console for Screen {
 /// which a terminal that has gone away brings.
 fn give_back() {
     if TAKEN.swap(false, Ordering::Relaxed) {
-        let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+        let _ = execute!(Stream::Output, LeaveAlternateScreen, cursor::Show);
         let _ = disable_raw_mode();
     }
 }

@@ -17,6 +17,7 @@ mod room;
 mod run;
 mod service;
 mod soak;
+mod streams;
 mod timed;
 mod workload;
 
@@ -120,6 +121,11 @@ fn trials() -> Vec<Trial> {
         ending::the_command_s_end_is_seen_though_sigchld_was_ignored,
         ending::a_signal_that_was_ignored_stays_so,
         ending::another_pid_namespace_is_refused,
+        streams::a_run_ends_when_nobody_reads_it,
+        streams::a_command_outlives_the_reader_of_the_report,
+        streams::a_report_that_cannot_be_written_is_an_error_of_its_own,
+        streams::a_command_outlives_a_report_that_cannot_be_written,
+        streams::a_signal_ends_a_run_whose_reader_does_not_read,
         privilege::without_any_it_names_what_is_missing,
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,

@@ -1,0 +1,218 @@
+//! Standard output and standard error: the only place that writes to them.
+//!
+//! The standard library's `println!` panics if the text cannot be written, and its streams
+//! report success where the descriptor is not open for writing. Here every failure is
+//! returned, as [`Error::Output`], which has an exit code of its own.
+//!
+//! A reader that has gone away, as `head` does, is no failure: nobody wants the rest. It
+//! has the kind [`io::ErrorKind::BrokenPipe`], and [`Stream::print`] returns success. So does
+//! ripgrep.
+
+use std::{
+    env, io,
+    io::{IsTerminal as _, Write},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd,
+};
+
+use crate::{environment, error::Error, inherited};
+
+/// A standard stream of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+impl Stream {
+    /// Its name, for messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Output => "standard output",
+            Self::Error => "standard error",
+        }
+    }
+
+    fn descriptor(self) -> libc::c_int {
+        match self {
+            Self::Output => libc::STDOUT_FILENO,
+            Self::Error => libc::STDERR_FILENO,
+        }
+    }
+
+    /// Checks that the stream was open when the process started: Rust's runtime opens
+    /// /dev/null in place of a closed one, where all output would vanish.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn check(self) -> Result<(), Error> {
+        if inherited::was_closed(self.descriptor()) {
+            return Err(self.failed(Errno::EBADF.into()));
+        }
+        Ok(())
+    }
+
+    /// Writes all of `text`. Success if the reader has gone away.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn print(mut self, text: &[u8]) -> Result<(), Error> {
+        self.outcome(self.write_all(text))
+    }
+
+    /// What becomes of a command whose output was `written` with this outcome: a reader that
+    /// has gone away is no error.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn outcome(self, written: io::Result<()>) -> Result<(), Error> {
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.failed(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// This stream's failure.
+    pub fn failed(self, source: io::Error) -> Error {
+        Error::Output { path: self.name().into(), source }
+    }
+
+    /// Whether the stream is a terminal on which colours may be used.
+    pub fn allows_colour(self) -> bool {
+        self.as_fd().is_terminal() && environment::allows_colour(|name| env::var_os(name))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: Rust's runtime opens the standard streams that are closed at the start, and
+        // nothing in this process closes them.
+        unsafe { BorrowedFd::borrow_raw(self.descriptor()) }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if inherited::was_closed(self.descriptor()) {
+            return Err(Errno::EBADF.into());
+        }
+        loop {
+            match unistd::write(self.as_fd(), bytes) {
+                // Another process has made the shared description non-blocking.
+                Err(Errno::EAGAIN) => wait_until_writable(self.as_fd(), None).map(drop)?,
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits until `out` can be written, or `wake` is readable; whether `out` can be.
+fn wait_until_writable(out: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    let mut fds = vec![PollFd::new(out, PollFlags::POLLOUT)];
+    fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
+    match poll(&mut fds, PollTimeout::NONE) {
+        Ok(_) => Ok(fds[0].any().unwrap_or(true)),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether nobody will read what is written to `out`: a pipe or a socket without a reader,
+/// or a terminal that was hung up.
+pub(crate) fn reader_is_gone(out: BorrowedFd<'_>) -> bool {
+    // POLLERR and POLLHUP need not be asked for.
+    let mut fds = [PollFd::new(out, PollFlags::empty())];
+    poll(&mut fds, PollTimeout::ZERO).is_ok() && fds[0].revents().is_some_and(is_gone)
+}
+
+/// Whether `events`, as poll(2) returned them for an output, say that nobody reads it.
+pub(crate) fn is_gone(events: PollFlags) -> bool {
+    events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)
+}
+
+/// Most bytes that a pipe takes whole once it can be written (`PIPE_BUF`, pipe(7)).
+const PIECE: usize = 4096;
+
+/// Writes all of `bytes` to `out`. While a reader keeps us waiting, `interrupted` is asked
+/// whenever `wake` is readable, so that a signal ends the wait.
+///
+/// # Errors
+/// The kernel's, and [`io::ErrorKind::TimedOut`] if the write was interrupted.
+pub(crate) fn write_interruptibly(
+    out: BorrowedFd<'_>,
+    mut bytes: &[u8],
+    wake: BorrowedFd<'_>,
+    mut interrupted: impl FnMut() -> bool,
+) -> io::Result<()> {
+    while !bytes.is_empty() {
+        while !wait_until_writable(out, Some(wake))? {
+            if interrupted() {
+                let why = "interrupted while nobody read the output";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+        }
+        let piece = &bytes[..bytes.len().min(PIECE)];
+        match unistd::write(out, piece) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::{Read, pipe},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_without_a_reader_is_gone() {
+        let (reader, writer) = pipe().expect("a pipe");
+        assert!(!reader_is_gone(writer.as_fd()));
+        drop(reader);
+        assert!(reader_is_gone(writer.as_fd()));
+        let file = File::options().write(true).open("/dev/null").expect("every host has it");
+        assert!(!reader_is_gone(file.as_fd()));
+    }
+
+    #[test]
+    fn a_write_that_nobody_reads_can_be_interrupted() {
+        let (mut reader, writer) = pipe().expect("a pipe");
+        let (signal, mut raise) = pipe().expect("a pipe");
+        raise.write_all(b"x").expect("room");
+        let text = vec![b'x'; 1 << 20];
+        let mut asked = 0;
+        let written = write_interruptibly(writer.as_fd(), &text, signal.as_fd(), || {
+            asked += 1;
+            asked == 2
+        });
+        assert_eq!(written.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        drop(writer);
+        let mut read = Vec::new();
+        reader.read_to_end(&mut read).expect("what was written");
+        assert!(!read.is_empty() && read.len() < text.len());
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_a_reader_that_left_is_none() {
+        let outcome = |errno: Errno| Stream::Output.outcome(Err(errno.into()));
+        assert!(matches!(outcome(Errno::ENOSPC), Err(Error::Output { .. })));
+        assert!(outcome(Errno::EPIPE).is_ok());
+    }
+}
