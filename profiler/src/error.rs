@@ -53,6 +53,9 @@ pub enum Error {
     /// Privileges cannot be dropped.
     #[error("cannot drop privileges: {0}")]
     Privilege(String),
+    /// The thread that serves metrics is gone.
+    #[error("metrics are no longer served: the thread that serves them panicked")]
+    ServingEnded,
     /// Something that has no remedy of its own.
     #[error("{context}: {source}")]
     Io {
@@ -110,7 +113,7 @@ impl Error {
             Self::Listen { .. } => 8,
             Self::Output { .. } => 9,
             Self::Unfit(code) => *code,
-            Self::Terminal(_) | Self::Privilege(_) | Self::Io { .. } => 1,
+            Self::Terminal(_) | Self::Privilege(_) | Self::ServingEnded | Self::Io { .. } => 1,
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The last reading, from the drain loop to all who serve it.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,8 +19,12 @@ use crate::{
 /// How old a reading may be and still pass for the present. It also bounds what
 /// many who watch can cost: ten drains a second.
 pub const FRESH: Duration = Duration::from_millis(100);
-/// How long a reader waits for a drain before it makes do with the last one.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a reader waits for a drain before it makes do with the last one. With the
+/// time to answer it stays below a second, as a scrape should.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How many readers may wait for a drain. Further ones make do with the last one, so that
+/// those who wait never take all places of connections.
+const MAX_WAITING: usize = 64;
 /// How late a drain may be before the loop counts as stuck.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -65,6 +72,7 @@ pub struct Feed {
     readings: watch::Receiver<Option<Arc<Reading>>>,
     wanted: Arc<Notify>,
     scrapes: Arc<Mutex<Times>>,
+    waiting: Arc<AtomicUsize>,
     started: Instant,
 }
 
@@ -75,7 +83,8 @@ pub fn feed() -> (Publisher, Feed) {
     let scrapes = Arc::default();
     let publisher =
         Publisher { readings: sender, wanted: Arc::clone(&wanted), scrapes: Arc::clone(&scrapes) };
-    (publisher, Feed { readings, wanted, scrapes, started: Instant::now() })
+    let waiting = Arc::default();
+    (publisher, Feed { readings, wanted, scrapes, waiting, started: Instant::now() })
 }
 
 impl Publisher {
@@ -107,6 +116,7 @@ impl Feed {
         if latest.taken.elapsed() <= FRESH {
             return Some(latest);
         }
+        let Some(_waiting) = Waiting::begin(&self.waiting) else { return Some(latest) };
         self.wanted.notify_one();
         let mut readings = self.readings.clone();
         let newer =
@@ -127,5 +137,22 @@ impl Feed {
     pub fn is_alive(&self) -> bool {
         let due = self.latest().map_or(self.started, |reading| reading.next_due);
         Instant::now() <= due + GRACE
+    }
+}
+
+/// One of those who wait for a drain, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// `None` if [`MAX_WAITING`] wait already.
+    fn begin(waiting: &'a AtomicUsize) -> Option<Self> {
+        let this = (waiting.fetch_add(1, Relaxed), Self(waiting));
+        (this.0 < MAX_WAITING).then_some(this.1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }

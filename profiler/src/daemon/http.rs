@@ -1,12 +1,6 @@
 //! Serves the last reading over HTTP, with a bound on all that a client decides.
 
-use std::{
-    convert::Infallible,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, net::SocketAddr, thread, time::Instant};
 
 use axum::{
     Router,
@@ -15,78 +9,48 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-};
+use tokio::{net::TcpListener, sync::oneshot};
 
-use super::feed::Feed;
+use super::{connections, feed::Feed};
 use crate::{error::Error, export::prometheus};
-
-/// Connections served at one time. Further ones wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 32;
-/// Time for a request to arrive, all of it that we read.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a connection from its first byte to its last.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of a request; the least that hyper takes.
-const MAX_REQUEST_BYTES: usize = 8192;
-/// Pause after a failed accept, which out of descriptors would fail at once again.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes the address. Apart from [`serve`], so that one in use is found out before
 /// anything is attached, and a low port is had before privileges are dropped.
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
-    let listen = || {
-        let listener = std::net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
+    connections::listen(address).map_err(|source| Error::Listen { address, source })
+}
+
+/// Serves on a thread of its own, so that neither delays the other: a reading of a large
+/// host takes a quarter of a second, and clients may connect as fast as they can.
+///
+/// The thread serves until the process ends. If it ends before, the receiver fails.
+///
+/// # Errors
+/// If the thread or its event loop cannot be started.
+pub fn spawn(
+    listener: std::net::TcpListener,
+    feed: Feed,
+) -> Result<oneshot::Receiver<Infallible>, Error> {
+    let failed = |source| Error::Io { context: "cannot start to serve", source };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let listener = {
+        let _within = runtime.enter();
+        TcpListener::from_std(listener).map_err(failed)?
     };
-    listen().map_err(|source: io::Error| Error::Listen { address, source })
+    let (alive, ended) = oneshot::channel();
+    let serve = move || {
+        // Dropped if this thread panics.
+        let _alive: oneshot::Sender<Infallible> = alive;
+        match runtime.block_on(serve(listener, feed)) {}
+    };
+    thread::Builder::new().name("http".into()).spawn(serve).map_err(failed)?;
+    Ok(ended)
 }
 
 /// Answers requests for as long as it is polled.
 pub async fn serve(listener: TcpListener, feed: Feed) -> Infallible {
-    let router = router(feed);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    loop {
-        let permit = Arc::clone(&connections).acquire_owned().await;
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let connection = connection(stream, router.clone());
-                tokio::spawn(async move {
-                    connection.await;
-                    drop(permit);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("cannot accept a connection: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-/// One request and its answer. A scrape every few seconds gains nothing from a
-/// connection kept open, and one that ends can be bounded as a whole: what reads
-/// slowly holds its place for [`CONNECTION_TIMEOUT`] and no longer.
-async fn connection(stream: TcpStream, router: Router) {
-    let answered = http1::Builder::new()
-        .keep_alive(false)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_REQUEST_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(CONNECTION_TIMEOUT, answered).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("connection failed: {error}"),
-        Err(_) => tracing::debug!("connection timed out"),
-    }
+    connections::serve(listener, router(feed)).await
 }
 
 /// What is served where.

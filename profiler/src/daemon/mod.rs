@@ -1,14 +1,16 @@
 //! `profiler daemon`: wires the drain loop to those who read its results.
 
 pub mod alarm;
+pub mod connections;
 pub mod feed;
 pub mod http;
 pub mod manager;
+pub mod places;
 pub mod source;
+pub mod stream;
 pub mod work;
 
 use tokio::{
-    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
@@ -35,8 +37,8 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     }
     let logging = Some(Logging::start(config.log_level)?);
     let settings = Settings { logging, config, args, cgroups: Vec::new() };
-    // One thread: a drain and a scrape take milliseconds every few seconds, and
-    // capabilities are dropped for a thread, not for a process.
+    // One thread until privileges are dropped: capabilities are a thread's, and those that
+    // start later inherit what is left.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -48,6 +50,7 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     // Before anything is attached: a signal then ends us as it should, and an
     // address in use, the likeliest mistake, costs nothing.
     let orders = orders()?;
+    connections::raise_descriptor_limit();
     let listener = http::bind(settings.config.listen)?;
 
     let kernel_args = settings.config.kernel_args(&settings.args.kernel);
@@ -70,16 +73,15 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
         Some(kept) => tracing::info!("attached, and gave up every capability but {kept}"),
     }
 
-    let listener = TcpListener::from_std(listener)
-        .map_err(|source| Error::Listen { address: settings.config.listen, source })?;
     let (publisher, feed) = feed::feed();
     // The address in fact: port 0 asks for any.
     let address = listener.local_addr().unwrap_or(settings.config.listen);
     tracing::info!("serving metrics on http://{address}/metrics");
+    let served = http::spawn(listener, feed)?;
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,
-        never = http::serve(listener, feed) => match never {},
+        _ = served => return Err(Error::ServingEnded),
     };
     tracing::info!(
         "detached after {} s, {} events lost",

@@ -19,7 +19,7 @@ use profiler::{
 use crate::fake;
 
 /// Serves a feed on a port of its own until the test ends.
-fn serve() -> (SocketAddr, Publisher) {
+pub(crate) fn serve() -> (SocketAddr, Publisher) {
     let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (publisher, feed) = feed::feed();
@@ -49,11 +49,11 @@ fn ask(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-fn get(address: SocketAddr, path: &str) -> String {
+pub(crate) fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
 }
 
-fn status(answer: &str) -> &str {
+pub(crate) fn status(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or("none")
 }
 

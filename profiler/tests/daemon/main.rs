@@ -1,6 +1,7 @@
 //! The daemon without a kernel: settings, exposition, HTTP, reload.
 
 mod config;
+mod crowds;
 mod exposition;
 mod fake;
 mod http;

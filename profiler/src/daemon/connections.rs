@@ -1,0 +1,299 @@
+//! Accepts connections, and bounds what clients can take: places, time and memory.
+
+use std::{
+    convert::Infallible,
+    io,
+    mem::MaybeUninit,
+    net::{SocketAddr, TcpListener as StdTcpListener},
+    os::fd::AsRawFd as _,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{Router, body::Body, http::Request};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, Id, JoinSet, yield_now},
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    places::{Peer, Places, Progress},
+    stream::{ClientStream, micros_since, refuse},
+};
+
+/// Connections served at one time, if there are descriptors for so many. One more
+/// takes the place of another: see [`Places::evict`].
+const MAX_CONNECTIONS: usize = 1024;
+/// Connections served at one time, however few descriptors there are.
+const MIN_CONNECTIONS: usize = 8;
+/// Descriptors left for other purposes: files of `/proc`, the configuration.
+const SPARE_DESCRIPTORS: usize = 16;
+/// Time for a request's header to arrive, all of it.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a connection, from its first byte to its last.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a request's header; the least that hyper takes.
+const MAX_HEADER_BYTES: usize = 8192;
+/// Fields of a request's header.
+const MAX_HEADER_FIELDS: usize = 64;
+/// Connections that the kernel holds for us; it caps this at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Bytes that the kernel holds of an answer that the client does not read, and of a
+/// request that we do not read. The kernel doubles both (`sk_setsockopt`, net/core/sock.c).
+const SEND_BUFFER: usize = 32 << 10;
+const RECEIVE_BUFFER: usize = 8 << 10;
+/// Connections that are accepted or end between two turns of the connections' tasks.
+const EVENTS_PER_TURN: usize = 64;
+/// Of these, connections that are admitted though their request is incomplete. Others are
+/// reset, which is cheap: the queue of the kernel must not fill, since a client that finds
+/// it full tries again only after a second.
+const INCOMPLETE_PER_TURN: usize = 16;
+/// Pause when there is no descriptor for a new connection: closing others takes a turn
+/// of the event loop, and without a pause we would spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// Listens at the address.
+///
+/// # Errors
+/// As the kernel says.
+pub fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // As the standard library does: a port is free again as soon as its process is gone.
+    socket.set_reuse_address(true)?;
+    // Connections inherit all of these.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    // An answer that was sent and not acknowledged outlives our descriptor.
+    socket.set_tcp_user_timeout(Some(CONNECTION_TIMEOUT))?;
+    defer_accept(&socket)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Has the kernel hand connections over when their request begins to arrive, or after a
+/// second (tcp(7), `TCP_DEFER_ACCEPT`). A client that is preempted between connecting and
+/// sending is then not among those whose request is incomplete.
+fn defer_accept(socket: &Socket) -> io::Result<()> {
+    let seconds: libc::c_int = 1;
+    // SAFETY: the kernel reads `size_of::<c_int>()` bytes of a live `c_int`.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            (&raw const seconds).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Answers by `router` for as long as it is polled.
+pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
+    let limit = limit_by_descriptors();
+    let mut server = Server {
+        places: Places::new(limit),
+        tasks: JoinSet::new(),
+        router,
+        epoch: Instant::now(),
+        events: 0,
+        incomplete: 0,
+    };
+    loop {
+        tokio::select! {
+            Some(ended) = server.tasks.join_next_with_id() => {
+                server.places.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+            }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => server.admit(stream, from),
+                Err(error) if is_of_one_connection(&error) => {
+                    tracing::debug!("a connection ended before it was accepted: {error}");
+                }
+                Err(error) => {
+                    server.evict();
+                    tracing::warn!("cannot accept a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        server.events += 1;
+        if server.events == EVENTS_PER_TURN {
+            // The tasks of connections have their turn.
+            yield_now().await;
+            (server.events, server.incomplete) = (0, 0);
+        }
+    }
+}
+
+struct Server {
+    places: Places<Id, AbortHandle>,
+    tasks: JoinSet<()>,
+    router: Router,
+    epoch: Instant,
+    /// Since the tasks of connections had their turn: what happened,
+    events: usize,
+    /// and how many connections were admitted whose request is incomplete.
+    incomplete: usize,
+}
+
+impl Server {
+    fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
+        let progress = Arc::<Progress>::default();
+        if has_request(&stream) {
+            progress.answer();
+        } else if self.incomplete == INCOMPLETE_PER_TURN {
+            return refuse(stream);
+        } else {
+            self.incomplete += 1;
+        }
+        if self.places.is_full() && !self.evict() {
+            return refuse(stream);
+        }
+        let client = match ClientStream::new(stream, Arc::clone(&progress), self.epoch) {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!("cannot set up a connection: {error}"),
+        };
+        let answers = Answers {
+            router: TowerToHyperService::new(self.router.clone()),
+            progress: Arc::clone(&progress),
+            epoch: self.epoch,
+        };
+        let task = self.tasks.spawn(connection(client, answers));
+        self.places.enter(task.id(), Peer::of(from.ip()), progress, task);
+    }
+
+    /// Makes a place free, if that is possible.
+    fn evict(&mut self) -> bool {
+        let victim = self.places.evict();
+        victim.as_ref().map(AbortHandle::abort).is_some()
+    }
+}
+
+/// One request and its answer. A scrape every few seconds gains nothing from a
+/// connection that stays open, and one that ends can be bounded as a whole.
+async fn connection(client: ClientStream, answers: Answers) {
+    let answered = http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADER_FIELDS)
+        .serve_connection(TokioIo::new(client), answers);
+    match timeout(CONNECTION_TIMEOUT, answered).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("connection failed: {error}"),
+        Err(_) => tracing::debug!("connection timed out"),
+    }
+}
+
+/// Answers by the router, and tells how far it has come.
+struct Answers {
+    router: TowerToHyperService<Router>,
+    progress: Arc<Progress>,
+    epoch: Instant,
+}
+
+impl Service<Request<Incoming>> for Answers {
+    type Response = axum::response::Response;
+    type Error = Infallible;
+    type Future =
+        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.progress.answer();
+        let answer = self.router.call(request.map(Body::new));
+        let (progress, epoch) = (Arc::clone(&self.progress), self.epoch);
+        Box::pin(async move {
+            let answer = answer.await;
+            progress.write(micros_since(epoch));
+            answer
+        })
+    }
+}
+
+/// Whether a whole request has arrived already. Since the kernel defers the connection
+/// until bytes arrive, this is the usual case.
+fn has_request(stream: &TcpStream) -> bool {
+    let mut bytes = [MaybeUninit::uninit(); 4096];
+    let peeked = SockRef::from(stream).peek(&mut bytes).unwrap_or(0);
+    // SAFETY: `peek` has initialised as many bytes as it returned.
+    let arrived = unsafe { bytes[..peeked].assume_init_ref() };
+    arrived.ends_with(b"\r\n\r\n") || arrived.windows(4).any(|end| end == b"\r\n\r\n")
+}
+
+/// Whether accept(2) failed for one connection only, so that the next may be accepted at
+/// once. Linux passes errors that are pending on the new connection (accept(2), "Error
+/// handling").
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::EPERM
+                | libc::EPROTO
+                | libc::ENOPROTOOPT
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+                | libc::EOPNOTSUPP
+        )
+    )
+}
+
+/// How many connections the limit of open files allows.
+fn limit_by_descriptors() -> usize {
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_or(MAX_CONNECTIONS, |(soft, _)| usize::try_from(soft).unwrap_or(usize::MAX));
+    let open = std::fs::read_dir("/proc/self/fd").map_or(SPARE_DESCRIPTORS, Iterator::count);
+    let limit = limit_of(allowed, open);
+    if limit < MAX_CONNECTIONS {
+        tracing::info!(
+            "serving at most {limit} connections at one time, since the limit of open files is {allowed}"
+        );
+    }
+    limit
+}
+
+/// An evicted connection's descriptor is open until its task has had its turn, so a fifth
+/// of the room is left free.
+fn limit_of(allowed: usize, open: usize) -> usize {
+    let room = allowed.saturating_sub(open + SPARE_DESCRIPTORS);
+    (room * 4 / 5).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)
+}
+
+/// Raises the limit of open files as far as connections need, if that is allowed.
+pub fn raise_descriptor_limit() {
+    const ENOUGH: u64 = 2 * MAX_CONNECTIONS as u64;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    if soft < ENOUGH && soft < hard {
+        // Without it, fewer connections are served.
+        if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, ENOUGH.min(hard), hard) {
+            tracing::debug!("cannot raise the limit of open files: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_fit_into_the_limit_of_open_files() {
+        assert_eq!(limit_of(2048, 80), MAX_CONNECTIONS);
+        assert_eq!(limit_of(1024, 80), 742);
+        assert_eq!(limit_of(256, 80), 128);
+        assert_eq!(limit_of(20, 80), MIN_CONNECTIONS);
+    }
+}
