@@ -19,7 +19,10 @@ use crate::error::Error;
 pub fn drop_unneeded() -> Result<CapsHashSet, Error> {
     // Capabilities are a thread's: one that runs already would keep its own.
     let threads = fs::read_dir("/proc/self/task")
-        .map_err(|source| Error::Io { context: "cannot list own threads", source })?
+        .map_err(|source| Error::Io {
+            context: "cannot list own threads in /proc/self/task (is /proc mounted?)",
+            source,
+        })?
         .count();
     if threads != 1 {
         return Err(Error::Privilege(format!("{threads} threads run where one was expected")));

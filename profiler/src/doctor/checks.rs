@@ -254,15 +254,21 @@ fn statistics(host: &Host) -> Finding {
 
 fn pid_namespace(host: &Host) -> Finding {
     const WHAT: &str = "pid namespace";
-    if host.features.host_pid_namespace {
-        return ok(WHAT, "the host's own");
+    match host.features.host_pid_namespace {
+        Some(true) => ok(WHAT, "the host's own"),
+        Some(false) => warning(
+            WHAT,
+            "a container's",
+            "process ids shown are the host's; -p and commands need the host's pid namespace\n\
+             (docker run --pid=host, hostPID: true)",
+        ),
+        None => warning(
+            WHAT,
+            "not known: /proc is not mounted",
+            "mount it (mount -t proc proc /proc): without it the profiler's memory and the\n\
+             programs that the kernel skips are not known either",
+        ),
     }
-    warning(
-        WHAT,
-        "a container's",
-        "process ids shown are the host's; -p and commands need the host's pid namespace\n\
-         (docker run --pid=host, hostPID: true), and the profiler's own calls are counted",
-    )
 }
 
 fn programs(trial: &Trial) -> String {
@@ -348,7 +354,7 @@ mod tests {
                 task_storage: true,
                 arena: Some(Cast::default()),
                 missing_capabilities: Vec::new(),
-                host_pid_namespace: true,
+                host_pid_namespace: Some(true),
                 attach_btf: Vec::new(),
             },
             architecture: "x86_64",
@@ -416,7 +422,7 @@ mod tests {
         host.features.arena = None;
         host.jit = Some(0);
         host.clock_source = Some("hpet".into());
-        host.features.host_pid_namespace = false;
+        host.features.host_pid_namespace = Some(false);
         for what in [
             "type information (BTF)",
             "task storage",

@@ -21,7 +21,7 @@ use std::{os::fd::BorrowedFd, time::Instant};
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables, Timed, Untimed, now_ns, online_cpus},
+    kernel::{KernelError, Options, Session, Tables, Timed, Untimed, online_cpus},
     snapshot::{Detail, Health, Snapshot, Use},
 };
 use cost::Meter;
@@ -90,7 +90,8 @@ impl Profiler {
         let started = Instant::now();
         self.take_in();
         self.meter.look(&mut self.session);
-        self.snapshot(detail, started, now_ns())
+        let now_ns = self.session.now_ns();
+        self.snapshot(detail, started, now_ns)
     }
 
     /// Reads what happened, without a snapshot: room is given back, and what is new
@@ -208,7 +209,7 @@ impl Profiler {
         self.meter.look(&mut self.session);
         // Before the programs are gone: what leaves after that is not seen to, and must
         // not grow older.
-        let ended_ns = now_ns();
+        let ended_ns = self.session.now_ns();
         self.session.detach();
         self.meter.detached();
         self.take_in();

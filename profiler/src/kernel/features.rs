@@ -41,8 +41,9 @@ pub struct Features {
     pub arena: Option<Cast>,
     /// Capabilities needed and not there.
     pub missing_capabilities: Vec<&'static str>,
-    /// This process is in the host's own pid namespace, so ids mean the same.
-    pub host_pid_namespace: bool,
+    /// Whether this process is in the host's own pid namespace, so that ids mean the same;
+    /// `None` if `/proc` does not say.
+    pub host_pid_namespace: Option<bool>,
     /// The kernel's BTF as far as programs attach to it; empty without BTF.
     pub attach_btf: Vec<u8>,
 }
@@ -75,7 +76,8 @@ impl Features {
             attach_btf: excerpt(&attach.found),
             missing_capabilities,
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")
-                .is_ok_and(|link| link == Path::new(INITIAL_PID_NAMESPACE)),
+                .ok()
+                .map(|link| link == Path::new(INITIAL_PID_NAMESPACE)),
         }
     }
 

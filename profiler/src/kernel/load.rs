@@ -21,7 +21,9 @@ use super::{
     btf::TaskLayout,
     fdinfo,
     features::Features,
-    filter, now_ns, object,
+    filter,
+    identity::{Clock, Identity},
+    object,
     programs::{ENTRY, PROGRAMS, ProgramSpec},
     statistics::{self, Statistics, Untimed},
 };
@@ -61,6 +63,7 @@ pub struct Session {
     /// Of the maps that are not in `tables`.
     memory_bytes: u64,
     statistics: Statistics,
+    clock: Clock,
     /// Why the kernel does not time the programs, if it was asked to.
     untimed: Option<Untimed>,
     /// Holds the programs and the maps that are not taken out.
@@ -85,22 +88,26 @@ impl Session {
                 needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
             });
         }
-        if !features.host_pid_namespace && options.scope != Scope::Host {
-            return Err(KernelError::Missing {
-                feature: "view of the host's process ids from within this pid namespace",
-                needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
-            });
-        }
         filter::require(&options.filter, &features)?;
         let programs: Vec<_> =
             filter::program(&options.filter).into_iter().chain(PROGRAMS).collect();
         let preemptible = features.preemptible_tracepoints();
         // No thread, no gain.
-        let loader = loader.map_or_else(
+        let mut loader = loader.map_or_else(
             |_| self::loader(),
             |begun| begun.join().unwrap_or_else(|_| self::loader()),
         );
-        let mut loaded = Loaded::new(loader, &programs, way, &features, options);
+        let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
+        if options.scope != Scope::Host
+            && !identity.is_in_host_namespace(features.host_pid_namespace)
+        {
+            return Err(KernelError::Missing {
+                feature: "view of the host's process ids from within this pid namespace",
+                needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
+            });
+        }
+        let own = (!options.include_self).then_some(identity.tgid);
+        let mut loaded = Loaded::new(loader, &programs, way, &features, options, own);
         if way == Way::Arena
             && let Err(error) = &loaded
             && !matches!(error, KernelError::Privilege { .. })
@@ -108,7 +115,7 @@ impl Session {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
             tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
             way = Way::Arrays;
-            loaded = Loaded::new(self::loader(), &programs, way, &features, options);
+            loaded = Loaded::new(self::loader(), &programs, way, &features, options, own);
         }
         let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
@@ -121,11 +128,22 @@ impl Session {
         let kept = options.time_programs.then(statistics::keep).transpose();
         let untimed = kept.as_ref().err().copied();
         let statistics = Statistics::of(&ebpf, kept.ok().flatten());
-        let mut session =
-            Self { tables, attached, wake, log, way, memory_bytes, statistics, untimed, ebpf };
+        let clock = identity.clock;
+        let mut session = Self {
+            tables,
+            attached,
+            wake,
+            log,
+            way,
+            memory_bytes,
+            statistics,
+            clock,
+            untimed,
+            ebpf,
+        };
         for program in &mut session.attached {
             if program.spec.name == ENTRY.name && lists_before && before::list(&mut session.ebpf) {
-                session.tables.listed_before(now_ns());
+                session.tables.listed_before(clock.now_ns());
             }
             for _ in 0..program.spec.at_first(preemptible) {
                 program.attach_next(&mut session.ebpf, way)?;
@@ -134,6 +152,11 @@ impl Session {
         session.tables.set_attached(true);
         release_memory();
         Ok(session)
+    }
+
+    /// The time now by the clock of `bpf_ktime_get_ns`, nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.clock.now_ns()
     }
 
     /// What the programs recorded.
@@ -237,9 +260,10 @@ impl Loaded {
         way: Way,
         features: &Features,
         options: &Options,
+        own: Option<u32>,
     ) -> Result<Self, KernelError> {
         let room_before = (way != Way::Fallback).then(|| before::room(features));
-        let mut ebpf = load_object(loader, way, features, options, room_before)?;
+        let mut ebpf = load_object(loader, way, features, options, own, room_before)?;
         let arena = (way == Way::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
@@ -264,15 +288,13 @@ fn load_object(
     way: Way,
     features: &Features,
     options: &Options,
+    own: Option<u32>,
     room_before: Option<u32>,
 ) -> Result<Ebpf, KernelError> {
     let layout = features.layout.unwrap_or_else(|| TaskLayout::without_btf(features.version));
-    // In another pid namespace our own id there is some other process's on the host.
-    let own_known = features.host_pid_namespace && !options.include_self;
-    let own = if own_known { std::process::id() } else { 0 };
     let targets_only = u32::from(options.scope != Scope::Host);
     let mut settings = vec![
-        (globals::OWN_TGID, own),
+        (globals::OWN_TGID, own.unwrap_or(0)),
         (globals::TARGETS_ONLY, targets_only),
         (globals::TIMED, options.timed.threshold()),
         (globals::PROBE_CALLS, probe_calls(features.version)),

@@ -10,6 +10,7 @@ mod btf;
 mod error;
 pub mod features;
 mod filter;
+mod identity;
 mod load;
 mod mapping;
 mod object;
@@ -18,9 +19,7 @@ mod programs;
 mod statistics;
 mod tables;
 
-use std::{fs::File, io::Read as _, os::fd::RawFd, time::Duration};
-
-use nix::time::{ClockId, clock_gettime};
+use std::{fs::File, io::Read as _, os::fd::RawFd};
 
 pub use arena::Cast;
 pub use error::KernelError;
@@ -31,12 +30,6 @@ pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};
 pub(crate) use tables::UNOWNED;
 pub(crate) use tables::ZERO_OVERFLOW;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
-
-/// The time by the clock of `bpf_ktime_get_ns`, nanoseconds.
-pub fn now_ns() -> u64 {
-    // There is this clock since Linux 2.6: it cannot fail.
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| Duration::from(now).as_nanos() as u64)
-}
 
 /// A number out of `/proc/self/fdinfo` (bpf_map_show_fdinfo and
 /// bpf_prog_show_fdinfo, kernel/bpf/syscall.c).

@@ -27,6 +27,12 @@ pub(super) fn tid() -> Cow<'static, [u8]> {
         .unwrap_or(Cow::Borrowed(aya::include_bytes_aligned!("objects/profiler-tid.bpf.o")))
 }
 
+/// Tells what the kernel calls us, and its clock.
+pub(super) fn identity() -> Cow<'static, [u8]> {
+    overridden("profiler-identity.bpf.o")
+        .unwrap_or(Cow::Borrowed(aya::include_bytes_aligned!("objects/profiler-identity.bpf.o")))
+}
+
 /// # Panics
 ///
 /// If the override names no such object: to go on with the embedded one would be
@@ -53,7 +59,7 @@ mod tests {
     /// objects would be several times as large.
     #[test]
     fn objects_have_btf_and_no_dwarf() {
-        for bytes in [super::arena(), super::task(), super::tid()] {
+        for bytes in [super::arena(), super::task(), super::tid(), super::identity()] {
             let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).expect("an ELF file");
             let names: Vec<_> = elf.sections().filter_map(|s| s.name().ok()).collect();
             assert!(names.contains(&".BTF") && names.contains(&".BTF.ext"), "{names:?}");

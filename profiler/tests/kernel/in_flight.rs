@@ -22,7 +22,7 @@ use crate::{
 const WAITING: u64 = 300;
 
 /// The workload `held`, which goes on as it is told.
-struct Stuck {
+pub(crate) struct Stuck {
     child: Child,
     go: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
@@ -30,7 +30,7 @@ struct Stuck {
 }
 
 impl Stuck {
-    fn start(waiting: u64) -> Self {
+    pub(crate) fn start(waiting: u64) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let fifo = format!("fifo={}", directory.path().join("fifo").display());
         let args = workload_args(&["held", &fifo, &format!("waiting={waiting}")]);
@@ -44,7 +44,7 @@ impl Stuck {
         this
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
@@ -55,7 +55,7 @@ impl Stuck {
     }
 
     /// Has it enter its calls, and waits until all its threads are in them.
-    fn enter(&mut self) -> Holding {
+    pub(crate) fn enter(&mut self) -> Holding {
         self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
         let holding = serde_json::from_str(&self.line()).expect("what it printed");
         // The main thread, for the end of its input.
@@ -68,7 +68,7 @@ impl Stuck {
     }
 
     /// Lets its calls return, and waits for its end.
-    fn let_go(mut self) -> Statement {
+    pub(crate) fn let_go(mut self) -> Statement {
         self.go = None;
         let mut text = String::new();
         self.output.read_to_string(&mut text).expect("text");
@@ -459,7 +459,7 @@ pub(crate) fn in_flight_before_the_daemon(mode: Mode) -> Result<(), Skip> {
 }
 
 /// As the kernel has it: the executable's, cut to 15 bytes.
-fn own_name() -> &'static str {
+pub(crate) fn own_name() -> &'static str {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     NAME.get_or_init(|| {
         let own = std::env::current_exe().expect("an executable");

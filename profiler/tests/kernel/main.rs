@@ -10,6 +10,7 @@ mod detach;
 mod ending;
 mod in_flight;
 mod latency;
+mod namespaces;
 mod own_cost;
 mod privilege;
 mod report;
@@ -92,6 +93,11 @@ fn trials() -> Vec<Trial> {
         in_flight::a_killed_thread_s_call_disappears,
         in_flight::threads_without_a_record_are_counted,
         in_flight::the_daemon_has_its_age,
+        namespaces::own_calls_do_not_count_in_a_pid_namespace,
+        namespaces::a_daemon_does_not_count_itself_in_a_pid_namespace,
+        namespaces::a_process_is_watched_without_proc,
+        namespaces::ages_are_right_in_a_time_namespace,
+        namespaces::a_daemon_s_ages_are_right_in_a_time_namespace,
         timed::none,
         timed::sample,
         timed::without_room,
@@ -120,12 +126,12 @@ fn trials() -> Vec<Trial> {
         ending::a_command_that_cannot_be_run,
         ending::the_command_s_end_is_seen_though_sigchld_was_ignored,
         ending::a_signal_that_was_ignored_stays_so,
-        ending::another_pid_namespace_is_refused,
         streams::a_run_ends_when_nobody_reads_it,
         streams::a_command_outlives_the_reader_of_the_report,
         streams::a_report_that_cannot_be_written_is_an_error_of_its_own,
         streams::a_command_outlives_a_report_that_cannot_be_written,
         streams::a_signal_ends_a_run_whose_reader_does_not_read,
+        namespaces::a_process_is_refused_in_a_pid_namespace,
         privilege::without_any_it_names_what_is_missing,
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,

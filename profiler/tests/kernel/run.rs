@@ -82,7 +82,8 @@ impl Stat {
         Self::of(Command::new(PROFILER), mode)
     }
 
-    fn of(mut command: Command, mode: Mode) -> Self {
+    /// One that this command is, with the flags to come.
+    pub(crate) fn of(mut command: Command, mode: Mode) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         command.args(["stat", "--format", "json", "--output"]);
         command.arg(directory.path().join("report")).args(mode.flags());

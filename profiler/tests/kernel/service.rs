@@ -31,7 +31,16 @@ impl Daemon {
 
     /// With this interval between two readings, and these flags.
     pub(crate) fn start_with(mode: Mode, interval: &str, flags: &[&str]) -> Self {
-        let mut command = profiler_command();
+        Self::start_command(profiler_command(), mode, interval, flags)
+    }
+
+    /// The same, of a profiler that is about to be run by `command`.
+    pub(crate) fn start_command(
+        mut command: Command,
+        mode: Mode,
+        interval: &str,
+        flags: &[&str],
+    ) -> Self {
         command.args(["daemon", "--interval", interval, "--listen", "127.0.0.1:0"]);
         command.args(flags).args(mode.flags()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
@@ -74,6 +83,12 @@ impl Daemon {
     /// Ends it, and says how long that took.
     pub(crate) fn end(mut self) -> Duration {
         self.stop()
+    }
+
+    /// Waits for its end, which something else has asked for.
+    pub(crate) fn ended(mut self) {
+        let status = self.child.wait().expect("a child of ours");
+        assert!(status.success(), "{status}");
     }
 
     /// Likewise.

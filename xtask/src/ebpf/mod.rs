@@ -17,7 +17,8 @@ use self::{build::Warnings, record::Record, toolchain::Toolchain};
 use crate::workspace;
 
 /// The objects, by the name of the program that each is linked from.
-const PROGRAMS: [&str; 4] = ["profiler-arena", "profiler-task", "profiler-tid", "profiler-floor"];
+const PROGRAMS: [&str; 5] =
+    ["profiler-arena", "profiler-task", "profiler-tid", "profiler-identity", "profiler-floor"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
