@@ -65,13 +65,14 @@ fn ended(key: u32, result: u64) {
             Outcome::Restarted => add(&raw mut (*slot).restarted, 1),
             Outcome::Error(errno) => {
                 let errno = unproven(errno);
-                add(&raw mut (*slot).returned, 1);
-                add(&raw mut (*slot).errors, 1);
                 if errno < ERRNOS as u32 {
                     increment_u32((&raw mut (*slot).errnos).cast::<u32>().add(errno as usize));
                 } else {
                     add(&raw mut (*slot).errors_unlisted, 1);
                 }
+                add(&raw mut (*slot).errors, 1);
+                // Last, so that a reader that sees the return sees all its figures.
+                add(&raw mut (*slot).returned, 1);
             }
         }
     }

@@ -62,12 +62,13 @@ struct Page {
 }
 
 /// A slot that has changed.
+#[derive(Clone, Copy)]
 pub(super) struct Changed {
     pub(super) key: CallKey,
     pub(super) index: CellIndex,
-    /// What was read first, and what the books have.
+    /// What the thread's books have.
     pub(super) counts: SlotCounts,
-    /// What was read then: at least the figures of all these calls.
+    /// What was read after that.
     pub(super) sums: Line,
     cells: Line,
     /// Where new latencies are looked for first.
@@ -75,6 +76,12 @@ pub(super) struct Changed {
 }
 
 impl Changed {
+    /// Reads the slot once more.
+    pub(super) fn read_again(&mut self, tables: &impl Tables) {
+        self.sums = tables.line(self.index, SUMS);
+        self.cells = tables.line(self.index, CELLS);
+    }
+
     /// Cells with latencies.
     pub(super) fn chunks(&self) -> &[CellIndex] {
         &self.cells[..CHUNKS]
@@ -212,14 +219,14 @@ impl Batch {
         }
     }
 
-    /// Threads that were read.
-    pub(super) fn visits(&self) -> impl Iterator<Item = &Visit> {
-        self.visits.iter()
-    }
-
-    /// The slots of one of them that have changed.
-    pub(super) fn changed(&self, visit: &Visit) -> &[Changed] {
-        &self.changed[visit.changed.clone()]
+    /// Threads that were read, each with its slots that have changed.
+    pub(super) fn visits(&mut self) -> impl Iterator<Item = (&mut Visit, &[Changed])> {
+        let Self { visits, changed, .. } = self;
+        let changed = &*changed;
+        visits.iter_mut().map(move |visit| {
+            let slots = &changed[visit.changed.clone()];
+            (visit, slots)
+        })
     }
 }
 
@@ -231,7 +238,8 @@ fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
     Counts::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
 }
 
-fn counts_of(known: &Line) -> SlotCounts {
+/// What a slot has counted by its sums.
+pub(super) fn counts_of(known: &Line) -> SlotCounts {
     let Slot { entered, returned, restarted, denied, .. } = sums(known);
     SlotCounts { entered, returned, restarted, denied }
 }

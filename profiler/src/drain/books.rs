@@ -46,6 +46,24 @@ impl Books {
         }
     }
 
+    /// Corrects a slot that was added: `counts` of it are in the thread's figures.
+    pub(super) fn correct(
+        &mut self,
+        (key, slot): (CallKey, CellIndex),
+        added: SlotCounts,
+        counts: SlotCounts,
+    ) {
+        if added == counts {
+            return;
+        }
+        let left = |counts: SlotCounts| counts.returned.wrapping_add(counts.restarted);
+        self.entered = self.entered.wrapping_sub(added.entered);
+        self.left = self.left.wrapping_sub(left(added));
+        self.denied = self.denied.wrapping_sub(added.denied);
+        self.open.retain(|&(_, open, _)| open != slot);
+        self.add(key, slot, counts);
+    }
+
     /// What does not balance, if anything. `record` was read between the two activities,
     /// and the slots after it.
     pub(super) fn breach(

@@ -24,16 +24,28 @@ const FREE: ThreadRecord =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaving {
     record: u32,
+    nr: u32,
     slot: CellIndex,
     latency_ns: u64,
     errno: Option<u16>,
     /// Stores that were made.
     step: u32,
+    /// Reads between two stores, so far and in all; `None` while the thread is stopped
+    /// where it is.
+    pause: (u32, Option<u32>),
+    /// How often the same call is made again after that.
+    more: u32,
 }
 
 impl Leaving {
     /// Stores until the call has left.
-    pub(super) const STEPS: u32 = 6;
+    pub(super) const STEPS: u32 = 9;
+    /// Stores of an entry, which follow where the same call is made again.
+    const ENTRY: u32 = 3;
+
+    fn is_over(&self) -> bool {
+        self.more == 0 && self.step >= Self::STEPS
+    }
 }
 
 struct State {
@@ -103,59 +115,76 @@ impl State {
             let cell = self.take_cell(record);
             self.records[record as usize].native_pages[page] = cell;
         }
-        let page = self.records[record as usize].native_pages[page];
-        self.cell_at(record, page, (nr % CALLS_PER_PAGE) as usize)
+        let page = self.records[record as usize].native_pages[page] as usize;
+        let place = (nr % CALLS_PER_PAGE) as usize;
+        if self.cells[page][place] == 0 {
+            let slot = self.take_cell(record);
+            self.cells[slot as usize][at::MIN..at::MAX].fill(u32::MAX);
+            self.cells[page][place] = slot;
+        }
+        self.cells[page][place]
     }
 
-    /// One store of a call that leaves, in the order of profiler-ebpf/src/exit.rs.
+    /// One store of a call that leaves, in the order of profiler-ebpf/src/exit.rs, and of
+    /// the entry of the next one, in that of entry.rs.
     fn step(&mut self, leaving: &mut Leaving) {
-        let Leaving { record, slot, latency_ns, errno, step } = *leaving;
-        let at_slot = slot as usize;
+        let Leaving { record, nr, slot, latency_ns, errno, step, .. } = *leaving;
+        let (at_slot, owner) = (slot as usize, record as usize);
+        let figures = Slot::from_cell(&self.cells[at_slot]);
         match step {
-            0 => {
-                self.records[record as usize].in_flight_key = CallKey::NONE.0;
-                if errno.is_some() {
-                    put_u64(&mut self.cells[at_slot], at::ERRORS, 1);
-                }
-            }
+            0 => self.records[owner].in_flight_key = CallKey::NONE.0,
             1 => {
-                if let Some(errno) = usize::from(errno.unwrap_or_default()).checked_sub(1) {
-                    let errno = errno + 1;
-                    let page = self.cell_at(record, slot, at::ERRNOS + errno / ERRNOS_PER_PAGE);
-                    let count = &mut self.cells[page as usize][errno % ERRNOS_PER_PAGE];
-                    *count = count.wrapping_add(1);
+                if latency_ns > figures.max_ns {
+                    put_u64(&mut self.cells[at_slot], at::MAX, latency_ns - figures.max_ns);
                 }
             }
-            2 => {
-                let figures = Slot::from_cell(&self.cells[at_slot]);
-                let first = figures.returned == 0;
-                let cell = &mut self.cells[at_slot];
-                put_u64(cell, at::TOTAL, latency_ns);
-                if latency_ns > figures.max_ns {
-                    put_u64(cell, at::MAX, latency_ns - figures.max_ns);
-                }
-                if latency_ns < figures.min_ns || first {
+            2 => put_u64(&mut self.cells[at_slot], at::TOTAL, latency_ns),
+            3 => {
+                if latency_ns < figures.min_ns {
+                    let cell = &mut self.cells[at_slot];
                     cell[at::MIN] = latency_ns as u32;
                     cell[at::MIN + 1] = (latency_ns >> 32) as u32;
                 }
             }
-            3 => {
+            4 => {
                 let bucket = hist::bucket(latency_ns) as usize;
                 let chunk = self.cell_at(record, slot, at::CHUNKS + bucket / BUCKETS_PER_CHUNK);
                 let count = &mut self.cells[chunk as usize][bucket % BUCKETS_PER_CHUNK];
                 *count = count.wrapping_add(1);
             }
-            4 => put_u64(&mut self.cells[at_slot], at::RETURNED, 1),
-            _ => self.records[record as usize].left += 1,
+            5 => {
+                if let Some(errno) = errno.map(usize::from) {
+                    let page = self.cell_at(record, slot, at::ERRNOS + errno / ERRNOS_PER_PAGE);
+                    let count = &mut self.cells[page as usize][errno % ERRNOS_PER_PAGE];
+                    *count = count.wrapping_add(1);
+                }
+            }
+            6 => put_u64(&mut self.cells[at_slot], at::ERRORS, errno.is_some().into()),
+            7 => put_u64(&mut self.cells[at_slot], at::RETURNED, 1),
+            8 => self.records[owner].left += 1,
+            9 => put_u64(&mut self.cells[at_slot], at::ENTERED, 1),
+            10 => self.records[owner].entered += 1,
+            _ => self.records[owner].in_flight_key = nr,
         }
         leaving.step += 1;
+        if leaving.more > 0 && leaving.step == Leaving::STEPS + Leaving::ENTRY {
+            leaving.step = 0;
+            leaving.more -= 1;
+        }
     }
 
-    /// A store of each call that leaves meanwhile.
+    /// Lets each call that leaves meanwhile go on, which a read gives time to.
     fn go_on(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
-        leaving.iter_mut().for_each(|call| self.step(call));
-        leaving.retain(|call| call.step < Leaving::STEPS);
+        for call in &mut leaving {
+            let (reads, pause) = &mut call.pause;
+            *reads += 1;
+            if pause.is_some_and(|pause| *reads > pause) {
+                *reads = 0;
+                self.step(call);
+            }
+        }
+        leaving.retain(|call| !call.is_over());
         self.leaving = leaving;
     }
 }
@@ -226,7 +255,8 @@ impl Fake {
         owner.in_flight_slot = slot;
         owner.entered += 1;
         owner.in_flight_key = nr;
-        Leaving { record, slot, latency_ns, errno, step: 0 }
+        let pause = (0, Some(0));
+        Leaving { record, nr, slot, latency_ns, errno, step: 0, pause, more: 0 }
     }
 
     /// A call enters at a time, and stays.
@@ -245,18 +275,34 @@ impl Fake {
 
     /// A call leaves while the tables are read: `steps` stores now, and one before
     /// each read that follows.
-    pub(super) fn leave_meanwhile(&mut self, mut call: Leaving, steps: u32) {
+    pub(super) fn leave_meanwhile(&mut self, call: Leaving, steps: u32) {
+        self.go_on_meanwhile(call, steps, Some(0), 0);
+    }
+
+    /// Likewise, with `pause` reads between two stores, or none at all until
+    /// [`Self::settle`]; and the same call is made so many times `more`.
+    pub(super) fn go_on_meanwhile(
+        &mut self,
+        mut call: Leaving,
+        steps: u32,
+        pause: Option<u32>,
+        more: u32,
+    ) {
+        (call.pause, call.more) = ((0, pause), more);
         let state = self.state.get_mut();
         (0..steps.min(Leaving::STEPS)).for_each(|_| state.step(&mut call));
-        if call.step < Leaving::STEPS {
+        if !call.is_over() {
             state.leaving.push(call);
         }
     }
 
     /// Lets all calls leave that do so meanwhile.
     pub(super) fn settle(&mut self) {
-        while !self.state.get_mut().leaving.is_empty() {
-            self.state.get_mut().go_on();
+        let state = self.state.get_mut();
+        for mut call in std::mem::take(&mut state.leaving) {
+            while !call.is_over() {
+                state.step(&mut call);
+            }
         }
     }
 
@@ -317,9 +363,16 @@ impl Tables for Fake {
     }
 
     fn activity(&self, record: u32) -> Activity {
-        let state = self.state.borrow();
-        let record = &state.records[record as usize];
-        let ThreadRecord { state, entered, left, denied, in_flight_key, .. } = *record;
+        // In the order of the real one, the thread going on in between.
+        let read = || {
+            self.state.borrow_mut().go_on();
+            self.state.borrow().records[record as usize]
+        };
+        let ThreadRecord { state, .. } = read();
+        let ThreadRecord { in_flight_key, .. } = read();
+        let ThreadRecord { denied, .. } = read();
+        let ThreadRecord { left, .. } = read();
+        let ThreadRecord { entered, .. } = read();
         Activity { state, entered, left, denied, in_flight_key }
     }
 
@@ -330,8 +383,12 @@ impl Tables for Fake {
 
     fn slot_counts(&self, cell: CellIndex) -> SlotCounts {
         self.state.borrow_mut().go_on();
-        let slot = Slot::from_cell(&self.state.borrow().cells[cell as usize]);
-        let Slot { entered, returned, restarted, denied, .. } = slot;
+        let read = || {
+            self.state.borrow_mut().go_on();
+            Slot::from_cell(&self.state.borrow().cells[cell as usize])
+        };
+        let Slot { returned, .. } = read();
+        let Slot { entered, restarted, denied, .. } = read();
         SlotCounts { entered, returned, restarted, denied }
     }
 

@@ -10,12 +10,14 @@ mod cost;
 #[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;
 mod in_flight;
+mod overflow;
 mod reader;
 #[cfg(test)]
 mod reader_properties;
 #[cfg(test)]
 mod reader_tests;
 mod shadow;
+mod slot;
 
 use std::{os::fd::BorrowedFd, time::Instant};
 
@@ -88,7 +90,7 @@ impl Profiler {
     /// now is read next time.
     pub fn drain(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
-        self.take_in();
+        self.take_in(false);
         self.meter.look(&mut self.session);
         let now_ns = self.session.now_ns();
         self.snapshot(detail, started, now_ns)
@@ -98,7 +100,7 @@ impl Profiler {
     /// counts into the interval that the next snapshot closes.
     pub fn read(&mut self) {
         let started = Instant::now();
-        self.take_in();
+        self.take_in(false);
         self.meter.drained(started.elapsed());
     }
 
@@ -113,7 +115,8 @@ impl Profiler {
         self.meter.untimed()
     }
 
-    fn take_in(&mut self) {
+    /// `last` says that nothing is attached any more.
+    fn take_in(&mut self, last: bool) {
         self.session.clear_wake();
         self.session.flush_log();
         if let Err(error) = self.session.reinforce() {
@@ -123,7 +126,11 @@ impl Profiler {
             self.aggregate.begin_interval();
         }
         let tables = self.session.tables();
-        self.reader.read(tables, &mut self.aggregate);
+        if last {
+            self.reader.read_last(tables, &mut self.aggregate);
+        } else {
+            self.reader.read(tables, &mut self.aggregate);
+        }
         // Not only as intervals begin: without any, nothing would ever be forgotten.
         self.aggregate.forget_ended();
         let exhausted = tables.counters().records_exhausted;
@@ -212,7 +219,7 @@ impl Profiler {
         let ended_ns = self.session.now_ns();
         self.session.detach();
         self.meter.detached();
-        self.take_in();
+        self.take_in(true);
         self.snapshot(detail, ended, ended_ns)
     }
 

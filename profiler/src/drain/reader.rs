@@ -4,19 +4,21 @@
 //! between two readings: what is new is the difference to a copy of what was read
 //! last. A thread that did nothing costs one look at its record.
 
-use std::{collections::HashMap, iter::once};
+use std::collections::HashMap;
 
 use profiler_common::{
     call::{ABIS, CallKey, OVERFLOW_SLOTS},
     hist::{self, BUCKETS},
-    limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{CellIndex, Counters, LINES, Line, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
+    limits::CELLS_PER_EXTENT,
+    wire::{CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
 };
 
 use super::{
-    batch::{self, Batch, Changed, Counts, SUMS, Visit},
+    batch::{self, Batch, Changed, SUMS, Visit},
     in_flight::Flight,
-    shadow::{Shadow, WORDS},
+    overflow,
+    shadow::Shadow,
+    slot::{SlotReading, untimed},
 };
 pub(super) use crate::kernel::ZERO_OVERFLOW;
 use crate::{
@@ -40,8 +42,9 @@ pub(super) struct Reader {
     lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
     batch: Batch,
-    /// Filled anew for each slot.
-    figures: Figures,
+    slot: SlotReading,
+    /// Slots of the thread being read whose reported counts are not those in its books.
+    corrections: Vec<(CallKey, CellIndex, SlotCounts, SlotCounts)>,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
@@ -96,7 +99,8 @@ impl Reader {
             lost: HashMap::new(),
             breaches: Breaches::default(),
             batch: Batch::default(),
-            figures: Figures::default(),
+            slot: SlotReading::default(),
+            corrections: Vec::new(),
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -105,8 +109,18 @@ impl Reader {
         }
     }
 
-    /// Adds what is new to `into`, and gives back the room of ended threads.
+    /// Adds what is new to `into`, and gives back the room of ended threads. What cannot be
+    /// read consistently, since its thread goes on, is left to the next reading.
     pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+        self.read_until(tables, into, false);
+    }
+
+    /// Reads all that is left, once no program is attached any more.
+    pub(super) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+        self.read_until(tables, into, true);
+    }
+
+    fn read_until(&mut self, tables: &mut impl Tables, into: &mut Aggregate, last: bool) {
         let records = tables.record_limit();
         self.activities.resize(records as usize, Activity::default());
         self.threads.resize_with(records as usize, || None);
@@ -118,15 +132,15 @@ impl Reader {
         while let Some(threads) = batches.next() {
             let next = batches.peek().copied().unwrap_or_default();
             batch.read(tables, &self.cells, threads, next);
-            for visit in batch.visits() {
-                self.read_thread(tables, into, visit, batch.changed(visit));
+            for (visit, changed) in batch.visits() {
+                self.read_thread(tables, into, (visit, changed), last);
                 if visit.before.state == RecordState::Ended as u32 {
                     ended.push(visit.index);
                 }
             }
         }
         self.batch = batch;
-        self.read_overflow(tables, into);
+        self.read_overflow(tables, into, last);
         into.breaches().into_iter().for_each(|what| self.breaches.add(what));
         self.free(tables, &ended);
         let control = tables.control();
@@ -145,14 +159,13 @@ impl Reader {
         &mut self,
         tables: &impl Tables,
         into: &mut Aggregate,
-        visit: &Visit,
-        changed: &[Changed],
+        (visit, changed): (&mut Visit, &[Changed]),
+        last: bool,
     ) {
-        let Visit { index, before, record, books, .. } = visit;
-        let index = *index;
+        let Visit { index, before, ref record, .. } = *visit;
         // What was read before the figures were: had the thread gone on since,
         // this differs at the next reading, and its figures are read again.
-        self.activities[index as usize] = *before;
+        self.activities[index as usize] = before;
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
             let process = into.thread_started(identity, &record.comm);
@@ -163,19 +176,38 @@ impl Reader {
         if record.tid == record.tgid {
             into.rename(process, &record.comm);
         }
+        self.corrections.clear();
         for slot in changed {
-            self.read_slot(tables, into, process, slot);
+            let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
+                continue;
+            };
+            let reading = self.slot.read(tables, &mut self.cells, visit, slot, (self.timed, last));
+            let reported = reading.unwrap_or_else(|| {
+                // To be looked at again, even if the thread does nothing until then.
+                self.activities[index as usize] = Activity::default();
+                known
+            });
+            if reading.is_some() {
+                into.add(Some(process), slot.key, &self.slot.figures, self.slot.recent);
+            }
+            if slot.counts != reported {
+                self.corrections.push((slot.key, slot.index, slot.counts, reported));
+            }
         }
         let after = tables.activity(index);
-        for (key, slot, lost) in books.lost(record, before, &after) {
+        for (key, slot, lost) in visit.books.lost(record, &before, &after) {
             let known = self.lost.entry(slot).or_default();
             let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
             *known = lost.max(*known);
             into.add(Some(process), key, &figures, None);
         }
+        let breach = visit.books.breach(record, &before, &after);
         let ended = before.state == RecordState::Ended as u32;
         let unreturned = ended.then(|| add_unreturned(into, process, record)).flatten();
-        let account = books.account(|_, slot| {
+        for &(key, slot, read, reported) in &self.corrections {
+            visit.books.correct((key, slot), read, reported);
+        }
+        let account = visit.books.account(|_, slot| {
             let lost = self.lost.get(&slot).copied().unwrap_or(0);
             lost + u64::from(unreturned == Some(slot))
         });
@@ -183,7 +215,7 @@ impl Reader {
             into.settle(Some(process), &thread.account, &account);
             thread.account = account;
         }
-        if let Some(what) = books.breach(record, before, &after)
+        if let Some(what) = breach
             && let Some(thread) = &mut self.threads[index as usize]
             && !std::mem::replace(&mut thread.broken, true)
         {
@@ -194,76 +226,13 @@ impl Reader {
         }
     }
 
-    /// Adds what is new in a slot.
-    fn read_slot(
-        &mut self,
-        tables: &impl Tables,
-        into: &mut Aggregate,
-        process: ProcessIndex,
-        changed: &Changed,
-    ) {
-        let &Changed { key, index, counts, likely, .. } = changed;
-        let new = batch::sums(&changed.sums);
-        let Some(old) = self.cells.line(index, SUMS).map(batch::sums) else { return };
-        // Not taken out and put back: such copies wait for what was written just before.
-        let figures = &mut self.figures;
-        figures.clear();
-        figures.calls = counts.entered.wrapping_sub(old.entered);
-        figures.returned = counts.returned.wrapping_sub(old.returned);
-        figures.restarted = counts.restarted.wrapping_sub(old.restarted);
-        figures.denied = u64::from(counts.denied.wrapping_sub(old.denied));
-        figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
-        figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
-        let left = figures.timed();
-        let latency = &mut figures.latency;
-        let mut found = 0;
-        // A bucket is counted before the sums that announce it, so there are as many new
-        // ones as calls that left, at least. Once they are found, the other lines have none
-        // or such as the next reading will look for.
-        let others = Counts::all().filter(|&other| other != likely);
-        for counts in once(likely).chain(others) {
-            let cell = changed.chunks()[counts.chunk];
-            if cell == 0 {
-                continue;
-            }
-            let line = tables.line(cell, counts.line);
-            self.cells.each_new((cell, counts.line), &line, |i, count| {
-                found += count;
-                latency.add(counts.first_bucket() + i, count);
-            });
-            if found >= left {
-                break;
-            }
-        }
-        let errors = new.errors.wrapping_sub(old.errors);
-        if errors != 0 {
-            read_errnos(tables, &mut self.cells, changed.errno_pages(), errors, figures);
-        }
-        // What is known by its errno, so that the two agree: an error that the cell
-        // has, and its page not yet, is new the next time.
-        figures.errors =
-            figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
-        figures.untimed = untimed(figures, self.timed);
-        // Set before the first call that was timed counts as left.
-        let recent = (new.min_ns != u64::MAX).then(|| {
-            figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
-            recent_extremes(figures, Extremes { min_ns: old.min_ns, max_ns: old.max_ns })
-        });
-        if let Some(known) = self.cells.line_mut(index, SUMS) {
-            *known = changed.sums;
-            // As read first, so that what came since counts as new the next time.
-            put_counts(known, counts, old.errors.wrapping_add(figures.errors));
-        }
-        into.add(Some(process), key, figures, recent.flatten());
-    }
-
-    fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate) {
+    fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate, last: bool) {
         let c: Counters = tables.counters();
         if c.records_exhausted + c.extents_exhausted + c.denied_unrecorded == 0 {
             return;
         }
         for index in 0..OVERFLOW_SLOTS {
-            let new = tables.overflow(index);
+            let mut new = tables.overflow(index);
             let untouched = new.entered == 0 && new.denied == 0 && new.errors == 0;
             if untouched && new.buckets.iter().all(|&n| n == 0) {
                 continue;
@@ -273,12 +242,21 @@ impl Reader {
                 tables.overflow_extremes(index).map(|(min_ns, max_ns)| Extremes { min_ns, max_ns });
             let old = self.overflow[index as usize].take();
             let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
+            if !last {
+                // Without extents a call's bucket and errno may be here, and the call not.
+                let alone = c.extents_exhausted == 0;
+                overflow::hold_over(&mut new, &old.0, extremes, (self.timed, alone));
+            }
             let (mut figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
             figures.untimed = untimed(&figures, self.timed);
             into.settle(None, &overflow_account(key, &old.0), &overflow_account(key, &new));
             self.overflowed += figures.calls;
             self.overflow[index as usize] = Some(Box::new((new, extremes)));
             if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
+                // What was held over before may be outside of the buckets that are new.
+                let mean_ns = figures.mean_ns();
+                let mean = Extremes { min_ns: mean_ns, max_ns: mean_ns };
+                let recent = recent.map(|r| if figures.timed() > 0 { r.join(mean) } else { r });
                 into.add(None, key, &figures, recent);
             }
         }
@@ -337,37 +315,6 @@ impl Reader {
     }
 }
 
-/// Adds the errnos of so many errors.
-fn read_errnos(
-    tables: &impl Tables,
-    known: &mut Shadow,
-    pages: &[CellIndex],
-    errors: u64,
-    into: &mut Figures,
-) {
-    let mut found = into.errors_unlisted;
-    for (page, &cell) in pages.iter().enumerate().filter(|&(_, &cell)| cell != 0) {
-        for line in 0..LINES {
-            let first = page * ERRNOS_PER_PAGE + line * WORDS;
-            known.each_new((cell, line), &tables.line(cell, line), |i, count| {
-                found += count;
-                into.add_errno((first + i) as u16, count);
-            });
-            if found >= errors {
-                return;
-            }
-        }
-    }
-}
-
-/// How many of the calls that left were not timed: those that are in no bucket.
-fn untimed(figures: &Figures, timed: Timed) -> u64 {
-    match timed {
-        Timed::All => 0,
-        Timed::OneIn(_) | Timed::None => figures.left().wrapping_sub(figures.latency.count()),
-    }
-}
-
 /// A thread that ended within a call: `exit`, `exit_group`, or it was killed. The slot
 /// that its entry is in, if it is none for all.
 fn add_unreturned(
@@ -390,28 +337,23 @@ fn add_unreturned(
     slot
 }
 
-fn put_counts(sums: &mut Line, counts: SlotCounts, errors: u64) {
-    let SlotCounts { entered, returned, restarted, .. } = counts;
-    for (at, value) in [(0, entered), (2, returned), (4, restarted), (12, errors)] {
-        sums[at] = value as u32;
-        sums[at + 1] = (value >> 32) as u32;
-    }
-    sums[14] = counts.denied;
-}
-
 /// The extremes among the new calls, `old` being those before them: exact where
 /// they changed, otherwise the bounds of the outermost buckets.
-fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
+pub(super) fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
     let all = new.extremes?;
     let (first, _) = new.latency.iter().next()?;
     let (last, _) = new.latency.iter().next_back()?;
-    let min_ns = if all.min_ns != old.min_ns {
+    // The first bucket has latencies of 0 too, and the last has no upper bound.
+    let min_ns = if all.min_ns != old.min_ns || first == 0 {
         all.min_ns
     } else {
         (hist::lower(first) + 1).max(all.min_ns)
     };
-    let max_ns =
-        if all.max_ns != old.max_ns { all.max_ns } else { hist::upper(last).min(all.max_ns) };
+    let max_ns = if all.max_ns != old.max_ns || last == BUCKETS - 1 {
+        all.max_ns
+    } else {
+        hist::upper(last).min(all.max_ns)
+    };
     Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
 }
 

@@ -58,7 +58,9 @@ impl Watch {
             Event::Call { thread, nr, latency_ns, errno, meanwhile } => {
                 let call = self.tables.enter(self.threads[thread], nr, latency_ns, errno);
                 match meanwhile {
-                    Some(steps) => self.tables.leave_meanwhile(call, steps),
+                    Some(Meanwhile { steps, pause, more }) => {
+                        self.tables.go_on_meanwhile(call, steps, pause, more);
+                    }
                     None => self.tables.leave(call),
                 }
             }
@@ -88,11 +90,27 @@ impl Watch {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A call, which with `meanwhile` leaves within the reading that follows, after so
-    /// many of its stores.
-    Call { thread: usize, nr: u32, latency_ns: u64, errno: Option<u16>, meanwhile: Option<u32> },
+    /// A call, which with `meanwhile` leaves within the reading that follows.
+    Call {
+        thread: usize,
+        nr: u32,
+        latency_ns: u64,
+        errno: Option<u16>,
+        meanwhile: Option<Meanwhile>,
+    },
     /// A thread ends, and another takes its place.
     End { thread: usize, within_call: bool },
+}
+
+/// How a thread goes on while it is read.
+#[derive(Clone, Copy, Debug)]
+struct Meanwhile {
+    /// Stores before the reading.
+    steps: u32,
+    /// Reads between two stores; `None` if it stops where it is.
+    pause: Option<u32>,
+    /// How often the same call follows.
+    more: u32,
 }
 
 fn latency() -> impl Strategy<Value = u64> {
@@ -102,7 +120,10 @@ fn latency() -> impl Strategy<Value = u64> {
 fn event() -> impl Strategy<Value = Event> {
     let nr = prop::sample::select(vec![0_u32, 31, 32, 59, 231, 454]);
     let errno = prop::option::of(1..134_u16);
-    let meanwhile = prop::option::of(0..Leaving::STEPS);
+    let meanwhile = prop::option::of(
+        (0..Leaving::STEPS, prop::option::weighted(0.8, 0..20_u32), 0..40_u32)
+            .prop_map(|(steps, pause, more)| Meanwhile { steps, pause, more }),
+    );
     let call = (0..THREADS, nr, latency(), errno, meanwhile);
     prop_oneof![
         8 => call.prop_map(|(thread, nr, latency_ns, errno, meanwhile)| {
@@ -111,6 +132,27 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..THREADS, any::<bool>())
             .prop_map(|(thread, within_call)| Event::End { thread, within_call }),
     ]
+}
+
+/// That a row does not contradict itself, at whatever moment it is read.
+fn check(figures: &Figures) -> Result<(), TestCaseError> {
+    let errnos = figures.errnos.iter().map(|&(_, count)| count).sum::<u64>();
+    prop_assert_eq!(errnos + figures.errors_unlisted, figures.errors, "{:?}", figures);
+    prop_assert!(figures.errors <= figures.returned, "{:?}", figures);
+    prop_assert!(figures.calls >= figures.left() + figures.never_returned, "{:?}", figures);
+    prop_assert_eq!(figures.latency.count(), figures.timed(), "{:?}", figures);
+    if figures.timed() == 0 {
+        prop_assert_eq!((figures.total_ns, figures.max_ns()), (0, 0));
+        return Ok(());
+    }
+    let (mean_ns, extremes) = (figures.mean_ns(), figures.min_ns()..=figures.max_ns());
+    prop_assert!(extremes.contains(&mean_ns), "{:?}", figures);
+    Ok(())
+}
+
+/// Of a row of an interval, the calls that entered may have left in the next.
+fn check_interval(figures: &Figures) -> Result<(), TestCaseError> {
+    check(&Figures { calls: u64::MAX, ..figures.clone() })
 }
 
 /// Each event, and whether a reading follows it.
@@ -125,8 +167,15 @@ proptest! {
         let mut intervals = ByCall::new();
         let mut add_recent = |aggregate: &Aggregate| {
             for row in aggregate.calls() {
+                check(&row.total)?;
+                check_interval(&row.recent)?;
                 intervals.entry(row.key.0).or_default().merge(&row.recent);
             }
+            for row in aggregate.processes(Detail::Processes).iter().flat_map(|p| p.calls.iter()) {
+                check(&row.total)?;
+                check_interval(&row.recent)?;
+            }
+            Ok::<_, TestCaseError>(())
         };
         for (event, read) in &history {
             often.happen(event);
@@ -134,7 +183,7 @@ proptest! {
             if *read {
                 often.aggregate.begin_interval();
                 often.read();
-                add_recent(&often.aggregate);
+                add_recent(&often.aggregate)?;
             }
         }
         often.aggregate.begin_interval();
@@ -142,7 +191,7 @@ proptest! {
             watch.tables.settle();
             watch.read();
         }
-        add_recent(&often.aggregate);
+        add_recent(&often.aggregate)?;
         prop_assert_eq!(often.all(), once.all());
         prop_assert_eq!((often.reader.breaches().count, once.reader.breaches().count), (0, 0));
         // And what each interval brought adds up to all. Its extremes may be bounds.
@@ -282,8 +331,8 @@ impl Tables for OnlyOverflow {
     }
 
     fn counters(&self) -> Counters {
-        // That there is overflow at all.
-        Counters { records_exhausted: 1, ..Counters::default() }
+        // Buckets and errnos of calls that are counted elsewhere.
+        Counters { extents_exhausted: 1, ..Counters::default() }
     }
 
     fn control(&self) -> Control {

@@ -76,6 +76,44 @@ fn an_errno_that_comes_after_its_error_is_found() {
     }
 }
 
+/// A thread that stays within the exit's program is reported as it was before, and all of
+/// its call once it goes on, even if it then does nothing else.
+#[test]
+fn a_slot_of_a_thread_within_a_program_is_left_to_the_next_reading() {
+    for steps in 1..super::fake::Leaving::STEPS {
+        let mut tables = Fake::new(1, 16);
+        let (mut reader, mut aggregate) = reader(&tables);
+        let record = tables.start(1, 1);
+        let call = tables.enter(record, 5, 100, None);
+        tables.leave(call);
+        reader.read(&mut tables, &mut aggregate);
+        let once = total(&aggregate, 5);
+        let call = tables.enter(record, 5, 300, Some(2));
+        tables.go_on_meanwhile(call, steps, None, 0);
+        for _ in 0..2 {
+            reader.read(&mut tables, &mut aggregate);
+            assert_eq!(total(&aggregate, 5), once, "{steps}");
+        }
+        tables.settle();
+        reader.read(&mut tables, &mut aggregate);
+        let twice = total(&aggregate, 5);
+        assert_eq!((twice.returned, twice.errors, twice.total_ns), (2, 1, 400), "{steps}");
+        assert_eq!(reader.breaches().count, 0);
+    }
+}
+
+/// Where nothing is attached any more, there is no next reading.
+#[test]
+fn the_last_reading_leaves_nothing() {
+    let mut tables = Fake::new(1, 16);
+    let (mut reader, mut aggregate) = reader(&tables);
+    let record = tables.start(1, 1);
+    let call = tables.enter(record, 5, 300, None);
+    tables.go_on_meanwhile(call, super::fake::Leaving::STEPS - 1, None, 0);
+    reader.read_last(&mut tables, &mut aggregate);
+    assert_eq!(total(&aggregate, 5).returned, 1);
+}
+
 #[test]
 fn an_ended_thread_s_last_call_never_returned() {
     let mut tables = Fake::new(1, 16);

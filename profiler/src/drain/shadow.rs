@@ -58,25 +58,26 @@ impl Shadow {
     }
 
     /// Calls `each` with the place in the line and the increase of every count in a line of
-    /// counts that grew to `new`, and remembers them. The counts wrap at 2^32, which takes a
+    /// counts that grew to `new`; whether any did. The counts wrap at 2^32, which takes a
     /// thread many minutes between two readings, and is undone by the subtraction.
     pub(super) fn each_new(
-        &mut self,
+        &self,
         (cell, line): (CellIndex, usize),
         new: &Line,
         mut each: impl FnMut(usize, u64),
-    ) {
-        let Some(old) = self.line_mut(cell, line) else { return };
+    ) -> bool {
+        let Some(old) = self.line(cell, line) else { return false };
         // All at once, and without a branch at each: mostly one has changed.
-        let changed = new.iter().zip(&*old).enumerate();
+        let changed = new.iter().zip(old).enumerate();
         let mut changed =
             changed.fold(0_u32, |bits, (i, (new, old))| bits | u32::from(new != old) << i);
+        let grew = changed != 0;
         while changed != 0 {
             let i = changed.trailing_zeros() as usize;
             changed &= changed - 1;
             each(i, u64::from(new[i].wrapping_sub(old[i])));
-            old[i] = new[i];
         }
+        grew
     }
 }
 
@@ -95,11 +96,13 @@ mod tests {
     }
 
     #[test]
-    fn what_grew_is_told_once_and_wraps() {
+    fn what_grew_is_told_and_wraps() {
         let mut shadow = Shadow::new(1);
         let mut told = |new: Line| {
             let mut told = Vec::new();
-            shadow.each_new((0, 1), &new, |place, count| told.push((place, count)));
+            let grew = shadow.each_new((0, 1), &new, |place, count| told.push((place, count)));
+            assert_eq!(grew, !told.is_empty());
+            *shadow.line_mut(0, 1).expect("a cell") = new;
             told
         };
         let mut counts = [0; WORDS];

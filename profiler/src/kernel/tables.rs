@@ -310,13 +310,13 @@ impl Tables for MapTables {
         // The state first: a record that has ended is then known to be complete.
         let state = self.records.read_u32(record, offset!(ThreadRecord, state));
         let read = |offset| self.records.read_u64(record, offset);
-        Activity {
-            state,
-            entered: read(offset!(ThreadRecord, entered)),
-            left: read(offset!(ThreadRecord, left)),
-            denied: self.records.read_u32(record, offset!(ThreadRecord, denied)),
-            in_flight_key: self.records.read_u32(record, offset!(ThreadRecord, in_flight_key)),
-        }
+        // The call in flight before the counters, of which entries come last: if they have
+        // not moved between two readings, that call has not left in between.
+        let in_flight_key = self.records.read_u32(record, offset!(ThreadRecord, in_flight_key));
+        let denied = self.records.read_u32(record, offset!(ThreadRecord, denied));
+        let left = read(offset!(ThreadRecord, left));
+        let entered = read(offset!(ThreadRecord, entered));
+        Activity { state, entered, left, denied, in_flight_key }
     }
 
     fn record(&self, record: u32) -> ThreadRecord {
@@ -364,13 +364,21 @@ impl Tables for MapTables {
     }
 
     fn overflow(&self, index: u32) -> OverflowSlot {
+        // The entries last, as in `slot_counts`.
+        let read = |overflow: &Mapping<OverflowSlot>| {
+            let slot = overflow.read(index);
+            OverflowSlot {
+                entered: overflow.read_u64(index, offset!(OverflowSlot, entered)),
+                ..slot
+            }
+        };
         if let Some(overflow) = self.overflow.get() {
-            return overflow.read(index);
+            return read(overflow);
         }
         // Without memory for it there is nothing new, and all of it at the next reading.
         let mapped = map_fd(&self.overflow_map).map(|fd| Mapping::new(&fd, OVERFLOW_SLOTS));
         match mapped {
-            Some(Ok(overflow)) => self.overflow.get_or_init(|| overflow).read(index),
+            Some(Ok(overflow)) => read(self.overflow.get_or_init(|| overflow)),
             Some(Err(error)) => {
                 tracing::warn!("cannot map what found no room: {error}");
                 ZERO_OVERFLOW

@@ -106,6 +106,16 @@ impl Row {
         let ascending =
             [self.min_ns, self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.max_ns];
         assert!(ascending.is_sorted(), "quantiles ascend within the extremes: {self:#?}");
+        // The row of what found no room also has single errnos of calls that did.
+        let is_return = self.errors <= self.returned || self.is_of_overflow();
+        assert!(is_return, "an error is a return: {self:#?}");
+        if self.timed == 0 {
+            assert_eq!((self.total_ns, self.max_ns), (0, 0), "no call, no time: {self:#?}");
+            return;
+        }
+        assert_eq!(self.mean_ns, self.total_ns / self.timed, "the mean of the sum: {self:#?}");
+        let extremes = self.min_ns..=self.max_ns;
+        assert!(extremes.contains(&self.mean_ns), "the mean is between them: {self:#?}");
     }
 
     /// What holds for every row of a whole run, whatever was measured.
@@ -117,19 +127,10 @@ impl Row {
             self.returned + self.restarted + self.never_returned + self.lost + self.in_flight,
             "the law: {self:#?}"
         );
-        // The row of what found no room also has single errnos of calls that did.
-        let is_return = self.errors <= self.returned || self.is_of_overflow();
-        assert!(is_return, "an error is a return: {self:#?}");
         let timed = self.timed;
         if timed == 0 {
-            assert_eq!((self.total_ns, self.max_ns), (0, 0), "no call, no time: {self:#?}");
             return;
         }
-        assert_eq!(self.mean_ns, self.total_ns / timed, "the mean of the sum: {self:#?}");
-        assert!(
-            (self.min_ns..=self.max_ns).contains(&self.mean_ns),
-            "the mean is between the extremes: {self:#?}"
-        );
         // All but one at the one extreme, and one at the other, bound the sum.
         let others = timed - 1;
         assert!(self.total_ns >= self.max_ns + others * self.min_ns, "the sum: {self:#?}");
@@ -143,14 +144,6 @@ impl Report {
     pub(crate) fn parse(json: &str) -> Self {
         let report = Self::parse_interval(json);
         report.rows.iter().for_each(Row::check);
-        for row in &report.rows {
-            let left = row.returned + row.restarted;
-            match report.timed_one_in {
-                Some(1) => assert_eq!(row.timed, left, "all are timed: {row:#?}"),
-                Some(_) => assert!(row.timed <= left || row.is_of_overflow(), "{row:#?}"),
-                None => assert_eq!(row.timed, 0, "none is timed: {row:#?}"),
-            }
-        }
         // Counted in two ways: as entries without an exit, and thread by thread. What entered
         // before the profiler attached has no entry.
         assert_eq!(
@@ -175,7 +168,15 @@ impl Report {
             println!("{LOST} {} or fewer calls", report.loss());
         }
         assert_eq!(report.breaches, 0, "the books do not balance: {}", report.last_breach);
-        report.rows.iter().for_each(Row::check_of_interval);
+        for row in &report.rows {
+            row.check_of_interval();
+            let left = row.returned + row.restarted;
+            match report.timed_one_in {
+                Some(1) => assert_eq!(row.timed, left, "all are timed: {row:#?}"),
+                Some(_) => assert!(row.timed <= left || row.is_of_overflow(), "{row:#?}"),
+                None => assert_eq!(row.timed, 0, "none is timed: {row:#?}"),
+            }
+        }
         report
     }
 

@@ -213,6 +213,7 @@ pub(crate) const CASES: &[Case] = cases! {
         filters_together: "of several filters all have to agree",
     }
     drain {
+        rows_agree_at_every_moment: "read every 10 ms in the middle of calls: no row contradicts itself",
         drained_under_saturation: "read every 10 ms while two threads do nothing but make calls",
     }
 };
