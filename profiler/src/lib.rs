@@ -23,6 +23,7 @@ pub mod kernel;
 pub mod logging;
 mod prefetch;
 pub mod privilege;
+mod proc_fields;
 pub mod rows;
 pub mod snapshot;
 pub mod stat;

@@ -38,5 +38,5 @@ fn apt_get_install(packages: &[&str]) -> Result<()> {
     let vars = [("DEBIAN_FRONTEND", OsStr::new("noninteractive"))];
     succeed(privilege::as_root("apt-get", &vars)?.args(["--quiet", "update"]))?;
     let install = ["--quiet", "install", "--yes", "--no-install-recommends"];
-    succeed(privilege::as_root("apt-get", &vars)?.args(install).args(packages))
+    Ok(succeed(privilege::as_root("apt-get", &vars)?.args(install).args(packages))?)
 }

@@ -1,77 +1,35 @@
-//! The project's commands. Thin: each is a module, and CI calls the same ones.
+//! `cargo xtask`: runs the profiler, or builds and starts the tools for every other command.
 
-mod bench;
-mod case;
-mod compare;
-mod conformance;
-mod debian;
-mod ebpf;
-mod kernels;
-mod privilege;
-mod run;
-mod soak;
-mod test;
-#[cfg(test)]
-mod tidy;
-mod workspace;
+use std::{env, ffi::OsString, os::unix::process::CommandExt as _, process::ExitCode};
 
-use std::process::ExitCode;
-
-use anyhow::Result;
-use clap::{Parser, Subcommand};
-
-/// The project's commands
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Compile the kernel side into the objects that the profiler embeds
-    BuildEbpf(ebpf::Args),
-    Run(run::Args),
-    /// Run every test, those that load into the kernel as root
-    Test(test::Args),
-    Conformance(conformance::Args),
-    TestKernels(kernels::Args),
-    Bench(bench::Args),
-    Compare(compare::Args),
-    Soak(soak::Args),
-    #[command(hide = true)]
-    BenchLoop(bench::workload::Args),
-    #[command(hide = true)]
-    BenchDaemonLoad(bench::daemon::load::Args),
-    BenchCrowd(bench::crowd::Args),
-}
+use xtask::{
+    failure::Failure,
+    run,
+    workspace::{cargo, shown},
+};
 
 fn main() -> ExitCode {
-    if let Some(code) = ebpf::rustc::stand_in() {
-        return code;
-    }
-    match dispatch(Cli::parse().command) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
+    let mut args = env::args_os().skip(1).peekable();
+    let outcome = if args.next_if(|first| first == "run").is_some() {
+        let args: Vec<_> = args.collect();
+        if args.is_empty() || ["-h", "--help"].iter().any(|help| args[0] == *help) {
+            print!("{}", run::USAGE);
+            return if args.is_empty() { ExitCode::from(2) } else { ExitCode::SUCCESS };
         }
-    }
+        run::run(&args)
+    } else {
+        start_tools(args)
+    };
+    let Err(failure) = outcome;
+    eprintln!("xtask: {failure}");
+    ExitCode::FAILURE
 }
 
-fn dispatch(command: Command) -> Result<ExitCode> {
-    match command {
-        Command::BuildEbpf(args) => ebpf::run(&args),
-        Command::Run(args) => run::run(&args),
-        Command::Test(args) => test::run(&args),
-        Command::Conformance(args) => conformance::run(&args),
-        Command::TestKernels(args) => kernels::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Compare(args) => compare::run(&args),
-        Command::Soak(args) => soak::run(&args),
-        Command::BenchLoop(args) => bench::workload::run(&args),
-        Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
-        Command::BenchCrowd(args) => bench::crowd::run(&args),
-    }
+/// Builds the other binary of this package and becomes it.
+fn start_tools(args: impl Iterator<Item = OsString>) -> Result<std::convert::Infallible, Failure> {
+    let mut command = cargo();
+    command.args(["run", "--package", "xtask", "--features", "tools", "--bin", "xtask-tools"]);
+    command.arg("--").args(args);
+    let error = command.exec();
+    Err(Failure::new(format!("cannot run {}: {error}", shown(&command))))
 }

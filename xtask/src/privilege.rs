@@ -1,33 +1,41 @@
 //! Root, for the one command that needs it: never for a build.
 
-use std::{ffi::OsStr, process::Command};
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::fs::MetadataExt as _,
+    process::Command,
+};
 
-use anyhow::{Result, bail};
-
-use crate::workspace::find_program;
+use crate::{failure::Failure, workspace::find_program};
 
 /// Whether this process may do what the kernel allows root only.
-pub(crate) fn is_root() -> bool {
-    nix::unistd::geteuid().is_root()
+#[must_use]
+pub fn is_root() -> bool {
+    // The effective user owns a process's directory (proc(5)).
+    fs::metadata("/proc/self").is_ok_and(|directory| directory.uid() == 0)
 }
 
 /// `program` as root, with these variables, which sudo would drop otherwise.
-pub(crate) fn as_root(program: impl AsRef<OsStr>, vars: &[(&str, &OsStr)]) -> Result<Command> {
+///
+/// # Errors
+/// If this process is not root and there is no sudo.
+pub fn as_root(program: impl AsRef<OsStr>, vars: &[(&str, &OsStr)]) -> Result<Command, Failure> {
     if is_root() {
         let mut command = Command::new(program);
         command.envs(vars.iter().copied());
         return Ok(command);
     }
     let Some(sudo) = find_program(&["sudo"]) else {
-        bail!(
+        return Err(Failure::new(format!(
             "{} needs root, and there is no sudo here: run this again as root",
             program.as_ref().display()
-        );
+        )));
     };
     let mut command = Command::new(sudo);
     command.args(["--", "env"]);
     for (name, value) in vars {
-        let mut setting = std::ffi::OsString::from(name);
+        let mut setting = OsString::from(name);
         setting.push("=");
         setting.push(value);
         command.arg(setting);

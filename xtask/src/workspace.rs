@@ -3,49 +3,68 @@
 use std::{
     env,
     ffi::OsString,
+    io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
-use anyhow::{Context, Result, ensure};
+use crate::failure::Failure;
 
 /// The top directory of the checkout.
-pub(crate) fn root() -> &'static Path {
+#[must_use]
+pub fn root() -> &'static Path {
     let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest_dir.parent().unwrap_or(manifest_dir)
 }
 
 /// Where cargo puts what it builds.
-pub(crate) fn target_dir() -> PathBuf {
+#[must_use]
+pub fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
 /// The cargo that runs this command, in the checkout.
-pub(crate) fn cargo() -> Command {
+#[must_use]
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
     command
 }
 
 /// Runs to the end; an error if it does not succeed.
-pub(crate) fn succeed(command: &mut Command) -> Result<()> {
-    let status = command.status().with_context(|| format!("cannot run {}", shown(command)))?;
-    ensure!(status.success(), "{} failed ({status})", shown(command));
-    Ok(())
+///
+/// # Errors
+/// If it cannot be run, or does not succeed.
+pub fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let status = command.status().map_err(|error| cannot_run(command, &error))?;
+    succeeded(command, status)
 }
 
 /// What a command prints, without the last line break; an error if it does not succeed.
-pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot run {}", shown(command)))?;
-    ensure!(output.status.success(), "{} failed ({})", shown(command), output.status);
+///
+/// # Errors
+/// If it cannot be run, or does not succeed.
+pub fn output(command: &mut Command) -> Result<String, Failure> {
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|error| cannot_run(command, &error))?;
+    succeeded(command, output.status)?;
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }
 
+fn cannot_run(command: &Command, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot run {}: {error}", shown(command)))
+}
+
+fn succeeded(command: &Command, status: ExitStatus) -> Result<(), Failure> {
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} failed ({status})", shown(command))))
+}
+
 /// A command as one would type it.
-pub(crate) fn shown(command: &Command) -> String {
+#[must_use]
+pub fn shown(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| word.to_string_lossy())
@@ -54,7 +73,8 @@ pub(crate) fn shown(command: &Command) -> String {
 }
 
 /// The first of these programs that is on PATH, or in cargo's directory of binaries.
-pub(crate) fn find_program(names: &[&str]) -> Option<PathBuf> {
+#[must_use]
+pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let cargo_bin = cargo_home().map(|home| home.join("bin"));
     let dirs: Vec<_> = env::split_paths(&path).chain(cargo_bin).collect();

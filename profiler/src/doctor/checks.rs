@@ -8,7 +8,7 @@ use super::{
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
-const EXIT_PRIVILEGE: u8 = 3;
+pub(super) const EXIT_PRIVILEGE: u8 = 3;
 const EXIT_KERNEL: u8 = 4;
 
 const MIB: u64 = 1024 * 1024;

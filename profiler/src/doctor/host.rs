@@ -13,6 +13,7 @@ use crate::{
     drain::Profiler,
     filter,
     kernel::{KernelError, Options, Untimed, can_be_kept, features::Features},
+    proc_fields,
     snapshot::Detail,
 };
 
@@ -57,8 +58,7 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 
 impl Host {
     pub(super) fn look() -> Self {
-        use procfs::Current as _;
-        let meminfo = procfs::Meminfo::current().ok();
+        let [available_bytes] = proc_fields::sizes("/proc/meminfo", ["MemAvailable"]);
         Self {
             features: Features::probe(),
             architecture: std::env::consts::ARCH,
@@ -73,7 +73,7 @@ impl Host {
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
             cgroups: filter::cgroup_mount(),
-            available_bytes: meminfo.and_then(|m| m.mem_available),
+            available_bytes,
             trial: try_attach(),
         }
     }

@@ -30,8 +30,18 @@ pub(super) fn text(out: &mut impl Write, findings: &[Finding], color: bool) -> i
     match (missing, warnings) {
         (0, 0) => writeln!(out, "\nThe profiler runs here, with nothing missing."),
         (0, n) => writeln!(out, "\nThe profiler runs here, with {n} drawback(s)."),
+        _ if findings.iter().all(lacks_at_most_privilege) => writeln!(
+            out,
+            "\nThis process lacks the privilege to run the profiler. No other check failed.\n\
+             Run this as root to check what needs privilege to be checked."
+        ),
         _ => writeln!(out, "\nThe profiler cannot run here as things are."),
     }
+}
+
+/// Whether the profiler would run if this process had more privilege.
+fn lacks_at_most_privilege(finding: &Finding) -> bool {
+    finding.status != Status::Missing || finding.exit_code == super::checks::EXIT_PRIVILEGE
 }
 
 /// For programs: one object.
@@ -46,15 +56,31 @@ pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()>
 mod tests {
     use super::*;
 
+    fn finding(what: &'static str, status: Status, remedy: Option<&str>) -> Finding {
+        let remedy = remedy.map(str::to_owned);
+        Finding { what, status, found: "found".into(), remedy, exit_code: 4 }
+    }
+
+    #[test]
+    fn want_of_privilege_is_no_fault_of_the_host() {
+        let verdict = |codes: &[u8]| {
+            let findings: Vec<_> = codes
+                .iter()
+                .map(|&exit_code| Finding { exit_code, ..finding("x", Status::Missing, None) })
+                .chain([finding("kernel", Status::Ok, None)])
+                .collect();
+            let mut out = Vec::new();
+            text(&mut out, &findings, false).expect("a vector takes everything");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert!(verdict(&[3, 3]).contains("This process lacks the privilege"));
+        for codes in [&[4][..], &[3, 4]] {
+            assert!(verdict(codes).contains("cannot run here as things are"), "{codes:?}");
+        }
+    }
+
     #[test]
     fn remedies_stand_below_what_they_mend() {
-        let finding = |what, status, remedy: Option<&str>| Finding {
-            what,
-            status,
-            found: "found".into(),
-            remedy: remedy.map(str::to_owned),
-            exit_code: 3,
-        };
         let findings = [
             finding("kernel", Status::Ok, None),
             finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),

@@ -9,6 +9,7 @@ use nix::sys::{
 
 use crate::{
     kernel::{Program, Runs, Session, Untimed},
+    proc_fields,
     snapshot::{Cost, CpuTime, Times, Timing, runs_since},
 };
 
@@ -153,12 +154,8 @@ fn time(t: TimeVal) -> Duration {
 /// Resident memory now, and at most so far. The kernel's `ru_maxrss` would be that of
 /// the program that executed this one, if that had more.
 fn memory() -> (u64, u64) {
-    const KIB: u64 = 1024;
-    let status = procfs::process::Process::myself().and_then(|process| process.status());
-    status.map_or((0, 0), |status| {
-        let of = |kib: Option<u64>| kib.unwrap_or(0) * KIB;
-        (of(status.vmrss), of(status.vmhwm))
-    })
+    let [now, peak] = proc_fields::sizes("/proc/self/status", ["VmRSS", "VmHWM"]);
+    (now.unwrap_or(0), peak.unwrap_or(0))
 }
 
 #[cfg(test)]

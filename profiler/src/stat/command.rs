@@ -129,10 +129,14 @@ impl Prepared {
     /// Its exit code; 128 and the signal's number if a signal ended it, as shells
     /// say it; 0 if it still runs.
     pub(super) fn exit_code(&mut self) -> u8 {
-        let Some(status) = self.status else { return 0 };
-        let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
-        u8::try_from(code).unwrap_or(u8::MAX)
+        self.status.map_or(0, code_of)
     }
+}
+
+/// The exit code of a process that ended so, as shells say it.
+fn code_of(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 impl Drop for Prepared {
@@ -242,6 +246,19 @@ mod tests {
         };
         assert_eq!(code("exit 7"), 7);
         assert_eq!(code("kill -TERM $$"), 128 + 15);
+    }
+
+    #[test]
+    fn every_exit_code_and_signal_has_its_own_code() {
+        for code in 0..=255 {
+            assert_eq!(code_of(ExitStatus::from_raw(i32::from(code) << 8)), code);
+        }
+        for signal in 1..=64 {
+            let code = 128 + u8::try_from(signal).expect("a small number");
+            assert_eq!(code_of(ExitStatus::from_raw(signal)), code);
+            // With a core dump.
+            assert_eq!(code_of(ExitStatus::from_raw(signal | 0x80)), code);
+        }
     }
 
     #[test]

@@ -18,9 +18,10 @@ fn code_of(script: &str) -> Option<i32> {
     ended.code()
 }
 
-/// All that there are: among them those that the profiler has a meaning for, too.
+/// Those that the profiler has a meaning for, those that shells have one for, and the
+/// bounds. A unit test of `stat/command.rs` has all that there are.
 pub(crate) fn a_command_s_exit_code_is_passed_on() {
-    for code in 0..=255 {
+    for code in (0..=11).chain([42, 125, 126, 127, 128, 129, 254, 255]) {
         assert_eq!(code_of(&format!("exit {code}")), Some(code));
     }
 }
@@ -118,13 +119,13 @@ pub(crate) fn an_unreaped_end_of_the_watched_process_ends_the_run() {
         .spawn()
         .expect("a shell");
     let running = Stat::new(Mode::Main)
-        .args(["--duration", "5s", "--pid", &watched.id().to_string()])
+        .args(["--duration", "60s", "--pid", &watched.id().to_string()])
         .start()
         .attached();
     drop(watched.stdin.take());
     let ended = running.end();
     watched.wait().expect("a child of ours");
-    assert!(ended.report().window_ns < 5_000_000_000, "it went on beside a zombie");
+    assert!(ended.report().window_ns < 60_000_000_000, "it went on beside a zombie");
 }
 
 pub(crate) fn a_duration_ends_the_run() {
@@ -190,9 +191,12 @@ pub(crate) fn a_signal_that_was_ignored_stays_so() {
     let pid = running.id().cast_signed();
     for _ in 0..8 {
         std::thread::sleep(std::time::Duration::from_millis(100));
+        // It may have ended after its second, if this thread had to wait for a CPU.
+        if running.try_wait().expect("a child of ours").is_some() {
+            break;
+        }
         // SAFETY: a child of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
-        assert!(running.try_wait().expect("a child of ours").is_none(), "it ended by SIGHUP");
     }
-    assert_eq!(running.wait().expect("a child of ours").code(), Some(0));
+    assert_eq!(running.wait().expect("a child of ours").code(), Some(0), "it ended by SIGHUP");
 }

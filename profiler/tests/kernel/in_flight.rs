@@ -14,7 +14,7 @@ use crate::{
     conformance::Skip,
     report::{InFlight, Report, kernel},
     run::{Mode, Running, Stat, statement, wait_until, workload_args},
-    service::Daemon,
+    service::{Daemon, Name},
     workload::{Holding, READY, Statement, now},
 };
 
@@ -31,9 +31,15 @@ pub(crate) struct Stuck {
 
 impl Stuck {
     pub(crate) fn start(waiting: u64) -> Self {
+        Self::named(waiting, &[])
+    }
+
+    /// With further arguments, such as a name.
+    pub(crate) fn named(waiting: u64, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let fifo = format!("fifo={}", directory.path().join("fifo").display());
-        let args = workload_args(&["held", &fifo, &format!("waiting={waiting}")]);
+        let waiting = format!("waiting={waiting}");
+        let args = workload_args(&[&["held", &*fifo, &*waiting], more].concat());
         let mut command = Command::new(&args[0]);
         command.args(&args[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("this executable");
@@ -233,8 +239,9 @@ pub(crate) fn threads_without_a_record_are_counted(mode: Mode) {
 /// The daemon's gauges: how many, and for how long.
 pub(crate) fn the_daemon_has_its_age(mode: Mode) {
     const CALL: &str = "{abi=\"x86_64\",syscall=\"creat\",kind=\"works\"}";
-    let daemon = Daemon::start(mode);
-    let mut stuck = Stuck::start(0);
+    let name = Name::new();
+    let daemon = Daemon::start_watching(mode, &name);
+    let mut stuck = Stuck::named(0, &[&name.arg()]);
     let holding = stuck.enter();
     let gauges = || {
         let metrics = daemon.metrics();
@@ -432,10 +439,11 @@ impl Drop for Reading {
 pub(crate) fn in_flight_before_the_daemon(mode: Mode) -> Result<(), Skip> {
     const CALL: &str = "abi=\"x86_64\",syscall=\"creat\"";
     before_is_seen(mode)?;
-    let mut stuck = Stuck::start(0);
+    let name = Name::new();
+    let mut stuck = Stuck::named(0, &[&name.arg()]);
     stuck.enter();
     let before_attaching = now();
-    let daemon = Daemon::start(mode);
+    let daemon = Daemon::start_watching(mode, &name);
     let attached = now();
     let gauges = || {
         let metrics = daemon.metrics();

@@ -1,8 +1,9 @@
 //! Tests against the running kernel: the real profiler measures workloads that
 //! state what they do. Needs root, and fails without.
 //!
-//! One after another, on both objects. A harness of its own, since this executable is
-//! also the workloads that it has measured: see [`workload`]; and the soak, see [`soak`].
+//! Each test of an object runs on all of them, and most tests run side by side: see
+//! [`suite`]. A harness of its own, since this executable is also the workloads that it has
+//! measured: see [`workload`]; and the soak, see [`soak`].
 
 mod conformance;
 mod counts;
@@ -13,23 +14,52 @@ mod latency;
 mod namespaces;
 mod own_cost;
 mod privilege;
+mod quiet;
 mod report;
 mod room;
 mod run;
 mod service;
 mod soak;
 mod streams;
+mod suite;
 mod timed;
 mod workload;
 
 use std::process::ExitCode;
 
 use conformance::{CASES, Case};
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::{Completion, Failed};
 use run::Mode;
+use suite::Test;
 
-/// A test of either object.
-type OfMode = fn(Mode);
+/// A test of each object. An error says why it proved nothing here.
+type OfMode = fn(Mode) -> Result<(), String>;
+
+/// What a test returns.
+trait Ends {
+    fn ends(self) -> Result<(), String>;
+}
+
+impl Ends for () {
+    fn ends(self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl Ends for Result<(), String> {
+    fn ends(self) -> Self {
+        self
+    }
+}
+
+macro_rules! tests_of_mode {
+    ($($module:ident :: $name:ident),+ $(,)?) => {
+        [$((
+            concat!(stringify!($module), "::", stringify!($name)),
+            (|mode| $module::$name(mode).ends()) as _,
+        )),+]
+    };
+}
 
 macro_rules! tests {
     ($($module:ident :: $name:ident),+ $(,)?) => {
@@ -54,11 +84,7 @@ fn main() -> ExitCode {
         return conformance::list();
     }
     take_signals_as_ever();
-    let mut arguments = Arguments::from_args();
-    // They time calls, and count a whole host: side by side they would be in each
-    // other's way.
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, trials()).exit_code()
+    suite::run(tests())
 }
 
 /// A shell starts its background jobs with some signals ignored, nohup likewise, and
@@ -70,8 +96,8 @@ fn take_signals_as_ever() {
     }
 }
 
-fn trials() -> Vec<Trial> {
-    let of_both: &[(&str, OfMode)] = &tests![
+fn tests() -> Vec<Test> {
+    let of_each: &[(&str, OfMode)] = &tests_of_mode![
         counts::by_threads,
         counts::by_short_lived_processes,
         counts::by_process,
@@ -86,6 +112,7 @@ fn trials() -> Vec<Trial> {
         detach::after_an_interrupt,
         detach::after_a_kill,
         service::serves_exact_counts,
+        service::serves_exact_counts_of_the_host,
         service::ends_in_time,
         service::gives_up_its_privileges,
         in_flight::a_call_that_lasts_is_seen_at_once,
@@ -137,23 +164,33 @@ fn trials() -> Vec<Trial> {
         privilege::with_one_of_two_it_names_the_other,
         service::prometheus_scrapes_it,
     ];
-    let mut trials = Vec::new();
+    let mut tests = Vec::new();
     for mode in Mode::ALL {
         let of_mode = format!("{mode:?}").to_lowercase();
-        for &(name, test) in of_both {
-            trials.push(trial(format!("{of_mode}::{name}"), move || test(mode)));
+        for &(name, test) in of_each {
+            let proved = move || match test(mode) {
+                Ok(()) => Completion::Completed,
+                Err(why) => Completion::ignored_with(why),
+            };
+            tests.push(as_test(format!("{of_mode}::{name}"), proved));
         }
-        trials.extend(CASES.iter().map(|case| of_case(&of_mode, case, mode)));
+        tests.extend(CASES.iter().map(|case| of_case(&of_mode, case, mode)));
     }
-    trials.extend(of_neither.iter().map(|&(name, test)| trial(name.to_owned(), test)));
-    trials
+    let of_neither = of_neither.iter().map(|&(name, test)| {
+        as_test(name.to_owned(), move || {
+            test();
+            Completion::Completed
+        })
+    });
+    tests.extend(of_neither);
+    tests
 }
 
 /// Where it cannot be had, a case of the suite is shown as ignored. In CI, which installs
 /// what is needed, it fails instead if a program is missing.
-fn of_case(of_mode: &str, case: &'static Case, mode: Mode) -> Trial {
+fn of_case(of_mode: &str, case: &'static Case, mode: Mode) -> Test {
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
-    Trial::ignorable_test(format!("{of_mode}::conformance::{}", case.name), move || {
+    Test::new(format!("{of_mode}::conformance::{}", case.name), move || {
         as_root()?;
         match case.run(mode) {
             Ok(()) => Ok(Completion::Completed),
@@ -163,11 +200,10 @@ fn of_case(of_mode: &str, case: &'static Case, mode: Mode) -> Trial {
     })
 }
 
-fn trial(name: String, test: impl FnOnce() + Send + 'static) -> Trial {
-    Trial::test(name, move || {
+fn as_test(name: String, test: impl FnOnce() -> Completion + Send + 'static) -> Test {
+    Test::new(name, move || {
         as_root()?;
-        test();
-        Ok(())
+        Ok(test())
     })
 }
 

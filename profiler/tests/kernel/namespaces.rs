@@ -5,6 +5,7 @@ use std::{
     os::unix::{fs::symlink, process::CommandExt as _},
     path::Path,
     process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use crate::{
     in_flight::{Stuck, own_name},
     report::Report,
     run::{Mode, PROFILER, Stat, wait_until},
-    service::Daemon,
+    service::{Daemon, Name},
     workload::now,
 };
 
@@ -28,7 +29,10 @@ struct Named {
 impl Named {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let name = format!("own-{}", std::process::id());
+        // Other tests run at the same time.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("own-{}-{number}", std::process::id());
         symlink(PROFILER, directory.path().join(&name)).expect("a link");
         Self { directory, name }
     }
@@ -213,8 +217,9 @@ pub(crate) fn ages_are_right_in_a_time_namespace(mode: Mode) {
 pub(crate) fn a_daemon_s_ages_are_right_in_a_time_namespace(mode: Mode) {
     for offset in offsets() {
         let Some(command) = in_time_namespace(offset) else { return };
-        let mut stuck = Stuck::start(0);
-        let daemon = Daemon::start_command(command, mode, "100ms", &["--comm", own_name()]);
+        let name = Name::new();
+        let mut stuck = Stuck::named(0, &[&name.arg()]);
+        let daemon = Daemon::start_command(command, mode, "100ms", &name.filter());
         let holding = stuck.enter();
         let from = now();
         let metrics = daemon.metrics();

@@ -13,7 +13,7 @@ use crate::{
     privilege::as_nobody,
     report::{Report, kernel_skips_programs},
     run::{Held, Mode, PROFILER, Stat, capabilities_are_bounded},
-    service::{Daemon, RARE, Series, assert_added},
+    service::{Daemon, Name, RARE, Series, assert_added},
     workload::Statement,
 };
 
@@ -241,7 +241,8 @@ const SECONDS: &str = "profiler_program_run_seconds_total{program=\"sys_enter\"}
 /// A daemon that was not asked to exports runs for as long as others have the kernel keep
 /// statistics, without a privilege, and afterwards none rather than the last.
 pub(crate) fn a_daemon_exports_runs_while_they_are_counted(mode: Mode) {
-    let daemon = Daemon::start(mode);
+    let name = Name::new();
+    let daemon = Daemon::start_watching(mode, &name);
     let absent = |metrics: &Series| {
         assert_eq!(metrics[ENABLED], 0.0);
         assert!(!metrics.contains_key(RUNS) && !metrics.contains_key(SECONDS));
@@ -250,7 +251,7 @@ pub(crate) fn a_daemon_exports_runs_while_they_are_counted(mode: Mode) {
     let kept = keep_statistics();
     let before = daemon.metrics();
     assert_eq!(before[ENABLED], 1.0);
-    let statement = Held::start(&["counts", "threads=2", "calls=500"]).go();
+    let statement = Held::start(&["counts", "threads=2", "calls=500", &name.arg()]).go();
     let after = daemon.metrics();
     assert_added(&before, &after, &statement, &RARE);
     assert!(after[RUNS] - before[RUNS] >= stated(&statement) as f64);

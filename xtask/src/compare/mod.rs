@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             missing.join(" ")
         );
     }
-    succeed(cargo().args(["build", "--quiet", "--release", "--package", "profiler"]))?;
+    succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
     let tools = Tools::find()?;
     let directory = tempfile::tempdir()?;
     let programs = programs::prepare(directory.path())?;

@@ -2,14 +2,15 @@
 
 use crate::{
     run::{Held, Mode, Stat},
-    service::{Daemon, Series, assert_added},
+    service::{Daemon, Name, Series, assert_added},
 };
 
 /// Two threads that do nothing but make calls, and a reader that looks every 10 ms.
 pub(super) fn drained_under_saturation(mode: Mode) {
-    let daemon = Daemon::start_with(mode, "10ms", &[]);
+    let name = Name::new();
+    let daemon = Daemon::start_with(mode, "10ms", &name.filter());
     let before = daemon.metrics();
-    let statement = Held::start(&["saturate", "threads=2", "calls=500000"]).go();
+    let statement = Held::start(&["saturate", "threads=2", "calls=500000", &name.arg()]).go();
     let after = daemon.metrics();
     assert_added(&before, &after, &statement, &["personality", "ioprio_get", "timer_getoverrun"]);
     let drains = |series: &Series| series["profiler_drain_duration_seconds_count"];

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::Skip;
@@ -130,7 +131,10 @@ impl Cgroups {
             (fields.next()? == "cgroup2").then_some(point)
         });
         let mount = Path::new(mount.ok_or(Skip::NoCgroups)?);
-        let name = format!("profiler-test-{}-{mode:?}", std::process::id());
+        // Other cases run at the same time.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("profiler-test-{}-{mode:?}-{number}", std::process::id());
         let this = Self(mount.join(name));
         for directory in ["", "in", "in/deep", "in-not"] {
             fs::create_dir(this.0.join(directory)).expect("a cgroup");

@@ -23,6 +23,7 @@ mod uprobes;
 
 use std::{
     collections::HashMap,
+    ffi::CString,
     io::{Read as _, Write as _},
 };
 
@@ -65,11 +66,15 @@ fn wait_for_end_of_input() {
     std::io::stdin().read_to_end(&mut Vec::new()).expect("an input");
 }
 
-/// Runs a workload, and ends; with `child=1` in a child of a process that only waits.
+/// Runs a workload, and ends; with `child=1` in a child of a process that only waits. With
+/// `name=NAME` it is called that, and so are its threads and children.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let name = args.next().expect("a workload's name");
     let split = |arg: String| arg.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
     let params = Params(args.filter_map(split).collect());
+    if let Some(name) = params.0.get("name") {
+        names::set_own_name(&CString::new(name.as_str()).expect("no NUL"));
+    }
     if params.has("child") {
         let pid = raw::syscall(libc::SYS_clone3, raw::CloneArgs::fork().of_call());
         if pid != 0 {

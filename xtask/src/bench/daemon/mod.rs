@@ -96,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let profiler = match &args.profiler {
         Some(file) => file.clone(),
         None => {
-            succeed(cargo().args(["build", "--quiet", "--release", "--package", "profiler"]))?;
+            succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
             target_dir().join("release/profiler")
         }
     };

@@ -146,5 +146,5 @@ fn disassembled(code: &[u8]) -> Result<String> {
     let image = tempfile::NamedTempFile::new()?;
     fs::write(image.path(), code)?;
     let machine = ["-D", "-b", "binary", "-m", "i386:x86-64", "--no-show-raw-insn"];
-    output(Command::new("objdump").args(machine).arg(image.path()))
+    Ok(output(Command::new("objdump").args(machine).arg(image.path()))?)
 }

@@ -1,20 +1,27 @@
 //! `cargo xtask test`: every test, with root for those that load into the kernel.
 
+mod load;
+mod progress;
+
 use std::{
     ffi::OsStr,
-    fmt,
-    io::{BufRead as _, BufReader},
+    fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use self::{
+    load::Load,
+    progress::{Counts, Progress},
+};
+
 use crate::{
     debian, ebpf, privilege,
-    workspace::{cargo, output, root, shown},
+    workspace::{cargo, output, root},
 };
 
 /// What kernel tests run beside the profiler, and the Debian packages that have it.
@@ -28,40 +35,75 @@ pub(crate) struct Args {
     /// Leave out the tests that load into the running kernel, as root
     #[arg(long)]
     no_kernel: bool,
+    /// Compile, manage packages and fork meanwhile: the tests have to pass on a busy host too
+    #[arg(long)]
+    beside_load: bool,
     /// Run only the tests whose name contains this
     filter: Option<String>,
 }
+
+/// Tests that the summary names as the slowest.
+const SLOWEST: usize = 10;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.no_kernel {
         debian::install_missing(&PROGRAMS)?;
     }
+    let start = Instant::now();
     let packages = packages()?;
     let filter = args.filter.as_deref();
-    let mut stages = vec![
-        Stage::run("unit, golden, property", || Ok(host_tests(&packages, filter))),
-        Stage::run("documentation", || Ok(doc_tests(filter))),
-    ];
+    println!("== build");
+    // All of it at one time, so that cargo compiles on every CPU.
+    let kernel_tests = build(&packages)?;
+    println!("built in {:.0} s", start.elapsed().as_secs_f64());
+    let load = args.beside_load.then(|| {
+        let kernel_tests = (!args.no_kernel).then_some(kernel_tests.as_path());
+        Load::start(kernel_tests)
+    });
+    let load = load.transpose()?;
+    let mut stages =
+        vec![Stage::run("unit, golden, property", || Ok(host_tests(&packages, filter)))];
+    if has_doc_tests()? {
+        stages.push(Stage::run("documentation", || Ok(doc_tests(filter))));
+    }
     if !args.no_kernel {
-        stages.push(Stage::run("kernel", || kernel_tests(&packages, filter, None)));
+        let of_objects = |objects: Option<&Path>| {
+            let mut command = kernel_tests_as_root(&kernel_tests, objects)?;
+            command.args(filter);
+            Ok(command)
+        };
+        stages.push(Stage::run("kernel", || of_objects(None)));
         if let Some(objects) = ebpf::objects_of_another_toolchain()? {
-            stages.push(Stage::run("kernel, objects built here", || {
-                kernel_tests(&packages, filter, Some(&objects))
-            }));
+            stages.push(Stage::run("kernel, objects built here", || of_objects(Some(&objects))));
         }
     }
+    drop(load);
+    summarise(&stages, args);
+    println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
+    let ran = |stage: &Stage| stage.progress.counts.passed + stage.progress.counts.failed;
+    ensure!(stages.iter().map(ran).sum::<u64>() > 0, "no test was run");
+    let failed: Vec<_> = stages.iter().filter(|s| s.failure.is_some()).map(|s| s.name).collect();
+    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn summarise(stages: &[Stage], args: &Args) {
     println!("\n== summary");
-    for stage in &stages {
+    for note in stages.iter().flat_map(|stage| &stage.progress.notes) {
+        println!("{note}");
+    }
+    for (seconds, name) in stages.iter().flat_map(|stage| stage.progress.slowest(SLOWEST)) {
+        println!("slow    {seconds:>6.1} s  {name}");
+    }
+    for stage in stages {
         println!("{stage}");
+    }
+    for failed in stages.iter().flat_map(|stage| &stage.progress.failed) {
+        println!("FAILED  {failed}");
     }
     if args.no_kernel {
         println!("kernel tests were left out, as asked");
     }
-    let ran: u64 = stages.iter().map(|stage| stage.counts.passed + stage.counts.failed).sum();
-    ensure!(ran > 0, "no test was run");
-    let failed: Vec<_> = stages.iter().filter(|s| s.failure.is_some()).map(|s| s.name).collect();
-    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The same selection of packages and features for all that is built here: with
@@ -72,17 +114,48 @@ fn cargo_test() -> Command {
     command
 }
 
-fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
-    let mut command = cargo_test();
-    // With the feature, since what measures has tests of its own.
-    command.args(["--no-fail-fast", "--lib", "--bins", "--features", "xtask/bench"]);
+/// Adds every target with tests of its own but the kernel tests.
+fn select_host_tests(command: &mut Command, packages: &[Package]) {
+    command.args(["--lib", "--bins"]);
     // By name, since cargo cannot leave one out.
     let targets = packages.iter().flat_map(|package| &package.targets);
     for target in targets.filter(|target| target.is_test() && target.name != KERNEL) {
         command.args(["--test", &target.name]);
     }
+}
+
+/// Builds all tests as the user, and gives the executable of the kernel tests.
+fn build(packages: &[Package]) -> Result<PathBuf> {
+    let mut command = cargo_test();
+    select_host_tests(&mut command, packages);
+    command.args(["--test", KERNEL, "--no-run"]);
+    command.arg("--message-format=json-render-diagnostics");
+    kernel_tests_among(&output(&mut command)?)
+}
+
+fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
+    let mut command = cargo_test();
+    command.arg("--no-fail-fast");
+    select_host_tests(&mut command, packages);
     command.args(filter);
     command
+}
+
+/// Whether a comment of the sources has an example that is a test. Without any, rustdoc
+/// would take its time to find none.
+fn has_doc_tests() -> Result<bool> {
+    let sources =
+        output(Command::new("git").args(["ls-files", "--", "*/src/*.rs"]).current_dir(root()))?;
+    let has_example = |path: &str| {
+        fs::read_to_string(root().join(path)).is_ok_and(|text| {
+            text.lines().any(|line| {
+                let comment = line.trim_start();
+                (comment.starts_with("///") || comment.starts_with("//!"))
+                    && comment[3..].trim_start().starts_with("```")
+            })
+        })
+    };
+    Ok(sources.lines().any(has_example))
 }
 
 fn doc_tests(filter: Option<&str>) -> Command {
@@ -91,26 +164,19 @@ fn doc_tests(filter: Option<&str>) -> Command {
     command
 }
 
-/// The kernel tests, on the embedded objects or on those in a directory.
-fn kernel_tests(
-    packages: &[Package],
-    filter: Option<&str>,
-    objects: Option<&Path>,
-) -> Result<Command> {
-    let exists = packages
-        .iter()
-        .any(|p| p.name == "profiler" && p.targets.iter().any(|t| t.is_test() && t.name == KERNEL));
-    ensure!(exists, "profiler has no test target `{KERNEL}`");
-    let mut command = kernel_tests_as_root(&built_kernel_tests()?, objects)?;
-    command.args(filter);
-    Ok(command)
-}
-
 /// The executable of the kernel tests, to be run as root.
 pub(crate) fn kernel_tests_as_root(executable: &Path, objects: Option<&Path>) -> Result<Command> {
     let package_dir = root().join("profiler");
     // As cargo does for the tests that it runs.
-    let mut vars: Vec<(&str, &OsStr)> = vec![("CARGO_MANIFEST_DIR", package_dir.as_os_str())];
+    let mut vars: Vec<(&str, &OsStr)> = vec![
+        ("CARGO_MANIFEST_DIR", package_dir.as_os_str()),
+        // They print how long each test took.
+        ("PROFILER_TEST_TIMES", OsStr::new("1")),
+    ];
+    let in_ci = std::env::var_os("CI");
+    if let Some(value) = &in_ci {
+        vars.push(("CI", value));
+    }
     if let Some(objects) = objects {
         vars.push(("PROFILER_OBJECT_DIR", objects.as_os_str()));
     }
@@ -124,7 +190,10 @@ pub(crate) fn built_kernel_tests() -> Result<PathBuf> {
     let mut build = cargo_test();
     build.args(["--test", KERNEL, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");
-    let messages = output(&mut build)?;
+    kernel_tests_among(&output(&mut build)?)
+}
+
+fn kernel_tests_among(messages: &str) -> Result<PathBuf> {
     messages.lines().find_map(executable_of_kernel_tests).context("cargo built no kernel tests")
 }
 
@@ -147,7 +216,6 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct Package {
-    name: String,
     targets: Vec<Target>,
 }
 
@@ -172,7 +240,7 @@ fn packages() -> Result<Vec<Package>> {
 /// What became of one part of the tests.
 struct Stage {
     name: &'static str,
-    counts: Counts,
+    progress: Progress,
     took: Duration,
     failure: Option<String>,
 }
@@ -181,20 +249,20 @@ impl Stage {
     fn run(name: &'static str, command: impl FnOnce() -> Result<Command>) -> Self {
         println!("\n== {name}");
         let start = Instant::now();
-        let mut counts = Counts::default();
-        let outcome = command().and_then(|command| pass_through(command, &mut counts));
+        let mut progress = Progress::default();
+        let outcome = command().and_then(|command| progress.run(command));
         let failure = outcome.err().map(|error| format!("{error:#}"));
         if let Some(failure) = &failure {
             eprintln!("{failure}");
         }
-        Self { name, counts, took: start.elapsed(), failure }
+        Self { name, progress, took: start.elapsed(), failure }
     }
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = if self.failure.is_some() { "FAILED" } else { "ok" };
-        let Counts { passed, failed, ignored } = self.counts;
+        let Counts { passed, failed, ignored } = self.progress.counts;
         write!(
             f,
             "{verdict:<7} {:<28} {passed:>4} passed, {failed} failed, {ignored} ignored, {:.1} s",
@@ -208,61 +276,9 @@ impl fmt::Display for Stage {
     }
 }
 
-#[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
-}
-
-impl Counts {
-    /// Adds what a line of a test executable reports, if it is its last.
-    fn add(&mut self, line: &str) {
-        let Some(result) = line.strip_prefix("test result: ") else { return };
-        let words: Vec<_> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
-        for pair in words.windows(2) {
-            let Ok(number) = pair[0].parse::<u64>() else { continue };
-            match pair[1] {
-                "passed" => self.passed += number,
-                "failed" => self.failed += number,
-                "ignored" => self.ignored += number,
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Runs tests, showing what they print, and counts them.
-fn pass_through(mut command: Command, counts: &mut Counts) -> Result<()> {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {}", shown(&command)))?;
-    if let Some(stdout) = child.stdout.take() {
-        for line in BufReader::new(stdout).split(b'\n') {
-            let line = line?;
-            let line = String::from_utf8_lossy(&line);
-            println!("{line}");
-            counts.add(&line);
-        }
-    }
-    let status = child.wait()?;
-    ensure!(status.success(), "{} failed ({status})", shown(&command));
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counts_add_up_over_executables() {
-        let mut counts = Counts::default();
-        counts.add("test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.01s");
-        counts.add("test passed ... ok");
-        counts.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.01s");
-        assert_eq!(counts, Counts { passed: 10, failed: 2, ignored: 1 });
-    }
 
     #[test]
     fn the_kernel_tests_are_found_among_what_cargo_built() {

@@ -1,0 +1,85 @@
+//! The project's commands but `run`. Thin: each is a module, and CI calls the same ones.
+
+mod bench;
+mod case;
+mod compare;
+mod conformance;
+mod debian;
+mod ebpf;
+mod kernels;
+mod soak;
+mod test;
+#[cfg(test)]
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{privilege, run, workspace};
+
+/// The project's commands
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile the kernel side into the objects that the profiler embeds
+    BuildEbpf(ebpf::Args),
+    Run(Run),
+    /// Run every test, those that load into the kernel as root
+    Test(test::Args),
+    Conformance(conformance::Args),
+    TestKernels(kernels::Args),
+    Bench(bench::Args),
+    Compare(compare::Args),
+    Soak(soak::Args),
+    #[command(hide = true)]
+    BenchLoop(bench::workload::Args),
+    #[command(hide = true)]
+    BenchDaemonLoad(bench::daemon::load::Args),
+    BenchCrowd(bench::crowd::Args),
+}
+
+/// Build the profiler and run it, as root where it needs that
+// Only for the help: the binary `xtask` runs it.
+#[derive(clap::Args)]
+#[command(override_usage = "cargo xtask run <top|stat|daemon|doctor> [ARGS]...")]
+struct Run {
+    /// What `profiler` is given, as `stat -a -d 1s` or `stat -- ls -l`
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    profiler_args: Vec<std::ffi::OsString>,
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = ebpf::rustc::stand_in() {
+        return code;
+    }
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::BuildEbpf(args) => ebpf::run(&args),
+        Command::Run(args) => match run::run(&args.profiler_args)? {},
+        Command::Test(args) => test::run(&args),
+        Command::Conformance(args) => conformance::run(&args),
+        Command::TestKernels(args) => kernels::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Soak(args) => soak::run(&args),
+        Command::BenchLoop(args) => bench::workload::run(&args),
+        Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
+        Command::BenchCrowd(args) => bench::crowd::run(&args),
+    }
+}
