@@ -230,10 +230,23 @@ pub mod globals {
     pub const START_OFFSET: &str = "START_OFFSET";
     /// `offsetof(struct task_struct, comm)`.
     pub const COMM_OFFSET: &str = "COMM_OFFSET";
+    /// 1 where the kernel may skip the entry program, so that an entry can be missed.
+    pub const ENTRIES_CAN_BE_MISSED: &str = "ENTRIES_CAN_BE_MISSED";
     /// `offsetof(struct task_struct, thread_info.syscall_work)`; 0 before Linux 5.11.
     pub const WORK_OFFSET: &str = "WORK_OFFSET";
     /// `offsetof(struct task_struct, ptrace)`.
     pub const PTRACE_OFFSET: &str = "PTRACE_OFFSET";
+    /// `offsetof(struct task_struct, seccomp.mode)`; this and those up to
+    /// `ALLOWED_COMPAT_BYTES` are 0 where the kernel's BTF lacks them.
+    pub const SECCOMP_MODE_OFFSET: &str = "SECCOMP_MODE_OFFSET";
+    /// `offsetof(struct task_struct, seccomp.filter)`.
+    pub const SECCOMP_FILTER_OFFSET: &str = "SECCOMP_FILTER_OFFSET";
+    /// `offsetof(struct seccomp_filter, cache.allow_native)`.
+    pub const ALLOWED_OFFSET: &str = "ALLOWED_OFFSET";
+    /// `sizeof(struct action_cache.allow_native)`.
+    pub const ALLOWED_NATIVE_BYTES: &str = "ALLOWED_NATIVE_BYTES";
+    /// `sizeof(struct action_cache.allow_compat)`, which follows it.
+    pub const ALLOWED_COMPAT_BYTES: &str = "ALLOWED_COMPAT_BYTES";
     /// `offsetof(struct task_struct, cgroups)`; this and those up to `NR_THREADS_OFFSET` are
     /// only for filters.
     pub const CGROUPS_OFFSET: &str = "CGROUPS_OFFSET";

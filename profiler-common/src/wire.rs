@@ -246,11 +246,18 @@ impl TaskState {
     /// Created at fork, and not yet back in user space: its first exit is the
     /// second return of its parent's `clone`, a call that it never entered.
     pub const NEWBORN: u32 = 4;
-    /// All that it did since is known: it was seen to enter a call, or was born
-    /// under observation. So an exit without an entry is a denied call.
+    /// All that it did since is known: it was seen to enter or to leave a call once all
+    /// programs were attached, or was born under observation. So from then on an exit
+    /// without an entry is a denied call.
     pub const KNOWN: u32 = 8;
     /// It is one of those to watch, and counts where the filters agree.
     pub const WATCHED: u32 = 16;
+    /// Bit of the first further copy of the exit program; the bits of the other copies
+    /// follow. A copy's bit is set if it has run since an exit of this task, which has no
+    /// record, was last accounted for.
+    pub const EXIT_SEEN: u32 = 1 << 8;
+    /// The bits of all further copies of the exit program.
+    pub const EXITS_SEEN: u32 = ((1 << FURTHER_EXITS) - 1) * Self::EXIT_SEEN;
 
     /// A generation that never is: the filters have to decide anew.
     pub const STALE: u64 = u64::MAX;
@@ -282,8 +289,11 @@ pub struct Counters {
     pub in_flight_at_attach: u64,
     /// Second returns of `fork`, `vfork` and `clone`, in the child.
     pub births: u64,
-    /// Calls refused before they entered, by threads without a record.
+    /// Calls refused before they entered, by threads that found no free record.
     pub denied_unrecorded: u64,
+    /// Calls counted as denied that may have been in flight when the profiler attached: at
+    /// most one a thread.
+    pub denied_presumed: u64,
     /// Entries that could not be remembered: no room for a task's state. Lost.
     pub lost_entries: u64,
     /// Calls whose entry was missed: exits without one, of tasks whose calls nothing
@@ -310,6 +320,7 @@ impl Counters {
         self.in_flight_at_attach += other.in_flight_at_attach;
         self.births += other.births;
         self.denied_unrecorded += other.denied_unrecorded;
+        self.denied_presumed += other.denied_presumed;
         self.lost_entries += other.lost_entries;
         self.missed_entries += other.missed_entries;
         self.lost_exits += other.lost_exits;
@@ -361,7 +372,7 @@ const _: () = {
     assert!(size_of::<TaskState>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
-    assert!(size_of::<Counters>() == 88);
+    assert!(size_of::<Counters>() == 96);
     assert!(size_of::<Control>() == CACHE_LINE);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
     assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());

@@ -73,16 +73,17 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     }
 }
 
-/// `task` is not in its call of before any more, if it ever was in one.
+/// Takes `task` off the list: its call from before is over. Returns whether it was listed.
 #[inline(always)]
-pub fn forget(task: Task) {
+pub fn forget(task: Task) -> bool {
     // SAFETY: copied at once, and what it was is deleted by this task alone.
-    let Some(&index) = (unsafe { BEFORE_BY_TASK.get(task as u64) }) else { return };
+    let Some(&index) = (unsafe { BEFORE_BY_TASK.get(task as u64) }) else { return false };
     if let Some(call) = BEFORE.get_ptr_mut(index) {
         // SAFETY: a live map value.
         unsafe { (*call).key = CallKey::NONE.0 };
     }
     let _ = BEFORE_BY_TASK.remove(task as u64);
+    true
 }
 
 /// Whether `task` sleeps in the kernel as one does within a call.

@@ -53,23 +53,30 @@ pub fn exit_again<W: Way>(regs: u64, result: u64, copy: usize) {
     if scope::is_outside::<W>(regs) {
         return;
     }
-    let Some(record) = thread::hinted::<W>(regs) else {
-        if !thread::has_left::<W>(W::current()) {
-            count!(exits_taken_over);
-            exit::<W>(regs, result);
+    let record = thread::hinted::<W>(regs);
+    let state = if record.is_some() { None } else { W::state(W::current()) };
+    let record = record.or_else(|| state.and_then(thread::record_of::<W>));
+    let is_certain = if let Some(record) = record {
+        // SAFETY: a live map value of the running thread's own.
+        let entered = unsafe { (*record).in_flight_key } != CallKey::NONE.0;
+        if !entered && (unsafe { was_counted(record, copy) } || !may_be_refused(W::current())) {
+            return;
         }
-        return;
+        entered
+    } else {
+        if state.is_some_and(|state| thread::has_left(state, copy)) {
+            return;
+        }
+        true
     };
-    // SAFETY: a live map value of the running thread's own.
-    let entered = unsafe { (*record).in_flight_key } != CallKey::NONE.0;
-    if entered {
+    if is_certain {
         count!(exits_taken_over);
-    } else if unsafe { was_counted(record, copy) } || !may_be_refused(W::current()) {
-        return;
     }
     exit::<W>(regs, result);
+    // Its first call to be refused has given it a record.
+    let record = record.or_else(|| W::state(W::current()).and_then(thread::record_of::<W>));
     // SAFETY: as above. Once more, for what this copy has counted itself.
-    if unsafe { was_counted(record, copy) } && !entered {
+    if record.is_some_and(|record| unsafe { was_counted(record, copy) }) && !is_certain {
         count!(exits_taken_over);
     }
 }

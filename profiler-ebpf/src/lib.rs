@@ -19,6 +19,7 @@ pub mod maps;
 pub mod overflow;
 pub mod pool;
 pub mod programs;
+pub mod refusal;
 pub mod report;
 pub mod scope;
 pub mod slots;

@@ -32,11 +32,23 @@ settings! {
     START_OFFSET,
     /// `offsetof(struct task_struct, comm)`.
     COMM_OFFSET,
-    /// `offsetof(struct task_struct, thread_info.syscall_work)`; 0 where entries cannot be
-    /// missed.
+    /// 1 where the kernel may skip the entry program, so that an entry can be missed.
+    ENTRIES_CAN_BE_MISSED,
+    /// `offsetof(struct task_struct, thread_info.syscall_work)`; 0 before Linux 5.11.
     WORK_OFFSET,
     /// `offsetof(struct task_struct, ptrace)`.
     PTRACE_OFFSET,
+    /// `offsetof(struct task_struct, seccomp.mode)`. This one and the next four are only for
+    /// [`refusal`](crate::refusal), and 0 where the kernel lacks the field.
+    SECCOMP_MODE_OFFSET,
+    /// `offsetof(struct task_struct, seccomp.filter)`.
+    SECCOMP_FILTER_OFFSET,
+    /// `offsetof(struct seccomp_filter, cache.allow_native)`.
+    ALLOWED_OFFSET,
+    /// `sizeof(struct action_cache.allow_native)`.
+    ALLOWED_NATIVE_BYTES,
+    /// `sizeof(struct action_cache.allow_compat)`.
+    ALLOWED_COMPAT_BYTES,
     /// `offsetof(struct task_struct, __state)`. This one and the next five are only for
     /// [`before`](crate::before).
     STATE_OFFSET,
@@ -113,13 +125,13 @@ pub fn layout_known() -> bool {
 const HARMLESS_WORK: u64 = 1 << 1 | 1 << 4 | 1 << 6;
 
 /// Whether something may have refused the call that the running task leaves: seccomp, a
-/// tracer, or user dispatch. Yes where the user side did not ask: where no entry can be
-/// missed. A tracer that refuses a call and lets go of its tracee before that leaves it
+/// tracer, or user dispatch. Always true where no entry can be missed. A tracer that refuses a call and lets go of its tracee before that leaves it
 /// goes unnoticed.
 #[inline(always)]
 pub fn may_be_refused(task: Task) -> bool {
     let work = WORK_OFFSET.load();
-    work == 0
+    ENTRIES_CAN_BE_MISSED.load() == 0
+        || work == 0
         || field_u64(task, work) & !HARMLESS_WORK != 0
         // A tracer that lets its tracee go on by PTRACE_CONT clears the work.
         || field_u32(task, PTRACE_OFFSET.load()) != 0

@@ -12,7 +12,7 @@ use profiler_common::{
 use crate::{
     overflow,
     pool::{self, count},
-    scope,
+    refusal, scope,
     task::{
         LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED, Task, field_u64, layout_known,
         may_be_refused, read_comm,
@@ -56,7 +56,7 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
         if (*state).record == 0 {
-            let Some(index) = pool::take_record() else {
+            if !take_record::<W>(state, task, regs) {
                 let key = CallKey::new(nr, W::is_compat(task)).0;
                 if !scope::counts(key) {
                     (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
@@ -66,16 +66,54 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
                 overflow::entered(key);
                 (*state).entry_ns = entry_ns();
                 return 0;
-            };
-            let Some(record) = W::record(index) else { return 0 };
-            own(record, index, task, W::owner(regs), ids);
-            (*state).record = index + 1;
+            }
         }
-        if let Some(record) = record_of::<W>(state) {
-            scope::stays_in(state, record);
-        }
+        use_record::<W>(state, regs)
+    }
+}
+
+/// Gives the running task, which has none, a record. Returns whether there was one left.
+#[inline(never)]
+fn take_record<W: Way>(state: *mut TaskState, task: Task, regs: u64) -> bool {
+    let Some(index) = pool::take_record() else { return false };
+    let Some(record) = W::record(index) else { return false };
+    // SAFETY: a record that was taken just now, and a live state of the running task.
+    unsafe {
+        own(record, index, task, W::owner(regs), bpf_get_current_pid_tgid());
+        (*state).record = index + 1;
+    }
+    true
+}
+
+/// Makes the hint name the record of the running task, which has one. Returns its index plus
+/// one.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn use_record<W: Way>(state: *mut TaskState, regs: u64) -> u32 {
+    if let Some(record) = record_of::<W>(state) {
+        scope::stays_in(state, record);
+    }
+    // SAFETY: the caller's state.
+    unsafe {
         W::remember(W::owner(regs), (*state).record - 1);
         (*state).record
+    }
+}
+
+/// The record index plus one of a task of which a call was refused, for that call to be
+/// counted there. 0 if no record is left: then the call is counted in its overflow slot.
+#[inline(always)]
+pub fn refused<W: Way>(state: *mut TaskState, task: Task, regs: u64, key: u32) -> u32 {
+    // SAFETY: a live state of the running task.
+    unsafe {
+        if (*state).record == 0 && !take_record::<W>(state, task, regs) {
+            count!(denied_unrecorded);
+            overflow::denied(key);
+            return 0;
+        }
+        use_record::<W>(state, regs)
     }
 }
 
@@ -137,27 +175,17 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids
 #[inline(never)]
 pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
     let task = W::current();
-    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let Some(state) = W::state(task) else {
-        // Nothing is known of this task, and every task that was forked since the
-        // profiler attached has a state: the call was in flight at that moment.
-        W::forget_before(task);
-        if let Some(state) = W::state_or_new(task)
-            && scope::leaves(state, task, tgid)
-        {
-            count!(in_flight_at_attach);
-        }
-        return 0;
-    };
-    if !scope::leaves(state, task, tgid) {
+    let Some(state) = W::state_or_new(task) else { return 0 };
+    // SAFETY: a live state that only its own task writes by now.
+    let is_known = unsafe { (*state).flags } & TaskState::KNOWN != 0;
+    let was_listed = !is_known && W::forget_before(task);
+    if !scope::leaves(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
         return 0;
     }
-    // SAFETY: a live state that only its own task writes by now.
+    // SAFETY: as above.
     unsafe {
         if (*state).flags & TaskState::NEWBORN != 0 {
             (*state).flags &= !TaskState::NEWBORN;
-            // A child that slept on its way has the registers of its parent's call.
-            W::forget_before(task);
             if pool::attached() {
                 (*state).flags |= TaskState::KNOWN;
             }
@@ -177,24 +205,37 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             let entry_ns = (*state).entry_ns;
             let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
             overflow::left(key_plus_one - 1, latency_ns, result);
-        } else if (*state).flags & TaskState::KNOWN == 0 {
-            // Still a call from before all programs were attached.
-            W::forget_before(task);
-            count!(in_flight_at_attach);
-        } else if pool::attached() {
-            let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
-            if !scope::counts(key) {
+            return 0;
+        }
+        // Whatever follows accounts for this exit.
+        (*state).flags &= !TaskState::EXITS_SEEN;
+        if !pool::attached() {
+            if !is_known {
+                count!(in_flight_at_attach);
+            }
+            return 0;
+        }
+        let nr = W::number_at_exit(regs);
+        let is_compat = W::is_compat(task);
+        if !is_known {
+            // Every entry from now on is seen, so only this exit can be of a call that
+            // entered before.
+            (*state).flags |= TaskState::KNOWN;
+            if was_listed || !refusal::is_presumed(task, nr, is_compat) {
+                count!(in_flight_at_attach);
                 return 0;
             }
-            if may_be_refused(task) {
-                count!(denied_unrecorded);
-                overflow::denied(key);
-            } else {
-                count!(missed_entries);
-            }
         }
+        let key = CallKey::new(nr, is_compat).0;
+        if !scope::counts(key) {
+            return 0;
+        }
+        if !may_be_refused(task) {
+            count!(missed_entries);
+            return 0;
+        }
+        refused::<W>(state, task, regs, key)
     }
-    0
 }
 
 /// Whether a copy of the entry program has counted the call that `task`, which the hint
@@ -214,22 +255,18 @@ pub fn has_entered<W: Way>(task: Task) -> bool {
     in_flight || scope::is_decided_out(state)
 }
 
-/// Whether a copy of the exit program has counted the call that `task`, which the hint
-/// missed, is leaving; or has nothing to count of it.
-///
-/// A denied call leaves no trace here, so it is told only by the first copy.
+/// Whether an earlier copy of the exit program has accounted for the exit of a task that has
+/// no record, `state` being its state. `copy` is the number of the copy that asks.
 #[inline(always)]
-pub fn has_left<W: Way>(task: Task) -> bool {
-    let Some(state) = W::state(task) else { return false };
-    // SAFETY: a live state that only its own task writes by now, and its record.
+pub fn has_left(state: *mut TaskState, copy: usize) -> bool {
+    let seen = TaskState::EXIT_SEEN << copy;
+    // SAFETY: a live state that only its own task writes by now.
     unsafe {
-        if (*state).flags & TaskState::NEWBORN != 0 {
+        let flags = (*state).flags;
+        if flags & TaskState::NEWBORN != 0 || (*state).key_plus_one != 0 {
             return false;
         }
-        match (*state).record {
-            0 => (*state).key_plus_one == 0,
-            index_plus_one => W::record(index_plus_one - 1)
-                .is_none_or(|record| (*record).in_flight_key == CallKey::NONE.0),
-        }
+        (*state).flags = flags | seen;
+        flags & seen == 0
     }
 }

@@ -101,8 +101,8 @@ impl<S: Storage> Way for ByPointer<S> {
     fn forget(_task: Task) {}
 
     #[inline(always)]
-    fn forget_before(task: Task) {
-        before::forget(task);
+    fn forget_before(task: Task) -> bool {
+        before::forget(task)
     }
 
     #[inline(always)]

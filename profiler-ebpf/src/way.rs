@@ -30,8 +30,9 @@ pub trait Way {
     /// Forgets a task that ends. Task storage does that by itself.
     fn forget(task: Task);
 
-    /// The running task is in no call that it was in before the programs attached.
-    fn forget_before(task: Task);
+    /// Takes `task`, which is the running one, off the list of calls that entered before the
+    /// programs attached. Returns whether it was listed.
+    fn forget_before(task: Task) -> bool;
 
     /// Whether `task` is in a 32-bit system call.
     fn is_compat(task: Task) -> bool;

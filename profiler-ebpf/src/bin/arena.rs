@@ -112,8 +112,8 @@ impl Way for InArena {
     }
 
     #[inline(always)]
-    fn forget_before(task: Task) {
-        ByPointer::forget_before(task);
+    fn forget_before(task: Task) -> bool {
+        ByPointer::forget_before(task)
     }
 
     #[inline(always)]

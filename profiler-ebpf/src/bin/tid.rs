@@ -54,9 +54,11 @@ impl Way for ByAddress {
         let _ = TASKS.remove(task as u64);
     }
 
-    /// Nothing is known of such calls here.
+    /// Always false: the fallback lists no such calls.
     #[inline(always)]
-    fn forget_before(_task: Task) {}
+    fn forget_before(_task: Task) -> bool {
+        false
+    }
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {

@@ -263,6 +263,11 @@ fn losses(snapshot: &Snapshot) -> Vec<MetricFamily> {
             ]
             .map(|(reason, count)| (vec![label("reason", reason)], count)),
         ),
+        counter(
+            "profiler_denied_presumed_total",
+            "Denied calls that may instead have been in flight when the profiler attached, at most one a thread.",
+            one(counters.denied_presumed),
+        ),
     ]
 }
 

@@ -284,6 +284,39 @@ pub struct TaskLayout {
     /// What tells whether a task sleeps; `None` before Linux 5.14, where `__state` has
     /// another name.
     pub sleep: Option<SleepLayout>,
+    /// What tells whether seccomp may have refused a call; `None` before Linux 5.11.
+    pub seccomp: Option<SeccompLayout>,
+}
+
+/// Where the kernel keeps which calls the filters of a task allow by their number alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompLayout {
+    /// `task_struct.seccomp.mode`.
+    pub mode: u32,
+    /// `task_struct.seccomp.filter`.
+    pub filter: u32,
+    /// `seccomp_filter.cache.allow_native`.
+    pub allowed: u32,
+    /// Size of `allow_native`.
+    pub native_bytes: u32,
+    /// Size of `allow_compat`, which follows it; 0 on a kernel without 32-bit calls.
+    pub compat_bytes: u32,
+}
+
+impl SeccompLayout {
+    /// Reads the layout from the kernel's types.
+    fn from_types(types: &Types<'_>) -> Option<Self> {
+        let (task, filter) = (types.structure("task_struct")?, types.structure("seccomp_filter")?);
+        let cache = types.structure("action_cache")?;
+        let native_bytes = types.offset_of(cache, "allow_compat").unwrap_or(cache.size_or_type);
+        Some(Self {
+            mode: types.offset_of(task, "seccomp.mode")?,
+            filter: types.offset_of(task, "seccomp.filter")?,
+            allowed: types.offset_of(filter, "cache.allow_native")?,
+            native_bytes,
+            compat_bytes: cache.size_or_type.checked_sub(native_bytes)?,
+        })
+    }
 }
 
 /// The offsets in `task_struct` by which a task is known to sleep.
@@ -385,6 +418,7 @@ impl TaskLayout {
             syscall_work: task("thread_info.syscall_work").unwrap_or(0),
             ptrace: task("ptrace")?,
             sleep: sleep(),
+            seccomp: SeccompLayout::from_types(types),
         })
     }
 

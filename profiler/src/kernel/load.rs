@@ -305,12 +305,19 @@ fn load_object(
         (globals::START_OFFSET, layout.start),
         (globals::COMM_OFFSET, layout.comm),
         // Where no entry can be missed, one that is not there was refused.
-        (
-            globals::WORK_OFFSET,
-            if features.preemptible_tracepoints() { layout.syscall_work } else { 0 },
-        ),
+        (globals::ENTRIES_CAN_BE_MISSED, u32::from(features.preemptible_tracepoints())),
+        (globals::WORK_OFFSET, layout.syscall_work),
         (globals::PTRACE_OFFSET, layout.ptrace),
     ];
+    if let Some(seccomp) = layout.seccomp {
+        settings.extend([
+            (globals::SECCOMP_MODE_OFFSET, seccomp.mode),
+            (globals::SECCOMP_FILTER_OFFSET, seccomp.filter),
+            (globals::ALLOWED_OFFSET, seccomp.allowed),
+            (globals::ALLOWED_NATIVE_BYTES, seccomp.native_bytes),
+            (globals::ALLOWED_COMPAT_BYTES, seccomp.compat_bytes),
+        ]);
+    }
     settings.extend(filter::settings(&options.filter, &options.scope, features));
     // Of a shorter lifetime: that of the settings.
     let mut loader: EbpfLoader<'_> = loader;

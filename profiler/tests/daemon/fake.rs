@@ -72,6 +72,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 in_flight_at_attach: 51,
                 births: 52,
                 denied_unrecorded: 53,
+                denied_presumed: 58,
                 lost_entries: 54,
                 lost_exits: 55,
                 records_exhausted: 56,

@@ -140,6 +140,8 @@ pub(crate) const CASES: &[Case] = cases! {
     }
     denials {
         seccomp_errno: "a call that is denied leaves, and never entered",
+        seccomp_before: "threads with a seccomp filter are older than the profiler, and all their calls are denied",
+        seccomp_before_the_daemon: "the same, as the daemon counts them",
         seccomp_trap: "a denied call that makes a signal's handler run",
         seccomp_kill: "a process that seccomp ends leaves; a thread among others does not",
         seccomp_trace: "a call for which there is no tracer to be asked",

@@ -15,6 +15,7 @@ mod ptrace;
 mod raw;
 mod room;
 mod seccomp;
+mod seccomp_before;
 mod signals;
 mod sleeps;
 mod statement;
@@ -121,6 +122,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "restarted" => signals::restarted(&params),
         "stopped" => signals::stopped(),
         "denied" => seccomp::denied(&params),
+        "denied-before" => seccomp_before::denied(&params),
         "seccomp-trap" => seccomp::trap(&params),
         "seccomp-trace" => seccomp::trace(&params),
         "seccomp-kill" => seccomp::kill(&params),

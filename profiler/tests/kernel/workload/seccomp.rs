@@ -23,13 +23,20 @@ use super::{
 /// Has seccomp answer every `getsid` of this thread by `action`. With flags of
 /// seccomp(2) that make one it gives a descriptor.
 pub(super) fn answer(action: u32, flags: c_long) -> c_long {
-    let filter = [
-        // The number, at the beginning of struct seccomp_data.
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-        op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_getsid as u32, 0, 1),
-        op(libc::BPF_RET | libc::BPF_K, action, 0, 0),
-        op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
-    ];
+    filter(
+        &[
+            // The number, at the beginning of struct seccomp_data.
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_getsid as u32, 0, 1),
+            op(libc::BPF_RET | libc::BPF_K, action, 0, 0),
+            op(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW, 0, 0),
+        ],
+        flags,
+    )
+}
+
+/// Gives this thread a filter.
+pub(super) fn filter(filter: &[libc::sock_filter], flags: c_long) -> c_long {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: takes numbers.
     unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
@@ -40,11 +47,13 @@ pub(super) fn answer(action: u32, flags: c_long) -> c_long {
     set
 }
 
-fn op(code: u32, k: u32, jump_true: u8, jump_false: u8) -> libc::sock_filter {
+/// An instruction of a filter.
+pub(super) fn op(code: u32, k: u32, jump_true: u8, jump_false: u8) -> libc::sock_filter {
     libc::sock_filter { code: code as u16, jt: jump_true, jf: jump_false, k }
 }
 
-fn attempt() -> c_long {
+/// The call that is answered.
+pub(super) fn attempt() -> c_long {
     raw::syscall(libc::SYS_getsid, [0; 1])
 }
 

@@ -1,0 +1,68 @@
+//! Calls that seccomp or a tracer refused, of threads older than the programs.
+//!
+//! The first exit without an entry that such a thread makes can be of a refused call, or of
+//! one that entered before the programs attached. What the kernel keeps of seccomp tells the
+//! two apart, in most cases.
+
+use aya_ebpf::bindings::task_struct;
+
+use crate::{
+    pool::count,
+    task::{
+        ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, SECCOMP_FILTER_OFFSET,
+        SECCOMP_MODE_OFFSET, Task, WORK_OFFSET, field_u32, field_u64,
+    },
+};
+
+/// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
+const FILTER: u32 = 2;
+
+/// `SYSCALL_WORK_SYSCALL_EMU` (include/linux/thread_info.h): a tracer answers every call.
+const EMULATED: u64 = 1 << 3;
+
+/// Whether a call of number `nr` that `task`, the running one, leaves without having entered
+/// is counted as refused, rather than as one that entered before the programs attached.
+///
+/// No if nothing can have refused it: seccomp has no filter, or all its filters allow this
+/// number whatever the arguments are, and no tracer answers. Yes otherwise, which is wrong
+/// if a filter decides by the arguments and let this call enter: such a one is counted in
+/// `denied_presumed`. No also where the kernel does not tell.
+///
+/// User dispatch does not matter: a call that it refuses does not reach the tracepoint of
+/// the exit (`syscall_exit_work`, kernel/entry/common.c).
+#[inline(never)]
+pub fn is_presumed(task: Task, nr: u64, is_compat: bool) -> bool {
+    let work = WORK_OFFSET.load();
+    if work != 0 && field_u64(task, work) & EMULATED != 0 {
+        return true;
+    }
+    if ALLOWED_OFFSET.load() == 0 || field_u32(task, SECCOMP_MODE_OFFSET.load()) != FILTER {
+        return false;
+    }
+    // `rt_sigreturn` leaves without its number.
+    if nr as i32 == -1 || is_allowed(task, nr as u32, is_compat) {
+        return false;
+    }
+    count!(denied_presumed);
+    true
+}
+
+/// Whether all filters of `task`, which has some, allow a call by its number alone.
+///
+/// The last filter has the numbers that it and all before it allow
+/// (`seccomp_cache_prepare_bitmap`, kernel/seccomp.c, Linux 5.11). A task's filters stay until
+/// it ends.
+#[inline(always)]
+fn is_allowed(task: Task, nr: u32, is_compat: bool) -> bool {
+    let (start, bytes) = match is_compat {
+        false => (0, ALLOWED_NATIVE_BYTES.load()),
+        true => (ALLOWED_NATIVE_BYTES.load(), ALLOWED_COMPAT_BYTES.load()),
+    };
+    if nr / 8 >= bytes {
+        return false;
+    }
+    let filter = field_u64(task, SECCOMP_FILTER_OFFSET.load()) as *mut task_struct;
+    // A bitmap of words: on a little-endian machine, of bytes.
+    let word = field_u32(filter, ALLOWED_OFFSET.load() + start + nr / 32 * 4);
+    word >> (nr % 32) & 1 != 0
+}

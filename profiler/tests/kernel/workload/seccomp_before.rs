@@ -1,0 +1,93 @@
+//! Calls that seccomp refuses, by threads that have their filter before the profiler comes.
+
+use std::{
+    io::Write as _,
+    os::fd::{AsRawFd as _, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+        mpsc,
+    },
+    thread,
+};
+
+use libc::c_long;
+
+use super::{
+    Made, Params, READY, Statement, own_pid, own_tid, raw,
+    seccomp::{attempt, filter, op},
+    statement::calls,
+    wait_for_end_of_input, wait_until_in_call,
+};
+
+/// One thread in so many spins, and so keeps a CPU busy.
+const SPIN: u64 = 32;
+
+/// As many bytes as a thread may not read.
+const REFUSED_LENGTH: u32 = 77;
+
+/// Offset of the low half of the third argument in `struct seccomp_data`.
+const THIRD_ARGUMENT: u32 = 32;
+
+/// Refuses `getsid` with EPERM, and `read` by its length: so which `read` may enter does not
+/// follow from its number alone.
+fn refuse() {
+    let load = |at| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0);
+    let equals = |k, jt, jf| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf);
+    let answer = |action| op(libc::BPF_RET | libc::BPF_K, action, 0, 0);
+    filter(
+        &[
+            load(0),
+            equals(libc::SYS_getsid as u32, 3, 0),
+            equals(libc::SYS_read as u32, 0, 3),
+            load(THIRD_ARGUMENT),
+            equals(REFUSED_LENGTH, 0, 1),
+            answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            answer(libc::SECCOMP_RET_ALLOW),
+        ],
+        0,
+    );
+}
+
+/// `threads` threads, older than the profiler, that each make `calls` calls which are all
+/// refused. One in [`SPIN`] makes no call at all before, and the others sleep in a `read`.
+pub(super) fn denied(params: &Params) -> Statement {
+    let (threads, times) = (params.number("threads"), params.number("calls"));
+    let go = Arc::new(AtomicBool::new(false));
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let threads: Vec<_> = (0..threads)
+        .map(|i| start(Arc::clone(&go), (i % SPIN != 0).then(|| reader.as_raw_fd()), times))
+        .collect();
+    println!("{READY}");
+    wait_for_end_of_input();
+    go.store(true, SeqCst);
+    // One byte for each that sleeps.
+    writer.write_all(&vec![0; threads.len()]).expect("a pipe");
+    let denied = threads.len() as u64 * times;
+    threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    Statement::of(own_pid(), calls([("getsid", Made::denied(denied))]))
+}
+
+/// A thread that is ready when this returns.
+fn start(go: Arc<AtomicBool>, reads: Option<RawFd>, times: u64) -> thread::JoinHandle<()> {
+    let (tell, told) = mpsc::channel();
+    let thread = thread::spawn(move || {
+        refuse();
+        tell.send(own_tid()).expect("a receiver");
+        if let Some(fd) = reads {
+            let mut byte = 0_u8;
+            assert_eq!(raw::syscall(libc::SYS_read, [fd.into(), &raw mut byte as c_long, 1]), 1);
+        }
+        while !go.load(SeqCst) {
+            std::hint::spin_loop();
+        }
+        for _ in 0..times {
+            assert_eq!(attempt(), -c_long::from(libc::EPERM));
+        }
+    });
+    let tid = told.recv().expect("a thread");
+    if reads.is_some() {
+        wait_until_in_call(own_pid(), tid, libc::SYS_read);
+    }
+    thread
+}
