@@ -265,7 +265,7 @@ pub struct TopArgs {
 }
 
 /// `profiler daemon`. A flag wins over the configuration file.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub struct DaemonArgs {
     /// Configuration file [default: /etc/profiler/profiler.toml, if it is there]
     #[arg(short, long, value_name = "FILE")]

@@ -1,7 +1,9 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
+mod file;
+
 use std::{
-    fmt, fs, io,
+    fmt, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -115,7 +117,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(path)
+        let text = file::read(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }

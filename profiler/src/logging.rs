@@ -1,37 +1,100 @@
-//! Where log messages go: to the journal under systemd, else to standard error.
+//! Where log messages go: to standard error, by a thread of its own. If that is the
+//! journal's, each message has its level before it (sd-daemon(3)).
 //!
 //! What is to be read stands in the message itself: `journalctl` and `systemctl
 //! status` show that, and none of an event's fields.
 
-use std::{io, os::unix::fs::MetadataExt};
+mod limit;
+mod queue;
 
-use tracing::level_filters::LevelFilter;
+use std::{
+    fmt, io,
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
     filter::Targets,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime},
+    },
     layer::SubscriberExt,
+    registry::LookupSpan,
     reload::{self, Handle},
 };
 
+use self::{
+    limit::{LeftOut, Limit, Limits},
+    queue::{Queue, QueueWriter},
+};
 use crate::{config::LogLevel, error::Error, streams::Stream};
 
-/// Changes the level of a running log.
+/// How long the end of the process waits for its last messages to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// A running log.
+#[derive(Clone)]
 pub struct Logging {
     filter: Handle<Targets, Registry>,
+    queue: Arc<Queue>,
+    limits: Arc<Limits>,
+    to_journal: bool,
+}
+
+/// Messages that did not reach the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unlogged {
+    /// Nobody read standard error fast enough.
+    pub dropped: u64,
+    /// They repeated others too often.
+    pub repeated: u64,
 }
 
 impl Logging {
     /// Starts the log of this process, for `tracing` and for the `log` crate, which
-    /// aya and aya-log use.
+    /// aya and aya-log use. Messages wait until [`Self::start_thread`].
     pub fn start(level: LogLevel) -> Result<Self, Error> {
         let (filter, handle) = reload::Layer::new(targets(level));
-        let subscriber = Registry::default().with(filter).with(output());
+        let (queue, limits) = (Arc::<Queue>::default(), Arc::<Limits>::default());
+        let to_journal = stderr_is_journal();
+        let output = output(Arc::clone(&queue), to_journal);
+        let limit = Limit(Arc::clone(&limits));
+        let subscriber = Registry::default().with(filter).with(limit).with(output);
         tracing::subscriber::set_global_default(subscriber)
             .map_err(|error| failed("cannot start the log", io::Error::other(error)))?;
         tracing_log::LogTracer::init()
             .map_err(|error| failed("cannot start the log", io::Error::other(error)))?;
         log::set_max_level(log_filter(level));
-        Ok(Self { filter: handle })
+        Ok(Self { filter: handle, queue, limits, to_journal })
+    }
+
+    /// Starts to write. Not before privileges are dropped, which are those of a thread.
+    pub fn start_thread(&self) -> Result<(), Error> {
+        let (limits, to_journal) = (Arc::clone(&self.limits), self.to_journal);
+        let say = move |dropped| {
+            let left_out = limits.take_over(Instant::now());
+            asides(dropped, left_out, to_journal)
+        };
+        self.queue
+            .start(Stream::Error, say)
+            .map_err(|source| failed("cannot start the log's thread", source))
+    }
+
+    /// Writes what waits, unless nobody reads it.
+    pub fn finish(&self) {
+        // Without a thread there is nobody to write, and the process ends anyway.
+        let _ = self.start_thread();
+        self.queue.flush(PATIENCE);
+    }
+
+    /// Messages that did not reach the log so far.
+    pub fn unlogged(&self) -> Unlogged {
+        Unlogged { dropped: self.queue.dropped(), repeated: self.limits.left_out() }
     }
 
     /// From now on, logs from `level` up.
@@ -42,6 +105,60 @@ impl Logging {
         log::set_max_level(log_filter(level));
         Ok(())
     }
+}
+
+/// What the log says about itself.
+fn asides(dropped: u64, left_out: Vec<LeftOut>, to_journal: bool) -> Vec<Vec<u8>> {
+    let dropped = (dropped > 0).then(|| {
+        (Level::WARN, format!("{dropped} log messages were dropped: standard error was not read"))
+    });
+    let left_out = left_out.into_iter().map(|LeftOut { level, target, messages }| {
+        (level, format!("{messages} further messages like those of {target} in the last minute"))
+    });
+    let line = |(level, text): (Level, String)| {
+        let mut line = String::new();
+        // A `String` takes everything.
+        let _ = if to_journal {
+            prefixed(&mut line, level, &text)
+        } else {
+            SystemTime.format_time(&mut Writer::new(&mut line)).and_then(|()| {
+                fmt::Write::write_fmt(&mut line, format_args!(" {level:>5} {text}\n"))
+            })
+        };
+        line.into_bytes()
+    };
+    dropped.into_iter().chain(left_out).map(line).collect()
+}
+
+/// Formats messages for the journal.
+struct Journal;
+
+impl<S, N> FormatEvent<S, N> for Journal
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut text = String::new();
+        context.format_fields(Writer::new(&mut text), event)?;
+        prefixed(&mut writer, *event.metadata().level(), &text)
+    }
+}
+
+/// Writes each line of `text` with its level as the journal reads it (sd-daemon(3)).
+fn prefixed(writer: &mut impl fmt::Write, level: Level, text: &str) -> fmt::Result {
+    let priority = match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    };
+    text.lines().try_for_each(|line| writeln!(writer, "<{priority}>{line}"))
 }
 
 fn failed(context: &'static str, source: io::Error) -> Error {
@@ -76,22 +193,19 @@ fn log_filter(level: LogLevel) -> log::LevelFilter {
     }
 }
 
-fn output<S>() -> Box<dyn Layer<S> + Send + Sync>
+fn output<S>(queue: Arc<Queue>, to_journal: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
-    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a> + Send + Sync,
+    S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    if stderr_is_journal()
-        && let Ok(journal) = tracing_journald::layer()
-    {
-        return journal.boxed();
-    }
-    tracing_subscriber::fmt::layer()
-        .with_writer(|| Stream::Error)
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(move || QueueWriter(Arc::clone(&queue)))
         // Of a message that cannot be written: it would be printed to the same place, by
         // `eprintln!`, which panics.
-        .log_internal_errors(false)
-        .with_ansi(Stream::Error.allows_colour())
-        .boxed()
+        .log_internal_errors(false);
+    if to_journal {
+        return layer.with_ansi(false).event_format(Journal).boxed();
+    }
+    layer.with_ansi(Stream::Error.allows_colour()).boxed()
 }
 
 /// Whether standard error is the journal's socket, and not one that the variable
@@ -106,6 +220,24 @@ fn stderr_is_journal() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_journal_gets_the_level_of_each_line() {
+        let of = |level| {
+            let mut text = String::new();
+            prefixed(&mut text, level, "one\ntwo").expect("a string takes everything");
+            text
+        };
+        assert_eq!(of(Level::ERROR), "<3>one\n<3>two\n");
+        assert_eq!(of(Level::TRACE), "<7>one\n<7>two\n");
+        let left_out = LeftOut { level: Level::WARN, target: "profiler::daemon", messages: 7 };
+        let asides = asides(3, vec![left_out], true).concat();
+        assert_eq!(
+            String::from_utf8(asides).expect("text"),
+            "<4>3 log messages were dropped: standard error was not read\n\
+             <4>7 further messages like those of profiler::daemon in the last minute\n"
+        );
+    }
 
     #[test]
     fn only_our_own_messages_grow_with_the_level() {

@@ -6,6 +6,7 @@ pub mod feed;
 pub mod http;
 pub mod manager;
 pub mod places;
+pub mod reload;
 pub mod source;
 pub mod stream;
 pub mod work;
@@ -15,7 +16,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use self::work::{Order, Settings, Work};
+use self::{
+    manager::Manager,
+    work::{Order, Settings, Work},
+};
 use crate::{
     aggregate::Aggregate,
     cli::DaemonArgs,
@@ -35,8 +39,20 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     if args.check_config {
         return Stream::Output.print(config.to_toml().as_bytes());
     }
-    let logging = Some(Logging::start(config.log_level)?);
-    let settings = Settings { logging, config, args, cgroups: Vec::new() };
+    let logging = Logging::start(config.log_level)?;
+    let settings = Settings {
+        logging: Some(logging.clone()),
+        manager: Manager::from_environment(),
+        config,
+        args,
+        cgroups: Vec::new(),
+    };
+    let outcome = run_with(settings);
+    logging.finish();
+    outcome
+}
+
+fn run_with(settings: Settings<'_>) -> Result<(), Error> {
     // One thread until privileges are dropped: capabilities are a thread's, and those that
     // start later inherit what is left.
     tokio::runtime::Builder::new_current_thread()
@@ -73,6 +89,9 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
         Some(kept) => tracing::info!("attached, and gave up every capability but {kept}"),
     }
 
+    if let Some(logging) = &settings.logging {
+        logging.start_thread()?;
+    }
     let (publisher, feed) = feed::feed();
     // The address in fact: port 0 asks for any.
     let address = listener.local_addr().unwrap_or(settings.config.listen);

@@ -17,7 +17,8 @@ use tokio::{
 use super::{
     alarm::Alarms,
     feed::{Publisher, Reading},
-    manager,
+    manager::Manager,
+    reload::{Reload, Reloaded},
     source::Source,
 };
 use crate::{
@@ -47,6 +48,8 @@ pub struct Settings<'a> {
     pub args: &'a DaemonArgs,
     /// Those that processes have to be in, as far as they are still there.
     pub cgroups: Vec<Cgroup>,
+    /// The service manager.
+    pub manager: Manager,
     /// The log whose level follows the settings, if there is one.
     pub logging: Option<Logging>,
 }
@@ -59,6 +62,7 @@ pub struct Work<'a, S> {
     settings: Settings<'a>,
     service: Service,
     alarms: Alarms,
+    reload: Reload,
     last: LastDrain,
 }
 
@@ -93,10 +97,11 @@ impl<'a, S: Source> Work<'a, S> {
             settings,
             service: Service::default(),
             alarms: Alarms::default(),
+            reload: Reload::default(),
             last,
         };
         work.drain();
-        manager::ready(&work.status());
+        work.tell_ready();
         Ok(work)
     }
 
@@ -106,13 +111,13 @@ impl<'a, S: Source> Work<'a, S> {
         while self.wait(&mut orders).await == Next::Drain {
             self.drain();
         }
-        manager::stopping();
+        self.settings.manager.stopping();
         self.source.finish()
     }
 
     /// Waits for the next drain to be due, and meanwhile obeys.
     async fn wait(&mut self, orders: &mut mpsc::Receiver<Order>) -> Next {
-        let alive_every = manager::alive_every();
+        let alive_every = self.settings.manager.alive_every();
         let mut due = self.due();
         loop {
             // A drain that is due as soon as it is done would starve all else: the
@@ -120,13 +125,14 @@ impl<'a, S: Source> Work<'a, S> {
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
-                    Some(Order::Reload) => {
-                        self.reload();
-                        due = self.due();
-                    }
+                    Some(Order::Reload) => self.begin_reload(),
                     Some(Order::Stop) | None => return Next::Stop,
                 },
                 () = sleep_until(due.into()) => return Next::Drain,
+                reloaded = self.reload.finished() => {
+                    self.end_reload(reloaded);
+                    due = self.due();
+                }
                 () = self.publisher.wanted() => return Next::Drain,
                 ready = self.wake.readable() => {
                     match ready {
@@ -139,7 +145,7 @@ impl<'a, S: Source> Work<'a, S> {
                     // long as the drain keeps us to half of a CPU.
                     due = due.min(self.last.started + 2 * self.last.took);
                 }
-                () = pause(alive_every) => manager::alive(),
+                () = pause(alive_every) => self.settings.manager.alive(),
             }
         }
     }
@@ -152,6 +158,8 @@ impl<'a, S: Source> Work<'a, S> {
         let started = Instant::now();
         let snapshot = self.source.drain();
         self.service.scrapes = self.publisher.scrapes();
+        self.service.unlogged =
+            self.settings.logging.as_ref().map(Logging::unlogged).unwrap_or_default();
         let changed = self.last.lost != snapshot.health.lost();
         self.last = LastDrain {
             started,
@@ -170,9 +178,10 @@ impl<'a, S: Source> Work<'a, S> {
         let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
         self.publisher.publish(Reading::now(exposition, self.due()));
         if changed {
-            manager::status(&self.status());
+            let status = self.status();
+            self.settings.manager.status(&status);
         }
-        manager::alive();
+        self.settings.manager.alive();
     }
 
     fn tell_losses(&mut self, snapshot: &Snapshot) {
@@ -204,26 +213,50 @@ impl<'a, S: Source> Work<'a, S> {
         )
     }
 
-    fn reload(&mut self) {
-        manager::reloading();
-        match self.settings.reload() {
-            Ok(needing_restart) => {
-                self.service.reload_failed = false;
-                tracing::info!(
-                    "configuration reloaded: drains every {}, log level {:?}",
-                    format_duration(self.settings.config.interval),
-                    self.settings.config.log_level,
-                );
-                for setting in needing_restart {
-                    tracing::warn!("{setting} has changed, but only a restart applies it");
-                }
-            }
-            Err(error) => {
-                self.service.reload_failed = true;
-                tracing::error!("configuration not reloaded, the old one stays: {error}");
-            }
+    fn tell_ready(&mut self) {
+        let status = self.status();
+        self.settings.manager.ready(&status);
+    }
+
+    /// Has the configuration read again, while drains go on.
+    fn begin_reload(&mut self) {
+        match self.reload.begin(self.settings.args) {
+            Ok(true) => self.settings.manager.reloading(),
+            Ok(false) => tracing::warn!("the configuration is still being read"),
+            Err(error) => self.not_reloaded(&error),
         }
-        manager::ready(&self.status());
+    }
+
+    fn end_reload(&mut self, reloaded: Reloaded) {
+        match reloaded {
+            Reloaded::Read(Ok(new)) => match self.settings.apply(&new) {
+                Ok(needing_restart) => self.reloaded(&needing_restart),
+                Err(error) => self.not_reloaded(&error),
+            },
+            Reloaded::Read(Err(error)) => self.not_reloaded(&error),
+            Reloaded::Failed(error) => self.not_reloaded(&error),
+        }
+        self.tell_ready();
+        if self.reload.take_again() {
+            self.begin_reload();
+        }
+    }
+
+    fn reloaded(&mut self, needing_restart: &[&str]) {
+        self.service.reload_failed = false;
+        tracing::info!(
+            "configuration reloaded: drains every {}, log level {:?}",
+            format_duration(self.settings.config.interval),
+            self.settings.config.log_level,
+        );
+        for setting in needing_restart {
+            tracing::warn!("{setting} has changed, but only a restart applies it");
+        }
+    }
+
+    fn not_reloaded(&mut self, error: &dyn std::error::Error) {
+        self.service.reload_failed = true;
+        tracing::error!("configuration not reloaded, the old one stays: {error}");
     }
 }
 
@@ -239,14 +272,13 @@ impl Settings<'_> {
         }
     }
 
-    /// Reads the settings again, applies what can be applied, and names what
-    /// cannot. An error leaves everything as it was.
-    fn reload(&mut self) -> Result<Vec<&'static str>, Error> {
-        let new = Config::load(self.args)?;
+    /// Applies of `new` what can be applied, and names what cannot. An error leaves
+    /// everything as it was.
+    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Error> {
         if let Some(logging) = &self.logging {
             logging.set_level(new.log_level)?;
         }
-        Ok(self.config.take_live(&new))
+        Ok(self.config.take_live(new))
     }
 }
 

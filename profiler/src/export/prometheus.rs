@@ -19,6 +19,7 @@ use crate::{
     aggregate::{Figures, Latency},
     enrich::{errnos, syscalls},
     kernel::Timed,
+    logging::Unlogged,
     snapshot::{Snapshot, Times},
 };
 
@@ -44,6 +45,8 @@ pub struct Service {
     pub scrapes: Times,
     /// Whether the last reload of the configuration, if there was one, failed.
     pub reload_failed: bool,
+    /// Messages that did not reach the log.
+    pub unlogged: Unlogged,
 }
 
 /// What one scrape shows.

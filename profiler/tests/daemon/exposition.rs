@@ -10,6 +10,7 @@ use std::{
 use profiler::{
     export::prometheus::{self, Exposition, Service},
     kernel::Untimed,
+    logging::Unlogged,
     snapshot::{Snapshot, Times, Timing},
 };
 
@@ -22,7 +23,8 @@ fn text() -> String {
 fn text_of(snapshot: Snapshot) -> String {
     let mut scrapes = Times::default();
     scrapes.add(Duration::from_millis(3));
-    let service = Service { scrapes, reload_failed: true };
+    let unlogged = Unlogged { dropped: 91, repeated: 92 };
+    let service = Service { scrapes, reload_failed: true, unlogged };
     prometheus::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
 }
 

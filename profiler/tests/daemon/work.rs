@@ -12,6 +12,7 @@ use profiler::{
     config::Config,
     daemon::{
         feed::{self, Feed},
+        manager::Manager,
         work::{Order, Settings, Work},
     },
     snapshot::Snapshot,
@@ -54,6 +55,7 @@ fn run<F: Future<Output = Running>>(
         args: &args,
         cgroups: Vec::new(),
         logging: None,
+        manager: Manager::default(),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
         async {
@@ -148,6 +150,29 @@ fn a_bad_file_changes_nothing_and_is_told() {
         fs::write(&running.config, "interval = \"20ms\"").expect("written");
         running.orders.send(Order::Reload).await.expect("is listened to");
         until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        running
+    });
+}
+
+/// A FIFO without a writer, a device without an end, a file that is too large.
+#[test]
+fn a_file_that_cannot_be_read_to_its_end_stops_nothing() {
+    run("interval = \"20ms\"", &[], |running| async {
+        let huge = running.config.with_file_name("huge");
+        fs::write(&huge, vec![b'#'; 10 << 20]).expect("written");
+        let fifo = running.config.with_file_name("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        for target in [fifo.as_path(), "/dev/zero".as_ref(), huge.as_path()] {
+            fs::remove_file(&running.config).expect("there");
+            std::os::unix::fs::symlink(target, &running.config).expect("a link");
+            running.orders.send(Order::Reload).await.expect("is listened to");
+            until(|| reload_succeeded(&running.feed) == Some(false)).await;
+
+            fs::remove_file(&running.config).expect("there");
+            fs::write(&running.config, "interval = \"20ms\"").expect("written");
+            running.orders.send(Order::Reload).await.expect("is listened to");
+            until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        }
         running
     });
 }

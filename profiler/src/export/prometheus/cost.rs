@@ -111,6 +111,12 @@ fn itself(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
             "Whether the configuration is what the file said at the last reload.",
             one(f64::from(u8::from(!service.reload_failed))),
         ),
+        counter(
+            "profiler_log_messages_unlogged_total",
+            "Log messages that were not written: \"dropped\" if standard error was not read, \"repeated\" if they repeated others too often.",
+            [("dropped", service.unlogged.dropped), ("repeated", service.unlogged.repeated)]
+                .map(|(reason, count)| (vec![label("reason", reason)], count)),
+        ),
         gauge(
             "profiler_attach_info",
             "How the eBPF programs are attached; always 1.",

@@ -1,0 +1,76 @@
+//! Reads a configuration file, whatever is at its path.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+/// Most bytes of a configuration file.
+pub(super) const MAX_BYTES: u64 = 1 << 20;
+
+/// The text of a regular file of at most [`MAX_BYTES`]. Anything else is an error: a FIFO
+/// may never be written to, a device may never end.
+///
+/// # Errors
+/// If it cannot be read, is of another kind, is too large or not UTF-8.
+pub(super) fn read(path: &Path) -> io::Result<String> {
+    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
+    // Not to wait for a writer of a FIFO, nor to take a terminal.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Of what is open, as the path may name something else by now.
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(invalid("it is not a regular file".into()));
+    }
+    let too_large = || invalid(format!("it is larger than {} MiB", MAX_BYTES >> 20));
+    if metadata.len() > MAX_BYTES {
+        return Err(too_large());
+    }
+    let mut text = String::new();
+    // It may grow, and files of /proc say that they are empty.
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Instant};
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_bounded_size_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        let fault = |path: &Path| read(path).expect_err("refused").to_string();
+        let started = Instant::now();
+
+        fs::write(path("good"), "x = 1\n").expect("written");
+        assert_eq!(read(&path("good")).expect("read"), "x = 1\n");
+
+        let mode = nix::sys::stat::Mode::S_IRWXU;
+        nix::unistd::mkfifo(&path("fifo"), mode).expect("a FIFO");
+        assert_eq!(fault(&path("fifo")), "it is not a regular file");
+        assert_eq!(fault(Path::new("/dev/zero")), "it is not a regular file");
+        assert_eq!(fault(directory.path()), "it is not a regular file");
+        std::os::unix::fs::symlink("/dev/zero", path("link")).expect("a link");
+        assert_eq!(fault(&path("link")), "it is not a regular file");
+
+        let most = MAX_BYTES as usize;
+        fs::write(path("most"), vec![b'#'; most]).expect("written");
+        assert_eq!(read(&path("most")).expect("read").len(), most);
+        fs::write(path("more"), vec![b'#'; most + 1]).expect("written");
+        assert_eq!(fault(&path("more")), "it is larger than 1 MiB");
+        // Sparse: it says that it is huge, and takes no room.
+        let sparse = fs::File::create(path("sparse")).expect("a file");
+        sparse.set_len(1 << 40).expect("a hole");
+        assert_eq!(fault(&path("sparse")), "it is larger than 1 MiB");
+
+        fs::write(path("bytes"), [0xff]).expect("written");
+        assert!(fault(&path("bytes")).contains("UTF-8"));
+        assert!(started.elapsed().as_secs() < 5, "something was waited for");
+    }
+}
