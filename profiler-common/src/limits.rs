@@ -29,41 +29,7 @@ pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
 /// [`MAX_THREADS`] are within the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
-/// Which calls are timed, as the kernel side has it: all of them, none, or every call
-/// whose turn it is ([`sampling::is_timed`]).
-pub mod sampling {
-    /// Every call.
-    pub const ALL: u32 = u32::MAX;
-    /// None.
-    pub const NONE: u32 = 0;
-
-    /// The threshold for one call in `calls` on average; `calls` is 1 or more.
-    pub const fn one_in(calls: u32) -> u32 {
-        if calls == 1 { ALL } else { u32::MAX / calls }
-    }
-
-    /// Whether the call whose turn this is, of its thread and number, is timed.
-    ///
-    /// Multiples of the golden ratio of 2^32 visit all its parts alike and in no period that
-    /// a program could have (Knuth, The Art of Computer Programming 3, 6.4): of any run of
-    /// calls, one in so many, and never every other one of a loop's. Of `n` turns in a row
-    /// as many are timed as asked for, give or take [`deviation`].
-    #[inline(always)]
-    pub const fn is_timed(turn: u64, threshold: u32) -> bool {
-        (turn as u32).wrapping_mul(0x9e37_79b1) <= threshold
-    }
-
-    /// How many more or fewer of `n` turns in a row than `n` times the share may be timed.
-    ///
-    /// Of multiples of the golden ratio `g` at most `3 + (1 / ln g + 1 / ln 2) ln n` too many or
-    /// too few are in an interval from 0 on (Kuipers and Niederreiter, Uniform Distribution of
-    /// Sequences, theorem 2.3.4), and twice that where turns begin anywhere. That is less
-    /// than 5/2 for each bit of `n`; what is found is a tenth of it.
-    pub const fn deviation(n: u64) -> u64 {
-        let bits = (u64::BITS - n.leading_zeros()) as u64;
-        2 * (3 + bits * 5 / 2)
-    }
-}
+pub mod sampling;
 
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
@@ -279,24 +245,4 @@ pub mod globals {
     pub const NVCSW_OFFSET: &str = "NVCSW_OFFSET";
     /// `offsetof(struct task_struct, nivcsw)`.
     pub const NIVCSW_OFFSET: &str = "NIVCSW_OFFSET";
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sampling::{deviation, is_timed, one_in};
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_sample_is_as_large_as_asked_for(
-            first in any::<u32>(),
-            n in 0_u64..20_000,
-            calls in 2_u32..5_000,
-        ) {
-            let first = u64::from(first);
-            let timed = (first..first + n).filter(|&turn| is_timed(turn, one_in(calls))).count();
-            let share = n as f64 / f64::from(calls);
-            prop_assert!((timed as f64 - share).abs() <= deviation(n) as f64, "{timed} of {share}");
-        }
-    }
 }

@@ -69,7 +69,7 @@ pub struct ThreadRecord {
     /// Start of the process, nanoseconds since boot; tells apart two processes
     /// that had the same id. 0 where the kernel's BTF does not say.
     pub process_start_ns: u64,
-    /// Name of the process (of its group leader), NUL-padded.
+    /// Name of the process (of its group leader) as of `named_ns`, NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Calls of this thread that are counted in overflow slots.
     pub overflowed: u64,
@@ -87,7 +87,12 @@ pub struct ThreadRecord {
     /// program ran last; their lower half.
     pub exits_seen: [u32; FURTHER_EXITS],
     /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: [u32; 5],
+    pub _reserved: u32,
+    /// When `comm` was read or written, `CLOCK_MONOTONIC` nanoseconds: of the names that the
+    /// threads of a process have, the latest is the process's.
+    pub named_ns: u64,
+    /// See `_reserved`.
+    pub _reserved_long: u64,
 }
 
 impl ThreadRecord {

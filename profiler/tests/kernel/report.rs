@@ -61,6 +61,7 @@ pub(crate) struct Row {
     pub(crate) errors: u64,
     pub(crate) errnos: BTreeMap<String, u64>,
     pub(crate) total_ns: u64,
+    pub(crate) estimated_total_ns: u64,
     pub(crate) min_ns: u64,
     pub(crate) mean_ns: u64,
     pub(crate) p50_ns: u64,
@@ -131,6 +132,9 @@ impl Row {
         if timed == 0 {
             return;
         }
+        let left = u128::from(self.returned + self.restarted);
+        let scaled = u128::from(self.total_ns) * left / u128::from(timed);
+        assert_eq!(u128::from(self.estimated_total_ns), scaled, "the estimate: {self:#?}");
         // All but one at the one extreme, and one at the other, bound the sum.
         let others = timed - 1;
         assert!(self.total_ns >= self.max_ns + others * self.min_ns, "the sum: {self:#?}");

@@ -47,13 +47,36 @@ pub(crate) fn sample(mode: Mode) {
             // One thread made them one by one, beginning anywhere.
             let share = calls as f64 / f64::from(one_in);
             let off = (row.timed as f64 - share).abs();
-            assert!(off <= sampling::deviation(calls) as f64, "{off} off {share}: {row:#?}");
+            assert!(off <= sampling::DEVIATION as f64, "{off} off {share}: {row:#?}");
             // And these are no longer than any was, nor shorter than was asked for.
             let (asked, took) = (timing.asked_ns[0], timing.took_ns[timing.took_ns.len() - 1]);
             if row.timed > 0 {
                 assert!(asked <= row.min_ns && row.max_ns <= took, "{row:#?}");
             }
         }
+    }
+}
+
+/// A program's slow calls are in the sample, whatever the period in which it makes them, and
+/// the estimated total is right for it. Every period and every N is tried where the choice is made
+/// (`limits/sampling.rs` of profiler-common).
+pub(crate) fn no_period_resonates(mode: Mode) {
+    for (period, one_in) in [(144, 16), (1_597, 16)] {
+        // 40 of them are timed, with a standard deviation of 6: the bounds are six of these.
+        let slow = 40 * one_in;
+        let args = [format!("period={period}"), format!("calls={slow}")];
+        let args = ["periodic", &args[0], &args[1]];
+        let (report, statement) = sampled(mode, one_in).workload(&args);
+        let timing = &statement.timings[0];
+        let of_timing = |pid| pid == Some(timing.pid);
+        let row = report
+            .rows
+            .iter()
+            .find(|row| of_timing(row.pid) && row.syscall.as_ref() == Some(&timing.syscall));
+        let row = row.expect("a row of the calls");
+        let took_ns: u64 = timing.took_ns.iter().sum();
+        let of_all = row.estimated_total_ns as f64 / took_ns as f64;
+        assert!((0.1..2.0).contains(&of_all), "{of_all} of {took_ns} ns: {row:#?}");
     }
 }
 

@@ -73,6 +73,19 @@ pub(super) fn spread(params: &Params) -> Statement {
     Statement { timings: vec![sleeps, work, nothing], ..Statement::default() }
 }
 
+/// A loop of `period` calls, of which the last takes hundreds of times as long as the others.
+pub(super) fn periodic(params: &Params) -> Statement {
+    let (period, rounds) = (params.number("period"), params.number("calls"));
+    let mut sizes = vec![1; period as usize];
+    sizes[period as usize - 1] = 1 << 16;
+    let mut room = vec![0_u8; 1 << 16];
+    let timing = time("getrandom", &sizes.repeat(rounds as usize), |size| {
+        let args = [room.as_mut_ptr() as libc::c_long, size.cast_signed(), 0, 0];
+        raw::syscall(libc::SYS_getrandom, args) == size.cast_signed()
+    });
+    Statement { timings: vec![timing], ..Statement::default() }
+}
+
 /// Has this thread run before all others, where it may: others' work would come between
 /// the clocks. What is measured is true without it too, and proves less.
 fn go_first() {
