@@ -3,7 +3,7 @@
 //! Each does the same if it is done twice, so that further copies of these programs (see
 //! [`enter_again`](crate::entry::enter_again)) need not ask what the first one did.
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::wire::{RecordState, TaskState, ThreadRecord};
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
         COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, field_u32,
         field_u64, layout_known, read_comm,
     },
-    thread::record_of,
+    thread::{self, record_of},
     way::Way,
 };
 
@@ -53,11 +53,18 @@ pub fn fork<W: Way>(parent: Task, child: Task) {
 #[inline(always)]
 pub fn exec<W: Way>(task: Task) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(record) = W::state(task).and_then(record_of::<W>) else { return };
+    let Some(state) = W::state(task) else { return };
+    let record = record_of::<W>(state);
+    // The program's name has been written by now (`begin_new_exec`, fs/exec.c). A thread's exec
+    // replaces its leader too, by whose name was decided: not by what `task_rename` compares,
+    // which is the thread's own.
+    scope::renamed(state, record);
+    let Some(record) = record else { return };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).tid = tid;
         read_comm_or_current(task, record);
+        (*record).named_ns = bpf_ktime_get_ns();
         if layout_known() {
             (*record).process_start_ns =
                 field_u64(field_u64(task, LEADER_OFFSET.load()) as Task, START_OFFSET.load());
@@ -82,10 +89,23 @@ pub fn rename<W: Way>(task: Task, comm: *const u8) {
     if COMMS_ONLY.load() != 0 {
         decide_by_name::<W>(task, state, &name);
     }
-    let Some(record) = state.and_then(record_of::<W>) else { return };
+    // The running thread's record, since that thread is about to leave a call, and so is read
+    // again: the leader may sleep, may never have had a record, or may be a zombie. Only threads
+    // of the same process can rename a leader (`comm_write`, fs/proc/base.c).
+    let own = match W::state(W::current()).and_then(record_of::<W>) {
+        None => state.and_then(record_of::<W>),
+        own => own,
+    };
+    let Some(record) = own else { return };
     // SAFETY: a live map value; a reader that meets the name half written reads it again at
     // its next drain.
-    unsafe { (*record).comm = name };
+    unsafe {
+        if (*record).tgid == field_u32(task, TGID_OFFSET.load()) {
+            (*record).comm = name;
+            pool::publish();
+            (*record).named_ns = bpf_ktime_get_ns();
+        }
+    }
 }
 
 /// `leader` will be called `name`: its threads may come into scope by it, or leave it.
@@ -126,6 +146,7 @@ pub fn exit<W: Way>(task: Task) {
             Some(record) => unsafe {
                 if (*record).tid == (*record).tgid {
                     read_comm_or_current(task, record);
+                    (*record).named_ns = thread::read_name_ns();
                 }
                 // A rename by another thread must not reach the record's next owner.
                 (*state).record = 0;

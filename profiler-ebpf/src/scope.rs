@@ -19,7 +19,7 @@ use crate::{
     filter,
     maps::TARGETS,
     pool::{self, count},
-    task::{OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY, Task},
+    task::{COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY, Task},
     way::Way,
 };
 
@@ -219,6 +219,14 @@ pub fn changed_for_itself(state: *mut TaskState, record: Option<*mut ThreadRecor
         }
     }
     forget_outside(state);
+}
+
+/// The running task has another name than before, if names decide.
+#[inline(always)]
+pub fn renamed(state: *mut TaskState, record: Option<*mut ThreadRecord>) {
+    if COMMS_ONLY.load() != 0 {
+        changed_for_itself(state, record);
+    }
 }
 
 /// Something has changed by which the filters decide, of tasks that are not all known here.

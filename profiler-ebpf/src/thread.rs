@@ -152,7 +152,8 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids
         (*record).last_key = CallKey::NONE.0;
         (*record).index = index;
         // Or the first call of every thread would be timed, and of the rest too few.
-        (*record).first_turn = u64::from(bpf_get_prandom_u32());
+        (*record).first_turn =
+            u64::from(bpf_get_prandom_u32()) << 32 | u64::from(bpf_get_prandom_u32());
         (*record).status_address = task as u64 + u64::from(STATUS_OFFSET.load());
         (*record).tgid = (ids >> 32) as u32;
         (*record).tid = ids as u32;
@@ -160,14 +161,28 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids
             let leader = field_u64(task, LEADER_OFFSET.load()) as Task;
             (*record).process_start_ns = field_u64(leader, START_OFFSET.load());
             read_comm(leader, &raw mut (*record).comm);
+            (*record).named_ns = read_name_ns();
         } else if let Ok(comm) = bpf_get_current_comm() {
             (*record).comm = comm;
+            // A thread's own name is its process's only for want of the leader's.
+            (*record).named_ns = if (*record).tid == (*record).tgid { read_name_ns() } else { 0 };
         }
         (*record).owner = owner;
         // Once a reader sees it live, it sees whose it is.
         pool::publish();
         (*record).state = RecordState::Live as u32;
     }
+}
+
+/// [`ThreadRecord::named_ns`] of a name that is read now.
+///
+/// `task_rename` comes before the new name is written, so what is read may still be the name
+/// before. A renaming in the second before is therefore the later of the two; if the new name
+/// was read, both say the same.
+#[inline(always)]
+pub fn read_name_ns() -> u64 {
+    // SAFETY: always safe to call.
+    unsafe { bpf_ktime_get_ns() }.saturating_sub(1_000_000_000)
 }
 
 /// The record index plus one of a task that leaves a call and that the hint

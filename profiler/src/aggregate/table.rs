@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
+use profiler_common::{
+    call::{CallKey, OVERFLOW_SLOTS},
+    limits::COMM_LEN,
+};
 
 use super::{
     Account, Extremes, Figures,
@@ -42,6 +45,9 @@ pub struct ProcessIndex(usize);
 struct Entry {
     identity: Identity,
     process: Arc<Process>,
+    /// Its name as the kernel has it, and when it had that.
+    comm: [u8; COMM_LEN],
+    named_ns: u64,
     /// By key. Shared with the snapshots since it changed last.
     calls: Arc<Vec<CallRow>>,
     /// What the rows would say as a whole, where there are none.
@@ -210,6 +216,9 @@ impl Aggregate {
                         comm: text::comm(comm),
                         ended: false,
                     }),
+                    // Unlike any, so that the first renaming counts.
+                    comm: [0; COMM_LEN],
+                    named_ns: 0,
                     calls: Arc::default(),
                     rowless: Sum::default(),
                     threads: 0,
@@ -252,13 +261,17 @@ impl Aggregate {
         }
     }
 
-    /// A process is called `comm`.
-    pub fn rename(&mut self, process: ProcessIndex, comm: &[u8]) {
-        if let Some(entry) = &mut self.entries[process.0] {
-            let comm = text::comm(comm);
-            if entry.process.comm != comm {
-                Arc::make_mut(&mut entry.process).comm = comm;
-            }
+    /// A process was called `comm` at `named_ns`. The latest name counts.
+    pub fn rename(&mut self, process: ProcessIndex, comm: &[u8; COMM_LEN], named_ns: u64) {
+        let Some(entry) = &mut self.entries[process.0] else { return };
+        // At the same time: a name that was half written when it was read before.
+        if named_ns < entry.named_ns {
+            return;
+        }
+        entry.named_ns = named_ns;
+        if entry.comm != *comm {
+            entry.comm = *comm;
+            Arc::make_mut(&mut entry.process).comm = text::comm(comm);
         }
     }
 

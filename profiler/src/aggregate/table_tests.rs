@@ -127,6 +127,29 @@ fn a_snapshot_shares_what_has_not_changed() {
 }
 
 #[test]
+fn the_latest_name_counts() {
+    let name = |text: &[u8]| {
+        let mut comm = [0; COMM_LEN];
+        comm[..text.len()].copy_from_slice(text);
+        comm
+    };
+    let mut all = Aggregate::new(KeepEnded::Always);
+    let process = all.thread_started(identity(1), &name(b"old"));
+    let called = |all: &Aggregate| all.process(process).expect("a process").comm.clone();
+    all.rename(process, &name(b"old"), 0);
+    // Read while it was half written, and then whole.
+    all.rename(process, &name(b"nld"), 20);
+    all.rename(process, &name(b"new"), 20);
+    assert_eq!(called(&all), "new");
+    // Of threads that have not been told.
+    all.rename(process, &name(b"old"), 0);
+    all.rename(process, &name(b"older"), 19);
+    assert_eq!(called(&all), "new");
+    all.rename(process, &name(b"newest"), 21);
+    assert_eq!(called(&all), "newest");
+}
+
+#[test]
 fn totals_are_kept_without_processes_and_balance_all_the_same() {
     let mut all = Aggregate::totals();
     all.begin_interval();

@@ -172,10 +172,7 @@ impl Reader {
             Box::new(Thread { process, flight: None, account: Account::default(), broken: false })
         });
         let process = thread.process;
-        // The name of a process is its leader's.
-        if record.tid == record.tgid {
-            into.rename(process, &record.comm);
-        }
+        into.rename(process, &record.comm, record.named_ns);
         self.corrections.clear();
         for slot in changed {
             let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {

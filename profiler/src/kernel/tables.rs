@@ -472,7 +472,9 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     next_cell: 0,
     first_turn: 0,
     exits_seen: [0; _],
-    _reserved: [0; _],
+    _reserved: 0,
+    named_ns: 0,
+    _reserved_long: 0,
 };
 
 /// An overflow slot in which nothing is.

@@ -127,6 +127,7 @@ fn tests() -> Vec<Test> {
         namespaces::a_daemon_s_ages_are_right_in_a_time_namespace,
         timed::none,
         timed::sample,
+        timed::no_period_resonates,
         timed::without_room,
         timed::in_flight_is_seen,
         own_cost::runs_are_calls,

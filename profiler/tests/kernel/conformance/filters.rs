@@ -258,6 +258,15 @@ pub(super) fn comm(mode: Mode) {
 
 /// An exec brings a process into the filter's scope, or out of it.
 pub(super) fn comm_by_exec(mode: Mode) {
+    by_exec(mode, "execs-by-name");
+}
+
+/// By a thread that is not the leader, and has a name of its own.
+pub(super) fn comm_by_a_thread_s_exec(mode: Mode) {
+    by_exec(mode, "execs-of-threads-by-name");
+}
+
+fn by_exec(mode: Mode, workload: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let own = std::env::current_exe().expect("an executable");
     for name in [WANTED, "unwanted"] {
@@ -267,7 +276,7 @@ pub(super) fn comm_by_exec(mode: Mode) {
     let (report, statement) = Stat::new(mode)
         .by_process_and_call()
         .args(["--comm", WANTED])
-        .workload(&["execs-by-name", "calls=25", &links]);
+        .workload(&[workload, "calls=25", &links]);
     report.has_exactly_by_process(&statement);
 }
 

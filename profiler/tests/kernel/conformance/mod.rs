@@ -171,6 +171,7 @@ pub(crate) const CASES: &[Case] = cases! {
         thread_names: "a thread's name is not its process's",
         thread_seen_first: "a thread that is seen before its leader does not name the process",
         rename_by_a_thread: "a thread renames its leader",
+        rename_of_an_idle_leader: "a thread renames its leader, which sleeps or is a zombie",
     }
     bounds {
         too_few_records: "many more threads than records",
@@ -212,6 +213,7 @@ pub(crate) const CASES: &[Case] = cases! {
         cgroup_under_load: "a process is moved again and again while it makes calls",
         comm: "a process is renamed into the filter and out of it, with calls in flight",
         comm_by_exec: "a process comes into the filter by an exec, or leaves it",
+        comm_by_a_thread_s_exec: "the same by an exec of a thread, whose own name decides nothing",
         filters_together: "of several filters all have to agree",
     }
     drain {

@@ -66,3 +66,20 @@ pub(super) fn rename_by_a_thread(mode: Mode) {
         Stat::new(mode).by_process_and_call().workload(&["renamed-by-thread"]);
     assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
 }
+
+/// The leader sleeps or has ended, since before the profiler came or since after, and makes no
+/// call from which its name could be learnt.
+pub(super) fn rename_of_an_idle_leader(mode: Mode) {
+    for leader in ["sleeping=1", "zombie=1"] {
+        let args = ["renamed-by-thread-alone", leader];
+        let (report, statement) = Stat::new(mode).by_process_and_call().workload(&args);
+        assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
+        report.has_exactly_by_process(&statement);
+        let held = Held::start(&args);
+        let running = Stat::new(mode).by_process_and_call().args(["--all"]).start().attached();
+        let statement = held.go();
+        let report = running.interrupt();
+        assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
+        report.has_exactly_by_process(&statement);
+    }
+}

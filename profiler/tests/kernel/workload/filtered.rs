@@ -17,7 +17,7 @@ use libc::c_long;
 use super::{
     Calls, Made, Params, Process, Statement,
     execs::Program,
-    fork, own_pid, own_tid, raw, reap,
+    fork, names, own_pid, own_tid, raw, reap,
     seccomp::answer,
     statement::{add, calls},
     wait_until_in_call,
@@ -313,13 +313,18 @@ fn ask(times: u64) {
     }
 }
 
+/// This program under the names UNWANTED and WANTED, which are links to it in `directory`.
+fn programs(params: &Params) -> [Program; 2] {
+    let directory = Path::new(&params.0["directory"]);
+    let calls = format!("calls={}", params.number("calls"));
+    [UNWANTED, WANTED].map(|name| Program::at(&directory.join(name), &["some", &calls]))
+}
+
 /// Children that exec this program under the names WANTED and UNWANTED, which are links to
 /// it in `directory`: from the one into the other, and the reverse, `calls` calls of each.
 pub(super) fn execs_by_name(params: &Params) -> Statement {
     let times = params.number("calls");
-    let directory = Path::new(&params.0["directory"]);
-    let program = |name| Program::at(&directory.join(name), &["some", &format!("calls={times}")]);
-    let (wanted, unwanted) = (program(WANTED), program(UNWANTED));
+    let [unwanted, wanted] = programs(params);
     let call = || ask(times);
     let into = fork(|| {
         call();
@@ -366,4 +371,49 @@ pub(super) fn execs_by_name(params: &Params) -> Statement {
         Process::new(out, of_unwanted),
         Process::new(by_thread, of_wanted()),
     ])
+}
+
+/// Children of two threads each, of which the one that is not the leader execs: whatever
+/// the leader is called, the thread and the program; and the leader sleeps or has ended.
+pub(super) fn execs_of_threads_by_name(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let programs = programs(params);
+    let mut processes = Vec::new();
+    for case in 0..16 {
+        let [leader, thread, program, zombie] = [1, 2, 4, 8].map(|bit| case & bit != 0);
+        let child = fork(|| {
+            if leader {
+                Way::of_names().go_in();
+            }
+            ask(times);
+            let leader = own_pid();
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    names::set_own_name(if thread { c"wanted" } else { c"unwanted" });
+                    ask(times);
+                    if zombie {
+                        names::wait_until_zombie(leader);
+                    } else {
+                        wait_until_in_call(leader, leader, libc::SYS_pause);
+                    }
+                    programs[usize::from(program)].exec();
+                });
+                if zombie {
+                    raw::syscall(libc::SYS_exit, [0]);
+                }
+                raw::syscall(libc::SYS_pause, [0; 0]);
+            });
+            false
+        });
+        reap(child);
+        // By its leader's name first, and by the program's then.
+        let before = if leader { 2 * times } else { 0 };
+        let after = if program { times } else { 0 };
+        let mut made = Calls::new();
+        add(&mut made, "getppid", &Made::succeeded(before + after));
+        add(&mut made, "execve", &Made::succeeded(leader.into()));
+        add(&mut made, "exit_group", &Made::never_returned(program.into()));
+        processes.push(Process::new(child, made));
+    }
+    Statement::of_all(processes)
 }

@@ -2,7 +2,9 @@
 
 use std::{ffi::CStr, sync::mpsc, thread};
 
-use super::{Calls, Made, Params, Statement, own_pid, raw, statement::add};
+use super::{
+    Calls, Made, Params, Statement, fork, own_pid, raw, reap, statement::add, wait_until_in_call,
+};
 
 /// Calls under each name.
 const CALLS: u64 = 10;
@@ -51,6 +53,47 @@ pub(super) fn threads(params: &Params) -> Statement {
     drop(go);
     worker.join().expect("no panic");
     made(2)
+}
+
+/// A child, one of whose threads renames its leader, which sleeps all the time or, with
+/// `zombie=1`, has ended: since before it holds. That thread and one that is born later make
+/// the calls.
+pub(super) fn renamed_by_a_thread_alone(params: &Params) -> Statement {
+    let (mut told, tell) = std::io::pipe().expect("a pipe");
+    let zombie = params.has("zombie");
+    let child = fork(|| {
+        thread::spawn(move || {
+            std::io::Read::read_exact(&mut told, &mut [0]).expect("a word");
+            std::fs::write("/proc/self/comm", RENAMED.to_bytes()).expect("a name");
+            call();
+            thread::spawn(call).join().expect("no panic");
+            raw::end(0);
+        });
+        if zombie {
+            raw::syscall(libc::SYS_exit, [0]);
+        }
+        raw::syscall(libc::SYS_pause, [0; 0]);
+        false
+    });
+    if zombie {
+        wait_until_zombie(child);
+    } else {
+        wait_until_in_call(child, child, libc::SYS_pause);
+    }
+    params.hold();
+    std::io::Write::write_all(&mut &tell, b"x").expect("a reader");
+    reap(child);
+    let mut calls = Calls::new();
+    add(&mut calls, "getppid", &Made::succeeded(2 * CALLS));
+    Statement::of(child, calls)
+}
+
+/// Waits until the leader of a process has ended.
+pub(super) fn wait_until_zombie(pid: u32) {
+    let path = format!("/proc/{pid}/task/{pid}/stat");
+    while !std::fs::read_to_string(&path).expect("a process of ours").contains(") Z ") {
+        thread::yield_now();
+    }
 }
 
 /// A thread renames the leader, through /proc.
