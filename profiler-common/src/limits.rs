@@ -213,6 +213,16 @@ pub mod globals {
     pub const ALLOWED_NATIVE_BYTES: &str = "ALLOWED_NATIVE_BYTES";
     /// `sizeof(struct action_cache.allow_compat)`, which follows it.
     pub const ALLOWED_COMPAT_BYTES: &str = "ALLOWED_COMPAT_BYTES";
+    /// `offsetof(struct seccomp_filter, prev)`.
+    pub const FILTER_PREV_OFFSET: &str = "FILTER_PREV_OFFSET";
+    /// `offsetof(struct seccomp_filter, notif)`.
+    pub const FILTER_NOTIF_OFFSET: &str = "FILTER_NOTIF_OFFSET";
+    /// `offsetof(struct notification, notifications)`.
+    pub const NOTIFICATIONS_OFFSET: &str = "NOTIFICATIONS_OFFSET";
+    /// `offsetof(struct seccomp_knotif, list)`.
+    pub const KNOTIF_LIST_OFFSET: &str = "KNOTIF_LIST_OFFSET";
+    /// `offsetof(struct seccomp_knotif, task)`.
+    pub const KNOTIF_TASK_OFFSET: &str = "KNOTIF_TASK_OFFSET";
     /// `offsetof(struct task_struct, cgroups)`; this and those up to `NR_THREADS_OFFSET` are
     /// only for filters.
     pub const CGROUPS_OFFSET: &str = "CGROUPS_OFFSET";
@@ -232,8 +242,12 @@ pub mod globals {
     pub const SIGNAL_OFFSET: &str = "SIGNAL_OFFSET";
     /// `offsetof(struct signal_struct, nr_threads)`.
     pub const NR_THREADS_OFFSET: &str = "NR_THREADS_OFFSET";
-    /// `offsetof(struct task_struct, __state)`; this and those that follow are only in the
+    /// `offsetof(struct task_struct, last_siginfo)`; this and those that follow are only in the
     /// object with task storage.
+    pub const LAST_SIGINFO_OFFSET: &str = "LAST_SIGINFO_OFFSET";
+    /// `offsetof(struct kernel_siginfo, si_code)`.
+    pub const SI_CODE_OFFSET: &str = "SI_CODE_OFFSET";
+    /// `offsetof(struct task_struct, __state)`.
     pub const STATE_OFFSET: &str = "STATE_OFFSET";
     /// `offsetof(struct task_struct, flags)`.
     pub const FLAGS_OFFSET: &str = "FLAGS_OFFSET";

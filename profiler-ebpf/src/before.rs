@@ -8,10 +8,11 @@ use profiler_common::call::CallKey;
 
 use crate::{
     maps::{BEFORE, BEFORE_BY_TASK, CONTROL},
-    pool, scope,
+    pool, refusal, scope,
     task::{
-        FLAGS_OFFSET, JOBCTL_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET, NVCSW_OFFSET, ON_CPU_OFFSET,
-        PID_OFFSET, START_OFFSET, STATE_OFFSET, TGID_OFFSET, Task, field_u32, field_u64, read_comm,
+        FLAGS_OFFSET, JOBCTL_OFFSET, LAST_SIGINFO_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET,
+        NVCSW_OFFSET, ON_CPU_OFFSET, PID_OFFSET, SI_CODE_OFFSET, START_OFFSET, STATE_OFFSET,
+        TGID_OFFSET, Task, field_u32, field_u64, read_comm,
     },
     way::Way,
 };
@@ -20,12 +21,34 @@ use crate::{
 const INTERRUPTIBLE: u32 = 1;
 const UNINTERRUPTIBLE: u32 = 2;
 
+/// `__TASK_STOPPED`, `__TASK_TRACED` and `TASK_FROZEN`, which came with Linux 6.1
+/// (include/linux/sched.h).
+const STOPPED: u32 = 4;
+const TRACED: u32 = 8;
+const FROZEN: u32 = 0x8000;
+
 /// `PF_EXITING` and `PF_KTHREAD` (include/linux/sched.h).
 const EXITING: u32 = 0x4;
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// `JOBCTL_TRAP_FREEZE` (include/linux/sched/jobctl.h).
 const TRAP_FREEZE: u64 = 1 << 23;
+
+/// `JOBCTL_STOPPED` and `JOBCTL_TRACED` (include/linux/sched/jobctl.h, Linux 5.19): what a
+/// frozen task was before.
+const WAS_STOPPED: u64 = 1 << 26;
+const WAS_TRACED: u64 = 1 << 27;
+
+/// `SIGTRAP`; and of the events of ptrace(2) the first and the last that a call reports while
+/// it is in progress: `PTRACE_EVENT_FORK` and `PTRACE_EVENT_EXIT`
+/// (include/uapi/linux/ptrace.h).
+const SIGTRAP: u32 = 5;
+const EVENT_FORK: u32 = 1;
+const EVENT_EXIT: u32 = 6;
+
+/// What `regs->ax` is from the entry of a call until it has a result: `-ENOSYS`
+/// (arch/x86/entry).
+const NO_RESULT: i32 = -38;
 
 /// Lists the call that `task` sleeps in, if it does; `regs` is where it entered the kernel.
 #[inline(always)]
@@ -39,6 +62,9 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
         return;
     }
     let Some(nr) = number(regs) else { return };
+    if refusal::is_held(task) {
+        return;
+    }
     let key = CallKey::new(nr, W::is_compat(task)).0;
     if !scope::counts(key) {
         return;
@@ -86,21 +112,47 @@ pub fn forget(task: Task) -> bool {
     true
 }
 
-/// Whether `task` sleeps in the kernel as one does within a call.
+/// Whether `task` sleeps as one does within a call. Whether it is in one, [`number`] tells.
 ///
-/// Not one that only waits for a CPU, since that may be on its way out of a call, or in
-/// user space by its next step; nor one that a signal or a tracer has stopped, or a
-/// freezer, all of which come after the call has left (`exit_to_user_mode_loop`,
-/// kernel/entry/common.c) or before it has entered; nor one that is about to end, whose
-/// end may have been seen already.
+/// False for a task that waits for a CPU: it may be in user space by its next step. False for
+/// one that is about to end, since its end may have been seen already. False for a task that
+/// a signal has stopped, or the freezer of cgroups v2: its call has left before that
+/// (`exit_to_user_mode_loop`, kernel/entry/common.c). The freezer of cgroups v1 freezes a task
+/// also within a call (`__set_task_frozen`, kernel/freezer.c, Linux 6.1).
 #[inline(always)]
 fn sleeps(task: Task) -> bool {
+    if field_u32(task, FLAGS_OFFSET.load()) & (EXITING | KERNEL_THREAD) != 0 {
+        return false;
+    }
     let state = field_u32(task, STATE_OFFSET.load());
-    state & (INTERRUPTIBLE | UNINTERRUPTIBLE) != 0
-        && field_u32(task, FLAGS_OFFSET.load()) & (EXITING | KERNEL_THREAD) == 0
-        // `do_freezer_trap` (kernel/signal.c) sleeps interruptibly.
-        && (state & INTERRUPTIBLE == 0
-            || field_u64(task, JOBCTL_OFFSET.load()) & TRAP_FREEZE == 0)
+    let jobctl = field_u64(task, JOBCTL_OFFSET.load());
+    let is_frozen = state & FROZEN != 0;
+    if state & STOPPED != 0 || is_frozen && jobctl & WAS_STOPPED != 0 {
+        return false;
+    }
+    if state & TRACED != 0 || is_frozen && jobctl & WAS_TRACED != 0 {
+        return is_in_event(task);
+    }
+    // `do_freezer_trap` (kernel/signal.c) sleeps interruptibly.
+    is_frozen
+        || state & UNINTERRUPTIBLE != 0
+        || state & INTERRUPTIBLE != 0 && jobctl & TRAP_FREEZE == 0
+}
+
+/// Whether `task`, which its tracer has stopped, is within a call that reports an event: a
+/// fork, an exec or an end. All other stops come before a call enters or after it has left.
+#[inline(always)]
+fn is_in_event(task: Task) -> bool {
+    // On the stack of the task for as long as it is stopped (`ptrace_stop`, kernel/signal.c).
+    // For an event, the code is the event above the signal (`ptrace_event`,
+    // include/linux/ptrace.h).
+    let info = field_u64(task, LAST_SIGINFO_OFFSET.load()) as Task;
+    if info.is_null() {
+        return false;
+    }
+    let code = field_u32(info, SI_CODE_OFFSET.load());
+    let event = code >> 8;
+    code & 0xff == SIGTRAP && event >= EVENT_FORK && event <= EVENT_EXIT
 }
 
 #[inline(always)]
@@ -117,16 +169,20 @@ fn switches(task: Task) -> u64 {
     of(NVCSW_OFFSET.load()).wrapping_add(of(NIVCSW_OFFSET.load()))
 }
 
-/// The number of the call whose registers these are; `None` if they are of an exception or
-/// an interrupt, which leave a negative one (`error_entry`, arch/x86/entry/entry_64.S), or
-/// of a worker of io_uring's, which has a copy of its maker's but no stack
-/// (`copy_thread`, arch/x86/kernel/process.c).
+/// The number of the call whose registers these are, if the call has no result yet.
+///
+/// `None` if the registers are of an exception or an interrupt, which leave a negative number
+/// (`error_entry`, arch/x86/entry/entry_64.S), or of a worker of io_uring, which has a copy of
+/// the registers of its maker but no stack (`copy_thread`, arch/x86/kernel/process.c). `None`
+/// also for a task that sleeps on its way out of a call, since its call has a result. If
+/// that result is `-ENOSYS` itself, there is no telling.
 #[inline(always)]
 fn number(regs: *const pt_regs) -> Option<u64> {
     // SAFETY: the helper checks the address.
     unsafe {
         let nr = bpf_probe_read_kernel(&raw const (*regs).orig_rax).ok()?;
         let stack = bpf_probe_read_kernel(&raw const (*regs).rsp).ok()?;
-        (nr as i32 >= 0 && stack != 0).then_some(nr)
+        let result = bpf_probe_read_kernel(&raw const (*regs).rax).ok()?;
+        (nr as i32 >= 0 && stack != 0 && result as i32 == NO_RESULT).then_some(nr)
     }
 }

@@ -1,6 +1,6 @@
-//! Calls that seccomp or a tracer refused, of threads older than the programs.
+//! What the kernel keeps of seccomp, and what it tells of calls that have not entered.
 //!
-//! The first exit without an entry that such a thread makes can be of a refused call, or of
+//! The first exit without an entry that a thread that is older than the programs makes can be of a refused call, or of
 //! one that entered before the programs attached. What the kernel keeps of seccomp tells the
 //! two apart, in most cases.
 
@@ -9,8 +9,9 @@ use aya_ebpf::bindings::task_struct;
 use crate::{
     pool::count,
     task::{
-        ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, SECCOMP_FILTER_OFFSET,
-        SECCOMP_MODE_OFFSET, Task, WORK_OFFSET, field_u32, field_u64,
+        ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, FILTER_NOTIF_OFFSET,
+        FILTER_PREV_OFFSET, KNOTIF_LIST_OFFSET, KNOTIF_TASK_OFFSET, NOTIFICATIONS_OFFSET,
+        SECCOMP_FILTER_OFFSET, SECCOMP_MODE_OFFSET, Task, WORK_OFFSET, field_u32, field_u64,
     },
 };
 
@@ -65,4 +66,48 @@ fn is_allowed(task: Task, nr: u32, is_compat: bool) -> bool {
     // A bitmap of words: on a little-endian machine, of bytes.
     let word = field_u32(filter, ALLOWED_OFFSET.load() + start + nr / 32 * 4);
     word >> (nr % 32) & 1 != 0
+}
+
+/// Filters of a task and waiting calls that [`is_held`] looks at, at most.
+const LOOKS: u32 = 512;
+
+/// Whether the call of `task`, which sleeps, waits for the answer of a supervisor (a user
+/// notification of seccomp): then it has not entered.
+///
+/// Such a task is in the list of what its supervisor has to answer
+/// (`seccomp_do_user_notification`, kernel/seccomp.c). The list may change while it is read: if
+/// an element is taken off, it leads nowhere, and the list is read again from its head. With
+/// more than some [`LOOKS`] filters and waiting calls, the answer is no.
+#[inline(never)]
+pub fn is_held(task: Task) -> bool {
+    if FILTER_NOTIF_OFFSET.load() == 0 || field_u32(task, SECCOMP_MODE_OFFSET.load()) != FILTER {
+        return false;
+    }
+    let at = |address: u64, offset: u32| field_u64(address as Task, offset);
+    let mut filter = field_u64(task, SECCOMP_FILTER_OFFSET.load());
+    // Of the list of the filter looked at, if it has a supervisor.
+    let mut head = 0;
+    let mut element = 0;
+    for _ in 0..LOOKS {
+        if element == head {
+            if filter == 0 {
+                return false;
+            }
+            let supervisor = at(filter, FILTER_NOTIF_OFFSET.load());
+            filter = at(filter, FILTER_PREV_OFFSET.load());
+            if supervisor != 0 {
+                head = supervisor + u64::from(NOTIFICATIONS_OFFSET.load());
+                element = at(head, 0);
+            }
+        } else if element == 0 {
+            element = at(head, 0);
+        } else {
+            let call = element - u64::from(KNOTIF_LIST_OFFSET.load());
+            if at(call, KNOTIF_TASK_OFFSET.load()) == task as u64 {
+                return true;
+            }
+            element = at(element, 0);
+        }
+    }
+    false
 }

@@ -49,8 +49,23 @@ settings! {
     ALLOWED_NATIVE_BYTES,
     /// `sizeof(struct action_cache.allow_compat)`.
     ALLOWED_COMPAT_BYTES,
-    /// `offsetof(struct task_struct, __state)`. This one and the next five are only for
+    /// `offsetof(struct seccomp_filter, prev)`. This one and the next four are only for
+    /// [`refusal::is_held`](crate::refusal::is_held), and 0 where the kernel lacks the field.
+    FILTER_PREV_OFFSET,
+    /// `offsetof(struct seccomp_filter, notif)`.
+    FILTER_NOTIF_OFFSET,
+    /// `offsetof(struct notification, notifications)`.
+    NOTIFICATIONS_OFFSET,
+    /// `offsetof(struct seccomp_knotif, list)`.
+    KNOTIF_LIST_OFFSET,
+    /// `offsetof(struct seccomp_knotif, task)`.
+    KNOTIF_TASK_OFFSET,
+    /// `offsetof(struct task_struct, last_siginfo)`. This one and the next seven are only for
     /// [`before`](crate::before).
+    LAST_SIGINFO_OFFSET,
+    /// `offsetof(struct kernel_siginfo, si_code)`.
+    SI_CODE_OFFSET,
+    /// `offsetof(struct task_struct, __state)`.
     STATE_OFFSET,
     /// `offsetof(struct task_struct, flags)`.
     FLAGS_OFFSET,

@@ -301,6 +301,37 @@ pub struct SeccompLayout {
     pub native_bytes: u32,
     /// Size of `allow_compat`, which follows it; 0 on a kernel without 32-bit calls.
     pub compat_bytes: u32,
+    /// Which calls wait for a supervisor; `None` on a kernel without user notification.
+    pub supervisor: Option<SupervisorLayout>,
+}
+
+/// Where the kernel lists the calls that wait for a supervisor of seccomp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SupervisorLayout {
+    /// `seccomp_filter.prev`.
+    pub prev: u32,
+    /// `seccomp_filter.notif`.
+    pub notif: u32,
+    /// `notification.notifications`.
+    pub notifications: u32,
+    /// `seccomp_knotif.list`.
+    pub list: u32,
+    /// `seccomp_knotif.task`.
+    pub task: u32,
+}
+
+impl SupervisorLayout {
+    /// Reads the layout from the kernel's types.
+    fn from_types(types: &Types<'_>) -> Option<Self> {
+        let of = |name: &str, path| types.offset_of(types.structure(name)?, path);
+        Some(Self {
+            prev: of("seccomp_filter", "prev")?,
+            notif: of("seccomp_filter", "notif")?,
+            notifications: of("notification", "notifications")?,
+            list: of("seccomp_knotif", "list")?,
+            task: of("seccomp_knotif", "task")?,
+        })
+    }
 }
 
 impl SeccompLayout {
@@ -315,6 +346,7 @@ impl SeccompLayout {
             allowed: types.offset_of(filter, "cache.allow_native")?,
             native_bytes,
             compat_bytes: cache.size_or_type.checked_sub(native_bytes)?,
+            supervisor: SupervisorLayout::from_types(types),
         })
     }
 }
@@ -334,6 +366,10 @@ pub struct SleepLayout {
     pub nvcsw: u32,
     /// `nivcsw`.
     pub nivcsw: u32,
+    /// `last_siginfo`.
+    pub last_siginfo: u32,
+    /// `kernel_siginfo.si_code`.
+    pub si_code: u32,
 }
 
 /// The offsets by which filters decide.
@@ -406,6 +442,8 @@ impl TaskLayout {
                 jobctl: task("jobctl")?,
                 nvcsw: task("nvcsw")?,
                 nivcsw: task("nivcsw")?,
+                last_siginfo: task("last_siginfo")?,
+                si_code: types.offset_of(types.structure("kernel_siginfo")?, "si_code")?,
             })
         };
         Some(Self {

@@ -331,6 +331,15 @@ fn load_object(
     if let Some(room) = room_before {
         loader.map_max_entries(maps::BEFORE, room).map_max_entries(maps::BEFORE_BY_TASK, room);
         if let Some(sleep) = layout.sleep {
+            if let Some(supervisor) = layout.seccomp.and_then(|seccomp| seccomp.supervisor) {
+                settings.extend([
+                    (globals::FILTER_PREV_OFFSET, supervisor.prev),
+                    (globals::FILTER_NOTIF_OFFSET, supervisor.notif),
+                    (globals::NOTIFICATIONS_OFFSET, supervisor.notifications),
+                    (globals::KNOTIF_LIST_OFFSET, supervisor.list),
+                    (globals::KNOTIF_TASK_OFFSET, supervisor.task),
+                ]);
+            }
             settings.extend([
                 (globals::STATE_OFFSET, sleep.state),
                 (globals::FLAGS_OFFSET, sleep.flags),
@@ -338,6 +347,8 @@ fn load_object(
                 (globals::JOBCTL_OFFSET, sleep.jobctl),
                 (globals::NVCSW_OFFSET, sleep.nvcsw),
                 (globals::NIVCSW_OFFSET, sleep.nivcsw),
+                (globals::LAST_SIGINFO_OFFSET, sleep.last_siginfo),
+                (globals::SI_CODE_OFFSET, sleep.si_code),
             ]);
         }
     }

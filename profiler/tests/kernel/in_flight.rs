@@ -96,7 +96,7 @@ impl Drop for Stuck {
 }
 
 /// Watches a workload from outside, with a report every tenth of a second.
-fn watch(mode: Mode, pid: u32, flags: &[&str]) -> Running {
+pub(crate) fn watch(mode: Mode, pid: u32, flags: &[&str]) -> Running {
     let pid = pid.to_string();
     let args = [&["--interval", "100ms", "--pid", &pid], flags].concat();
     Stat::new(mode).args(args).start().attached()
@@ -110,7 +110,7 @@ fn next_report(running: &Running) -> Report {
     running.reports_so_far().swap_remove(before + 1)
 }
 
-fn in_call<'a>(report: &'a Report, syscall: &str) -> Vec<&'a InFlight> {
+pub(crate) fn in_call<'a>(report: &'a Report, syscall: &str) -> Vec<&'a InFlight> {
     report.in_flight.iter().filter(|call| call.syscall == syscall).collect()
 }
 
@@ -272,7 +272,7 @@ pub(crate) fn before_is_seen(mode: Mode) -> Result<(), Skip> {
 
 /// The reader's next report, which says of how many calls from before it knows.
 #[track_caller]
-fn report_with_before(running: &Running, mode: Mode) -> Result<Report, Skip> {
+pub(crate) fn report_with_before(running: &Running, mode: Mode) -> Result<Report, Skip> {
     let report = next_report(running);
     assert_eq!(report.in_flight_before.is_some(), before_is_seen(mode).is_ok());
     assert!(report.in_flight_before.is_some() || !report.in_flight.iter().any(|c| c.at_least));
@@ -401,13 +401,13 @@ fn threads_calls(pid: u32) -> Vec<i64> {
 }
 
 /// A command that says when it is ready, and reads a line. Is killed in the end.
-struct Reading {
-    child: Child,
-    output: BufReader<ChildStdout>,
+pub(crate) struct Reading {
+    pub(crate) child: Child,
+    pub(crate) output: BufReader<ChildStdout>,
 }
 
 impl Reading {
-    fn start(args: &[OsString]) -> Self {
+    pub(crate) fn start(args: &[OsString]) -> Self {
         let mut command = Command::new(&args[0]);
         command.args(&args[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a command");
@@ -415,7 +415,7 @@ impl Reading {
         Self { child, output }
     }
 
-    fn wait_until_reading(&mut self) {
+    pub(crate) fn wait_until_reading(&mut self) {
         let mut line = String::new();
         self.output.read_line(&mut line).expect("a line");
         assert_eq!(line.trim_end(), READY);
@@ -423,7 +423,7 @@ impl Reading {
         wait_until("a thread reads", || threads_calls(pid).contains(&libc::SYS_read));
     }
 
-    fn let_read(&mut self) {
+    pub(crate) fn let_read(&mut self) {
         self.child.stdin.as_mut().expect("a pipe").write_all(b"\n").expect("it reads");
     }
 }

@@ -10,6 +10,7 @@ mod counts;
 mod detach;
 mod ending;
 mod in_flight;
+mod in_flight_stopped;
 mod latency;
 mod namespaces;
 mod own_cost;

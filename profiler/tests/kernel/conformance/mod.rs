@@ -21,7 +21,7 @@ mod signals;
 
 use std::{fmt, process::ExitCode};
 
-use crate::{in_flight, run::Mode};
+use crate::{in_flight, in_flight_stopped, run::Mode};
 
 pub(crate) use i386_program::{asked_to_compile, compile};
 
@@ -56,6 +56,8 @@ pub(crate) enum Skip {
     NothingBefore,
     /// Cgroups of version 2 are not mounted.
     NoCgroups,
+    /// The freezer of cgroups of version 1 is not mounted.
+    NoFreezer,
 }
 
 impl Skip {
@@ -64,7 +66,7 @@ impl Skip {
         match self {
             Self::NoI386Compiler(_) => true,
             Self::NoCall(_) | Self::ProbesByBreakpoint | Self::NothingBefore => false,
-            Self::NoCgroups => false,
+            Self::NoCgroups | Self::NoFreezer => false,
         }
     }
 }
@@ -79,6 +81,7 @@ impl fmt::Display for Skip {
             Self::NothingBefore => {
                 f.write_str("needs Linux 5.15 and its BTF, and the object with task storage")
             }
+            Self::NoFreezer => f.write_str("the freezer of cgroups v1 is not mounted"),
             Self::NoCgroups => f.write_str("cgroups of version 2 are not mounted"),
             Self::ProbesByBreakpoint => f.write_str("this kernel probes by breakpoints alone"),
         }
@@ -200,6 +203,11 @@ pub(crate) const CASES: &[Case] = cases! {
         in_flight_before_a_thread_s_exec: "a thread takes the id of its leader, which was in a call when the profiler came",
         in_flight_before_user_time: "a thread leaves a call from before, and makes no other",
         in_flight_before_the_daemon: "a call from before is in the gauges, and in no counter",
+    }
+    in_flight_stopped {
+        in_flight_before_and_traced: "tracees that are stopped within a call, and outside of one",
+        in_flight_before_and_frozen: "threads that a freezer has frozen within a call, and outside of one",
+        held_by_a_supervisor: "a call that waits for a supervisor of seccomp has not entered",
     }
     filters {
         syscalls: "only some calls count, and the others leave no mark",

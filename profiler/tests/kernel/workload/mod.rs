@@ -19,6 +19,7 @@ mod seccomp_before;
 mod signals;
 mod sleeps;
 mod statement;
+mod stops;
 mod tables;
 mod uprobes;
 
@@ -124,6 +125,8 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "restarted" => signals::restarted(&params),
         "stopped" => signals::stopped(),
         "denied" => seccomp::denied(&params),
+        "stopped-before" => stops::stopped(&params),
+        "supervised" => stops::supervised(),
         "denied-before" => seccomp_before::denied(&params),
         "seccomp-trap" => seccomp::trap(&params),
         "seccomp-trace" => seccomp::trace(&params),

@@ -182,7 +182,7 @@ fn attempt(turn: u64) -> c_long {
 }
 
 /// A child that stops, traced, and then lives `life`.
-fn tracee(life: impl FnOnce() -> bool) -> u32 {
+pub(super) fn tracee(life: impl FnOnce() -> bool) -> u32 {
     let child = fork(|| {
         let own = own_pid().into();
         raw::syscall(libc::SYS_ptrace, [libc::PTRACE_TRACEME.into(), 0, 0, 0]);
@@ -201,7 +201,7 @@ fn tracee(life: impl FnOnce() -> bool) -> u32 {
 }
 
 /// Has the child go on; whether it then stopped at a call, and has not ended.
-fn stopped_after(child: u32, request: c_uint) -> bool {
+pub(super) fn stopped_after(child: u32, request: c_uint) -> bool {
     ptrace(request, child, 0);
     let status = wait(child);
     if libc::WIFEXITED(status) {
@@ -224,7 +224,7 @@ fn set_registers(child: u32, registers: &user_regs_struct) {
 }
 
 #[track_caller]
-fn ptrace(request: c_uint, child: u32, data: c_long) {
+pub(super) fn ptrace(request: c_uint, child: u32, data: c_long) {
     let done = raw::syscall(libc::SYS_ptrace, [request.into(), child.into(), 0, data]);
     assert_eq!(done, 0, "ptrace {request}");
 }

@@ -183,7 +183,7 @@ pub(super) fn user_notification(params: &Params) -> Statement {
 }
 
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER` (include/uapi/linux/seccomp.h).
-const NEW_LISTENER: c_long = 1 << 3;
+pub(super) const NEW_LISTENER: c_long = 1 << 3;
 
 /// Above `PID_MAX_LIMIT`.
 const NOT_A_SESSION: c_long = 77_777_777;
@@ -191,18 +191,29 @@ const NOT_A_SESSION: c_long = 77_777_777;
 /// Answers so many attempts.
 fn supervise(listener: c_long, times: u64) {
     for turn in 0..times {
-        // SAFETY: zeros are what the kernel asks for; it writes one notification.
-        let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        let asked_at = &raw mut asked as c_long;
-        let received = [listener, libc::SECCOMP_IOCTL_NOTIF_RECV as c_long, asked_at];
-        assert_eq!(raw::syscall(libc::SYS_ioctl, received), 0);
+        let id = receive(listener);
         let (val, error, flags) = match turn % 3 {
             0 => (0, -libc::EACCES, 0),
             1 => (NOT_A_SESSION, 0, 0),
             _ => (0, 0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
         };
-        let reply = libc::seccomp_notif_resp { id: asked.id, val, error, flags };
-        let sent = [listener, libc::SECCOMP_IOCTL_NOTIF_SEND as c_long, &raw const reply as c_long];
-        assert_eq!(raw::syscall(libc::SYS_ioctl, sent), 0);
+        reply(listener, id, val, error, flags);
     }
+}
+
+/// The id of the next attempt that is to be answered.
+pub(super) fn receive(listener: c_long) -> u64 {
+    // SAFETY: zeros are what the kernel asks for; it writes one notification.
+    let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    let asked_at = &raw mut asked as c_long;
+    let received = [listener, libc::SECCOMP_IOCTL_NOTIF_RECV as c_long, asked_at];
+    assert_eq!(raw::syscall(libc::SYS_ioctl, received), 0);
+    asked.id
+}
+
+/// Answers an attempt.
+pub(super) fn reply(listener: c_long, id: u64, val: c_long, error: i32, flags: u32) {
+    let reply = libc::seccomp_notif_resp { id, val, error, flags };
+    let sent = [listener, libc::SECCOMP_IOCTL_NOTIF_SEND as c_long, &raw const reply as c_long];
+    assert_eq!(raw::syscall(libc::SYS_ioctl, sent), 0);
 }
