@@ -141,6 +141,8 @@ pub mod maps {
     pub const COMMS: &str = "COMMS";
     /// Processes that have been renamed into or out of these names.
     pub const RENAMED: &str = "RENAMED";
+    /// The last of each signal to the profiler and to its command; see [`signals`](super::signals).
+    pub const SIGNALS_SENT: &str = "SIGNALS_SENT";
     /// Which calls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
     pub const CALLS: &str = "CALLS";
     /// Calls from before the programs attached, only in the object with task storage.
@@ -162,10 +164,25 @@ pub mod identity {
     pub const CLOCK_LOW: u64 = 2;
 }
 
+/// One more than the greatest number of a signal (`_NSIG`, include/uapi/asm-generic/signal.h).
+pub const SIGNALS: u32 = 65;
+
+/// Where the table of signals sent has which.
+pub mod signals {
+    /// Signal 0 of those to the profiler.
+    pub const TO_PROFILER: u32 = 0;
+    /// Signal 0 of those to its command.
+    pub const TO_COMMAND: u32 = super::SIGNALS;
+}
+
 /// Names of the read-only globals in the object.
 pub mod globals {
     /// Host process id of the profiler, left out; 0 leaves nothing out.
     pub const OWN_TGID: &str = "OWN_TGID";
+    /// Host process id of the profiler, which signals are sent to.
+    pub const PROFILER_TGID: &str = "PROFILER_TGID";
+    /// Host process id of the command, likewise.
+    pub const COMMAND_TGID: &str = "COMMAND_TGID";
     /// 1 when only [`TARGETS`](super::maps::TARGETS) and their children count.
     pub const TARGETS_ONLY: &str = "TARGETS_ONLY";
     /// Which calls are timed: a threshold of [`sampling`](super::sampling).

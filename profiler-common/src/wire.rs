@@ -357,6 +357,17 @@ pub struct Control {
     pub calls_before: u64,
 }
 
+/// The last time that a signal was sent to a process, and by whom.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SignalSent {
+    /// When, by `bpf_ktime_get_ns`; 0 for never.
+    pub ns: u64,
+    /// Host process id of the process that ran then: the sender, or for a signal of the
+    /// kernel's any process.
+    pub sender: u64,
+}
+
 const _: () = {
     assert!(size_of::<ThreadRecord>() == 4 * CACHE_LINE);
     assert!(offset_of!(ThreadRecord, native_pages) == CACHE_LINE);
@@ -377,6 +388,7 @@ const _: () = {
     assert!(size_of::<TaskState>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
+    assert!(size_of::<SignalSent>() == 16);
     assert!(size_of::<Counters>() == 96);
     assert!(size_of::<Control>() == CACHE_LINE);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
@@ -386,7 +398,9 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{CallBefore, Control, Counters, Extremes, OverflowSlot, TaskState, ThreadRecord};
+    use super::{
+        CallBefore, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskState, ThreadRecord,
+    };
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
     unsafe impl aya::Pod for ThreadRecord {}
@@ -398,6 +412,8 @@ mod user {
     unsafe impl aya::Pod for TaskState {}
     // SAFETY: as above.
     unsafe impl aya::Pod for CallBefore {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for SignalSent {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above; the tail that its alignment adds is never read as a value.

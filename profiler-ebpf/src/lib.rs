@@ -22,6 +22,7 @@ pub mod programs;
 pub mod refusal;
 pub mod report;
 pub mod scope;
+pub mod signals;
 pub mod slots;
 pub mod task;
 pub mod thread;

@@ -8,8 +8,8 @@ use aya_ebpf::{
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
-    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
-    wire::{CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, ThreadRecord},
+    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS, SIGNALS},
+    wire::{CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, ThreadRecord},
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -102,3 +102,7 @@ pub static RENAMED: LruHashMap<u64, u32, 1> = LruHashMap::new();
 /// Which calls count, when not all do.
 #[btf_map]
 pub static CALLS: Array<u32, { OVERFLOW_SLOTS as usize }> = Array::new();
+
+/// The last of each signal that was sent to the profiler, and after these, to its command.
+#[btf_map]
+pub static SIGNALS_SENT: Array<SignalSent, { 2 * SIGNALS as usize }> = Array::new();

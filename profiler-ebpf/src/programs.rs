@@ -38,6 +38,8 @@ macro_rules! programs {
             // Loaded only where cgroups decide.
             "cgroup_attach_task":
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
+            // Loaded only with a command.
+            "signal_generate": signal_sent => sent;
         }
 
         $crate::further_exits! { $Context, $attribute, $key;
@@ -73,6 +75,11 @@ macro_rules! programs {
         #[inline(never)]
         fn migrated(_ctx: $Context) {
             $crate::scope::changed();
+        }
+
+        #[inline(never)]
+        fn sent(ctx: $Context) {
+            $crate::signals::sent(ctx.arg(0), ctx.arg(2));
         }
 
         #[inline(never)]

@@ -81,6 +81,11 @@ settings! {
     TIMED,
     /// Host process id of the profiler, left out; 0 leaves nothing out.
     OWN_TGID,
+    /// Host process id of the profiler, and of the command that it started; only for
+    /// [`signals`](crate::signals).
+    PROFILER_TGID,
+    /// See there.
+    COMMAND_TGID,
     /// 1 when only the targets and their children count.
     TARGETS_ONLY,
     /// 1 when what counts is less than the host.

@@ -135,6 +135,9 @@ Examples:
   profiler stat --cgroup system.slice/nginx.service --syscall fsync,fdatasync -d 1m
   profiler stat --format json -o out.json -- make
 
+A command gets every signal that the profiler gets (HUP, INT, QUIT, TERM, USR1, USR2), once.
+Ctrl-C twice within one second ends the profiler, with the report so far; the command goes on.
+
 Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
 to its exit tracepoint: asleep, waiting and preempted, but not while the host was
 suspended. Some tens of nanoseconds of each are the tracepoints', or, where the kernel

@@ -23,7 +23,7 @@ use std::{os::fd::BorrowedFd, time::Instant};
 
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    kernel::{KernelError, Options, Session, Tables, Timed, Untimed, online_cpus},
+    kernel::{KernelError, Options, Session, SignalsSent, Tables, Timed, Untimed, online_cpus},
     snapshot::{Detail, Health, Snapshot, Use},
 };
 use cost::Meter;
@@ -221,6 +221,11 @@ impl Profiler {
         self.meter.detached();
         self.take_in(true);
         self.snapshot(detail, ended, ended_ns)
+    }
+
+    /// Which signals were sent to us and to the command, if there is one.
+    pub fn signals_sent(&self) -> Option<&SignalsSent> {
+        self.session.signals_sent()
     }
 
     /// Becomes readable when the kernel side wants a drain before its time. Any

@@ -9,7 +9,7 @@ use super::{
     arena::Cast,
     btf::{Named, TaskLayout, Types, excerpt},
     error::KernelError,
-    programs::{CGROUP_ATTACH, PROGRAMS, preemptible},
+    programs::{CGROUP_ATTACH, PROGRAMS, SIGNAL_SENT, preemptible},
 };
 
 pub use super::btf::{CgroupLayout, FilterLayout};
@@ -129,8 +129,9 @@ impl AttachTypes {
         let iterator = Named::Function("bpf_iter_task".into());
         let of_arena = Cast::FUNCTIONS.map(|name| Named::Function(name.into()));
         let migration = Named::Typedef(format!("btf_trace_{}", CGROUP_ATTACH.tracepoint));
+        let sending = Named::Typedef(format!("btf_trace_{}", SIGNAL_SENT.tracepoint));
         let wanted: Vec<Named> =
-            tracepoints.chain([storage, migration, iterator]).chain(of_arena).collect();
+            tracepoints.chain([storage, migration, sending, iterator]).chain(of_arena).collect();
         let ids = types.find(&wanted);
         let arena = match ids[..] {
             [.., Some(_), Some(cast)] => Cast::new(cast, types),

@@ -25,6 +25,7 @@ use super::{
     identity::{Clock, Identity},
     object,
     programs::{ENTRY, PROGRAMS, ProgramSpec},
+    signals::{self, SignalsSent},
     statistics::{self, Statistics, Untimed},
 };
 
@@ -66,6 +67,8 @@ pub struct Session {
     clock: Clock,
     /// Why the kernel does not time the programs, if it was asked to.
     untimed: Option<Untimed>,
+    /// Which signals were sent to us and to the command, if there is one.
+    signals: Option<SignalsSent>,
     /// Holds the programs and the maps that are not taken out.
     ebpf: Ebpf,
 }
@@ -89,8 +92,8 @@ impl Session {
             });
         }
         filter::require(&options.filter, &features)?;
-        let programs: Vec<_> =
-            filter::program(&options.filter).into_iter().chain(PROGRAMS).collect();
+        let optional = [filter::program(&options.filter), signals::program(options)];
+        let programs: Vec<_> = optional.into_iter().flatten().chain(PROGRAMS).collect();
         let preemptible = features.preemptible_tracepoints();
         // No thread, no gain.
         let mut loader = loader.map_or_else(
@@ -120,6 +123,7 @@ impl Session {
         let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
+        let signals = options.command.map(|_| SignalsSent::new(&mut ebpf)).transpose()?;
         let log = EbpfLogger::init(&mut ebpf).ok();
         let memory_bytes = maps_memory(&ebpf);
         let attach = |spec| Attached::new(&ebpf, spec, preemptible);
@@ -139,6 +143,7 @@ impl Session {
             statistics,
             clock,
             untimed,
+            signals,
             ebpf,
         };
         for program in &mut session.attached {
@@ -187,6 +192,11 @@ impl Session {
     /// Takes note of all wake-ups.
     pub fn clear_wake(&mut self) {
         while self.wake.next().is_some() {}
+    }
+
+    /// Which signals were sent to us and to the command, if there is one.
+    pub fn signals_sent(&self) -> Option<&SignalsSent> {
+        self.signals.as_ref()
     }
 
     /// Passes the kernel side's messages on to the log.
@@ -318,6 +328,7 @@ fn load_object(
             (globals::ALLOWED_COMPAT_BYTES, seccomp.compat_bytes),
         ]);
     }
+    settings.extend(signals::settings(options));
     settings.extend(filter::settings(&options.filter, &options.scope, features));
     // Of a shorter lifetime: that of the settings.
     let mut loader: EbpfLoader<'_> = loader;

@@ -16,6 +16,7 @@ mod mapping;
 mod object;
 mod options;
 mod programs;
+mod signals;
 mod statistics;
 mod tables;
 
@@ -25,6 +26,7 @@ pub use arena::Cast;
 pub use error::KernelError;
 pub use load::Session;
 pub use options::{Options, Scope, Timed};
+pub use signals::SignalsSent;
 pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use tables::UNOWNED;

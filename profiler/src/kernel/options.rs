@@ -74,6 +74,8 @@ pub struct Options {
     pub force_fallback: bool,
     /// Use arrays even where the kernel has arenas.
     pub force_arrays: bool,
+    /// Process id of the command that the profiler started, if it passes signals on to one.
+    pub command: Option<u32>,
     /// Have the kernel time the programs, from their first run on, if it may be asked to.
     pub time_programs: bool,
 }
@@ -89,6 +91,7 @@ impl Default for Options {
             include_self: false,
             force_fallback: false,
             force_arrays: false,
+            command: None,
             time_programs: false,
         }
     }
@@ -115,6 +118,7 @@ impl Options {
             include_self: args.include_self,
             force_fallback: args.force_fallback,
             force_arrays: args.force_arrays,
+            command: None,
             time_programs: false,
         };
         options.check()?;

@@ -37,6 +37,14 @@ const _: () = assert!(EXIT.copies.len() == 1 + FURTHER_EXITS);
 /// others, so that no decision outlives what it was made by.
 pub(super) const CGROUP_ATTACH: ProgramSpec = spec!("cgroup_attach", "cgroup_attach_task", 2, 3, 4);
 
+/// Where a signal is sent. Only with a command, to know which signals it got.
+pub(super) const SIGNAL_SENT: ProgramSpec = ProgramSpec {
+    name: "signal_sent",
+    tracepoint: "signal_generate",
+    // The second of two copies would only say the same.
+    copies: &["signal_sent"],
+};
+
 /// All, in the order in which they attach. Births come first, so that a child of
 /// a process in scope is never missed; exits before entries, so that no call can
 /// enter and leave without its exit being seen.
@@ -95,7 +103,9 @@ mod tests {
     /// copies would look alike in bpftool.
     #[test]
     fn names_fit() {
-        for name in PROGRAMS.iter().chain([&CGROUP_ATTACH]).flat_map(|spec| spec.copies) {
+        for name in
+            PROGRAMS.iter().chain([&CGROUP_ATTACH, &SIGNAL_SENT]).flat_map(|spec| spec.copies)
+        {
             assert!(name.len() < 16, "{name}");
         }
     }

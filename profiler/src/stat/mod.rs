@@ -2,12 +2,15 @@
 
 mod command;
 mod output;
+mod relay;
 mod wait;
 
 use std::{
     os::fd::AsFd as _,
     time::{Duration, Instant},
 };
+
+use nix::errno::Errno;
 
 use crate::{
     aggregate::KeepEnded,
@@ -23,6 +26,7 @@ use crate::{
 };
 use command::Prepared;
 use output::{Output, Reader};
+use relay::Relay;
 use wait::{Event, Events, Sources};
 
 /// Between two readings of the maps while nothing is to be printed: often enough
@@ -41,8 +45,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     // Everything that can fail without the kernel side comes before it.
     let output = Output::open(args)?;
     // Before any thread, which would take the signals instead.
-    let mut events = Events::new()
-        .map_err(|errno| Error::Io { context: "cannot watch for signals", source: errno.into() })?;
+    let failed =
+        |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
+    let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
     let mut prepared = match args.command.split_first() {
         Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
         None => None,
@@ -55,13 +60,15 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     };
     let filter = Filter::new(&args.filters)?;
     let options = Options::new(scope, &args.kernel)?.filtered(filter);
-    let options = Options { time_programs: args.own_cost, ..options };
+    let command = prepared.as_ref().map(Prepared::pid);
+    let options = Options { time_programs: args.own_cost, command, ..options };
     // An interval shows what came in it, so of what ended before it nothing is to be kept.
     let keep = match args.interval {
         Some(_) => KeepEnded::Intervals(0),
         None => KeepEnded::Always,
     };
-    let profiler = Profiler::attach(&options, keep)?;
+    let attach = || Profiler::attach(&options, keep);
+    let profiler = events.interruptibly(attach).map_err(failed)??;
     if let Some(command) = &mut prepared {
         command.start()?;
     }
@@ -74,7 +81,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         interval_started: Instant::now(),
         command: prepared,
         watched,
-        signals: 0,
+        relay: Relay::default(),
         last_read: Instant::now(),
         cost_before: None,
     };
@@ -107,7 +114,7 @@ struct Session<'a> {
     interval_started: Instant,
     command: Option<Prepared>,
     watched: Watched,
-    signals: u32,
+    relay: Relay,
     last_read: Instant,
     /// What the profiler had cost when this was printed last.
     cost_before: Option<Cost>,
@@ -122,23 +129,21 @@ impl Session<'_> {
             output: Some(self.output.as_fd()),
         };
         match events.next(self.next_deadline(), sources) {
-            Event::Signal { signal, from_terminal } => {
-                self.signals += 1;
-                match &self.command {
-                    // The command decides what becomes of it; who insists gets the table.
-                    Some(command) if self.signals == 1 => {
-                        if !from_terminal {
-                            command.signal(signal);
-                        }
-                    }
-                    _ => return Ok(Next::Report),
+            // The command decides what becomes of it; who insists gets the report.
+            Event::Signal(received) => {
+                if self.command.is_none() || self.relay.take(received, Instant::now()) {
+                    return Ok(Next::Report);
                 }
             }
             Event::ReaderGone => return Ok(Next::Unread),
             Event::ChildChanged | Event::Wake | Event::Deadline => {}
         }
-        if self.command.as_mut().is_some_and(Prepared::has_ended) {
-            return Ok(Next::Report);
+        if let Some(command) = &mut self.command {
+            if command.has_ended() {
+                return Ok(Next::Report);
+            }
+            let due = self.relay.due(Instant::now(), self.profiler.signals_sent());
+            due.into_iter().for_each(|signal| command.signal(signal));
         }
         if self.watched.all_ended() {
             return Ok(Next::Report);
@@ -164,7 +169,8 @@ impl Session<'_> {
         let read = Instant::now() + if self.args.pid.is_empty() { READ_EVERY } else { POLL_PIDS };
         let end = self.args.duration.map(|d| self.started + d);
         let interval = self.args.interval.map(|i| self.interval_started + i);
-        [end, interval].into_iter().flatten().fold(read, Instant::min)
+        let relay = self.relay.deadline();
+        [end, interval, relay].into_iter().flatten().fold(read, Instant::min)
     }
 
     fn detail(&self) -> Detail {
@@ -201,15 +207,18 @@ impl Session<'_> {
     /// Ends without a report, since nobody reads it or, if there is a `failure`, it cannot be
     /// written. A command goes on, unwatched, and we wait for its end.
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
-        let Self { profiler, command, .. } = self;
+        let Self { profiler, command, mut relay, .. } = self;
         drop(profiler);
         let mut code = 0;
         if let Some(mut command) = command {
             while !command.has_ended() {
-                let event = events.next(Instant::now() + READ_EVERY, Sources::default());
-                if let Event::Signal { signal, from_terminal: false } = event {
-                    command.signal(signal);
+                let read = Instant::now() + READ_EVERY;
+                let deadline = relay.deadline().map_or(read, |due| due.min(read));
+                if let Event::Signal(received) = events.next(deadline, Sources::default()) {
+                    relay.take(received, Instant::now());
                 }
+                let due = relay.due(Instant::now(), None);
+                due.into_iter().for_each(|signal| command.signal(signal));
             }
             code = command.exit_code();
         }

@@ -17,22 +17,21 @@ use nix::{
     },
 };
 
+use super::relay::Received;
 use crate::{inherited, streams};
 
-/// Signals that are taken as events.
-const SIGNALS: [Signal; 5] =
-    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGCHLD];
+/// Signals that end a run, or are passed on to the command.
+const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+
+/// Signals that mean something to a command only: it gets them. Without one, they do what they
+/// do to any process.
+const OF_COMMAND: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// What came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// One that asks for the end.
-    Signal {
-        /// Which.
-        signal: Signal,
-        /// The terminal sent it, and so to the command as well.
-        from_terminal: bool,
-    },
+    /// One that asks for the end, or is for the command.
+    Signal(Received),
     /// A child may have ended.
     ChildChanged,
     /// Room runs low in the kernel side's maps.
@@ -57,6 +56,7 @@ pub(super) struct Sources<'a> {
 /// Where signals arrive.
 pub(super) struct Events {
     signals: SignalFd,
+    mask: SigSet,
     /// Events that came while the output was written.
     queued: VecDeque<Event>,
 }
@@ -67,17 +67,27 @@ impl Events {
     ///
     /// What was ignored from the start, as by `nohup`, stays so: a signal that is
     /// blocked would arrive all the same.
-    pub(super) fn new() -> Result<Self, Errno> {
-        let wanted = |&signal: &Signal| {
-            signal == Signal::SIGCHLD || !inherited::is_ignored(signal as libc::c_int)
-        };
-        let mask: SigSet = SIGNALS.into_iter().filter(wanted).collect();
+    pub(super) fn new(with_command: bool) -> Result<Self, Errno> {
+        let of_command: &[Signal] = if with_command { &OF_COMMAND } else { &[] };
+        let wanted = ENDING.iter().chain(of_command).copied();
+        let wanted = wanted.filter(|&signal| !inherited::is_ignored(signal as libc::c_int));
+        let mask: SigSet = wanted.chain([Signal::SIGCHLD]).collect();
         mask.thread_block()?;
         // Ignored, the kernel would take the command's end for itself.
         // SAFETY: the default action is no handler that could do anything unsound.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
-        Ok(Self { signals: SignalFd::with_flags(&mask, flags)?, queued: VecDeque::new() })
+        let signals = SignalFd::with_flags(&mask, flags)?;
+        Ok(Self { signals, mask, queued: VecDeque::new() })
+    }
+
+    /// Does what may take seconds. Meanwhile a signal does what it does to any process: it
+    /// ends this one, and the kernel detaches what was attached.
+    pub(super) fn interruptibly<T>(&self, what: impl FnOnce() -> T) -> Result<T, Errno> {
+        self.mask.thread_unblock()?;
+        let done = what();
+        self.mask.thread_block()?;
+        Ok(done)
     }
 
     /// Waits for the next event, at most until `deadline`.
@@ -131,12 +141,12 @@ impl Events {
     /// # Errors
     /// Those of [`streams::write_interruptibly`].
     pub(super) fn write(&mut self, out: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
-        let Self { signals, queued } = self;
+        let Self { signals, queued, .. } = self;
         streams::write_interruptibly(out, bytes, signals.as_fd(), || {
             let mut interrupted = false;
             while let Ok(Some(info)) = signals.read_signal() {
                 let event = event(&info);
-                interrupted |= matches!(event, Some(Event::Signal { .. }));
+                interrupted |= matches!(event, Some(Event::Signal(_)));
                 queued.extend(event);
             }
             interrupted
@@ -147,7 +157,11 @@ impl Events {
 fn event(info: &siginfo) -> Option<Event> {
     Some(match Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()? {
         Signal::SIGCHLD => Event::ChildChanged,
-        // The terminal driver sends as the kernel; kill(2) sends as SI_USER.
-        signal => Event::Signal { signal, from_terminal: info.ssi_code == libc::SI_KERNEL },
+        // The terminal's driver sends as the kernel; kill(2) sends as SI_USER.
+        signal => Event::Signal(Received {
+            signal,
+            sender: info.ssi_pid,
+            by_kernel: info.ssi_code == libc::SI_KERNEL,
+        }),
     })
 }

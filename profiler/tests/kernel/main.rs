@@ -16,6 +16,7 @@ mod namespaces;
 mod own_cost;
 mod privilege;
 mod quiet;
+mod relay;
 mod report;
 mod room;
 mod run;
@@ -155,6 +156,11 @@ fn tests() -> Vec<Test> {
         ending::a_command_that_cannot_be_run,
         ending::the_command_s_end_is_seen_though_sigchld_was_ignored,
         ending::a_signal_that_was_ignored_stays_so,
+        relay::each_signal_reaches_the_command_once,
+        relay::a_signal_of_timeout_reaches_the_command_once,
+        relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run,
+        relay::a_command_inherits_signals_as_without_the_profiler,
+        relay::a_command_inherits_closed_streams,
         streams::a_run_ends_when_nobody_reads_it,
         streams::a_command_outlives_the_reader_of_the_report,
         streams::a_report_that_cannot_be_written_is_an_error_of_its_own,

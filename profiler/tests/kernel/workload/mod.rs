@@ -13,6 +13,7 @@ mod plan;
 mod preempted;
 mod ptrace;
 mod raw;
+mod received;
 mod room;
 mod seccomp;
 mod seccomp_before;
@@ -128,6 +129,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "stopped-before" => stops::stopped(&params),
         "supervised" => stops::supervised(),
         "denied-before" => seccomp_before::denied(&params),
+        "received" => received::run(),
         "seccomp-trap" => seccomp::trap(&params),
         "seccomp-trace" => seccomp::trace(&params),
         "seccomp-kill" => seccomp::kill(&params),

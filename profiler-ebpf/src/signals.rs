@@ -1,0 +1,36 @@
+//! Which signals reach the profiler and the command that it started.
+//!
+//! Off the common path: loaded only with a command, and run once a signal.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use profiler_common::limits::{SIGNALS, signals};
+
+use crate::{
+    maps::SIGNALS_SENT,
+    task::{COMMAND_TGID, PROFILER_TGID, TGID_OFFSET, Task, field_u32},
+};
+
+/// `signal_generate`: the running process sent `signal` to `task`, also if the signal is
+/// ignored or pending already.
+#[inline(always)]
+pub fn sent(signal: u64, task: Task) {
+    let tgid = field_u32(task, TGID_OFFSET.load());
+    let first = if tgid == COMMAND_TGID.load() {
+        signals::TO_COMMAND
+    } else if tgid == PROFILER_TGID.load() {
+        signals::TO_PROFILER
+    } else {
+        return;
+    };
+    let signal = signal as u32;
+    if signal >= SIGNALS {
+        return;
+    }
+    let Some(last) = SIGNALS_SENT.get_ptr_mut(first + signal) else { return };
+    // SAFETY: a live map value. Two senders at a time may leave the id of one and the time
+    // of the other.
+    unsafe {
+        (*last).sender = u64::from((bpf_get_current_pid_tgid() >> 32) as u32);
+        (*last).ns = bpf_ktime_get_ns();
+    }
+}
