@@ -5,8 +5,11 @@ mod case;
 mod compare;
 mod conformance;
 mod debian;
+mod deny;
 mod ebpf;
+mod fuzz;
 mod kernels;
+mod release;
 mod soak;
 mod test;
 #[cfg(test)]
@@ -38,6 +41,9 @@ enum Command {
     Bench(bench::Args),
     Compare(compare::Args),
     Soak(soak::Args),
+    Fuzz(fuzz::Args),
+    Deny(deny::Args),
+    Release(release::Args),
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
     #[command(hide = true)]
@@ -78,6 +84,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Deny(args) => deny::run(&args),
+        Command::Release(args) => release::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
         Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
         Command::BenchCrowd(args) => bench::crowd::run(&args),

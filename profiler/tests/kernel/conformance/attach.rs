@@ -5,9 +5,9 @@ use crate::{
     run::{Held, Mode, Stat, wait_until},
 };
 
-const TIMES: u32 = 50;
+const TIMES: u32 = 20;
 
-/// Fifty times: nothing is left, nothing lost, and what was in flight at
+/// Twenty times with each object: nothing is left, nothing lost, and what was in flight at
 /// each attach is not taken for denied.
 pub(super) fn attach_under_load(mode: Mode) {
     let load = Held::start(&["burn", "threads=4"]);

@@ -194,7 +194,7 @@ pub(crate) const CASES: &[Case] = cases! {
         pid_namespace: "a process has another id in its own namespace",
     }
     attach {
-        attach_under_load: "attached and detached fifty times while others make calls",
+        attach_under_load: "attached and detached twenty times while others make calls",
     }
     in_flight {
         in_flight_before: "a call that has not returned since before the profiler came",

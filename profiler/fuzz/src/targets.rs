@@ -1,0 +1,113 @@
+//! What is fuzzed: each target takes any bytes, and panics if the parser breaks a promise.
+//!
+//! `profiler/tests/corpus.rs` runs the same functions over the committed corpus, without
+//! libFuzzer.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    path::Path,
+    str,
+    sync::LazyLock,
+    thread,
+    time::Duration,
+};
+
+use profiler::{
+    config::{Config, format_duration, parse_duration},
+    daemon::{feed, http},
+    filter::{CallPattern, Calls, Comm},
+};
+
+/// A target.
+pub(crate) type Target = fn(&[u8]);
+
+/// Every target, by the name of its directory in the corpus.
+pub(crate) const ALL: [(&str, Target); 4] =
+    [("config", config), ("duration", duration), ("filters", filters), ("request", request)];
+
+/// The daemon's configuration file. What parses is written and parsed again as the same.
+fn config(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match Config::parse(text, Path::new("fuzzed.toml")) {
+        Ok(config) => {
+            let written = config.to_toml();
+            let again = Config::parse(&written, Path::new("written.toml"));
+            assert_eq!(again.ok().as_ref(), Some(&config), "{written}");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Times, as in `--interval`. What parses is written and parsed again as the same.
+fn duration(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match parse_duration(text) {
+        Ok(duration) => {
+            let written = format_duration(duration);
+            assert_eq!(parse_duration(&written).ok(), Some(duration), "{text:?}, {written:?}");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Names of `--syscall` and `--comm`, one a line.
+fn filters(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let mut patterns = Vec::new();
+    for line in text.lines() {
+        match line.parse::<CallPattern>() {
+            Ok(pattern) => {
+                let written = pattern.to_string();
+                assert_eq!(written.parse().ok().as_ref(), Some(&pattern), "{line:?}, {written:?}");
+                patterns.push(pattern);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+        if let Ok(comm) = line.parse::<Comm>() {
+            let written = comm.to_string();
+            assert_eq!(written.parse().ok().as_ref(), Some(&comm), "{line:?}, {written:?}");
+        }
+    }
+    if let Ok(Some(calls)) = Calls::new(&patterns) {
+        assert!(calls.counts().contains(&true), "nothing counts: {text:?}");
+    }
+}
+
+/// What a client sends to the daemon. Whatever it is, the connection ends, what is answered
+/// is HTTP, and the next client is served.
+fn request(data: &[u8]) {
+    static SERVER: LazyLock<SocketAddr> = LazyLock::new(serve);
+    let answer = exchange(*SERVER, data);
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
+    let healthy = exchange(*SERVER, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(healthy.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&healthy));
+}
+
+/// Starts the daemon's server on a port of its own.
+fn serve() -> SocketAddr {
+    let listener = http::bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let (_publisher, feed) = feed::feed();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
+            match http::serve(listener, feed).await {}
+        })
+    });
+    address
+}
+
+fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
+    // A server that refuses may reset the connection before everything is sent.
+    let _ = stream.write_all(request);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    }
+    answer
+}

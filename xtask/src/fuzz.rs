@@ -1,0 +1,102 @@
+//! `cargo xtask fuzz`: feeds everything that parses with inputs that libFuzzer makes up.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::workspace::{cargo, output, root, succeed, target_dir};
+
+/// Look for inputs that make a parser panic
+///
+/// Builds the fuzz targets in profiler/fuzz with the coverage instrumentation of the stable
+/// compiler, and runs each one from its committed corpus on. Needs a C++ compiler, for
+/// libFuzzer. What is found stays in target/fuzz.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How long each target runs; 0 only runs over the corpus
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    seconds: u64,
+    /// Run only these targets [default: all]
+    #[arg(value_name = "TARGET")]
+    targets: Vec<String>,
+}
+
+/// What `cargo fuzz` passes for libFuzzer: counters on the edges between basic blocks, and
+/// operands of comparisons.
+const RUSTFLAGS: &str = "-Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares \
+    -Ccodegen-units=1 --cfg fuzzing";
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let package = root().join("profiler/fuzz");
+    let all = targets(&package.join("corpus"))?;
+    for target in &args.targets {
+        ensure!(all.contains(target), "there is no target {target}; there are {}", all.join(", "));
+    }
+    let directory = target_dir().join("fuzz");
+    let fuzz = built(&package, &directory)?;
+    let chosen = if args.targets.is_empty() { &all } else { &args.targets };
+    for target in chosen {
+        println!("\n== {target}");
+        let (found, failing) = (directory.join("corpus").join(target), directory.join("failing"));
+        for directory in [&found, &failing] {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        let mut command = Command::new(&fuzz);
+        command.env("FUZZ_TARGET", target);
+        if args.seconds == 0 {
+            command.arg("-runs=0");
+        } else {
+            command.arg(format!("-max_total_time={}", args.seconds));
+        }
+        command.args(["-timeout=70", "-print_final_stats=1"]);
+        command.arg(format!("-artifact_prefix={}/{target}-", failing.display()));
+        // New inputs go into the first, and the others are only read.
+        succeed(command.arg(found).arg(package.join("corpus").join(target)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names of the targets, which are the directories of the corpus.
+fn targets(corpus: &Path) -> Result<Vec<String>> {
+    let entries =
+        fs::read_dir(corpus).with_context(|| format!("cannot read {}", corpus.display()))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names = names.collect::<Result<Vec<_>>>()?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Builds the fuzz targets.
+fn built(package: &Path, directory: &Path) -> Result<PathBuf> {
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc names no host")?;
+    // With --target build scripts and macros are not instrumented: they have no libFuzzer.
+    let mut build = cargo();
+    build.current_dir(package).args(["build", "--release", "--locked", "--target", host]);
+    build.env("CARGO_TARGET_DIR", directory).env("RUSTFLAGS", RUSTFLAGS);
+    // Would come before what is set here.
+    build.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    succeed(&mut build)?;
+    Ok(directory.join(host).join("release/fuzz"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_corpus_names_the_targets() {
+        let names = targets(&root().join("profiler/fuzz/corpus")).expect("a corpus");
+        assert_eq!(names, ["config", "duration", "filters", "request"]);
+    }
+}

@@ -1,0 +1,87 @@
+//! `cargo xtask release`: builds the profiler as packages have it, and looks into the binary.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::workspace::{cargo, root, succeed, target_dir};
+
+/// Build the profiler for a package, and check that the binary names nothing of this machine
+///
+/// The binary must contain no symbols, and no path of the checkout, of cargo's directory or of
+/// the home directory.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The profile of Cargo.toml: `dist` for packages, `release` for what `cargo xtask run` builds
+    #[arg(long, default_value = "dist")]
+    profile: String,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    succeed(
+        cargo()
+            .args(["build", "--locked", "--package", "profiler", "--profile"])
+            .arg(&args.profile),
+    )?;
+    let binary = target_dir().join(&args.profile).join("profiler");
+    let bytes = fs::read(&binary).with_context(|| format!("cannot read {}", binary.display()))?;
+    let faults = faults(&bytes, &private_paths());
+    ensure!(faults.is_empty(), "{} contains {}", binary.display(), faults.join(", "));
+    println!(
+        "{}: {} KiB, no symbols, no paths of this machine",
+        binary.display(),
+        bytes.len() >> 10
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Directories that are this machine's or this user's.
+fn private_paths() -> Vec<PathBuf> {
+    let of_env = ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"];
+    let set = of_env.iter().filter_map(env::var_os).map(PathBuf::from);
+    let all = set.chain([root().to_owned(), PathBuf::from(".cargo/registry")]);
+    // The root directory is in every path.
+    all.filter(|path| path != Path::new("/") && path != Path::new("")).collect()
+}
+
+/// What a binary contains that it should not.
+fn faults(binary: &[u8], private: &[PathBuf]) -> Vec<String> {
+    let contains =
+        |text: &str| binary.windows(text.len().max(1)).any(|window| window == text.as_bytes());
+    let mut faults = Vec::new();
+    // The name of the section that `strip` removes.
+    if contains("\0.symtab\0") {
+        faults.push("symbols".to_owned());
+    }
+    for path in private.iter().map(|path| path.display().to_string()) {
+        // What follows tells /root/x from the /rootfs of a message.
+        if contains(&format!("{path}/")) {
+            faults.push(format!("the path {path}"));
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbols_and_paths_are_found() {
+        let private = [PathBuf::from("/home/me"), PathBuf::from(".cargo/registry")];
+        assert!(faults(b"/home/meadow/x /rustc/1/library/core", &private).is_empty());
+        assert_eq!(faults(b"a\0.symtab\0b", &private), ["symbols"]);
+        let found = faults(b"/home/me/.cargo/registry/src/x.rs", &private);
+        assert_eq!(found, ["the path /home/me", "the path .cargo/registry"]);
+    }
+
+    #[test]
+    fn this_very_binary_has_paths() {
+        let own = fs::read(env::current_exe().expect("an executable")).expect("a file");
+        assert!(!faults(&own, &private_paths()).is_empty(), "it was built for debugging");
+    }
+}
