@@ -230,6 +230,8 @@ pub mod globals {
     pub const ALLOWED_NATIVE_BYTES: &str = "ALLOWED_NATIVE_BYTES";
     /// `sizeof(struct action_cache.allow_compat)`, which follows it.
     pub const ALLOWED_COMPAT_BYTES: &str = "ALLOWED_COMPAT_BYTES";
+    /// 1 where `bpf_task_pt_regs` can be called (Linux 5.15, with BTF).
+    pub const HAS_TASK_REGS: &str = "HAS_TASK_REGS";
     /// `offsetof(struct seccomp_filter, prev)`.
     pub const FILTER_PREV_OFFSET: &str = "FILTER_PREV_OFFSET";
     /// `offsetof(struct seccomp_filter, notif)`.

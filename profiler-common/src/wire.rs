@@ -257,6 +257,8 @@ impl TaskState {
     pub const KNOWN: u32 = 8;
     /// It is one of those to watch, and counts where the filters agree.
     pub const WATCHED: u32 = 16;
+    /// The call in which seccomp kills it is counted as denied.
+    pub const KILL_COUNTED: u32 = 32;
     /// Bit of the first further copy of the exit program; the bits of the other copies
     /// follow. A copy's bit is set if it has run since an exit of this task, which has no
     /// record, was last accounted for.

@@ -11,7 +11,7 @@ use profiler_common::{
 use crate::{
     overflow,
     pool::{self, count},
-    scope, slots,
+    refusal, scope, slots,
     task::{PROBE_CALLS, TIMED, may_be_refused},
     thread,
     way::Way,
@@ -299,7 +299,7 @@ unsafe fn add_errno<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, errno: u
 /// tracepoint (`syscall_trace_enter`, kernel/entry/common.c), or the kernel skipped our
 /// program there.
 #[inline(never)]
-fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
+pub fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
     // While the programs attach and detach, an entry may be missing for our own sake.
     if !pool::attached() {
         return;
@@ -315,6 +315,9 @@ fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
     if !may_be_refused(task) {
         count!(missed_entries);
         return;
+    }
+    if let Some(state) = W::state(task) {
+        refusal::note_kill(state, task);
     }
     // SAFETY: live map values of the running thread's own.
     unsafe {

@@ -19,6 +19,7 @@ macro_rules! programs {
 
         #[$attribute($key = "sched_process_exit")]
         pub fn process_exit(ctx: $Context) -> i32 {
+            $crate::refusal::count_kill::<$Way>(true);
             $crate::life::exit::<$Way>(ctx.arg(0));
             $crate::report::exhaustion();
             0
@@ -69,6 +70,7 @@ macro_rules! programs {
 
         #[inline(never)]
         fn end_again(ctx: $Context) {
+            $crate::refusal::count_kill::<$Way>(false);
             $crate::life::exit::<$Way>(ctx.arg(0));
         }
 

@@ -4,19 +4,32 @@
 //! one that entered before the programs attached. What the kernel keeps of seccomp tells the
 //! two apart, in most cases.
 
-use aya_ebpf::bindings::task_struct;
+use aya_ebpf::{
+    bindings::task_struct,
+    helpers::{bpf_get_current_pid_tgid, bpf_get_current_task_btf, generated::bpf_task_pt_regs},
+};
+use profiler_common::{call::CallKey, wire::TaskState};
 
 use crate::{
-    pool::count,
+    exit,
+    pool::{self, count},
+    scope,
     task::{
         ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, FILTER_NOTIF_OFFSET,
-        FILTER_PREV_OFFSET, KNOTIF_LIST_OFFSET, KNOTIF_TASK_OFFSET, NOTIFICATIONS_OFFSET,
-        SECCOMP_FILTER_OFFSET, SECCOMP_MODE_OFFSET, Task, WORK_OFFSET, field_u32, field_u64,
+        FILTER_PREV_OFFSET, HAS_TASK_REGS, KNOTIF_LIST_OFFSET, KNOTIF_TASK_OFFSET,
+        NOTIFICATIONS_OFFSET, SECCOMP_FILTER_OFFSET, SECCOMP_MODE_OFFSET, Task, WORK_OFFSET,
+        field_u32, field_u64,
     },
+    thread,
+    way::Way,
 };
 
 /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
 const FILTER: u32 = 2;
+
+/// `SECCOMP_MODE_DEAD` (kernel/seccomp.c, Linux 5.17): seccomp kills the task in the call that
+/// it makes.
+const DEAD: u32 = 3;
 
 /// `SYSCALL_WORK_SYSCALL_EMU` (include/linux/thread_info.h): a tracer answers every call.
 const EMULATED: u64 = 1 << 3;
@@ -37,8 +50,13 @@ pub fn is_presumed(task: Task, nr: u64, is_compat: bool) -> bool {
     if work != 0 && field_u64(task, work) & EMULATED != 0 {
         return true;
     }
-    if ALLOWED_OFFSET.load() == 0 || field_u32(task, SECCOMP_MODE_OFFSET.load()) != FILTER {
+    if ALLOWED_OFFSET.load() == 0 {
         return false;
+    }
+    match field_u32(task, SECCOMP_MODE_OFFSET.load()) {
+        DEAD => return true,
+        FILTER => {}
+        _ => return false,
     }
     // `rt_sigreturn` leaves without its number.
     if nr as i32 == -1 || is_allowed(task, nr as u32, is_compat) {
@@ -66,6 +84,67 @@ fn is_allowed(task: Task, nr: u32, is_compat: bool) -> bool {
     // A bitmap of words: on a little-endian machine, of bytes.
     let word = field_u32(filter, ALLOWED_OFFSET.load() + start + nr / 32 * 4);
     word >> (nr % 32) & 1 != 0
+}
+
+/// Whether seccomp kills `task` in the call that it makes.
+#[inline(always)]
+fn is_killed(task: Task) -> bool {
+    SECCOMP_MODE_OFFSET.load() != 0 && field_u32(task, SECCOMP_MODE_OFFSET.load()) == DEAD
+}
+
+/// Notes that a call of `task`, whose state this is, is counted as denied, if seccomp kills the
+/// task in it.
+#[inline(always)]
+pub fn note_kill(state: *mut TaskState, task: Task) {
+    if is_killed(task) {
+        // SAFETY: a live state of the running task.
+        unsafe { (*state).flags |= TaskState::KILL_COUNTED };
+    }
+}
+
+/// Counts the call in which seccomp kills the running task, which ends, as denied.
+///
+/// If seccomp ends the thread there and then, its call neither enters nor leaves
+/// (`__seccomp_filter` and `__secure_computing_strict`, kernel/seccomp.c: `do_exit`). If it ends
+/// the thread by a signal, the call leaves and has been counted by then.
+///
+/// `is_first` is false in a further copy of the program, which runs also if an earlier copy has
+/// counted the call. The state of the task tells; a task without one is left to the first copy.
+#[inline(always)]
+pub fn count_kill<W: Way>(is_first: bool) {
+    let task = W::current();
+    if HAS_TASK_REGS.load() != 0 && is_killed(task) && pool::attached() {
+        let state = if is_first { W::state_or_new(task) } else { W::state(task) };
+        if let Some(state) = state {
+            count_kill_of::<W>(state, task);
+        }
+    }
+}
+
+#[inline(never)]
+fn count_kill_of<W: Way>(state: *mut TaskState, task: Task) {
+    if !scope::leaves(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
+        return;
+    }
+    // SAFETY: a live state of the running task.
+    unsafe {
+        if (*state).flags & TaskState::KILL_COUNTED != 0 {
+            return;
+        }
+        (*state).flags |= TaskState::KILL_COUNTED;
+    }
+    // SAFETY: of the running task, and always safe to call where the helper exists.
+    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
+    if !scope::counts(key) {
+        return;
+    }
+    let index_plus_one = thread::refused::<W>(state, task, regs, key);
+    if index_plus_one != 0
+        && let Some(record) = W::record(index_plus_one - 1)
+    {
+        exit::denied::<W>(record, regs);
+    }
 }
 
 /// Filters of a task and waiting calls that [`is_held`] looks at, at most.

@@ -49,6 +49,8 @@ settings! {
     ALLOWED_NATIVE_BYTES,
     /// `sizeof(struct action_cache.allow_compat)`.
     ALLOWED_COMPAT_BYTES,
+    /// 1 where `bpf_task_pt_regs` can be called (Linux 5.15, with BTF).
+    HAS_TASK_REGS,
     /// `offsetof(struct seccomp_filter, prev)`. This one and the next four are only for
     /// [`refusal::is_held`](crate::refusal::is_held), and 0 where the kernel lacks the field.
     FILTER_PREV_OFFSET,

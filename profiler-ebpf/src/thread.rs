@@ -109,6 +109,7 @@ pub fn refused<W: Way>(state: *mut TaskState, task: Task, regs: u64, key: u32) -
     // SAFETY: a live state of the running task.
     unsafe {
         if (*state).record == 0 && !take_record::<W>(state, task, regs) {
+            refusal::note_kill(state, task);
             count!(denied_unrecorded);
             overflow::denied(key);
             return 0;

@@ -11,7 +11,7 @@ use super::{features::Features, load::program};
 const PROGRAM: &str = "calls_before";
 
 /// `bpf_task_pt_regs`.
-const SINCE: (u32, u32) = (5, 15);
+pub(super) const SINCE: (u32, u32) = (5, 15);
 
 /// Tasks that may come up between a look at how many there are and the listing.
 const HEADROOM: u32 = 1_024;

@@ -321,6 +321,7 @@ fn load_object(
     ];
     if let Some(seccomp) = layout.seccomp {
         settings.extend([
+            (globals::HAS_TASK_REGS, u32::from(features.version >= before::SINCE)),
             (globals::SECCOMP_MODE_OFFSET, seccomp.mode),
             (globals::SECCOMP_FILTER_OFFSET, seccomp.filter),
             (globals::ALLOWED_OFFSET, seccomp.allowed),

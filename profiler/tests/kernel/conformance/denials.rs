@@ -49,8 +49,11 @@ fn of_process(report: &Report, pid: u32, syscall: &str) -> u64 {
 pub(super) fn seccomp_before_the_daemon(mode: Mode) {
     const THREADS: u64 = 64;
     const DENIED: &str = "profiler_syscall_denials_total{abi=\"x86_64\",syscall=\"getsid\"}";
-    let held = Held::start(&["denied-before", &format!("threads={THREADS}"), "calls=100"]);
-    let daemon = Daemon::start(mode);
+    // By name, since other tests make such calls at the same time.
+    let name = format!("denied-{mode:?}").to_lowercase();
+    let (threads, named) = (format!("threads={THREADS}"), format!("name={name}"));
+    let held = Held::start(&["denied-before", &threads, "calls=100", &named]);
+    let daemon = Daemon::start_with(mode, "200ms", &["--comm", &name]);
     let stated = held.go().total()["x86_64/getsid"].denied;
     let denied = daemon.metrics()[DENIED] as u64;
     assert!((stated - missed_at_most(THREADS)..=stated).contains(&denied), "{denied} of {stated}");
@@ -69,6 +72,17 @@ pub(super) fn seccomp_trap(mode: Mode) {
 pub(super) fn seccomp_kill(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["seccomp-kill", "calls=20"]);
+    report.has_exactly_by_process(&statement);
+    report.nothing_is_in_flight();
+}
+
+/// Threads are older than the profiler, and end in the first call that they make after.
+pub(super) fn seccomp_kill_before(mode: Mode) {
+    let held = Held::start(&["killed-before", "threads=4"]);
+    let pid = held.pid().to_string();
+    let running = Stat::new(mode).by_process_and_call().args(["--pid", &pid]).start().attached();
+    let statement = held.go();
+    let report = running.end().report();
     report.has_exactly_by_process(&statement);
     report.nothing_is_in_flight();
 }

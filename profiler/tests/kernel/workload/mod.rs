@@ -128,6 +128,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "denied" => seccomp::denied(&params),
         "stopped-before" => stops::stopped(&params),
         "supervised" => stops::supervised(),
+        "killed-before" => seccomp_before::killed(&params),
         "denied-before" => seccomp_before::denied(&params),
         "received" => received::run(),
         "seccomp-trap" => seccomp::trap(&params),

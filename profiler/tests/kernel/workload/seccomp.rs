@@ -106,20 +106,25 @@ pub(super) fn trace(params: &Params) -> Statement {
     Statement::of(own_pid(), calls([("getsid", Made::denied(times))]))
 }
 
-/// Ends by seccomp of two kinds, `calls` of each: of a thread among others, and of a
-/// process.
+/// Ends by seccomp, `calls` of each kind: of a thread among others, of a process, and of a
+/// process with other threads. Beside them, ends by SIGSYS in which seccomp kills nothing.
 ///
 /// A process is ended by a signal, so that its call leaves, denied, since Linux 5.16
 /// (`__seccomp_filter`, kernel/seccomp.c: `force_sig_seccomp`). Before, and still if
 /// other threads live on, the thread ends there and then (`do_exit`), and its call
-/// neither enters nor leaves: of that one there is no trace.
+/// neither enters nor leaves: since Linux 5.17 the task says so when it ends.
 pub(super) fn kill(params: &Params) -> Statement {
     extern "C" fn life(_: c_long) -> ! {
         answer(libc::SECCOMP_RET_KILL_THREAD, 0);
         attempt();
         raw::end_thread()
     }
-    let leaves = if kernel_release() >= (5, 16) { Made::denied(1) } else { Made::default() };
+    extern "C" fn sleep(_: c_long) -> ! {
+        raw::syscall(libc::SYS_pause, [0; 0]);
+        raw::end_thread()
+    }
+    let killed = kills_are_seen();
+    let leaves = if kernel_release() >= (5, 16) { Made::denied(1) } else { killed.clone() };
     let mut processes = Vec::new();
     for _ in 0..params.number("calls") {
         let among_others = fork(|| {
@@ -131,24 +136,48 @@ pub(super) fn kill(params: &Params) -> Statement {
         });
         reap(among_others);
         let made = calls([
-            ("getsid", Made::default()),
+            ("getsid", killed.clone()),
             ("exit", Made::default()),
             ("exit_group", Made::never_returned(1)),
         ]);
         processes.push(Process::new(among_others, made));
-        for action in [libc::SECCOMP_RET_KILL_THREAD, libc::SECCOMP_RET_KILL_PROCESS] {
-            let whole = fork(|| {
+        let mut whole = |made: &Made, end: &dyn Fn()| {
+            let pid = fork(|| {
                 no_core();
-                answer(action, 0);
-                attempt() == 0
+                end();
+                false
             });
-            let status = wait(whole);
+            let status = wait(pid);
             assert!(libc::WIFSIGNALED(status) && libc::WTERMSIG(status) == libc::SIGSYS);
-            let made = calls([("getsid", leaves.clone()), ("exit_group", Made::default())]);
-            processes.push(Process::new(whole, made));
-        }
+            let made = calls([("getsid", made.clone()), ("exit_group", Made::default())]);
+            processes.push(Process::new(pid, made));
+        };
+        let attempt_with = |action| {
+            answer(action, 0);
+            attempt();
+        };
+        whole(&leaves, &|| attempt_with(libc::SECCOMP_RET_KILL_THREAD));
+        whole(&leaves, &|| attempt_with(libc::SECCOMP_RET_KILL_PROCESS));
+        whole(&leaves, &|| {
+            for _ in 0..4 {
+                let args = raw::CloneArgs::thread();
+                assert!(raw::clone3_beside(&args, raw::new_stack(), sleep, 0) > 0);
+            }
+            attempt_with(libc::SECCOMP_RET_KILL_PROCESS);
+        });
+        // The signal that has no handler ends the process, and seccomp does not.
+        whole(&Made::denied(1), &|| attempt_with(libc::SECCOMP_RET_TRAP));
+        whole(&Made::default(), &|| {
+            answer(libc::SECCOMP_RET_KILL_PROCESS, 0);
+            raw::syscall(libc::SYS_kill, [own_pid().into(), libc::SIGSYS.into()]);
+        });
     }
     Statement::of_all(processes)
+}
+
+/// What is counted of a call in which seccomp ends a thread there and then.
+pub(super) fn kills_are_seen() -> Made {
+    if kernel_release() >= (5, 17) { Made::denied(1) } else { Made::default() }
 }
 
 /// As 5 and 10 of `5.10.0-28-amd64`.

@@ -1,11 +1,12 @@
 //! Calls that seccomp refuses, by threads that have their filter before the profiler comes.
 
 use std::{
+    ffi::CString,
     io::Write as _,
     os::fd::{AsRawFd as _, RawFd},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
         mpsc,
     },
     thread,
@@ -14,9 +15,12 @@ use std::{
 use libc::c_long;
 
 use super::{
-    Made, Params, READY, Statement, own_pid, own_tid, raw,
-    seccomp::{attempt, filter, op},
+    Made, Params, READY, Statement,
+    births::{thread_that_tells, wait_until_ended},
+    own_pid, own_tid, raw,
+    seccomp::{answer, attempt, filter, kills_are_seen, op},
     statement::calls,
+    stops::name,
     wait_for_end_of_input, wait_until_in_call,
 };
 
@@ -51,7 +55,11 @@ fn refuse() {
 
 /// `threads` threads, older than the profiler, that each make `calls` calls which are all
 /// refused. One in [`SPIN`] makes no call at all before, and the others sleep in a `read`.
+/// The process takes the name `name`.
 pub(super) fn denied(params: &Params) -> Statement {
+    if let Some(named) = params.0.get("name") {
+        name(&CString::new(named.as_str()).expect("no NUL"));
+    }
     let (threads, times) = (params.number("threads"), params.number("calls"));
     let go = Arc::new(AtomicBool::new(false));
     let (reader, mut writer) = std::io::pipe().expect("a pipe");
@@ -90,4 +98,35 @@ fn start(go: Arc<AtomicBool>, reads: Option<RawFd>, times: u64) -> thread::JoinH
         wait_until_in_call(own_pid(), tid, libc::SYS_read);
     }
     thread
+}
+
+static READY_TO_DIE: AtomicU64 = AtomicU64::new(0);
+static GO: AtomicBool = AtomicBool::new(false);
+
+/// `threads` threads, older than the profiler, that make no call until seccomp kills each in one.
+pub(super) fn killed(params: &Params) -> Statement {
+    extern "C" fn life(_: c_long) -> ! {
+        answer(libc::SECCOMP_RET_KILL_THREAD, 0);
+        READY_TO_DIE.fetch_add(1, SeqCst);
+        while !GO.load(SeqCst) {
+            std::hint::spin_loop();
+        }
+        attempt();
+        raw::end_thread()
+    }
+    let count = params.number("threads");
+    let alive: Vec<_> = (0..count).map(|_| AtomicU32::new(1)).collect();
+    for alive in &alive {
+        let args = thread_that_tells(alive);
+        assert!(raw::clone3_beside(&args, raw::new_stack(), life, 0) > 0);
+    }
+    while READY_TO_DIE.load(SeqCst) < count {
+        thread::yield_now();
+    }
+    println!("{READY}");
+    wait_for_end_of_input();
+    GO.store(true, SeqCst);
+    alive.iter().for_each(wait_until_ended);
+    let denied = count * kills_are_seen().denied;
+    Statement::of(own_pid(), calls([("getsid", Made::denied(denied)), ("exit", Made::default())]))
 }

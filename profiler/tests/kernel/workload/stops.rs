@@ -49,7 +49,7 @@ pub(super) fn stopped(params: &Params) -> Statement {
 }
 
 /// Gives the process, and its children to come, a name.
-fn name(name: &std::ffi::CStr) {
+pub(super) fn name(name: &std::ffi::CStr) {
     let named = raw::syscall(libc::SYS_prctl, [libc::PR_SET_NAME.into(), name.as_ptr() as c_long]);
     assert_eq!(named, 0);
 }
