@@ -16,6 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     cli::{DaemonArgs, FilterArgs, KernelArgs},
     filter::{CallPattern, Comm},
+    text::{self, Untrusted},
 };
 
 /// Where the settings are looked for when no flag says.
@@ -54,7 +55,7 @@ pub struct Config {
     /// Only processes in these cgroups, if any are named.
     pub cgroups: Vec<PathBuf>,
     /// Only processes of these names, if any are.
-    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    #[serde(deserialize_with = "parsed")]
     pub comms: Vec<Comm>,
     /// Only these system calls, if any are; `!` before a name excludes it.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
@@ -126,7 +127,7 @@ impl Config {
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| ConfigError::File {
             place: Place::new(path, text, &error),
-            message: error.message().trim_end().replace('\n', ", "),
+            message: error.message().trim_end().replace('\n', ", ").into(),
         })
     }
 
@@ -225,7 +226,8 @@ impl Config {
 
     /// As a configuration file.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a flat table of plain values is always TOML")
+        let text = toml::to_string(self).expect("a flat table of plain values is always TOML");
+        text::escaped_toml(&text)
     }
 }
 
@@ -241,7 +243,7 @@ pub enum ConfigError {
         fault: &'static str,
     },
     /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}: {source}", text::path(path))]
     Read {
         /// The file.
         path: PathBuf,
@@ -254,7 +256,7 @@ pub enum ConfigError {
         /// Where.
         place: Place,
         /// What is wrong, and what was expected.
-        message: String,
+        message: Untrusted,
     },
     /// A flag has a value that it cannot have.
     #[error("{flag} {value}: expected {expected}")]
@@ -277,7 +279,7 @@ impl ConfigError {
             }
             Self::File { place, .. } => Some(format!(
                 "`profiler daemon --check-config --config {}` tries it without starting anything",
-                place.path.display()
+                text::path(&place.path)
             )),
             Self::Read { .. } | Self::Duration { .. } | Self::Flag { .. } => None,
         }
@@ -291,7 +293,7 @@ pub struct Place {
     /// Counted from 1; `None` where the parser did not say.
     line: Option<usize>,
     /// What stands before the `=` of the line.
-    key: Option<String>,
+    key: Option<Untrusted>,
 }
 
 impl Place {
@@ -302,21 +304,21 @@ impl Place {
         let key = line
             .and_then(|line| text.lines().nth(line - 1))
             .and_then(|line| line.split_once('='))
-            .map(|(key, _)| key.trim().to_owned())
-            .filter(|key| !key.is_empty() && !key.starts_with('#'));
+            .map(|(key, _)| key.trim())
+            .filter(|key| !key.is_empty() && !key.starts_with('#'))
+            .map(Untrusted::from);
         Self { path: path.to_owned(), line, key }
     }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
+        write!(f, "{}", text::path(&self.path))?;
         if let Some(line) = self.line {
             write!(f, ", line {line}")?;
         }
         match &self.key {
-            // The key is whatever the file holds: shown escaped.
-            Some(key) => write!(f, ", {}", key.escape_debug()),
+            Some(key) => write!(f, ", {key}"),
             None => Ok(()),
         }
     }

@@ -23,7 +23,8 @@ pub(crate) fn takes_escapes(variable: impl Fn(&str) -> Option<OsString>) -> bool
 pub(crate) fn allows_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set(variable));
     locale.is_some_and(|locale| {
-        let locale = locale.to_string_lossy().to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
+        let locale = locale.as_encoded_bytes().to_ascii_lowercase();
+        let has = |name: &[u8]| locale.windows(name.len()).any(|part| part == name);
+        has(b"utf-8") || has(b"utf8")
     })
 }

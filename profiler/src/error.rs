@@ -3,7 +3,12 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{config::ConfigError, filter::FilterError, kernel::KernelError};
+use crate::{
+    config::ConfigError,
+    filter::FilterError,
+    kernel::KernelError,
+    text::{self, Untrusted},
+};
 
 /// Any failure of a command.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +27,12 @@ pub enum Error {
     NoSuchProcess(u32),
     /// The command to run is not there.
     #[error("command not found: {0}")]
-    CommandNotFound(String),
+    CommandNotFound(Untrusted),
     /// The command to run cannot be run.
     #[error("cannot run {command}: {source}")]
     CommandFailed {
         /// The command.
-        command: String,
+        command: Untrusted,
         /// What the kernel said.
         source: io::Error,
     },
@@ -40,7 +45,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The output cannot be written.
-    #[error("cannot write {}: {source}", path.display())]
+    #[error("cannot write {}: {source}", text::path(path))]
     Output {
         /// Where to.
         path: PathBuf,

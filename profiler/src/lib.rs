@@ -28,6 +28,7 @@ pub mod rows;
 pub mod snapshot;
 pub mod stat;
 pub mod streams;
+pub mod text;
 pub mod tui;
 pub mod units;
 mod watched;

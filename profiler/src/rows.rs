@@ -39,7 +39,7 @@ impl Row {
     fn name(&self) -> (&str, Option<u32>, &str) {
         let process = self.process.as_deref();
         (
-            process.map_or("", |p| p.comm.as_str()),
+            process.map_or("", |p| p.comm.raw()),
             process.and_then(|p| p.tgid),
             self.syscall().unwrap_or(""),
         )

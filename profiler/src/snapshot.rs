@@ -12,6 +12,7 @@ use crate::{
     aggregate::Figures,
     enrich::lasting::{self, Kind},
     kernel::Timed,
+    text::Untrusted,
     units,
 };
 
@@ -87,8 +88,8 @@ pub struct Process {
     pub tgid: Option<u32>,
     /// Start, nanoseconds since boot; with `tgid` it names the process for good.
     pub start_ns: u64,
-    /// Name, the last that was seen. Untrusted bytes made printable.
-    pub comm: String,
+    /// Name, the last that was seen.
+    pub comm: Untrusted,
     /// Whether it has ended.
     pub ended: bool,
 }

@@ -4,6 +4,8 @@
 
 #[path = "cli/streams.rs"]
 mod streams;
+#[path = "cli/text.rs"]
+mod text;
 
 #[test]
 fn the_command_line_says_what_it_said() {

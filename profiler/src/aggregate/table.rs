@@ -16,8 +16,9 @@ use super::{
     account::{OpenCalls, Sum},
 };
 use crate::{
-    enrich::{syscalls, text},
+    enrich::syscalls,
     snapshot::{CallRow, Detail, OVERFLOW_COMM, Process, ProcessRow},
+    text::Untrusted,
 };
 
 /// Ended processes that are kept apart; the oldest beyond it are added up in one
@@ -213,7 +214,7 @@ impl Aggregate {
                     process: Arc::new(Process {
                         tgid: Some(identity.tgid),
                         start_ns: identity.start_ns,
-                        comm: text::comm(comm),
+                        comm: Untrusted::from_comm(comm),
                         ended: false,
                     }),
                     // Unlike any, so that the first renaming counts.
@@ -271,7 +272,7 @@ impl Aggregate {
         entry.named_ns = named_ns;
         if entry.comm != *comm {
             entry.comm = *comm;
-            Arc::make_mut(&mut entry.process).comm = text::comm(comm);
+            Arc::make_mut(&mut entry.process).comm = Untrusted::from_comm(comm);
         }
     }
 

@@ -135,7 +135,7 @@ fn the_latest_name_counts() {
     };
     let mut all = Aggregate::new(KeepEnded::Always);
     let process = all.thread_started(identity(1), &name(b"old"));
-    let called = |all: &Aggregate| all.process(process).expect("a process").comm.clone();
+    let called = |all: &Aggregate| all.process(process).expect("a process").comm.to_string();
     all.rename(process, &name(b"old"), 0);
     // Read while it was half written, and then whole.
     all.rename(process, &name(b"nld"), 20);

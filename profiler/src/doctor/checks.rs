@@ -4,6 +4,7 @@ use super::{
     Finding, Status,
     host::{Host, Trial},
 };
+use crate::text;
 
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
@@ -297,7 +298,7 @@ fn filters(host: &Host) -> Finding {
         return warning(WHAT, "by system call and name", remedy);
     }
     match &host.cgroups {
-        Some(mount) => ok(WHAT, format!("by system call, name and cgroup ({})", mount.display())),
+        Some(mount) => ok(WHAT, format!("by system call, name and cgroup ({})", text::path(mount))),
         None => warning(
             WHAT,
             "by system call and name; cgroups of version 2 are not mounted",

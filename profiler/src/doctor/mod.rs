@@ -48,7 +48,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let findings = checks::all(&Host::look());
     let (stream, mut text) = (Stream::Output, Vec::new());
     let written = match args.format {
-        Format::Table => print::text(&mut text, &findings, stream.allows_colour()),
+        Format::Table => print::table(&mut text, &findings, stream.allows_colour()),
         Format::Json => print::json(&mut text, &findings),
     };
     stream.outcome(written)?;

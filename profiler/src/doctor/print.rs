@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::{Finding, Status};
+use crate::text;
 
 const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
@@ -10,7 +11,7 @@ const RED: &str = "\x1b[31m";
 const RESET: &str = "\x1b[0m";
 
 /// For people.
-pub(super) fn text(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
+pub(super) fn table(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
     let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
     for finding in findings {
         let (word, paint) = match finding.status {
@@ -19,7 +20,8 @@ pub(super) fn text(out: &mut impl Write, findings: &[Finding], color: bool) -> i
             Status::Missing => ("MISSING", RED),
         };
         let (on, off) = if color { (paint, RESET) } else { ("", "") };
-        let mut lines = finding.found.lines();
+        let found = text::harmless_lines(&finding.found);
+        let mut lines = found.lines();
         writeln!(out, "{on}{word}{off}  {:width$}  {}", finding.what, lines.next().unwrap_or(""))?;
         for line in lines.chain(finding.remedy.iter().flat_map(|r| r.lines())) {
             writeln!(out, "         {:width$}  {line}", "")?;
@@ -48,7 +50,7 @@ fn lacks_at_most_privilege(finding: &Finding) -> bool {
 pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     let runs = findings.iter().all(|f| f.status != Status::Missing);
     let report = serde_json::json!({ "schema": 1, "runs": runs, "findings": findings });
-    serde_json::to_writer(&mut *out, &report)?;
+    text::json::write(out, &report)?;
     writeln!(out)
 }
 
@@ -70,7 +72,7 @@ mod tests {
                 .chain([finding("kernel", Status::Ok, None)])
                 .collect();
             let mut out = Vec::new();
-            text(&mut out, &findings, false).expect("a vector takes everything");
+            table(&mut out, &findings, false).expect("a vector takes everything");
             String::from_utf8(out).expect("UTF-8")
         };
         assert!(verdict(&[3, 3]).contains("This process lacks the privilege"));
@@ -86,7 +88,7 @@ mod tests {
             finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),
         ];
         let mut out = Vec::new();
-        text(&mut out, &findings, false).expect("a vector takes everything");
+        table(&mut out, &findings, false).expect("a vector takes everything");
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
         ok       kernel        found
         MISSING  capabilities  found

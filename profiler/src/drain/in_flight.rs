@@ -14,10 +14,11 @@ use crate::{
     aggregate::{Aggregate, Identity, ProcessIndex},
     enrich::{
         lasting::{Kind, kind},
-        syscalls, text,
+        syscalls,
     },
     kernel::{Before, Tables},
     snapshot::{CallInFlight, InFlight, Process, ThreadInFlight},
+    text::Untrusted,
 };
 
 /// Threads of each kind that are listed. Told apart, since thousands that sleep for days
@@ -248,7 +249,7 @@ fn process_before(call: &CallBefore, of: &Aggregate) -> Arc<Process> {
         Arc::new(Process {
             tgid: Some(call.tgid),
             start_ns: call.process_start_ns,
-            comm: text::comm(&call.comm),
+            comm: Untrusted::from_comm(&call.comm),
             ended: false,
         })
     })
@@ -364,7 +365,7 @@ mod tests {
         let in_flight = host.read();
         assert_eq!(threads(&in_flight), [(9, FSYNC, 500), (7, FSYNC, 300), (8, FUTEX, 500)]);
         let said: Vec<_> = (in_flight.oldest.iter())
-            .map(|t| (t.at_least, t.process.tgid, t.process.comm.as_str()))
+            .map(|t| (t.at_least, t.process.tgid, t.process.comm.raw()))
             .collect();
         assert_eq!(said, [(true, Some(1), ""), (false, Some(1), ""), (true, Some(2), "before")]);
         assert!(Arc::ptr_eq(&in_flight.oldest[0].process, &in_flight.oldest[1].process));

@@ -3,4 +3,3 @@
 pub mod errnos;
 pub mod lasting;
 pub mod syscalls;
-pub mod text;

@@ -67,7 +67,7 @@ fn list(out: &mut impl io::Write, threads: &[&ThreadInFlight], style: Style) -> 
             vec![
                 thread.age_text(),
                 pid,
-                thread.process.comm.clone(),
+                thread.process.comm.to_string(),
                 thread.tid.to_string(),
                 syscalls::name_with_abi(thread.key),
                 thread.kind().title().to_owned(),

@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::{Report, cost};
 use crate::{
     enrich::{lasting::Kind, syscalls},
-    filter::Filter,
+    filter::{Comm, Filter},
     kernel::Scope,
     rows::{self, Row},
     snapshot::ThreadInFlight,
+    text::{self, Untrusted},
 };
 
 /// Version of the contract; would change if a field had to change its meaning.
@@ -57,8 +58,8 @@ struct Object<'a> {
 struct InScope<'a> {
     /// These processes, and the children that they started.
     pids: Option<&'a [u32]>,
-    cgroups: Option<Vec<&'a str>>,
-    comms: Option<Vec<String>>,
+    cgroups: Option<Vec<&'a Untrusted>>,
+    comms: Option<&'a [Comm]>,
     syscalls: Option<Named<'a>>,
 }
 
@@ -79,8 +80,8 @@ impl<'a> InScope<'a> {
                 Scope::Host => None,
                 Scope::Processes(pids) => Some(pids),
             },
-            cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &*c.path).collect()),
-            comms: named(comms.len()).map(|()| comms.iter().map(ToString::to_string).collect()),
+            cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &c.path).collect()),
+            comms: named(comms.len()).map(|()| &comms[..]),
             syscalls: calls
                 .as_ref()
                 .map(|calls| Named { only: &calls.only, except: &calls.except }),
@@ -95,7 +96,7 @@ struct InFlight<'a> {
     at_least: bool,
     pid: Option<u32>,
     tid: u32,
-    comm: &'a str,
+    comm: &'a Untrusted,
     abi: Option<&'static str>,
     syscall: &'static str,
     nr: i64,
@@ -121,7 +122,7 @@ impl<'a> InFlight<'a> {
 #[derive(Serialize)]
 struct Line<'a> {
     pid: Option<u32>,
-    comm: Option<&'a str>,
+    comm: Option<&'a Untrusted>,
     abi: Option<&'static str>,
     syscall: Option<&'static str>,
     nr: Option<i64>,
@@ -156,7 +157,7 @@ impl<'a> Line<'a> {
         let process = row.process.as_deref();
         Self {
             pid: process.and_then(|p| p.tgid),
-            comm: process.map(|p| p.comm.as_str()),
+            comm: process.map(|p| &p.comm),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
             nr: row.key.map(number),
@@ -213,7 +214,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
         own: own.map(|own| cost::Object::new(own, health)),
     };
-    serde_json::to_writer(&mut *out, &object)?;
+    text::json::write(out, &object)?;
     writeln!(out)
 }
 

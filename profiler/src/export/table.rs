@@ -104,7 +104,7 @@ fn pid(row: &Row, _: &Sums) -> String {
 }
 
 fn comm(row: &Row, _: &Sums) -> String {
-    row.process.as_ref().map(|p| p.comm.clone()).unwrap_or_default()
+    row.process.as_ref().map(|p| p.comm.to_string()).unwrap_or_default()
 }
 
 fn syscall(row: &Row, _: &Sums) -> String {

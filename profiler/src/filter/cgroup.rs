@@ -8,18 +8,20 @@ use std::{
 
 use profiler_common::limits::CGROUP_LEVELS;
 
+use crate::text::{self, Untrusted};
+
 /// A cgroup of version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
     /// From the root of the hierarchy as it is mounted, as `/system.slice`.
-    pub path: String,
+    pub path: Untrusted,
     /// Its number, which no other will have: the inode of its directory.
     pub id: u64,
     directory: PathBuf,
 }
 
 impl Cgroup {
-    fn new(path: String, directory: PathBuf) -> Option<Self> {
+    fn new(path: Untrusted, directory: PathBuf) -> Option<Self> {
         let found = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir)?;
         Some(Self { path, id: found.ino(), directory })
     }
@@ -40,7 +42,11 @@ pub enum CgroupError {
         v1: Vec<PathBuf>,
     },
     /// It is in a hierarchy of version 1.
-    #[error("{} is a cgroup of version 1, which is mounted at {}", path.display(), mount.display())]
+    #[error(
+        "{} is a cgroup of version 1, which is mounted at {}",
+        text::path(path),
+        text::path(mount)
+    )]
     Version1 {
         /// The path.
         path: PathBuf,
@@ -50,20 +56,20 @@ pub enum CgroupError {
         unified: PathBuf,
     },
     /// There is no such.
-    #[error("there is no cgroup {}", path.display())]
+    #[error("there is no cgroup {}", text::path(path))]
     NotFound {
         /// Where it was looked for.
         path: PathBuf,
         /// The nearest directory above that is there, and what it has.
         nearest: PathBuf,
         /// What is below that.
-        below: Vec<String>,
+        below: Vec<Untrusted>,
     },
     /// Only so many levels are compared.
     #[error("{path} is {levels} levels deep, and at most {} are looked at", CGROUP_LEVELS - 1)]
     TooDeep {
         /// The path.
-        path: String,
+        path: Untrusted,
         /// Its components.
         levels: usize,
     },
@@ -72,7 +78,7 @@ pub enum CgroupError {
 fn only_v1(mounts: &[PathBuf]) -> String {
     match mounts {
         [] => String::new(),
-        [first, ..] => format!(", only those of version 1, as {}", first.display()),
+        [first, ..] => format!(", only those of version 1, as {}", text::path(first)),
     }
 }
 
@@ -90,22 +96,26 @@ impl CgroupError {
             }
             Self::Version1 { unified, .. } => format!(
                 "name one below {}; the line `0::` of /proc/PID/cgroup has a process's",
-                unified.display()
+                text::path(unified)
             ),
             Self::NotFound { nearest, below, .. } => {
                 let has = match &below[..] {
                     [] => "has none below it".to_owned(),
-                    all if all.len() > NAMED => format!("has {}, ...", all[..NAMED].join(", ")),
-                    all => format!("has {}", all.join(", ")),
+                    all if all.len() > NAMED => format!("has {}, ...", joined(&all[..NAMED])),
+                    all => format!("has {}", joined(all)),
                 };
                 format!(
                     "{} is there, and {has};\nthe line `0::` of /proc/PID/cgroup has a process's",
-                    nearest.display()
+                    text::path(nearest)
                 )
             }
             Self::TooDeep { .. } => "name one above it".into(),
         })
     }
+}
+
+fn joined(names: &[Untrusted]) -> String {
+    names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Looks the cgroups up. Without any, nothing is looked at.
@@ -177,7 +187,7 @@ impl Mounts {
             }
         }
         let relative: PathBuf = parts.iter().collect();
-        let shown = Path::new("/").join(&relative).to_string_lossy().into_owned();
+        let shown = text::path(&Path::new("/").join(&relative));
         if parts.len() >= CGROUP_LEVELS as usize {
             return Err(CgroupError::TooDeep { path: shown, levels: parts.len() });
         }
@@ -191,7 +201,7 @@ fn not_found(path: PathBuf) -> CgroupError {
     let entries = fs::read_dir(nearest).into_iter().flatten().flatten();
     let mut below: Vec<_> = entries
         .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .map(|entry| Untrusted::from(&*entry.file_name()))
         .collect();
     below.sort();
     let nearest = nearest.to_owned();
@@ -266,7 +276,7 @@ mod tests {
             assert_eq!(mounts.find(Path::new(path)).expect(path), service);
         }
         assert_eq!(mounts.find(&full).expect("absolute"), service);
-        assert_eq!(mounts.find(Path::new("/")).expect("the root").path, "/");
+        assert_eq!(mounts.find(Path::new("/")).expect("the root").path.raw(), "/");
         assert!(service.is_there());
         fs::remove_dir(&full).expect("an empty one");
         assert!(!service.is_there());

@@ -3,10 +3,14 @@
 use std::{fmt, str::FromStr};
 
 use profiler_common::limits::COMM_LEN;
+use serde::Serialize;
+
+use crate::text::Untrusted;
 
 /// A process's name: that of its first thread, `/proc/PID/comm`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Comm(String);
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Comm(Untrusted);
 
 /// Why a text cannot be the name of a process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +22,7 @@ pub enum CommError {
     #[error("the kernel keeps {} bytes of a name; write {kept:?}", COMM_LEN - 1)]
     TooLong {
         /// What the kernel has of it.
-        kept: String,
+        kept: Untrusted,
     },
     /// What cannot be shown cannot be named.
     #[error("a name with control characters cannot be given")]
@@ -29,7 +33,7 @@ impl Comm {
     /// As the kernel has it: padded with NULs.
     pub fn padded(&self) -> [u8; COMM_LEN] {
         let mut name = [0; COMM_LEN];
-        name[..self.0.len()].copy_from_slice(self.0.as_bytes());
+        name[..self.0.raw().len()].copy_from_slice(self.0.raw().as_bytes());
         name
     }
 }
@@ -46,15 +50,15 @@ impl FromStr for Comm {
         }
         if text.len() >= COMM_LEN {
             let kept = text.floor_char_boundary(COMM_LEN - 1);
-            return Err(CommError::TooLong { kept: text[..kept].to_owned() });
+            return Err(CommError::TooLong { kept: text[..kept].into() });
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 }
 
 impl fmt::Display for Comm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

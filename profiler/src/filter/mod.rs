@@ -94,7 +94,7 @@ fn within(what: &'static str, count: usize, most: u32) -> Result<(), FilterError
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let any = |all: Vec<String>| all.join(" or ");
-        let cgroups = any(self.cgroups.iter().map(|cgroup| cgroup.path.clone()).collect());
+        let cgroups = any(self.cgroups.iter().map(|cgroup| cgroup.path.to_string()).collect());
         let comms = any(self.comms.iter().map(ToString::to_string).collect());
         let calls = self.calls.as_ref().map(ToString::to_string).unwrap_or_default();
         let kinds = [("cgroup", cgroups), ("comm", comms), ("syscall", calls)];

@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
 
+use crate::text::Untrusted;
+
 use super::{
     arena::Cast,
     btf::{Named, TaskLayout, Types, excerpt},
@@ -52,7 +54,7 @@ impl Features {
     /// Looks. Costs a few milliseconds, most of it for the BTF.
     pub fn probe() -> Self {
         let release = nix::sys::utsname::uname()
-            .map(|u| u.release().to_string_lossy().into_owned())
+            .map(|u| Untrusted::from(u.release()).to_string())
             .unwrap_or_default();
         let btf = fs::read(BTF_PATH).unwrap_or_default();
         let types = Types::parse(&btf);

@@ -42,7 +42,9 @@ fn overridden(name: &str) -> Option<Cow<'static, [u8]>> {
     let file = std::path::Path::new(&std::env::var_os("PROFILER_OBJECT_DIR")?).join(name);
     match std::fs::read(&file) {
         Ok(bytes) => Some(Cow::Owned(bytes)),
-        Err(error) => panic!("PROFILER_OBJECT_DIR: cannot read {}: {error}", file.display()),
+        Err(error) => {
+            panic!("PROFILER_OBJECT_DIR: cannot read {}: {error}", crate::text::path(&file))
+        }
     }
 }
 

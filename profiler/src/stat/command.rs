@@ -22,11 +22,11 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{error::Error, inherited};
+use crate::{error::Error, inherited, text::Untrusted};
 
 /// A command whose process exists and waits, just before its `execve`.
 pub(super) struct Prepared {
-    name: String,
+    name: Untrusted,
     pid: u32,
     /// Written to, to let it go on.
     gate: Option<File>,
@@ -42,7 +42,7 @@ impl Prepared {
     /// # Errors
     /// [`Error::CommandNotFound`] and [`Error::CommandFailed`].
     pub(super) fn new(program: &OsStr, arguments: &[OsString]) -> Result<Self, Error> {
-        let name = program.to_string_lossy().into_owned();
+        let name = Untrusted::from(program);
         let failed = |source| Error::CommandFailed { command: name.clone(), source };
         // Resolved here, so that the search of PATH makes no failing execve in the
         // command's own figures.
@@ -86,7 +86,8 @@ impl Prepared {
     /// # Errors
     /// [`Error::CommandFailed`] if its `execve` fails.
     pub(super) fn start(&mut self) -> Result<(), Error> {
-        let failed = |name: &str, source| Error::CommandFailed { command: name.to_owned(), source };
+        let failed =
+            |name: &Untrusted, source| Error::CommandFailed { command: name.clone(), source };
         if let Some(mut gate) = self.gate.take() {
             // That fails if its process is gone already, as after a Ctrl-C, which the
             // spawn and the child's status then tell.
@@ -178,7 +179,7 @@ fn pipe() -> io::Result<(File, File)> {
 
 /// The file that `execvp` would run.
 fn find(program: &OsStr) -> Result<PathBuf, Error> {
-    let not_found = || Error::CommandNotFound(program.to_string_lossy().into_owned());
+    let not_found = || Error::CommandNotFound(Untrusted::from(program));
     if program.is_empty() {
         return Err(not_found());
     }

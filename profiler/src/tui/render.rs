@@ -1,7 +1,7 @@
 //! Draws the state onto a frame, whatever its size.
 
 use crate::rows::Span;
-use crate::{enrich::lasting::Kind, units};
+use crate::{enrich::lasting::Kind, text::Untrusted, units};
 use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
 use unicode_width::UnicodeWidthStr;
 
@@ -169,12 +169,12 @@ fn extent(app: &App, shown: &Shown) -> Vec<String> {
 
 /// The filter, and the keys that matter most.
 fn bottom(app: &App) -> Vec<Piece> {
-    let filter = &app.place().filter;
+    let filter = Untrusted::from(app.place().filter.as_str());
     if app.editing_filter() {
         return vec![Piece::new(format!("filter: {filter}"), Tone::Strong)];
     }
     let mut pieces = Vec::new();
-    if !filter.is_empty() {
+    if !app.place().filter.is_empty() {
         pieces.push(Piece::new(format!("filter: {filter}"), Tone::Strong));
     }
     for (at, (key, what)) in (1..).zip(help::HINTS) {

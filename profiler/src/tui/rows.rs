@@ -226,7 +226,9 @@ impl<'a> Row<'a> {
         };
         SortValue::Number(match column {
             Column::Comm => {
-                return SortValue::Text(self.process.map_or_else(String::new, |p| p.comm.clone()));
+                return SortValue::Text(
+                    self.process.map_or_else(String::new, |p| p.comm.to_string()),
+                );
             }
             Column::Call => return name(self.key),
             Column::TopCall => return name(self.top_call()),
@@ -257,7 +259,9 @@ impl<'a> Row<'a> {
         };
         match column {
             Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
-            Column::Comm => self.process.map_or_else(String::new, |p| look.printable(&p.comm)),
+            Column::Comm => {
+                self.process.map_or_else(String::new, |p| look.printable(&p.comm.to_string()))
+            }
             Column::Tid => self.in_flight.map_or_else(String::new, |thread| thread.tid.to_string()),
             Column::Age => self.in_flight.map_or_else(String::new, ThreadInFlight::age_text),
             Column::Kind => {

@@ -45,7 +45,7 @@ fn listed(app: &App) -> Vec<String> {
     let name = |&item: &_| {
         let row = Row::of(snapshot, item, app.span());
         match (&app.place().view, row.key) {
-            (View::Processes | View::CallersOf(_), _) => row.process.unwrap().comm.clone(),
+            (View::Processes | View::CallersOf(_), _) => row.process.unwrap().comm.to_string(),
             (_, Some(key)) => crate::enrich::syscalls::name_with_abi(key),
             (_, None) => unreachable!("a list of calls"),
         }
@@ -157,7 +157,7 @@ fn sorting_by_a_quantile_goes_by_the_quantile() {
     assert_eq!(app.place().sort.column, Column::P99);
     let snapshot = fixtures::busy_host();
     let p99 = |comm: &str| {
-        let row = snapshot.processes.iter().find(|row| row.process.comm == comm).unwrap();
+        let row = snapshot.processes.iter().find(|row| row.process.comm.raw() == comm).unwrap();
         let [p99] = row.recent().quantiles([0.99]);
         p99
     };
@@ -308,7 +308,7 @@ fn when_the_selected_item_goes_its_row_is_kept() {
     press(&mut app, KeyCode::Char('j'));
     press(&mut app, KeyCode::Char('j'));
     let mut without = fixtures::busy_host();
-    without.processes.retain(|row| row.process.comm != "postgres");
+    without.processes.retain(|row| row.process.comm.raw() != "postgres");
     app.update(without);
     assert_eq!((app.place().cursor(), selected(&app)), (2, "cc1plus".into()));
 }

@@ -104,7 +104,7 @@ pub(super) fn pid_text(process: &Process) -> String {
 pub(super) fn process_name(process: &Process) -> String {
     match process.tgid {
         Some(tgid) => format!("{} ({tgid})", process.comm),
-        None => process.comm.clone(),
+        None => process.comm.to_string(),
     }
 }
 

@@ -38,6 +38,15 @@ fn the_example_is_the_default() {
 }
 
 #[test]
+fn what_a_terminal_obeys_is_printed_escaped_and_can_be_read_again() {
+    let hostile = "a\u{1b}]0;t\u{7}\u{202e}\u{2028}\u{e0041}\n";
+    let config = Config { cgroups: vec![hostile.into()], ..Config::default() };
+    let text = config.to_toml();
+    assert!(text.chars().all(|c| c == '\n' || profiler::text::is_harmless(c)), "{text}");
+    assert_eq!(Config::parse(&text, "x".as_ref()).expect("parses"), config);
+}
+
+#[test]
 fn what_is_printed_can_be_read_again() {
     let config = Config {
         interval: std::time::Duration::from_millis(250),

@@ -120,10 +120,10 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
 }
 
 /// Cgroups for a test: two beside each other, of which the one has another below it.
-struct Cgroups(PathBuf);
+pub(super) struct Cgroups(PathBuf);
 
 impl Cgroups {
-    fn new(mode: Mode) -> Result<Self, Skip> {
+    pub(super) fn new(mode: Mode) -> Result<Self, Skip> {
         let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
         let mount = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
@@ -147,7 +147,7 @@ impl Cgroups {
     }
 
     /// As a flag has it: absolute.
-    fn path(&self, path: &str) -> String {
+    pub(super) fn path(&self, path: &str) -> String {
         self.0.join(path).display().to_string()
     }
 

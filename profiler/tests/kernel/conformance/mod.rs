@@ -18,6 +18,7 @@ mod identity;
 mod names;
 mod numbers;
 mod signals;
+mod text;
 
 use std::{fmt, process::ExitCode};
 
@@ -224,6 +225,10 @@ pub(crate) const CASES: &[Case] = cases! {
         comm_by_exec: "a process comes into the filter by an exec, or leaves it",
         comm_by_a_thread_s_exec: "the same by an exec of a thread, whose own name decides nothing",
         filters_together: "of several filters all have to agree",
+    }
+    text {
+        hostile_process_name: "a process names itself so that a terminal obeys, and programs get the name whole",
+        hostile_cgroup_name: "so is a cgroup named, in headers, refusals and the daemon's log",
     }
     drain {
         rows_agree_at_every_moment: "read every 10 ms in the middle of calls: no row contradicts itself",
