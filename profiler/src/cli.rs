@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    config,
+    duration::{Interval, RunTime},
     filter::{CallPattern, Comm},
     kernel::Timed,
 };
@@ -152,11 +152,15 @@ pub struct StatArgs {
     pub pid: Vec<u32>,
     /// Stop after this time, as 500ms, 10s or 2m; without it, at Ctrl-C or when
     /// the command or the last process has ended
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
-    pub duration: Option<Duration>,
+    ///
+    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 8760h.
+    #[arg(short, long, value_name = "TIME")]
+    pub duration: Option<RunTime>,
     /// Print what each interval brought, as it passes
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
-    pub interval: Option<Duration>,
+    ///
+    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
+    #[arg(short, long, value_name = "TIME")]
+    pub interval: Option<Interval>,
     /// Sort by this column
     #[arg(short, long, value_enum, default_value_t = SortKey::Total)]
     pub sort: SortKey,
@@ -239,8 +243,10 @@ pub struct TopArgs {
     #[arg(short, long, value_name = "PID", value_delimiter = ',')]
     pub pid: Vec<u32>,
     /// Time between two refreshes
-    #[arg(short, long, value_name = "TIME", value_parser = duration, default_value = "1s")]
-    pub interval: Duration,
+    ///
+    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
+    #[arg(short, long, value_name = "TIME", default_value = "1s")]
+    pub interval: Interval,
     /// Print plain text rather than take the terminal over
     #[arg(short, long)]
     pub batch: bool,
@@ -277,8 +283,10 @@ pub struct DaemonArgs {
     #[arg(short, long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// Time between two drains of the kernel's maps [default: 1s]
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
-    pub interval: Option<Duration>,
+    ///
+    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
+    #[arg(short, long, value_name = "TIME")]
+    pub interval: Option<Interval>,
     /// Export how often the profiler's programs ran and for how long
     ///
     /// For that the kernel times every BPF program of the host, which makes each call
@@ -303,8 +311,4 @@ pub struct DoctorArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    config::parse_duration(text).map_err(|e| e.to_string())
 }

@@ -15,17 +15,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     cli::{DaemonArgs, FilterArgs, KernelArgs},
+    duration::Interval,
     filter::{CallPattern, Comm},
     text::{self, Untrusted},
 };
 
 /// Where the settings are looked for when no flag says.
 pub const DEFAULT_PATH: &str = "/etc/profiler/profiler.toml";
-
-/// Shortest interval: at 10 ms a drain of a busy host still takes little of a CPU.
-pub const MIN_INTERVAL: Duration = Duration::from_millis(10);
-/// Longest interval: drains also give back the room of threads that have ended.
-pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9494);
 const EXTENTS_PER_MIB: u32 = 1024;
@@ -38,8 +34,7 @@ pub struct Config {
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
     /// Time between two drains of the kernel's maps.
-    #[serde(serialize_with = "time_text", deserialize_with = "interval")]
-    pub interval: Duration,
+    pub interval: Interval,
     /// Threads that can be recorded apart at one time.
     #[serde(deserialize_with = "threads")]
     pub max_threads: u32,
@@ -68,7 +63,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN,
-            interval: Duration::from_secs(1),
+            interval: Interval::clamped(Duration::from_secs(1)),
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
             time_one_in: 1,
@@ -137,13 +132,6 @@ impl Config {
             self.listen = listen;
         }
         if let Some(interval) = args.interval {
-            if !is_interval(interval) {
-                return Err(ConfigError::Flag {
-                    flag: "--interval",
-                    value: format_duration(interval),
-                    expected: INTERVAL_EXPECTED.into(),
-                });
-            }
             self.interval = interval;
         }
         if let Some(threads) = kernel.max_threads {
@@ -234,14 +222,6 @@ impl Config {
 /// Why the settings are no good.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// A text is no duration.
-    #[error("{text:?} is no time: {fault}")]
-    Duration {
-        /// The text.
-        text: String,
-        /// What is wrong with it, and what would be right.
-        fault: &'static str,
-    },
     /// The file cannot be read.
     #[error("cannot read the configuration {}: {source}", text::path(path))]
     Read {
@@ -281,7 +261,7 @@ impl ConfigError {
                 "`profiler daemon --check-config --config {}` tries it without starting anything",
                 text::path(&place.path)
             )),
-            Self::Read { .. } | Self::Duration { .. } | Self::Flag { .. } => None,
+            Self::Read { .. } | Self::Flag { .. } => None,
         }
     }
 }
@@ -324,91 +304,7 @@ impl fmt::Display for Place {
     }
 }
 
-const UNITS: [(&str, u64); 6] = [
-    ("h", 3_600_000_000_000),
-    ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
-    ("ms", 1_000_000),
-    ("us", 1_000),
-    ("ns", 1),
-];
-
-/// A time such as `500ms`, `1.5s` or `2m`: a number above zero and one unit out of
-/// ns, us, ms, s, m, h, without a space.
-pub fn parse_duration(text: &str) -> Result<Duration, ConfigError> {
-    let nanos = parse_nanos(text)
-        .map_err(|fault| ConfigError::Duration { text: text.to_owned(), fault })?;
-    Ok(Duration::from_nanos(nanos))
-}
-
-fn parse_nanos(text: &str) -> Result<u64, &'static str> {
-    const FORM: &str = "write a number and a unit, as 500ms, 10s or 2m";
-    const TOO_LONG: &str = "it is longer than 500 years";
-    if text.is_empty() {
-        return Err(FORM);
-    }
-    if text.starts_with('-') {
-        return Err("it has to be more than zero");
-    }
-    let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits_end);
-    if unit.is_empty() && !number.is_empty() {
-        return Err("it has no unit; write it as 500ms, 10s or 2m");
-    }
-    let unit_ns = UNITS
-        .iter()
-        .find_map(|&(name, ns)| (name == unit).then_some(ns))
-        .ok_or("its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m")?;
-    let (whole, fraction) = match number.split_once('.') {
-        Some((_, "")) => return Err(FORM),
-        Some((whole, fraction)) => (whole, fraction),
-        None => (number, ""),
-    };
-    if whole.is_empty() || fraction.contains('.') {
-        return Err(FORM);
-    }
-    let whole: u64 = whole.parse().map_err(|_| TOO_LONG)?;
-    let fraction = fraction.trim_end_matches('0');
-    let fraction_ns = if fraction.is_empty() {
-        0
-    } else {
-        const TOO_FINE: &str = "it is no whole number of nanoseconds";
-        // An hour is 36 times ten to the eleventh nanoseconds: no unit can be
-        // divided by ten more often than this and stay whole.
-        const MAX_PLACES: usize = 13;
-        let places = u32::try_from(fraction.len()).map_err(|_| TOO_FINE)?;
-        if fraction.len() > MAX_PLACES {
-            return Err(TOO_FINE);
-        }
-        let digits: u128 = fraction.parse().map_err(|_| FORM)?;
-        let (scaled, divisor) = (digits * u128::from(unit_ns), 10_u128.pow(places));
-        if !scaled.is_multiple_of(divisor) {
-            return Err(TOO_FINE);
-        }
-        u64::try_from(scaled / divisor).map_err(|_| TOO_LONG)?
-    };
-    let nanos =
-        whole.checked_mul(unit_ns).and_then(|ns| ns.checked_add(fraction_ns)).ok_or(TOO_LONG)?;
-    if nanos == 0 { Err("it has to be more than zero") } else { Ok(nanos) }
-}
-
-/// `duration` as [`parse_duration`] takes it, in the largest unit that divides it.
-pub fn format_duration(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    UNITS
-        .iter()
-        .find(|&&(_, unit_ns)| nanos.is_multiple_of(u128::from(unit_ns)))
-        .map_or_else(String::new, |&(name, unit_ns)| {
-            format!("{}{name}", nanos / u128::from(unit_ns))
-        })
-}
-
-const INTERVAL_EXPECTED: &str = "a time from 10ms to 1h, as 500ms or 2s";
 const LISTEN_EXPECTED: &str = "an address and a port, as 127.0.0.1:9494 or [::]:9494";
-
-fn is_interval(duration: Duration) -> bool {
-    (MIN_INTERVAL..=MAX_INTERVAL).contains(&duration)
-}
 
 /// Whole numbers that a setting can have.
 struct Range {
@@ -480,13 +376,6 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::E
         .deserialize_str(Text { expected: LISTEN_EXPECTED, parse: |text| text.parse().ok() })
 }
 
-fn interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserializer.deserialize_str(Text {
-        expected: INTERVAL_EXPECTED,
-        parse: |text| parse_duration(text).ok().filter(|&time| is_interval(time)),
-    })
-}
-
 /// A list of texts, each of which is a `T`.
 fn parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
@@ -508,89 +397,5 @@ fn texts<S: Serializer, T: ToString>(list: &[T], serializer: S) -> Result<S::Ok,
 fn take_given<T: Clone>(setting: &mut Vec<T>, given: &[T]) {
     if !given.is_empty() {
         *setting = given.to_vec();
-    }
-}
-
-fn time_text<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format_duration(*duration))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn fault(text: &str) -> String {
-        parse_duration(text).expect_err("no time").to_string()
-    }
-
-    #[test]
-    fn times() {
-        for (text, ns) in [
-            ("1ns", 1),
-            ("2us", 2_000),
-            ("500ms", 500_000_000),
-            ("10s", 10_000_000_000),
-            ("1.5s", 1_500_000_000),
-            ("0.000000001s", 1),
-            ("1.50m", 90_000_000_000),
-            ("2m", 120_000_000_000),
-            ("1h", 3_600_000_000_000),
-            ("0.00000000025h", 900),
-        ] {
-            assert_eq!(parse_duration(text).expect(text), Duration::from_nanos(ns), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_time_says_why() {
-        let of = |texts: &[&str]| texts.iter().map(|t| fault(t)).collect::<Vec<_>>().join("\n");
-        insta::assert_snapshot!(of(&[
-            "", "5", "s", ".5s", "5.s", "1.2.3s", "1 s", "5 parsecs", "5S", "0s", "0.0h", "-1s",
-            "-", "0.5ns", "1.0000000001s", "18446744073709551615s", "99999999999999999999ns",
-            "5845550h", "\u{1b}[31m1s",
-        ]), @r#"
-        "" is no time: write a number and a unit, as 500ms, 10s or 2m
-        "5" is no time: it has no unit; write it as 500ms, 10s or 2m
-        "s" is no time: write a number and a unit, as 500ms, 10s or 2m
-        ".5s" is no time: write a number and a unit, as 500ms, 10s or 2m
-        "5.s" is no time: write a number and a unit, as 500ms, 10s or 2m
-        "1.2.3s" is no time: write a number and a unit, as 500ms, 10s or 2m
-        "1 s" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
-        "5 parsecs" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
-        "5S" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
-        "0s" is no time: it has to be more than zero
-        "0.0h" is no time: it has to be more than zero
-        "-1s" is no time: it has to be more than zero
-        "-" is no time: it has to be more than zero
-        "0.5ns" is no time: it is no whole number of nanoseconds
-        "1.0000000001s" is no time: it is no whole number of nanoseconds
-        "18446744073709551615s" is no time: it is longer than 500 years
-        "99999999999999999999ns" is no time: it is longer than 500 years
-        "5845550h" is no time: it is longer than 500 years
-        "\u{1b}[31m1s" is no time: its unit has to be one of ns, us, ms, s, m, h; write it as 500ms, 10s or 2m
-        "#);
-    }
-
-    proptest! {
-        #[test]
-        fn a_time_survives_being_written(ns in 1..=u64::MAX) {
-            let time = Duration::from_nanos(ns);
-            prop_assert_eq!(parse_duration(&format_duration(time)).ok(), Some(time));
-        }
-
-        #[test]
-        fn round_times_survive_too(number in 1_u64..=100_000, unit in 0..UNITS.len()) {
-            let (name, ns) = UNITS[unit];
-            let time = parse_duration(&format!("{number}{name}"));
-            prop_assert_eq!(time.ok(), Some(Duration::from_nanos(number * ns)));
-        }
-
-        #[test]
-        fn no_text_panics(text in "\\PC{0,12}|[0-9.]{0,24}(ns|us|ms|s|m|h)?") {
-            if let Ok(time) = parse_duration(&text) {
-                prop_assert!(!time.is_zero());
-            }
-        }
     }
 }

@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod drain;
+pub mod duration;
 pub mod enrich;
 mod environment;
 pub mod error;

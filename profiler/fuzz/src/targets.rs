@@ -14,8 +14,9 @@ use std::{
 };
 
 use profiler::{
-    config::{Config, format_duration, parse_duration},
+    config::Config,
     daemon::{feed, http},
+    duration::Interval,
     filter::{CallPattern, Calls, Comm},
 };
 
@@ -42,10 +43,10 @@ fn config(data: &[u8]) {
 /// Times, as in `--interval`. What parses is written and parsed again as the same.
 fn duration(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    match parse_duration(text) {
+    match text.parse::<Interval>() {
         Ok(duration) => {
-            let written = format_duration(duration);
-            assert_eq!(parse_duration(&written).ok(), Some(duration), "{text:?}, {written:?}");
+            let written = duration.to_string();
+            assert_eq!(written.parse().ok(), Some(duration), "{text:?}, {written:?}");
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

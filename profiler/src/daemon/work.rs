@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::DaemonArgs,
-    config::{Config, format_duration},
+    config::Config,
     error::Error,
     export::prometheus::{Exposition, Service},
     filter::Cgroup,
@@ -151,7 +151,7 @@ impl<'a, S: Source> Work<'a, S> {
     }
 
     fn due(&self) -> Instant {
-        self.last.started + self.settings.config.interval
+        self.last.started + self.settings.config.interval.get()
     }
 
     fn drain(&mut self) {
@@ -207,7 +207,7 @@ impl<'a, S: Source> Work<'a, S> {
         format!(
             "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
             self.settings.config.listen,
-            format_duration(self.settings.config.interval),
+            self.settings.config.interval,
             self.last.mode,
             self.last.lost,
         )
@@ -246,7 +246,7 @@ impl<'a, S: Source> Work<'a, S> {
         self.service.reload_failed = false;
         tracing::info!(
             "configuration reloaded: drains every {}, log level {:?}",
-            format_duration(self.settings.config.interval),
+            self.settings.config.interval,
             self.settings.config.log_level,
         );
         for setting in needing_restart {

@@ -16,6 +16,7 @@ use crate::{
     aggregate::KeepEnded,
     cli::{Grouping, StatArgs},
     drain::Profiler,
+    duration::Interval,
     error::Error,
     export::{OwnCost, Report},
     filter::Filter,
@@ -148,10 +149,10 @@ impl Session<'_> {
         if self.watched.all_ended() {
             return Ok(Next::Report);
         }
-        if self.args.duration.is_some_and(|d| self.started.elapsed() >= d) {
+        if self.args.duration.is_some_and(|d| self.started.elapsed() >= d.get()) {
             return Ok(Next::Report);
         }
-        match self.args.interval {
+        match self.args.interval.map(Interval::get) {
             Some(interval) if self.interval_started.elapsed() >= interval => {
                 self.interval_started = latest_start(self.interval_started, interval);
                 let snapshot = self.profiler.drain(self.detail());
@@ -167,8 +168,8 @@ impl Session<'_> {
 
     fn next_deadline(&self) -> Instant {
         let read = Instant::now() + if self.args.pid.is_empty() { READ_EVERY } else { POLL_PIDS };
-        let end = self.args.duration.map(|d| self.started + d);
-        let interval = self.args.interval.map(|i| self.interval_started + i);
+        let end = self.args.duration.map(|d| self.started + d.get());
+        let interval = self.args.interval.map(|i| self.interval_started + i.get());
         let relay = self.relay.deadline();
         [end, interval, relay].into_iter().flatten().fold(read, Instant::min)
     }

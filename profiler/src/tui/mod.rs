@@ -88,7 +88,7 @@ fn only(options: &Options) -> String {
 }
 
 fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Error> {
-    let mut app = App::new(args.interval, args.sort, args.filter.as_deref().unwrap_or(""));
+    let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
@@ -99,7 +99,7 @@ fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Er
 
 fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Error> {
     let settings = plain::Settings {
-        interval: args.interval,
+        interval: args.interval.get(),
         iterations: args.iterations,
         sort: args.sort,
         filter: args.filter.as_deref().unwrap_or(""),

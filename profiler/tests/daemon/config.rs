@@ -49,7 +49,7 @@ fn what_a_terminal_obeys_is_printed_escaped_and_can_be_read_again() {
 #[test]
 fn what_is_printed_can_be_read_again() {
     let config = Config {
-        interval: std::time::Duration::from_millis(250),
+        interval: "250ms".parse().expect("an interval"),
         cgroups: vec!["a.slice/b \"c\".service".into()],
         comms: vec!["two words".parse().expect("a name")],
         syscalls: ["read", "!i386:open", "39"].map(|text| text.parse().expect("a call")).into(),
@@ -102,8 +102,11 @@ fn mistakes_are_told_with_their_place() {
         "# comment\n\nlisten = 9494\n",
         "listen = \"localhost:9494\"\n",
         "listen = \"127.0.0.1\"\n",
-        "interval = 5\n",
-        "interval = \"5\"\n",
+        "interval = 0\n",
+        "interval = -5\n",
+        "interval = 0.009\n",
+        "interval = true\n",
+        "interval = \"5x\"\n",
         "interval = \"9ms\"\n",
         "interval = \"2h\"\n",
         "interval = 5s\n",
@@ -153,16 +156,38 @@ fn flags_have_the_same_bounds() {
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("p.toml"), "").expect("written");
     let mut told = String::new();
-    for flag in [["--interval", "1ms"], ["--max-threads", "0"], ["--max-memory", "4097"]] {
+    for (flag, code) in [
+        (["--interval", "1ms"], 2),
+        (["--interval", "2h"], 2),
+        (["--max-threads", "0"], 7),
+        (["--max-memory", "4097"], 7),
+    ] {
         let output = check(directory.path(), &[&["--config", "p.toml"], &flag[..]].concat());
-        assert_eq!(output.status.code(), Some(7), "{flag:?}");
+        assert_eq!(output.status.code(), Some(code), "{flag:?}");
         told.push_str(&String::from_utf8_lossy(&output.stderr));
     }
     insta::assert_snapshot!(told, @r"
-    profiler: --interval 1ms: expected a time from 10ms to 1h, as 500ms or 2s
+    error: invalid duration `1ms` for --interval: expected 10ms to 1h
+    error: invalid duration `2h` for --interval: expected 10ms to 1h
     profiler: --max-threads 0: expected a whole number from 1 to 4194304
     profiler: --max-memory 4097: expected a whole number from 1 to 2560
     ");
+}
+
+#[test]
+fn a_bare_number_is_seconds() {
+    for (file, flags) in [
+        ("interval = 2\n", &[][..]),
+        ("interval = 2.0\n", &[]),
+        ("interval = \"2\"\n", &[]),
+        ("", &["--interval", "2"]),
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("p.toml"), file).expect("written");
+        let output = check(directory.path(), &[&["--config", "p.toml"], flags].concat());
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("interval = \"2s\"\n"), "{file}{flags:?}: {output:?}");
+    }
 }
 
 /// Before anything is loaded, so this needs no privilege.

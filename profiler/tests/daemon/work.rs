@@ -194,7 +194,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let mut config = Config::default();
     let new = Config {
         listen: "127.0.0.1:1".parse().expect("an address"),
-        interval: Duration::from_secs(9),
+        interval: "9s".parse().expect("an interval"),
         max_threads: 5,
         max_memory_mib: 6,
         time_one_in: 7,
