@@ -75,14 +75,27 @@ fn targets(corpus: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Gives the fuzz targets the versions of dependencies that the profiler has. Nobody has to
+/// keep a second lock file in step.
+///
+/// # Errors
+/// If the lock file cannot be copied.
+pub(crate) fn lock() -> Result<()> {
+    let copy = root().join("profiler/fuzz/Cargo.lock");
+    fs::copy(root().join("Cargo.lock"), &copy)
+        .with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(())
+}
+
 /// Builds the fuzz targets.
 fn built(package: &Path, directory: &Path) -> Result<PathBuf> {
+    lock()?;
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc names no host")?;
     // With --target build scripts and macros are not instrumented: they have no libFuzzer.
     let mut build = cargo();
-    build.current_dir(package).args(["build", "--release", "--locked", "--target", host]);
+    build.current_dir(package).args(["build", "--release", "--target", host]);
     build.env("CARGO_TARGET_DIR", directory).env("RUSTFLAGS", RUSTFLAGS);
     // Would come before what is set here.
     build.env_remove("CARGO_ENCODED_RUSTFLAGS");
