@@ -210,12 +210,12 @@ pub struct OverflowSlot {
     pub errnos: [u32; ERRNOS],
 }
 
-/// Least and greatest latency of an overflow slot on one CPU.
+/// Least and greatest latency of an overflow slot on one CPU. Both fields only grow.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Extremes {
-    /// Nanoseconds, plus one: 0 is "none yet", as the kernel zeroes the map.
-    pub min_ns_plus_one: u64,
+    /// Nanoseconds, all bits inverted: 0 is "none yet", as the kernel zeroes the map.
+    pub min_ns_inverted: u64,
     /// Nanoseconds.
     pub max_ns: u64,
 }

@@ -136,7 +136,7 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
         let latency_ns = latency(now, &raw const (*record).entry_ns);
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
-            overflow::left(key, latency_ns, result);
+            overflow::left::<W>(key, latency_ns, result);
         } else {
             add::<W>(record, slot, key, latency_ns, result);
         }

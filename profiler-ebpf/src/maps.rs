@@ -49,7 +49,8 @@ pub static HINT: PerCpuArray<u32, 1> = PerCpuArray::new();
 #[btf_map]
 pub static OVERFLOW: Array<OverflowSlot, { OVERFLOW_SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// Per CPU, so that the extremes need no atomic minimum.
+/// Per CPU: where programs cannot be preempted, the extremes then need no atomic operation.
+/// Where they can, see [`Way::raise`](crate::way::Way::raise).
 #[btf_map]
 pub static OVERFLOW_EXTREMES: PerCpuArray<Extremes, { OVERFLOW_SLOTS as usize }> =
     PerCpuArray::new();

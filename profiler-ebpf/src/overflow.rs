@@ -12,6 +12,7 @@ use crate::{
     exit::{Outcome, is_negative},
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
     pool::{add, increment_u32, unproven},
+    way::Way,
 };
 
 #[inline(always)]
@@ -48,9 +49,9 @@ pub fn denied(key: u32) {
 
 /// A call left that entered here, after `latency_ns` if it was timed.
 #[inline(always)]
-pub fn left(key: u32, latency_ns: Option<u64>, result: u64) {
+pub fn left<W: Way>(key: u32, latency_ns: Option<u64>, result: u64) {
     if let Some(latency_ns) = latency_ns {
-        timed(key, latency_ns);
+        timed::<W>(key, latency_ns);
     }
     ended(key, result);
 }
@@ -79,23 +80,18 @@ fn ended(key: u32, result: u64) {
 }
 
 #[inline(never)]
-fn timed(key: u32, latency_ns: u64) {
+fn timed<W: Way>(key: u32, latency_ns: u64) {
     let Some(slot) = slot(key) else { return };
     let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
     // SAFETY: a field of a live map value.
     unsafe { add(&raw mut (*slot).total_ns, latency_ns) };
     add_bucket(slot, latency_ns);
     if let Some(extremes) = OVERFLOW_EXTREMES.get_ptr_mut(CallKey(key).overflow_index()) {
-        // SAFETY: a live map value of this CPU; only the exit program writes it,
-        // and the kernel does not run that one twice at a time on one CPU.
+        // SAFETY: fields of a live map value of this CPU. Every copy of the exit program writes
+        // them, each by `raise`.
         unsafe {
-            if latency_ns > (*extremes).max_ns {
-                (*extremes).max_ns = latency_ns;
-            }
-            // Wraps for "none yet", which is 0, to the greatest number.
-            if latency_ns < (*extremes).min_ns_plus_one.wrapping_sub(1) {
-                (*extremes).min_ns_plus_one = latency_ns + 1;
-            }
+            W::raise(&raw mut (*extremes).max_ns, latency_ns);
+            W::raise(&raw mut (*extremes).min_ns_inverted, !latency_ns);
         }
     }
 }

@@ -220,7 +220,7 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             }
             let entry_ns = (*state).entry_ns;
             let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
-            overflow::left(key_plus_one - 1, latency_ns, result);
+            overflow::left::<W>(key_plus_one - 1, latency_ns, result);
             return 0;
         }
         // Whatever follows accounts for this exit.

@@ -44,6 +44,24 @@ pub trait Way {
         Self::is_compat(Self::current())
     }
 
+    /// Sets the number at `place` to `value` if that is greater. `place` is of this CPU.
+    ///
+    /// Where programs can be preempted (Linux 7.1), another copy of the exit program can store
+    /// a greater number between the look and the store here. That number is then lost, unless
+    /// the object has an atomic instruction for it.
+    ///
+    /// # Safety
+    /// `place` is within a live map value.
+    #[inline(always)]
+    unsafe fn raise(place: *mut u64, value: u64) {
+        // SAFETY: the caller's place.
+        unsafe {
+            if value > *place {
+                *place = value;
+            }
+        }
+    }
+
     /// How far `regs`, the registers that the tracepoints give, are from `place`, which may
     /// be anywhere as long as it stays there: a number of the task's own, where `regs` may
     /// be a pointer that the verifier lets nothing be done with.

@@ -19,7 +19,7 @@ use profiler_common::{
         arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
         patch,
     },
-    wire::{Cell, CellIndex, TaskState, ThreadRecord},
+    wire::{Cell, CellIndex, FURTHER_EXITS, TaskState, ThreadRecord},
 };
 use profiler_ebpf::{
     task::{RECORDS_AT, Task},
@@ -119,6 +119,33 @@ impl Way for InArena {
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
         ByPointer::is_compat(task)
+    }
+
+    /// By `cmpxchg` (Linux 5.12), so that of several copies of the exit program on this CPU none
+    /// overwrites a greater number. A look that fails has met another copy, and of these there
+    /// are [`FURTHER_EXITS`]: after some more looks than that, the number is given up.
+    #[inline(always)]
+    unsafe fn raise(place: *mut u64, value: u64) {
+        // SAFETY: the caller's place, which the instruction changes and nothing else.
+        unsafe {
+            let mut found = place.read_volatile();
+            for _ in 0..=2 * FURTHER_EXITS {
+                if found >= value {
+                    return;
+                }
+                let expected = found;
+                asm!(
+                    "r0 = cmpxchg_64({place} + 0, r0, {value})",
+                    place = in(reg) place,
+                    value = in(reg) value,
+                    inlateout("r0") found,
+                    options(nostack)
+                );
+                if found == expected {
+                    return;
+                }
+            }
+        }
     }
 
     /// Read where the record says it is: a call to ask for the task costs as much as all of

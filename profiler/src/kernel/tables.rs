@@ -391,8 +391,8 @@ impl Tables for MapTables {
         let per_cpu = self.extremes.get(&index, 0).ok()?;
         per_cpu
             .iter()
-            .filter(|e| e.min_ns_plus_one != 0)
-            .map(|e| (e.min_ns_plus_one - 1, e.max_ns))
+            .filter(|e| e.min_ns_inverted != 0)
+            .map(|e| (!e.min_ns_inverted, e.max_ns))
             .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
