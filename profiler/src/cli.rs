@@ -27,7 +27,7 @@ Start with:
 
 Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFMON.
 
-Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege, 4 missing kernel
+Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 126 command cannot be run, 127 command
 not found. `stat -- COMMAND` otherwise exits as the command did.

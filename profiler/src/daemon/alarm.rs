@@ -13,6 +13,7 @@ pub struct Alarms {
     lost: Alarm,
     overflowed: Alarm,
     breaches: Alarm,
+    missed: Alarm,
 }
 
 /// What is to be said now: how much came on top since the last time.
@@ -27,6 +28,11 @@ pub struct Due {
 }
 
 impl Alarms {
+    /// How many more drains were missed, if that is to be said now.
+    pub fn check_missed(&mut self, missed: u64, now: Instant) -> Option<u64> {
+        self.missed.check(missed, now)
+    }
+
     /// Looks at a new reading.
     pub fn check(&mut self, health: &Health, now: Instant) -> Due {
         Due {

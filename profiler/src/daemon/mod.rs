@@ -80,6 +80,9 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     let options = Options { time_programs, ..Options::new(Scope::Host, &kernel_args)? };
     // Neither processes nor intervals are shown.
     let profiler = Profiler::attach_into(&options.filtered(filter), Aggregate::totals())?;
+    if let Some(why) = profiler.shrunk() {
+        tracing::warn!("{why}");
+    }
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }

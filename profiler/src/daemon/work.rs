@@ -156,6 +156,7 @@ impl<'a, S: Source> Work<'a, S> {
 
     fn drain(&mut self) {
         let started = Instant::now();
+        self.note_lateness(started);
         let snapshot = self.source.drain();
         self.service.scrapes = self.publisher.scrapes();
         self.service.unlogged =
@@ -182,6 +183,23 @@ impl<'a, S: Source> Work<'a, S> {
             self.settings.manager.status(&status);
         }
         self.settings.manager.alive();
+    }
+
+    /// Notes how late a drain comes, and which did not come at all. Nothing is lost by that: a
+    /// drain reads all that came since the one before.
+    fn note_lateness(&mut self, started: Instant) {
+        let late = started.saturating_duration_since(self.due());
+        let missed = late.as_nanos() / self.settings.config.interval.get().as_nanos().max(1);
+        self.service.last_drain_late = late;
+        self.service.missed_drains += u64::try_from(missed).unwrap_or(u64::MAX);
+        if let Some(more) = self.alarms.check_missed(self.service.missed_drains, started) {
+            tracing::warn!(
+                "{more} drains did not take place, the last came {:.1} s late: this process gets too \
+                 little CPU time. Nothing is lost, but metrics come late and further threads may \
+                 find no room; give it more (CPUWeight=, Nice=)",
+                late.as_secs_f64()
+            );
+        }
     }
 
     fn tell_losses(&mut self, snapshot: &Snapshot) {

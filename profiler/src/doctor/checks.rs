@@ -4,7 +4,7 @@ use super::{
     Finding, Status,
     host::{Host, Trial},
 };
-use crate::text;
+use crate::{kernel::Fit, text};
 
 /// The oldest kernel with all that even the fallback needs.
 const OLDEST_KERNEL: (u32, u32) = (5, 10);
@@ -43,7 +43,8 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         preemption(host),
         Some(capabilities(host)),
         lockdown(host),
-        memory_limit(host),
+        locked_memory_limit(host),
+        Some(memory_limit(host)),
         memory(host),
         jit(host),
         clock(host),
@@ -170,7 +171,7 @@ fn lockdown(host: &Host) -> Option<Finding> {
 }
 
 /// Since Linux 5.11 maps count against the memory cgroup instead.
-fn memory_limit(host: &Host) -> Option<Finding> {
+fn locked_memory_limit(host: &Host) -> Option<Finding> {
     const WHAT: &str = "locked-memory limit";
     if host.features.version >= (5, 11) {
         return None;
@@ -186,6 +187,25 @@ fn memory_limit(host: &Host) -> Option<Finding> {
              or CAP_SYS_RESOURCE, with which the profiler raises it itself",
         )
     })
+}
+
+/// Whether the tables fit into the memory cgroup.
+fn memory_limit(host: &Host) -> Finding {
+    const WHAT: &str = "memory limit";
+    match &host.memory_fit {
+        Ok(Fit { why: None, .. }) => match &host.memory_limit {
+            Some(limit) => {
+                ok(WHAT, format!("{}, {} of it left", mib(limit.bytes), mib(limit.available)))
+            }
+            None => ok(WHAT, "none"),
+        },
+        Ok(Fit { why: Some(why), .. }) => {
+            warning(WHAT, why.clone(), "raise the limit: MemoryMax= of a unit, or that of a pod")
+        }
+        Err(error) => {
+            missing(WHAT, error.to_string(), error.hint().unwrap_or_default(), error.exit_code())
+        }
+    }
 }
 
 fn mib(bytes: u64) -> String {
@@ -335,7 +355,7 @@ mod tests {
 
     use super::{super::host::Trial, *};
     use crate::kernel::{
-        Cast, KernelError, Untimed,
+        Cast, KernelError, Options, Untimed,
         features::{CgroupLayout, Features, FilterLayout},
     };
 
@@ -366,6 +386,8 @@ mod tests {
             clock_source: Some("tsc".into()),
             memlock: Some(8 * MIB),
             cgroups: Some("/sys/fs/cgroup".into()),
+            memory_limit: None,
+            memory_fit: Fit::new(&Options::default(), None),
             available_bytes: Some(1024 * MIB),
             trial: Ok(Trial {
                 mode: "tp_btf, task storage, arena",

@@ -12,7 +12,10 @@ use crate::{
     aggregate::KeepEnded,
     drain::Profiler,
     filter,
-    kernel::{KernelError, Options, Untimed, can_be_kept, features::Features},
+    kernel::{
+        Fit, KernelError, MemoryLimit, Options, Untimed, can_be_kept, features::Features,
+        release_memory, return_large_blocks,
+    },
     proc_fields,
     snapshot::Detail,
 };
@@ -35,6 +38,10 @@ pub(super) struct Host {
     pub(super) memlock: Option<u64>,
     /// Where cgroups of version 2 are mounted.
     pub(super) cgroups: Option<PathBuf>,
+    /// The memory limit of this process, if it has one.
+    pub(super) memory_limit: Option<MemoryLimit>,
+    /// Whether what the profiler takes by default fits into it, or why not.
+    pub(super) memory_fit: Result<Fit, KernelError>,
     /// Memory that could be had, bytes.
     pub(super) available_bytes: Option<u64>,
     /// Loading and attaching for real, with the default sizes.
@@ -58,9 +65,15 @@ fn read(path: impl AsRef<Path>) -> Option<String> {
 
 impl Host {
     pub(super) fn look() -> Self {
+        return_large_blocks();
+        let features = Features::probe();
+        // The trial reads the kernel's types again.
+        release_memory();
+        let memory_limit = MemoryLimit::tightest();
+        let memory_fit = Fit::new(&Options::default(), memory_limit.as_ref());
         let [available_bytes] = proc_fields::sizes("/proc/meminfo", ["MemAvailable"]);
         Self {
-            features: Features::probe(),
+            features,
             architecture: std::env::consts::ARCH,
             jit: read("/proc/sys/net/core/bpf_jit_enable").and_then(|v| v.parse().ok()),
             lockdown: read("/sys/kernel/security/lockdown").and_then(|modes| {
@@ -73,6 +86,8 @@ impl Host {
             clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
             memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
             cgroups: filter::cgroup_mount(),
+            memory_limit,
+            memory_fit,
             available_bytes,
             trial: try_attach(),
         }

@@ -42,8 +42,8 @@ pub struct Profiler {
     sequence: u64,
     /// A snapshot was taken of the interval, so the next reading begins another.
     interval_over: bool,
-    /// How often there was no record at the last reading.
-    records_exhausted: u64,
+    /// How often there was no record, and no extent, at the last reading.
+    exhausted: (u64, u64),
     cpus: usize,
     timed: Timed,
     meter: Meter,
@@ -76,7 +76,7 @@ impl Profiler {
             last: attached,
             sequence: 0,
             interval_over: false,
-            records_exhausted: 0,
+            exhausted: (0, 0),
             cpus: online_cpus(),
             timed: options.timed,
             meter,
@@ -110,6 +110,11 @@ impl Profiler {
         self.meter.time_programs(&mut self.session, on);
     }
 
+    /// Why there is room for less than was asked for, if there is.
+    pub fn shrunk(&self) -> Option<&str> {
+        self.session.shrunk()
+    }
+
     /// Why the kernel does not time the programs, if it does not.
     pub fn untimed(&self) -> Option<Untimed> {
         self.meter.untimed()
@@ -133,16 +138,16 @@ impl Profiler {
         }
         // Not only as intervals begin: without any, nothing would ever be forgotten.
         self.aggregate.forget_ended();
-        let exhausted = tables.counters().records_exhausted;
+        let counters = tables.counters();
+        let exhausted = (counters.records_exhausted, counters.extents_exhausted);
+        let in_use = self.reader.used(tables);
         // What is in use by now is after the reading gave room back: had there been too
         // little before it, that would not show.
-        let used = if exhausted > self.records_exhausted {
-            u64::MAX
-        } else {
-            self.reader.used(tables).records.used
-        };
-        self.records_exhausted = exhausted;
-        tables.refill(used);
+        let used = |new, old, used| if new > old { u64::MAX } else { used };
+        let records = used(exhausted.0, self.exhausted.0, in_use.records.used);
+        let extents = used(exhausted.1, self.exhausted.1, in_use.extents.used);
+        self.exhausted = exhausted;
+        tables.refill(records, extents);
         self.set_wake_marks();
     }
 

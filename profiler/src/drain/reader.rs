@@ -45,12 +45,17 @@ pub(super) struct Reader {
     slot: SlotReading,
     /// Slots of the thread being read whose reported counts are not those in its books.
     corrections: Vec<(CallKey, CellIndex, SlotCounts, SlotCounts)>,
+    /// The most that were in use at one time.
+    most_records: u64,
     records_freed: u64,
     extents_freed: u64,
     records_used: u64,
     extents_used: u64,
     timed: Timed,
 }
+
+/// Records that may have been taken and not counted yet: at most one on each CPU.
+const BEING_TAKEN: u32 = 1_024;
 
 /// What an overflow slot held, and its extremes.
 type Overflow = (OverflowSlot, Option<Extremes>);
@@ -101,6 +106,7 @@ impl Reader {
             batch: Batch::default(),
             slot: SlotReading::default(),
             corrections: Vec::new(),
+            most_records: 0,
             records_freed: 0,
             extents_freed: 0,
             records_used: 0,
@@ -121,7 +127,9 @@ impl Reader {
     }
 
     fn read_until(&mut self, tables: &mut impl Tables, into: &mut Aggregate, last: bool) {
-        let records = tables.record_limit();
+        let taken = tables.control().records_taken;
+        self.most_records = self.most_records.max(taken.saturating_sub(self.records_freed));
+        let records = self.record_limit(tables);
         self.activities.resize(records as usize, Activity::default());
         self.threads.resize_with(records as usize, || None);
         let active: Vec<u32> =
@@ -142,10 +150,24 @@ impl Reader {
         self.batch = batch;
         self.read_overflow(tables, into, last);
         into.breaches().into_iter().for_each(|what| self.breaches.add(what));
+        let freed_before = self.records_freed;
         self.free(tables, &ended);
         let control = tables.control();
+        // Some may have been taken before the first was given back.
+        let most = control.records_taken.saturating_sub(freed_before);
+        self.most_records = self.most_records.max(most);
         self.records_used = control.records_taken.saturating_sub(self.records_freed);
         self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
+    }
+
+    /// Records that can be in use, the indexes being below.
+    fn record_limit(&self, tables: &impl Tables) -> u32 {
+        let limit = tables.record_limit();
+        if !tables.records_are_dense() {
+            return limit;
+        }
+        // The index of a record is below the most that were in use at one time.
+        u32::try_from(self.most_records).unwrap_or(limit).saturating_add(BEING_TAKEN).min(limit)
     }
 
     /// Whether a thread did something since its record was read.
@@ -263,7 +285,7 @@ impl Reader {
         if ended.is_empty() {
             return;
         }
-        for extent in 1..tables.extent_count() {
+        for extent in 1..tables.extent_limit() {
             let owner = tables.extent_owner(extent);
             if owner != 0 && ended.binary_search(&(owner - 1)).is_ok() {
                 for cell in 0..CELLS_PER_EXTENT {

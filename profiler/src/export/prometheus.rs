@@ -3,7 +3,7 @@
 mod cost;
 mod in_flight;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::{
     call::{Abi, CallKey},
@@ -43,6 +43,10 @@ const OCTAVES_PER_BOUND: usize = 2;
 pub struct Service {
     /// Scrapes that were answered, from the request to the answer.
     pub scrapes: Times,
+    /// Drains that did not take place since the one before came so late.
+    pub missed_drains: u64,
+    /// How late the last drain came.
+    pub last_drain_late: Duration,
     /// Whether the last reload of the configuration, if there was one, failed.
     pub reload_failed: bool,
     /// Messages that did not reach the log.

@@ -210,7 +210,7 @@ fn not_found(path: PathBuf) -> CgroupError {
 
 /// A path of mountinfo, in which blanks and backslashes are `\` and three octal digits
 /// (mangle_path, fs/seq_file.c).
-fn unescaped(text: &[u8]) -> PathBuf {
+pub(crate) fn unescaped(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, tail @ ..] = rest {

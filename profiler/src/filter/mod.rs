@@ -9,6 +9,7 @@ use std::fmt;
 
 use crate::cli::FilterArgs;
 pub use calls::{CallError, CallPattern, Calls};
+pub(crate) use cgroup::unescaped;
 pub use cgroup::{Cgroup, CgroupError, mount as cgroup_mount};
 pub use comm::{Comm, CommError};
 

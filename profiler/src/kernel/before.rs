@@ -6,31 +6,19 @@ use std::io::{self, Read as _};
 
 use aya::{Btf, Ebpf, programs::Iter};
 
-use super::{features::Features, load::program};
+use super::{features::Features, load::program, memory};
 
 const PROGRAM: &str = "calls_before";
 
 /// `bpf_task_pt_regs`.
 pub(super) const SINCE: (u32, u32) = (5, 15);
 
-/// Tasks that may come up between a look at how many there are and the listing.
-const HEADROOM: u32 = 1_024;
-
-/// Room where it is not known how many tasks there are.
-const DEFAULT_ROOM: u32 = 32_768;
-
 /// Room for the call of every task of the host.
 pub(super) fn room(features: &Features) -> u32 {
     if !possible(features) {
         return 1;
     }
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    tasks(&load).map_or(DEFAULT_ROOM, |tasks| tasks.saturating_add(HEADROOM))
-}
-
-/// How many tasks there are, out of `0.00 0.01 0.05 2/345 6789` (fs/proc/loadavg.c).
-fn tasks(loadavg: &str) -> Option<u32> {
-    loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
+    memory::tasks()
 }
 
 fn possible(features: &Features) -> bool {
@@ -67,16 +55,4 @@ fn visit(ebpf: &mut Ebpf) -> io::Result<()> {
     // It prints nothing: one read visits all, and is the end.
     link.into_file().map_err(io::Error::other)?.read_to_end(&mut Vec::new())?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::tasks;
-
-    #[test]
-    fn tasks_are_counted_by_the_load() {
-        assert_eq!(tasks("0.00 0.01 0.05 2/345 6789\n"), Some(345));
-        assert_eq!(tasks("0.00 0.01 0.05"), None);
-        assert_eq!(tasks("0.00 0.01 0.05 2 6789"), None);
-    }
 }

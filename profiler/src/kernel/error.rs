@@ -20,6 +20,16 @@ pub enum KernelError {
         /// The greatest possible.
         most: u32,
     },
+    /// Not even the least that the profiler needs fits into the memory that it may use.
+    #[error("{of}, and the profiler needs {least} MiB at least")]
+    Memory {
+        /// Which limit, for people.
+        of: String,
+        /// The least limit with which it starts, MiB.
+        least: u64,
+        /// The limit with which all fits that was asked for, MiB.
+        all: u64,
+    },
     /// Capabilities are missing.
     #[error("loading BPF programs needs {}, which this process has not", missing.join(" and "))]
     Privilege {
@@ -75,6 +85,10 @@ impl KernelError {
                 }
                 _ => Some("`profiler doctor` shows what this host offers".into()),
             },
+            Self::Memory { all, .. } => Some(format!(
+                "raise the limit (MemoryMax= of a unit, `resources.limits.memory` of a pod); with\n\
+                 {all} MiB there is room for all that was asked for"
+            )),
             Self::Missing { needs, .. } => Some(format!("it needs {needs}")),
             Self::Verifier { .. } => Some(
                 "please report this with the lines above and the output of `profiler doctor`".into(),
@@ -87,7 +101,7 @@ impl KernelError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Limit { .. } => 2,
-            Self::Privilege { .. } | Self::Refused { .. } => 3,
+            Self::Privilege { .. } | Self::Refused { .. } | Self::Memory { .. } => 3,
             Self::Missing { .. } => 4,
             Self::Verifier { .. } => 5,
             Self::Object(_) => 1,

@@ -15,7 +15,7 @@ use aya_log::EbpfLogger;
 use profiler_common::limits::{self, globals, maps};
 
 use super::{
-    KernelError, MapTables, Options, Scope, arena,
+    Fit, KernelError, MapTables, MemoryLimit, Options, Scope, arena,
     attached::Attached,
     before,
     btf::TaskLayout,
@@ -65,6 +65,8 @@ pub struct Session {
     memory_bytes: u64,
     statistics: Statistics,
     clock: Clock,
+    /// Why the tables are smaller than asked for, if they are.
+    shrunk: Option<String>,
     /// Why the kernel does not time the programs, if it was asked to.
     untimed: Option<Untimed>,
     /// Which signals were sent to us and to the command, if there is one.
@@ -80,6 +82,10 @@ impl Session {
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options) -> Result<Self, KernelError> {
         options.check()?;
+        return_large_blocks();
+        let limit = MemoryLimit::tightest();
+        let Fit { max_threads, max_extents, why: shrunk } = Fit::new(options, limit.as_ref())?;
+        let options = &Options { max_threads, max_extents, ..options.clone() };
         let loader = thread::Builder::new().spawn(loader);
         let features = Features::probe();
         features.require()?;
@@ -110,7 +116,8 @@ impl Session {
             });
         }
         let own = (!options.include_self).then_some(identity.tgid);
-        let mut loaded = Loaded::new(loader, &programs, way, &features, options, own);
+        let mut loaded =
+            Loaded::new(loader, &programs, way, &features, options, (own, limit.as_ref()));
         if way == Way::Arena
             && let Err(error) = &loaded
             && !matches!(error, KernelError::Privilege { .. })
@@ -118,7 +125,14 @@ impl Session {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
             tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
             way = Way::Arrays;
-            loaded = Loaded::new(self::loader(), &programs, way, &features, options, own);
+            loaded = Loaded::new(
+                self::loader(),
+                &programs,
+                way,
+                &features,
+                options,
+                (own, limit.as_ref()),
+            );
         }
         let Loaded { mut ebpf, tables, lists_before } = loaded?;
         let wake = RingBuf::try_from(take_map(&mut ebpf, maps::WAKE)?)
@@ -135,6 +149,7 @@ impl Session {
         let clock = identity.clock;
         let mut session = Self {
             tables,
+            shrunk,
             attached,
             wake,
             log,
@@ -167,6 +182,11 @@ impl Session {
     /// What the programs recorded.
     pub fn tables(&mut self) -> &mut MapTables {
         &mut self.tables
+    }
+
+    /// Why the tables are smaller than asked for, if they are.
+    pub fn shrunk(&self) -> Option<&str> {
+        self.shrunk.as_deref()
     }
 
     /// Stops counting new calls; those in flight are still seen to leave.
@@ -270,7 +290,7 @@ impl Loaded {
         way: Way,
         features: &Features,
         options: &Options,
-        own: Option<u32>,
+        (own, limit): (Option<u32>, Option<&MemoryLimit>),
     ) -> Result<Self, KernelError> {
         let room_before = (way != Way::Fallback).then(|| before::room(features));
         let mut ebpf = load_object(loader, way, features, options, own, room_before)?;
@@ -280,7 +300,7 @@ impl Loaded {
         let lists_before = load_programs(&mut ebpf, programs, way, features)?;
         set_targets(&mut ebpf, &options.scope)?;
         filter::fill(&mut ebpf, &options.filter)?;
-        let tables = MapTables::new(&mut ebpf, options, room_before, arena)?;
+        let tables = MapTables::new(&mut ebpf, options, room_before, arena, limit)?;
         Ok(Self { ebpf, tables, lists_before })
     }
 }
@@ -459,9 +479,20 @@ fn raise_memlock() {
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }
 
+/// Has the allocator give large blocks back to the system at once. By default glibc keeps
+/// blocks as large as the largest that was freed so far (M_MMAP_THRESHOLD, mallopt(3)): after
+/// the kernel's types were read once, all of them.
+pub fn return_large_blocks() {
+    // SAFETY: glibc's own way to do that; safe at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}
+
 /// Gives back to the system what parsing the kernel's types took for a moment, some
 /// fifteen megabytes, which the allocator would keep for good.
-fn release_memory() {
+pub fn release_memory() {
     // SAFETY: glibc's own way to do that; safe at any time from any thread.
     #[cfg(target_env = "gnu")]
     unsafe {

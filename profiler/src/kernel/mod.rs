@@ -13,6 +13,7 @@ mod filter;
 mod identity;
 mod load;
 mod mapping;
+mod memory;
 mod object;
 mod options;
 mod programs;
@@ -24,7 +25,8 @@ use std::{fs::File, io::Read as _, os::fd::RawFd};
 
 pub use arena::Cast;
 pub use error::KernelError;
-pub use load::Session;
+pub use load::{Session, release_memory, return_large_blocks};
+pub use memory::{Fit, MemoryLimit};
 pub use options::{Options, Scope, Timed};
 pub use signals::SignalsSent;
 pub use statistics::{Program, Runs, Statistics, Untimed, can_be_kept};

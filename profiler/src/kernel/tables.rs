@@ -16,18 +16,32 @@ use profiler_common::{
 };
 
 use super::{
-    KernelError, Options,
+    KernelError, MemoryLimit, Options,
     load::{map_fd, map_memory, take_map},
     mapping::{Mapping, Memory},
+    memory,
 };
 
-/// Records on the free stack at first. More follow as they are used up, so that the
-/// reader never looks at what cannot be in use.
-const RECORDS_AT_START: u32 = 8_192;
+/// Bytes of an extent's cells.
+const EXTENT_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Cell>() as u64;
 
-/// Extents on the free stack before the programs attach; the rest follows with the
-/// first drain, so that attaching does not wait for it.
+/// So much memory left to this process is ample: as if there were no limit.
+const AMPLE: u64 = 192 * 1024 * 1024;
+
+/// Records on the free stack at first, at most, where memory is ample: more follow only with
+/// a drain, which may come late. 16 MiB of them.
+const RECORDS_AT_START: u32 = 65_536;
+
+/// Extents on the free stack at first, at least, where memory is ample.
 const EXTENTS_AT_START: u32 = 16_384;
+
+/// Extents for each task of the host at first.
+const EXTENTS_A_TASK: u32 = 2;
+
+/// The most of each that one drain adds, so that it does not take long: 64 MiB.
+const RECORDS_A_DRAIN: u32 = 262_144;
+/// See [`RECORDS_A_DRAIN`].
+const EXTENTS_A_DRAIN: u32 = 65_536;
 
 /// What the programs recorded. A trait, so that what reads it can be tested
 /// without a kernel.
@@ -36,8 +50,17 @@ pub trait Tables {
     fn record_limit(&self) -> u32;
     /// Records there are.
     fn record_count(&self) -> u32;
+    /// Whether records are given out in ascending order: the one with the next index only
+    /// while all below are in use.
+    fn records_are_dense(&self) -> bool {
+        false
+    }
     /// Extents there are, the indexes being below; extent 0 is never used.
     fn extent_count(&self) -> u32;
+    /// Extents that can be in use by now, the indexes being below.
+    fn extent_limit(&self) -> u32 {
+        self.extent_count()
+    }
     /// The first cache line's counters of a record: the cheap question whether
     /// anything happened.
     fn activity(&self, record: u32) -> Activity;
@@ -133,7 +156,13 @@ pub struct MapTables {
     /// Indexes not yet on the free stacks: those from here up.
     unfilled_records: u32,
     unfilled_extents: u32,
+    /// Whether all records were put on the free stack at once, which keeps them in order.
+    filled_at_once: bool,
     memory_bytes: u64,
+    /// What this process may take.
+    limit: Option<MemoryLimit>,
+    /// Whether the tables could not grow, which is told once.
+    is_stuck: bool,
     /// Whether records and cells are in an arena, and have no pages before they are given out.
     in_arena: bool,
 }
@@ -168,6 +197,7 @@ impl MapTables {
         options: &Options,
         room_before: Option<u32>,
         arena: Option<Arc<Memory>>,
+        limit: Option<&MemoryLimit>,
     ) -> Result<Self, KernelError> {
         let mut memory_bytes = 0;
         let m = &mut memory_bytes;
@@ -212,11 +242,22 @@ impl MapTables {
             before: None,
             unfilled_records: 0,
             unfilled_extents: 1,
+            filled_at_once: true,
             memory_bytes,
+            limit: limit.cloned(),
+            is_stuck: false,
             in_arena,
         };
         this.set_wake_marks(u64::MAX, u64::MAX);
-        this.fill(RECORDS_AT_START, EXTENTS_AT_START)
+        let tasks = memory::tasks();
+        let extents = tasks.saturating_mul(EXTENTS_A_TASK);
+        let is_ample = limit.is_none_or(|limit| limit.available >= AMPLE);
+        let (records, extents) = if is_ample {
+            (RECORDS_AT_START, extents.max(EXTENTS_AT_START))
+        } else {
+            (tasks, extents)
+        };
+        this.fill(records, extents)
             .map_err(|e| KernelError::from_any("fill the free lists".into(), &e))?;
         Ok(this)
     }
@@ -238,20 +279,30 @@ impl MapTables {
         self.before = Some(Before { count, until_ns });
     }
 
-    /// Extents that can be in use by now, the indexes being below.
-    pub fn extent_limit(&self) -> u32 {
-        self.unfilled_extents
-    }
-
-    /// Puts more on the free stacks, `records_used` being in use: all extents, and
-    /// records as long as fewer than half of those given out are free.
-    pub fn refill(&mut self, records_used: u64) {
-        let mut records = self.unfilled_records;
-        if records_used > u64::from(records / 2) {
-            records = records.saturating_mul(2);
+    /// Puts more on the free stacks where more than half of what was given out is in use, if
+    /// there is the memory for it.
+    pub fn refill(&mut self, records_used: u64, extents_used: u64) {
+        let grown = |given: u32, used: u64, most: u32| {
+            let more = if used > u64::from(given / 2) { given.min(most) } else { 0 };
+            given.saturating_add(more)
+        };
+        let records = grown(self.unfilled_records, records_used, RECORDS_A_DRAIN);
+        let extents = grown(self.unfilled_extents, extents_used, EXTENTS_A_DRAIN);
+        let (records, extents) = (records.min(self.records.len()), extents.min(self.owners.len()));
+        let new = u64::from(records - self.unfilled_records) * size_of::<ThreadRecord>() as u64
+            + u64::from(extents - self.unfilled_extents) * EXTENT_BYTES;
+        // The reader's copy takes as much again.
+        if new == 0 || self.limit.as_ref().is_some_and(|limit| !limit.allows(2 * new)) {
+            if new > 0 && !std::mem::replace(&mut self.is_stuck, true) {
+                tracing::warn!(
+                    "the memory cgroup has no room for more threads and figures; further ones \
+                     are counted, but not by process"
+                );
+            }
+            return;
         }
         // A failure leaves them unfilled, and the next drain tries again.
-        let _ = self.fill(records, u32::MAX);
+        let _ = self.fill(records, extents);
     }
 
     /// Puts indexes below the limits on the free stacks, the lowest on top.
@@ -259,6 +310,7 @@ impl MapTables {
         let records = records.min(self.records.len());
         let extents = extents.min(self.owners.len());
         self.populate(self.unfilled_records..records, self.unfilled_extents..extents)?;
+        self.filled_at_once &= self.unfilled_records == 0 || records <= self.unfilled_records;
         for index in (self.unfilled_records..records).rev() {
             self.free_records.push(index, 0)?;
         }
@@ -302,8 +354,16 @@ impl Tables for MapTables {
         self.records.len()
     }
 
+    fn records_are_dense(&self) -> bool {
+        self.filled_at_once
+    }
+
     fn extent_count(&self) -> u32 {
         self.owners.len()
+    }
+
+    fn extent_limit(&self) -> u32 {
+        self.unfilled_extents
     }
 
     fn activity(&self, record: u32) -> Activity {

@@ -23,6 +23,7 @@ use crate::{
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Cost, Detail, Snapshot},
+    streams::Stream,
     watched::Watched,
 };
 use command::Prepared;
@@ -70,6 +71,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     };
     let attach = || Profiler::attach(&options, keep);
     let profiler = events.interruptibly(attach).map_err(failed)??;
+    if let Some(why) = profiler.shrunk() {
+        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    }
     if let Some(command) = &mut prepared {
         command.start()?;
     }

@@ -70,6 +70,9 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let options = Options::new(scope, &args.kernel)?.filtered(Filter::new(&args.filters)?);
     let options = Options { time_programs: args.own_cost, ..options };
     let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
+    if let Some(why) = profiler.shrunk() {
+        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    }
     let only = only(&options);
     if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
 }

@@ -23,8 +23,13 @@ fn text() -> String {
 fn text_of(snapshot: Snapshot) -> String {
     let mut scrapes = Times::default();
     scrapes.add(Duration::from_millis(3));
-    let unlogged = Unlogged { dropped: 91, repeated: 92 };
-    let service = Service { scrapes, reload_failed: true, unlogged };
+    let service = Service {
+        scrapes,
+        missed_drains: 3,
+        last_drain_late: Duration::from_millis(20),
+        reload_failed: true,
+        unlogged: Unlogged { dropped: 91, repeated: 92 },
+    };
     prometheus::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
 }
 

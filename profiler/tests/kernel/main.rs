@@ -12,6 +12,7 @@ mod ending;
 mod in_flight;
 mod in_flight_stopped;
 mod latency;
+mod memory;
 mod namespaces;
 mod own_cost;
 mod privilege;
@@ -109,7 +110,9 @@ fn tests() -> Vec<Test> {
         latency::is_what_the_workload_measured,
         latency::quantiles_are_within_the_bound,
         latency::time_preempted_is_time_in_the_call,
-        room::records_that_were_missing_are_added,
+        room::a_stopped_reader_has_all_of_its_records,
+        memory::within_a_limit,
+        memory::below_the_least,
         privilege::two_capabilities_suffice,
         detach::after_an_interrupt,
         detach::after_a_kill,
@@ -146,6 +149,8 @@ fn tests() -> Vec<Test> {
         own_cost::a_daemon_s_process_is_as_the_kernel_has_it,
     ];
     let of_neither: &[(&str, fn())] = &tests![
+        memory::doctor_says_what_fits,
+        memory::the_greatest_sizes_start_at_once,
         ending::a_command_s_exit_code_is_passed_on,
         ending::a_command_s_death_by_signal_is_passed_on,
         ending::a_signal_reaches_the_command,

@@ -32,6 +32,16 @@ fn process(cost: &Cost, service: &Service) -> Vec<MetricFamily> {
             "Time that the last reading of the kernel's maps took.",
             one(cost.drains.last.as_secs_f64()),
         ),
+        gauge(
+            "profiler_last_drain_late_seconds",
+            "How long after its time the last drain began, the host's CPUs being busy.",
+            one(service.last_drain_late.as_secs_f64()),
+        ),
+        counter(
+            "profiler_missed_drains_total",
+            "Drains that did not take place, as the next one came an interval or more too late.",
+            one(service.missed_drains),
+        ),
         times(
             "profiler_scrape_duration_seconds",
             "Time from a request for these metrics to its answer, with the drain that it asked for.",
