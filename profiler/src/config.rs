@@ -1,6 +1,7 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
 mod file;
+mod running;
 
 use std::{
     fmt, io,
@@ -14,9 +15,11 @@ use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    cli::{DaemonArgs, FilterArgs, KernelArgs},
+    cli::DaemonArgs,
+    daemon::hosts::HostName,
     duration::Interval,
     filter::{CallPattern, Comm},
+    privilege::NOBODY,
     text::{self, Untrusted},
 };
 
@@ -33,6 +36,9 @@ pub struct Config {
     /// Address and port to serve metrics on.
     #[serde(deserialize_with = "listen")]
     pub listen: SocketAddr,
+    /// Host names that clients may use, beside `localhost` and addresses.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub allowed_hosts: Vec<HostName>,
     /// Time between two drains of the kernel's maps.
     pub interval: Interval,
     /// Threads that can be recorded apart at one time.
@@ -55,6 +61,8 @@ pub struct Config {
     /// Only these system calls, if any are; `!` before a name excludes it.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub syscalls: Vec<CallPattern>,
+    /// User to become once everything is attached, if started as root.
+    pub user: String,
     /// Least severe messages to log.
     pub log_level: LogLevel,
 }
@@ -63,6 +71,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: DEFAULT_LISTEN,
+            allowed_hosts: Vec::new(),
             interval: Interval::clamped(Duration::from_secs(1)),
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
@@ -72,6 +81,7 @@ impl Default for Config {
             cgroups: Vec::new(),
             comms: Vec::new(),
             syscalls: Vec::new(),
+            user: NOBODY.into(),
             log_level: LogLevel::Info,
         }
     }
@@ -152,64 +162,6 @@ impl Config {
         take_given(&mut self.comms, &filters.comm);
         take_given(&mut self.syscalls, &filters.patterns());
         Ok(())
-    }
-
-    /// What the kernel side is to do, by these settings and by the flags that have
-    /// no setting.
-    pub fn kernel_args(&self, flags: &KernelArgs) -> KernelArgs {
-        KernelArgs {
-            max_threads: Some(self.max_threads),
-            max_memory: Some(self.max_memory_mib),
-            include_self: self.include_self,
-            force_fallback: flags.force_fallback,
-            force_arrays: flags.force_arrays,
-            no_latency: self.time_one_in == 0,
-            sample: (self.time_one_in > 1).then_some(self.time_one_in),
-        }
-    }
-
-    /// What is to count, by these settings.
-    pub fn filter_args(&self) -> FilterArgs {
-        FilterArgs {
-            cgroup: self.cgroups.clone(),
-            comm: self.comms.clone(),
-            syscall: self.syscalls.clone(),
-            exclude_syscall: Vec::new(),
-        }
-    }
-
-    /// Takes over from `new` what can change while the daemon runs, and names the
-    /// settings that differ and cannot.
-    pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
-        let Self {
-            listen,
-            interval,
-            max_threads,
-            max_memory_mib,
-            time_one_in,
-            include_self,
-            bpf_stats,
-            cgroups,
-            comms,
-            syscalls,
-            log_level,
-        } = new;
-        self.interval = *interval;
-        self.log_level = *log_level;
-        [
-            ("listen", self.listen != *listen),
-            ("max_threads", self.max_threads != *max_threads),
-            ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
-            ("time_one_in", self.time_one_in != *time_one_in),
-            ("include_self", self.include_self != *include_self),
-            ("bpf_stats", self.bpf_stats != *bpf_stats),
-            ("cgroups", self.cgroups != *cgroups),
-            ("comms", self.comms != *comms),
-            ("syscalls", self.syscalls != *syscalls),
-        ]
-        .into_iter()
-        .filter_map(|(name, differs)| differs.then_some(name))
-        .collect()
     }
 
     /// As a configuration file.

@@ -1,13 +1,34 @@
-//! Gives up the privileges that attaching needed and running does not.
+//! Gives up what attaching needed and running does not: user, capabilities, system calls.
 
-use std::{fs, io};
+mod seccomp;
+mod state;
+mod user;
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl;
 
-use crate::error::Error;
+pub use self::{
+    state::Confinement,
+    user::{NOBODY, User},
+};
+use crate::{error::Error, text::json};
 
-/// Gives up every capability that draining does not need, for good, and returns
-/// what is kept: nothing, or on kernels before 5.19 the right to use `bpf(2)`.
+/// Confines this process for good:
+///
+/// 1. It becomes `user`, if it runs as root.
+/// 2. It gives up every capability that draining does not need: all, or on kernels before
+///    5.19 all but the right to use `bpf(2)`.
+/// 3. It sets no_new_privs, cannot be traced by its user's other processes, and leaves no
+///    core dump.
+/// 4. It installs seccomp filters.
+///
+/// Returns what is left, and what could not be done and why. To remain root is such a case
+/// only if `user` is the default, [`NOBODY`].
 ///
 /// What is attached stays attached, and open descriptors of maps stay usable: the
 /// kernel checked at their creation. But before 5.19 `__sys_bpf` (kernel/bpf/syscall.c)
@@ -16,7 +37,11 @@ use crate::error::Error;
 /// `CAP_BPF`. From 5.19 on (c8644cd0efe7) only creating maps and loading programs
 /// does. Which of the two this kernel is, it is asked; a version would not tell what
 /// a distribution has backported.
-pub fn drop_unneeded() -> Result<CapsHashSet, Error> {
+///
+/// # Errors
+/// [`Error::Privilege`] if capabilities cannot be given up, or if this process cannot
+/// become a user other than [`NOBODY`].
+pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), Error> {
     // Capabilities are a thread's: one that runs already would keep its own.
     let threads = fs::read_dir("/proc/self/task")
         .map_err(|source| Error::Io {
@@ -27,10 +52,24 @@ pub fn drop_unneeded() -> Result<CapsHashSet, Error> {
     if threads != 1 {
         return Err(Error::Privilege(format!("{threads} threads run where one was expected")));
     }
-    drop_all().map_err(|error| Error::Privilege(error.to_string()))
+    let mut undone = Vec::new();
+    let unprivileged = drop_all(user).map_err(|error| Error::Privilege(error.to_string()))?;
+    if let Err(errno) = unprivileged {
+        let why =
+            format!("cannot become the user {user}, for want of CAP_SETUID or CAP_SETGID: {errno}");
+        if !user.is_default() {
+            return Err(Error::Privilege(why));
+        }
+        undone.push(why);
+    }
+    if let Err(error) = seccomp::install() {
+        undone.push(format!("cannot install a seccomp filter: {error}"));
+    }
+    Ok((Confinement::read()?, undone))
 }
 
-fn drop_all() -> Result<CapsHashSet, Box<dyn std::error::Error>> {
+/// The inner result is that of becoming `user`.
+fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> {
     // What an exec can bring back goes first, while the right to take it away is
     // still there. Without that right (as in the systemd unit, whose bounding set
     // is small from the start) no_new_privs alone has to do, and does.
@@ -41,14 +80,60 @@ fn drop_all() -> Result<CapsHashSet, Box<dyn std::error::Error>> {
     }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
-    nix::sys::prctl::set_no_new_privs()?;
+    // Or becoming another user would take CAP_BPF away where it is still needed.
+    prctl::set_keepcaps(true)?;
+    let became = user.become_it();
+    prctl::set_keepcaps(false)?;
+    prctl::set_no_new_privs()?;
 
     let permitted = caps::read(None, CapSet::Permitted)?;
     caps::clear(None, CapSet::Effective)?;
     let kept = if bpf_is_refused() { bpf_right(&permitted) } else { CapsHashSet::new() };
     caps::set(None, CapSet::Permitted, &kept)?;
     caps::set(None, CapSet::Effective, &kept)?;
-    Ok(kept)
+    // Last, since other credentials reset it (commit_creds, kernel/cred.c).
+    prctl::set_dumpable(false)?;
+    Ok(became)
+}
+
+/// Confines a process that is forked for it, and returns what is left to it and what is
+/// amiss with that: for `doctor`, whose own process goes on.
+///
+/// # Errors
+/// In words, if the process cannot be confined at all.
+pub fn try_confining(user: &User) -> Result<(String, Vec<String>), String> {
+    in_child(|| {
+        let (state, undone) = confine(user)?;
+        Ok((state.to_string(), [undone, state.weaknesses()].concat()))
+    })
+}
+
+/// What `work` returns in a child process.
+fn in_child(
+    work: impl FnOnce() -> Result<(String, Vec<String>), Error>,
+) -> Result<(String, Vec<String>), String> {
+    let failed = |error: &dyn std::fmt::Display| format!("cannot try it: {error}");
+    let (mut reader, mut writer) = io::pipe().map_err(|error| failed(&error))?;
+    // SAFETY: the child does not use what other threads may have locked but the allocator,
+    // which the C library leaves in order (fork(3), glibc), and ends without destructors.
+    match unsafe { nix::unistd::fork() }.map_err(|errno| failed(&errno))? {
+        nix::unistd::ForkResult::Child => {
+            // A panic must not unwind into what the parent does.
+            let work = catch_unwind(AssertUnwindSafe(work));
+            let outcome = work
+                .map(|outcome| outcome.map_err(|error| error.to_string()))
+                .unwrap_or_else(|_| Err("it panicked".into()));
+            let _ = json::write(&mut writer, &outcome);
+            // SAFETY: ends this process, whose only thread this is.
+            unsafe { libc::_exit(0) }
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            drop(writer);
+            let outcome = serde_json::from_reader(&mut reader);
+            let _ = nix::sys::wait::waitpid(child, None);
+            outcome.map_err(|error| failed(&error))?
+        }
+    }
 }
 
 /// The least of `permitted` that makes the kernel's `bpf_capable()` true.
@@ -96,22 +181,18 @@ mod tests {
         assert_eq!(bpf_right(&of(&[Capability::CAP_CHOWN])), of(&[]));
     }
 
-    /// Needs no root: every set can always be made smaller. On a thread of its own,
-    /// since the test runner's others are none of this test's business.
+    /// Needs no root: every set can always be made smaller. In a process of its own, since
+    /// the test runner has other threads.
     #[test]
     fn nothing_is_left_that_draining_does_not_need() {
-        std::thread::spawn(|| {
-            let kept = drop_all().expect("dropping is always allowed");
-            for set in [CapSet::Effective, CapSet::Permitted] {
-                assert_eq!(caps::read(None, set).expect("readable"), kept);
-            }
-            for set in [CapSet::Inheritable, CapSet::Ambient] {
-                assert!(caps::read(None, set).expect("readable").is_empty());
-            }
-            assert!(nix::sys::prctl::get_no_new_privs().expect("readable"));
-            assert!(kept.len() <= 1);
+        let (state, undone) = in_child(|| {
+            let (state, undone) = confine(&User::find(NOBODY).expect("nobody"))?;
+            Ok((state.to_string(), [undone, state.weaknesses()].concat()))
         })
-        .join()
-        .expect("the thread ended well");
+        .expect("a process can always be confined");
+        assert_eq!(undone, <[String; 0]>::default());
+        assert!(state.contains("no_new_privs yes, seccomp filters"), "{state}");
+        assert!(state.ends_with("dumpable no"), "{state}");
+        assert!(state.contains(", no capability, ") || state.contains(", CAP_BPF, "), "{state}");
     }
 }

@@ -81,7 +81,7 @@ fn request(data: &[u8]) {
     static SERVER: LazyLock<SocketAddr> = LazyLock::new(serve);
     let answer = exchange(*SERVER, data);
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
-    let healthy = exchange(*SERVER, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n");
+    let healthy = exchange(*SERVER, b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(healthy.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&healthy));
 }
 
@@ -94,7 +94,7 @@ fn serve() -> SocketAddr {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
-            match http::serve(listener, feed).await {}
+            match http::serve(listener, feed, Vec::new()).await {}
         })
     });
     address

@@ -2,11 +2,13 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     mem::MaybeUninit,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::fd::AsRawFd as _,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -25,6 +27,7 @@ use tokio::{
 };
 
 use super::{
+    hosts::Local,
     places::{Peer, Places, Progress},
     stream::{ClientStream, micros_since, refuse},
 };
@@ -110,29 +113,31 @@ pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
         incomplete: 0,
     };
     loop {
-        tokio::select! {
-            Some(ended) = server.tasks.join_next_with_id() => {
-                server.places.leave(ended.map_or_else(|error| error.id(), |(id, ())| id));
+        match server.next_event(&listener).await {
+            Happened::Ended(id) => drop(server.places.leave(id)),
+            Happened::Accepted(Ok((stream, from))) => server.admit(stream, from),
+            Happened::Accepted(Err(error)) if is_of_one_connection(&error) => {
+                tracing::debug!("a connection ended before it was accepted: {error}");
             }
-            accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => server.admit(stream, from),
-                Err(error) if is_of_one_connection(&error) => {
-                    tracing::debug!("a connection ended before it was accepted: {error}");
-                }
-                Err(error) => {
-                    server.evict();
-                    tracing::warn!("cannot accept a connection: {error}");
-                    sleep(ACCEPT_PAUSE).await;
-                }
+            Happened::Accepted(Err(error)) => {
+                server.evict();
+                tracing::warn!("cannot accept a connection: {error}");
+                sleep(ACCEPT_PAUSE).await;
             }
         }
         server.events += 1;
-        if server.events == EVENTS_PER_TURN {
-            // The tasks of connections have their turn.
+        if server.events >= EVENTS_PER_TURN {
             yield_now().await;
-            (server.events, server.incomplete) = (0, 0);
+            server.tasks_had_their_turn();
         }
     }
+}
+
+/// What the loop that accepts connections waits for.
+enum Happened {
+    /// A connection's task ended.
+    Ended(Id),
+    Accepted(io::Result<(TcpStream, SocketAddr)>),
 }
 
 struct Server {
@@ -147,7 +152,30 @@ struct Server {
 }
 
 impl Server {
+    async fn next_event(&mut self, listener: &TcpListener) -> Happened {
+        let (tasks, mut waited) = (&mut self.tasks, false);
+        let happened = poll_fn(|cx| {
+            if let Poll::Ready(Some(ended)) = tasks.poll_join_next_with_id(cx) {
+                let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                return Poll::Ready(Happened::Ended(id));
+            }
+            let accepted = listener.poll_accept(cx).map(Happened::Accepted);
+            waited |= accepted.is_pending();
+            accepted
+        })
+        .await;
+        if waited {
+            self.tasks_had_their_turn();
+        }
+        happened
+    }
+
+    fn tasks_had_their_turn(&mut self) {
+        (self.events, self.incomplete) = (0, 0);
+    }
+
     fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
+        let local = stream.local_addr().ok().map(|address| Local(address.ip()));
         let progress = Arc::<Progress>::default();
         if has_request(&stream) {
             progress.answer();
@@ -167,6 +195,7 @@ impl Server {
             router: TowerToHyperService::new(self.router.clone()),
             progress: Arc::clone(&progress),
             epoch: self.epoch,
+            local,
         };
         let task = self.tasks.spawn(connection(client, answers));
         self.places.enter(task.id(), Peer::of(from.ip()), progress, task);
@@ -201,6 +230,8 @@ struct Answers {
     router: TowerToHyperService<Router>,
     progress: Arc<Progress>,
     epoch: Instant,
+    /// The address of ours that the client has connected to.
+    local: Option<Local>,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -209,8 +240,11 @@ impl Service<Request<Incoming>> for Answers {
     type Future =
         std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.answer();
+        if let Some(local) = self.local {
+            request.extensions_mut().insert(local);
+        }
         let answer = self.router.call(request.map(Body::new));
         let (progress, epoch) = (Arc::clone(&self.progress), self.epoch);
         Box::pin(async move {

@@ -6,12 +6,17 @@ use axum::{
     Router,
     extract::State,
     http::{HeaderName, StatusCode, header},
+    middleware,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use tokio::{net::TcpListener, sync::oneshot};
 
-use super::{connections, feed::Feed};
+use super::{
+    connections,
+    feed::Feed,
+    hosts::{self, HostName},
+};
 use crate::{error::Error, export::prometheus};
 
 /// Takes the address. Apart from [`serve`], so that one in use is found out before
@@ -30,6 +35,7 @@ pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, Error> {
 pub fn spawn(
     listener: std::net::TcpListener,
     feed: Feed,
+    allowed_hosts: Vec<HostName>,
 ) -> Result<oneshot::Receiver<Infallible>, Error> {
     let failed = |source| Error::Io { context: "cannot start to serve", source };
     let runtime =
@@ -42,25 +48,27 @@ pub fn spawn(
     let serve = move || {
         // Dropped if this thread panics.
         let _alive: oneshot::Sender<Infallible> = alive;
-        match runtime.block_on(serve(listener, feed)) {}
+        match runtime.block_on(serve(listener, feed, allowed_hosts)) {}
     };
     thread::Builder::new().name("http".into()).spawn(serve).map_err(failed)?;
     Ok(ended)
 }
 
 /// Answers requests for as long as it is polled.
-pub async fn serve(listener: TcpListener, feed: Feed) -> Infallible {
-    connections::serve(listener, router(feed)).await
+pub async fn serve(listener: TcpListener, feed: Feed, allowed_hosts: Vec<HostName>) -> Infallible {
+    connections::serve(listener, router(feed, allowed_hosts)).await
 }
 
 /// What is served where.
-pub fn router(feed: Feed) -> Router {
+pub fn router(feed: Feed, allowed_hosts: Vec<HostName>) -> Router {
     Router::new()
         .route("/", get(landing_page))
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .with_state(feed)
+        // Also what is not found: no answer is anybody's but ours.
+        .layer(middleware::from_fn_with_state(allowed_hosts, hosts::check))
 }
 
 const SECURITY_HEADERS: [(HeaderName, &str); 2] = [

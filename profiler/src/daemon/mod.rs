@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod connections;
 pub mod feed;
+pub mod hosts;
 pub mod http;
 pub mod manager;
 pub mod places;
@@ -11,6 +12,12 @@ pub mod source;
 pub mod stream;
 pub mod work;
 
+use std::net::SocketAddr;
+
+use nix::{
+    errno::Errno,
+    unistd::{AccessFlags, access},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -23,14 +30,15 @@ use self::{
 use crate::{
     aggregate::Aggregate,
     cli::DaemonArgs,
-    config::Config,
+    config::{self, Config},
     drain::Profiler,
     error::Error,
     filter::Filter,
     kernel::{Options, Scope},
     logging::Logging,
-    privilege,
+    privilege::{self, Confinement, User},
     streams::Stream,
+    text,
 };
 
 /// Runs the daemon until a signal ends it.
@@ -66,6 +74,7 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     // Before anything is attached: a signal then ends us as it should, and an
     // address in use, the likeliest mistake, costs nothing.
     let orders = orders()?;
+    let user = User::find(&settings.config.user)?;
     connections::raise_descriptor_limit();
     let listener = http::bind(settings.config.listen)?;
 
@@ -86,12 +95,9 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }
-    let kept = privilege::drop_unneeded()?;
-    match kept.iter().next() {
-        None => tracing::info!("attached, and gave up every capability"),
-        Some(kept) => tracing::info!("attached, and gave up every capability but {kept}"),
-    }
-
+    let (left, undone) = privilege::confine(&user)?;
+    tell_confinement(&left, &undone);
+    tell_unreadable(settings.args, &user);
     if let Some(logging) = &settings.logging {
         logging.start_thread()?;
     }
@@ -99,7 +105,8 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     // The address in fact: port 0 asks for any.
     let address = listener.local_addr().unwrap_or(settings.config.listen);
     tracing::info!("serving metrics on http://{address}/metrics");
-    let served = http::spawn(listener, feed)?;
+    tell_exposure(address, &settings.config);
+    let served = http::spawn(listener, feed, settings.config.allowed_hosts.clone())?;
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,
@@ -111,6 +118,41 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
         last.health.lost()
     );
     Ok(())
+}
+
+/// Says what this process may still do, as the kernel says.
+fn tell_confinement(left: &Confinement, undone: &[String]) {
+    tracing::info!("attached, and gave up what is not needed any more; left: {left}");
+    for problem in undone.iter().chain(&left.weaknesses()) {
+        tracing::warn!("not fully confined: {problem}");
+    }
+}
+
+/// Warns if the configuration can no longer be read, now rather than at the next reload.
+fn tell_unreadable(args: &DaemonArgs, user: &User) {
+    let path = args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
+    if access(path, AccessFlags::R_OK) == Err(Errno::EACCES) {
+        tracing::warn!(
+            "a reload will fail: the user {user} may not read the configuration {}",
+            text::path(path)
+        );
+    }
+}
+
+/// Warns if others than this host can connect.
+fn tell_exposure(address: SocketAddr, config: &Config) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let names = if config.allowed_hosts.is_empty() {
+        "; any host name is accepted, since allowed_hosts is empty"
+    } else {
+        ""
+    };
+    tracing::warn!(
+        "listening beyond the loopback, on {address}, without encryption or a password: \
+         whoever can connect can read which system calls this host makes{names}"
+    );
 }
 
 /// Orders out of signals.

@@ -121,18 +121,18 @@ impl<'a, S: Source> Work<'a, S> {
         let mut due = self.due();
         loop {
             // A drain that is due as soon as it is done would starve all else: the
-            // sleep returns at once, but orders are looked at first.
+            // sleep returns at once, but orders and what comes of them are looked at first.
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
                     Some(Order::Reload) => self.begin_reload(),
                     Some(Order::Stop) | None => return Next::Stop,
                 },
-                () = sleep_until(due.into()) => return Next::Drain,
                 reloaded = self.reload.finished() => {
                     self.end_reload(reloaded);
                     due = self.due();
                 }
+                () = sleep_until(due.into()) => return Next::Drain,
                 () = self.publisher.wanted() => return Next::Drain,
                 ready = self.wake.readable() => {
                     match ready {

@@ -51,6 +51,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         Some(statistics(host)),
         Some(pid_namespace(host)),
         Some(filters(host)),
+        Some(confinement(host)),
         Some(trial(host)),
     ]
     .into_iter()
@@ -327,6 +328,16 @@ fn filters(host: &Host) -> Finding {
     }
 }
 
+/// Tried in a process of its own, and read back from the kernel.
+fn confinement(host: &Host) -> Finding {
+    const WHAT: &str = "confinement of the daemon";
+    match &host.confinement {
+        Ok((left, amiss)) if amiss.is_empty() => ok(WHAT, left),
+        Ok((left, amiss)) => warning(WHAT, left, amiss.join("\n")),
+        Err(why) => warning(WHAT, why, "a daemon that is started here would end with this error"),
+    }
+}
+
 fn trial(host: &Host) -> Finding {
     const WHAT: &str = "trial";
     match &host.trial {
@@ -389,6 +400,7 @@ mod tests {
             memory_limit: None,
             memory_fit: Fit::new(&Options::default(), None),
             available_bytes: Some(1024 * MIB),
+            confinement: Ok(("uid 65534, gid 65534, no capability".into(), Vec::new())),
             trial: Ok(Trial {
                 mode: "tp_btf, task storage, arena",
                 took: Duration::from_millis(90),
@@ -426,6 +438,15 @@ mod tests {
         host.features.version = (5, 10);
         assert_eq!(at(&host, "kernel").status, Status::Ok);
         assert_eq!(at(&host, "locked-memory limit").status, Status::Warning);
+    }
+
+    #[test]
+    fn a_daemon_that_stays_privileged_is_a_drawback() {
+        let mut host = good();
+        host.confinement = Ok(("uid 0".into(), vec!["it runs as root".into()]));
+        let finding = at(&host, "confinement of the daemon");
+        assert_eq!((finding.status, finding.found.as_str()), (Status::Warning, "uid 0"));
+        assert_eq!(finding.remedy.as_deref(), Some("it runs as root"));
     }
 
     #[test]

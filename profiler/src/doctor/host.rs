@@ -16,6 +16,7 @@ use crate::{
         Fit, KernelError, MemoryLimit, Options, Untimed, can_be_kept, features::Features,
         release_memory, return_large_blocks,
     },
+    privilege::{NOBODY, User, try_confining},
     proc_fields,
     snapshot::Detail,
 };
@@ -44,6 +45,8 @@ pub(super) struct Host {
     pub(super) memory_fit: Result<Fit, KernelError>,
     /// Memory that could be had, bytes.
     pub(super) available_bytes: Option<u64>,
+    /// What a daemon that is started here could still do, and what is amiss with that.
+    pub(super) confinement: Result<(String, Vec<String>), String>,
     /// Loading and attaching for real, with the default sizes.
     pub(super) trial: Result<Trial, KernelError>,
 }
@@ -89,6 +92,9 @@ impl Host {
             memory_limit,
             memory_fit,
             available_bytes,
+            confinement: User::find(NOBODY)
+                .map_err(|error| error.to_string())
+                .and_then(|user| try_confining(&user)),
             trial: try_attach(),
         }
     }

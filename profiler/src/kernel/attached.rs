@@ -1,6 +1,6 @@
 //! A program at its tracepoint, in as many copies as the kernel makes necessary.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::{
     Ebpf,
@@ -10,7 +10,7 @@ use aya::{
 };
 
 use super::{
-    KernelError, fdinfo,
+    FdInfo, KernelError,
     load::{Way, program},
     programs::ProgramSpec,
 };
@@ -26,7 +26,7 @@ enum Link {
 pub(super) struct Attached {
     pub(super) spec: ProgramSpec,
     /// Of the loaded copies, by number.
-    fds: Vec<RawFd>,
+    infos: Vec<FdInfo>,
     links: Vec<Link>,
     /// How often all copies were skipped, at most, until the last of them was attached,
     before: u64,
@@ -39,10 +39,11 @@ pub(super) struct Attached {
 impl Attached {
     /// Of a program that is loaded, and attached nowhere yet.
     pub(super) fn new(ebpf: &Ebpf, spec: ProgramSpec, preemptible: bool) -> Self {
-        let fd = |name: &&str| Some(ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd());
+        let info =
+            |name: &&str| Some(FdInfo::of(ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd()));
         Self {
             spec,
-            fds: spec.copies(preemptible).iter().filter_map(fd).collect(),
+            infos: spec.copies(preemptible).iter().filter_map(info).collect(),
             links: Vec::new(),
             before: 0,
             at_last: Vec::new(),
@@ -52,25 +53,25 @@ impl Attached {
 
     /// Attaches the next copy, if there is one.
     pub(super) fn attach_next(&mut self, ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
-        let Some(fds) = self.fds.get(..=self.links.len()) else { return Ok(()) };
+        let Some(infos) = self.infos.get(..=self.links.len()) else { return Ok(()) };
         let skipped = self.skipped();
         let name = self.spec.copies(true)[self.links.len()];
         self.links.push(attach(ebpf, way, name, self.spec.tracepoint)?);
         self.before = skipped;
-        self.at_last = fds.iter().map(misses).collect();
+        self.at_last = infos.iter().map(misses).collect();
         Ok(())
     }
 
     /// How often the kernel skipped all copies, at most.
     pub(super) fn skipped(&self) -> u64 {
-        let since = |(fd, at_last): (&RawFd, &u64)| misses(fd).saturating_sub(*at_last);
-        self.before + self.fds.iter().zip(&self.at_last).map(since).min().unwrap_or(0)
+        let since = |(info, at_last): (&FdInfo, &u64)| misses(info).saturating_sub(*at_last);
+        self.before + self.infos.iter().zip(&self.at_last).map(since).min().unwrap_or(0)
     }
 
     /// Whether all copies were skipped again, and there is another one.
     pub(super) fn needs_more(&mut self) -> bool {
         // Detached, or all there are: the usual case costs nothing.
-        if self.links.is_empty() || self.links.len() == self.fds.len() {
+        if self.links.is_empty() || self.links.len() == self.infos.len() {
             return false;
         }
         let skipped = self.skipped();
@@ -89,8 +90,8 @@ impl Attached {
 }
 
 /// How often the kernel skipped a program because it was running already.
-fn misses(fd: &RawFd) -> u64 {
-    fdinfo(*fd, "recursion_misses").unwrap_or(0)
+fn misses(info: &FdInfo) -> u64 {
+    info.number("recursion_misses").unwrap_or(0)
 }
 
 fn attach(

@@ -15,11 +15,10 @@ use aya_log::EbpfLogger;
 use profiler_common::limits::{self, globals, maps};
 
 use super::{
-    Fit, KernelError, MapTables, MemoryLimit, Options, Scope, arena,
+    FdInfo, Fit, KernelError, MapTables, MemoryLimit, Options, Scope, arena,
     attached::Attached,
     before,
     btf::TaskLayout,
-    fdinfo,
     features::Features,
     filter,
     identity::{Clock, Identity},
@@ -502,7 +501,7 @@ pub fn release_memory() {
 
 /// What the kernel charges for the map behind `fd`, bytes.
 pub(super) fn map_memory(fd: BorrowedFd<'_>) -> u64 {
-    fdinfo(fd.as_raw_fd(), "memlock").unwrap_or(0)
+    FdInfo::of(fd.as_raw_fd()).number("memlock").unwrap_or(0)
 }
 
 fn maps_memory(ebpf: &Ebpf) -> u64 {

@@ -21,7 +21,10 @@ mod signals;
 mod statistics;
 mod tables;
 
-use std::{fs::File, io::Read as _, os::fd::RawFd};
+use std::{
+    fs::File,
+    os::{fd::RawFd, unix::fs::FileExt as _},
+};
 
 pub use arena::Cast;
 pub use error::KernelError;
@@ -35,18 +38,35 @@ pub(crate) use tables::UNOWNED;
 pub(crate) use tables::ZERO_OVERFLOW;
 pub use tables::{Activity, Before, MapTables, SlotCounts, Tables};
 
-/// A number out of `/proc/self/fdinfo` (bpf_map_show_fdinfo and
-/// bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
-fn fdinfo(fd: RawFd, key: &str) -> Option<u64> {
-    field(&fdinfo_text(fd)?, key)
-}
+/// What the kernel says of one of our descriptors, in `/proc/self/fdinfo`
+/// (bpf_map_show_fdinfo and bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
+///
+/// Opened once: before Linux 5.14 only root may open such a file of a process that cannot be
+/// traced, and a daemon becomes one (`proc_fdinfo_inode_operations`, fs/proc/fd.c).
+struct FdInfo(Option<File>);
 
-/// All of them.
-fn fdinfo_text(fd: RawFd) -> Option<String> {
-    // With room for all of it at once: the kernel is asked at every drain.
-    let mut text = String::with_capacity(1024);
-    File::open(format!("/proc/self/fdinfo/{fd}")).ok()?.read_to_string(&mut text).ok()?;
-    Some(text)
+impl FdInfo {
+    fn of(fd: RawFd) -> Self {
+        Self(File::open(format!("/proc/self/fdinfo/{fd}")).ok())
+    }
+
+    /// All that it says now.
+    fn text(&self) -> Option<String> {
+        // With room for all of it at once: the kernel is asked at every drain.
+        let mut text = vec![0; 2048];
+        let mut length = 0;
+        // At offset 0 the kernel makes the text anew (seq_read_iter, fs/seq_file.c).
+        while let read @ 1.. = self.0.as_ref()?.read_at(&mut text[length..], length as u64).ok()? {
+            length += read;
+        }
+        text.truncate(length);
+        String::from_utf8(text).ok()
+    }
+
+    /// A number that it says.
+    fn number(&self, key: &str) -> Option<u64> {
+        field(&self.text()?, key)
+    }
 }
 
 /// The number behind `key:` in such a text.

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use aya::{
 };
 
 use super::{
-    fdinfo_text, field,
+    FdInfo, field,
     programs::{ENTRY, PROGRAMS},
 };
 
@@ -63,7 +63,7 @@ pub enum Untimed {
 
 /// The kernel's statistics of our programs.
 pub struct Statistics {
-    programs: Vec<(Program, Vec<RawFd>)>,
+    programs: Vec<(Program, Vec<FdInfo>)>,
     /// While this is open, the kernel keeps them.
     kept: Option<OwnedFd>,
 }
@@ -92,7 +92,7 @@ pub fn can_be_kept() -> Result<(), Untimed> {
 impl Statistics {
     /// Of the programs that are loaded by now.
     pub(super) fn of(ebpf: &Ebpf, kept: Option<OwnedFd>) -> Self {
-        let mut programs: Vec<(Program, Vec<RawFd>)> = Vec::new();
+        let mut programs: Vec<(Program, Vec<FdInfo>)> = Vec::new();
         for (name, loaded) in ebpf.programs() {
             let Ok(fd) = loaded.fd() else { continue };
             let fd = fd.as_fd().as_raw_fd();
@@ -103,7 +103,7 @@ impl Statistics {
                 programs.len() - 1
             });
             let (program, fds) = &mut programs[at];
-            fds.push(fd);
+            fds.push(FdInfo::of(fd));
             program.copies += 1;
             // Asked once: the size needs CAP_BPF, which the daemon gives up.
             if let Ok(info) = loaded.info() {
@@ -156,9 +156,9 @@ impl Statistics {
     }
 }
 
-fn runs(fds: &[RawFd]) -> Runs {
+fn runs(infos: &[FdInfo]) -> Runs {
     let mut sum = Runs::default();
-    for text in fds.iter().filter_map(|&fd| fdinfo_text(fd)) {
+    for text in infos.iter().filter_map(FdInfo::text) {
         let of = |key| field(&text, key).unwrap_or(0);
         let count = of("run_cnt");
         sum.count += count;

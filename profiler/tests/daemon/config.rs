@@ -80,6 +80,7 @@ fn flags_win_over_the_file() {
     assert_eq!(output.status.code(), Some(0));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
     listen = "[::1]:9000"
+    allowed_hosts = []
     interval = "2m"
     max_threads = 100
     max_memory_mib = 7
@@ -89,6 +90,7 @@ fn flags_win_over_the_file() {
     cgroups = ["b.slice", "c.slice", "d.slice"]
     comms = ["nginx"]
     syscalls = ["!futex"]
+    user = "nobody"
     log_level = "debug"
     "#);
 }

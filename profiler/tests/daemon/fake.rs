@@ -128,6 +128,8 @@ fn cost() -> Cost {
 pub(crate) struct Fake {
     drains: Arc<AtomicU64>,
     finished: Arc<AtomicU64>,
+    /// How long each reading takes, milliseconds.
+    delay: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
@@ -135,20 +137,28 @@ pub(crate) struct Fake {
 pub(crate) struct Remote {
     drains: Arc<AtomicU64>,
     finished: Arc<AtomicU64>,
+    /// How long each reading takes, milliseconds.
+    delay: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
 pub(crate) fn fake() -> (Fake, Remote) {
     let (wake, remote) = UnixStream::pair().expect("a pair");
     wake.set_nonblocking(true).expect("non-blocking");
-    let (drains, finished) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-    let fake = Fake { drains: Arc::clone(&drains), finished: Arc::clone(&finished), wake };
-    (fake, Remote { drains, finished, wake: remote })
+    let (drains, finished, delay) = <[Arc<AtomicU64>; 3]>::default().into();
+    let fake = Fake {
+        drains: Arc::clone(&drains),
+        finished: Arc::clone(&finished),
+        delay: Arc::clone(&delay),
+        wake,
+    };
+    (fake, Remote { drains, finished, delay, wake: remote })
 }
 
 impl Source for Fake {
     fn drain(&mut self) -> Snapshot {
         while matches!(self.wake.read(&mut [0; 16]), Ok(1..)) {}
+        std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
         Snapshot { sequence: self.drains.fetch_add(1, Ordering::SeqCst), ..snapshot() }
     }
 
@@ -165,6 +175,11 @@ impl Source for Fake {
 impl Remote {
     pub(crate) fn drains(&self) -> u64 {
         self.drains.load(Ordering::SeqCst)
+    }
+
+    /// Makes each reading take this long.
+    pub(crate) fn delay(&self, time: Duration) {
+        self.delay.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     pub(crate) fn is_finished(&self) -> bool {

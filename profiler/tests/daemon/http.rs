@@ -28,7 +28,7 @@ pub(crate) fn serve() -> (SocketAddr, Publisher) {
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
-            match http::serve(listener, feed).await {}
+            match http::serve(listener, feed, Vec::new()).await {}
         })
     });
     (address, publisher)
@@ -50,7 +50,7 @@ fn ask(address: SocketAddr, request: &str) -> String {
 }
 
 pub(crate) fn get(address: SocketAddr, path: &str) -> String {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"))
 }
 
 pub(crate) fn status(answer: &str) -> &str {
@@ -95,18 +95,33 @@ fn only_what_is_there_can_be_had_and_only_by_get() {
     assert_eq!(status(&get(address, "/metrics/")), "404");
     assert_eq!(status(&get(address, "/../etc/passwd")), "404");
     for method in ["POST", "PUT", "DELETE"] {
-        let request = format!("{method} /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+        let request =
+            format!("{method} /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
         assert_eq!(status(&ask(address, &request)), "405", "{method}");
     }
     assert_eq!(status(&ask(address, "nonsense\r\n\r\n")), "400");
 }
 
+/// DNS rebinding: a page in a browser here is at a name of its own that resolves to us.
+#[test]
+fn another_s_host_name_is_refused_everywhere() {
+    let (address, publisher) = serve();
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    for path in ["/metrics", "/-/healthy", "/", "/nothing"] {
+        let of = |host: &str| ask(address, &format!("GET {path} HTTP/1.1\r\n{host}\r\n"));
+        assert_eq!(status(&of("Host: evil.example:9494\r\n")), "421", "{path}");
+        assert_eq!(status(&of("")), "400", "{path}");
+        assert_ne!(status(&of(&format!("Host: {address}\r\n"))), "421", "{path}");
+    }
+}
+
 #[test]
 fn a_request_that_is_too_long_is_refused() {
     let (address, _publisher) = serve();
-    let request = format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
     assert!(matches!(status(&ask(address, &request)), "431" | "none"));
-    let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "X: y\r\n".repeat(500));
+    let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X: y\r\n".repeat(500));
     assert!(matches!(status(&ask(address, &request)), "431" | "none"));
 }
 
@@ -129,6 +144,22 @@ fn a_request_that_never_ends_is_cut_off_and_disturbs_nobody() {
         let _ = stream.read_to_end(&mut answer);
     }
     assert!(started.elapsed() < Duration::from_secs(15));
+}
+
+/// As clients do that write a request piece by piece.
+#[test]
+fn a_request_in_pieces_is_answered_however_many_came_before() {
+    let (address, _publisher) = serve();
+    for number in 0..100 {
+        let mut stream = TcpStream::connect(address).expect("connects");
+        for piece in ["GET /-/healthy HTTP/1.1\r\n", "Host: localhost\r\n", "\r\n"] {
+            stream.write_all(piece.as_bytes()).expect("sent");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        assert_eq!(status(&answer), "200", "request {number}");
+    }
 }
 
 #[test]

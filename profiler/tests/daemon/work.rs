@@ -179,6 +179,17 @@ fn a_file_that_cannot_be_read_to_its_end_stops_nothing() {
 }
 
 #[test]
+fn a_reload_ends_though_drains_take_longer_than_the_interval() {
+    run("interval = \"10ms\"", &[], |running| async {
+        running.remote.delay(Duration::from_millis(30));
+        fs::write(&running.config, "interval = \"never\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| reload_succeeded(&running.feed) == Some(false)).await;
+        running
+    });
+}
+
+#[test]
 fn flags_win_over_a_file_read_again_too() {
     run("", &["--interval", "1h"], |running| async {
         fs::write(&running.config, "interval = \"10ms\"").expect("written");
@@ -195,6 +206,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let new = Config {
         listen: "127.0.0.1:1".parse().expect("an address"),
         interval: "9s".parse().expect("an interval"),
+        allowed_hosts: vec!["db1.example.com".parse().expect("a name")],
         max_threads: 5,
         max_memory_mib: 6,
         time_one_in: 7,
@@ -203,12 +215,14 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         cgroups: vec!["a.slice".into()],
         comms: vec!["nginx".parse().expect("a name")],
         syscalls: vec!["fsync".parse().expect("a call")],
+        user: "profiler".into(),
         log_level: profiler::config::LogLevel::Trace,
     };
     let need_restart = config.take_live(&new);
-    let of_tables = ["listen", "max_threads", "max_memory_mib", "time_one_in"];
-    assert_eq!(need_restart[..4], of_tables);
-    assert_eq!(need_restart[4..], ["include_self", "bpf_stats", "cgroups", "comms", "syscalls"]);
+    let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];
+    assert_eq!(need_restart[..5], of_tables);
+    let others = ["include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
+    assert_eq!(need_restart[5..], others);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

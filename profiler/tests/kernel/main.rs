@@ -5,6 +5,7 @@
 //! [`suite`]. A harness of its own, since this executable is also the workloads that it has
 //! measured: see [`workload`]; and the soak, see [`soak`].
 
+mod confinement;
 mod conformance;
 mod counts;
 mod detach;
@@ -120,6 +121,7 @@ fn tests() -> Vec<Test> {
         service::serves_exact_counts_of_the_host,
         service::ends_in_time,
         service::gives_up_its_privileges,
+        confinement::started_as_root_it_becomes_nobody,
         in_flight::a_call_that_lasts_is_seen_at_once,
         in_flight::what_does_not_return_is_listed_at_the_end,
         in_flight::a_killed_thread_s_call_disappears,
@@ -179,6 +181,8 @@ fn tests() -> Vec<Test> {
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,
         service::prometheus_scrapes_it,
+        confinement::a_reload_is_as_the_user_that_it_has_become,
+        confinement::doctor_tries_it,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {

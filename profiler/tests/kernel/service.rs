@@ -5,12 +5,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStderr, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
 use crate::{
+    confinement::assert_confined,
     report::{LOST, Report, Row, kernel_skips_programs},
     run::{Held, Mode, Stat, kernel_ids, profiler_command, wait_until},
     workload::Statement,
@@ -65,11 +66,25 @@ impl Daemon {
 
     /// The same, of a profiler that is about to be run by `command`.
     pub(crate) fn start_command(
-        mut command: Command,
+        command: Command,
         mode: Mode,
         interval: &str,
         flags: &[&str],
     ) -> Self {
+        let (daemon, mut log) = Self::start_unread(command, mode, interval, flags);
+        // Read on, or the daemon would drop messages for want of room in the pipe.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        wait_until("the daemon is ready", || daemon.is_ready());
+        daemon
+    }
+
+    /// One that serves soon, and its log, which nobody reads from then on.
+    pub(crate) fn start_unread(
+        mut command: Command,
+        mode: Mode,
+        interval: &str,
+        flags: &[&str],
+    ) -> (Self, BufReader<ChildStderr>) {
         command.args(["daemon", "--interval", interval, "--listen", "127.0.0.1:0"]);
         command.args(flags).args(mode.flags()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
@@ -83,11 +98,17 @@ impl Daemon {
                 break address.parse().expect("an address and a port");
             }
         };
-        // Read on, or it would wait for room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        let daemon = Self { child, address };
-        wait_until("the daemon is ready", || get(daemon.address, "/-/ready").0 == 200);
-        daemon
+        (Self { child, address }, log)
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        get(self.address, "/-/ready").0 == 200
+    }
+
+    /// Has it read its configuration again.
+    pub(crate) fn reload(&self) {
+        // SAFETY: a child of ours that has not been waited for.
+        assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGHUP) }, 0);
     }
 
     /// What it serves, and of what happened until now: an answer may be made from a
@@ -282,17 +303,9 @@ pub(crate) fn ends_in_time(mode: Mode) {
 /// After attaching it holds no capability, or on kernels that ask for it at every use
 /// of a map no other than CAP_BPF.
 pub(crate) fn gives_up_its_privileges(mode: Mode) {
-    const CAP_BPF: u64 = 1 << 39;
     let name = Name::new();
     let daemon = Daemon::start_watching(mode, &name);
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id()))
-        .expect("a running process");
-    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
-        let line = status.lines().find_map(|line| line.strip_prefix(&format!("{set}:\t")));
-        let held = u64::from_str_radix(line.expect("a line"), 16).expect("hexadecimal");
-        assert_eq!(held & !CAP_BPF, 0, "{set}");
-    }
-    assert!(status.contains("NoNewPrivs:\t1"));
+    assert_confined(daemon.child.id(), 65534);
     // It goes on doing its work without.
     let before = daemon.metrics();
     let workload = ["counts", "threads=1", "calls=100", "processes=20", &name.arg()];
