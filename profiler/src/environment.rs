@@ -1,7 +1,9 @@
 //! What the environment lets an output use. Of `variable`, so that tests need not touch
 //! the process's own.
 
-use std::ffi::OsString;
+use std::{borrow::Cow, env, ffi::OsString, iter};
+
+use unicode_width::UnicodeWidthChar as _;
 
 fn set(variable: impl Fn(&str) -> Option<OsString>) -> impl Fn(&str) -> Option<OsString> {
     // An empty variable counts as unset.
@@ -27,4 +29,36 @@ pub(crate) fn allows_unicode(variable: impl Fn(&str) -> Option<OsString>) -> boo
         let has = |name: &[u8]| locale.windows(name.len()).any(|part| part == name);
         has(b"utf-8") || has(b"utf8")
     })
+}
+
+/// `text` as the locale lets it be printed.
+pub(crate) fn in_locale(text: &str) -> Cow<'_, str> {
+    if allows_unicode(|name| env::var_os(name)) { Cow::Borrowed(text) } else { ascii(text) }
+}
+
+/// `text`, every other character replaced by as many question marks as it has columns.
+fn ascii(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            ascii.push(c);
+        } else {
+            ascii.extend(iter::repeat_n('?', c.width().unwrap_or(1)));
+        }
+    }
+    Cow::Owned(ascii)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ascii_keeps_its_columns() {
+        assert_eq!(ascii("plain\n"), "plain\n");
+        assert_eq!(ascii("caf\u{e9} cafe\u{301} \u{65e5}\u{672c} \u{fffd}|"), "caf? cafe ???? ?|");
+    }
 }

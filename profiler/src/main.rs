@@ -43,7 +43,7 @@ fn run(command: &Command) -> Result<u8, Error> {
 fn explain(mut error: clap::Error) -> Result<u8, Error> {
     make_harmless(&mut error);
     let stream = if error.use_stderr() { Stream::Error } else { Stream::Output };
-    let printed = stream.print(refusal(&error, stream.allows_colour()).as_bytes());
+    let printed = stream.tell(&refusal(&error, stream.allows_colour()));
     // A refusal is one even if nobody can read why.
     if !error.use_stderr() {
         printed?;
@@ -95,5 +95,5 @@ fn report(error: &Error) {
         let _ = writeln!(text, "  {line}");
     }
     // What is untrusted in it is harmless already, by its type: this is for what a library says.
-    let _ = Stream::Error.print(harmless_lines(&text).as_bytes());
+    let _ = Stream::Error.tell(&harmless_lines(&text));
 }

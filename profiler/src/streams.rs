@@ -67,6 +67,15 @@ impl Stream {
         self.outcome(self.write_all(text))
     }
 
+    /// Writes all of `text`, for people: in ASCII unless the locale is one of UTF-8. Success
+    /// if the reader has gone away.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub fn tell(self, text: &str) -> Result<(), Error> {
+        self.print(environment::in_locale(text).as_bytes())
+    }
+
     /// What becomes of a command whose output was `written` with this outcome: a reader that
     /// has gone away is no error.
     ///

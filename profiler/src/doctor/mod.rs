@@ -52,7 +52,10 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
         Format::Json => print::json(&mut text, &findings),
     };
     stream.outcome(written)?;
-    stream.print(&text)?;
+    match args.format {
+        Format::Table => stream.tell(&String::from_utf8_lossy(&text))?,
+        Format::Json => stream.print(&text)?,
+    }
     match findings.iter().find(|finding| finding.status == Status::Missing) {
         Some(finding) => Err(Error::Unfit(finding.exit_code)),
         None => Ok(()),

@@ -283,6 +283,7 @@ mod tests {
         };
         let own = OwnCost { spent, cpus: 2 };
         let report = Report {
+            origin: &crate::export::origin::fixed(),
             rows: &[],
             by: Grouping::Syscall,
             window: Duration::from_secs(2),

@@ -157,6 +157,7 @@ mod tests {
 
     fn text(in_flight: &InFlight, more_follow: bool, style: Style) -> String {
         let report = Report {
+            origin: &crate::export::origin::fixed(),
             rows: &[],
             by: Grouping::Syscall,
             window: Duration::from_secs(5),

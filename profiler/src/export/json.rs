@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
 
-use super::{Report, cost};
+use super::{Report, cost, origin::exact_time};
 use crate::{
     enrich::{lasting::Kind, syscalls},
     filter::{Comm, Filter},
@@ -25,6 +25,15 @@ const UNKNOWN_NR: i64 = -1;
 #[derive(Serialize)]
 struct Object<'a> {
     schema: u32,
+    /// Null if it cannot be read.
+    host: Option<&'a Untrusted>,
+    /// Of the profiler.
+    version: &'a str,
+    /// With its arguments; null without one.
+    command: Option<&'a [Untrusted]>,
+    /// By the wall clock, RFC 3339 in UTC. The window is by a clock that is never set.
+    start: String,
+    end: String,
     window_ns: u64,
     lost: u64,
     /// What may be lost beside that, at most.
@@ -197,9 +206,14 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { rows, window, health, in_flight, own, scope, filter, .. } = *report;
+    let Report { origin, rows, window, health, in_flight, own, scope, filter, .. } = *report;
     let object = Object {
         schema: SCHEMA,
+        host: origin.host.as_ref(),
+        version: origin.version,
+        command: Some(&origin.command[..]).filter(|command| !command.is_empty()),
+        start: exact_time(origin.start),
+        end: exact_time(origin.end),
         window_ns: nanoseconds(window),
         lost: health.lost(),
         lost_unseen: health.unseen(),
@@ -276,6 +290,7 @@ mod tests {
             ..Filter::default()
         };
         let report = Report {
+            origin: &crate::export::origin::fixed(),
             rows: &rows,
             by: Grouping::ProcessSyscall,
             window: Duration::from_millis(1500),
@@ -288,7 +303,7 @@ mod tests {
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 
     #[test]
@@ -305,6 +320,7 @@ mod tests {
         let untimed = Cost { timing: Timing::No(Untimed::Privilege), ..spent.clone() };
         let text = |spent| {
             let report = Report {
+                origin: &crate::export::origin::fixed(),
                 rows: &[],
                 by: Grouping::Syscall,
                 window: Duration::from_secs(2),

@@ -4,10 +4,13 @@ mod cost;
 mod grid;
 mod in_flight;
 pub mod json;
+pub mod origin;
 pub mod prometheus;
 pub mod table;
 
 use std::time::Duration;
+
+use origin::Origin;
 
 use crate::{
     cli::Grouping,
@@ -20,6 +23,8 @@ use crate::{
 /// What `profiler stat` prints at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
+    /// Where and when it was made.
+    pub origin: &'a Origin,
     /// The rows, sorted.
     pub rows: &'a [Row],
     /// What makes a row.

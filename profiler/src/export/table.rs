@@ -8,6 +8,7 @@ use super::{
     Report, cost,
     grid::{self, Grid},
     in_flight,
+    origin::time as time_of_day,
 };
 use crate::{
     aggregate::{Figures, Latency},
@@ -131,13 +132,14 @@ fn columns(by: Grouping, timed: Timed) -> Vec<Column> {
     columns
 }
 
-/// Writes a headline, what was lost if anything was, the table, what has not returned,
+/// Writes when it is of, a headline, what was lost if anything was, the table, what has not returned,
 /// and if it is asked for what all that cost.
 ///
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
-    let Report { rows, window, health, .. } = *report;
+    let Report { origin, rows, window, health, .. } = *report;
+    writeln!(out, "{} to {}", time_of_day(origin.start), time_of_day(origin.end))?;
     let sum = rows::total(rows);
     // The others are in none of these figures, and listed below.
     let entered = report.in_flight.count_all() - report.in_flight.count_before();
@@ -317,6 +319,7 @@ mod tests {
             oldest: Duration::ZERO,
         };
         let report = Report {
+            origin: &crate::export::origin::fixed(),
             rows,
             by: Grouping::Syscall,
             window: Duration::from_secs(2),
@@ -344,6 +347,7 @@ mod tests {
     #[test]
     fn every_outcome_that_there_was_has_a_column() {
         insta::assert_snapshot!(text(&every_outcome(), 3, None), @r"
+        2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
         16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
 
         % time   total  calls  errors   mean    p50    p99    max  denied  in flight  restarted  no return  syscall
@@ -356,6 +360,7 @@ mod tests {
     #[test]
     fn what_did_not_happen_has_none() {
         insta::assert_snapshot!(text(&[row(0, timed(10), 0)], 0, None), @r"
+        2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
         10 system calls in 2.000 s (5.0/s), 0 with an error
 
         % time   total  calls   mean    p50    p99    max  syscall
@@ -366,6 +371,7 @@ mod tests {
     #[test]
     fn a_narrow_terminal_has_the_outcomes_in_the_headline() {
         insta::assert_snapshot!(text(&every_outcome(), 3, Some(50)), @r"
+        2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
         16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
 
         % time   total  calls  errors   mean  syscall

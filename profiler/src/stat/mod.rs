@@ -7,7 +7,7 @@ mod wait;
 
 use std::{
     os::fd::AsFd as _,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use nix::errno::Errno;
@@ -18,7 +18,7 @@ use crate::{
     drain::Profiler,
     duration::Interval,
     error::Error,
-    export::{OwnCost, Report},
+    export::{OwnCost, Report, origin::Origin},
     filter::Filter,
     kernel::{Options, Scope},
     rows::{self, Span},
@@ -89,6 +89,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         relay: Relay::default(),
         last_read: Instant::now(),
         cost_before: None,
+        origin: Origin::here(&args.command),
     };
     loop {
         match session.step(&mut events) {
@@ -123,6 +124,8 @@ struct Session<'a> {
     last_read: Instant,
     /// What the profiler had cost when this was printed last.
     cost_before: Option<Cost>,
+    /// Of the next report.
+    origin: Origin,
 }
 
 impl Session<'_> {
@@ -159,6 +162,7 @@ impl Session<'_> {
         match self.args.interval.map(Interval::get) {
             Some(interval) if self.interval_started.elapsed() >= interval => {
                 self.interval_started = latest_start(self.interval_started, interval);
+                self.origin.end = SystemTime::now();
                 let snapshot = self.profiler.drain(self.detail());
                 if self.print(snapshot, events)? == Reader::Gone {
                     return Ok(Next::Unread);
@@ -188,9 +192,12 @@ impl Session<'_> {
     /// Prints an interval.
     fn print(&mut self, snapshot: Snapshot, events: &mut Events) -> Result<Reader, Error> {
         let before = self.cost_before.as_ref();
-        let report = Printed { snapshot: &snapshot, before, span: Span::Recent, more_follow: true };
+        let origin = &self.origin;
+        let span = Span::Recent;
+        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: true };
         let reader = print((&mut self.output, events), (self.args, &self.options), &report)?;
         self.cost_before = Some(snapshot.health.cost);
+        self.origin.start = self.origin.end;
         Ok(reader)
     }
 
@@ -198,13 +205,15 @@ impl Session<'_> {
         if self.output.reader() == Reader::Gone {
             return self.end_unread(events, None);
         }
+        self.origin.end = SystemTime::now();
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
-        let Self { args, options, profiler, mut output, cost_before, command, .. } = self;
+        let Self { args, options, profiler, mut output, cost_before, command, origin, .. } = self;
         let snapshot = profiler.finish(detail);
         let before = cost_before.as_ref();
-        let report = Printed { snapshot: &snapshot, before, span, more_follow: false };
+        let origin = &origin;
+        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: false };
         print((&mut output, events), (args, &options), &report)?;
         Ok(command.map_or(0, |mut command| command.exit_code()))
     }
@@ -242,6 +251,7 @@ fn latest_start(mut start: Instant, interval: Duration) -> Instant {
 
 /// What of a snapshot is printed.
 struct Printed<'a> {
+    origin: &'a Origin,
     snapshot: &'a Snapshot,
     /// What the profiler had cost before the interval.
     before: Option<&'a Cost>,
@@ -255,10 +265,11 @@ fn print(
     (args, options): (&StatArgs, &Options),
     printed: &Printed<'_>,
 ) -> Result<Reader, Error> {
-    let &Printed { snapshot, before, span, more_follow } = printed;
+    let &Printed { origin, snapshot, before, span, more_follow } = printed;
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     let report = Report {
+        origin,
         rows: &rows::rows(snapshot, args.by, span, args.sort),
         by: args.by,
         window: span.length(snapshot),

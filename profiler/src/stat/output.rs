@@ -107,8 +107,10 @@ impl AsFd for Output {
 fn write(out: &mut Vec<u8>, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
     match format {
         Format::Table => {
-            writeln!(out)?;
-            table::write(out, report, style)
+            let mut table = Vec::new();
+            writeln!(table)?;
+            table::write(&mut table, report, style)?;
+            out.write_all(environment::in_locale(&String::from_utf8_lossy(&table)).as_bytes())
         }
         Format::Json => json::write(out, report),
     }

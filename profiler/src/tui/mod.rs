@@ -32,12 +32,13 @@ mod terminal;
 mod terminal_tests;
 mod view;
 
-use std::os::fd::AsFd as _;
+use std::{os::fd::AsFd as _, time::SystemTime};
 
 use crate::{
     aggregate::KeepEnded,
     cli::TopArgs,
     drain::Profiler,
+    environment,
     error::Error,
     filter::Filter,
     kernel::{Options, Scope},
@@ -108,13 +109,14 @@ fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Err
         filter: args.filter.as_deref().unwrap_or(""),
         only,
         look: Look::from_environment(),
+        now: SystemTime::now,
         times_programs: args.own_cost,
     };
     let out = Stream::Output;
     let signals = Signals::to_end(out)
         .map_err(|source| Error::Io { context: "cannot watch for signals", source })?;
     let printed = plain::run(source, &settings, &mut &signals, &mut |page: &str| {
-        signals.write(out.as_fd(), page.as_bytes())
+        signals.write(out.as_fd(), environment::in_locale(page).as_bytes())
     });
     out.outcome(printed)
 }

@@ -1,8 +1,12 @@
 //! Plain text for each refresh: for pipes, logs and terminals that are none.
 
+use crate::export::origin;
 use crate::rows::Span;
 use crate::units;
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
 
 use unicode_width::UnicodeWidthStr;
 
@@ -39,6 +43,8 @@ pub(super) struct Settings<'a> {
     pub(super) only: &'a str,
     /// What may be printed beyond ASCII.
     pub(super) look: Look,
+    /// The wall clock.
+    pub(super) now: fn() -> SystemTime,
     /// Whether the profiler's programs are timed.
     pub(super) times_programs: bool,
 }
@@ -77,7 +83,7 @@ pub(super) fn run(
 
 /// A refresh as text.
 fn page(shown: &Shown, settings: &Settings<'_>) -> String {
-    let mut page = String::new();
+    let mut page = origin::time((settings.now)()) + "\n";
     let activity = header::activity(Some(shown), Span::Recent, false);
     let cost = header::cost(Some(shown), settings.times_programs);
     let stuck = header::stuck(Some(shown), settings.look);
@@ -189,6 +195,7 @@ mod tests {
             filter,
             only: "",
             look: Look { colour: true, unicode: true },
+            now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
             times_programs: false,
         }
     }

@@ -11,7 +11,7 @@ const PRINTING: [&str; 7] = [
     "stat -h",
     "doctor",
     "doctor --format json",
-    "daemon --check-config --config /dev/null",
+    "daemon --check-config --config ../deploy/profiler.toml",
 ];
 
 /// Refusals, and their exit codes.

@@ -15,6 +15,7 @@ mod in_flight_stopped;
 mod latency;
 mod memory;
 mod namespaces;
+mod origin;
 mod own_cost;
 mod privilege;
 mod quiet;
@@ -166,6 +167,9 @@ fn tests() -> Vec<Test> {
         ending::a_command_that_cannot_be_run,
         ending::the_command_s_end_is_seen_though_sigchld_was_ignored,
         ending::a_signal_that_was_ignored_stays_so,
+        origin::json_says_where_and_when_it_was_made,
+        origin::tables_say_when_they_were_made,
+        origin::a_table_is_ascii_unless_the_locale_is_utf_8,
         relay::each_signal_reaches_the_command_once,
         relay::a_signal_of_timeout_reaches_the_command_once,
         relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run,

@@ -215,7 +215,7 @@ pub(crate) fn top_shows_it(mode: Mode) {
     let output = command.args(mode.flags()).output().expect("the profiler");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
-    let line = text.lines().nth(2).expect("a third line");
+    let line = text.lines().nth(3).expect("a fourth line");
     assert!(line.starts_with("programs ") && line.contains(" a call  "), "{text}");
 }
 

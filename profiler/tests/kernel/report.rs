@@ -15,6 +15,11 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
     schema: u32,
+    pub(crate) host: Option<String>,
+    pub(crate) version: String,
+    pub(crate) command: Option<Vec<String>>,
+    pub(crate) start: String,
+    pub(crate) end: String,
     pub(crate) window_ns: u64,
     pub(crate) lost: u64,
     lost_unseen: u64,

@@ -1,0 +1,59 @@
+//! What a report is of, beside its figures: where and when it was made, and of which command.
+
+use std::{ffi::OsString, fs, time::SystemTime};
+
+use crate::text::Untrusted;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The host's name; `None` if it cannot be read.
+    pub host: Option<Untrusted>,
+    /// The profiler's version.
+    pub version: &'static str,
+    /// The command that was run, and its arguments; empty without one.
+    pub command: Vec<Untrusted>,
+    /// When the figures begin, by the wall clock,
+    pub start: SystemTime,
+    /// and when they end.
+    pub end: SystemTime,
+}
+
+impl Origin {
+    /// Of this host, now.
+    pub fn here(command: &[OsString]) -> Self {
+        // As the process's UTS namespace has it, like hostname(1).
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let now = SystemTime::now();
+        Self {
+            host: host.map(|host| host.trim_end().to_owned().into()),
+            version: env!("CARGO_PKG_VERSION"),
+            command: command.iter().map(|word| word.as_os_str().into()).collect(),
+            start: now,
+            end: now,
+        }
+    }
+}
+
+/// A time by RFC 3339, in UTC, with milliseconds: for people.
+pub fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
+}
+
+/// A time by RFC 3339, in UTC, with nanoseconds: for programs.
+pub(super) fn exact_time(time: SystemTime) -> String {
+    humantime::format_rfc3339_nanos(time).to_string()
+}
+
+/// One moment for tests.
+#[cfg(test)]
+pub(super) fn fixed() -> Origin {
+    let end = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1_700_000_001_234_567_890);
+    Origin {
+        host: Some("a\"host".into()),
+        version: "1.2.3",
+        command: vec!["make".into(), "-j4".into()],
+        start: end - std::time::Duration::from_millis(1_500),
+        end,
+    }
+}
