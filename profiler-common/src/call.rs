@@ -88,6 +88,28 @@ impl CallKey {
     /// A key that no call has: one is in flight that does not count.
     pub const UNCOUNTED: Self = Self(u32::MAX - 1);
 
+    /// Bit in the key of a call that has left and of which it is not known yet whether it is
+    /// restarted or returns EINTR: it counts as in flight. The kernel side's alone.
+    pub const INTERRUPTED: u32 = 1 << 30;
+
+    /// Whether this is the key of a call that has been interrupted.
+    #[inline(always)]
+    pub const fn is_interrupted(self) -> bool {
+        self.0 & (Self::INTERRUPTED << 1 | Self::INTERRUPTED) == Self::INTERRUPTED
+    }
+
+    /// The key of a call that is in flight for the user side, interrupted or not.
+    #[inline(always)]
+    pub const fn without_mark(self) -> Self {
+        if self.is_interrupted() { Self(self.0 & !Self::INTERRUPTED) } else { self }
+    }
+
+    /// Whether this is no key, or that of a call that has been interrupted or does not count.
+    #[inline(always)]
+    pub const fn is_special(self) -> bool {
+        self.0 >= Self::INTERRUPTED
+    }
+
     /// The key of a call that entered with `nr`, `compat` telling whether
     /// `TS_COMPAT` was set.
     ///
@@ -164,6 +186,23 @@ impl CallKey {
             let nr = index - abi.overflow_base();
             (nr < abi.limit()).then(|| Self::of(abi, nr))
         })
+    }
+
+    /// Whether a code by which the kernel restarts a call is one when this call leaves with
+    /// it. `lseek` of `/proc/PID/mem` leaves with any offset (`mem_lseek`, fs/proc/base.c),
+    /// and is interrupted nowhere but on a network's file system, and there only by a signal
+    /// that kills.
+    #[inline(always)]
+    pub const fn can_be_restarted(self) -> bool {
+        // x86_64, i386 and x32.
+        !matches!(self.0, 8 | 0x1_0013 | 0x2_0008)
+    }
+
+    /// Whether a tracer has given the result in 32 bits, if it is that of a 32-bit tracer: the
+    /// call is none, since its number is -1, and no call of the kernel's has set the result.
+    #[inline(always)]
+    pub const fn is_of_tracer(self) -> bool {
+        self.0 == Self::unknown(Abi::I386).0
     }
 
     /// `rt_sigreturn` and `sigreturn` "return" what the interrupted code had in its

@@ -86,13 +86,14 @@ pub struct ThreadRecord {
     /// How many exits were counted, of either kind, when each further copy of the exit's
     /// program ran last; their lower half.
     pub exits_seen: [u32; FURTHER_EXITS],
-    /// Up to a power of two, by which an index is multiplied in one cycle.
-    pub _reserved: u32,
+    /// The code with which the call in flight left, if it was interrupted
+    /// ([`CallKey::INTERRUPTED`]).
+    pub interrupted_by: u32,
     /// When `comm` was read or written, `CLOCK_MONOTONIC` nanoseconds: of the names that the
     /// threads of a process have, the latest is the process's.
     pub named_ns: u64,
-    /// See `_reserved`.
-    pub _reserved_long: u64,
+    /// What that call took until it left, nanoseconds; `u64::MAX` if it was not timed.
+    pub interrupted_ns: u64,
 }
 
 impl ThreadRecord {
@@ -129,8 +130,7 @@ pub struct Slot {
     pub entered: u64,
     /// Calls that returned to user space, with success or with an errno.
     pub returned: u64,
-    /// Calls that left with -ERESTARTSYS and its kin: a signal broke them, and
-    /// they enter again or become EINTR once it is handled.
+    /// Calls that a signal interrupted and that the kernel restarted: they enter again.
     pub restarted: u64,
     /// Wall time of all calls that left, nanoseconds.
     pub total_ns: u64,
@@ -229,12 +229,13 @@ pub struct TaskState {
     pub record: u32,
     /// A [`Scope`], and [`TaskState::NEWBORN`].
     pub flags: u32,
-    /// When the call in flight entered, for a task without a record.
+    /// When the call in flight entered, for a task without a record; of one that was
+    /// interrupted, what it took until it left, or `u64::MAX` if it was not timed.
     pub entry_ns: u64,
     /// [`CallKey`] plus one of the call in flight, for a task without a record.
     pub key_plus_one: u32,
-    /// Padding.
-    pub _pad: u32,
+    /// The code with which that call left, if it was interrupted.
+    pub interrupted_by: u32,
     /// The generation in which the filters decided about it last; 0 before they did, and
     /// [`TaskState::STALE`] once that is known to be over.
     pub generation: u64,

@@ -25,7 +25,8 @@ pub fn enter_again<W: Way>(regs: u64, nr: u64) {
     }
     if let Some(record) = thread::hinted::<W>(regs) {
         // SAFETY: a live map value of the running thread's own.
-        if unsafe { (*record).in_flight_key } != CallKey::NONE.0 {
+        let key = CallKey(unsafe { (*record).in_flight_key });
+        if key != CallKey::NONE && !key.is_interrupted() {
             return;
         }
     } else if thread::has_entered::<W>(W::current()) {
@@ -55,10 +56,7 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
     let key = CallKey::new(nr, W::owner_is_compat(record)).0;
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
-        if scope::missed((*record).in_flight_key) {
-            (*record).missed_exits += 1;
-            count!(lost_exits);
-        }
+        scope::ends_before::<W>(record);
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
             if !scope::counts(key) {

@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use crate::{
-    overflow,
+    interrupted, overflow,
     pool::{self, count},
     refusal, scope, slots,
     task::{PROBE_CALLS, TIMED, may_be_refused},
@@ -19,6 +19,13 @@ use crate::{
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
 const FIRST_ERRNO: u64 = -4095_i64 as u64;
+
+/// Whether a result's lower half is that of an errno. A 32-bit tracer's `PTRACE_SETREGS` sets
+/// only that half, and clears the other one (`putreg32`, arch/x86/kernel/ptrace.c).
+#[inline(always)]
+fn may_be_errno(result: u64) -> bool {
+    result as u32 >= FIRST_ERRNO as u32
+}
 
 /// How a call left.
 pub enum Outcome {
@@ -36,11 +43,13 @@ impl Outcome {
     /// Reads a result.
     #[inline(always)]
     pub fn of(result: u64, key: u32) -> Self {
-        if result < FIRST_ERRNO || CallKey(key).restores_registers(PROBE_CALLS.load()) {
+        let key = CallKey(key);
+        let is_errno = result >= FIRST_ERRNO || key.is_of_tracer() && may_be_errno(result);
+        if !is_errno || key.restores_registers(PROBE_CALLS.load()) {
             return Self::Ok;
         }
-        match result.wrapping_neg() as u32 {
-            512..=514 | 516 => Self::Restarted,
+        match (result as u32).wrapping_neg() {
+            512..=514 | 516 if key.can_be_restarted() => Self::Restarted,
             errno => Self::Error(errno),
         }
     }
@@ -58,7 +67,8 @@ pub fn exit_again<W: Way>(regs: u64, result: u64, copy: usize) {
     let record = record.or_else(|| state.and_then(thread::record_of::<W>));
     let is_certain = if let Some(record) = record {
         // SAFETY: a live map value of the running thread's own.
-        let entered = unsafe { (*record).in_flight_key } != CallKey::NONE.0;
+        let key = CallKey(unsafe { (*record).in_flight_key });
+        let entered = key != CallKey::NONE && !key.is_interrupted();
         if !entered && (unsafe { was_counted(record, copy) } || !may_be_refused(W::current())) {
             return;
         }
@@ -93,7 +103,10 @@ unsafe fn was_counted(record: *mut ThreadRecord, copy: usize) -> bool {
     }
     // SAFETY: the caller's record, and a copy that there is.
     unsafe {
-        let counted = ((*record).left as u32).wrapping_add((*record).denied);
+        // A call that has been interrupted has left, and will be in `left` instead.
+        let interrupted = u32::from(CallKey((*record).in_flight_key).is_interrupted());
+        let counted =
+            ((*record).left as u32).wrapping_add((*record).denied).wrapping_add(interrupted);
         let seen = (&raw mut (*record).exits_seen).cast::<u32>().add(copy);
         let was = *seen != counted;
         *seen = counted;
@@ -125,15 +138,23 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
         let key = (*record).in_flight_key;
-        if key == CallKey::NONE.0 {
+        if CallKey(key).is_special() {
+            if scope::is_uncounted(key) {
+                (*record).in_flight_key = CallKey::NONE.0;
+                return;
+            }
+            if key != CallKey::NONE.0 {
+                interrupted::restarted::<W>(record);
+            }
             denied::<W>(record, regs);
             return;
         }
-        (*record).in_flight_key = CallKey::NONE.0;
-        if scope::is_uncounted(key) {
+        let latency_ns = latency(now, &raw const (*record).entry_ns);
+        if interrupted::is_interruption(result, key) {
+            interrupted::keep(record, key, latency_ns, result);
             return;
         }
-        let latency_ns = latency(now, &raw const (*record).entry_ns);
+        (*record).in_flight_key = CallKey::NONE.0;
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
             overflow::left::<W>(key, latency_ns, result);
@@ -175,8 +196,11 @@ pub fn is_negative(latency_ns: u64) -> bool {
 }
 
 /// Adds a call that left to its slot.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own.
 #[inline(always)]
-unsafe fn add<W: Way>(
+pub unsafe fn add<W: Way>(
     record: *mut ThreadRecord,
     slot: CellIndex,
     key: u32,
@@ -200,7 +224,7 @@ unsafe fn add<W: Way>(
             }
             add_bucket::<W>(record, slot, key, latency_ns);
         }
-        if result >= FIRST_ERRNO {
+        if may_be_errno(result) {
             failed::<W>(record, slot, result, key);
             return;
         }

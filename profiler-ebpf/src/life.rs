@@ -4,6 +4,7 @@
 //! [`enter_again`](crate::entry::enter_again)) need not ask what the first one did.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use profiler_common::call::CallKey;
 use profiler_common::wire::{RecordState, TaskState, ThreadRecord};
 
 use crate::{
@@ -160,8 +161,9 @@ pub fn exit<W: Way>(task: Task) {
                     let key_plus_one = (*state).key_plus_one;
                     if key_plus_one != 0 {
                         (*state).key_plus_one = 0;
-                        if !scope::is_uncounted(key_plus_one - 1) {
-                            overflow::never_returned(key_plus_one - 1);
+                        let key = CallKey(key_plus_one - 1).without_mark().0;
+                        if !scope::is_uncounted(key) {
+                            overflow::never_returned(key);
                         }
                     }
                 }

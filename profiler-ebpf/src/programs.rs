@@ -36,6 +36,8 @@ macro_rules! programs {
                 process_exec, process_exec_2, process_exec_3, process_exec_4 => exec;
             "sched_process_exit": process_exit_2, process_exit_3, process_exit_4 => end_again;
             "task_rename": task_rename, task_rename_2, task_rename_3, task_rename_4 => rename;
+            "signal_deliver": signal_deliver, signal_deliver2, signal_deliver3,
+                signal_deliver4 => deliver;
             // Loaded only where cgroups decide.
             "cgroup_attach_task":
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
@@ -82,6 +84,11 @@ macro_rules! programs {
         #[inline(never)]
         fn sent(ctx: $Context) {
             $crate::signals::sent(ctx.arg(0), ctx.arg(2));
+        }
+
+        #[inline(never)]
+        fn deliver(ctx: $Context) {
+            $crate::interrupted::deliver::<$Way>(ctx.arg(2));
         }
 
         #[inline(never)]

@@ -16,7 +16,7 @@ use profiler_common::{
 };
 
 use crate::{
-    filter,
+    filter, interrupted,
     maps::TARGETS,
     pool::{self, count},
     task::{COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY, Task},
@@ -169,10 +169,7 @@ pub fn stays_out<W: Way>(state: *mut TaskState, record: Option<*mut ThreadRecord
     unsafe {
         // A call of before is not what leaves next.
         if let Some(record) = record {
-            if missed((*record).in_flight_key) {
-                (*record).missed_exits += 1;
-                count!(lost_exits);
-            }
+            ends_before::<W>(record);
             (*record).in_flight_key = CallKey::NONE.0;
         }
         (*state).key_plus_one = 0;
@@ -244,10 +241,26 @@ pub fn changed() {
     }
 }
 
-/// Whether a call with this key in flight has left unseen when another one enters.
+/// The running thread enters a call. If one is in flight by its record, that one has been
+/// interrupted and is restarted, or has left unseen.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own.
 #[inline(always)]
-pub fn missed(in_flight_key: u32) -> bool {
-    in_flight_key != CallKey::NONE.0 && !is_uncounted(in_flight_key)
+pub unsafe fn ends_before<W: Way>(record: *mut ThreadRecord) {
+    // SAFETY: the caller's record.
+    unsafe {
+        let key = (*record).in_flight_key;
+        if key == CallKey::NONE.0 || is_uncounted(key) {
+            return;
+        }
+        if CallKey(key).is_interrupted() {
+            interrupted::restarted::<W>(record);
+        } else {
+            (*record).missed_exits += 1;
+            count!(lost_exits);
+        }
+    }
 }
 
 /// Whether this key in flight is of a call that does not count.

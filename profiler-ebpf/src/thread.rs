@@ -10,7 +10,7 @@ use profiler_common::{
 };
 
 use crate::{
-    overflow,
+    interrupted, overflow,
     pool::{self, count},
     refusal, scope,
     task::{
@@ -43,6 +43,8 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         count!(lost_entries);
         return 0;
     };
+    // SAFETY: a live state of the running task.
+    unsafe { interrupted::restarted_if_unrecorded::<W>(state) };
     let ids = bpf_get_current_pid_tgid();
     if !scope::enters(state, task, (ids >> 32) as u32) {
         scope::stays_out::<W>(state, record_of::<W>(state), regs);
@@ -212,19 +214,25 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             W::remember(W::owner(regs), (*state).record - 1);
             return (*state).record;
         }
+        // Whatever follows accounts for this exit.
+        (*state).flags &= !TaskState::EXITS_SEEN;
+        interrupted::restarted_if_unrecorded::<W>(state);
         let key_plus_one = (*state).key_plus_one;
         if key_plus_one != 0 {
             (*state).key_plus_one = 0;
-            if scope::is_uncounted(key_plus_one - 1) {
+            let key = key_plus_one - 1;
+            if scope::is_uncounted(key) {
                 return 0;
             }
             let entry_ns = (*state).entry_ns;
             let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
-            overflow::left::<W>(key_plus_one - 1, latency_ns, result);
+            if interrupted::is_interruption(result, key) {
+                interrupted::keep_unrecorded(state, key, latency_ns, result);
+            } else {
+                overflow::left::<W>(key, latency_ns, result);
+            }
             return 0;
         }
-        // Whatever follows accounts for this exit.
-        (*state).flags &= !TaskState::EXITS_SEEN;
         if !pool::attached() {
             if !is_known {
                 count!(in_flight_at_attach);
@@ -263,9 +271,11 @@ pub fn has_entered<W: Way>(task: Task) -> bool {
     // SAFETY: a live state that only its own task writes by now, and its record.
     let in_flight = unsafe {
         match (*state).record {
-            0 => (*state).key_plus_one != 0,
-            index_plus_one => W::record(index_plus_one - 1)
-                .is_some_and(|record| (*record).in_flight_key != CallKey::NONE.0),
+            0 => (*state).key_plus_one != 0 && !interrupted::is_kept_unrecorded(state),
+            index_plus_one => W::record(index_plus_one - 1).is_some_and(|record| {
+                let key = CallKey((*record).in_flight_key);
+                key != CallKey::NONE && !key.is_interrupted()
+            }),
         }
     };
     in_flight || scope::is_decided_out(state)
@@ -279,7 +289,8 @@ pub fn has_left(state: *mut TaskState, copy: usize) -> bool {
     // SAFETY: a live state that only its own task writes by now.
     unsafe {
         let flags = (*state).flags;
-        if flags & TaskState::NEWBORN != 0 || (*state).key_plus_one != 0 {
+        let in_flight = (*state).key_plus_one != 0 && !interrupted::is_kept_unrecorded(state);
+        if flags & TaskState::NEWBORN != 0 || in_flight {
             return false;
         }
         (*state).flags = flags | seen;

@@ -9,7 +9,7 @@ pub struct Figures {
     pub calls: u64,
     /// Calls that returned to user space, with success or with an errno.
     pub returned: u64,
-    /// Calls that a signal broke and that are to be restarted; no failure.
+    /// Calls that a signal interrupted and that the kernel restarted; no failure.
     pub restarted: u64,
     /// Calls that returned an errno.
     pub errors: u64,

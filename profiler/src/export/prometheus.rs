@@ -147,7 +147,7 @@ fn calls(named: &BTreeMap<Name, Cow<'_, Figures>>, timed: Timed) -> Vec<MetricFa
         ),
         counter(
             "profiler_syscall_restarts_total",
-            "System calls that a signal broke and that are to be restarted; no errors.",
+            "System calls that a signal interrupted and that the kernel restarted; no errors.",
             rare(|f| f.restarted),
         ),
         counter(

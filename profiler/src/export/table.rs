@@ -204,7 +204,7 @@ fn headline(sum: &Figures, in_flight: u64, window: Duration) -> String {
         units::grouped(sum.errors),
     );
     let others = [
-        (sum.restarted, "to be restarted"),
+        (sum.restarted, "restarted"),
         (sum.denied, "denied"),
         (sum.never_returned, "that never return"),
         (in_flight, "in flight"),
@@ -348,7 +348,7 @@ mod tests {
     fn every_outcome_that_there_was_has_a_column() {
         insta::assert_snapshot!(text(&every_outcome(), 3, None), @r"
         2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
+        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 that never return, 3 in flight
 
         % time   total  calls  errors   mean    p50    p99    max  denied  in flight  restarted  no return  syscall
          100.0  1.20us     12       1  100ns  100ns  100ns  100ns       7                     2             read
@@ -372,7 +372,7 @@ mod tests {
     fn a_narrow_terminal_has_the_outcomes_in_the_headline() {
         insta::assert_snapshot!(text(&every_outcome(), 3, Some(50)), @r"
         2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 to be restarted, 7 denied, 1 that never return, 3 in flight
+        16 system calls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 that never return, 3 in flight
 
         % time   total  calls  errors   mean  syscall
          100.0  1.20us     12       1  100ns  read

@@ -48,14 +48,23 @@ pub(super) const SIGNAL_SENT: ProgramSpec = ProgramSpec {
 /// All, in the order in which they attach. Births come first, so that a child of
 /// a process in scope is never missed; exits before entries, so that no call can
 /// enter and leave without its exit being seen.
-pub(super) const PROGRAMS: [ProgramSpec; 6] = [
+pub(super) const PROGRAMS: [ProgramSpec; 7] = [
     spec!("process_exit", "sched_process_exit", 2, 3, 4),
     spec!("process_fork", "sched_process_fork", 2, 3, 4),
     spec!("process_exec", "sched_process_exec", 2, 3, 4),
     spec!("task_rename", "task_rename", 2, 3, 4),
+    SIGNAL,
     EXIT,
     ENTRY,
 ];
+
+/// Where a task takes a signal. Without underscores before the numbers, for which there is no
+/// room in a program's name.
+const SIGNAL: ProgramSpec = ProgramSpec {
+    name: "signal_deliver",
+    tracepoint: "signal_deliver",
+    copies: &["signal_deliver", "signal_deliver2", "signal_deliver3", "signal_deliver4"],
+};
 
 /// The first kernel in which a program in a tracepoint can be preempted: until then
 /// `__BPF_DECLARE_TRACE` and its kin (include/trace/bpf_probe.h) ran it with preemption

@@ -373,6 +373,7 @@ impl Tables for MapTables {
         // The call in flight before the counters, of which entries come last: if they have
         // not moved between two readings, that call has not left in between.
         let in_flight_key = self.records.read_u32(record, offset!(ThreadRecord, in_flight_key));
+        let in_flight_key = CallKey(in_flight_key).without_mark().0;
         let denied = self.records.read_u32(record, offset!(ThreadRecord, denied));
         let left = read(offset!(ThreadRecord, left));
         let entered = read(offset!(ThreadRecord, entered));
@@ -380,7 +381,9 @@ impl Tables for MapTables {
     }
 
     fn record(&self, record: u32) -> ThreadRecord {
-        self.records.read(record)
+        let mut record: ThreadRecord = self.records.read(record);
+        record.in_flight_key = CallKey(record.in_flight_key).without_mark().0;
+        record
     }
 
     fn prefetch_record(&self, record: u32) {
@@ -532,9 +535,9 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     next_cell: 0,
     first_turn: 0,
     exits_seen: [0; _],
-    _reserved: 0,
+    interrupted_by: 0,
     named_ns: 0,
-    _reserved_long: 0,
+    interrupted_ns: 0,
 };
 
 /// An overflow slot in which nothing is.

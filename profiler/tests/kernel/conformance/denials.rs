@@ -111,6 +111,14 @@ pub(super) fn ptrace_result_at_exit(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
+/// A 32-bit tracer sets the lower half of the result, and clears the other one.
+pub(super) fn ptrace_result_in_32_bits(mode: Mode) {
+    let (report, statement) =
+        Stat::new(mode).by_process_and_call().workload(&["ptrace-answered-in-32-bits", "calls=50"]);
+    report.has_exactly_by_process(&statement);
+    report.nothing_is_in_flight();
+}
+
 /// The tracer has answered when the call enters, as number -1.
 pub(super) fn ptrace_result_at_entry(mode: Mode) {
     let (report, statement) =

@@ -153,6 +153,7 @@ pub(crate) const CASES: &[Case] = cases! {
         seccomp_user_notif: "a call that another process answers, or lets go on",
         ptrace_result_at_exit: "a call that a tracer answers is made all the same, as number -1",
         ptrace_result_at_entry: "a call that a tracer answers at its entry leaves with that, an errno or not",
+        ptrace_result_in_32_bits: "a 32-bit tracer's errno is one for a 32-bit call",
         ptrace_other_result: "a result that a tracer changes at the exit is changed too late",
         ptrace_other_number: "a tracer has another call made, and that is the one that enters",
         ptrace_sysemu: "a tracer answers, and no call is made",
@@ -161,6 +162,7 @@ pub(crate) const CASES: &[Case] = cases! {
     }
     numbers {
         int_0x80: "i386 and x32 numbers from 64-bit code mean other calls",
+        results_like_errnos: "an offset or an id looks like an errno, or like a code by which a call is restarted",
         bogus_numbers: "numbers that no table has, negative and huge ones among them",
         uretprobe: "uretprobe leaves with what the probed function returned",
         uprobe: "uprobe leaves with the register of the function that is probed",

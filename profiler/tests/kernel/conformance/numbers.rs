@@ -14,6 +14,13 @@ pub(super) fn int_0x80(mode: Mode) {
     assert_eq!(report.row("x32", "getppid").nr, Some(110));
 }
 
+/// Results that are no errnos, or that only the C library takes for some.
+pub(super) fn results_like_errnos(mode: Mode) {
+    let (report, statement) = Stat::new(mode).workload(&["results-like-errnos", "calls=20"]);
+    report.has_exactly(&statement);
+    report.nothing_overflowed();
+}
+
 /// Numbers that no table has are one row.
 pub(super) fn bogus_numbers(mode: Mode) {
     let (report, statement) = Stat::new(mode).workload(&["bogus", "calls=100"]);

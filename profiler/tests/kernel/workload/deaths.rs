@@ -12,7 +12,7 @@ use super::{
 
 /// A child with `threads` threads, all within `pause` when they are killed. Such a
 /// call does leave, with -ERESTARTNOHAND (kernel/signal.c, `sys_pause`); it is the
-/// signal's handling after it that ends the thread.
+/// signal's handling after it that ends the thread. For the program it never returned.
 pub(super) fn killed(params: &Params) -> Statement {
     let threads = params.number("threads");
     let (mut ready, to) = std::io::pipe().expect("a pipe");
@@ -42,7 +42,7 @@ pub(super) fn killed(params: &Params) -> Statement {
     unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
     assert!(libc::WIFSIGNALED(wait(child)));
     let mut calls = Calls::new();
-    add(&mut calls, "pause", &Made::restarted(threads + 1));
+    add(&mut calls, "pause", &Made::never_returned(threads + 1));
     Statement::of(child, calls)
 }
 /// Calls that wait for ever, each by a number, what of its kind a thread makes, and how
@@ -54,15 +54,15 @@ struct Wait {
 }
 
 /// With what each leaves when a signal is pending that ends the process: the first four
-/// with a code by which they would be restarted (`sys_pause`, kernel/signal.c;
+/// with a code by which they would be restarted, and so never return (`sys_pause`, kernel/signal.c;
 /// `pipe_read`, fs/pipe.c; `hrtimer_nanosleep`, kernel/time/hrtimer.c; `sys_poll`,
 /// fs/select.c), the others with -EINTR (`ep_poll`, fs/eventpoll.c;
 /// `do_sigtimedwait`, kernel/signal.c).
 const WAITS: [Wait; 6] = [
-    Wait { name: "pause", number: libc::SYS_pause, ended: Made::restarted },
-    Wait { name: "readv", number: libc::SYS_readv, ended: Made::restarted },
-    Wait { name: "nanosleep", number: libc::SYS_nanosleep, ended: Made::restarted },
-    Wait { name: "poll", number: libc::SYS_poll, ended: Made::restarted },
+    Wait { name: "pause", number: libc::SYS_pause, ended: Made::never_returned },
+    Wait { name: "readv", number: libc::SYS_readv, ended: Made::never_returned },
+    Wait { name: "nanosleep", number: libc::SYS_nanosleep, ended: Made::never_returned },
+    Wait { name: "poll", number: libc::SYS_poll, ended: Made::never_returned },
     Wait { name: "epoll_wait", number: libc::SYS_epoll_wait, ended: interrupted },
     Wait { name: "rt_sigtimedwait", number: libc::SYS_rt_sigtimedwait, ended: interrupted },
 ];

@@ -238,7 +238,7 @@ pub(super) fn fail_late(params: &Params) -> Statement {
         });
         let status = wait(pid);
         assert!(libc::WIFSIGNALED(status), "{status:#x}: it lives on");
-        let leader = if by_thread { Made::restarted(1) } else { Made::default() };
+        let leader = if by_thread { Made::never_returned(1) } else { Made::default() };
         let made = calls([
             ("execve", Made::failed(1, "EINVAL")),
             ("pause", leader),

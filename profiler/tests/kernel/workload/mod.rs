@@ -111,6 +111,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "uprobe-at-entry" => uprobes::at_entry(&params),
         "uretprobe-called" => uprobes::called(&params),
         "ptrace-emulated" => ptrace::emulated(&params),
+        "ptrace-answered-in-32-bits" => ptrace::answered_in_32_bits(&params),
         "ptrace-killed-at-entry" => ptrace::killed_at_entry(&params),
         "ptrace-skipped-for-seccomp" => ptrace::skipped_for_seccomp(&params),
         way if way.starts_with("ptrace-") => ptrace::traced(way, &params),
@@ -143,6 +144,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "execs-of-threads-by-name" => filtered::execs_of_threads_by_name(&params),
         "some" => filtered::some(&params),
         "abis" => tables::abis(&params),
+        "results-like-errnos" => tables::results_like_errnos(&params),
         "bogus" => tables::bogus(&params),
         other => panic!("there is no workload {other}"),
     };

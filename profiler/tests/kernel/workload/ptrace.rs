@@ -176,6 +176,62 @@ pub(super) fn killed_at_entry(params: &Params) -> Statement {
     Statement::of_all(processes.collect())
 }
 
+/// Children whose `calls` calls a 32-bit tracer answers at their entries with errnos by turns, of
+/// which it can set only the lower half.
+///
+/// The one makes calls of the i386 table: the program finds the errno in its 32 bits. The other
+/// makes 64-bit calls, and finds a large number, which is no errno.
+pub(super) fn answered_in_32_bits(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let mut processes = Vec::new();
+    for is_native in [false, true] {
+        let child = tracee(|| {
+            (0..times).all(|turn| {
+                let errno = -errno_of(turn).0;
+                if is_native {
+                    attempt(turn) == c_long::from(errno.cast_unsigned())
+                } else {
+                    raw::int80(I386_GETSID, [0, turn as i32, 0]) == errno
+                }
+            })
+        });
+        let mut is_entry = true;
+        while stopped_after(child, libc::PTRACE_SYSCALL) {
+            let registers = registers(child);
+            let getsid = if is_native { libc::SYS_getsid } else { c_long::from(I386_GETSID) };
+            if is_entry && registers.orig_rax == getsid.cast_unsigned() {
+                let turn = if is_native { registers.rsi } else { registers.rcx };
+                poke_32_bits(child, I386_EAX, -errno_of(turn).0);
+                poke_32_bits(child, I386_ORIG_EAX, -1);
+            }
+            is_entry = !is_entry;
+        }
+        let mut made = calls([("exit_group", Made::never_returned(1))]);
+        if is_native {
+            add(&mut made, "unknown", &Made::succeeded(times));
+        } else {
+            let unknown = made.entry("i386/unknown".to_owned()).or_default();
+            (0..times).for_each(|turn| unknown.add(&Made::failed(1, errno_of(turn).1)));
+        }
+        processes.push(super::Process::new(child, made));
+    }
+    Statement::of_all(processes)
+}
+
+/// `getsid` and `ptrace` of the i386 table.
+const I386_GETSID: i32 = 147;
+const I386_PTRACE: i32 = 26;
+/// Where `eax` and `orig_eax` are in `struct user32` (arch/x86/include/asm/user32.h).
+const I386_EAX: i32 = 6 * 4;
+const I386_ORIG_EAX: i32 = 11 * 4;
+
+/// As a 32-bit tracer does it (`putreg32`, arch/x86/kernel/ptrace.c).
+#[track_caller]
+fn poke_32_bits(child: u32, register: i32, value: i32) {
+    let args = [libc::PTRACE_POKEUSER as i32, child.cast_signed(), register, value];
+    assert_eq!(raw::int80_of_four(I386_PTRACE, args), 0, "ptrace in 32 bits");
+}
+
 /// `getsid`, which has one argument: by the second the tracer knows the turn.
 fn attempt(turn: u64) -> c_long {
     raw::syscall(libc::SYS_getsid, [0, turn.cast_signed()])

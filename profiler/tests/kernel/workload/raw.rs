@@ -32,6 +32,11 @@ pub(crate) fn syscall<const N: usize>(number: c_long, args: [c_long; N]) -> c_lo
 /// Makes a call of the i386 table from 64-bit code; the upper halves of the
 /// arguments are ignored.
 pub(crate) fn int80(number: i32, args: [i32; 3]) -> i32 {
+    int80_of_four(number, [args[0], args[1], args[2], 0])
+}
+
+/// The same with an argument more.
+pub(crate) fn int80_of_four(number: i32, args: [i32; 4]) -> i32 {
     let result;
     // SAFETY: as above. `rbx` cannot be named as an operand, so it is swapped in; the
     // kernel clobbers r8 to r11 on this way in (entry_64_compat.S).
@@ -44,6 +49,7 @@ pub(crate) fn int80(number: i32, args: [i32; 3]) -> i32 {
             inlateout("eax") number => result,
             in("ecx") args[1],
             in("edx") args[2],
+            in("esi") args[3],
             out("r8") _,
             out("r9") _,
             out("r10") _,

@@ -63,7 +63,7 @@ pub(super) fn handled(params: &Params) -> Statement {
     assert_eq!(HANDLED.load(SeqCst), times);
     let mut calls = Calls::new();
     // It leaves with -ERESTARTNOHAND, which becomes EINTR once the handler has run.
-    add(&mut calls, "rt_sigsuspend", &Made::restarted(times));
+    add(&mut calls, "rt_sigsuspend", &Made::failed(times, "EINTR"));
     add(&mut calls, "rt_sigreturn", &Made::succeeded(times));
     Statement::of(own_pid(), calls)
 }
@@ -172,7 +172,9 @@ pub(super) fn in_waits(params: &Params) -> Statement {
             reap(child);
             shared.take_back(wait);
             let mut made = Calls::new();
-            add(&mut made, wait.name(), &Made::restarted(times));
+            let interrupted =
+                if is_made_again { Made::restarted(times) } else { Made::failed(times, "EINTR") };
+            add(&mut made, wait.name(), &interrupted);
             let returned = u64::from(wait != Wait::Nanosleep);
             add(&mut made, wait.name(), &Made::succeeded(returned));
             add(&mut made, "rt_sigreturn", &Made::succeeded(times));

@@ -84,7 +84,7 @@ impl Made {
         Self { calls, never_returned: calls, ..Self::default() }
     }
 
-    /// Calls that a signal broke, to be restarted.
+    /// Calls that a signal interrupted and that were restarted.
     pub(crate) fn restarted(calls: u64) -> Self {
         Self { calls, restarted: calls, ..Self::default() }
     }

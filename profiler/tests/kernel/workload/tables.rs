@@ -62,3 +62,51 @@ pub(super) fn bogus(params: &Params) -> Statement {
     add(&mut calls, "getpid", &Made::succeeded(times + 1));
     Statement::of(own, calls)
 }
+
+/// `calls` rounds of calls whose results are, or are not, what an errno looks like:
+///
+/// - `lseek` of this process's memory returns the offset, whatever that is. In the C library's
+///   eyes, and so in the profiler's, -4095 to -1 are errnos, even where the kernel has codes by
+///   which it would restart an interrupted call.
+/// - `getuid32` of the i386 table returns an id in 32 bits: never an errno.
+pub(super) fn results_like_errnos(params: &Params) -> Statement {
+    const I386_LSEEK: i32 = 19;
+    const I386_GETUID32: i32 = 199;
+    /// Results, and what they are called.
+    const OFFSETS: [(i32, Option<&str>); 9] = [
+        (-1, Some("EPERM")),
+        (-4, Some("EINTR")),
+        (-512, Some("other")),
+        (-513, Some("other")),
+        (-514, Some("other")),
+        (-516, Some("other")),
+        (-4095, Some("other")),
+        (-4096, None),
+        (4096, None),
+    ];
+    let times = params.number("calls");
+    let memory = std::fs::File::open("/proc/self/mem").expect("a file of ours");
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&memory);
+    // SAFETY: changes nothing but the ids, which nothing here depends on after this.
+    assert_eq!(unsafe { libc::setresuid(ALMOST_NONE, ALMOST_NONE, ALMOST_NONE) }, 0);
+    let mut calls = Calls::new();
+    for (offset, errno) in OFFSETS {
+        for _ in 0..times {
+            let result = raw::syscall(libc::SYS_lseek, [descriptor.into(), offset.into(), 0]);
+            assert_eq!(result, libc::c_long::from(offset));
+            assert_eq!(raw::int80(I386_LSEEK, [descriptor, offset, 0]), offset);
+        }
+        for name in ["x86_64/lseek", "i386/lseek"] {
+            let made = calls.entry(name.to_owned()).or_default();
+            made.add(&errno.map_or(Made::succeeded(times), |errno| Made::failed(times, errno)));
+        }
+    }
+    for _ in 0..times {
+        assert_eq!(raw::int80(I386_GETUID32, [0; 3]), ALMOST_NONE.cast_signed());
+    }
+    calls.insert("i386/getuid32".to_owned(), Made::succeeded(times));
+    Statement::of(own_pid(), calls)
+}
+
+/// The greatest id of a user: -2 in 32 bits.
+const ALMOST_NONE: u32 = u32::MAX - 1;

@@ -1,0 +1,193 @@
+//! Calls that a signal interrupted, from when they left until it is known what became of them.
+//!
+//! Such a call leaves with one of the codes by which the kernel asks itself to restart it, before
+//! the signal is handled (`exit_to_user_mode_loop`, kernel/entry/common.c). The program then
+//! sees one of these:
+//!
+//! - a handler runs, and the call returns EINTR or is restarted after it (`handle_signal`,
+//!   arch/x86/kernel/signal.c): `signal_deliver` tells which;
+//! - no handler runs, and the call is restarted at once, or after a stop: it enters again;
+//! - the thread ends, and the call never returns.
+//!
+//! Until then it counts as in flight: the call's key keeps the mark [`CallKey::INTERRUPTED`],
+//! and what it took until it left is kept beside it.
+
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+use profiler_common::{
+    call::CallKey,
+    wire::{OVERFLOWED, TaskState, ThreadRecord},
+};
+
+use crate::{exit, overflow, pool, task::PROBE_CALLS, thread::record_of, way::Way};
+
+/// `ERESTARTSYS`, `ERESTARTNOINTR`, `ENOIOCTLCMD` (which restarts nothing), `ERESTARTNOHAND`
+/// and `ERESTART_RESTARTBLOCK` (include/linux/errno.h). User space never sees the others.
+const ERESTARTSYS: u32 = 512;
+const ERESTARTNOINTR: u32 = 513;
+const ENOIOCTLCMD: u32 = 515;
+const ERESTART_RESTARTBLOCK: u32 = 516;
+
+/// The result that stands for a call that is restarted, whatever the code was.
+const RESTARTED: u64 = -(ERESTARTNOINTR as i64) as u64;
+const EINTR: u64 = -4_i64 as u64;
+
+/// `SA_RESTART` (include/uapi/asm-generic/signal-defs.h), and `SIG_IGN`, below which
+/// `SIG_DFL` is.
+const SA_RESTART: u64 = 0x1000_0000;
+const SIG_IGN: u64 = 1;
+
+/// A latency that is not known.
+const UNTIMED: u64 = u64::MAX;
+
+/// Whether a call of `key` that leaves with `result` has been interrupted.
+#[inline(always)]
+pub fn is_interruption(result: u64, key: u32) -> bool {
+    let code = (result as u32).wrapping_neg();
+    // One comparison where calls succeed.
+    code.wrapping_sub(ERESTARTSYS) <= ERESTART_RESTARTBLOCK - ERESTARTSYS
+        && result as i64 >> 32 == -1
+        && code != ENOIOCTLCMD
+        && CallKey(key).can_be_restarted()
+        && !CallKey(key).restores_registers(PROBE_CALLS.load())
+}
+
+/// Keeps a call of the running thread's that has been interrupted.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own.
+#[inline(always)]
+pub unsafe fn keep(record: *mut ThreadRecord, key: u32, latency_ns: Option<u64>, result: u64) {
+    // SAFETY: the caller's record.
+    unsafe {
+        (*record).interrupted_ns = latency_ns.unwrap_or(UNTIMED);
+        (*record).interrupted_by = (result as u32).wrapping_neg();
+        (*record).in_flight_key = key | CallKey::INTERRUPTED;
+    }
+}
+
+/// The call that the running thread keeps has been restarted, or has returned EINTR.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own, which keeps a call.
+#[inline(never)]
+pub unsafe fn settle<W: Way>(record: *mut ThreadRecord, result: u64) {
+    // SAFETY: the caller's record.
+    unsafe {
+        let key = (*record).in_flight_key & !CallKey::INTERRUPTED;
+        (*record).in_flight_key = CallKey::NONE.0;
+        let latency_ns = Some((*record).interrupted_ns).filter(|&ns| ns != UNTIMED);
+        let slot = (*record).in_flight_slot;
+        if slot == OVERFLOWED {
+            overflow::left::<W>(key, latency_ns, result);
+        } else {
+            exit::add::<W>(record, slot, key, latency_ns, result);
+        }
+        pool::publish();
+        (*record).left += 1;
+    }
+}
+
+/// The running thread is about to enter a call, or leaves one that was refused: what it keeps
+/// has been restarted.
+///
+/// # Safety
+/// As for [`settle`].
+#[inline(always)]
+pub unsafe fn restarted<W: Way>(record: *mut ThreadRecord) {
+    // SAFETY: the caller's record.
+    unsafe { settle::<W>(record, RESTARTED) }
+}
+
+/// [`keep`], for a thread without a record.
+///
+/// # Safety
+/// `state` is a live state of the running task.
+#[inline(always)]
+pub unsafe fn keep_unrecorded(
+    state: *mut TaskState,
+    key: u32,
+    latency_ns: Option<u64>,
+    result: u64,
+) {
+    // SAFETY: the caller's state.
+    unsafe {
+        (*state).entry_ns = latency_ns.unwrap_or(UNTIMED);
+        (*state).interrupted_by = (result as u32).wrapping_neg();
+        (*state).key_plus_one = (key | CallKey::INTERRUPTED) + 1;
+    }
+}
+
+/// Whether the running task, which has no record, keeps a call.
+///
+/// # Safety
+/// `state` is a live state of the running task.
+#[inline(always)]
+pub unsafe fn is_kept_unrecorded(state: *mut TaskState) -> bool {
+    // SAFETY: the caller's state.
+    let key_plus_one = unsafe { (*state).key_plus_one };
+    key_plus_one != 0 && CallKey(key_plus_one - 1).is_interrupted()
+}
+
+/// [`settle`], for a thread without a record.
+///
+/// # Safety
+/// `state` is a live state of the running task, which keeps a call.
+#[inline(never)]
+unsafe fn settle_unrecorded<W: Way>(state: *mut TaskState, result: u64) {
+    // SAFETY: the caller's state.
+    unsafe {
+        let key = ((*state).key_plus_one - 1) & !CallKey::INTERRUPTED;
+        (*state).key_plus_one = 0;
+        let latency_ns = Some((*state).entry_ns).filter(|&ns| ns != UNTIMED);
+        overflow::left::<W>(key, latency_ns, result);
+    }
+}
+
+/// [`restarted`], for a thread that may be without a record and may keep a call.
+///
+/// # Safety
+/// `state` is a live state of the running task.
+#[inline(always)]
+pub unsafe fn restarted_if_unrecorded<W: Way>(state: *mut TaskState) {
+    // SAFETY: the caller's state.
+    unsafe {
+        if is_kept_unrecorded(state) {
+            settle_unrecorded::<W>(state, RESTARTED);
+        }
+    }
+}
+
+/// `signal_deliver`: the running task takes a signal for which it has `action`, a
+/// `struct k_sigaction`. A signal that it ignores restarts the call, and so does one that stops
+/// it and one that a tracer takes; one that ends it is followed by its end.
+#[inline(always)]
+pub fn deliver<W: Way>(action: *const u64) {
+    let Some(state) = W::state(W::current()) else { return };
+    let record = record_of::<W>(state);
+    // SAFETY: a live state and a live map value of the running thread's own; the helper checks
+    // the address. `struct sigaction` begins with `sa_handler` and `sa_flags`
+    // (include/linux/signal_types.h).
+    unsafe {
+        let code = match record {
+            Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
+                (*record).interrupted_by
+            }
+            None if is_kept_unrecorded(state) => (*state).interrupted_by,
+            _ => return,
+        };
+        let handler = bpf_probe_read_kernel(action).unwrap_or(0);
+        let flags = bpf_probe_read_kernel(action.add(1)).unwrap_or(0);
+        if handler <= SIG_IGN {
+            return;
+        }
+        let result = match code {
+            ERESTARTSYS if flags & SA_RESTART != 0 => RESTARTED,
+            ERESTARTNOINTR => RESTARTED,
+            _ => EINTR,
+        };
+        match record {
+            Some(record) => settle::<W>(record, result),
+            None => settle_unrecorded::<W>(state, result),
+        }
+    }
+}
