@@ -10,6 +10,7 @@ mod ebpf;
 mod fuzz;
 mod kernels;
 mod release;
+mod siege;
 mod soak;
 mod test;
 #[cfg(test)]
@@ -41,6 +42,7 @@ enum Command {
     Bench(bench::Args),
     Compare(compare::Args),
     Soak(soak::Args),
+    Siege(siege::Args),
     Fuzz(fuzz::Args),
     Deny(deny::Args),
     Release(release::Args),
@@ -84,6 +86,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Soak(args) => soak::run(&args),
+        Command::Siege(args) => siege::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Deny(args) => deny::run(&args),
         Command::Release(args) => release::run(&args),

@@ -24,6 +24,7 @@ mod report;
 mod room;
 mod run;
 mod service;
+mod siege;
 mod soak;
 mod streams;
 mod suite;
@@ -79,6 +80,10 @@ fn main() -> ExitCode {
         Some(soak::SOAK) => {
             take_signals_as_ever();
             return soak::run(args);
+        }
+        Some(siege::SIEGE) => {
+            take_signals_as_ever();
+            return siege::run(args);
         }
         _ => {}
     }
@@ -187,6 +192,7 @@ fn tests() -> Vec<Test> {
         service::prometheus_scrapes_it,
         confinement::a_reload_is_as_the_user_that_it_has_become,
         confinement::doctor_tries_it,
+        siege::holds_for_a_while,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {

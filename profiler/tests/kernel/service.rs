@@ -105,6 +105,10 @@ impl Daemon {
         get(self.address, "/-/ready").0 == 200
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Has it read its configuration again.
     pub(crate) fn reload(&self) {
         // SAFETY: a child of ours that has not been waited for.

@@ -9,7 +9,9 @@ use std::{process::ExitCode, sync::RwLock, thread::available_parallelism, time::
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Names of trials, or their beginnings, that share the host with no other trial.
-const ALONE: [&str; 3] = [
+const ALONE: [&str; 4] = [
+    // Keeps every processor busy, and measures how long answers take.
+    "siege::",
     // Statistics of BPF programs are kept for the whole host, or not at all.
     "own_cost::",
     // Compares the figures of the whole host with those of another profiler.
