@@ -33,7 +33,7 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     let profiler = target_dir().join("release/profiler");
     if !profiler.exists() {
         eprintln!(
-            "Building {}: about a minute and a half on two CPUs, and seconds from then on.",
+            "Building {}: one to two minutes on two CPUs the first time, seconds from then on.",
             profiler.display()
         );
     }

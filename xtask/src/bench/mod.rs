@@ -143,11 +143,11 @@ fn measure(_: &Args) -> Result<ExitCode> {
     let target = target_dir().join("bench");
     succeed(
         cargo()
-            .args(["build", "--release", "--package", "xtask", "--package", "profiler"])
+            .args(["build", "--profile", "dist", "--package", "xtask", "--package", "profiler"])
             .args(["--features", "xtask/bench"])
             .env("CARGO_TARGET_DIR", &target),
     )?;
-    let mut command = privilege::as_root(target.join("release/xtask-tools"), &[])?;
+    let mut command = privilege::as_root(target.join("dist/xtask-tools"), &[])?;
     command.args(std::env::args_os().skip(1));
     let error = command.exec();
     Err(anyhow::Error::new(error).context(format!("cannot run {}", shown(&command))))

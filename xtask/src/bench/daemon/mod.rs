@@ -96,8 +96,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let profiler = match &args.profiler {
         Some(file) => file.clone(),
         None => {
-            succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
-            target_dir().join("release/profiler")
+            succeed(cargo().args(["build", "--profile", "dist", "--package", "profiler"]))?;
+            target_dir().join("dist/profiler")
         }
     };
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
