@@ -81,8 +81,8 @@ fn request(data: &[u8]) {
     static SERVER: LazyLock<SocketAddr> = LazyLock::new(serve);
     let answer = exchange(*SERVER, data);
     assert!(answer.is_empty() || answer.starts_with(b"HTTP/1."), "{answer:?}");
-    let healthy = exchange(*SERVER, b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert!(healthy.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&healthy));
+    let next = exchange(*SERVER, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(next.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&next));
 }
 
 /// Starts the daemon's server on a port of its own.
