@@ -2,7 +2,7 @@
 
 use crate::{
     report::{Report, kernel},
-    run::{Held, Mode, Stat},
+    run::{Held, Mode, Stat, wait_until},
     service::Daemon,
 };
 
@@ -55,8 +55,10 @@ pub(super) fn seccomp_before_the_daemon(mode: Mode) {
     let held = Held::start(&["denied-before", &threads, "calls=100", &named]);
     let daemon = Daemon::start_with(mode, "200ms", &["--comm", &name]);
     let stated = held.go().total()["x86_64/getsid"].denied;
-    let denied = daemon.metrics()[DENIED] as u64;
-    assert!((stated - missed_at_most(THREADS)..=stated).contains(&denied), "{denied} of {stated}");
+    let counted = stated - missed_at_most(THREADS)..=stated;
+    let denied = || daemon.metrics().get(DENIED).map_or(0, |&denied| denied as u64);
+    wait_until("the daemon has read them", || denied() >= *counted.start());
+    assert!(counted.contains(&denied()), "{} of {stated}", denied());
     daemon.end();
 }
 

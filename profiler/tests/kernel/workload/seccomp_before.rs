@@ -81,6 +81,8 @@ fn start(go: Arc<AtomicBool>, reads: Option<RawFd>, times: u64) -> thread::JoinH
     let (tell, told) = mpsc::channel();
     let thread = thread::spawn(move || {
         refuse();
+        // So that who attaches while it spins has its turn.
+        assert_eq!(raw::syscall(libc::SYS_setpriority, [libc::PRIO_PROCESS as c_long, 0, 10]), 0);
         tell.send(own_tid()).expect("a receiver");
         if let Some(fd) = reads {
             let mut byte = 0_u8;
