@@ -172,7 +172,9 @@ pub fn deliver<W: Way>(action: *const u64) {
             Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
                 (*record).interrupted_by
             }
-            None if is_kept_unrecorded(state) => (*state).interrupted_by,
+            // The compiler would make one load of both, from either pointer, which the verifier
+            // refuses where one of them is in an arena.
+            None if is_kept_unrecorded(state) => pool::unproven((*state).interrupted_by),
             _ => return,
         };
         let handler = bpf_probe_read_kernel(action).unwrap_or(0);
