@@ -21,9 +21,10 @@ use crate::{filter::unescaped, text};
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// What the profiler takes whatever the sizes of its tables: programs, other maps, the
-/// kernel's types while it starts, and its own code and heap. Measured: 18 MiB.
-const FIXED: u64 = 20 * MIB;
+/// What the profiler takes whatever the sizes of its tables: programs, other maps, its own code
+/// and heap; and while it starts the kernel's types and what the verifier remembers of each
+/// program, which is charged as well. Measured: 33 MiB.
+const FIXED: u64 = 34 * MIB;
 
 /// What a task of the host takes: its state in task storage, with the allocator's rounding,
 /// and a place in the list of calls that entered before.
@@ -302,12 +303,12 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_fits_into_32_mib_and_not_into_16() {
+    fn a_daemon_fits_into_48_mib_and_not_into_16() {
         let options = Options::default();
-        let fit = Fit::within(&options, Some(&limit(32)), HOST).expect("room");
+        let fit = Fit::within(&options, Some(&limit(48)), HOST).expect("room");
         assert!(fit.max_threads >= 1_024, "{fit:?}");
         let refused = Fit::within(&options, Some(&limit(16)), HOST).expect_err("no room");
-        assert!(matches!(refused, KernelError::Memory { least: 27, .. }), "{refused:?}");
+        assert!(matches!(refused, KernelError::Memory { least: 41, .. }), "{refused:?}");
     }
 
     #[test]
