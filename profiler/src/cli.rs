@@ -1,10 +1,15 @@
 //! The command line.
 
+mod lists;
+
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+
+pub use lists::List;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    address::parse_listen,
     duration::{Interval, RunTime},
     filter::{CallPattern, Comm},
     kernel::Timed,
@@ -97,13 +102,16 @@ pub struct FilterArgs {
     ///
     /// A path from the root of the hierarchy, or a directory below where it is mounted. A
     /// process that is moved into it or out of it counts from then on, or no more.
-    #[arg(long, value_name = "PATH", value_delimiter = ',', help_heading = "Filters")]
-    pub cgroup: Vec<PathBuf>,
+    ///
+    /// Several are separated by commas; `\,` is a comma within a path.
+    #[arg(long, value_name = "PATH", value_parser = lists::cgroups, help_heading = "Filters")]
+    pub cgroup: Vec<List<PathBuf>>,
     /// Only processes of this name, as /proc/PID/comm has it
     ///
     /// The name is that of a process's first thread. It is cut off after 15 bytes.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', help_heading = "Filters")]
-    pub comm: Vec<Comm>,
+    /// Several are separated by commas; `\,` is a comma within a name.
+    #[arg(long, value_name = "NAME", value_parser = lists::comms, help_heading = "Filters")]
+    pub comm: Vec<List<Comm>>,
     /// Only this system call, by name or number; all others with ! before it
     ///
     /// A name is that of every ABI which has it; i386:open is that of one. A number is one
@@ -116,6 +124,16 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
+    /// The cgroups of all flags.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        self.cgroup.concat()
+    }
+
+    /// The names of all flags.
+    pub fn comms(&self) -> Vec<Comm> {
+        self.comm.concat()
+    }
+
     /// Of both flags.
     pub fn patterns(&self) -> Vec<CallPattern> {
         let excluded = self.exclude_syscall.iter().cloned().map(CallPattern::excluded);
@@ -148,8 +166,8 @@ pub struct StatArgs {
     #[arg(short, long, conflicts_with_all = ["pid", "command"])]
     pub all: bool,
     /// These processes, and the children that they start
-    #[arg(short, long, value_name = "PID", value_delimiter = ',', conflicts_with = "command")]
-    pub pid: Vec<u32>,
+    #[arg(short, long, value_name = "PID", value_parser = lists::pids, conflicts_with = "command")]
+    pub pid: Vec<List<u32>>,
     /// Stop after this time, as 500ms, 10s or 2m; without it, at Ctrl-C or when
     /// the command or the last process has ended
     ///
@@ -240,8 +258,8 @@ pub enum Format {
 #[derive(Args, Debug)]
 pub struct TopArgs {
     /// Only these processes, and the children that they start
-    #[arg(short, long, value_name = "PID", value_delimiter = ',')]
-    pub pid: Vec<u32>,
+    #[arg(short, long, value_name = "PID", value_parser = lists::pids)]
+    pub pid: Vec<List<u32>>,
     /// Time between two refreshes
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
@@ -280,7 +298,7 @@ pub struct DaemonArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address and port to serve metrics on [default: 127.0.0.1:9494]
-    #[arg(short, long, value_name = "ADDR:PORT")]
+    #[arg(short, long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
     /// Time between two drains of the kernel's maps [default: 1s]
     ///

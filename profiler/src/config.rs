@@ -15,6 +15,7 @@ use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
+    address::parse_listen,
     cli::DaemonArgs,
     daemon::hosts::HostName,
     duration::Interval,
@@ -158,8 +159,8 @@ impl Config {
         self.include_self |= kernel.include_self;
         self.bpf_stats |= args.bpf_stats;
         let filters = &args.filters;
-        take_given(&mut self.cgroups, &filters.cgroup);
-        take_given(&mut self.comms, &filters.comm);
+        take_given(&mut self.cgroups, &filters.cgroups());
+        take_given(&mut self.comms, &filters.comms());
         take_given(&mut self.syscalls, &filters.patterns());
         Ok(())
     }
@@ -256,8 +257,6 @@ impl fmt::Display for Place {
     }
 }
 
-const LISTEN_EXPECTED: &str = "an address and a port, as 127.0.0.1:9494 or [::]:9494";
-
 /// Whole numbers that a setting can have.
 struct Range {
     min: u32,
@@ -305,27 +304,9 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     deserializer.deserialize_u32(MEMORY_MIB)
 }
 
-/// A text that `parse` understands.
-struct Text<T> {
-    expected: &'static str,
-    parse: fn(&str) -> Option<T>,
-}
-
-impl<T> de::Visitor<'_> for Text<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.expected)
-    }
-
-    fn visit_str<E: de::Error>(self, value: &str) -> Result<T, E> {
-        (self.parse)(value).ok_or_else(|| E::invalid_value(de::Unexpected::Str(value), &self))
-    }
-}
-
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    deserializer
-        .deserialize_str(Text { expected: LISTEN_EXPECTED, parse: |text| text.parse().ok() })
+    let text = String::deserialize(deserializer)?;
+    parse_listen(&text).map_err(|why| de::Error::custom(format_args!("{text:?}: {why}")))
 }
 
 /// A list of texts, each of which is a `T`.

@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::{
     config::ConfigError,
+    exhausted::Exhausted,
     filter::FilterError,
     kernel::KernelError,
     text::{self, Untrusted},
@@ -25,6 +26,16 @@ pub enum Error {
     /// A process to watch is not there.
     #[error("there is no process {0}")]
     NoSuchProcess(u32),
+    /// What is to be watched is a thread.
+    #[error("{id} is no process but a thread of process {process}, {name}")]
+    NotAProcess {
+        /// Id of the thread.
+        id: u32,
+        /// Its process.
+        process: u32,
+        /// The name of its process.
+        name: Untrusted,
+    },
     /// The command to run is not there.
     #[error("command not found: {0}")]
     CommandNotFound(Untrusted),
@@ -97,8 +108,14 @@ impl Error {
                 io::ErrorKind::AddrNotAvailable => {
                     Some("this host has no such address; `ip address` lists those it has".into())
                 }
-                _ => None,
+                _ => Exhausted::of(source).map(Exhausted::hint),
             },
+            Self::NotAProcess { process, .. } => {
+                Some(format!("-p {process} watches the process, with all its threads"))
+            }
+            Self::Io { source, .. } | Self::CommandFailed { source, .. } => {
+                Exhausted::of(source).map(Exhausted::hint)
+            }
             Self::Terminal(_) => {
                 Some("`profiler top -b` prints plain text and needs no terminal".into())
             }
@@ -112,7 +129,7 @@ impl Error {
             Self::Kernel(e) => e.exit_code(),
             Self::Config(_) => 7,
             Self::Filter(e) => e.exit_code(),
-            Self::NoSuchProcess(_) => 6,
+            Self::NoSuchProcess(_) | Self::NotAProcess { .. } => 6,
             Self::CommandNotFound(_) => 127,
             Self::CommandFailed { .. } => 126,
             Self::Listen { .. } => 8,

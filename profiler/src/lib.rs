@@ -7,6 +7,7 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
+pub mod address;
 pub mod aggregate;
 pub mod cli;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod duration;
 pub mod enrich;
 mod environment;
 pub mod error;
+pub mod exhausted;
 pub mod export;
 pub mod filter;
 mod inherited;

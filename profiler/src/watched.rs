@@ -1,14 +1,17 @@
 //! The processes that are watched, by descriptor: a process that has ended is known to
 //! have, though its parent has not asked for it yet, or its id is another's by now.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::{
+    fs,
+    os::fd::{AsFd, FromRawFd, OwnedFd},
+};
 
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use crate::error::Error;
+use crate::{error::Error, text::Untrusted};
 
 /// Processes that exist, or did.
 pub(crate) struct Watched(Vec<OwnedFd>);
@@ -34,8 +37,25 @@ fn open(pid: u32) -> Result<OwnedFd, Error> {
         // SAFETY: just made, and nobody else's.
         (Ok(descriptor @ 0..), _) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
         // EINVAL for 0, for what is negative, and for a thread that leads no process.
-        (_, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => Err(Error::NoSuchProcess(pid)),
+        (_, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => Err(not_a_process(pid)),
         (_, errno) => Err(Error::Io { context: "cannot watch the process", source: errno.into() }),
+    }
+}
+
+/// Why there is no process of this id: there is nothing, or there is a thread.
+fn not_a_process(id: u32) -> Error {
+    let field = |of: u32, name: &str| {
+        let status = fs::read(format!("/proc/{of}/status")).ok()?;
+        let mut lines = status.split(|&b| b == b'\n');
+        let value = lines.find_map(|line| line.strip_prefix(name.as_bytes()))?;
+        Some(Untrusted::from_bytes(value.trim_ascii()))
+    };
+    let process = field(id, "Tgid:").and_then(|tgid| tgid.raw().parse().ok());
+    match process {
+        Some(process) if process != id => {
+            Error::NotAProcess { id, process, name: field(process, "Name:").unwrap_or_default() }
+        }
+        _ => Error::NoSuchProcess(id),
     }
 }
 
@@ -56,6 +76,24 @@ mod tests {
         for pid in [0, 999_999_999, u32::MAX] {
             assert!(matches!(Watched::new(&[pid]), Err(Error::NoSuchProcess(p)) if p == pid));
         }
+    }
+
+    #[test]
+    fn a_thread_is_told_from_nothing() {
+        let (send, id) = std::sync::mpsc::channel();
+        let (end, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            send.send(nix::unistd::gettid().as_raw().cast_unsigned()).expect("it waits");
+            let _ = wait.recv();
+        });
+        let id = id.recv().expect("an id");
+        let refused = Watched::new(&[id]);
+        drop(end);
+        thread.join().expect("no panic");
+        let own = std::process::id();
+        assert!(
+            matches!(refused, Err(Error::NotAProcess { id: i, process, .. }) if (i, process) == (id, own))
+        );
     }
 
     #[test]

@@ -21,8 +21,8 @@ impl Config {
     /// What is to count, by these settings.
     pub fn filter_args(&self) -> FilterArgs {
         FilterArgs {
-            cgroup: self.cgroups.clone(),
-            comm: self.comms.clone(),
+            cgroup: vec![self.cgroups.clone()],
+            comm: vec![self.comms.clone()],
             syscall: self.syscalls.clone(),
             exclude_syscall: Vec::new(),
         }

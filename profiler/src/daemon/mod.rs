@@ -45,6 +45,8 @@ use crate::{
 pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     let config = Config::load(args)?;
     if args.check_config {
+        User::find(&config.user)?;
+        kernel_options(&config, args)?;
         return Stream::Output.print(config.to_toml().as_bytes());
     }
     let logging = Logging::start(config.log_level)?;
@@ -70,6 +72,14 @@ fn run_with(settings: Settings<'_>) -> Result<(), Error> {
         .block_on(start(settings))
 }
 
+/// What the kernel side is to do. All that is refused of the settings is refused here, for
+/// `--check-config` as for a start.
+fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<Options, Error> {
+    let filter = Filter::new(&config.filter_args())?;
+    let options = Options::new(Scope::Host, &config.kernel_args(&args.kernel))?.filtered(filter);
+    Ok(Options { time_programs: config.bpf_stats, ..options })
+}
+
 async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     // Before anything is attached: a signal then ends us as it should, and an
     // address in use, the likeliest mistake, costs nothing.
@@ -78,17 +88,15 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     connections::raise_descriptor_limit();
     let listener = http::bind(settings.config.listen)?;
 
-    let kernel_args = settings.config.kernel_args(&settings.args.kernel);
-    let filter = Filter::new(&settings.config.filter_args())?;
-    settings.cgroups.clone_from(&filter.cgroups);
-    let filtered = filter.to_string();
+    let options = kernel_options(&settings.config, settings.args)?;
+    settings.cgroups.clone_from(&options.filter.cgroups);
+    let filtered = options.filter.to_string();
     if !filtered.is_empty() {
         tracing::info!("only {filtered}");
     }
     let time_programs = settings.config.bpf_stats;
-    let options = Options { time_programs, ..Options::new(Scope::Host, &kernel_args)? };
     // Neither processes nor intervals are shown.
-    let profiler = Profiler::attach_into(&options.filtered(filter), Aggregate::totals())?;
+    let profiler = Profiler::attach_into(&options, Aggregate::totals())?;
     if let Some(why) = profiler.shrunk() {
         tracing::warn!("{why}");
     }

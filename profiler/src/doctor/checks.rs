@@ -385,6 +385,7 @@ mod tests {
                 cgroup_tracepoint: true,
                 task_storage: true,
                 arena: Some(Cast::default()),
+                unread: None,
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: Some(true),
                 attach_btf: Vec::new(),

@@ -71,11 +71,12 @@ impl Filter {
     /// See [`FilterError`].
     pub fn new(args: &FilterArgs) -> Result<Self, FilterError> {
         use profiler_common::limits::{MAX_CGROUPS, MAX_COMMS};
-        within("cgroups", args.cgroup.len(), MAX_CGROUPS)?;
-        within("names of processes", args.comm.len(), MAX_COMMS)?;
+        let (cgroups, comms) = (args.cgroups(), args.comms());
+        within("cgroups", cgroups.len(), MAX_CGROUPS)?;
+        within("names of processes", comms.len(), MAX_COMMS)?;
         Ok(Self {
-            cgroups: cgroup::resolve(&args.cgroup)?,
-            comms: args.comm.clone(),
+            cgroups: cgroup::resolve(&cgroups)?,
+            comms,
             calls: Calls::new(&args.patterns())?,
         })
     }
@@ -113,7 +114,7 @@ mod tests {
     fn a_filter_says_what_it_is() {
         assert_eq!(Filter::default().to_string(), "");
         let args = FilterArgs {
-            comm: ["nginx", "a b"].map(|name| name.parse().expect("a name")).into(),
+            comm: vec![["nginx", "a b"].map(|name| name.parse().expect("a name")).into()],
             syscall: vec!["read".parse().expect("a call"), "i386:open".parse().expect("a call")],
             ..FilterArgs::default()
         };
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many() {
         let name: Comm = "a".parse().expect("a name");
-        let args = FilterArgs { comm: vec![name; 257], ..FilterArgs::default() };
+        let args = FilterArgs { comm: vec![vec![name; 257]], ..FilterArgs::default() };
         let error = Filter::new(&args).expect_err("too many");
         assert_eq!(
             error.to_string(),

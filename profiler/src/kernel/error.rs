@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::exhausted::Exhausted;
+
 /// Lines of the verifier's log that are shown: its verdict is at its end.
 const VERIFIER_LINES: usize = 12;
 
@@ -44,6 +46,16 @@ pub enum KernelError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A resource ran out, which is neither a lack of privilege nor a refusal.
+    #[error("cannot {what}: {source}")]
+    Exhausted {
+        /// What was being done.
+        what: String,
+        /// Which resource.
+        resource: Exhausted,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel has not what even the fallback needs.
     #[error("this kernel has no {feature}")]
     Missing {
@@ -80,7 +92,7 @@ impl KernelError {
                      with kernel lockdown (confidentiality) no tracing is possible"
                         .into(),
                 ),
-                Some(libc::ENOMEM | libc::E2BIG) => {
+                Some(libc::E2BIG) => {
                     Some("ask for less with --max-memory and --max-threads".into())
                 }
                 _ => Some("`profiler doctor` shows what this host offers".into()),
@@ -89,6 +101,7 @@ impl KernelError {
                 "raise the limit (MemoryMax= of a unit, `resources.limits.memory` of a pod); with\n\
                  {all} MiB there is room for all that was asked for"
             )),
+            Self::Exhausted { resource, .. } => Some(resource.hint()),
             Self::Missing { needs, .. } => Some(format!("it needs {needs}")),
             Self::Verifier { .. } => Some(
                 "please report this with the lines above and the output of `profiler doctor`".into(),
@@ -104,7 +117,7 @@ impl KernelError {
             Self::Privilege { .. } | Self::Refused { .. } | Self::Memory { .. } => 3,
             Self::Missing { .. } => 4,
             Self::Verifier { .. } => 5,
-            Self::Object(_) => 1,
+            Self::Exhausted { .. } | Self::Object(_) => 1,
         }
     }
 
@@ -113,14 +126,24 @@ impl KernelError {
         use aya::programs::ProgramError;
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
+                // The verifier may have said much before a descriptor was found missing.
                 let log = verifier_log.to_string();
-                let denied = matches!(io_error.raw_os_error(), Some(libc::EPERM | libc::ENOMEM));
-                if log.trim().is_empty() || denied {
-                    return Self::Refused { what: format!("load {program}"), source: io_error };
+                let denied = io_error.raw_os_error() == Some(libc::EPERM);
+                let is_exhausted = Exhausted::of(&io_error).is_some();
+                if log.trim().is_empty() || denied || is_exhausted {
+                    return Self::from_io(format!("load {program}"), io_error);
                 }
                 Self::Verifier { program, log: last_lines(&log, VERIFIER_LINES) }
             }
             other => Self::from_any(format!("load {program}"), &other),
+        }
+    }
+
+    /// From what the kernel said when it was asked to do `what`.
+    pub(super) fn from_io(what: String, source: io::Error) -> Self {
+        match Exhausted::of(&source) {
+            Some(resource) => Self::Exhausted { what, resource, source },
+            None => Self::Refused { what, source },
         }
     }
 
@@ -131,7 +154,7 @@ impl KernelError {
             if let Some(io) = e.downcast_ref::<io::Error>()
                 && let Some(code) = io.raw_os_error()
             {
-                return Self::Refused { what, source: io::Error::from_raw_os_error(code) };
+                return Self::from_io(what, io::Error::from_raw_os_error(code));
             }
             cause = e.source();
         }
@@ -154,6 +177,20 @@ mod tests {
         let shown = last_lines(&log, 3);
         assert_eq!(shown, "line 997\nline 998\nline 999");
         assert_eq!(last_lines("one", 3), "one");
+    }
+
+    #[test]
+    fn what_ran_out_is_no_refusal() {
+        let error = |errno| {
+            KernelError::from_io("load sys_enter".into(), io::Error::from_raw_os_error(errno))
+        };
+        for errno in [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::ENOSPC, libc::EAGAIN] {
+            assert!(matches!(error(errno), KernelError::Exhausted { .. }));
+            assert_eq!(error(errno).exit_code(), 1);
+        }
+        assert_eq!(error(libc::EPERM).exit_code(), 3);
+        let text = error(libc::EMFILE).to_string();
+        assert_eq!(text, "cannot load sys_enter: Too many open files (os error 24)");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What this kernel and this process have.
 
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 
 use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
 
-use crate::text::Untrusted;
+use crate::{exhausted::Exhausted, text::Untrusted};
 
 use super::{
     arena::Cast,
@@ -41,6 +41,9 @@ pub struct Features {
     /// What the object with an arena needs to know of this kernel; `None` if it has no
     /// arenas.
     pub arena: Option<Cast>,
+    /// The errno with which the BTF could not be read, if a resource ran out. What the other
+    /// fields say of it is not known then.
+    pub unread: Option<i32>,
     /// Capabilities needed and not there.
     pub missing_capabilities: Vec<&'static str>,
     /// Whether this process is in the host's own pid namespace, so that ids mean the same;
@@ -56,7 +59,10 @@ impl Features {
         let release = nix::sys::utsname::uname()
             .map(|u| Untrusted::from(u.release()).to_string())
             .unwrap_or_default();
-        let btf = fs::read(BTF_PATH).unwrap_or_default();
+        let (btf, unread) = match fs::read(BTF_PATH) {
+            Ok(btf) => (btf, None),
+            Err(error) => (Vec::new(), Exhausted::of(&error).and_then(|_| error.raw_os_error())),
+        };
         let types = Types::parse(&btf);
         let layout = types.as_ref().and_then(TaskLayout::from_types);
         let missing_capabilities = missing_capabilities();
@@ -76,6 +82,7 @@ impl Features {
                     || sys::is_map_supported(MapType::TaskStorage).unwrap_or(false)),
             arena: attach.arena,
             attach_btf: excerpt(&attach.found),
+            unread,
             missing_capabilities,
             host_pid_namespace: fs::read_link("/proc/self/ns/pid")
                 .ok()
@@ -102,6 +109,10 @@ impl Features {
     pub(super) fn require(&self) -> Result<(), KernelError> {
         if !self.missing_capabilities.is_empty() {
             return Err(KernelError::Privilege { missing: self.missing_capabilities.clone() });
+        }
+        if let Some(errno) = self.unread {
+            let source = io::Error::from_raw_os_error(errno);
+            return Err(KernelError::from_io(format!("read {BTF_PATH}"), source));
         }
         Ok(())
     }

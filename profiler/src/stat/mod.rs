@@ -54,10 +54,11 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
         None => None,
     };
-    let watched = Watched::new(&args.pid)?;
-    let scope = match (&prepared, args.pid.is_empty()) {
+    let pids = args.pid.concat();
+    let watched = Watched::new(&pids)?;
+    let scope = match (&prepared, pids.is_empty()) {
         (Some(command), _) => Scope::Processes(vec![command.pid()]),
-        (None, false) => Scope::Processes(args.pid.clone()),
+        (None, false) => Scope::Processes(pids),
         (None, true) => Scope::Host,
     };
     let filter = Filter::new(&args.filters)?;

@@ -60,13 +60,9 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     } else {
         terminal::check().map_err(Error::Terminal)?;
     }
-    let scope = match &args.pid[..] {
-        [] => Scope::Host,
-        pids => {
-            Watched::new(pids)?;
-            Scope::Processes(pids.to_vec())
-        }
-    };
+    let pids = args.pid.concat();
+    Watched::new(&pids)?;
+    let scope = if pids.is_empty() { Scope::Host } else { Scope::Processes(pids) };
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel)?.filtered(Filter::new(&args.filters)?);
     let options = Options { time_programs: args.own_cost, ..options };

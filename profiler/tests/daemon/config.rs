@@ -3,15 +3,19 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{self, Output},
 };
 
-use profiler::config::Config;
+use clap::Parser as _;
+use profiler::{
+    cli::{Cli, Command},
+    config::Config,
+};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_profiler");
 
 fn check(directory: &Path, arguments: &[&str]) -> Output {
-    Command::new(BINARY)
+    process::Command::new(BINARY)
         .current_dir(directory)
         .args(["daemon", "--check-config"])
         .args(arguments)
@@ -68,17 +72,20 @@ fn flags_win_over_the_file() {
          cgroups = [\"a.slice\"]\ncomms = [\"nginx\"]\nsyscalls = [\"read\", \"write\"]\n",
     )
     .expect("written");
-    let output = check(
-        directory.path(),
-        &[
-            &["--config", "p.toml", "--interval", "2m", "--max-memory", "7", "--include-self"][..],
-            &["--sample", "9", "--bpf-stats"],
-            &["--cgroup", "b.slice", "--cgroup", "c.slice,d.slice", "--exclude-syscall", "futex"],
-        ]
-        .concat(),
-    );
-    assert_eq!(output.status.code(), Some(0));
-    insta::assert_snapshot!(String::from_utf8_lossy(&output.stdout), @r#"
+    let file = directory.path().join("p.toml");
+    let args = [
+        &["profiler", "daemon", "--config", file.to_str().expect("text")][..],
+        &["--interval", "2m", "--max-memory", "7", "--include-self"],
+        &["--sample", "9", "--bpf-stats"],
+        &["--cgroup", "b.slice", "--cgroup", "c.slice,d.slice", "--exclude-syscall", "futex"],
+    ]
+    .concat();
+    let Command::Daemon(args) = Cli::try_parse_from(args).expect("flags").command else {
+        panic!("another command");
+    };
+    let config = Config::load(&args).expect("settings");
+    // Not by `--check-config`, which looks for the cgroups.
+    insta::assert_snapshot!(config.to_toml(), @r#"
     listen = "[::1]:9000"
     allowed_hosts = []
     interval = "2m"
@@ -102,7 +109,7 @@ fn mistakes_are_told_with_their_place() {
     for text in [
         "lisen = \"127.0.0.1:9494\"\n",
         "# comment\n\nlisten = 9494\n",
-        "listen = \"localhost:9494\"\n",
+        "listen = \"example.org:9494\"\n",
         "listen = \"127.0.0.1\"\n",
         "interval = 0\n",
         "interval = -5\n",
@@ -199,7 +206,7 @@ fn a_port_in_use_ends_it_at_once() {
     let address = taken.local_addr().expect("an address").to_string();
     let directory = tempfile::tempdir().expect("a directory");
     fs::write(directory.path().join("p.toml"), "").expect("written");
-    let output = Command::new(BINARY)
+    let output = process::Command::new(BINARY)
         .current_dir(directory.path())
         .args(["daemon", "--config", "p.toml", "--listen", &address])
         .output()
@@ -207,4 +214,47 @@ fn a_port_in_use_ends_it_at_once() {
     assert_eq!(output.status.code(), Some(8));
     let message = String::from_utf8(output.stderr).expect("text");
     assert!(message.contains(&format!("cannot listen on {address}: Address already in use")));
+}
+
+/// What a start would refuse, the check refuses, and with the same exit code.
+#[test]
+fn the_check_refuses_what_a_start_refuses() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let names: Vec<_> = (0..257).map(|number| format!("\"n{number}\"")).collect();
+    for (text, why) in [
+        ("cgroups = [\"no/such\"]".to_owned(), "cgroup"),
+        ("syscalls = [\"read\", \"!read\"]".to_owned(), "no system call is left"),
+        (format!("comms = [{}]", names.join(", ")), "257 names of processes are too many"),
+    ] {
+        fs::write(directory.path().join("x.toml"), &text).expect("a file");
+        let checked = check(directory.path(), &["--config", "x.toml"]);
+        let started = process::Command::new(BINARY)
+            .current_dir(directory.path())
+            .args(["daemon", "--listen", "localhost:0", "--config", "x.toml"])
+            .env_remove("JOURNAL_STREAM")
+            .output()
+            .expect("runs");
+        let told = String::from_utf8_lossy(&checked.stderr);
+        assert!(told.contains(why), "{told}");
+        assert!(checked.stdout.is_empty() && !checked.status.success());
+        assert_eq!(checked.status.code(), started.status.code(), "{text}");
+        assert_eq!(checked.stderr, started.stderr, "{text}");
+    }
+}
+
+#[test]
+fn an_address_is_taken_or_explained() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let localhost = check(directory.path(), &["--listen", "localhost:9494"]);
+    let printed = String::from_utf8_lossy(&localhost.stdout);
+    assert!(printed.contains("listen = \"127.0.0.1:9494\""), "{printed}");
+    for (text, why) in [(":9494", "the address is missing"), ("::1:9494", "[::1]:9494")] {
+        let refused = check(directory.path(), &["--listen", text]);
+        assert_eq!(refused.status.code(), Some(2));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why));
+        fs::write(directory.path().join("x.toml"), format!("listen = \"{text}\"")).expect("a file");
+        let refused = check(directory.path(), &["--config", "x.toml"]);
+        assert_eq!(refused.status.code(), Some(7));
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(why));
+    }
 }

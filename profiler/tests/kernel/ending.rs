@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::run::{Ended, Mode, Running, Stat, profiler_command, wait_until};
+use crate::run::{Ended, Mode, PROFILER, Running, Stat, profiler_command, wait_until};
 
 fn shell(script: &str) -> Stat {
     Stat::new(Mode::Main).args(["--", "sh", "-c", script])
@@ -199,4 +199,44 @@ pub(crate) fn a_signal_that_was_ignored_stays_so() {
         assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
     }
     assert_eq!(running.wait().expect("a child of ours").code(), Some(0), "it ended by SIGHUP");
+}
+
+/// Whatever there are too few file descriptors for, the limit is named, and neither a missing
+/// privilege nor the verifier is.
+pub(crate) fn too_few_open_files_are_told(mode: Mode) {
+    for limit in (8..128).step_by(7) {
+        let script = format!("ulimit -n {limit} && exec \"$@\"");
+        let output = Command::new("sh")
+            .args(["-c", &script, "sh", PROFILER, "stat", "-d", "10ms"])
+            .args(mode.flags())
+            .output()
+            .expect("a shell");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => {}
+            Some(1) => assert!(stderr.contains("ulimit -n"), "{limit}: {stderr}"),
+            code => panic!("{limit}: {code:?} {stderr}"),
+        }
+    }
+}
+
+/// A thread is none, and is told what it belongs to.
+pub(crate) fn a_thread_is_no_process() {
+    let (send, id) = std::sync::mpsc::channel();
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        send.send(nix::unistd::gettid()).expect("it waits");
+        let _ = wait.recv();
+    });
+    let id = id.recv().expect("an id").to_string();
+    for command in [&["stat"][..], &["top", "-b"]] {
+        let output = Command::new(PROFILER).args(command).args(["-p", &id]).output();
+        let output = output.expect("the profiler");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let own = format!("{id} is no process but a thread of process {}", std::process::id());
+        assert!(stderr.contains(&own), "{stderr}");
+        assert_eq!(output.status.code(), Some(6));
+    }
+    drop(end);
+    thread.join().expect("no panic");
 }
