@@ -9,6 +9,8 @@ pub(super) enum Skip {
     Emulated,
     HundredsOfRuns,
     NoPrometheus,
+    NoSuchProgram,
+    NoTerminal,
     NoI386Compiler,
 }
 
@@ -24,6 +26,10 @@ impl fmt::Display for Skip {
                  kernel"
             }
             Self::NoPrometheus => "there is no Prometheus in the virtual machine",
+            Self::NoSuchProgram => {
+                "it runs timeout, grep or true, which are not in the virtual machine"
+            }
+            Self::NoTerminal => "there are no pseudo-terminals in the virtual machine",
             Self::NoI386Compiler => {
                 "the host cannot compile the 32-bit program: gcc -m32 fails (gcc-multilib)"
             }
@@ -38,11 +44,15 @@ pub(super) struct Prepared {
 }
 
 /// Cases by the end of their names, which they have for both objects.
-const NEEDS: [(&str, Skip); 5] = [
+const NEEDS: [(&str, Skip); 9] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),
     ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
     ("service::prometheus_scrapes_it", Skip::NoPrometheus),
+    ("relay::a_signal_of_timeout_reaches_the_command_once", Skip::NoSuchProgram),
+    ("relay::a_command_inherits_signals_as_without_the_profiler", Skip::NoSuchProgram),
+    ("relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run", Skip::NoTerminal),
+    ("origin::a_table_is_ascii_unless_the_locale_is_utf_8", Skip::NoSuchProgram),
     (I386, Skip::NoI386Compiler),
 ];
 
