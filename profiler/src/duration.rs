@@ -167,7 +167,7 @@ impl<const MIN_MS: u64, const MAX_MS: u64> TypedValueParser for FlagParser<MIN_M
         flag: Option<&Arg>,
         value: &std::ffi::OsStr,
     ) -> Result<Self::Value, clap::Error> {
-        value.to_string_lossy().parse().map_err(|invalid: InvalidDuration| {
+        Untrusted::from(value).raw().parse().map_err(|invalid: InvalidDuration| {
             let flag = flag.and_then(Arg::get_long).map(|name| format!("--{name}"));
             let message = invalid.message(flag.as_deref()) + "\n";
             clap::Error::raw(ErrorKind::ValueValidation, message).with_cmd(command)

@@ -59,6 +59,7 @@ const BOUNDARIES: [Boundary; 4] = [
             "profiler/src/text/",
             "profiler/src/tui/terminal_tests.rs",
             "profiler/benches/",
+            "profiler/fuzz/",
             "profiler/tests/",
             "xtask/",
         ],
