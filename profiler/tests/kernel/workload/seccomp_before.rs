@@ -108,6 +108,7 @@ static GO: AtomicBool = AtomicBool::new(false);
 /// `threads` threads, older than the profiler, that make no call until seccomp kills each in one.
 pub(super) fn killed(params: &Params) -> Statement {
     extern "C" fn life(_: c_long) -> ! {
+        raw::syscall(libc::SYS_setpriority, [libc::PRIO_PROCESS as c_long, 0, 10]);
         answer(libc::SECCOMP_RET_KILL_THREAD, 0);
         READY_TO_DIE.fetch_add(1, SeqCst);
         while !GO.load(SeqCst) {
