@@ -148,7 +148,7 @@ fn count_kill_of<W: Way>(state: *mut TaskState, task: Task) {
 }
 
 /// Filters of a task and waiting calls that [`is_held`] looks at, at most.
-const LOOKS: u32 = 512;
+const LOOKS: u32 = 64;
 
 /// Whether the call of `task`, which sleeps, waits for the answer of a supervisor (a user
 /// notification of seccomp): then it has not entered.

@@ -122,7 +122,7 @@ impl Session {
             && !matches!(error, KernelError::Privilege { .. })
         {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
-            tracing::warn!("this kernel does not take the arena, so arrays it is: {error}");
+            tracing::warn!("this kernel refuses the arena, so arrays are used: {error}");
             way = Way::Arrays;
             loaded = Loaded::new(
                 self::loader(),

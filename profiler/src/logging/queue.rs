@@ -157,19 +157,22 @@ mod tests {
         queue.flush(Duration::from_millis(10));
         let dropped = queue.dropped();
         assert!((1..MESSAGES).contains(&dropped), "{dropped}");
-        // Whoever reads on gets the rest, and is told how much is missing.
+        // Whoever reads on gets the rest, and is told how much is missing. The number may be told
+        // before the rest is written, so the loop ends when both have arrived.
         let mut text = String::new();
-        let mut told = 0;
-        while told < dropped {
+        let (mut told, mut written) = (0, 0);
+        while told + written < MESSAGES {
             let mut piece = [0; 4096];
             let read = reader.read(&mut piece).expect("bytes");
             text.push_str(std::str::from_utf8(&piece[..read]).expect("text"));
-            told = text
+            let complete = text.rsplit_once('\n').map_or("", |(lines, _)| lines);
+            told = complete
                 .lines()
                 .filter_map(|line| line.strip_suffix(" dropped")?.parse::<u64>().ok())
                 .sum();
+            written = complete.lines().filter(|line| line.starts_with('x')).count() as u64;
         }
-        let written = text.lines().filter(|line| line.starts_with('x')).count() as u64;
+        assert_eq!(told, dropped);
         assert_eq!(written + dropped, MESSAGES);
     }
 

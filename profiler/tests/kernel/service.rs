@@ -7,6 +7,7 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, ChildStderr, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
 
@@ -46,7 +47,13 @@ impl Name {
 pub(crate) struct Daemon {
     child: Child,
     address: SocketAddr,
+    /// Reads the log to its end, and returns the lines that no test may cause.
+    log: Option<JoinHandle<Vec<String>>>,
 }
+
+/// In the log if the kernel refuses the arena object. The daemon then works with arrays, at a
+/// higher cost, so no other test would notice.
+const REFUSAL: &str = "refuses the arena";
 
 impl Daemon {
     /// One that watches the whole host.
@@ -71,9 +78,11 @@ impl Daemon {
         interval: &str,
         flags: &[&str],
     ) -> Self {
-        let (daemon, mut log) = Self::start_unread(command, mode, interval, flags);
+        let (mut daemon, log) = Self::start_unread(command, mode, interval, flags);
         // Read on, or the daemon would drop messages for want of room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        daemon.log = Some(std::thread::spawn(move || {
+            log.lines().map_while(Result::ok).filter(|line| line.contains(REFUSAL)).collect()
+        }));
         wait_until("the daemon is ready", || daemon.is_ready());
         daemon
     }
@@ -98,7 +107,7 @@ impl Daemon {
                 break address.parse().expect("an address and a port");
             }
         };
-        (Self { child, address }, log)
+        (Self { child, address, log: None }, log)
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -152,7 +161,12 @@ impl Daemon {
         assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) }, 0);
         let status = self.child.wait().expect("a child of ours");
         assert!(status.success(), "{status}");
-        asked.elapsed()
+        let took = asked.elapsed();
+        if let Some(log) = self.log.take() {
+            let refusals = log.join().expect("a log that can be read");
+            assert!(refusals.is_empty(), "the kernel refused an object: {refusals:?}");
+        }
+        took
     }
 }
 

@@ -8,7 +8,7 @@ mod client;
 use std::{
     fs,
     io::BufReader,
-    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram, process::CommandExt as _},
     process::{ChildStderr, Command, ExitCode},
     sync::{
         Arc,
@@ -18,7 +18,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 use tempfile::TempDir;
 
 use self::{
@@ -37,6 +40,9 @@ pub(crate) const SIEGE: &str = "siege";
 
 /// Longest time that an answer to the good client may take.
 const IN_TIME: Duration = Duration::from_secs(1);
+
+/// `Nice=` of deploy/systemd/profiler.service.
+const NICE: libc::c_int = -10;
 
 /// From `seconds=N`.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
@@ -77,7 +83,8 @@ impl Surroundings {
         Self { directory, manager }
     }
 
-    /// A daemon whose log and service manager are not read.
+    /// A daemon whose log and service manager are not read, with the priority that the systemd
+    /// unit gives it.
     fn start(&self, name: &Name) -> (Daemon, BufReader<ChildStderr>) {
         let path = |file: &str| self.directory.path().join(file);
         let config = path("profiler.toml");
@@ -85,6 +92,13 @@ impl Surroundings {
         let mut command: Command = profiler_command();
         command.env("NOTIFY_SOCKET", path("notify")).env("WATCHDOG_USEC", "1000000");
         command.env_remove("WATCHDOG_PID");
+        // SAFETY: one system call, which is safe between fork and exec.
+        unsafe {
+            command.pre_exec(|| {
+                Errno::result(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;
+                Ok(())
+            });
+        }
         let config = config.to_str().expect("text").to_owned();
         let mut flags = vec!["--config", &config];
         flags.extend(name.filter());
