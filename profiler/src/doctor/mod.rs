@@ -5,6 +5,8 @@ mod checks;
 mod host;
 mod print;
 
+use std::io;
+
 use crate::{
     cli::{DoctorArgs, Format},
     error::Error,
@@ -53,7 +55,10 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     };
     stream.outcome(written)?;
     match args.format {
-        Format::Table => stream.tell(&String::from_utf8_lossy(&text))?,
+        Format::Table => {
+            let text = String::from_utf8(text).map_err(|e| stream.failed(io::Error::other(e)))?;
+            stream.tell(&text)?;
+        }
         Format::Json => stream.print(&text)?,
     }
     match findings.iter().find(|finding| finding.status == Status::Missing) {

@@ -354,7 +354,9 @@ fn load_object(
     let mut loader: EbpfLoader<'_> = loader;
     loader
         .allow_unsupported_maps()
-        .verifier_log_level(VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)
+        // The kernel then keeps only the path that fails. A verbose log has every path, which takes
+        // minutes to write, also if the load fails for another reason, such as EMFILE.
+        .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
         .map_max_entries(maps::FREE_RECORDS, options.max_threads)
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);

@@ -110,7 +110,8 @@ fn write(out: &mut Vec<u8>, report: &Report<'_>, style: Style, format: Format) -
             let mut table = Vec::new();
             writeln!(table)?;
             table::write(&mut table, report, style)?;
-            out.write_all(environment::in_locale(&String::from_utf8_lossy(&table)).as_bytes())
+            let table = String::from_utf8(table).map_err(io::Error::other)?;
+            out.write_all(environment::in_locale(&table).as_bytes())
         }
         Format::Json => json::write(out, report),
     }

@@ -9,13 +9,17 @@ use std::{process::ExitCode, sync::RwLock, thread::available_parallelism, time::
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Names of trials, or their beginnings, that share the host with no other trial.
-const ALONE: [&str; 4] = [
+const ALONE: [&str; 6] = [
     // Keeps every processor busy, and measures how long answers take.
     "siege::",
     // Statistics of BPF programs are kept for the whole host, or not at all.
     "own_cost::",
     // Compares the figures of the whole host with those of another profiler.
     "service::serves_exact_counts_of_the_host",
+    // Measures how long the daemon takes to end.
+    "service::ends_in_time",
+    // Estimates a total from 40 timed calls: one that was preempted would outweigh the others.
+    "timed::no_period_resonates",
     // Needs a moment in which nothing else runs.
     "latency::quantiles_are_within_the_bound",
 ];

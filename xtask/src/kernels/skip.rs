@@ -107,6 +107,10 @@ mod tests {
             "main::latency::is_what_the_workload_measured",
             "main::latency::quantiles_are_within_the_bound",
             "x::prometheus_scrapes_it",
+            "relay::a_signal_of_timeout_reaches_the_command_once",
+            "relay::a_command_inherits_signals_as_without_the_profiler",
+            "relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run",
+            "origin::a_table_is_ascii_unless_the_locale_is_utf_8",
         ];
         let stale = stale(&cases.map(str::to_owned));
         assert_eq!(stale, ["service::prometheus_scrapes_it", I386]);
