@@ -126,9 +126,11 @@ fn encode_json(bencher: Bencher<'_, '_>, series: u32) {
 
 fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> Vec<u8>) {
     let snapshot = processes(series);
+    let origin = profiler::export::origin::Origin::here(&[]);
     bencher.counter(ItemsCount::new(series)).bench_local(|| {
         let rows = rows(&snapshot, Grouping::ProcessSyscall, Span::Total, SortKey::Total);
         write(&Report {
+            origin: &origin,
             rows: &rows,
             by: Grouping::ProcessSyscall,
             window: snapshot.window,
