@@ -16,7 +16,8 @@ pub(super) fn int_0x80(mode: Mode) {
 
 /// Results that are no errnos, or that only the C library takes for some.
 pub(super) fn results_like_errnos(mode: Mode) {
-    let (report, statement) = Stat::new(mode).workload(&["results-like-errnos", "calls=20"]);
+    let (report, statement) =
+        Stat::with_privileged_command(mode).workload(&["results-like-errnos", "calls=20"]);
     report.has_exactly(&statement);
     report.nothing_overflowed();
 }
