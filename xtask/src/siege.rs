@@ -1,14 +1,10 @@
 //! `cargo xtask siege`: the daemon under every attack at once, by the kernel tests' executable.
 
-use std::{os::unix::process::CommandExt as _, process::ExitCode};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
-use crate::{
-    privilege,
-    test::{KERNEL, executable_of_kernel_tests},
-    workspace::{cargo, output, shown},
-};
+use crate::test::become_kernel_tests;
 
 /// Attack a daemon from all sides for minutes, as root, and check what it serves
 ///
@@ -24,14 +20,5 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut build = cargo();
-    build.args(["test", "--release", "--package", "profiler", "--test", KERNEL, "--no-run"]);
-    build.arg("--message-format=json-render-diagnostics");
-    let messages = output(&mut build)?;
-    let executable = messages.lines().find_map(executable_of_kernel_tests);
-    let mut command = privilege::as_root(executable.context("cargo built no kernel tests")?, &[])?;
-    command.arg("siege").arg(format!("seconds={}", args.minutes * 60));
-    // Takes this process's place, so that signals and the exit code are the siege's.
-    let error = command.exec();
-    Err(anyhow!(error).context(format!("cannot run {}", shown(&command))))
+    become_kernel_tests(&["siege".into(), format!("seconds={}", args.minutes * 60)])
 }

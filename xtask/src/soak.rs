@@ -1,18 +1,13 @@
 //! `cargo xtask soak`: everything at once, for minutes, by the kernel tests' executable.
 
 use std::{
-    os::unix::process::CommandExt as _,
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
-use crate::{
-    privilege,
-    test::{KERNEL, executable_of_kernel_tests},
-    workspace::{cargo, output, shown},
-};
+use crate::test::become_kernel_tests;
 
 /// Mix everything for minutes, as root, and check the figures throughout
 ///
@@ -33,17 +28,11 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    let mut build = cargo();
-    build.args(["test", "--release", "--package", "profiler", "--test", KERNEL, "--no-run"]);
-    build.arg("--message-format=json-render-diagnostics");
-    let messages = output(&mut build)?;
-    let executable = messages.lines().find_map(executable_of_kernel_tests);
-    let mut command = privilege::as_root(executable.context("cargo built no kernel tests")?, &[])?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    command.arg("soak").arg(format!("seconds={}", args.minutes * 60));
-    command.arg(format!("seed={}", args.seed.unwrap_or(now)));
-    command.arg(format!("workers={}", args.workers));
-    // Takes this process's place, so that signals and the exit code are the soak's.
-    let error = command.exec();
-    Err(anyhow!(error).context(format!("cannot run {}", shown(&command))))
+    become_kernel_tests(&[
+        "soak".into(),
+        format!("seconds={}", args.minutes * 60),
+        format!("seed={}", args.seed.unwrap_or(now)),
+        format!("workers={}", args.workers),
+    ])
 }

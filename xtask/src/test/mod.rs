@@ -6,12 +6,13 @@ mod progress;
 use std::{
     ffi::OsStr,
     fmt, fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
 use self::{
@@ -21,7 +22,7 @@ use self::{
 
 use crate::{
     debian, ebpf, privilege,
-    workspace::{cargo, output, root},
+    workspace::{cargo, output, root, shown},
 };
 
 /// What kernel tests run beside the profiler, and the Debian packages that have it.
@@ -191,6 +192,18 @@ pub(crate) fn built_kernel_tests() -> Result<PathBuf> {
     build.args(["--test", KERNEL, "--no-run"]);
     build.arg("--message-format=json-render-diagnostics");
     kernel_tests_among(&output(&mut build)?)
+}
+
+/// Builds the kernel tests in release, and becomes them, as root and with these arguments.
+/// Signals and the exit code are theirs from then on.
+pub(crate) fn become_kernel_tests(args: &[String]) -> Result<ExitCode> {
+    let mut build = cargo();
+    build.args(["test", "--release", "--package", "profiler", "--test", KERNEL, "--no-run"]);
+    build.arg("--message-format=json-render-diagnostics");
+    let executable = kernel_tests_among(&output(&mut build)?)?;
+    let mut command = privilege::as_root(executable, &[])?;
+    let error = command.args(args).exec();
+    Err(anyhow!(error).context(format!("cannot run {}", shown(&command))))
 }
 
 fn kernel_tests_among(messages: &str) -> Result<PathBuf> {
