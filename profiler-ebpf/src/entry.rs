@@ -56,7 +56,7 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
     let key = CallKey::new(nr, W::owner_is_compat(record)).0;
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
-        scope::ends_before::<W>(record);
+        scope::ends_before(record);
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
             if !scope::counts(key) {

@@ -9,7 +9,7 @@ use profiler_common::{
 };
 
 use crate::{
-    interrupted, overflow,
+    global, interrupted, overflow,
     pool::{self, count},
     refusal, scope, slots,
     task::{PROBE_CALLS, TIMED, may_be_refused},
@@ -144,9 +144,9 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
                 return;
             }
             if key != CallKey::NONE.0 {
-                interrupted::restarted::<W>(record);
+                interrupted::restarted();
             }
-            denied::<W>(record, regs);
+            global::count_denied(W::number_at_exit(regs));
             return;
         }
         let latency_ns = latency(now, &raw const (*record).entry_ns);
@@ -157,7 +157,7 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
         (*record).in_flight_key = CallKey::NONE.0;
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
-            overflow::left::<W>(key, latency_ns, result);
+            overflow::leave(key, latency_ns, result);
         } else {
             add::<W>(record, slot, key, latency_ns, result);
         }
@@ -262,7 +262,7 @@ unsafe fn add_bucket<W: Way>(
             }
             _ => {
                 (*slot).unbucketed += 1;
-                overflow::bucket_only(key, latency_ns);
+                global::count_bucket_only(key, latency_ns);
             }
         }
     }
@@ -288,7 +288,7 @@ unsafe fn failed<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, result: u64
                 } else if add_errno::<W>(record, slot, errno) {
                     (*slot).errors += 1;
                 } else {
-                    overflow::error_only(key, errno);
+                    global::count_error_only(key, errno);
                 }
             }
         }
@@ -319,11 +319,11 @@ unsafe fn add_errno<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, errno: u
     }
 }
 
-/// An exit without an entry: seccomp or ptrace refused the call before the entry
-/// tracepoint (`syscall_trace_enter`, kernel/entry/common.c), or the kernel skipped our
-/// program there.
-#[inline(never)]
-pub fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
+/// Counts an exit without an entry of the running thread, which has a record: seccomp or ptrace
+/// refused call `nr` before the entry tracepoint (`syscall_trace_enter`, kernel/entry/common.c),
+/// or the kernel skipped our program there.
+#[inline(always)]
+pub fn denied<W: Way>(nr: u64) {
     // While the programs attach and detach, an entry may be missing for our own sake.
     if !pool::attached() {
         return;
@@ -332,7 +332,7 @@ pub fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
     if !scope::may_be_denied::<W>(task) {
         return;
     }
-    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
+    let key = CallKey::new(nr, W::is_compat(task)).0;
     if !scope::counts(key) {
         return;
     }
@@ -340,9 +340,9 @@ pub fn denied<W: Way>(record: *mut ThreadRecord, regs: u64) {
         count!(missed_entries);
         return;
     }
-    if let Some(state) = W::state(task) {
-        refusal::note_kill(state, task);
-    }
+    let Some(state) = W::state(task) else { return };
+    refusal::note_kill(state, task);
+    let Some(record) = thread::record_of::<W>(state) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let slot = slots::find::<W>(record, key);

@@ -18,7 +18,14 @@ use profiler_common::{
     wire::{OVERFLOWED, TaskState, ThreadRecord},
 };
 
-use crate::{exit, overflow, pool, task::PROBE_CALLS, thread::record_of, way::Way};
+use crate::{
+    exit, global,
+    overflow::{self, UNTIMED},
+    pool,
+    task::PROBE_CALLS,
+    thread::record_of,
+    way::Way,
+};
 
 /// `ERESTARTSYS`, `ERESTARTNOINTR`, `ENOIOCTLCMD` (which restarts nothing), `ERESTARTNOHAND`
 /// and `ERESTART_RESTARTBLOCK` (include/linux/errno.h). User space never sees the others.
@@ -36,9 +43,6 @@ const EINTR: u64 = -4_i64 as u64;
 const SA_RESTART: u64 = 0x1000_0000;
 const SIG_IGN: u64 = 1;
 
-/// A latency that is not known.
-const UNTIMED: u64 = u64::MAX;
-
 /// Whether a call of `key` that leaves with `result` has been interrupted.
 #[inline(always)]
 pub fn is_interruption(result: u64, key: u32) -> bool {
@@ -47,8 +51,13 @@ pub fn is_interruption(result: u64, key: u32) -> bool {
     code.wrapping_sub(ERESTARTSYS) <= ERESTART_RESTARTBLOCK - ERESTARTSYS
         && result as i64 >> 32 == -1
         && code != ENOIOCTLCMD
-        && CallKey(key).can_be_restarted()
-        && !CallKey(key).restores_registers(PROBE_CALLS.load())
+        && global::can_be_interrupted(key) != 0
+}
+
+/// Whether a call of `key` has been interrupted if it leaves with a code that says so.
+#[inline(always)]
+pub fn is_possible(key: u32) -> bool {
+    CallKey(key).can_be_restarted() && !CallKey(key).restores_registers(PROBE_CALLS.load())
 }
 
 /// Keeps a call of the running thread's that has been interrupted.
@@ -65,12 +74,29 @@ pub unsafe fn keep(record: *mut ThreadRecord, key: u32, latency_ns: Option<u64>,
     }
 }
 
-/// The call that the running thread keeps has been restarted, or has returned EINTR.
+/// Counts the interrupted call of the running thread as one that left with `result`. Does
+/// nothing if the thread has none.
+#[inline(always)]
+pub fn settle<W: Way>(result: u64) {
+    let Some(state) = W::state(W::current()) else { return };
+    // SAFETY: a live state and a live map value of the running thread's own.
+    unsafe {
+        match record_of::<W>(state) {
+            Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
+                settle_recorded::<W>(record, result);
+            }
+            None if is_kept_unrecorded(state) => settle_unrecorded(state, result),
+            _ => {}
+        }
+    }
+}
+
+/// [`settle`], for a thread with a record.
 ///
 /// # Safety
 /// `record` is a live map value, the running thread's own, which keeps a call.
-#[inline(never)]
-pub unsafe fn settle<W: Way>(record: *mut ThreadRecord, result: u64) {
+#[inline(always)]
+unsafe fn settle_recorded<W: Way>(record: *mut ThreadRecord, result: u64) {
     // SAFETY: the caller's record.
     unsafe {
         let key = (*record).in_flight_key & !CallKey::INTERRUPTED;
@@ -78,7 +104,7 @@ pub unsafe fn settle<W: Way>(record: *mut ThreadRecord, result: u64) {
         let latency_ns = Some((*record).interrupted_ns).filter(|&ns| ns != UNTIMED);
         let slot = (*record).in_flight_slot;
         if slot == OVERFLOWED {
-            overflow::left::<W>(key, latency_ns, result);
+            overflow::leave(key, latency_ns, result);
         } else {
             exit::add::<W>(record, slot, key, latency_ns, result);
         }
@@ -87,15 +113,11 @@ pub unsafe fn settle<W: Way>(record: *mut ThreadRecord, result: u64) {
     }
 }
 
-/// The running thread is about to enter a call, or leaves one that was refused: what it keeps
-/// has been restarted.
-///
-/// # Safety
-/// As for [`settle`].
+/// Counts the interrupted call of the running thread as restarted. The thread is about to
+/// enter a call, or leaves one that was refused.
 #[inline(always)]
-pub unsafe fn restarted<W: Way>(record: *mut ThreadRecord) {
-    // SAFETY: the caller's record.
-    unsafe { settle::<W>(record, RESTARTED) }
+pub fn restarted() {
+    global::settle_interrupted(RESTARTED);
 }
 
 /// [`keep`], for a thread without a record.
@@ -132,14 +154,14 @@ pub unsafe fn is_kept_unrecorded(state: *mut TaskState) -> bool {
 ///
 /// # Safety
 /// `state` is a live state of the running task, which keeps a call.
-#[inline(never)]
-unsafe fn settle_unrecorded<W: Way>(state: *mut TaskState, result: u64) {
+#[inline(always)]
+unsafe fn settle_unrecorded(state: *mut TaskState, result: u64) {
     // SAFETY: the caller's state.
     unsafe {
         let key = ((*state).key_plus_one - 1) & !CallKey::INTERRUPTED;
         (*state).key_plus_one = 0;
         let latency_ns = Some((*state).entry_ns).filter(|&ns| ns != UNTIMED);
-        overflow::left::<W>(key, latency_ns, result);
+        overflow::leave(key, latency_ns, result);
     }
 }
 
@@ -148,12 +170,10 @@ unsafe fn settle_unrecorded<W: Way>(state: *mut TaskState, result: u64) {
 /// # Safety
 /// `state` is a live state of the running task.
 #[inline(always)]
-pub unsafe fn restarted_if_unrecorded<W: Way>(state: *mut TaskState) {
+pub unsafe fn restarted_if_unrecorded(state: *mut TaskState) {
     // SAFETY: the caller's state.
-    unsafe {
-        if is_kept_unrecorded(state) {
-            settle_unrecorded::<W>(state, RESTARTED);
-        }
+    if unsafe { is_kept_unrecorded(state) } {
+        restarted();
     }
 }
 
@@ -187,9 +207,6 @@ pub fn deliver<W: Way>(action: *const u64) {
             ERESTARTNOINTR => RESTARTED,
             _ => EINTR,
         };
-        match record {
-            Some(record) => settle::<W>(record, result),
-            None => settle_unrecorded::<W>(state, result),
-        }
+        global::settle_interrupted(result);
     }
 }

@@ -14,6 +14,7 @@ pub mod before;
 pub mod entry;
 pub mod exit;
 pub mod filter;
+pub mod global;
 pub mod interrupted;
 pub mod life;
 pub mod maps;

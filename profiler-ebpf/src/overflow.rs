@@ -10,6 +10,7 @@ use profiler_common::{
 
 use crate::{
     exit::{Outcome, is_negative},
+    global,
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
     pool::{add, increment_u32, unproven},
     way::Way,
@@ -47,10 +48,19 @@ pub fn denied(key: u32) {
     }
 }
 
-/// A call left that entered here, after `latency_ns` if it was timed.
+/// A latency that is not known.
+pub const UNTIMED: u64 = u64::MAX;
+
+/// Counts a call that entered here and left with `result`, after `latency_ns` if it was timed.
 #[inline(always)]
-pub fn left<W: Way>(key: u32, latency_ns: Option<u64>, result: u64) {
-    if let Some(latency_ns) = latency_ns {
+pub fn leave(key: u32, latency_ns: Option<u64>, result: u64) {
+    global::leave_overflow(key, latency_ns.unwrap_or(UNTIMED), result);
+}
+
+/// [`leave`], as a global function: `latency_ns` is [`UNTIMED`] if the call was not timed.
+#[inline(always)]
+pub fn left<W: Way>(key: u32, latency_ns: u64, result: u64) {
+    if latency_ns != UNTIMED {
         timed::<W>(key, latency_ns);
     }
     ended(key, result);
@@ -97,7 +107,7 @@ fn timed<W: Way>(key: u32, latency_ns: u64) {
 }
 
 /// Only the bucket of a call whose slot found no room for one.
-#[inline(never)]
+#[inline(always)]
 pub fn bucket_only(key: u32, latency_ns: u64) {
     if let Some(slot) = slot(key) {
         add_bucket(slot, latency_ns);
@@ -105,7 +115,7 @@ pub fn bucket_only(key: u32, latency_ns: u64) {
 }
 
 /// Only the errno of a call whose slot found no room for one.
-#[inline(never)]
+#[inline(always)]
 pub fn error_only(key: u32, errno: u32) {
     if let Some(slot) = slot(key)
         && errno < ERRNOS as u32

@@ -45,6 +45,8 @@ macro_rules! programs {
             "signal_generate": signal_sent => sent;
         }
 
+        $crate::global_functions! { $Way }
+
         $crate::further_exits! { $Context, $attribute, $key;
             sys_exit_2: 0, sys_exit_3: 1, sys_exit_4: 2, sys_exit_5: 3, sys_exit_6: 4,
             sys_exit_7: 5, sys_exit_8: 6,

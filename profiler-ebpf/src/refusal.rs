@@ -1,8 +1,8 @@
 //! What the kernel keeps of seccomp, and what it tells of calls that have not entered.
 //!
-//! The first exit without an entry that a thread that is older than the programs makes can be of a refused call, or of
-//! one that entered before the programs attached. What the kernel keeps of seccomp tells the
-//! two apart, in most cases.
+//! The first exit without an entry of a thread that is older than the programs has one of two
+//! causes: a refused call, or a call that entered before the programs attached. In most cases,
+//! what the kernel keeps of seccomp tells the two apart.
 
 use aya_ebpf::{
     bindings::task_struct,
@@ -11,7 +11,7 @@ use aya_ebpf::{
 use profiler_common::{call::CallKey, wire::TaskState};
 
 use crate::{
-    exit,
+    global,
     pool::{self, count},
     scope,
     task::{
@@ -34,7 +34,7 @@ const DEAD: u32 = 3;
 /// `SYSCALL_WORK_SYSCALL_EMU` (include/linux/thread_info.h): a tracer answers every call.
 const EMULATED: u64 = 1 << 3;
 
-/// Whether a call of number `nr` that `task`, the running one, leaves without having entered
+/// Whether a call of number `nr` that the running task leaves without having entered
 /// is counted as refused, rather than as one that entered before the programs attached.
 ///
 /// No if nothing can have refused it: seccomp has no filter, or all its filters allow this
@@ -44,8 +44,9 @@ const EMULATED: u64 = 1 << 3;
 ///
 /// User dispatch does not matter: a call that it refuses does not reach the tracepoint of
 /// the exit (`syscall_exit_work`, kernel/entry/common.c).
-#[inline(never)]
-pub fn is_presumed(task: Task, nr: u64, is_compat: bool) -> bool {
+#[inline(always)]
+pub fn is_presumed<W: Way>(nr: u64, is_compat: bool) -> bool {
+    let task = W::current();
     let work = WORK_OFFSET.load();
     if work != 0 && field_u64(task, work) & EMULATED != 0 {
         return true;
@@ -140,10 +141,8 @@ fn count_kill_of<W: Way>(state: *mut TaskState, task: Task) {
         return;
     }
     let index_plus_one = thread::refused::<W>(state, task, regs, key);
-    if index_plus_one != 0
-        && let Some(record) = W::record(index_plus_one - 1)
-    {
-        exit::denied::<W>(record, regs);
+    if index_plus_one != 0 {
+        global::count_denied(W::number_at_exit(regs));
     }
 }
 

@@ -169,7 +169,7 @@ pub fn stays_out<W: Way>(state: *mut TaskState, record: Option<*mut ThreadRecord
     unsafe {
         // A call of before is not what leaves next.
         if let Some(record) = record {
-            ends_before::<W>(record);
+            ends_before(record);
             (*record).in_flight_key = CallKey::NONE.0;
         }
         (*state).key_plus_one = 0;
@@ -247,7 +247,7 @@ pub fn changed() {
 /// # Safety
 /// `record` is a live map value, the running thread's own.
 #[inline(always)]
-pub unsafe fn ends_before<W: Way>(record: *mut ThreadRecord) {
+pub unsafe fn ends_before(record: *mut ThreadRecord) {
     // SAFETY: the caller's record.
     unsafe {
         let key = (*record).in_flight_key;
@@ -255,7 +255,7 @@ pub unsafe fn ends_before<W: Way>(record: *mut ThreadRecord) {
             return;
         }
         if CallKey(key).is_interrupted() {
-            interrupted::restarted::<W>(record);
+            interrupted::restarted();
         } else {
             (*record).missed_exits += 1;
             count!(lost_exits);

@@ -147,8 +147,10 @@ pub fn layout_known() -> bool {
 const HARMLESS_WORK: u64 = 1 << 1 | 1 << 4 | 1 << 6;
 
 /// Whether something may have refused the call that the running task leaves: seccomp, a
-/// tracer, or user dispatch. Always true where no entry can be missed. A tracer that refuses a call and lets go of its tracee before that leaves it
-/// goes unnoticed.
+/// tracer, or user dispatch. Always true where no entry can be missed.
+///
+/// If a tracer refuses a call and detaches before the tracee leaves that call, the refusal goes
+/// unnoticed.
 #[inline(always)]
 pub fn may_be_refused(task: Task) -> bool {
     let work = WORK_OFFSET.load();

@@ -10,7 +10,7 @@ use profiler_common::{
 };
 
 use crate::{
-    interrupted, overflow,
+    global, interrupted, overflow,
     pool::{self, count},
     refusal, scope,
     task::{
@@ -44,7 +44,7 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         return 0;
     };
     // SAFETY: a live state of the running task.
-    unsafe { interrupted::restarted_if_unrecorded::<W>(state) };
+    unsafe { interrupted::restarted_if_unrecorded(state) };
     let ids = bpf_get_current_pid_tgid();
     if !scope::enters(state, task, (ids >> 32) as u32) {
         scope::stays_out::<W>(state, record_of::<W>(state), regs);
@@ -58,7 +58,7 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
         }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
         if (*state).record == 0 {
-            if !take_record::<W>(state, task, regs) {
+            if !give_record::<W>(regs) {
                 let key = CallKey::new(nr, W::is_compat(task)).0;
                 if !scope::counts(key) {
                     (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
@@ -75,16 +75,37 @@ pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
 }
 
 /// Gives the running task, which has none, a record. Returns whether there was one left.
-#[inline(never)]
-fn take_record<W: Way>(state: *mut TaskState, task: Task, regs: u64) -> bool {
-    let Some(index) = pool::take_record() else { return false };
-    let Some(record) = W::record(index) else { return false };
-    // SAFETY: a record that was taken just now, and a live state of the running task.
+#[inline(always)]
+fn give_record<W: Way>(regs: u64) -> bool {
+    let index_plus_one = global::take_record();
+    if index_plus_one == 0 {
+        return false;
+    }
+    let Some(record) = W::record(index_plus_one - 1) else { return false };
+    // SAFETY: a live map value of the running thread's own.
     unsafe {
-        own(record, index, task, W::owner(regs), bpf_get_current_pid_tgid());
-        (*state).record = index + 1;
+        (*record).owner = W::owner(regs);
+        // Once a reader sees it live, it sees whose it is.
+        pool::publish();
+        (*record).state = RecordState::Live as u32;
     }
     true
+}
+
+/// Takes a record for the running task, which has none, and fills it in, but for its owner
+/// and its state of life. Returns its index plus one; 0 if there was none left.
+#[inline(always)]
+pub fn take_record<W: Way>() -> u32 {
+    let task = W::current();
+    let Some(state) = W::state(task) else { return 0 };
+    let Some(index) = pool::take_record() else { return 0 };
+    let Some(record) = W::record(index) else { return 0 };
+    // SAFETY: a record that was taken just now, and a live state of the running task.
+    unsafe {
+        fill_in(record, index, task, bpf_get_current_pid_tgid());
+        (*state).record = index + 1;
+    }
+    index + 1
 }
 
 /// Makes the hint name the record of the running task, which has one. Returns its index plus
@@ -110,7 +131,7 @@ unsafe fn use_record<W: Way>(state: *mut TaskState, regs: u64) -> u32 {
 pub fn refused<W: Way>(state: *mut TaskState, task: Task, regs: u64, key: u32) -> u32 {
     // SAFETY: a live state of the running task.
     unsafe {
-        if (*state).record == 0 && !take_record::<W>(state, task, regs) {
+        if (*state).record == 0 && !give_record::<W>(regs) {
             refusal::note_kill(state, task);
             count!(denied_unrecorded);
             overflow::denied(key);
@@ -146,9 +167,9 @@ fn entry_ns() -> u64 {
     }
 }
 
-/// Makes a free record, which the reader has zeroed, that of the running task.
+/// Fills in a free record, which the reader has zeroed, for the running task.
 #[inline(always)]
-unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids: u64) {
+unsafe fn fill_in(record: *mut ThreadRecord, index: u32, task: Task, ids: u64) {
     // SAFETY: the caller took the record from the queue, so it is nobody else's.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
@@ -170,10 +191,6 @@ unsafe fn own(record: *mut ThreadRecord, index: u32, task: Task, owner: u64, ids
             // A thread's own name is its process's only for want of the leader's.
             (*record).named_ns = if (*record).tid == (*record).tgid { read_name_ns() } else { 0 };
         }
-        (*record).owner = owner;
-        // Once a reader sees it live, it sees whose it is.
-        pool::publish();
-        (*record).state = RecordState::Live as u32;
     }
 }
 
@@ -216,7 +233,7 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
         }
         // Whatever follows accounts for this exit.
         (*state).flags &= !TaskState::EXITS_SEEN;
-        interrupted::restarted_if_unrecorded::<W>(state);
+        interrupted::restarted_if_unrecorded(state);
         let key_plus_one = (*state).key_plus_one;
         if key_plus_one != 0 {
             (*state).key_plus_one = 0;
@@ -229,7 +246,7 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             if interrupted::is_interruption(result, key) {
                 interrupted::keep_unrecorded(state, key, latency_ns, result);
             } else {
-                overflow::left::<W>(key, latency_ns, result);
+                overflow::leave(key, latency_ns, result);
             }
             return 0;
         }
@@ -245,7 +262,7 @@ pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
             // Every entry from now on is seen, so only this exit can be of a call that
             // entered before.
             (*state).flags |= TaskState::KNOWN;
-            if was_listed || !refusal::is_presumed(task, nr, is_compat) {
+            if was_listed || global::is_presumed_refused(nr, is_compat.into()) == 0 {
                 count!(in_flight_at_attach);
                 return 0;
             }
