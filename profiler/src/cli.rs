@@ -37,6 +37,9 @@ feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 126 command cannot be run, 127 command
 not found. `stat -- COMMAND` otherwise exits as the command did.
 
+A signal ends the profiler at once if its programs are not attached yet: `daemon` with 0,
+and other commands by that signal, so that a shell shows 130 after Ctrl-C.
+
 If the reader of the output goes away, as `head` does, that is success: the profiler
 detaches and ends, after the command if there is one. If the output cannot be written, it
 ends in the same way, with 9.";

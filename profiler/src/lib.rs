@@ -22,6 +22,7 @@ pub mod exhausted;
 pub mod export;
 pub mod filter;
 mod inherited;
+mod interruptible;
 pub mod kernel;
 pub mod logging;
 mod prefetch;

@@ -7,6 +7,8 @@ mod user;
 use std::{
     fs, io,
     panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+    time::{Duration, Instant},
 };
 
 use caps::{CapSet, Capability, CapsHashSet};
@@ -17,6 +19,10 @@ pub use self::{
     user::{NOBODY, User},
 };
 use crate::{error::Error, text::json};
+
+/// How long a thread that has ended may stay listed: on a host without idle CPUs it has to wait
+/// for one.
+const LAST_BREATH: Duration = Duration::from_secs(10);
 
 /// Confines this process for good:
 ///
@@ -42,16 +48,7 @@ use crate::{error::Error, text::json};
 /// [`Error::Privilege`] if capabilities cannot be given up, or if this process cannot
 /// become a user other than [`NOBODY`].
 pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), Error> {
-    // Capabilities are a thread's: one that runs already would keep its own.
-    let threads = fs::read_dir("/proc/self/task")
-        .map_err(|source| Error::Io {
-            context: "cannot list own threads in /proc/self/task (is /proc mounted?)",
-            source,
-        })?
-        .count();
-    if threads != 1 {
-        return Err(Error::Privilege(format!("{threads} threads run where one was expected")));
-    }
+    wait_for_single_thread()?;
     let mut undone = Vec::new();
     let unprivileged = drop_all(user).map_err(|error| Error::Privilege(error.to_string()))?;
     if let Err(errno) = unprivileged {
@@ -66,6 +63,28 @@ pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), Error> {
         undone.push(format!("cannot install a seccomp filter: {error}"));
     }
     Ok((Confinement::read()?, undone))
+}
+
+/// Waits until this is the only thread. Capabilities are a thread's: another one would keep its
+/// own. A thread that was joined is still listed until the kernel is done with it: `do_exit`
+/// (kernel/exit.c) first wakes whoever joins it, in `exit_mm`.
+fn wait_for_single_thread() -> Result<(), Error> {
+    let deadline = Instant::now() + LAST_BREATH;
+    loop {
+        let threads = fs::read_dir("/proc/self/task")
+            .map_err(|source| Error::Io {
+                context: "cannot list own threads in /proc/self/task (is /proc mounted?)",
+                source,
+            })?
+            .count();
+        if threads == 1 {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Privilege(format!("{threads} threads run where one was expected")));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The inner result is that of becoming `user`.

@@ -16,10 +16,11 @@ use std::net::SocketAddr;
 
 use nix::{
     errno::Errno,
+    sys::signal::Signal,
     unistd::{AccessFlags, access},
 };
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{self, SignalKind},
     sync::mpsc,
 };
 
@@ -34,6 +35,7 @@ use crate::{
     drain::Profiler,
     error::Error,
     filter::Filter,
+    interruptible::{End, Interruptible},
     kernel::{Options, Scope},
     logging::Logging,
     privilege::{self, Confinement, User},
@@ -63,13 +65,15 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
 }
 
 fn run_with(settings: Settings<'_>) -> Result<(), Error> {
+    // Before the event loop handles the signals. A reload waits until the daemon is at work.
+    let interruptible = Interruptible::of(&[Signal::SIGTERM, Signal::SIGINT], &[Signal::SIGHUP])?;
     // One thread until privileges are dropped: capabilities are a thread's, and those that
     // start later inherit what is left.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|source| Error::Io { context: "cannot start the event loop", source })?
-        .block_on(start(settings))
+        .block_on(start(settings, interruptible))
 }
 
 /// What the kernel side is to do. All that is refused of the settings is refused here, for
@@ -80,9 +84,8 @@ fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<Options, Error> 
     Ok(Options { time_programs: config.bpf_stats, ..options })
 }
 
-async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
-    // Before anything is attached: a signal then ends us as it should, and an
-    // address in use, the likeliest mistake, costs nothing.
+async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Result<(), Error> {
+    // Before anything is attached: an address in use, the likeliest mistake, then costs nothing.
     let orders = orders()?;
     let user = User::find(&settings.config.user)?;
     connections::raise_descriptor_limit();
@@ -96,7 +99,10 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
     }
     let time_programs = settings.config.bpf_stats;
     // Neither processes nor intervals are shown.
-    let profiler = Profiler::attach_into(&options, Aggregate::totals())?;
+    let attach = || Profiler::attach_into(&options, Aggregate::totals());
+    let (manager, logging) = (&mut settings.manager, settings.logging.as_ref());
+    let profiler = interruptible.run(|signal| end_early(signal, manager, logging), attach)??;
+    drop(interruptible);
     if let Some(why) = profiler.shrunk() {
         tracing::warn!("{why}");
     }
@@ -126,6 +132,16 @@ async fn start(mut settings: Settings<'_>) -> Result<(), Error> {
         last.health.lost()
     );
     Ok(())
+}
+
+/// Ends the daemon before it is attached, as a signal ends it later.
+fn end_early(signal: Signal, manager: &mut Manager, logging: Option<&Logging>) -> End {
+    manager.stopping();
+    tracing::info!("ended by {signal} before the programs were attached");
+    if let Some(logging) = logging {
+        logging.finish();
+    }
+    End::WithCode(0)
 }
 
 /// Says what this process may still do, as the kernel says.
@@ -166,7 +182,7 @@ fn tell_exposure(address: SocketAddr, config: &Config) {
 /// Orders out of signals.
 fn orders() -> Result<mpsc::Receiver<Order>, Error> {
     let handle = |kind| {
-        signal(kind).map_err(|source| Error::Io { context: "cannot handle signals", source })
+        unix::signal(kind).map_err(|source| Error::Io { context: "cannot handle signals", source })
     };
     let (terminate, interrupt) =
         (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
@@ -177,9 +193,9 @@ fn orders() -> Result<mpsc::Receiver<Order>, Error> {
 }
 
 async fn forward(
-    mut terminate: Signal,
-    mut interrupt: Signal,
-    mut hangup: Signal,
+    mut terminate: unix::Signal,
+    mut interrupt: unix::Signal,
+    mut hangup: unix::Signal,
     orders: mpsc::Sender<Order>,
 ) {
     loop {

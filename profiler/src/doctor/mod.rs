@@ -10,6 +10,7 @@ use std::io;
 use crate::{
     cli::{DoctorArgs, Format},
     error::Error,
+    interruptible::{End, Interruptible},
     streams::Stream,
 };
 use host::Host;
@@ -47,7 +48,8 @@ struct Finding {
 /// # Errors
 /// [`Error::Unfit`] if the profiler cannot run here, after saying why, and [`Error::Output`].
 pub fn run(args: &DoctorArgs) -> Result<(), Error> {
-    let findings = checks::all(&Host::look());
+    let host = Interruptible::begin()?.run(|_| End::BySignal, Host::look)?;
+    let findings = checks::all(&host);
     let (stream, mut text) = (Stream::Output, Vec::new());
     let written = match args.format {
         Format::Table => print::table(&mut text, &findings, stream.allows_colour()),

@@ -6,7 +6,11 @@ use std::io::{self, Read as _};
 
 use aya::{Btf, Ebpf, programs::Iter};
 
-use super::{features::Features, load::program, memory};
+use super::{
+    features::Features,
+    load::{program, though_interrupted},
+    memory,
+};
 
 const PROGRAM: &str = "calls_before";
 
@@ -30,9 +34,11 @@ pub(super) fn load(ebpf: &mut Ebpf, features: &Features, btf: &Btf) -> bool {
     if !possible(features) {
         return false;
     }
-    let loaded = program::<Iter>(ebpf, PROGRAM)
-        .map_err(|error| error.to_string())
-        .and_then(|iterator| iterator.load("task", btf).map_err(|error| error.to_string()));
+    let loaded =
+        program::<Iter>(ebpf, PROGRAM).map_err(|error| error.to_string()).and_then(|iterator| {
+            let loaded = though_interrupted(|| iterator.load("task", btf));
+            loaded.map_err(|error| error.to_string())
+        });
     if let Err(error) = &loaded {
         tracing::info!("calls that entered before are not shown: {error}");
     }

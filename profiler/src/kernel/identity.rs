@@ -13,7 +13,11 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 use profiler_common::limits::identity as question;
 
-use super::{KernelError, load::program, object};
+use super::{
+    KernelError,
+    load::{program, though_interrupted},
+    object,
+};
 
 const PROGRAM: &str = "identify";
 
@@ -73,7 +77,7 @@ fn ask(loader: &mut EbpfLoader<'_>) -> Result<Identity, KernelError> {
     };
     let mut ebpf: Ebpf = loader.load(&object::identity()).map_err(|error| failed(&error))?;
     let identify = program::<RawTracePoint>(&mut ebpf, PROGRAM)?;
-    identify.load().map_err(|error| failed(&error))?;
+    though_interrupted(|| identify.load()).map_err(|error| failed(&error))?;
     let answer = |asked| answer(identify, asked).map_err(|error| failed(&error));
     // A kernel that ran the program but returned nothing would answer 0.
     let tgid = Some(answer(question::TGID)?).filter(|&tgid| tgid != 0);

@@ -9,7 +9,7 @@ use std::{
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
     maps::{HashMap, Map, MapData, RingBuf},
-    programs::{BtfTracePoint, RawTracePoint},
+    programs::{BtfTracePoint, ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
 use profiler_common::limits::{self, globals, maps};
@@ -464,13 +464,40 @@ fn load_programs(
     for spec in programs {
         for copy in spec.copies(features.preemptible_tracepoints()) {
             let loaded = match &btf {
-                Some(btf) => program::<BtfTracePoint>(ebpf, copy)?.load(spec.tracepoint, btf),
-                None => program::<RawTracePoint>(ebpf, copy)?.load(),
+                Some(btf) => {
+                    let program = program::<BtfTracePoint>(ebpf, copy)?;
+                    though_interrupted(|| program.load(spec.tracepoint, btf))
+                }
+                None => {
+                    let program = program::<RawTracePoint>(ebpf, copy)?;
+                    though_interrupted(|| program.load())
+                }
             };
             loaded.map_err(|e| KernelError::from_load(copy, e))?;
         }
     }
     Ok(btf.is_some_and(|btf| before::load(ebpf, features, &btf)))
+}
+
+/// How often a program is loaded while signals interrupt it. As many times as libbpf does
+/// (`PROG_LOAD_ATTEMPTS`, tools/lib/bpf/bpf.c).
+const LOAD_ATTEMPTS: usize = 5;
+
+/// Loads a program again if a signal, a debugger or a freezer of cgroups interrupted the
+/// verifier, which then says EAGAIN (`do_check`, kernel/bpf/verifier.c).
+pub(super) fn though_interrupted(
+    mut load: impl FnMut() -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    let mut loaded = load();
+    for _ in 1..LOAD_ATTEMPTS {
+        match &loaded {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(libc::EAGAIN) => {}
+            _ => break,
+        }
+        loaded = load();
+    }
+    loaded
 }
 
 /// Before Linux 5.11 maps count against RLIMIT_MEMLOCK. Raising it needs

@@ -20,6 +20,7 @@ use crate::{
     error::Error,
     export::{OwnCost, Report, origin::Origin},
     filter::Filter,
+    interruptible::{End, Interruptible},
     kernel::{Options, Scope},
     rows::{self, Span},
     snapshot::{Cost, Detail, Snapshot},
@@ -71,7 +72,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         None => KeepEnded::Always,
     };
     let attach = || Profiler::attach(&options, keep);
-    let profiler = events.interruptibly(attach).map_err(failed)??;
+    let profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }

@@ -56,7 +56,6 @@ pub(super) struct Sources<'a> {
 /// Where signals arrive.
 pub(super) struct Events {
     signals: SignalFd,
-    mask: SigSet,
     /// Events that came while the output was written.
     queued: VecDeque<Event>,
 }
@@ -78,16 +77,7 @@ impl Events {
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = SignalFd::with_flags(&mask, flags)?;
-        Ok(Self { signals, mask, queued: VecDeque::new() })
-    }
-
-    /// Does what may take seconds. Meanwhile a signal does what it does to any process: it
-    /// ends this one, and the kernel detaches what was attached.
-    pub(super) fn interruptibly<T>(&self, what: impl FnOnce() -> T) -> Result<T, Errno> {
-        self.mask.thread_unblock()?;
-        let done = what();
-        self.mask.thread_block()?;
-        Ok(done)
+        Ok(Self { signals, queued: VecDeque::new() })
     }
 
     /// Waits for the next event, at most until `deadline`.

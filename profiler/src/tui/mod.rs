@@ -41,6 +41,7 @@ use crate::{
     environment,
     error::Error,
     filter::Filter,
+    interruptible::{End, Interruptible},
     kernel::{Options, Scope},
     streams::Stream,
     watched::Watched,
@@ -66,7 +67,8 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel)?.filtered(Filter::new(&args.filters)?);
     let options = Options { time_programs: args.own_cost, ..options };
-    let mut profiler = Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN))?;
+    let attach = || Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN));
+    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }

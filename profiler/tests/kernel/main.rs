@@ -12,6 +12,7 @@ mod detach;
 mod ending;
 mod in_flight;
 mod in_flight_stopped;
+mod interrupt;
 mod latency;
 mod memory;
 mod namespaces;
@@ -128,6 +129,9 @@ fn tests() -> Vec<Test> {
         service::ends_in_time,
         service::gives_up_its_privileges,
         confinement::started_as_root_it_becomes_nobody,
+        interrupt::a_command_ends_while_it_attaches,
+        interrupt::a_daemon_ends_while_it_attaches,
+        interrupt::a_daemon_is_reloaded_after_it_has_attached,
         in_flight::a_call_that_lasts_is_seen_at_once,
         in_flight::what_does_not_return_is_listed_at_the_end,
         in_flight::a_killed_thread_s_call_disappears,
@@ -194,6 +198,8 @@ fn tests() -> Vec<Test> {
         service::prometheus_scrapes_it,
         confinement::a_reload_is_as_the_user_that_it_has_become,
         confinement::doctor_tries_it,
+        interrupt::doctor_ends_while_it_attaches,
+        interrupt::a_first_process_ends_while_it_attaches,
         siege::holds_for_a_while,
     ];
     let mut tests = Vec::new();

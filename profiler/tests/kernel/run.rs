@@ -136,7 +136,7 @@ pub(crate) struct Running {
 
 /// Links of the programs: `sys_enter`, `sys_exit`, fork, exec, exit and rename. Where a
 /// kernel may skip them each is attached several times over.
-const LINKS: usize = 6;
+pub(crate) const LINKS: usize = 6;
 
 impl Running {
     pub(crate) fn pid(&self) -> u32 {
