@@ -11,16 +11,15 @@ use std::{
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use profiler::{
-    aggregate::{Aggregate, Figures, Identity, KeepEnded},
-    cli::{Grouping, SortKey},
-    drain::bench::Watch,
-    export::{
+    aggregate::{Aggregate, Identity, KeepEnded},
+    commands::top::bench::Screen,
+    engine::kernel::drain::bench::Watch,
+    model::{CallRow, Figures, Grouping, Snapshot, SortKey, Span},
+    present::{
         Report, json,
-        prometheus::{self, Exposition, Service},
+        metrics::{self, Exposition, Service},
+        rows::rows,
     },
-    rows::{Span, rows},
-    snapshot::{CallRow, Snapshot},
-    tui::bench::Screen,
 };
 use profiler_common::call::CallKey;
 
@@ -109,7 +108,7 @@ fn snapshot(bencher: Bencher<'_, '_>, series: u32) {
 #[divan::bench(args = SERIES, max_time = 2)]
 fn encode_prometheus(bencher: Bencher<'_, '_>, series: u32) {
     let exposition = exposition(series);
-    let text = || prometheus::text(black_box(&exposition)).expect("it encodes");
+    let text = || metrics::text(black_box(&exposition)).expect("it encodes");
     let samples = text().lines().filter(|line| !line.starts_with('#')).count();
     bencher.counter(ItemsCount::new(samples)).bench_local(text);
 }
@@ -126,7 +125,7 @@ fn encode_json(bencher: Bencher<'_, '_>, series: u32) {
 
 fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> Vec<u8>) {
     let snapshot = processes(series);
-    let origin = profiler::export::origin::Origin::here(&[]);
+    let origin = profiler::present::origin::Origin::here(&[]);
     bencher.counter(ItemsCount::new(series)).bench_local(|| {
         let rows = rows(&snapshot, Grouping::ProcessSyscall, Span::Total, SortKey::Total);
         write(&Report {
@@ -137,7 +136,7 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
             health: &snapshot.health,
             in_flight: &snapshot.in_flight,
             own: None,
-            scope: &profiler::kernel::Scope::Host,
+            scope: &profiler::model::Scope::Host,
             filter: &profiler::filter::Filter::default(),
             more_follow: false,
         })
@@ -182,7 +181,7 @@ fn exposition(series: u32) -> Exposition {
     static NAMED: LazyLock<Vec<CallKey>> = LazyLock::new(|| {
         let keys =
             (0..profiler_common::call::OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index);
-        keys.filter(|key| profiler::enrich::syscalls::name(*key) != "unknown").collect()
+        keys.filter(|key| profiler::names::syscalls::name(*key) != "unknown").collect()
     });
     let calls = (series / OF_A_CALL).clamp(1, MOST_CALLS.min(NAMED.len() as u32));
     // The rest are errors.

@@ -1,38 +1,27 @@
-//! A system-wide system-call profiler.
+//! A system-wide syscall profiler.
 //!
-//! Data flows one way: [`filter`] says what is to count, [`kernel`] reads what the eBPF programs recorded,
-//! [`drain`] does so in time, [`aggregate`] adds it up, [`enrich`] names it,
-//! [`snapshot`] is the result that every consumer reads, and [`export`],
-//! [`stat`] and [`tui`] show it.
+//! Data flows one way. [`commands`] parses flags into a query; an [`engine`] attaches to it and
+//! produces snapshots of the [`model`]; [`present`] renders them, and [`serve`] serves them.
+//! `xtask tidy` enforces the arrows that ARCHITECTURE.md shows.
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod address;
 pub mod aggregate;
-pub mod cli;
-pub mod config;
-pub mod daemon;
-pub mod doctor;
-pub mod drain;
+pub mod commands;
 pub mod duration;
-pub mod enrich;
+pub mod engine;
 mod environment;
-pub mod error;
 pub mod exhausted;
-pub mod export;
 pub mod filter;
 mod inherited;
-mod interruptible;
-pub mod kernel;
+mod launch;
 pub mod logging;
-mod prefetch;
+pub mod model;
+pub mod names;
+pub mod present;
 pub mod privilege;
 mod proc_fields;
-pub mod rows;
-pub mod snapshot;
-pub mod stat;
+pub mod serve;
 pub mod streams;
 pub mod text;
-pub mod tui;
-pub mod units;
-mod watched;

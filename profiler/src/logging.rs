@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry,
@@ -32,10 +33,36 @@ use self::{
     limit::{LeftOut, Limit, Limits},
     queue::{Queue, QueueWriter},
 };
-use crate::{config::LogLevel, error::Error, streams::Stream};
+use crate::{model::Unlogged, streams::Stream};
 
 /// How long the end of the process waits for its last messages to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why nothing can be logged.
+#[derive(Debug, thiserror::Error)]
+#[error("{context}: {source}")]
+pub struct LoggingError {
+    /// What was being done.
+    context: &'static str,
+    /// What the kernel or a library said.
+    source: io::Error,
+}
+
+/// How much to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// What ends the daemon, or leaves something undone.
+    Error,
+    /// Also what an operator should look at.
+    Warn,
+    /// Also what the daemon does.
+    Info,
+    /// Also how.
+    Debug,
+    /// Also every drain.
+    Trace,
+}
 
 /// A running log.
 #[derive(Clone)]
@@ -46,19 +73,10 @@ pub struct Logging {
     to_journal: bool,
 }
 
-/// Messages that did not reach the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unlogged {
-    /// Nobody read standard error fast enough.
-    pub dropped: u64,
-    /// They repeated others too often.
-    pub repeated: u64,
-}
-
 impl Logging {
     /// Starts the log of this process, for `tracing` and for the `log` crate, which
     /// aya and aya-log use. Messages wait until [`Self::start_thread`].
-    pub fn start(level: LogLevel) -> Result<Self, Error> {
+    pub fn start(level: LogLevel) -> Result<Self, LoggingError> {
         let (filter, handle) = reload::Layer::new(targets(level));
         let (queue, limits) = (Arc::<Queue>::default(), Arc::<Limits>::default());
         let to_journal = stderr_is_journal();
@@ -74,7 +92,7 @@ impl Logging {
     }
 
     /// Starts to write. Not before privileges are dropped, which are those of a thread.
-    pub fn start_thread(&self) -> Result<(), Error> {
+    pub fn start_thread(&self) -> Result<(), LoggingError> {
         let (limits, to_journal) = (Arc::clone(&self.limits), self.to_journal);
         let say = move |dropped| {
             let left_out = limits.take_over(Instant::now());
@@ -98,7 +116,7 @@ impl Logging {
     }
 
     /// From now on, logs from `level` up.
-    pub fn set_level(&self, level: LogLevel) -> Result<(), Error> {
+    pub fn set_level(&self, level: LogLevel) -> Result<(), LoggingError> {
         self.filter
             .reload(targets(level))
             .map_err(|error| failed("cannot change the log level", io::Error::other(error)))?;
@@ -161,8 +179,8 @@ fn prefixed(writer: &mut impl fmt::Write, level: Level, text: &str) -> fmt::Resu
     text.lines().try_for_each(|line| writeln!(writer, "<{priority}>{line}"))
 }
 
-fn failed(context: &'static str, source: io::Error) -> Error {
-    Error::Io { context, source }
+fn failed(context: &'static str, source: io::Error) -> LoggingError {
+    LoggingError { context, source }
 }
 
 /// What lies below us (HTTP, the event loop, aya) says much at `debug` that tells an

@@ -9,13 +9,14 @@ use clap::{
     error::{ContextKind, ContextValue},
 };
 use profiler::{
-    cli::{Cli, Command},
-    daemon, doctor,
-    error::Error,
-    stat,
+    commands::{
+        cli::{Cli, Command},
+        daemon, doctor,
+        error::Error,
+        stat, top,
+    },
     streams::Stream,
     text::{harmless, harmless_lines},
-    tui,
 };
 
 fn main() -> ExitCode {
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<u8, Error> {
     match command {
         Command::Stat(args) => stat::run(args),
-        Command::Top(args) => tui::run(args).map(|()| 0),
+        Command::Top(args) => top::run(args).map(|()| 0),
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
     }

@@ -18,7 +18,27 @@ pub use self::{
     state::Confinement,
     user::{NOBODY, User},
 };
-use crate::{error::Error, text::json};
+use crate::text::json;
+
+/// Why privileges cannot be dropped.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// The threads of this process are not known.
+    #[error("cannot list own threads in /proc/self/task (is /proc mounted?): {0}")]
+    Threads(io::Error),
+    /// The privileges that are left are not known.
+    #[error("cannot read /proc/thread-self/status: {0}")]
+    State(io::Error),
+    /// Something else, for people.
+    #[error("cannot drop privileges: {0}")]
+    Drop(String),
+}
+
+impl From<String> for PrivilegeError {
+    fn from(why: String) -> Self {
+        Self::Drop(why)
+    }
+}
 
 /// How long a thread that has ended may stay listed: on a host without idle CPUs it has to wait
 /// for one.
@@ -45,17 +65,17 @@ const LAST_BREATH: Duration = Duration::from_secs(10);
 /// a distribution has backported.
 ///
 /// # Errors
-/// [`Error::Privilege`] if capabilities cannot be given up, or if this process cannot
+/// [`PrivilegeError`] if capabilities cannot be given up, or if this process cannot
 /// become a user other than [`NOBODY`].
-pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), Error> {
+pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), PrivilegeError> {
     wait_for_single_thread()?;
     let mut undone = Vec::new();
-    let unprivileged = drop_all(user).map_err(|error| Error::Privilege(error.to_string()))?;
+    let unprivileged = drop_all(user).map_err(|error| PrivilegeError::Drop(error.to_string()))?;
     if let Err(errno) = unprivileged {
         let why =
             format!("cannot become the user {user}, for want of CAP_SETUID or CAP_SETGID: {errno}");
         if !user.is_default() {
-            return Err(Error::Privilege(why));
+            return Err(why.into());
         }
         undone.push(why);
     }
@@ -68,20 +88,15 @@ pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), Error> {
 /// Waits until this is the only thread. Capabilities are a thread's: another one would keep its
 /// own. A thread that was joined is still listed until the kernel is done with it: `do_exit`
 /// (kernel/exit.c) first wakes whoever joins it, in `exit_mm`.
-fn wait_for_single_thread() -> Result<(), Error> {
+fn wait_for_single_thread() -> Result<(), PrivilegeError> {
     let deadline = Instant::now() + LAST_BREATH;
     loop {
-        let threads = fs::read_dir("/proc/self/task")
-            .map_err(|source| Error::Io {
-                context: "cannot list own threads in /proc/self/task (is /proc mounted?)",
-                source,
-            })?
-            .count();
+        let threads = fs::read_dir("/proc/self/task").map_err(PrivilegeError::Threads)?.count();
         if threads == 1 {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Error::Privilege(format!("{threads} threads run where one was expected")));
+            return Err(format!("{threads} threads run where one was expected").into());
         }
         thread::sleep(Duration::from_millis(1));
     }
@@ -129,7 +144,7 @@ pub fn try_confining(user: &User) -> Result<(String, Vec<String>), String> {
 
 /// What `work` returns in a child process.
 fn in_child(
-    work: impl FnOnce() -> Result<(String, Vec<String>), Error>,
+    work: impl FnOnce() -> Result<(String, Vec<String>), PrivilegeError>,
 ) -> Result<(String, Vec<String>), String> {
     let failed = |error: &dyn std::fmt::Display| format!("cannot try it: {error}");
     let (mut reader, mut writer) = io::pipe().map_err(|error| failed(&error))?;

@@ -2,7 +2,7 @@
 //!
 //! The standard library's `println!` panics if the text cannot be written, and its streams
 //! report success where the descriptor is not open for writing. Here every failure is
-//! returned, as [`Error::Output`], which has an exit code of its own.
+//! returned, as [`OutputError`], which has an exit code of its own.
 //!
 //! A reader that has gone away, as `head` does, is no failure: nobody wants the rest. It
 //! has the kind [`io::ErrorKind::BrokenPipe`], and [`Stream::print`] returns success. So does
@@ -12,6 +12,7 @@ use std::{
     env, io,
     io::{IsTerminal as _, Write},
     os::fd::{AsFd, BorrowedFd},
+    path::PathBuf,
 };
 
 use nix::{
@@ -20,7 +21,17 @@ use nix::{
     unistd,
 };
 
-use crate::{environment, error::Error, inherited};
+use crate::{environment, inherited, text};
+
+/// The output cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}: {source}", text::path(path))]
+pub struct OutputError {
+    /// Where to.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub source: io::Error,
+}
 
 /// A standard stream of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +62,8 @@ impl Stream {
     /// /dev/null in place of a closed one, where all output would vanish.
     ///
     /// # Errors
-    /// [`Error::Output`].
-    pub fn check(self) -> Result<(), Error> {
+    /// [`OutputError`].
+    pub fn check(self) -> Result<(), OutputError> {
         if inherited::was_closed(self.descriptor()) {
             return Err(self.failed(Errno::EBADF.into()));
         }
@@ -62,8 +73,8 @@ impl Stream {
     /// Writes all of `text`. Success if the reader has gone away.
     ///
     /// # Errors
-    /// [`Error::Output`].
-    pub fn print(mut self, text: &[u8]) -> Result<(), Error> {
+    /// [`OutputError`].
+    pub fn print(mut self, text: &[u8]) -> Result<(), OutputError> {
         self.outcome(self.write_all(text))
     }
 
@@ -71,8 +82,8 @@ impl Stream {
     /// if the reader has gone away.
     ///
     /// # Errors
-    /// [`Error::Output`].
-    pub fn tell(self, text: &str) -> Result<(), Error> {
+    /// [`OutputError`].
+    pub fn tell(self, text: &str) -> Result<(), OutputError> {
         self.print(environment::in_locale(text).as_bytes())
     }
 
@@ -80,8 +91,8 @@ impl Stream {
     /// has gone away is no error.
     ///
     /// # Errors
-    /// [`Error::Output`].
-    pub fn outcome(self, written: io::Result<()>) -> Result<(), Error> {
+    /// [`OutputError`].
+    pub fn outcome(self, written: io::Result<()>) -> Result<(), OutputError> {
         match written {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(self.failed(error)),
             _ => Ok(()),
@@ -89,8 +100,8 @@ impl Stream {
     }
 
     /// This stream's failure.
-    pub fn failed(self, source: io::Error) -> Error {
-        Error::Output { path: self.name().into(), source }
+    pub fn failed(self, source: io::Error) -> OutputError {
+        OutputError { path: self.name().into(), source }
     }
 
     /// Whether the stream is a terminal on which colours may be used.
@@ -221,7 +232,7 @@ mod tests {
     #[test]
     fn a_full_disk_is_an_error_and_a_reader_that_left_is_none() {
         let outcome = |errno: Errno| Stream::Output.outcome(Err(errno.into()));
-        assert!(matches!(outcome(Errno::ENOSPC), Err(Error::Output { .. })));
+        assert!(matches!(outcome(Errno::ENOSPC), Err(OutputError { .. })));
         assert!(outcome(Errno::EPIPE).is_ok());
     }
 }

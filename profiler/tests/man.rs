@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
-use profiler::cli::Cli;
+use profiler::commands::cli::Cli;
 
 /// Of the command and of each of its commands: file name and text.
 fn pages() -> Vec<(String, Vec<u8>)> {

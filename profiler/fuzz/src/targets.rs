@@ -14,10 +14,10 @@ use std::{
 };
 
 use profiler::{
-    config::Config,
-    daemon::{feed, http},
+    commands::config::Config,
     duration::Interval,
     filter::{CallPattern, Calls, Comm},
+    serve::{feed, http},
 };
 
 /// A target.

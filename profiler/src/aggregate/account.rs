@@ -11,8 +11,7 @@ use std::collections::HashMap;
 
 use profiler_common::call::CallKey;
 
-use super::Figures;
-use crate::enrich::syscalls;
+use crate::{model::Figures, names::syscalls};
 
 /// What a thread's slots say as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,11 +1,8 @@
-//! Pure arithmetic over what was read: no kernel, no clock, no I/O.
+//! Adds figures up by process and syscall, and checks the law of accounting. Pure arithmetic:
+//! no kernel, no clock, no I/O.
 
 mod account;
-mod figures;
-mod latency;
 mod table;
 
 pub use account::Account;
-pub use figures::{Extremes, Figures};
-pub use latency::Latency;
 pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};

@@ -12,12 +12,12 @@ use profiler_common::{
 };
 
 use super::{
-    Account, Extremes, Figures,
+    Account,
     account::{OpenCalls, Sum},
 };
 use crate::{
-    enrich::syscalls,
-    snapshot::{CallRow, Detail, OVERFLOW_COMM, Process, ProcessRow},
+    model::{CallRow, Detail, Extremes, Figures, OVERFLOW_COMM, Process, ProcessRow},
+    names::syscalls,
     text::Untrusted,
 };
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use profiler_common::call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS};
 
-use crate::enrich::syscalls::{self, UNKNOWN};
+use crate::names::syscalls::{self, UNKNOWN};
 
 /// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,9 +5,8 @@ mod calls;
 mod cgroup;
 mod comm;
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use crate::cli::FilterArgs;
 pub use calls::{CallError, CallPattern, Calls};
 pub(crate) use cgroup::unescaped;
 pub use cgroup::{Cgroup, CgroupError, mount as cgroup_mount};
@@ -65,20 +64,19 @@ impl FilterError {
 }
 
 impl Filter {
-    /// What the flags say; the cgroups are looked up now.
+    /// A filter of cgroups, names of processes and syscalls. The cgroups are looked up now.
     ///
     /// # Errors
     /// See [`FilterError`].
-    pub fn new(args: &FilterArgs) -> Result<Self, FilterError> {
+    pub fn new(
+        cgroups: &[PathBuf],
+        comms: Vec<Comm>,
+        patterns: &[CallPattern],
+    ) -> Result<Self, FilterError> {
         use profiler_common::limits::{MAX_CGROUPS, MAX_COMMS};
-        let (cgroups, comms) = (args.cgroups(), args.comms());
         within("cgroups", cgroups.len(), MAX_CGROUPS)?;
         within("names of processes", comms.len(), MAX_COMMS)?;
-        Ok(Self {
-            cgroups: cgroup::resolve(&cgroups)?,
-            comms,
-            calls: Calls::new(&args.patterns())?,
-        })
+        Ok(Self { cgroups: cgroup::resolve(cgroups)?, comms, calls: Calls::new(patterns)? })
     }
 
     /// Whether a process can come into it and leave it.
@@ -113,12 +111,9 @@ mod tests {
     #[test]
     fn a_filter_says_what_it_is() {
         assert_eq!(Filter::default().to_string(), "");
-        let args = FilterArgs {
-            comm: vec![["nginx", "a b"].map(|name| name.parse().expect("a name")).into()],
-            syscall: vec!["read".parse().expect("a call"), "i386:open".parse().expect("a call")],
-            ..FilterArgs::default()
-        };
-        let filter = Filter::new(&args).expect("a filter");
+        let comms = ["nginx", "a b"].map(|name| name.parse().expect("a name")).into();
+        let calls = ["read", "i386:open"].map(|call| call.parse().expect("a call"));
+        let filter = Filter::new(&[], comms, &calls).expect("a filter");
         assert_eq!(filter.to_string(), "comm nginx or a b, syscall read or i386:open");
         assert!(filter.changes());
     }
@@ -126,8 +121,7 @@ mod tests {
     #[test]
     fn there_is_room_for_so_many() {
         let name: Comm = "a".parse().expect("a name");
-        let args = FilterArgs { comm: vec![vec![name; 257]], ..FilterArgs::default() };
-        let error = Filter::new(&args).expect_err("too many");
+        let error = Filter::new(&[], vec![name; 257], &[]).expect_err("too many");
         assert_eq!(
             error.to_string(),
             "257 names of processes are too many; at most 256 can be named"

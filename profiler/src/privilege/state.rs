@@ -4,7 +4,7 @@ use std::{fmt, fs};
 
 use caps::CapsHashSet;
 
-use crate::error::Error;
+use super::PrivilegeError;
 
 /// Privileges and confinement of this process, read back from the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +25,13 @@ impl Confinement {
     /// Of the calling thread; the other threads of the daemon inherit it.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Privilege`] if the kernel does not say.
-    pub fn read() -> Result<Self, Error> {
-        let status = fs::read_to_string("/proc/thread-self/status").map_err(|source| {
-            Error::Io { context: "cannot read /proc/thread-self/status", source }
-        })?;
-        let failed =
-            |what: &dyn fmt::Display| Error::Privilege(format!("cannot read what is left: {what}"));
+    /// [`PrivilegeError`] if the kernel does not say.
+    pub fn read() -> Result<Self, PrivilegeError> {
+        let status =
+            fs::read_to_string("/proc/thread-self/status").map_err(PrivilegeError::State)?;
+        let failed = |what: &dyn fmt::Display| {
+            PrivilegeError::Drop(format!("cannot read what is left: {what}"))
+        };
         let dumpable = nix::sys::prctl::get_dumpable().map_err(|errno| failed(&errno))?;
         Self::parse(&status, dumpable)
             .ok_or_else(|| failed(&"/proc/thread-self/status lacks a field"))

@@ -7,7 +7,8 @@ use nix::{
     unistd::{self, Gid, Uid, getresuid},
 };
 
-use crate::{error::Error, text::Untrusted};
+use super::PrivilegeError;
+use crate::text::Untrusted;
 
 /// The user of the default setting. It has this id by convention, whether or not the host
 /// has a list of users.
@@ -26,11 +27,11 @@ impl User {
     /// The user of this name or number. A number that no user has is a group as well.
     ///
     /// # Errors
-    /// [`Error::Privilege`] if there is no such user.
-    pub fn find(name: &str) -> Result<Self, Error> {
+    /// [`PrivilegeError`] if there is no such user.
+    pub fn find(name: &str) -> Result<Self, PrivilegeError> {
         let shown = Untrusted::from(name);
         let unreadable =
-            |errno: Errno| Error::Privilege(format!("cannot look up user {shown}: {errno}"));
+            |errno: Errno| PrivilegeError::Drop(format!("cannot look up user {shown}: {errno}"));
         let of = |user: unistd::User| Self { name: user.name, uid: user.uid, gid: user.gid };
         let of_id =
             |id| Self { name: name.to_owned(), uid: Uid::from_raw(id), gid: Gid::from_raw(id) };
@@ -41,7 +42,7 @@ impl User {
         match unistd::User::from_name(name) {
             Ok(Some(user)) => Ok(of(user)),
             _ if name == NOBODY => Ok(of_id(NOBODY_ID)),
-            Ok(None) => Err(Error::Privilege(format!(
+            Ok(None) => Err(PrivilegeError::Drop(format!(
                 "there is no user {shown}; the setting `user` names one that exists"
             ))),
             Err(errno) => Err(unreadable(errno)),

@@ -1,7 +1,7 @@
 //! JSON that is safe to look at: text is complete, and what a terminal may obey is escaped.
 //!
 //! RFC 8259 lets every character be written as `\uXXXX`. So each that is not
-//! [harmless](super::is_harmless) is, U+202E and U+2028 among them, and a parser returns the
+//! [harmless](crate::text::is_harmless) is, U+202E and U+2028 among them, and a parser returns the
 //! text as it was. Only bytes that are not UTF-8 are lost: JSON has no way to write them.
 
 use std::io::{self, Write};

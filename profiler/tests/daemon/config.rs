@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Parser as _;
-use profiler::{
+use profiler::commands::{
     cli::{Cli, Command},
     config::Config,
 };

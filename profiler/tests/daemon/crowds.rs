@@ -13,9 +13,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
 
 use profiler::{
-    daemon::feed::Reading,
-    export::prometheus::Exposition,
-    snapshot::{CallRow, Snapshot},
+    model::{CallRow, Snapshot},
+    present::metrics::Exposition,
+    serve::feed::Reading,
 };
 use profiler_common::call::{Abi, CallKey};
 

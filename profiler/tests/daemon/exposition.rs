@@ -8,10 +8,8 @@ use std::{
 };
 
 use profiler::{
-    export::prometheus::{self, Exposition, Service},
-    kernel::Untimed,
-    logging::Unlogged,
-    snapshot::{Snapshot, Times, Timing},
+    model::{Snapshot, Times, Timing, Unlogged, Untimed},
+    present::metrics::{self, Exposition, Service},
 };
 
 use crate::fake;
@@ -30,7 +28,7 @@ fn text_of(snapshot: Snapshot) -> String {
         reload_failed: true,
         unlogged: Unlogged { dropped: 91, repeated: 92 },
     };
-    prometheus::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
+    metrics::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
 }
 
 #[test]

@@ -14,11 +14,10 @@ use std::{
 };
 
 use profiler::{
-    aggregate::{Extremes, Figures},
-    daemon::source::Source,
-    kernel::{Program, Runs, Timed},
-    snapshot::{
-        CallInFlight, CallRow, Cost, CpuTime, Health, InFlight, Snapshot, Times, Timing, Use,
+    commands::daemon::source::Source,
+    model::{
+        CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, Program, Runs,
+        Snapshot, Timed, Times, Timing, Use,
     },
 };
 use profiler_common::{
@@ -59,6 +58,7 @@ pub(crate) fn snapshot() -> Snapshot {
         in_flight: InFlight {
             calls: vec![CallInFlight {
                 key: CallKey::of(Abi::X86_64, 0),
+                kind: profiler::names::waits::kind(CallKey::of(Abi::X86_64, 0)),
                 threads: 3,
                 unrecorded: 1,
                 before: 2,

@@ -9,11 +9,11 @@ use std::{
 };
 
 use profiler::{
-    daemon::{
+    present::metrics::Exposition,
+    serve::{
         feed::{self, Publisher, Reading},
         http,
     },
-    export::prometheus::Exposition,
 };
 
 use crate::fake;

@@ -8,14 +8,16 @@ use std::{
 
 use clap::Parser;
 use profiler::{
-    cli::{Cli, Command, DaemonArgs},
-    config::Config,
-    daemon::{
-        feed::{self, Feed},
-        manager::Manager,
-        work::{Order, Settings, Work},
+    commands::{
+        cli::{Cli, Command, DaemonArgs},
+        config::Config,
+        daemon::{
+            manager::Manager,
+            work::{Order, Settings, Work},
+        },
     },
-    snapshot::Snapshot,
+    model::Snapshot,
+    serve::feed::{self, Feed},
 };
 use tokio::sync::mpsc;
 
@@ -216,7 +218,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         comms: vec!["nginx".parse().expect("a name")],
         syscalls: vec!["fsync".parse().expect("a call")],
         user: "profiler".into(),
-        log_level: profiler::config::LogLevel::Trace,
+        log_level: profiler::logging::LogLevel::Trace,
     };
     let need_restart = config.take_live(&new);
     let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];

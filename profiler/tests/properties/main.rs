@@ -4,7 +4,7 @@ mod buckets;
 mod merging;
 mod quantiles;
 
-use profiler::aggregate::{Extremes, Figures};
+use profiler::model::{Extremes, Figures};
 use proptest::prelude::*;
 
 /// Latencies in nanoseconds; every octave alike, from none to beyond the last bucket.

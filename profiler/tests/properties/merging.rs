@@ -1,8 +1,8 @@
 //! Merging: in whatever order and in whatever groups, the sum is that of the calls.
 
 use profiler::{
-    aggregate::{Aggregate, Figures, Identity, KeepEnded},
-    snapshot::{CallRow, Detail},
+    aggregate::{Aggregate, Identity, KeepEnded},
+    model::{CallRow, Detail, Figures},
 };
 use profiler_common::call::{Abi, CallKey};
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ fn assert_is_of(figures: &Figures, calls: &[Call]) {
     assert_eq!(figures.latency, timed().fold(Default::default(), with));
 }
 
-fn with(mut latency: profiler::aggregate::Latency, ns: u64) -> profiler::aggregate::Latency {
+fn with(mut latency: profiler::model::Latency, ns: u64) -> profiler::model::Latency {
     latency.record(ns);
     latency
 }

@@ -1,6 +1,6 @@
 //! Quantiles against those of the sorted latencies.
 
-use profiler::aggregate::Latency;
+use profiler::model::Latency;
 use proptest::prelude::*;
 
 use crate::latency;

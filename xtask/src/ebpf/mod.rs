@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Where the committed objects are.
 fn objects_dir() -> PathBuf {
-    workspace::root().join("profiler/src/kernel/objects")
+    workspace::root().join("profiler/src/engine/kernel/objects")
 }
 
 /// The directory of objects that `--check` made from this source with another

@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
-use profiler::{aggregate::KeepEnded, drain::Profiler, kernel::Options};
+use profiler::{
+    aggregate::KeepEnded,
+    engine::kernel::{Options, drain::Profiler},
+};
 
 use super::{
     child::Tied,
@@ -14,7 +17,7 @@ use crate::workspace::find_program;
 
 /// Pairs that any probe can be measured against.
 static FLOOR: &[u8] =
-    include_bytes_aligned!("../../../../profiler/src/kernel/objects/profiler-floor.bpf.o");
+    include_bytes_aligned!("../../../../profiler/src/engine/kernel/objects/profiler-floor.bpf.o");
 
 /// Holds the programs; without it they are detached.
 pub(super) enum Attached {

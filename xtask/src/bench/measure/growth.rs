@@ -9,7 +9,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use profiler::{aggregate::KeepEnded, drain::Profiler, kernel::Options, snapshot::Detail};
+use profiler::{
+    aggregate::KeepEnded,
+    engine::kernel::{Options, drain::Profiler},
+    model::Detail,
+};
 
 use super::{
     child,

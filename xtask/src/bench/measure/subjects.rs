@@ -3,7 +3,10 @@
 
 use std::num::NonZeroU32;
 
-use profiler::kernel::{Options, Scope, Timed};
+use profiler::{
+    engine::kernel::Options,
+    model::{Scope, Timed},
+};
 
 use super::peers::{Holds, Peer};
 use crate::bench::figures::{CLOCK, EMPTY, NOTHING, SYSCOUNT};

@@ -1,0 +1,319 @@
+//! The daemon's settings: out of a TOML file, then out of flags, which win.
+
+mod file;
+mod running;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_THREADS};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::cli::DaemonArgs;
+use crate::{
+    address::parse_listen,
+    duration::Interval,
+    filter::{CallPattern, Comm},
+    logging::LogLevel,
+    privilege::NOBODY,
+    serve::hosts::HostName,
+    text::{self, Untrusted},
+};
+
+/// Where the settings are looked for when no flag says.
+pub const DEFAULT_PATH: &str = "/etc/profiler/profiler.toml";
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9494);
+const EXTENTS_PER_MIB: u32 = 1024;
+
+/// Every setting of the daemon, each with a value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Address and port to serve metrics on.
+    #[serde(deserialize_with = "listen")]
+    pub listen: SocketAddr,
+    /// Host names that clients may use, beside `localhost` and addresses.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub allowed_hosts: Vec<HostName>,
+    /// Time between two drains of the kernel's maps.
+    pub interval: Interval,
+    /// Threads that can be recorded apart at one time.
+    #[serde(deserialize_with = "threads")]
+    pub max_threads: u32,
+    /// Kernel memory for figures, MiB.
+    #[serde(deserialize_with = "memory")]
+    pub max_memory_mib: u32,
+    /// One call in how many is timed, on average: 1 for all, 0 for none.
+    pub time_one_in: u32,
+    /// Count the profiler's own system calls too.
+    pub include_self: bool,
+    /// Have the kernel count and time the runs of the profiler's programs.
+    pub bpf_stats: bool,
+    /// Only processes in these cgroups, if any are named.
+    pub cgroups: Vec<PathBuf>,
+    /// Only processes of these names, if any are.
+    #[serde(deserialize_with = "parsed")]
+    pub comms: Vec<Comm>,
+    /// Only these system calls, if any are; `!` before a name excludes it.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub syscalls: Vec<CallPattern>,
+    /// User to become once everything is attached, if started as root.
+    pub user: String,
+    /// Least severe messages to log.
+    pub log_level: LogLevel,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: DEFAULT_LISTEN,
+            allowed_hosts: Vec::new(),
+            interval: Interval::clamped(Duration::from_secs(1)),
+            max_threads: DEFAULT_THREADS,
+            max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
+            time_one_in: 1,
+            include_self: false,
+            bpf_stats: false,
+            cgroups: Vec::new(),
+            comms: Vec::new(),
+            syscalls: Vec::new(),
+            user: NOBODY.into(),
+            log_level: LogLevel::Info,
+        }
+    }
+}
+
+impl Config {
+    /// The settings that `args` ask for: the file's, or the defaults where there is
+    /// none, overridden by flags.
+    pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
+        let mut config = match &args.config {
+            Some(path) => Self::read(path)?,
+            None => match Self::read(Path::new(DEFAULT_PATH)) {
+                Err(ConfigError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::NotFound =>
+                {
+                    Self::default()
+                }
+                read => read?,
+            },
+        };
+        config.apply_flags(args)?;
+        Ok(config)
+    }
+
+    fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = file::read(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// The settings in `text`, which came from `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::File {
+            place: Place::new(path, text, &error),
+            message: error.message().trim_end().replace('\n', ", ").into(),
+        })
+    }
+
+    fn apply_flags(&mut self, args: &DaemonArgs) -> Result<(), ConfigError> {
+        let kernel = &args.kernel;
+        if let Some(listen) = args.listen {
+            self.listen = listen;
+        }
+        if let Some(interval) = args.interval {
+            self.interval = interval;
+        }
+        if let Some(threads) = kernel.max_threads {
+            self.max_threads = THREADS.of_flag("--max-threads", threads)?;
+        }
+        if let Some(memory) = kernel.max_memory {
+            self.max_memory_mib = MEMORY_MIB.of_flag("--max-memory", memory)?;
+        }
+        if kernel.no_latency {
+            self.time_one_in = 0;
+        } else if let Some(calls) = kernel.sample {
+            self.time_one_in = calls;
+        }
+        self.include_self |= kernel.include_self;
+        self.bpf_stats |= args.bpf_stats;
+        let filters = &args.filters;
+        take_given(&mut self.cgroups, &filters.cgroup.concat());
+        take_given(&mut self.comms, &filters.comm.concat());
+        take_given(&mut self.syscalls, &filters.patterns());
+        Ok(())
+    }
+
+    /// As a configuration file.
+    pub fn to_toml(&self) -> String {
+        let text = toml::to_string(self).expect("a flat table of plain values is always TOML");
+        text::escaped_toml(&text)
+    }
+}
+
+/// Why the settings are no good.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", text::path(path))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file does not say what it should.
+    #[error("{place}: {message}")]
+    File {
+        /// Where.
+        place: Place,
+        /// What is wrong, and what was expected.
+        message: Untrusted,
+    },
+    /// A flag has a value that it cannot have.
+    #[error("{flag} {value}: expected {expected}")]
+    Flag {
+        /// The flag.
+        flag: &'static str,
+        /// Its value.
+        value: String,
+        /// What it can be.
+        expected: String,
+    },
+}
+
+impl ConfigError {
+    /// What the user can do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("without --config the daemon runs on its defaults".into())
+            }
+            Self::File { place, .. } => Some(format!(
+                "`profiler daemon --check-config --config {}` tries it without starting anything",
+                text::path(&place.path)
+            )),
+            Self::Read { .. } | Self::Flag { .. } => None,
+        }
+    }
+}
+
+/// A place in a configuration file.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    /// Counted from 1; `None` where the parser did not say.
+    line: Option<usize>,
+    /// What stands before the `=` of the line.
+    key: Option<Untrusted>,
+}
+
+impl Place {
+    fn new(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+        let start = error.span().map(|span| span.start.min(text.len()));
+        let before = start.and_then(|start| text.get(..start));
+        let line = before.map(|before| before.matches('\n').count() + 1);
+        let key = line
+            .and_then(|line| text.lines().nth(line - 1))
+            .and_then(|line| line.split_once('='))
+            .map(|(key, _)| key.trim())
+            .filter(|key| !key.is_empty() && !key.starts_with('#'))
+            .map(Untrusted::from);
+        Self { path: path.to_owned(), line, key }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", text::path(&self.path))?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        match &self.key {
+            Some(key) => write!(f, ", {key}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whole numbers that a setting can have.
+struct Range {
+    min: u32,
+    max: u32,
+}
+
+const THREADS: Range = Range { min: 1, max: MAX_THREADS };
+const MEMORY_MIB: Range = Range { min: 1, max: MAX_EXTENTS / EXTENTS_PER_MIB };
+
+impl Range {
+    fn of_flag(&self, flag: &'static str, value: u32) -> Result<u32, ConfigError> {
+        if (self.min..=self.max).contains(&value) {
+            return Ok(value);
+        }
+        Err(ConfigError::Flag { flag, value: value.to_string(), expected: self.to_string() })
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {} to {}", self.min, self.max)
+    }
+}
+
+impl de::Visitor<'_> for Range {
+    type Value = u32;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<u32, E> {
+        u32::try_from(value)
+            .ok()
+            .filter(|value| (self.min..=self.max).contains(value))
+            .ok_or_else(|| E::invalid_value(de::Unexpected::Signed(value), &self))
+    }
+}
+
+fn threads<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer.deserialize_u32(THREADS)
+}
+
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    deserializer.deserialize_u32(MEMORY_MIB)
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_listen(&text).map_err(|why| de::Error::custom(format_args!("{text:?}: {why}")))
+}
+
+/// A list of texts, each of which is a `T`.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let parsed = |text: String| {
+        text.parse().map_err(|error| de::Error::custom(format_args!("{text:?}: {error}")))
+    };
+    texts.into_iter().map(parsed).collect()
+}
+
+fn texts<S: Serializer, T: ToString>(list: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(list.iter().map(ToString::to_string))
+}
+
+/// What flags name takes the place of what the file names.
+fn take_given<T: Clone>(setting: &mut Vec<T>, given: &[T]) {
+    if !given.is_empty() {
+        *setting = given.to_vec();
+    }
+}

@@ -1,0 +1,75 @@
+//! What the settings mean to a running daemon.
+
+use std::num::NonZeroU32;
+
+use super::Config;
+use crate::{
+    commands::cli::KernelArgs,
+    engine::kernel::Request,
+    filter::{Filter, FilterError},
+    model::Timed,
+};
+
+impl Config {
+    /// What these settings, and the flags that have no setting, ask of the kernel side.
+    pub fn request(&self, flags: &KernelArgs) -> Request {
+        Request {
+            timed: match NonZeroU32::new(self.time_one_in) {
+                None => Timed::None,
+                Some(NonZeroU32::MIN) => Timed::All,
+                Some(calls) => Timed::OneIn(calls),
+            },
+            max_threads: Some(self.max_threads),
+            max_memory_mib: Some(self.max_memory_mib),
+            include_self: self.include_self,
+            force_fallback: flags.force_fallback,
+            force_arrays: flags.force_arrays,
+        }
+    }
+
+    /// The filter that these settings describe. The cgroups are looked up now.
+    ///
+    /// # Errors
+    /// See [`FilterError`].
+    pub fn filter(&self) -> Result<Filter, FilterError> {
+        Filter::new(&self.cgroups, self.comms.clone(), &self.syscalls)
+    }
+
+    /// Takes over from `new` what can change while the daemon runs, and names the
+    /// settings that differ and cannot.
+    pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
+        let Self {
+            listen,
+            allowed_hosts,
+            interval,
+            max_threads,
+            max_memory_mib,
+            time_one_in,
+            include_self,
+            bpf_stats,
+            cgroups,
+            comms,
+            syscalls,
+            user,
+            log_level,
+        } = new;
+        self.interval = *interval;
+        self.log_level = *log_level;
+        [
+            ("listen", self.listen != *listen),
+            ("allowed_hosts", self.allowed_hosts != *allowed_hosts),
+            ("max_threads", self.max_threads != *max_threads),
+            ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
+            ("time_one_in", self.time_one_in != *time_one_in),
+            ("include_self", self.include_self != *include_self),
+            ("bpf_stats", self.bpf_stats != *bpf_stats),
+            ("cgroups", self.cgroups != *cgroups),
+            ("comms", self.comms != *comms),
+            ("syscalls", self.syscalls != *syscalls),
+            ("user", self.user != *user),
+        ]
+        .into_iter()
+        .filter_map(|(name, differs)| differs.then_some(name))
+        .collect()
+    }
+}

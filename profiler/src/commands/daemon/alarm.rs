@@ -1,0 +1,79 @@
+//! Decides when losses are worth a line in the log.
+
+use std::time::{Duration, Instant};
+
+use crate::model::Health;
+
+/// Least time between two lines about the same thing.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What has been said so far.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    lost: Alarm,
+    overflowed: Alarm,
+    breaches: Alarm,
+    missed: Alarm,
+}
+
+/// What is to be said now: how much came on top since the last time.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// Events that went uncounted.
+    pub lost: Option<u64>,
+    /// Calls that are of no process, for want of room.
+    pub overflowed: Option<u64>,
+    /// Threads whose books did not balance.
+    pub breaches: Option<u64>,
+}
+
+impl Alarms {
+    /// How many more drains were missed, if that is to be said now.
+    pub fn check_missed(&mut self, missed: u64, now: Instant) -> Option<u64> {
+        self.missed.check(missed, now)
+    }
+
+    /// Looks at a new reading.
+    pub fn check(&mut self, health: &Health, now: Instant) -> Due {
+        Due {
+            lost: self.lost.check(health.lost(), now),
+            overflowed: self.overflowed.check(health.overflowed, now),
+            breaches: self.breaches.check(health.breaches, now),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Alarm {
+    said: u64,
+    last: Option<Instant>,
+}
+
+impl Alarm {
+    fn check(&mut self, count: u64, now: Instant) -> Option<u64> {
+        let more = count.checked_sub(self.said).filter(|&more| more > 0)?;
+        if self.last.is_some_and(|last| now.duration_since(last) < QUIET) {
+            return None;
+        }
+        *self = Self { said: count, last: Some(now) };
+        Some(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_growing_loss_is_told_once_a_minute() {
+        let start = Instant::now();
+        let mut alarm = Alarm::default();
+        let mut at = |seconds, count| alarm.check(count, start + Duration::from_secs(seconds));
+        assert_eq!(at(0, 0), None);
+        assert_eq!(at(1, 5), Some(5));
+        assert_eq!(at(2, 7), None);
+        assert_eq!(at(60, 9), None);
+        assert_eq!(at(61, 9), Some(4));
+        assert_eq!(at(500, 9), None);
+    }
+}

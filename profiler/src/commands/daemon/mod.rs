@@ -1,0 +1,207 @@
+//! `profiler daemon`: wires the drain loop to those who read its results.
+
+pub mod alarm;
+pub mod manager;
+pub mod reload;
+pub mod source;
+pub mod work;
+
+use std::net::SocketAddr;
+
+use nix::{
+    errno::Errno,
+    sys::signal::Signal,
+    unistd::{AccessFlags, access},
+};
+use tokio::{
+    signal::unix::{self, SignalKind},
+    sync::mpsc,
+};
+
+use self::{
+    manager::Manager,
+    work::{Order, Settings, Work},
+};
+use super::{
+    cli::DaemonArgs,
+    config::{self, Config},
+    error::Error,
+};
+use crate::{
+    aggregate::Aggregate,
+    engine::kernel::{Options, drain::Profiler},
+    launch::interruptible::{End, Interruptible},
+    logging::Logging,
+    model::Scope,
+    privilege::{self, Confinement, User},
+    serve::{connections, feed, http},
+    streams::Stream,
+    text,
+};
+
+/// Runs the daemon until a signal ends it.
+pub fn run(args: &DaemonArgs) -> Result<(), Error> {
+    let config = Config::load(args)?;
+    if args.check_config {
+        User::find(&config.user)?;
+        kernel_options(&config, args)?;
+        return Ok(Stream::Output.print(config.to_toml().as_bytes())?);
+    }
+    let logging = Logging::start(config.log_level)?;
+    let settings = Settings {
+        logging: Some(logging.clone()),
+        manager: Manager::from_environment(),
+        config,
+        args,
+        cgroups: Vec::new(),
+    };
+    let outcome = run_with(settings);
+    logging.finish();
+    outcome
+}
+
+fn run_with(settings: Settings<'_>) -> Result<(), Error> {
+    // Before the event loop handles the signals. A reload waits until the daemon is at work.
+    let interruptible = Interruptible::of(&[Signal::SIGTERM, Signal::SIGINT], &[Signal::SIGHUP])?;
+    // One thread until privileges are dropped: capabilities are a thread's, and those that
+    // start later inherit what is left.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Io { context: "cannot start the event loop", source })?
+        .block_on(start(settings, interruptible))
+}
+
+/// What the kernel side is to do. All that is refused of the settings is refused here, for
+/// `--check-config` as for a start.
+fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<Options, Error> {
+    let filter = config.filter()?;
+    let options = Options::new(Scope::Host, &config.request(&args.kernel))?.filtered(filter);
+    Ok(Options { time_programs: config.bpf_stats, ..options })
+}
+
+async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Result<(), Error> {
+    // Before anything is attached: an address in use, the likeliest mistake, then costs nothing.
+    let orders = orders()?;
+    let user = User::find(&settings.config.user)?;
+    connections::raise_descriptor_limit();
+    let listener = http::bind(settings.config.listen)?;
+
+    let options = kernel_options(&settings.config, settings.args)?;
+    settings.cgroups.clone_from(&options.filter.cgroups);
+    let filtered = options.filter.to_string();
+    if !filtered.is_empty() {
+        tracing::info!("only {filtered}");
+    }
+    let time_programs = settings.config.bpf_stats;
+    // Neither processes nor intervals are shown.
+    let attach = || Profiler::attach_into(&options, Aggregate::totals());
+    let (manager, logging) = (&mut settings.manager, settings.logging.as_ref());
+    let profiler = interruptible.run(|signal| end_early(signal, manager, logging), attach)??;
+    drop(interruptible);
+    if let Some(why) = profiler.shrunk() {
+        tracing::warn!("{why}");
+    }
+    if let Some(why) = profiler.untimed().filter(|_| time_programs) {
+        tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
+    }
+    let (left, undone) = privilege::confine(&user)?;
+    tell_confinement(&left, &undone);
+    tell_unreadable(settings.args, &user);
+    if let Some(logging) = &settings.logging {
+        logging.start_thread()?;
+    }
+    let (publisher, feed) = feed::feed();
+    // The address in fact: port 0 asks for any.
+    let address = listener.local_addr().unwrap_or(settings.config.listen);
+    tracing::info!("serving metrics on http://{address}/metrics");
+    tell_exposure(address, &settings.config);
+    let served = http::spawn(listener, feed, settings.config.allowed_hosts.clone())?;
+    let work = Work::begin(profiler, publisher, settings)?;
+    let last = tokio::select! {
+        last = work.run(orders) => last,
+        _ = served => return Err(Error::ServingEnded),
+    };
+    tracing::info!(
+        "detached after {} s, {} events lost",
+        last.window.as_secs(),
+        last.health.lost()
+    );
+    Ok(())
+}
+
+/// Ends the daemon before it is attached, as a signal ends it later.
+fn end_early(signal: Signal, manager: &mut Manager, logging: Option<&Logging>) -> End {
+    manager.stopping();
+    tracing::info!("ended by {signal} before the programs were attached");
+    if let Some(logging) = logging {
+        logging.finish();
+    }
+    End::WithCode(0)
+}
+
+/// Says what this process may still do, as the kernel says.
+fn tell_confinement(left: &Confinement, undone: &[String]) {
+    tracing::info!("attached, and gave up what is not needed any more; left: {left}");
+    for problem in undone.iter().chain(&left.weaknesses()) {
+        tracing::warn!("not fully confined: {problem}");
+    }
+}
+
+/// Warns if the configuration can no longer be read, now rather than at the next reload.
+fn tell_unreadable(args: &DaemonArgs, user: &User) {
+    let path = args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
+    if access(path, AccessFlags::R_OK) == Err(Errno::EACCES) {
+        tracing::warn!(
+            "a reload will fail: the user {user} may not read the configuration {}",
+            text::path(path)
+        );
+    }
+}
+
+/// Warns if others than this host can connect.
+fn tell_exposure(address: SocketAddr, config: &Config) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let names = if config.allowed_hosts.is_empty() {
+        "; any host name is accepted, since allowed_hosts is empty"
+    } else {
+        ""
+    };
+    tracing::warn!(
+        "listening beyond the loopback, on {address}, without encryption or a password: \
+         whoever can connect can read which system calls this host makes{names}"
+    );
+}
+
+/// Orders out of signals.
+fn orders() -> Result<mpsc::Receiver<Order>, Error> {
+    let handle = |kind| {
+        unix::signal(kind).map_err(|source| Error::Io { context: "cannot handle signals", source })
+    };
+    let (terminate, interrupt) =
+        (handle(SignalKind::terminate())?, handle(SignalKind::interrupt())?);
+    let hangup = handle(SignalKind::hangup())?;
+    let (sender, orders) = mpsc::channel(1);
+    tokio::spawn(forward(terminate, interrupt, hangup, sender));
+    Ok(orders)
+}
+
+async fn forward(
+    mut terminate: unix::Signal,
+    mut interrupt: unix::Signal,
+    mut hangup: unix::Signal,
+    orders: mpsc::Sender<Order>,
+) {
+    loop {
+        let order = tokio::select! {
+            _ = terminate.recv() => Order::Stop,
+            _ = interrupt.recv() => Order::Stop,
+            _ = hangup.recv() => Order::Reload,
+        };
+        if orders.send(order).await.is_err() {
+            return;
+        }
+    }
+}

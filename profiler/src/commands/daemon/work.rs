@@ -1,0 +1,312 @@
+//! The loop that does the daemon's work: drains when it is time, publishes, and
+//! obeys.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+    time::sleep_until,
+};
+
+use super::{
+    alarm::Alarms,
+    manager::Manager,
+    reload::{Reload, Reloaded},
+    source::Source,
+};
+use crate::{
+    commands::{cli::DaemonArgs, config::Config, error::Error},
+    filter::Cgroup,
+    logging::Logging,
+    model::Snapshot,
+    present::metrics::{Exposition, Service},
+    serve::feed::{Publisher, Reading},
+};
+
+/// What an operator asks of a running daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// End.
+    Stop,
+}
+
+/// The settings of a running daemon, and what it takes to read them again.
+pub struct Settings<'a> {
+    /// The settings in force.
+    pub config: Config,
+    /// The flags, which go on winning over the file.
+    pub args: &'a DaemonArgs,
+    /// Those that processes have to be in, as far as they are still there.
+    pub cgroups: Vec<Cgroup>,
+    /// The service manager.
+    pub manager: Manager,
+    /// The log whose level follows the settings, if there is one.
+    pub logging: Option<Logging>,
+}
+
+/// The loop's state.
+pub struct Work<'a, S> {
+    source: S,
+    wake: AsyncFd<OwnedFd>,
+    publisher: Publisher,
+    settings: Settings<'a>,
+    service: Service,
+    alarms: Alarms,
+    reload: Reload,
+    last: LastDrain,
+}
+
+/// What is remembered of the last drain.
+struct LastDrain {
+    started: Instant,
+    took: Duration,
+    lost: u64,
+    mode: &'static str,
+}
+
+impl<'a, S: Source> Work<'a, S> {
+    /// Reads `source` for the first time and publishes it.
+    pub fn begin(source: S, publisher: Publisher, settings: Settings<'a>) -> Result<Self, Error> {
+        let context = "cannot wait for the kernel side";
+        // A descriptor of our own: the source's is borrowed from what we drain.
+        let wake = source
+            .wake_fd()
+            .try_clone_to_owned()
+            .and_then(|fd| {
+                // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
+                // it stays open and the same for as long as the `AsyncFd` lives.
+                unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+                    .map_err(io::Error::from)
+            })
+            .map_err(|source| Error::Io { context, source })?;
+        let last = LastDrain { started: Instant::now(), took: Duration::ZERO, lost: 0, mode: "" };
+        let mut work = Self {
+            source,
+            wake,
+            publisher,
+            settings,
+            service: Service::default(),
+            alarms: Alarms::default(),
+            reload: Reload::default(),
+            last,
+        };
+        work.drain();
+        work.tell_ready();
+        Ok(work)
+    }
+
+    /// Works until it is told to stop, or until nobody is left who could tell it;
+    /// then detaches. Returns the last reading.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Snapshot {
+        while self.wait(&mut orders).await == Next::Drain {
+            self.drain();
+        }
+        self.settings.manager.stopping();
+        self.source.finish()
+    }
+
+    /// Waits for the next drain to be due, and meanwhile obeys.
+    async fn wait(&mut self, orders: &mut mpsc::Receiver<Order>) -> Next {
+        let alive_every = self.settings.manager.alive_every();
+        let mut due = self.due();
+        loop {
+            // A drain that is due as soon as it is done would starve all else: the
+            // sleep returns at once, but orders and what comes of them are looked at first.
+            tokio::select! {
+                biased;
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => self.begin_reload(),
+                    Some(Order::Stop) | None => return Next::Stop,
+                },
+                reloaded = self.reload.finished() => {
+                    self.end_reload(reloaded);
+                    due = self.due();
+                }
+                () = sleep_until(due.into()) => return Next::Drain,
+                () = self.publisher.wanted() => return Next::Drain,
+                ready = self.wake.readable() => {
+                    match ready {
+                        // Before the drain and not after it, so that a wake-up that
+                        // comes during the drain is one for the next.
+                        Ok(mut ready) => ready.clear_ready(),
+                        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
+                    }
+                    // Pressure may come faster than drains can relieve it; a pause as
+                    // long as the drain keeps us to half of a CPU.
+                    due = due.min(self.last.started + 2 * self.last.took);
+                }
+                () = pause(alive_every) => self.settings.manager.alive(),
+            }
+        }
+    }
+
+    fn due(&self) -> Instant {
+        self.last.started + self.settings.config.interval.get()
+    }
+
+    fn drain(&mut self) {
+        let started = Instant::now();
+        self.note_lateness(started);
+        let snapshot = self.source.drain();
+        self.service.scrapes = self.publisher.scrapes();
+        self.service.unlogged =
+            self.settings.logging.as_ref().map(Logging::unlogged).unwrap_or_default();
+        let changed = self.last.lost != snapshot.health.lost();
+        self.last = LastDrain {
+            started,
+            took: started.elapsed(),
+            lost: snapshot.health.lost(),
+            mode: snapshot.health.mode,
+        };
+        tracing::trace!(
+            "drain {}: {} system calls in {:?}",
+            snapshot.sequence,
+            snapshot.calls.len(),
+            self.last.took
+        );
+        self.tell_losses(&snapshot);
+        self.settings.tell_gone_cgroups();
+        let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
+        self.publisher.publish(Reading::now(exposition, self.due()));
+        if changed {
+            let status = self.status();
+            self.settings.manager.status(&status);
+        }
+        self.settings.manager.alive();
+    }
+
+    /// Notes how late a drain comes, and which did not come at all. Nothing is lost by that: a
+    /// drain reads all that came since the one before.
+    fn note_lateness(&mut self, started: Instant) {
+        let late = started.saturating_duration_since(self.due());
+        let missed = late.as_nanos() / self.settings.config.interval.get().as_nanos().max(1);
+        self.service.last_drain_late = late;
+        self.service.missed_drains += u64::try_from(missed).unwrap_or(u64::MAX);
+        if let Some(more) = self.alarms.check_missed(self.service.missed_drains, started) {
+            tracing::warn!(
+                "{more} drains did not take place, the last came {:.1} s late: this process gets too \
+                 little CPU time. Nothing is lost, but metrics come late and further threads may \
+                 find no room; give it more (CPUWeight=, Nice=)",
+                late.as_secs_f64()
+            );
+        }
+    }
+
+    fn tell_losses(&mut self, snapshot: &Snapshot) {
+        let due = self.alarms.check(&snapshot.health, Instant::now());
+        if let Some(more) = due.lost {
+            tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
+        }
+        if let Some(more) = due.breaches {
+            tracing::error!(
+                "{more} books do not balance, the last of them of {}: please report this",
+                snapshot.health.last_breach
+            );
+        }
+        if let Some(more) = due.overflowed {
+            tracing::warn!(
+                "{more} calls were counted in the totals only, for want of room; \
+                 raise max_threads or max_memory_mib"
+            );
+        }
+    }
+
+    fn status(&self) -> String {
+        format!(
+            "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
+            self.settings.config.listen,
+            self.settings.config.interval,
+            self.last.mode,
+            self.last.lost,
+        )
+    }
+
+    fn tell_ready(&mut self) {
+        let status = self.status();
+        self.settings.manager.ready(&status);
+    }
+
+    /// Has the configuration read again, while drains go on.
+    fn begin_reload(&mut self) {
+        match self.reload.begin(self.settings.args) {
+            Ok(true) => self.settings.manager.reloading(),
+            Ok(false) => tracing::warn!("the configuration is still being read"),
+            Err(error) => self.not_reloaded(&error),
+        }
+    }
+
+    fn end_reload(&mut self, reloaded: Reloaded) {
+        match reloaded {
+            Reloaded::Read(Ok(new)) => match self.settings.apply(&new) {
+                Ok(needing_restart) => self.reloaded(&needing_restart),
+                Err(error) => self.not_reloaded(&error),
+            },
+            Reloaded::Read(Err(error)) => self.not_reloaded(&error),
+            Reloaded::Failed(error) => self.not_reloaded(&error),
+        }
+        self.tell_ready();
+        if self.reload.take_again() {
+            self.begin_reload();
+        }
+    }
+
+    fn reloaded(&mut self, needing_restart: &[&str]) {
+        self.service.reload_failed = false;
+        tracing::info!(
+            "configuration reloaded: drains every {}, log level {:?}",
+            self.settings.config.interval,
+            self.settings.config.log_level,
+        );
+        for setting in needing_restart {
+            tracing::warn!("{setting} has changed, but only a restart applies it");
+        }
+    }
+
+    fn not_reloaded(&mut self, error: &dyn std::error::Error) {
+        self.service.reload_failed = true;
+        tracing::error!("configuration not reloaded, the old one stays: {error}");
+    }
+}
+
+impl Settings<'_> {
+    /// Once of each: what is made anew at its path is another, of which nothing counts.
+    fn tell_gone_cgroups(&mut self) {
+        for gone in self.cgroups.extract_if(.., |cgroup| !cgroup.is_there()) {
+            tracing::warn!(
+                "the cgroup {} has been removed; one that is made in its place counts only \
+                 after a restart",
+                gone.path
+            );
+        }
+    }
+
+    /// Applies of `new` what can be applied, and names what cannot. An error leaves
+    /// everything as it was.
+    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Error> {
+        if let Some(logging) = &self.logging {
+            logging.set_level(new.log_level)?;
+        }
+        Ok(self.config.take_live(new))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Drain,
+    Stop,
+}
+
+async fn pause(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything about this host that the checks judge, read once.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use nix::sys::resource::{Resource, getrlimit};
+
+use crate::{
+    aggregate::KeepEnded,
+    engine::kernel::{
+        Fit, KernelError, MemoryLimit, Options, can_be_kept, drain::Profiler, features::Features,
+        release_memory, return_large_blocks,
+    },
+    filter,
+    model::{Detail, Untimed},
+    privilege::{NOBODY, User, try_confining},
+    proc_fields,
+};
+
+/// What was found.
+pub(super) struct Host {
+    pub(super) features: Features,
+    pub(super) architecture: &'static str,
+    /// `net.core.bpf_jit_enable`.
+    pub(super) jit: Option<u32>,
+    /// The mode in force out of /sys/kernel/security/lockdown.
+    pub(super) lockdown: Option<String>,
+    /// `kernel.bpf_stats_enabled`.
+    pub(super) bpf_stats: Option<u32>,
+    /// Whether the kernel can be asked to keep statistics of the programs.
+    pub(super) can_time: Result<(), Untimed>,
+    /// The clock behind every time that is measured.
+    pub(super) clock_source: Option<String>,
+    /// Soft RLIMIT_MEMLOCK in bytes.
+    pub(super) memlock: Option<u64>,
+    /// Where cgroups of version 2 are mounted.
+    pub(super) cgroups: Option<PathBuf>,
+    /// The memory limit of this process, if it has one.
+    pub(super) memory_limit: Option<MemoryLimit>,
+    /// Whether what the profiler takes by default fits into it, or why not.
+    pub(super) memory_fit: Result<Fit, KernelError>,
+    /// Memory that could be had, bytes.
+    pub(super) available_bytes: Option<u64>,
+    /// What a daemon that is started here could still do, and what is amiss with that.
+    pub(super) confinement: Result<(String, Vec<String>), String>,
+    /// Loading and attaching for real, with the default sizes.
+    pub(super) trial: Result<Trial, KernelError>,
+}
+
+/// A trial that went well.
+pub(super) struct Trial {
+    pub(super) mode: &'static str,
+    pub(super) took: Duration,
+    pub(super) kernel_memory_bytes: u64,
+    /// Machine code of all programs, bytes.
+    pub(super) jited_bytes: u64,
+    /// The most that the verifier went through for one of them.
+    pub(super) verified_instructions: Option<u32>,
+}
+
+fn read(path: impl AsRef<Path>) -> Option<String> {
+    Some(fs::read_to_string(path).ok()?.trim().to_owned())
+}
+
+impl Host {
+    pub(super) fn look() -> Self {
+        return_large_blocks();
+        let features = Features::probe();
+        // The trial reads the kernel's types again.
+        release_memory();
+        let memory_limit = MemoryLimit::tightest();
+        let memory_fit = Fit::new(&Options::default(), memory_limit.as_ref());
+        let [available_bytes] = proc_fields::sizes("/proc/meminfo", ["MemAvailable"]);
+        Self {
+            features,
+            architecture: std::env::consts::ARCH,
+            jit: read("/proc/sys/net/core/bpf_jit_enable").and_then(|v| v.parse().ok()),
+            lockdown: read("/sys/kernel/security/lockdown").and_then(|modes| {
+                modes
+                    .split_whitespace()
+                    .find_map(|m| m.strip_prefix('[')?.strip_suffix(']').map(str::to_owned))
+            }),
+            bpf_stats: read("/proc/sys/kernel/bpf_stats_enabled").and_then(|v| v.parse().ok()),
+            can_time: can_be_kept(),
+            clock_source: read("/sys/devices/system/clocksource/clocksource0/current_clocksource"),
+            memlock: getrlimit(Resource::RLIMIT_MEMLOCK).ok().map(|(soft, _)| soft),
+            cgroups: filter::cgroup_mount(),
+            memory_limit,
+            memory_fit,
+            available_bytes,
+            confinement: User::find(NOBODY)
+                .map_err(|error| error.to_string())
+                .and_then(|user| try_confining(&user)),
+            trial: try_attach(),
+        }
+    }
+}
+
+fn try_attach() -> Result<Trial, KernelError> {
+    let started = Instant::now();
+    let profiler = Profiler::attach(&Options::default(), KeepEnded::Always)?;
+    let took = started.elapsed();
+    let health = profiler.finish(Detail::Calls).health;
+    let programs = &health.cost.programs;
+    Ok(Trial {
+        mode: health.mode,
+        took,
+        kernel_memory_bytes: health.kernel_memory_bytes,
+        jited_bytes: programs.iter().map(|program| program.jited_bytes).sum(),
+        verified_instructions: programs
+            .iter()
+            .filter_map(|program| program.verified_instructions)
+            .max(),
+    })
+}

@@ -1,0 +1,107 @@
+//! Findings as text and as JSON.
+
+use std::io::{self, Write};
+
+use super::{Finding, Status};
+use crate::text;
+
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+const RESET: &str = "\x1b[0m";
+
+/// For people.
+pub(super) fn table(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
+    let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
+    for finding in findings {
+        let (word, paint) = match finding.status {
+            Status::Ok => ("ok     ", GREEN),
+            Status::Warning => ("warning", YELLOW),
+            Status::Missing => ("MISSING", RED),
+        };
+        let (on, off) = if color { (paint, RESET) } else { ("", "") };
+        let found = text::harmless_lines(&finding.found);
+        let mut lines = found.lines();
+        writeln!(out, "{on}{word}{off}  {:width$}  {}", finding.what, lines.next().unwrap_or(""))?;
+        for line in lines.chain(finding.remedy.iter().flat_map(|r| r.lines())) {
+            writeln!(out, "         {:width$}  {line}", "")?;
+        }
+    }
+    let missing = findings.iter().filter(|f| f.status == Status::Missing).count();
+    let warnings = findings.iter().filter(|f| f.status == Status::Warning).count();
+    match (missing, warnings) {
+        (0, 0) => writeln!(out, "\nThe profiler runs here, with nothing missing."),
+        (0, n) => writeln!(out, "\nThe profiler runs here, with {n} drawback(s)."),
+        _ if findings.iter().all(lacks_at_most_privilege) => writeln!(
+            out,
+            "\nThis process lacks the privilege to run the profiler. No other check failed.\n\
+             Run this as root to check what needs privilege to be checked."
+        ),
+        _ => writeln!(out, "\nThe profiler cannot run here as things are."),
+    }
+}
+
+/// Whether the profiler would run if this process had more privilege.
+fn lacks_at_most_privilege(finding: &Finding) -> bool {
+    finding.status != Status::Missing
+        || finding.exit_code == crate::commands::doctor::checks::EXIT_PRIVILEGE
+}
+
+/// For programs: one object.
+pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
+    let runs = findings.iter().all(|f| f.status != Status::Missing);
+    let report = serde_json::json!({ "schema": 1, "runs": runs, "findings": findings });
+    text::json::write(out, &report)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(what: &'static str, status: Status, remedy: Option<&str>) -> Finding {
+        let remedy = remedy.map(str::to_owned);
+        Finding { what, status, found: "found".into(), remedy, exit_code: 4 }
+    }
+
+    #[test]
+    fn want_of_privilege_is_no_fault_of_the_host() {
+        let verdict = |codes: &[u8]| {
+            let findings: Vec<_> = codes
+                .iter()
+                .map(|&exit_code| Finding { exit_code, ..finding("x", Status::Missing, None) })
+                .chain([finding("kernel", Status::Ok, None)])
+                .collect();
+            let mut out = Vec::new();
+            table(&mut out, &findings, false).expect("a vector takes everything");
+            String::from_utf8(out).expect("UTF-8")
+        };
+        assert!(verdict(&[3, 3]).contains("This process lacks the privilege"));
+        for codes in [&[4][..], &[3, 4]] {
+            assert!(verdict(codes).contains("cannot run here as things are"), "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn remedies_stand_below_what_they_mend() {
+        let findings = [
+            finding("kernel", Status::Ok, None),
+            finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),
+        ];
+        let mut out = Vec::new();
+        table(&mut out, &findings, false).expect("a vector takes everything");
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
+        ok       kernel        found
+        MISSING  capabilities  found
+                               run as root,
+                               or with sudo
+
+        The profiler cannot run here as things are.
+        ");
+        let mut out = Vec::new();
+        json(&mut out, &findings).expect("a vector takes everything");
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_eq!(json["runs"], false);
+        assert_eq!(json["findings"][1]["status"], "missing");
+    }
+}

@@ -1,0 +1,9 @@
+//! The commands: flags in, output out. The only place that knows clap.
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod doctor;
+pub mod error;
+pub mod stat;
+pub mod top;

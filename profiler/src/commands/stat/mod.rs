@@ -1,0 +1,288 @@
+//! `profiler stat`: count for a while, then print.
+
+mod output;
+mod wait;
+
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, Instant, SystemTime},
+};
+
+use nix::errno::Errno;
+
+use super::{cli::StatArgs, error::Error};
+use crate::{
+    aggregate::KeepEnded,
+    duration::Interval,
+    engine::kernel::{Options, drain::Profiler},
+    launch::{
+        command::Prepared,
+        interruptible::{End, Interruptible},
+        relay::Relay,
+        watched::Watched,
+    },
+    model::{Cost, Detail, Grouping, Scope, Snapshot, Span},
+    present::{OwnCost, Report, origin::Origin, rows},
+    streams::Stream,
+};
+use output::{Output, Reader};
+use wait::{Event, Events, Sources};
+
+/// Between two readings of the maps while nothing is to be printed: often enough
+/// that short-lived processes give their room back.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+/// Least time between two readings that the kernel side asks for: where room runs low
+/// and stays so, it asks at every thread that begins.
+const LEAST_GAP: Duration = Duration::from_millis(20);
+
+/// Runs `profiler stat`; the exit code is the command's, if there is one.
+///
+/// # Errors
+/// Whatever keeps it from measuring or printing.
+pub fn run(args: &StatArgs) -> Result<u8, Error> {
+    // Everything that can fail without the kernel side comes before it.
+    let output = Output::open(args)?;
+    // Before any thread, which would take the signals instead.
+    let failed =
+        |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
+    let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
+    let mut prepared = match args.command.split_first() {
+        Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
+        None => None,
+    };
+    let pids = args.pid.concat();
+    let watched = Watched::new(&pids)?;
+    let scope = match (&prepared, pids.is_empty()) {
+        (Some(command), _) => Scope::Processes(vec![command.pid()]),
+        (None, false) => Scope::Processes(pids),
+        (None, true) => Scope::Host,
+    };
+    let filter = args.filters.filter()?;
+    let options = Options::new(scope, &args.kernel.request())?.filtered(filter);
+    let command = prepared.as_ref().map(Prepared::pid);
+    let options = Options { time_programs: args.own_cost, command, ..options };
+    // An interval shows what came in it, so of what ended before it nothing is to be kept.
+    let keep = match args.interval {
+        Some(_) => KeepEnded::Intervals(0),
+        None => KeepEnded::Always,
+    };
+    let attach = || Profiler::attach(&options, keep);
+    let profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    if let Some(why) = profiler.shrunk() {
+        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    }
+    if let Some(command) = &mut prepared {
+        command.start()?;
+    }
+    let mut session = Session {
+        args,
+        options,
+        profiler,
+        output,
+        started: Instant::now(),
+        interval_started: Instant::now(),
+        command: prepared,
+        watched,
+        relay: Relay::default(),
+        last_read: Instant::now(),
+        cost_before: None,
+        origin: Origin::here(&args.command),
+    };
+    loop {
+        match session.step(&mut events) {
+            Ok(Next::Wait) => {}
+            Ok(Next::Report) => return session.end(&mut events),
+            Ok(Next::Unread) => return session.end_unread(&mut events, None),
+            Err(error) => return session.end_unread(&mut events, Some(error)),
+        }
+    }
+}
+
+/// What comes after an event.
+enum Next {
+    /// Another wait.
+    Wait,
+    /// The end, and the report.
+    Report,
+    /// The end, for want of a reader.
+    Unread,
+}
+
+struct Session<'a> {
+    args: &'a StatArgs,
+    options: Options,
+    profiler: Profiler,
+    output: Output,
+    started: Instant,
+    interval_started: Instant,
+    command: Option<Prepared>,
+    watched: Watched,
+    relay: Relay,
+    last_read: Instant,
+    /// What the profiler had cost when this was printed last.
+    cost_before: Option<Cost>,
+    /// Of the next report.
+    origin: Origin,
+}
+
+impl Session<'_> {
+    /// Waits for the next thing to do, and does it.
+    fn step(&mut self, events: &mut Events) -> Result<Next, Error> {
+        let sources = Sources {
+            wake: Some(self.profiler.wake_fd()),
+            deaf_until: Some(self.last_read + LEAST_GAP),
+            output: Some(self.output.as_fd()),
+        };
+        match events.next(self.next_deadline(), sources) {
+            // The command decides what becomes of it; who insists gets the report.
+            Event::Signal(received) => {
+                if self.command.is_none() || self.relay.take(received, Instant::now()) {
+                    return Ok(Next::Report);
+                }
+            }
+            Event::ReaderGone => return Ok(Next::Unread),
+            Event::ChildChanged | Event::Wake | Event::Deadline => {}
+        }
+        if let Some(command) = &mut self.command {
+            if command.has_ended() {
+                return Ok(Next::Report);
+            }
+            let sent = self.profiler.signals_sent();
+            let due = self.relay.due(Instant::now(), |signal, by_kernel, tolerance| {
+                sent?.command_got(signal, by_kernel, tolerance)
+            });
+            due.into_iter().for_each(|signal| command.signal(signal));
+        }
+        if self.watched.all_ended() {
+            return Ok(Next::Report);
+        }
+        if self.args.duration.is_some_and(|d| self.started.elapsed() >= d.get()) {
+            return Ok(Next::Report);
+        }
+        match self.args.interval.map(Interval::get) {
+            Some(interval) if self.interval_started.elapsed() >= interval => {
+                self.interval_started = latest_start(self.interval_started, interval);
+                self.origin.end = SystemTime::now();
+                let snapshot = self.profiler.drain(self.detail());
+                if self.print(snapshot, events)? == Reader::Gone {
+                    return Ok(Next::Unread);
+                }
+            }
+            _ => self.profiler.read(),
+        }
+        self.last_read = Instant::now();
+        Ok(Next::Wait)
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let read = Instant::now() + if self.args.pid.is_empty() { READ_EVERY } else { POLL_PIDS };
+        let end = self.args.duration.map(|d| self.started + d.get());
+        let interval = self.args.interval.map(|i| self.interval_started + i.get());
+        let relay = self.relay.deadline();
+        [end, interval, relay].into_iter().flatten().fold(read, Instant::min)
+    }
+
+    fn detail(&self) -> Detail {
+        match self.args.by {
+            Grouping::Syscall => Detail::Calls,
+            Grouping::Process | Grouping::ProcessSyscall => Detail::Processes,
+        }
+    }
+
+    /// Prints an interval.
+    fn print(&mut self, snapshot: Snapshot, events: &mut Events) -> Result<Reader, Error> {
+        let before = self.cost_before.as_ref();
+        let origin = &self.origin;
+        let span = Span::Recent;
+        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: true };
+        let reader = print((&mut self.output, events), (self.args, &self.options), &report)?;
+        self.cost_before = Some(snapshot.health.cost);
+        self.origin.start = self.origin.end;
+        Ok(reader)
+    }
+
+    fn end(mut self, events: &mut Events) -> Result<u8, Error> {
+        if self.output.reader() == Reader::Gone {
+            return self.end_unread(events, None);
+        }
+        self.origin.end = SystemTime::now();
+        self.profiler.stop();
+        let detail = self.detail();
+        let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
+        let Self { args, options, profiler, mut output, cost_before, command, origin, .. } = self;
+        let snapshot = profiler.finish(detail);
+        let before = cost_before.as_ref();
+        let origin = &origin;
+        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: false };
+        print((&mut output, events), (args, &options), &report)?;
+        Ok(command.map_or(0, |mut command| command.exit_code()))
+    }
+
+    /// Ends without a report, since nobody reads it or, if there is a `failure`, it cannot be
+    /// written. A command goes on, unwatched, and we wait for its end.
+    fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
+        let Self { profiler, command, mut relay, .. } = self;
+        drop(profiler);
+        let mut code = 0;
+        if let Some(mut command) = command {
+            while !command.has_ended() {
+                let read = Instant::now() + READ_EVERY;
+                let deadline = relay.deadline().map_or(read, |due| due.min(read));
+                if let Event::Signal(received) = events.next(deadline, Sources::default()) {
+                    relay.take(received, Instant::now());
+                }
+                let due = relay.due(Instant::now(), |_, _, _| None);
+                due.into_iter().for_each(|signal| command.signal(signal));
+            }
+            code = command.exit_code();
+        }
+        failure.map_or(Ok(code), Err)
+    }
+}
+
+/// When the present interval began: intervals that were missed, as by a stop, make one.
+fn latest_start(mut start: Instant, interval: Duration) -> Instant {
+    let missed = start.elapsed().as_nanos() / interval.as_nanos().max(1);
+    if let Some(passed) = u32::try_from(missed).ok().and_then(|n| interval.checked_mul(n)) {
+        start += passed;
+    }
+    start
+}
+
+/// What of a snapshot is printed.
+struct Printed<'a> {
+    origin: &'a Origin,
+    snapshot: &'a Snapshot,
+    /// What the profiler had cost before the interval.
+    before: Option<&'a Cost>,
+    span: Span,
+    /// An interval as time passes, and not the last.
+    more_follow: bool,
+}
+
+fn print(
+    (output, events): (&mut Output, &mut Events),
+    (args, options): (&StatArgs, &Options),
+    printed: &Printed<'_>,
+) -> Result<Reader, Error> {
+    let &Printed { origin, snapshot, before, span, more_follow } = printed;
+    let cost = &snapshot.health.cost;
+    let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
+    let report = Report {
+        origin,
+        rows: &rows::rows(snapshot, args.by, span, args.sort),
+        by: args.by,
+        window: span.length(snapshot),
+        health: &snapshot.health,
+        in_flight: &snapshot.in_flight,
+        own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
+        scope: &options.scope,
+        filter: &options.filter,
+        more_follow,
+    };
+    output.print(&report, events)
+}
+
+/// How soon the end of a process that was named is noticed.
+const POLL_PIDS: Duration = Duration::from_millis(100);

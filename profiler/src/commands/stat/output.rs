@@ -1,0 +1,135 @@
+//! Where the result goes, and how it may look there.
+
+use std::{
+    env,
+    fs::File,
+    io::{self, IsTerminal as _, Write},
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+};
+
+use super::wait::Events;
+use crate::{
+    commands::{
+        cli::{Format, StatArgs},
+        error::Error,
+    },
+    environment,
+    present::{
+        Report, json,
+        table::{self, Style},
+    },
+    streams::{self, OutputError, Stream},
+};
+
+/// An open destination.
+pub(super) struct Output {
+    to: Destination,
+    format: Format,
+}
+
+enum Destination {
+    File(PathBuf, File),
+    Stream(Stream),
+}
+
+/// Whether anybody reads the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// As far as the kernel can tell.
+    Present,
+    /// The output is a pipe that has no reader any more.
+    Gone,
+}
+
+impl Output {
+    /// Opens the file that the flags name. Without one, the output is standard output; if a
+    /// command runs, standard output is the command's, and ours is standard error.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub(super) fn open(args: &StatArgs) -> Result<Self, Error> {
+        let to = match &args.output {
+            Some(path) if path == Path::new("-") => Destination::Stream(Stream::Output),
+            Some(path) => {
+                let file = File::create(path)
+                    .map_err(|source| OutputError { path: path.clone(), source })?;
+                Destination::File(path.clone(), file)
+            }
+            None if args.command.is_empty() => Destination::Stream(Stream::Output),
+            None => Destination::Stream(Stream::Error),
+        };
+        if let Destination::Stream(stream) = to {
+            stream.check()?;
+        }
+        Ok(Self { to, format: args.format })
+    }
+
+    /// Prints one report. A signal ends the wait for a reader that does not read.
+    ///
+    /// # Errors
+    /// [`Error::Output`]. A reader that has gone away is no error.
+    pub(super) fn print(
+        &mut self,
+        report: &Report<'_>,
+        events: &mut Events,
+    ) -> Result<Reader, Error> {
+        let style = match &self.to {
+            Destination::File(..) => Style::PLAIN,
+            Destination::Stream(stream) => style(*stream),
+        };
+        let mut text = Vec::new();
+        let written = write(&mut text, report, style, self.format)
+            .and_then(|()| events.write(self.as_fd(), &text));
+        match written {
+            Ok(()) => Ok(Reader::Present),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+            Err(source) => Err(match &self.to {
+                Destination::File(path, _) => OutputError { path: path.clone(), source },
+                Destination::Stream(stream) => stream.failed(source),
+            }
+            .into()),
+        }
+    }
+
+    /// Whether anybody will read what is printed next.
+    pub(super) fn reader(&self) -> Reader {
+        if streams::reader_is_gone(self.as_fd()) { Reader::Gone } else { Reader::Present }
+    }
+}
+
+impl AsFd for Output {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.to {
+            Destination::File(_, file) => file.as_fd(),
+            Destination::Stream(stream) => stream.as_fd(),
+        }
+    }
+}
+
+fn write(out: &mut Vec<u8>, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
+    match format {
+        Format::Table => {
+            let mut table = Vec::new();
+            writeln!(table)?;
+            table::write(&mut table, report, style)?;
+            let table = String::from_utf8(table).map_err(io::Error::other)?;
+            out.write_all(environment::in_locale(&table).as_bytes())
+        }
+        Format::Json => json::write(out, report),
+    }
+}
+
+/// What the stream can show.
+fn style(stream: Stream) -> Style {
+    let out = stream.as_fd();
+    if !out.is_terminal() {
+        return Style::PLAIN;
+    }
+    Style {
+        width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
+        sparkline: true,
+        color: stream.allows_colour(),
+        unicode: environment::allows_unicode(|name| env::var_os(name)),
+    }
+}

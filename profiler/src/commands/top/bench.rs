@@ -1,0 +1,37 @@
+//! A screen that the benchmarks draw on.
+
+use std::time::Duration;
+
+use ratatui::{Terminal, backend::TestBackend};
+
+use super::{render, state::App, style::Look};
+use crate::model::{Snapshot, SortKey};
+
+/// See the module.
+pub struct Screen {
+    app: App,
+    terminal: Terminal<TestBackend>,
+    look: Look,
+}
+
+impl Screen {
+    /// Of this size.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn new(width: u16, height: u16) -> Self {
+        let terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
+        let app = App::new(Duration::from_secs(1), SortKey::Total, "");
+        Self { app, terminal, look: Look::from_environment() }
+    }
+
+    /// Takes a snapshot, and draws it.
+    ///
+    /// # Panics
+    /// Never: memory takes all that is drawn.
+    pub fn refresh(&mut self, snapshot: Snapshot) {
+        self.app.update(snapshot);
+        let (app, look) = (&mut self.app, self.look);
+        self.terminal.draw(|frame| render::draw(frame, app, look)).expect("memory");
+    }
+}

@@ -1,0 +1,303 @@
+//! A latency distribution as text: a bar chart with scales and percentiles, and
+//! the few cells that a list has room for.
+
+use super::{
+    columns::SPREAD_CELLS,
+    style::{Look, Tone},
+};
+use crate::{
+    model::{Figures, Latency},
+    present::units,
+};
+use profiler_common::hist::{self, BUCKETS};
+
+/// The percentiles that are shown, with their names.
+pub(super) const PERCENTILES: [(&str, f64); 4] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// Columns of the scale at the left of a chart, its line included.
+const SCALE_WIDTH: usize = 8;
+/// Lines below the bars: the axis, its labels, the pointers, their labels.
+const LINES_BELOW: usize = 4;
+/// At least so many buckets are drawn, two octaves, so that a chart of a single
+/// bucket still shows where on the scale it is.
+const MIN_BUCKETS: usize = 16;
+/// A bar is not drawn wider than this.
+const MAX_BAR: usize = 6;
+/// Buckets in a cell of the small distribution.
+const SPREAD_BUCKETS: usize = 16;
+
+/// The percentiles of `figures`, then its greatest, each with its name.
+pub(super) fn percentiles(figures: &Figures) -> Vec<(&'static str, u64)> {
+    let values = figures.quantiles(PERCENTILES.map(|(_, quantile)| quantile));
+    let named = PERCENTILES.iter().zip(values).map(|(&(name, _), ns)| (name, ns));
+    named.chain([("max", figures.max_ns())]).collect()
+}
+
+/// The distribution in [`SPREAD_CELLS`] cells. A cell stands for the same
+/// latencies in every row, two octaves from 128 ns up, so that rows compare; the
+/// last one holds all above.
+pub(super) fn spread(latency: &Latency, look: Look) -> String {
+    let mut cells = [0_u64; SPREAD_CELLS];
+    for (bucket, count) in latency.iter() {
+        cells[(bucket / SPREAD_BUCKETS).min(SPREAD_CELLS - 1)] += count;
+    }
+    let most = cells.iter().copied().max().unwrap_or(0);
+    let levels = look.levels();
+    cells.map(|count| levels[eighths(count, most, 1)]).iter().collect()
+}
+
+/// Height in eighths of a line of the bar for `count`, the greatest being `most`
+/// and `lines` high. What is not zero is seen: a lone outlier is what one looks for.
+fn eighths(count: u64, most: u64, lines: usize) -> usize {
+    if count == 0 {
+        return 0;
+    }
+    let full = lines as f64 * 8.0;
+    ((count as f64 / most.max(1) as f64 * full).round() as usize).clamp(1, lines * 8)
+}
+
+/// How buckets map to columns of the screen.
+struct Scale {
+    /// The first bucket drawn.
+    first: usize,
+    /// Buckets in a bar; more than one where the screen is narrow.
+    buckets_per_bar: usize,
+    /// Columns of a bar.
+    bar_width: usize,
+    /// Bars.
+    bars: usize,
+}
+
+impl Scale {
+    fn new(latency: &Latency, width: usize) -> Option<Self> {
+        let (low, _) = latency.iter().next()?;
+        let (high, _) = latency.iter().next_back()?;
+        // Whole octaves, so that their bounds are labels at the ends of bars.
+        let mut first = low / 8 * 8;
+        let mut end = (high / 8 + 1) * 8;
+        if end - first < MIN_BUCKETS {
+            first = first.saturating_sub(8);
+            end = (first + MIN_BUCKETS + 8).min(BUCKETS);
+        }
+        let buckets = end - first;
+        let buckets_per_bar = buckets.div_ceil(width.max(1));
+        let bars = buckets.div_ceil(buckets_per_bar);
+        let bar_width = (width / bars).clamp(1, MAX_BAR);
+        Some(Self { first, buckets_per_bar, bar_width, bars })
+    }
+
+    fn bar(&self, bucket: usize) -> usize {
+        (bucket.saturating_sub(self.first) / self.buckets_per_bar).min(self.bars - 1)
+    }
+
+    fn column(&self, bucket: usize) -> usize {
+        self.bar(bucket) * self.bar_width
+    }
+
+    fn width(&self) -> usize {
+        self.bars * self.bar_width
+    }
+
+    /// The latency where a bar begins.
+    fn lower(&self, bar: usize) -> u64 {
+        hist::lower((self.first + bar * self.buckets_per_bar).min(BUCKETS - 1))
+    }
+}
+
+/// The chart of `figures` in a `width` by `height` area, line by line; empty
+/// where nothing was timed or there is no room.
+pub(super) fn lines(
+    figures: &Figures,
+    width: usize,
+    height: usize,
+    look: Look,
+) -> Vec<(String, Tone)> {
+    let rows = height.saturating_sub(LINES_BELOW);
+    let room = width.saturating_sub(SCALE_WIDTH);
+    let Some(scale) = Scale::new(&figures.latency, room).filter(|_| rows >= 2 && room >= 16) else {
+        return Vec::new();
+    };
+    let mut bars = vec![0_u64; scale.bars];
+    for (bucket, count) in figures.latency.iter() {
+        bars[scale.bar(bucket)] += count;
+    }
+    let mut lines = draw_bars(&bars, &scale, rows, look);
+    lines.extend(draw_axis(&scale, look));
+    lines.extend(draw_pointers(figures, &scale, look));
+    lines
+}
+
+fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(String, Tone)> {
+    let most = bars.iter().copied().max().unwrap_or(0);
+    let levels = look.levels();
+    let [vertical, ..] = look.axes();
+    let line = |row: usize| {
+        let label = match row {
+            0 => units::count(most),
+            // A half is only worth a label where counts have room for it.
+            r if r == rows / 2 && rows >= 6 && most >= rows as u64 => {
+                units::count(most * (rows - r) as u64 / rows as u64)
+            }
+            _ => String::new(),
+        };
+        let mut line = units::pad(&label, SCALE_WIDTH - 2, true);
+        line.push(' ');
+        line.push(vertical);
+        let below = (rows - 1 - row) * 8;
+        for &count in bars {
+            let filled = eighths(count, most, rows).saturating_sub(below).min(8);
+            // A gap between bars that are wide enough to spare a column.
+            let gap = usize::from(scale.bar_width >= 3);
+            line.extend(std::iter::repeat_n(levels[filled], scale.bar_width - gap));
+            line.extend(std::iter::repeat_n(' ', gap));
+        }
+        (line, Tone::Normal)
+    };
+    (0..rows).map(line).collect()
+}
+
+/// The axis with a tick wherever there is room for its label.
+fn draw_axis(scale: &Scale, look: Look) -> [(String, Tone); 2] {
+    let [_, corner, horizontal, tick] = look.axes();
+    let mut axis = vec![horizontal; scale.width()];
+    let mut labels = Labels::new(scale.width());
+    for bar in (0..scale.bars).filter(|bar| (bar * scale.buckets_per_bar).is_multiple_of(8)) {
+        let column = bar * scale.bar_width;
+        if labels.place(column, &units::time(scale.lower(bar))) {
+            axis[column] = tick;
+        }
+    }
+    let axis: String = axis.into_iter().collect();
+    let margin = " ".repeat(SCALE_WIDTH - 1);
+    [
+        (format!("{margin}{corner}{axis}"), Tone::Normal),
+        (format!("{margin} {}", labels.text), Tone::Dim),
+    ]
+}
+
+/// Where the percentiles are. The greatest is not pointed at: it is the last bar.
+fn draw_pointers(figures: &Figures, scale: &Scale, look: Look) -> [(String, Tone); 2] {
+    let mut pointers = vec![' '; scale.width()];
+    let mut labels = Labels::new(scale.width());
+    for &(name, ns) in &percentiles(figures)[..PERCENTILES.len()] {
+        let column = scale.column(hist::bucket(ns) as usize);
+        pointers[column] = look.pointer();
+        // At the right end a label stands before its pointer.
+        labels.place(column.min(scale.width().saturating_sub(name.len())), name);
+    }
+    let pointers: String = pointers.into_iter().collect();
+    let margin = " ".repeat(SCALE_WIDTH);
+    [
+        (format!("{margin}{pointers}"), Tone::Accent),
+        (format!("{margin}{}", labels.text), Tone::Accent),
+    ]
+}
+
+/// A line of labels, from left to right, that do not run into each other.
+struct Labels {
+    text: String,
+    width: usize,
+}
+
+impl Labels {
+    fn new(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// Puts `label` at `column` if there is room.
+    fn place(&mut self, column: usize, label: &str) -> bool {
+        let taken = self.text.len() + usize::from(!self.text.is_empty());
+        let fits = column >= taken && column + label.len() <= self.width;
+        if fits {
+            self.text = units::pad(&self.text, column, false) + label;
+        }
+        fits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASCII: Look = Look { colour: false, unicode: false };
+
+    fn figures(buckets: &[(usize, u64)]) -> Figures {
+        let latency: Latency = buckets.iter().copied().collect();
+        let timed = latency.count();
+        let ends = buckets.iter().map(|&(bucket, _)| hist::representative(bucket));
+        let extremes = crate::model::Extremes {
+            min_ns: ends.clone().min().unwrap(),
+            max_ns: ends.max().unwrap(),
+        };
+        let extremes = Some(extremes);
+        Figures { calls: timed, returned: timed, latency, extremes, ..Figures::default() }
+    }
+
+    #[test]
+    fn the_spread_puts_two_octaves_in_a_cell() {
+        let latency: Latency = [(0, 800), (15, 800), (16, 400), (64, 1)].into_iter().collect();
+        assert_eq!(spread(&latency, ASCII), "#:  .         ");
+        assert_eq!(spread(&Latency::default(), ASCII), " ".repeat(SPREAD_CELLS));
+        let slow: Latency = [(BUCKETS - 1, 1)].into_iter().collect();
+        assert_eq!(spread(&slow, ASCII), "             #");
+    }
+
+    #[test]
+    fn a_chart_puts_each_bucket_over_its_latency() {
+        // 1 to 4 us are the buckets 40 to 55.
+        let drawn = lines(&figures(&[(40, 8), (48, 4), (49, 1)]), 40, 8, ASCII);
+        let text: Vec<&str> = drawn.iter().map(|(line, _)| line.trim_end()).collect();
+        assert_eq!(
+            text,
+            [
+                "     8 |##",
+                "       |##",
+                "       |##              ##",
+                "       |##              ##==",
+                "       ++---------------+---------------",
+                "        1.02us          2.05us",
+                "        ^               ^ ^",
+                "        p50             p90",
+            ]
+        );
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_figures() {
+        let figures = figures(&[(40, 900), (48, 90), (80, 9), (120, 1)]);
+        let [p50, p90, p99, p999] = figures.quantiles([0.5, 0.9, 0.99, 0.999]);
+        let max = figures.max_ns();
+        assert_eq!(
+            percentiles(&figures),
+            [("p50", p50), ("p90", p90), ("p99", p99), ("p99.9", p999), ("max", max)]
+        );
+        assert!(p50 < p99 && p99 < max);
+    }
+
+    #[test]
+    fn nothing_is_drawn_of_nothing_or_without_room() {
+        assert!(lines(&Figures::default(), 80, 20, ASCII).is_empty());
+        let some = figures(&[(40, 1)]);
+        assert!(lines(&some, 80, 5, ASCII).is_empty());
+        assert!(lines(&some, 20, 20, ASCII).is_empty());
+        assert_eq!(lines(&some, 80, 6, ASCII).len(), 6);
+    }
+
+    #[test]
+    fn the_widest_range_fits_the_narrowest_chart() {
+        let all: Vec<(usize, u64)> = (0..BUCKETS).map(|bucket| (bucket, 1)).collect();
+        for width in [24, 40, 80, 200, 400] {
+            for (line, _) in lines(&figures(&all), width, 10, ASCII) {
+                assert!(line.len() <= width, "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_rare_outlier_is_seen() {
+        assert_eq!(eighths(1, 1_000_000, 10), 1);
+        assert_eq!(eighths(1_000_000, 1_000_000, 10), 80);
+        assert_eq!(eighths(0, 1_000_000, 10), 0);
+    }
+}

@@ -1,0 +1,249 @@
+//! Snapshots of hosts that are not there.
+
+use std::{sync::Arc, time::Duration};
+
+use profiler_common::{
+    call::{Abi, CallKey},
+    hist,
+};
+
+use crate::model::{
+    CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, Latency,
+    OVERFLOW_COMM, Process, ProcessRow, Program, Runs, Snapshot, ThreadInFlight, Times, Timing,
+    Use,
+};
+
+/// An x86_64 call by name.
+pub(super) fn call(name: &str) -> CallKey {
+    let nr = match name {
+        "read" => 0,
+        "write" => 1,
+        "poll" => 7,
+        "ioctl" => 16,
+        "sendfile" => 40,
+        "execve" => 59,
+        "fsync" => 74,
+        "futex" => 202,
+        "epoll_wait" => 232,
+        "openat" => 257,
+        "accept4" => 288,
+        _ => panic!("no number for {name}"),
+    };
+    CallKey::of(Abi::X86_64, nr)
+}
+
+/// A process that started `pid` milliseconds after boot.
+pub(super) fn process(pid: u32, comm: &str) -> Arc<Process> {
+    let start_ns = u64::from(pid) * 1_000_000;
+    Arc::new(Process { tgid: Some(pid), start_ns, comm: comm.into(), ended: false })
+}
+
+/// `calls` calls around `ns`: most at half of it, a few at many times of it.
+pub(super) fn figures(calls: u64, ns: u64) -> Figures {
+    if calls == 0 {
+        return Figures::default();
+    }
+    let parts = [(ns / 2, calls * 3 / 5), (ns, calls * 3 / 10), (ns * 2, calls * 9 / 100)];
+    let common: u64 = parts.iter().map(|(_, count)| count).sum();
+    let rare = (calls - common).min(1 + calls / 1_000);
+    let parts = [(ns / 3, calls - common - rare), parts[0], parts[1], parts[2], (ns * 9, rare)];
+    let held = || parts.iter().filter(|(_, count)| *count > 0);
+    let latency: Latency = held().map(|&(ns, count)| (hist::bucket(ns) as usize, count)).collect();
+    let extremes = Extremes {
+        min_ns: held().map(|&(ns, _)| ns).min().unwrap(),
+        max_ns: held().map(|&(ns, _)| ns).max().unwrap(),
+    };
+    Figures {
+        calls,
+        returned: calls,
+        total_ns: held().map(|(ns, count)| ns * count).sum(),
+        extremes: Some(extremes),
+        latency,
+        ..Figures::default()
+    }
+}
+
+/// `figures` of which these many failed.
+pub(super) fn failing(mut figures: Figures, errnos: &[(u16, u64)]) -> Figures {
+    for &(errno, count) in errnos {
+        figures.errors += count;
+        figures.add_errno(errno, count);
+    }
+    figures
+}
+
+/// A row whose total is ten such intervals.
+pub(super) fn row(key: CallKey, calls: u64, ns: u64) -> CallRow {
+    CallRow { key, total: figures(calls * 10, ns), recent: figures(calls, ns) }
+}
+
+/// A snapshot of these processes and their calls, a second after the one before.
+pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>)>) -> Snapshot {
+    let mut calls: Vec<CallRow> = Vec::new();
+    for row in processes.iter().flat_map(|(_, rows)| rows) {
+        match calls.iter_mut().find(|call| call.key == row.key) {
+            Some(call) => {
+                call.total.merge(&row.total);
+                call.recent.merge(&row.recent);
+            }
+            None => calls.push(row.clone()),
+        }
+    }
+    let processes = processes
+        .into_iter()
+        .map(|(process, calls)| ProcessRow { process, calls: Arc::new(calls) })
+        .collect();
+    Snapshot {
+        sequence,
+        window: Duration::from_secs(sequence),
+        interval: Duration::from_secs(1),
+        cpus: 8,
+        calls,
+        processes,
+        in_flight: InFlight::default(),
+        health: Health::default(),
+    }
+}
+
+/// A web server, a database, a shell, a 32-bit program, an idle daemon, one that
+/// has ended, and the bucket of calls that found no room.
+pub(super) fn busy_host() -> Snapshot {
+    let mut openat = row(call("openat"), 400, 5_000);
+    openat.recent = failing(openat.recent, &[(2, 120), (13, 1)]);
+    openat.total = failing(openat.total, &[(2, 1_200), (13, 10)]);
+    let mut accept = row(call("accept4"), 900, 2_400);
+    accept.recent = failing(accept.recent, &[(11, 300)]);
+    accept.total = failing(accept.total, &[(11, 3_000)]);
+    let nginx = process(1234, "nginx");
+    let postgres = process(2001, "postgres");
+    let games = process(31_337, "wine-preloader");
+    let ended = Arc::new(Process { ended: true, ..(*process(40_001, "cc1plus")).clone() });
+    let overflow =
+        Arc::new(Process { tgid: None, start_ns: 0, comm: OVERFLOW_COMM.into(), ended: false });
+    let i386_write = CallKey::of(Abi::I386, 4);
+    let mut snapshot = snapshot(
+        125,
+        vec![
+            (
+                nginx.clone(),
+                vec![
+                    row(call("epoll_wait"), 5_200, 180_000),
+                    row(call("read"), 7_100, 900),
+                    row(call("write"), 6_900, 3_100),
+                    row(call("sendfile"), 2_300, 21_000),
+                    accept,
+                ],
+            ),
+            (
+                postgres.clone(),
+                vec![
+                    row(call("fsync"), 42, 4_100_000),
+                    row(call("read"), 1_300, 1_400),
+                    row(call("futex"), 310, 95_000),
+                ],
+            ),
+            (process(3050, "bash"), vec![openat, row(call("read"), 4, 20_000_000)]),
+            (games.clone(), vec![row(i386_write, 640, 1_700), row(call("ioctl"), 88, 12_000)]),
+            (process(612, "cron"), vec![row(call("poll"), 0, 1)]),
+            (ended, vec![row(call("openat"), 2_950, 3_300)]),
+            (overflow, vec![row(call("execve"), 7, 410_000)]),
+        ],
+    );
+    snapshot.in_flight = in_flight(&[
+        (&games, 31_340, "futex", 754_000),
+        (&postgres, 2001, "epoll_wait", 61_200),
+        (&nginx, 1235, "epoll_wait", 340),
+        (&nginx, 1234, "epoll_wait", 12),
+    ]);
+    snapshot.health = Health {
+        overflowed: 70,
+        breaches: 0,
+        records: Use { used: 412, capacity: 32_768 },
+        extents: Use { used: 5_120, capacity: 40_960 },
+        kernel_memory_bytes: 52 << 20,
+        cost: cost(),
+        mode: "tp_btf, task storage",
+        ..Health::default()
+    };
+    snapshot
+}
+
+/// Two seconds of the kernel's statistics, and a drain.
+fn cost() -> Cost {
+    let program = |name: &str| Program { name: name.into(), copies: 1, ..Program::default() };
+    let runs = |count, ns| Runs { count, events: count, time: Duration::from_nanos(ns) };
+    let mut drains = Times::default();
+    drains.add(Duration::from_micros(3_240));
+    Cost {
+        elapsed: Duration::from_secs(125),
+        cpu: CpuTime { user: Duration::from_millis(400), system: Duration::from_millis(1_100) },
+        cpu_to_attach: CpuTime { user: Duration::from_millis(90), system: Duration::ZERO },
+        resident_bytes: 19_084_083,
+        peak_resident_bytes: 20 << 20,
+        drains,
+        programs: vec![program("sys_enter"), program("sys_exit"), program("process_fork")],
+        timing: Timing::Of {
+            spell: 1,
+            time: Duration::from_secs(2),
+            runs: vec![runs(60_000, 1_860_000), runs(59_990, 2_279_620), runs(12, 24_000)],
+        },
+    }
+}
+
+/// The same host, with calls that do not come back.
+pub(super) fn stuck_host() -> Snapshot {
+    let mut snapshot = busy_host();
+    let of = |pid| {
+        let row = snapshot.processes.iter().find(|row| row.process.tgid == Some(pid));
+        Arc::clone(&row.expect("a process of this host").process)
+    };
+    let (nginx, postgres, games) = (of(1234), of(2001), of(31_337));
+    snapshot.in_flight = in_flight(&[
+        (&postgres, 2003, "fsync", 572_000),
+        (&nginx, 1236, "sendfile", 1_200),
+        (&nginx, 1237, "openat", 0),
+        (&of(3050), 3050, "read", 93_600_000),
+        (&games, 31_339, "ioctl", 16),
+        (&games, 31_340, "futex", 754_000),
+        (&postgres, 2001, "epoll_wait", 61_200),
+        (&nginx, 1235, "epoll_wait", 340),
+        (&nginx, 1234, "epoll_wait", 12),
+    ]);
+    // Of which most are not listed.
+    snapshot.in_flight.calls.iter_mut().filter(|c| c.key == call("futex")).for_each(|futex| {
+        futex.threads += 3_000;
+    });
+    snapshot
+}
+
+/// Threads in calls: process, id, call, and for how many milliseconds; by kind, and the
+/// oldest of each first.
+fn in_flight(threads: &[(&Arc<Process>, u32, &str, u64)]) -> InFlight {
+    let oldest: Vec<_> = threads
+        .iter()
+        .map(|&(process, tid, name, age_ms)| ThreadInFlight {
+            process: Arc::clone(process),
+            tid,
+            key: call(name),
+            kind: crate::names::waits::kind(call(name)),
+            age: Duration::from_millis(age_ms),
+            at_least: false,
+        })
+        .collect();
+    assert!(oldest.is_sorted_by_key(|thread| (thread.kind, std::cmp::Reverse(thread.age))));
+    let mut calls: Vec<CallInFlight> = Vec::new();
+    for &ThreadInFlight { key, age, .. } in &oldest {
+        match calls.iter_mut().find(|call| call.key == key) {
+            Some(call) => call.threads += 1,
+            None => calls.push(CallInFlight {
+                key,
+                kind: crate::names::waits::kind(key),
+                threads: 1,
+                unrecorded: 0,
+                before: 0,
+                oldest: age,
+            }),
+        }
+    }
+    InFlight { calls, oldest, sees_before: true }
+}

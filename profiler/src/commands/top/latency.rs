@@ -1,0 +1,127 @@
+//! The view of latencies, line by line: figures, errors, percentiles, the chart.
+
+use super::{
+    chart,
+    header::{self, Piece},
+    style::{Look, Tone},
+    view::Subject,
+};
+use crate::{
+    model::{Figures, Snapshot, Span, Timed},
+    names::errnos,
+    present::units,
+};
+
+/// The view of `subject` in `size`, width and height.
+pub(super) fn lines(
+    subject: &Subject,
+    snapshot: &Snapshot,
+    span: Span,
+    size: (usize, usize),
+    look: Look,
+) -> Vec<Vec<Piece>> {
+    let figures = subject.figures(snapshot, span);
+    // Those of an interval know nothing of calls that entered before it.
+    let in_flight = match span {
+        Span::Total => figures.in_flight(),
+        Span::Recent => subject.figures(snapshot, Span::Total).in_flight(),
+    };
+    let (width, height) = size;
+    let mut lines = vec![
+        vec![Piece::new(look.printable(&subject.title()), Tone::Strong)],
+        summary(&figures, span, span.length(snapshot).as_secs_f64()),
+    ];
+    if figures.errors > 0 {
+        lines.push(errors(&figures));
+    }
+    lines.extend(wrap(outcomes(&figures, in_flight), width));
+    if figures.timed() == 0 {
+        let text = match span {
+            _ if snapshot.health.timed == Timed::None => "no call is timed (--no-latency)",
+            _ if figures.left() > 0 => "none of these calls was timed (--sample)",
+            Span::Recent => "no call has returned in the last interval; t shows since the start",
+            Span::Total => "no call has returned yet",
+        };
+        lines.push(vec![Piece::new(text, Tone::Dim)]);
+        return lines;
+    }
+    lines.extend(wrap(percentiles(&figures), width));
+    // A line between only where the chart does not need it.
+    if height >= 14 {
+        lines.push(Vec::new());
+    }
+    let room = height.saturating_sub(lines.len());
+    let chart = chart::lines(&figures, width, room, look);
+    lines.extend(chart.into_iter().map(|(text, tone)| vec![Piece::new(text, tone)]));
+    lines
+}
+
+fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {
+    let amount = |what: &str, events: u64| match span {
+        Span::Recent => format!("{} {what}/s", units::rate(events, seconds)),
+        Span::Total => format!("{} {what}", units::count(events)),
+    };
+    let mut texts = vec![amount("calls", figures.calls), amount("errors", figures.errors)];
+    if figures.timed() > 0 {
+        texts.push(format!("mean {}", units::time(figures.mean_ns())));
+        texts.push(format!("min {}", units::time(figures.min_ns())));
+        texts.push(format!("total {}", units::time(figures.estimated_total_ns())));
+    }
+    pieces(texts, Tone::Normal)
+}
+
+/// How calls ended, or have not, beside those that returned.
+fn outcomes(figures: &Figures, in_flight: u64) -> Vec<Piece> {
+    [
+        ("in flight", in_flight),
+        ("restarted", figures.restarted),
+        ("denied", figures.denied),
+        ("never returned", figures.never_returned),
+        ("lost", figures.lost),
+    ]
+    .into_iter()
+    .filter(|&(_, events)| events > 0)
+    .map(|(what, events)| Piece::new(format!("{what} {}", units::count(events)), Tone::Normal))
+    .collect()
+}
+
+fn errors(figures: &Figures) -> Vec<Piece> {
+    let mut errnos = figures.errnos.clone();
+    errnos.sort_by_key(|&(errno, count)| (std::cmp::Reverse(count), errno));
+    let named =
+        errnos.iter().map(|&(errno, n)| format!("{} {}", errnos::name(errno), units::count(n)));
+    let mut texts: Vec<String> = named.collect();
+    if figures.errors_unlisted > 0 {
+        texts.push(format!("others {}", units::count(figures.errors_unlisted)));
+    }
+    pieces(texts, Tone::Warning)
+}
+
+fn percentiles(figures: &Figures) -> Vec<Piece> {
+    let texts = chart::percentiles(figures).into_iter();
+    pieces(texts.map(|(name, ns)| format!("{name} {}", units::time(ns))).collect(), Tone::Accent)
+}
+
+/// `pieces` in as many lines as they need.
+fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
+    let mut lines: Vec<Vec<Piece>> = Vec::new();
+    let mut used = 0;
+    for piece in pieces {
+        let needed = piece.text.len() + header::GAP.len();
+        match lines.last_mut() {
+            Some(line) if used + needed <= width + header::GAP.len() => line.push(piece),
+            _ => {
+                used = 0;
+                lines.push(vec![piece]);
+            }
+        }
+        used += needed;
+    }
+    lines
+}
+
+/// Pieces of which the last give way first.
+fn pieces(texts: Vec<String>, tone: Tone) -> Vec<Piece> {
+    let piece = |(at, text)| Piece::new(text, tone).or_less(at);
+    (0..=u8::MAX).zip(texts).map(piece).collect()
+}

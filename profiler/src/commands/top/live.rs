@@ -1,0 +1,297 @@
+//! The loop of the live view: drains when it is time, hands keys to the state,
+//! draws.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use super::{
+    feed::{Clock, Event, Feed, Source},
+    state::{Action, App},
+};
+
+/// From the first frame, which is empty, to the first figures.
+const FIRST_DRAIN: Duration = Duration::from_millis(200);
+
+/// A screen that the state can be drawn on.
+pub(super) trait Console: Clock {
+    /// Draws.
+    fn draw(&mut self, app: &mut App) -> io::Result<()>;
+
+    /// Asks for this process and its group to be stopped, as the terminal does on
+    /// Ctrl-Z; comes back as [`Event::Stop`].
+    fn ask_to_stop(&mut self) -> io::Result<()>;
+
+    /// Gives the terminal back, stops, and takes it again when continued.
+    fn stop(&mut self) -> io::Result<()>;
+
+    /// Takes the terminal again.
+    fn take_again(&mut self) -> io::Result<()>;
+}
+
+/// Runs until the user or a signal ends it, or until `iterations` refreshes have
+/// been seen, the last as long as the others.
+pub(super) fn run(
+    source: &mut impl Source,
+    app: &mut App,
+    console: &mut impl Console,
+    iterations: Option<u64>,
+) -> io::Result<()> {
+    let started = console.now();
+    let mut feed = Feed::new(source, started);
+    console.draw(app)?;
+    let mut last_refresh: Option<Instant> = None;
+    let mut refreshes = 0;
+    loop {
+        let due = last_refresh.map_or(started + FIRST_DRAIN, |last| last + app.interval());
+        match feed.wait(console, due)? {
+            Event::Due if iterations.is_some_and(|most| refreshes >= most) => return Ok(()),
+            Event::Due => {
+                let now = console.now();
+                last_refresh = Some(now);
+                refreshes += 1;
+                app.update(feed.refresh(now));
+                console.draw(app)?;
+            }
+            Event::Key(key) => match app.on_key(key) {
+                Action::Quit => return Ok(()),
+                Action::Suspend => console.ask_to_stop()?,
+                Action::Redraw => console.draw(app)?,
+                Action::TimePrograms(on) => {
+                    feed.time_programs(on);
+                    console.draw(app)?;
+                }
+                Action::Nothing => {}
+            },
+            Event::Resized => console.draw(app)?,
+            Event::Stop => {
+                console.stop()?;
+                console.draw(app)?;
+            }
+            Event::Continued => {
+                console.take_again()?;
+                console.draw(app)?;
+            }
+            Event::End => return Ok(()),
+            // The feed has seen to it.
+            Event::ReadWanted => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        collections::VecDeque,
+        os::fd::{AsFd, BorrowedFd},
+    };
+
+    use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+    use super::*;
+    use crate::{
+        commands::top::fixtures,
+        model::{Snapshot, SortKey},
+    };
+
+    /// A console without a terminal, whose time passes only in waits; it logs what
+    /// is asked of it.
+    struct Script {
+        started: Instant,
+        now: Instant,
+        /// Events, and how long after the start each comes.
+        events: VecDeque<(Duration, Event)>,
+        log: Vec<String>,
+    }
+
+    impl Script {
+        fn new(events: &[(u64, Event)]) -> Self {
+            let now = Instant::now();
+            let events = events.iter().map(|&(ms, event)| (Duration::from_millis(ms), event));
+            Self { started: now, now, events: events.collect(), log: Vec::new() }
+        }
+
+        fn note(&mut self, what: &str) -> io::Result<()> {
+            self.log.push(format!("{} {what}", (self.now - self.started).as_millis()));
+            Ok(())
+        }
+    }
+
+    impl Clock for Script {
+        fn now(&self) -> Instant {
+            self.now
+        }
+
+        fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
+            let next = self.events.iter().position(|&(after, event)| {
+                self.started + after <= until && (event != Event::ReadWanted || wake.is_some())
+            });
+            if let Some((after, event)) = next.and_then(|at| self.events.remove(at)) {
+                self.now = self.now.max(self.started + after);
+                return Ok(event);
+            }
+            self.now = until;
+            Ok(Event::Due)
+        }
+    }
+
+    impl Console for Script {
+        fn draw(&mut self, app: &mut App) -> io::Result<()> {
+            let text = match app.shown() {
+                None => "draw nothing".to_owned(),
+                Some(shown) => format!("draw {}", shown.snapshot.sequence),
+            };
+            self.note(&text)
+        }
+
+        fn ask_to_stop(&mut self) -> io::Result<()> {
+            self.note("ask to stop")
+        }
+
+        fn stop(&mut self) -> io::Result<()> {
+            self.note("stop")
+        }
+
+        fn take_again(&mut self) -> io::Result<()> {
+            self.note("take again")
+        }
+    }
+
+    #[derive(Default)]
+    struct Counting {
+        drains: u64,
+        readings: u64,
+        timed: Vec<bool>,
+    }
+
+    impl Source for Counting {
+        fn drain(&mut self) -> Snapshot {
+            self.drains += 1;
+            Snapshot { sequence: self.drains, ..fixtures::busy_host() }
+        }
+
+        fn read(&mut self) {
+            self.readings += 1;
+        }
+
+        fn time_programs(&mut self, on: bool) {
+            self.timed.push(on);
+        }
+
+        fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+            static ANY: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
+            Some(ANY.get_or_init(|| std::fs::File::open("/dev/null").unwrap()).as_fd())
+        }
+    }
+
+    fn key(c: char) -> Event {
+        Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))
+    }
+
+    fn play(events: &[(u64, Event)], iterations: Option<u64>) -> (Vec<String>, App, Counting) {
+        let mut script = Script::new(events);
+        let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
+        let mut source = Counting::default();
+        run(&mut source, &mut app, &mut script, iterations).unwrap();
+        (script.log, app, source)
+    }
+
+    #[test]
+    fn a_frame_comes_before_the_first_drain_and_figures_soon_after() {
+        let (log, ..) = play(&[(1300, Event::End)], None);
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 2"]);
+    }
+
+    #[test]
+    fn it_stops_after_the_last_refresh_has_been_seen() {
+        let (log, ..) = play(&[], Some(2));
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 2"]);
+    }
+
+    #[test]
+    fn a_key_redraws_without_a_drain_and_q_ends() {
+        let (log, _, source) = play(&[(300, key('t')), (400, key('x')), (500, key('q'))], None);
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "300 draw 1"]);
+        assert_eq!((source.drains, source.readings), (1, 0));
+    }
+
+    #[test]
+    fn programs_are_timed_while_the_key_says_so() {
+        let (log, app, source) = play(
+            &[(300, key('c')), (400, key('t')), (500, key('c')), (600, key('c')), (700, key('q'))],
+            None,
+        );
+        assert_eq!(source.timed, [true, false, true]);
+        assert!(app.times_programs());
+        assert_eq!(log.len(), 6);
+    }
+
+    #[test]
+    fn a_pause_drains_on() {
+        let (log, app, source) = play(&[(300, key('p')), (2300, Event::End)], None);
+        assert_eq!(
+            log,
+            ["0 draw nothing", "200 draw 1", "300 draw 1", "1200 draw 1", "2200 draw 1"]
+        );
+        assert_eq!(source.drains, 3);
+        assert!(app.paused());
+    }
+
+    #[test]
+    fn another_interval_counts_from_the_last_refresh() {
+        let (log, ..) = play(&[(300, key('-')), (800, Event::End)], None);
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "300 draw 1", "700 draw 2"]);
+    }
+
+    #[test]
+    fn a_wanted_reading_does_not_move_the_refresh() {
+        let (log, _, source) = play(&[(600, Event::ReadWanted), (1300, Event::End)], None);
+        assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 2"]);
+        assert_eq!((source.drains, source.readings), (2, 1));
+    }
+
+    #[test]
+    fn wanted_readings_keep_their_distance() {
+        let wanted = |ms| (ms, Event::ReadWanted);
+        let (_, _, source) =
+            play(&[wanted(210), wanted(220), wanted(400), (420, Event::End)], None);
+        // At 300 ms the first, a gap after the refresh; at 400 the second; the third
+        // is within the gap.
+        assert_eq!((source.drains, source.readings), (1, 2));
+    }
+
+    #[test]
+    fn a_long_interval_is_read_every_second() {
+        let longer = [key('+'), key('+')].map(|key| (300, key));
+        let (log, _, source) = play(&[longer[0], longer[1], (5_500, Event::End)], None);
+        let draws = ["0 draw nothing", "200 draw 1", "300 draw 1", "300 draw 1", "5200 draw 2"];
+        assert_eq!(log, draws);
+        assert_eq!((source.drains, source.readings), (2, 4));
+    }
+
+    #[test]
+    fn stopping_gives_the_terminal_back_and_redraws_after() {
+        let ctrl_z = Event::Key(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL));
+        let events = [
+            (20, ctrl_z),
+            (30, Event::Stop),
+            (40, Event::Continued),
+            (50, Event::Resized),
+            (60, Event::End),
+        ];
+        let (log, ..) = play(&events, None);
+        assert_eq!(
+            log,
+            [
+                "0 draw nothing",
+                "20 ask to stop",
+                "30 stop",
+                "30 draw nothing",
+                "40 take again",
+                "40 draw nothing",
+                "50 draw nothing",
+            ]
+        );
+    }
+}

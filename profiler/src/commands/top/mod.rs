@@ -1,0 +1,120 @@
+//! `profiler top`: system calls live, as htop shows processes.
+//!
+//! Keys and snapshots change [`state`]; [`render`] draws it. The only place that
+//! knows the terminal library.
+
+#[cfg(feature = "bench")]
+pub mod bench;
+mod chart;
+mod columns;
+mod feed;
+#[cfg(test)]
+mod fixtures;
+mod header;
+mod help;
+mod keys;
+mod latency;
+mod live;
+mod place;
+mod plain;
+mod render;
+mod rows;
+#[cfg(test)]
+mod screens;
+mod signals;
+mod state;
+#[cfg(test)]
+mod state_tests;
+mod style;
+mod table;
+mod terminal;
+#[cfg(test)]
+mod terminal_tests;
+mod view;
+
+use std::{os::fd::AsFd as _, time::SystemTime};
+
+use super::{cli::TopArgs, error::Error};
+use crate::{
+    aggregate::KeepEnded,
+    engine::kernel::{Options, drain::Profiler},
+    environment,
+    launch::{
+        interruptible::{End, Interruptible},
+        watched::Watched,
+    },
+    model::Scope,
+    streams::Stream,
+};
+
+use self::{feed::Source, signals::Signals, state::App, style::Look, terminal::Screen};
+
+/// Refreshes for which a process that has ended stays listed: long enough to be
+/// seen, and to be opened.
+const ENDED_SHOWN: u64 = 5;
+
+/// Runs `profiler top` until the user ends it.
+pub fn run(args: &TopArgs) -> Result<(), Error> {
+    // Before the programs are attached: that takes a while, to no avail.
+    if args.batch {
+        Stream::Output.check()?;
+    } else {
+        terminal::check().map_err(Error::Terminal)?;
+    }
+    let pids = args.pid.concat();
+    Watched::new(&pids)?;
+    let scope = if pids.is_empty() { Scope::Host } else { Scope::Processes(pids) };
+    // Before the terminal is taken, so that errors are printed as any others.
+    let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
+    let options = Options { time_programs: args.own_cost, ..options };
+    let attach = || Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN));
+    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    if let Some(why) = profiler.shrunk() {
+        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    }
+    let only = only(&options);
+    if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
+}
+
+/// What counts, where that is not everything.
+fn only(options: &Options) -> String {
+    let processes = match &options.scope {
+        Scope::Host => String::new(),
+        Scope::Processes(pids) => {
+            let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
+            format!("pid {}", pids.join(" or "))
+        }
+    };
+    let parts = [processes, options.filter.to_string()];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Error> {
+    let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
+    app.begin_with_cost(args.own_cost);
+    app.set_only(only);
+    let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
+    let shown = live::run(source, &mut app, &mut screen, args.iterations);
+    // As when the terminal was hung up.
+    Ok(Stream::Output.outcome(shown)?)
+}
+
+fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Error> {
+    let settings = plain::Settings {
+        interval: args.interval.get(),
+        iterations: args.iterations,
+        sort: args.sort,
+        filter: args.filter.as_deref().unwrap_or(""),
+        only,
+        look: Look::from_environment(),
+        now: SystemTime::now,
+        times_programs: args.own_cost,
+    };
+    let out = Stream::Output;
+    let signals = Signals::to_end(out)
+        .map_err(|source| Error::Io { context: "cannot watch for signals", source })?;
+    let printed = plain::run(source, &settings, &mut &signals, &mut |page: &str| {
+        signals.write(out.as_fd(), environment::in_locale(page).as_bytes())
+    });
+    Ok(out.outcome(printed)?)
+}

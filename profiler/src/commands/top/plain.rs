@@ -1,0 +1,261 @@
+//! Plain text for each refresh: for pipes, logs and terminals that are none.
+
+use super::{
+    columns::{self, Column},
+    feed::{Clock, Event, Feed, Source},
+    header::{self, GAP, Piece},
+    place::root_view,
+    rows::{self, Row, Sort},
+    state::{Costs, Shown},
+    style::Look,
+    table::List,
+    view::{Tab, View},
+};
+use crate::{
+    model::{Kind, Snapshot, SortKey, Span},
+    present::{origin, units},
+};
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use unicode_width::UnicodeWidthStr;
+
+/// Rows of a table; how many more there are is said.
+const ROWS: usize = 40;
+/// Rows of calls in flight.
+const ROWS_IN_FLIGHT: usize = 5;
+
+/// What is printed, and how often.
+pub(super) struct Settings<'a> {
+    /// Time between two refreshes.
+    pub(super) interval: Duration,
+    /// Refreshes, if not without end.
+    pub(super) iterations: Option<u64>,
+    /// By what the tables are sorted.
+    pub(super) sort: SortKey,
+    /// What rows must contain.
+    pub(super) filter: &'a str,
+    /// What counts; nothing where that is everything.
+    pub(super) only: &'a str,
+    /// What may be printed beyond ASCII.
+    pub(super) look: Look,
+    /// The wall clock.
+    pub(super) now: fn() -> SystemTime,
+    /// Whether the profiler's programs are timed.
+    pub(super) times_programs: bool,
+}
+
+/// Has `write` write each refresh, until a signal ends it or nobody reads any more.
+pub(super) fn run(
+    source: &mut impl Source,
+    settings: &Settings<'_>,
+    clock: &mut impl Clock,
+    write: &mut impl FnMut(&str) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut feed = Feed::new(source, clock.now());
+    let mut costs = Costs::default();
+    let mut due = clock.now() + settings.interval;
+    for refresh in 0.. {
+        if settings.iterations.is_some_and(|most| refresh >= most) {
+            break;
+        }
+        while Event::Due
+            != match feed.wait(clock, due)? {
+                Event::End => return Ok(()),
+                event => event,
+            }
+        {}
+        let now = clock.now();
+        // Not from when the printing ended, so that the refreshes keep their pace;
+        // those that a slow reader made us miss are not made up for.
+        due = (due + settings.interval).max(now);
+        let shown = costs.add(feed.refresh(now));
+        let separator = if refresh > 0 { "\n" } else { "" };
+        let page = format!("{separator}{}", page(&shown, settings));
+        write(&page)?;
+    }
+    Ok(())
+}
+
+/// A refresh as text.
+fn page(shown: &Shown, settings: &Settings<'_>) -> String {
+    let mut page = origin::time((settings.now)()) + "\n";
+    let activity = header::activity(Some(shown), Span::Recent, false);
+    let cost = header::cost(Some(shown), settings.times_programs);
+    let stuck = header::stuck(Some(shown), settings.look);
+    let only = header::only(settings.only, settings.look);
+    let lines = [activity, header::health(Some(shown))].into_iter();
+    for pieces in lines.chain(only).chain(cost).chain(stuck) {
+        let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
+        page.push_str(&texts.join(GAP));
+        page.push('\n');
+    }
+    for tab in Tab::ALL {
+        table(&mut page, &shown.snapshot, tab, settings);
+    }
+    page
+}
+
+fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'_>) {
+    let (span, look) = (Span::Recent, settings.look);
+    // Who filters asks for something: it may be one that waits.
+    let waiting = !settings.filter.is_empty();
+    let view = match root_view(tab) {
+        View::InFlight { .. } => View::InFlight { waiting },
+        view => view,
+    };
+    let hidden = match view {
+        View::InFlight { waiting: false } => snapshot.in_flight.count(Kind::Waits),
+        _ => 0,
+    };
+    let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
+    let mut items = rows::list(snapshot, &view, span, sort, settings.filter);
+    items.retain(|&item| !Row::of(snapshot, item, span).idle());
+    if items.is_empty() && hidden == 0 {
+        return;
+    }
+    page.push_str(&format!("\n{}\n", tab.title()));
+    let most = if tab == Tab::InFlight { ROWS_IN_FLIGHT } else { ROWS };
+    let more = items.len().saturating_sub(most);
+    items.truncate(most);
+    let columns: Vec<Column> =
+        columns::of(&view).iter().copied().filter(|&c| c != Column::Spread).collect();
+    let list = List { snapshot, view: &view, span, sort, look };
+    let mut lines = vec![columns.iter().map(|&c| c.heading(span).to_owned()).collect()];
+    lines.extend(list.lines(&items, &columns).into_iter().map(|line| line.cells));
+    if !items.is_empty() {
+        align(page, &columns, &lines);
+    }
+    for (rows, what) in [(more as u64, "more"), (hidden, "that wait by nature")] {
+        if rows > 0 {
+            page.push_str(&format!("and {} {what}\n", units::count(rows)));
+        }
+    }
+}
+
+/// `lines` in columns just wide enough.
+fn align(page: &mut String, columns: &[Column], lines: &[Vec<String>]) {
+    let width = |at: usize| lines.iter().map(|line| line[at].width()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+    for line in lines {
+        let cells = line.iter().zip(columns).zip(&widths);
+        let cells: Vec<String> = cells
+            .map(|((text, column), &width)| units::pad(text, width, !column.is_text()))
+            .collect();
+        page.push_str(cells.join(GAP).trim_end());
+        page.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::BorrowedFd, time::Instant};
+
+    use super::*;
+    use crate::commands::top::fixtures;
+
+    struct Fake;
+
+    impl Source for Fake {
+        fn drain(&mut self) -> Snapshot {
+            fixtures::busy_host()
+        }
+
+        fn read(&mut self) {}
+
+        fn time_programs(&mut self, _on: bool) {}
+    }
+
+    /// Time that passes in waits only, and a signal at the end of it.
+    struct Fast {
+        now: Instant,
+        end: Instant,
+    }
+
+    impl Clock for Fast {
+        fn now(&self) -> Instant {
+            self.now
+        }
+
+        fn wait(&mut self, until: Instant, _wake: Option<BorrowedFd<'_>>) -> io::Result<Event> {
+            self.now = until.min(self.end);
+            Ok(if until < self.end { Event::Due } else { Event::End })
+        }
+    }
+
+    fn settings(iterations: Option<u64>, filter: &str) -> Settings<'_> {
+        Settings {
+            interval: Duration::from_secs(1),
+            iterations,
+            sort: SortKey::Total,
+            filter,
+            only: "",
+            look: Look { colour: true, unicode: true },
+            now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
+            times_programs: false,
+        }
+    }
+
+    fn clock() -> Fast {
+        let now = Instant::now();
+        Fast { now, end: now + Duration::from_millis(7_500) }
+    }
+
+    fn printed(settings: &Settings<'_>) -> String {
+        let mut out = String::new();
+        run(&mut Fake, settings, &mut clock(), &mut |page: &str| {
+            out.push_str(page);
+            Ok(())
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn a_refresh() {
+        insta::assert_snapshot!(printed(&settings(Some(1), "")));
+    }
+
+    #[test]
+    fn a_filter_leaves_out_tables_that_have_nothing() {
+        insta::assert_snapshot!(printed(&settings(Some(1), "epoll")));
+    }
+
+    #[test]
+    fn a_call_that_does_not_come_back() {
+        let mut costs = Costs::default();
+        let page = page(&costs.add(fixtures::stuck_host()), &settings(None, ""));
+        let head: Vec<&str> = page.lines().take(3).collect();
+        let in_flight = page.split("\n\n").last().expect("the last table");
+        insta::assert_snapshot!([&head.join("\n"), in_flight].join("\n...\n"));
+    }
+
+    #[test]
+    fn it_prints_as_often_as_asked() {
+        let pages = |n| printed(&settings(n, "")).matches("profiler  ").count();
+        assert_eq!((pages(Some(0)), pages(Some(3))), (0, 3));
+        // Until the signal that the clock brings at last.
+        assert_eq!(pages(None), 7);
+    }
+
+    #[test]
+    fn no_escape_codes() {
+        let text = printed(&settings(Some(2), ""));
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    }
+
+    #[test]
+    fn a_reader_that_goes_away_ends_it() {
+        let mut pages = 0;
+        let mut clock = clock();
+        let start = clock.now;
+        let ended = run(&mut Fake, &settings(None, ""), &mut clock, &mut |_: &str| {
+            pages += 1;
+            if pages == 1 { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+        });
+        assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::BrokenPipe));
+        assert_eq!(clock.now - start, Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,297 @@
+//! From a snapshot to the rows of a list: which there are, in what order, and
+//! what their cells say.
+
+use super::{
+    chart,
+    columns::Column,
+    style::Look,
+    view::{self, ItemId, ProcessId, View},
+};
+use crate::{
+    model::{CallRow, Figures, Kind, Process, Snapshot, Span, ThreadInFlight},
+    present::units,
+};
+use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
+
+use profiler_common::call::CallKey;
+
+/// By what a list is sorted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Sort {
+    /// The column.
+    pub(super) column: Column,
+    /// Against the column's usual direction.
+    pub(super) reversed: bool,
+}
+
+impl Sort {
+    /// Whether the greatest come first.
+    pub(super) fn descends(self) -> bool {
+        self.column.descends() != self.reversed
+    }
+}
+
+/// A row of a list: what it is about, and where its snapshot has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item {
+    /// What it is about.
+    pub(super) id: ItemId,
+    at: At,
+}
+
+/// Indexes into a snapshot.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Process(usize),
+    Call(usize),
+    CallOf(usize, usize),
+    InFlight(usize),
+}
+
+/// What a row shows.
+pub(super) struct Row<'a> {
+    /// The process, where it is of one.
+    pub(super) process: Option<&'a Arc<Process>>,
+    /// The system call, where it is of one.
+    pub(super) key: Option<CallKey>,
+    /// The thread, where it is of a call in flight.
+    in_flight: Option<&'a ThreadInFlight>,
+    calls: &'a [CallRow],
+    span: Span,
+}
+
+/// What the order of rows goes by; one list has only one kind.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum SortValue {
+    Number(u64),
+    Text(String),
+}
+
+/// The rows of `view` that contain `filter`, sorted; rows that are equal stand in
+/// the order of their ids, so that they keep their places.
+pub(super) fn list(
+    snapshot: &Snapshot,
+    view: &View,
+    span: Span,
+    sort: Sort,
+    filter: &str,
+) -> Vec<Item> {
+    let filter = filter.to_lowercase();
+    let mut items: Vec<(SortValue, Item)> = all(snapshot, view)
+        .into_iter()
+        .filter_map(|item| {
+            let row = Row::of(snapshot, item, span);
+            let shown = filter.is_empty() || row.text(view).to_lowercase().contains(&filter);
+            shown.then(|| (row.sort_value(sort.column), item))
+        })
+        .collect();
+    items.sort_unstable_by(|(a, left), (b, right)| {
+        let order = if sort.descends() { b.cmp(a) } else { a.cmp(b) };
+        order.then_with(|| left.id.cmp(&right.id))
+    });
+    items.into_iter().map(|(_, item)| item).collect()
+}
+
+/// Every row of `view`, in no order.
+pub(super) fn all(snapshot: &Snapshot, view: &View) -> Vec<Item> {
+    let processes = || snapshot.processes.iter().enumerate();
+    let of_process = |row: &Process| ItemId::Process(row.into());
+    match view {
+        View::Processes => processes()
+            .map(|(at, row)| Item { id: of_process(&row.process), at: At::Process(at) })
+            .collect(),
+        View::Calls => (snapshot.calls.iter().enumerate())
+            .map(|(at, row)| Item { id: ItemId::Call(row.key), at: At::Call(at) })
+            .collect(),
+        View::InFlight { waiting } => (snapshot.in_flight.oldest.iter().enumerate())
+            .filter(|(_, row)| *waiting || row.kind != Kind::Waits)
+            .map(|(at, row)| {
+                let id = ItemId::Thread(ProcessId::from(&*row.process), row.tid);
+                Item { id, at: At::InFlight(at) }
+            })
+            .collect(),
+        View::CallsOf(process) => {
+            let id = ProcessId::from(&**process);
+            let found = processes().find(|(_, row)| ProcessId::from(&*row.process) == id);
+            found.map_or_else(Vec::new, |(at, row)| {
+                let calls = row.calls.iter().enumerate();
+                calls
+                    .map(|(n, c)| Item { id: ItemId::Call(c.key), at: At::CallOf(at, n) })
+                    .collect()
+            })
+        }
+        View::CallersOf(key) => processes()
+            .filter_map(|(at, row)| {
+                let n = row.calls.iter().position(|call| call.key == *key)?;
+                Some(Item { id: of_process(&row.process), at: At::CallOf(at, n) })
+            })
+            .collect(),
+        View::Latency(_) => Vec::new(),
+    }
+}
+
+impl<'a> Row<'a> {
+    /// The row of `item`, which is to come from this very `snapshot`.
+    pub(super) fn of(snapshot: &'a Snapshot, item: Item, span: Span) -> Self {
+        let none = Self { process: None, key: None, in_flight: None, calls: &[], span };
+        match item.at {
+            At::Process(at) => {
+                let row = &snapshot.processes[at];
+                Self { process: Some(&row.process), calls: &row.calls, ..none }
+            }
+            At::Call(at) => {
+                let row = &snapshot.calls[at];
+                Self { key: Some(row.key), calls: slice::from_ref(row), ..none }
+            }
+            At::CallOf(at, n) => {
+                let row = &snapshot.processes[at];
+                let call = &row.calls[n];
+                let calls = slice::from_ref(call);
+                Self { process: Some(&row.process), key: Some(call.key), calls, ..none }
+            }
+            At::InFlight(at) => {
+                let row = &snapshot.in_flight.oldest[at];
+                let in_flight = Some(row);
+                Self { process: Some(&row.process), key: Some(row.key), in_flight, ..none }
+            }
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Figures) -> u64) -> u64 {
+        self.calls.iter().map(|row| of(self.span.of(row))).sum()
+    }
+
+    /// Nanoseconds in calls.
+    pub(super) fn total_ns(&self) -> u64 {
+        self.sum(Figures::estimated_total_ns)
+    }
+
+    /// Whether there is nothing to say of this span.
+    pub(super) fn idle(&self) -> bool {
+        self.in_flight.is_none() && self.calls.iter().all(|row| self.span.of(row).is_empty())
+    }
+
+    /// Its figures with their latencies: costly for a process, whose calls must be
+    /// merged.
+    fn figures(&self) -> Cow<'a, Figures> {
+        match self.calls {
+            [one] => Cow::Borrowed(self.span.of(one)),
+            many => Cow::Owned(many.iter().map(|row| self.span.of(row)).collect()),
+        }
+    }
+
+    fn quantile(&self, quantile: f64) -> u64 {
+        let [ns] = self.figures().quantiles([quantile]);
+        ns
+    }
+
+    fn mean_ns(&self) -> u64 {
+        self.sum(|f| f.total_ns).checked_div(self.sum(Figures::timed)).unwrap_or(0)
+    }
+
+    fn max_ns(&self) -> u64 {
+        self.calls.iter().map(|row| self.span.of(row).max_ns()).max().unwrap_or(0)
+    }
+
+    fn top_call(&self) -> Option<CallKey> {
+        let active = self.calls.iter().filter(|row| !self.span.of(row).is_empty());
+        let top = active.max_by_key(|row| {
+            let figures = self.span.of(row);
+            (figures.estimated_total_ns(), figures.calls, Reverse(row.key))
+        });
+        top.map(|row| row.key)
+    }
+
+    /// What a filter looks at: the names and ids that set the rows of `view` apart.
+    fn text(&self, view: &View) -> String {
+        let process = || {
+            self.process.map_or_else(String::new, |p| format!("{} {}", view::pid_text(p), p.comm))
+        };
+        let call = || self.key.map_or_else(String::new, crate::names::syscalls::name_with_abi);
+        match (view, self.in_flight) {
+            (View::Calls | View::CallsOf(_), _) => call(),
+            (_, Some(thread)) => format!("{} {} {}", process(), thread.tid, call()),
+            _ => process(),
+        }
+    }
+
+    fn sort_value(&self, column: Column) -> SortValue {
+        let name = |key: Option<CallKey>| {
+            SortValue::Text(key.map_or_else(String::new, crate::names::syscalls::name_with_abi))
+        };
+        SortValue::Number(match column {
+            Column::Comm => {
+                return SortValue::Text(
+                    self.process.map_or_else(String::new, |p| p.comm.to_string()),
+                );
+            }
+            Column::Call => return name(self.key),
+            Column::TopCall => return name(self.top_call()),
+            Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
+            Column::Tid => self.in_flight.map_or(0, |thread| thread.tid.into()),
+            Column::Age => self.in_flight.map_or(0, |thread| nanoseconds(thread.age)),
+            Column::Kind => self.in_flight.map_or(0, concern),
+            Column::Calls => self.sum(|f| f.calls),
+            Column::Errors => self.sum(|f| f.errors),
+            Column::Time | Column::Share | Column::Spread => self.total_ns(),
+            Column::Mean => self.mean_ns(),
+            Column::P50 => self.quantile(0.5),
+            Column::P99 => self.quantile(0.99),
+            Column::Max => self.max_ns(),
+        })
+    }
+
+    /// What the cell in `column` says, in figures per second where the span is the
+    /// interval; `list_ns` is the time of all rows, `seconds` the span's length.
+    pub(super) fn cell(&self, column: Column, seconds: f64, list_ns: u64, look: Look) -> String {
+        let amount = |events: u64| match self.span {
+            Span::Recent => units::rate(events, seconds),
+            Span::Total => units::count(events),
+        };
+        let latency = |ns: u64| units::latency(ns, self.sum(Figures::timed));
+        let name = |key: Option<CallKey>| {
+            key.map_or_else(|| units::NONE.into(), crate::names::syscalls::name_with_abi)
+        };
+        match column {
+            Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
+            Column::Comm => {
+                self.process.map_or_else(String::new, |p| look.printable(&p.comm.to_string()))
+            }
+            Column::Tid => self.in_flight.map_or_else(String::new, |thread| thread.tid.to_string()),
+            Column::Age => self.in_flight.map_or_else(String::new, units::age_of),
+            Column::Kind => {
+                self.in_flight.map_or_else(String::new, |thread| thread.kind.title().into())
+            }
+            Column::Call => name(self.key),
+            Column::TopCall => name(self.top_call()),
+            Column::Calls => amount(self.sum(|f| f.calls)),
+            Column::Errors => amount(self.sum(|f| f.errors)),
+            Column::Time => match (self.total_ns(), self.span) {
+                (0, _) => units::NONE.into(),
+                (ns, Span::Total) => units::time(ns),
+                (_, Span::Recent) if seconds <= 0.0 => units::NONE.into(),
+                (ns, Span::Recent) => units::time((ns as f64 / seconds).round() as u64),
+            },
+            Column::Share if list_ns == 0 => units::NONE.into(),
+            Column::Share => units::percent(self.total_ns() as f64 / list_ns as f64),
+            Column::Mean => latency(self.mean_ns()),
+            Column::P50 => latency(self.quantile(0.5)),
+            Column::P99 => latency(self.quantile(0.99)),
+            Column::Max => latency(self.max_ns()),
+            Column::Spread => chart::spread(&self.figures().latency, look),
+        }
+    }
+}
+
+/// The order of concern: what works before what may wait before what waits, and the
+/// oldest of each first.
+fn concern(thread: &ThreadInFlight) -> u64 {
+    // 2^62 ns are 146 years.
+    const KIND_FROM: u32 = 62;
+    let rank = Kind::Waits as u64 - thread.kind as u64;
+    rank << KIND_FROM | nanoseconds(thread.age).min((1 << KIND_FROM) - 1)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,362 @@
+//! What the screen looks like.
+
+use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
+use crate::{
+    model::{Snapshot, SortKey, Span, Timing},
+    present::units,
+};
+use std::{sync::Arc, time::Duration};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use insta::assert_snapshot;
+use ratatui::{
+    Terminal,
+    backend::TestBackend,
+    style::{Color, Modifier, Style},
+};
+
+const FULL: Look = Look { colour: true, unicode: true };
+const PLAIN: Look = Look { colour: false, unicode: false };
+
+fn app_of(snapshots: impl IntoIterator<Item = Snapshot>) -> App {
+    let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
+    snapshots.into_iter().for_each(|snapshot| app.update(snapshot));
+    app
+}
+
+/// Two snapshots of the same host, a second and 12 ms of CPU time apart, and in between the
+/// kernel has begun to time the programs.
+fn app() -> App {
+    let mut next = fixtures::busy_host();
+    next.window += Duration::from_secs(1);
+    next.health.cost.elapsed += Duration::from_secs(1);
+    next.health.cost.cpu.user += Duration::from_millis(12);
+    if let Timing::Of { spell, .. } = &mut next.health.cost.timing {
+        *spell += 1;
+    }
+    app_of([fixtures::busy_host(), next])
+}
+
+fn press(app: &mut App, keys: &str) {
+    for c in keys.chars() {
+        let code = match c {
+            '\n' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            c => KeyCode::Char(c),
+        };
+        app.on_key(KeyEvent::new(code, KeyModifiers::NONE));
+    }
+}
+
+fn draw(app: &mut App, width: u16, height: u16, look: Look) -> TestBackend {
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| render::draw(frame, app, look)).unwrap();
+    terminal.backend().clone()
+}
+
+/// The screen after `keys`.
+fn screen(keys: &str, width: u16, height: u16) -> String {
+    let mut app = app();
+    press(&mut app, keys);
+    draw(&mut app, width, height, FULL).to_string()
+}
+
+/// The style where `text` begins.
+fn style_of(backend: &TestBackend, text: &str) -> Style {
+    let buffer = backend.buffer();
+    let width = usize::from(buffer.area.width);
+    let lines = buffer.content.chunks(width);
+    let at = lines
+        .enumerate()
+        .find_map(|(y, cells)| {
+            let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+            let x = line[..line.find(text)?].chars().count();
+            Some(y * width + x)
+        })
+        .unwrap_or_else(|| panic!("no {text:?} in\n{backend}"));
+    buffer.content[at].style()
+}
+
+#[test]
+fn before_the_first_drain() {
+    assert_snapshot!(draw(&mut app_of([]), 80, 24, FULL));
+}
+
+#[test]
+fn processes_80x24() {
+    assert_snapshot!(screen("", 80, 24));
+}
+
+#[test]
+fn processes_200x50() {
+    assert_snapshot!(screen("", 200, 50));
+}
+
+#[test]
+fn processes_40x10() {
+    assert_snapshot!(screen("", 40, 10));
+}
+
+#[test]
+fn the_programs_cost_80x24() {
+    assert_snapshot!(screen("c", 80, 24));
+}
+
+#[test]
+fn the_programs_cost_40x10() {
+    assert_snapshot!(screen("c", 40, 10));
+}
+
+#[test]
+fn the_least_screen_has_no_room_for_what_the_programs_cost() {
+    assert_eq!(screen("c", 28, 7), screen("", 28, 7));
+}
+
+#[test]
+fn processes_since_the_start_80x24() {
+    assert_snapshot!(screen("t", 80, 24));
+}
+
+#[test]
+fn calls_80x24() {
+    assert_snapshot!(screen("2", 80, 24));
+}
+
+#[test]
+fn calls_200x50() {
+    assert_snapshot!(screen("2", 200, 50));
+}
+
+#[test]
+fn in_flight_80x24() {
+    assert_snapshot!(screen("3", 80, 24));
+}
+
+/// The screen of a host where calls do not come back, after `keys`.
+fn stuck(keys: &str, width: u16, height: u16, look: Look) -> String {
+    let mut app = app_of([fixtures::stuck_host()]);
+    press(&mut app, keys);
+    draw(&mut app, width, height, look).to_string()
+}
+
+#[test]
+fn stuck_calls_80x24() {
+    assert_snapshot!(stuck("i", 80, 24, FULL));
+}
+
+#[test]
+fn stuck_calls_beside_those_that_wait_80x24() {
+    assert_snapshot!(stuck("iw", 80, 24, FULL));
+}
+
+#[test]
+fn stuck_calls_120x12_ascii() {
+    let text = stuck("i", 120, 12, PLAIN);
+    assert!(text.is_ascii());
+    assert_snapshot!(text);
+}
+
+#[test]
+fn stuck_calls_40x10() {
+    assert_snapshot!(stuck("i", 40, 10, FULL));
+}
+
+#[test]
+fn stuck_calls_28x7() {
+    assert_snapshot!(stuck("i", 28, 7, FULL));
+}
+
+#[test]
+fn a_stuck_call_is_above_every_view_200x50() {
+    assert_snapshot!(stuck("", 200, 50, FULL));
+}
+
+#[test]
+fn a_stuck_call_is_in_sight_on_every_screen() {
+    for (width, height) in [(200, 50), (80, 24), (40, 10), (28, 7)] {
+        for keys in ["", "2", "i", "iw", "h", "?", "/x"] {
+            let screen = stuck(keys, width, height, PLAIN);
+            assert!(screen.contains("fsync 9m32s  postgres (2001)"), "{keys:?}\n{screen}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_only_waiting_calls_match_says_so_80x10() {
+    assert_snapshot!(stuck("i/futex\n", 80, 10, FULL));
+}
+
+#[test]
+fn every_outcome_of_a_call_is_told() {
+    let mut snapshot = fixtures::busy_host();
+    let nginx = &mut snapshot.processes[0];
+    let calls = Arc::make_mut(&mut nginx.calls);
+    let figures = &mut calls[4].recent;
+    (figures.restarted, figures.denied, figures.never_returned) = (31, 7, 2);
+    // Of those that entered before the interval.
+    calls[4].total.calls += 4;
+    for (width, height) in [(80, 24), (40, 10)] {
+        let mut app = app_of([snapshot.clone()]);
+        press(&mut app, "\njjjj\n");
+        let screen = draw(&mut app, width, height, FULL).to_string();
+        for outcome in ["in flight 4", "restarted 31", "denied 7", "never returned 2", "EAGAIN 300"]
+        {
+            assert!(screen.contains(outcome), "{outcome} in\n{screen}");
+        }
+    }
+}
+
+#[test]
+fn calls_of_a_process_80x24() {
+    assert_snapshot!(screen("\n", 80, 24));
+}
+
+#[test]
+fn callers_of_a_call_200x50() {
+    assert_snapshot!(screen("2j\n", 200, 50));
+}
+
+#[test]
+fn latencies_80x24() {
+    assert_snapshot!(screen("\njjjj\n", 80, 24));
+}
+
+#[test]
+fn latencies_200x50() {
+    assert_snapshot!(screen("h", 200, 50));
+}
+
+#[test]
+fn latencies_40x10() {
+    assert_snapshot!(screen("h", 40, 10));
+}
+
+#[test]
+fn latencies_of_an_idle_process() {
+    let keys = "Gh";
+    assert_snapshot!(screen(keys, 80, 10));
+}
+
+#[test]
+fn help_80x24() {
+    assert_snapshot!(screen("?", 80, 24));
+}
+
+#[test]
+fn filtering_and_paused_80x24() {
+    assert_snapshot!(screen("p/o", 80, 24));
+}
+
+#[test]
+fn nothing_matches_40x10() {
+    assert_snapshot!(screen("/zzz\n", 40, 10));
+}
+
+#[test]
+fn ascii_80x24() {
+    let mut app = app();
+    assert_snapshot!(draw(&mut app, 80, 24, PLAIN));
+    press(&mut app, "\n");
+    assert_snapshot!("ascii_calls_120x12", draw(&mut app, 120, 12, PLAIN));
+    press(&mut app, "h");
+    let chart = draw(&mut app, 80, 24, PLAIN);
+    assert_snapshot!("ascii_latencies_80x24", chart);
+    assert!(chart.to_string().is_ascii());
+}
+
+#[test]
+fn no_color_leaves_no_colour_on_any_screen() {
+    for keys in ["", "2", "3", "h", "?", "/x"] {
+        let mut app = app();
+        press(&mut app, keys);
+        let mut snapshot = fixtures::busy_host();
+        snapshot.health.counters.lost_exits = 3;
+        app.update(snapshot);
+        let backend = draw(&mut app, 120, 40, PLAIN);
+        let coloured =
+            backend.buffer().content.iter().find(|c| (c.fg, c.bg) != (Color::Reset, Color::Reset));
+        assert_eq!(coloured, None, "after {keys:?}");
+    }
+}
+
+#[test]
+fn losses_are_red_and_in_sight_on_every_screen() {
+    let mut snapshot = fixtures::busy_host();
+    snapshot.health.counters.lost_entries = 1_234;
+    for (width, height) in [(200, 50), (80, 24), (40, 10), (28, 7)] {
+        for keys in ["", "2", "h", "?"] {
+            let mut app = app_of([snapshot.clone()]);
+            press(&mut app, keys);
+            let backend = draw(&mut app, width, height, FULL);
+            assert_eq!(style_of(&backend, "LOST 1234 CALLS").bg, Some(Color::Red));
+            let style = style_of(&draw(&mut app, width, height, PLAIN), "LOST 1234 CALLS");
+            assert!(style.add_modifier.contains(Modifier::REVERSED));
+        }
+    }
+}
+
+#[test]
+fn the_selected_row_is_marked_and_no_other() {
+    let mut app = app();
+    press(&mut app, "j");
+    let backend = draw(&mut app, 80, 24, FULL);
+    let marked = |text: &str| style_of(&backend, text).add_modifier.contains(Modifier::REVERSED);
+    assert!(marked("bash"));
+    assert!(!marked("nginx") && !marked("postgres"));
+}
+
+#[test]
+fn what_has_ended_or_is_idle_is_dim() {
+    let backend = draw(&mut app(), 80, 24, FULL);
+    let dim = |text: &str| style_of(&backend, text).add_modifier.contains(Modifier::DIM);
+    assert!(dim("cc1plus") && dim("cron"));
+    assert!(!dim("postgres"));
+}
+
+#[test]
+fn a_terminal_that_is_too_small_says_so() {
+    assert_snapshot!(screen("", 20, 5), @r#"
+    "20x5 is too small   "
+    "                    "
+    "                    "
+    "                    "
+    "                    "
+    "#);
+    assert_snapshot!(screen("h", 8, 1), @r#""8x1 is …""#);
+}
+
+#[test]
+fn every_size_from_the_least_shows_the_selected_row() {
+    for width in [28, 33, 57, 79, 121, 300] {
+        for height in [7, 8, 11, 31, 32, 33, 60] {
+            let mut app = app();
+            press(&mut app, "G");
+            let text = draw(&mut app, width, height, FULL).to_string();
+            assert!(text.contains("cron"), "{width}x{height}\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_cursor_is_at_the_end_of_the_filter_that_is_edited() {
+    let mut app = app();
+    press(&mut app, "/ngi");
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    terminal.draw(|frame| render::draw(frame, &mut app, FULL)).unwrap();
+    terminal.backend_mut().assert_cursor_position(("filter: ngi".len() as u16, 23));
+}
+
+#[test]
+fn percentiles_on_the_screen_are_those_of_the_figures() {
+    let text = screen("h", 120, 40);
+    let snapshot = fixtures::busy_host();
+    let nginx = snapshot.processes[0].process.clone();
+    let figures = Subject { process: Some(nginx), call: None }.figures(&snapshot, Span::Recent);
+    let values = figures.quantiles(chart::PERCENTILES.map(|(_, quantile)| quantile));
+    for ((name, _), ns) in chart::PERCENTILES.into_iter().zip(values) {
+        let shown = format!("{name} {}", units::time(ns));
+        assert!(text.contains(&shown), "{shown} in\n{text}");
+    }
+    assert!(text.contains(&format!("max {}", units::time(figures.max_ns()))), "{text}");
+    assert!(values.is_sorted() && values[0] < values[3]);
+}

@@ -1,0 +1,73 @@
+//! A list as text: the heading and the cells of the rows that are in sight.
+
+use super::{
+    columns::Column,
+    rows::{self, Item, Row, Sort},
+    style::{Look, Tone},
+    view::View,
+};
+use crate::{
+    model::{Snapshot, Span},
+    present::units,
+};
+
+/// What the cells of a list are made from.
+pub(super) struct List<'a> {
+    /// The snapshot that the items are of.
+    pub(super) snapshot: &'a Snapshot,
+    /// What is listed.
+    pub(super) view: &'a View,
+    /// Over which time.
+    pub(super) span: Span,
+    /// By what it is sorted.
+    pub(super) sort: Sort,
+    /// What the terminal can show.
+    pub(super) look: Look,
+}
+
+/// The cells of a row.
+pub(super) struct Line {
+    /// One a column.
+    pub(super) cells: Vec<String>,
+    /// What the row as a whole means.
+    pub(super) tone: Tone,
+}
+
+impl List<'_> {
+    /// The heading of `column`, with the direction if it is the one sorted by.
+    pub(super) fn heading(&self, column: Column) -> (String, Tone) {
+        let heading = column.heading(self.span);
+        if column == self.sort.column {
+            (format!("{heading}{}", self.look.arrow(self.sort.descends())), Tone::Sorted)
+        } else {
+            (heading.to_owned(), Tone::Heading)
+        }
+    }
+
+    /// The cells of `items` in `columns`.
+    pub(super) fn lines(&self, items: &[Item], columns: &[Column]) -> Vec<Line> {
+        let seconds = self.span.length(self.snapshot).as_secs_f64();
+        let list_ns = if columns.contains(&Column::Share) { self.total_ns() } else { 0 };
+        let line = |&item: &Item| {
+            let row = Row::of(self.snapshot, item, self.span);
+            let cell = |&column: &Column| row.cell(column, seconds, list_ns, self.look);
+            let ended = row.process.is_some_and(|process| process.ended);
+            let tone = if ended || row.idle() { Tone::Dim } else { Tone::Normal };
+            Line { cells: columns.iter().map(cell).collect(), tone }
+        };
+        items.iter().map(line).collect()
+    }
+
+    /// The time of all rows, also of those that the filter hides: a share of it
+    /// does not change as one filters.
+    fn total_ns(&self) -> u64 {
+        let all = rows::all(self.snapshot, self.view).into_iter();
+        all.map(|item| Row::of(self.snapshot, item, self.span).total_ns()).sum()
+    }
+
+    /// `text` in `width` columns of the terminal, aligned as `column` is.
+    pub(super) fn align(&self, column: Column, text: &str, width: usize) -> String {
+        let text = units::fit(text, width, self.look.ellipsis());
+        units::pad(&text, width, !column.is_text())
+    }
+}

@@ -1,0 +1,250 @@
+//! Threads that did something, read several at a time and in passes.
+//!
+//! What is new lies scattered over megabytes, in the maps and in the copy of what was read
+//! last, so that a drain is a series of cache misses. Each pass has on its way what the
+//! next one reads, so that the CPU waits for many of them at once.
+
+use std::ops::Range;
+
+use profiler_common::{
+    call::{Abi, CallKey},
+    hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
+    limits::ERRNO_PAGES,
+    wire::{CALLS_PER_PAGE, CellIndex, LINES, Line, Slot, ThreadRecord},
+};
+
+use super::{
+    books::Books,
+    shadow::{Shadow, WORDS},
+};
+use crate::engine::kernel::{Activity, SlotCounts, Tables};
+
+/// Threads in a batch: enough for many misses at a time, and few enough that what is on its
+/// way is in the first cache when it is read.
+pub(super) const THREADS: usize = 8;
+
+/// The line of a slot that has its sums, which is all that is remembered of it, and ...
+pub(super) const SUMS: usize = 0;
+/// ... the one that has the cells with its counts.
+const CELLS: usize = 1;
+
+const NOTHING: Line = [0; WORDS];
+
+/// Filled anew for some threads.
+#[derive(Default)]
+pub(super) struct Batch {
+    visits: Vec<Visit>,
+    pages: Vec<Page>,
+    slots: Vec<(CallKey, CellIndex)>,
+    counts: Vec<(CallKey, CellIndex, SlotCounts)>,
+    changed: Vec<Changed>,
+}
+
+/// A thread, as it was read.
+pub(super) struct Visit {
+    /// Of its record.
+    pub(super) index: u32,
+    /// What it had done before the rest was read.
+    pub(super) before: Activity,
+    pub(super) record: ThreadRecord,
+    /// Of its slots.
+    pub(super) books: Books,
+    pages: Range<usize>,
+    slots: Range<usize>,
+    changed: Range<usize>,
+}
+
+struct Page {
+    abi: Abi,
+    /// The number of its first call.
+    first: u32,
+    cell: CellIndex,
+}
+
+/// A slot that has changed.
+#[derive(Clone, Copy)]
+pub(super) struct Changed {
+    pub(super) key: CallKey,
+    pub(super) index: CellIndex,
+    /// What the thread's books have.
+    pub(super) counts: SlotCounts,
+    /// What was read after that.
+    pub(super) sums: Line,
+    cells: Line,
+    /// Where new latencies are looked for first.
+    pub(super) likely: Counts,
+}
+
+impl Changed {
+    /// Reads the slot once more.
+    pub(super) fn read_again(&mut self, tables: &impl Tables) {
+        self.sums = tables.line(self.index, SUMS);
+        self.cells = tables.line(self.index, CELLS);
+    }
+
+    /// Cells with latencies.
+    pub(super) fn chunks(&self) -> &[CellIndex] {
+        &self.cells[..CHUNKS]
+    }
+
+    /// Cells with errnos.
+    pub(super) fn errno_pages(&self) -> &[CellIndex] {
+        &self.cells[CHUNKS..CHUNKS + ERRNO_PAGES]
+    }
+}
+
+/// A line of latencies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) chunk: usize,
+    pub(super) line: usize,
+}
+
+impl Counts {
+    /// Of a latency.
+    fn of(ns: u64) -> Self {
+        let bucket = hist::bucket(ns) as usize;
+        let line = bucket % BUCKETS_PER_CHUNK / WORDS;
+        Self { chunk: bucket / BUCKETS_PER_CHUNK, line }
+    }
+
+    /// All of a slot's.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        (0..CHUNKS).flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
+    }
+
+    /// The bucket of the first.
+    pub(super) fn first_bucket(self) -> usize {
+        self.chunk * BUCKETS_PER_CHUNK + self.line * WORDS
+    }
+}
+
+impl Batch {
+    /// Reads these threads, and has the records of the `next` on their way.
+    pub(super) fn read(
+        &mut self,
+        tables: &impl Tables,
+        shadow: &Shadow,
+        threads: &[u32],
+        next: &[u32],
+    ) {
+        self.read_records(tables, threads);
+        self.read_pages(tables, shadow);
+        next.iter().for_each(|&index| tables.prefetch_record(index));
+        self.read_counts(tables, shadow);
+        self.read_slots(tables, shadow);
+    }
+
+    fn read_records(&mut self, tables: &impl Tables, threads: &[u32]) {
+        self.visits.clear();
+        self.pages.clear();
+        for &index in threads {
+            let before = tables.activity(index);
+            let record = tables.record(index);
+            let first = self.pages.len();
+            self.add_pages(tables, Abi::X86_64, &record.native_pages);
+            for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
+                if root != 0 {
+                    self.add_pages(tables, abi, &tables.cell(root));
+                }
+            }
+            self.visits.push(Visit {
+                index,
+                before,
+                record,
+                books: Books::default(),
+                pages: first..self.pages.len(),
+                slots: 0..0,
+                changed: 0..0,
+            });
+        }
+    }
+
+    fn add_pages(&mut self, tables: &impl Tables, abi: Abi, cells: &[CellIndex]) {
+        for (page, &cell) in (0_u32..).zip(cells).filter(|&(_, &cell)| cell != 0) {
+            (0..LINES).for_each(|line| tables.prefetch(cell, line));
+            self.pages.push(Page { abi, first: page * CALLS_PER_PAGE, cell });
+        }
+    }
+
+    fn read_pages(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.slots.clear();
+        for visit in &mut self.visits {
+            let first = self.slots.len();
+            for page in &self.pages[visit.pages.clone()] {
+                let slots = tables.cell(page.cell);
+                for (nr, slot) in (page.first..).zip(slots).filter(|&(_, slot)| slot != 0) {
+                    tables.prefetch(slot, SUMS);
+                    shadow.prefetch(slot, SUMS);
+                    self.slots.push((CallKey::of(page.abi, nr), slot));
+                }
+            }
+            visit.slots = first..self.slots.len();
+        }
+    }
+
+    fn read_counts(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.counts.clear();
+        for visit in &mut self.visits {
+            let first = self.counts.len();
+            for &(key, index) in &self.slots[visit.slots.clone()] {
+                let counts = tables.slot_counts(index);
+                visit.books.add(key, index, counts);
+                if shadow.line(index, SUMS).is_some_and(|known| counts != counts_of(known)) {
+                    tables.prefetch(index, CELLS);
+                    self.counts.push((key, index, counts));
+                }
+            }
+            visit.changed = first..self.counts.len();
+        }
+    }
+
+    fn read_slots(&mut self, tables: &impl Tables, shadow: &Shadow) {
+        self.changed.clear();
+        for &(key, index, counts) in &self.counts {
+            let (sums, cells) = (tables.line(index, SUMS), tables.line(index, CELLS));
+            let known = self::sums(shadow.line(index, SUMS).unwrap_or(&NOTHING));
+            let new = self::sums(&sums);
+            let likely = likely(counts, &new, &known);
+            let changed = Changed { key, index, counts, sums, cells, likely };
+            let prefetch = |cell, line| {
+                tables.prefetch(cell, line);
+                shadow.prefetch(cell, line);
+            };
+            prefetch(changed.chunks()[likely.chunk], likely.line);
+            if new.errors != known.errors {
+                changed.errno_pages().iter().for_each(|&cell| prefetch(cell, 0));
+            }
+            self.changed.push(changed);
+        }
+    }
+
+    /// Threads that were read, each with its slots that have changed.
+    pub(super) fn visits(&mut self) -> impl Iterator<Item = (&mut Visit, &[Changed])> {
+        let Self { visits, changed, .. } = self;
+        let changed = &*changed;
+        visits.iter_mut().map(move |visit| {
+            let slots = &changed[visit.changed.clone()];
+            (visit, slots)
+        })
+    }
+}
+
+/// Where the mean of the new latencies is: of a single one itself.
+fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
+    let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
+    let calls =
+        left(counts.returned, counts.restarted).wrapping_sub(left(old.returned, old.restarted));
+    Counts::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
+}
+
+/// What a slot has counted by its sums.
+pub(super) fn counts_of(known: &Line) -> SlotCounts {
+    let Slot { entered, returned, restarted, denied, .. } = sums(known);
+    SlotCounts { entered, returned, restarted, denied }
+}
+
+/// A slot of which only the sums are known.
+pub(super) fn sums(line: &Line) -> Slot {
+    Slot::from_lines(line, &NOTHING)
+}

@@ -1,0 +1,241 @@
+//! From attached programs to snapshots: reads the maps in time, frees what has
+//! ended, and adds the profiler's own state.
+
+mod batch;
+#[cfg(feature = "bench")]
+pub mod bench;
+mod books;
+mod cost;
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
+mod fake;
+mod in_flight;
+mod overflow;
+mod reader;
+#[cfg(test)]
+mod reader_properties;
+#[cfg(test)]
+mod reader_tests;
+mod shadow;
+mod slot;
+
+use std::{os::fd::BorrowedFd, time::Instant};
+
+use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
+use crate::{
+    aggregate::{Aggregate, KeepEnded},
+    model::{Detail, Health, Snapshot, Timed, Untimed, Use},
+};
+use cost::Meter;
+use reader::Reader;
+
+/// Share of the room taken at which the kernel side wakes us before our time.
+const WAKE_SHARE: u64 = 2;
+
+/// Attached programs, and all that they have recorded so far.
+pub struct Profiler {
+    session: Session,
+    reader: Reader,
+    aggregate: Aggregate,
+    attached: Instant,
+    last: Instant,
+    sequence: u64,
+    /// A snapshot was taken of the interval, so the next reading begins another.
+    interval_over: bool,
+    /// How often there was no record, and no extent, at the last reading.
+    exhausted: (u64, u64),
+    cpus: usize,
+    timed: Timed,
+    meter: Meter,
+}
+
+impl Profiler {
+    /// Loads and attaches the programs. From its return on every call in scope
+    /// counts. `keep` says how long ended processes stay in the snapshots.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; nothing stays attached.
+    pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
+        Self::attach_into(options, Aggregate::new(keep))
+    }
+
+    /// Likewise, and adds up into `aggregate`.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn attach_into(options: &Options, aggregate: Aggregate) -> Result<Self, KernelError> {
+        let mut session = Session::attach(options)?;
+        let attached = Instant::now();
+        let meter = Meter::new(&mut session, attached);
+        let reader = Reader::new(session.tables(), options.timed);
+        let mut this = Self {
+            session,
+            reader,
+            aggregate,
+            attached,
+            last: attached,
+            sequence: 0,
+            interval_over: false,
+            exhausted: (0, 0),
+            cpus: online_cpus(),
+            timed: options.timed,
+            meter,
+        };
+        // Before the first drain, which may come too late for a small table.
+        this.set_wake_marks();
+        Ok(this)
+    }
+
+    /// Reads what happened since the drain before. Never fails: what cannot be read
+    /// now is read next time.
+    pub fn drain(&mut self, detail: Detail) -> Snapshot {
+        let started = Instant::now();
+        self.take_in(false);
+        self.meter.look(&mut self.session);
+        let now_ns = self.session.now_ns();
+        self.snapshot(detail, started, now_ns)
+    }
+
+    /// Reads what happened, without a snapshot: room is given back, and what is new
+    /// counts into the interval that the next snapshot closes.
+    pub fn read(&mut self) {
+        let started = Instant::now();
+        self.take_in(false);
+        self.meter.drained(started.elapsed());
+    }
+
+    /// Has the kernel time the programs from now on, or no longer. What comes of it is in
+    /// the next snapshot.
+    pub fn time_programs(&mut self, on: bool) {
+        self.meter.time_programs(&mut self.session, on);
+    }
+
+    /// Why there is room for less than was asked for, if there is.
+    pub fn shrunk(&self) -> Option<&str> {
+        self.session.shrunk()
+    }
+
+    /// Why the kernel does not time the programs, if it does not.
+    pub fn untimed(&self) -> Option<Untimed> {
+        self.meter.untimed()
+    }
+
+    /// `last` says that nothing is attached any more.
+    fn take_in(&mut self, last: bool) {
+        self.session.clear_wake();
+        self.session.flush_log();
+        if let Err(error) = self.session.reinforce() {
+            tracing::warn!("cannot attach a further copy of a program: {error}");
+        }
+        if std::mem::take(&mut self.interval_over) {
+            self.aggregate.begin_interval();
+        }
+        let tables = self.session.tables();
+        if last {
+            self.reader.read_last(tables, &mut self.aggregate);
+        } else {
+            self.reader.read(tables, &mut self.aggregate);
+        }
+        // Not only as intervals begin: without any, nothing would ever be forgotten.
+        self.aggregate.forget_ended();
+        let counters = tables.counters();
+        let exhausted = (counters.records_exhausted, counters.extents_exhausted);
+        let in_use = self.reader.used(tables);
+        // What is in use by now is after the reading gave room back: had there been too
+        // little before it, that would not show.
+        let used = |new, old, used| if new > old { u64::MAX } else { used };
+        let records = used(exhausted.0, self.exhausted.0, in_use.records.used);
+        let extents = used(exhausted.1, self.exhausted.1, in_use.extents.used);
+        self.exhausted = exhausted;
+        tables.refill(records, extents);
+        self.set_wake_marks();
+    }
+
+    /// Asks to be woken when half of what is left is used up.
+    fn set_wake_marks(&mut self) {
+        let tables = self.session.tables();
+        let (used, taken) = (self.reader.used(tables), tables.control());
+        let room = |u: Use| (u.capacity / WAKE_SHARE).saturating_sub(u.used);
+        // Only what has been on the free stacks counts as room; extent 0 is none.
+        let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
+        let extents = Use { capacity: u64::from(tables.extent_limit()) - 1, ..used.extents };
+        tables.set_wake_marks(
+            taken.records_taken + room(records),
+            taken.extents_taken + room(extents),
+        );
+    }
+
+    /// Whether every process that was seen has ended.
+    pub fn all_ended(&self) -> bool {
+        self.aggregate.all_ended()
+    }
+
+    /// `now_ns` is the time to which calls in flight have lasted.
+    fn snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
+        let interval = started.duration_since(self.last);
+        self.last = started;
+        self.sequence += 1;
+        self.interval_over = true;
+        let tables = self.session.tables();
+        let counters = tables.counters();
+        let used = self.reader.used(tables);
+        let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
+        let cost = self.meter.cost(&mut self.session);
+        let mut snapshot = Snapshot {
+            sequence: self.sequence - 1,
+            window: started.duration_since(self.attached),
+            interval,
+            cpus: self.cpus,
+            calls: self.aggregate.calls(),
+            processes: self.aggregate.processes(detail),
+            in_flight,
+            health: Health {
+                counters,
+                program_misses: self.session.program_misses(),
+                overflowed: self.reader.overflowed(),
+                breaches: self.reader.breaches().count,
+                last_breach: self.reader.breaches().last.clone(),
+                records: used.records,
+                extents: used.extents,
+                kernel_memory_bytes: self.session.memory_bytes(),
+                cost,
+                copies: self.session.copies(),
+                mode: self.session.mode(),
+                timed: self.timed,
+            },
+        };
+        snapshot.health.cost.drains = self.meter.drained(started.elapsed());
+        snapshot
+    }
+
+    /// Ends the counting: no call enters from now on. Those in flight are still
+    /// seen to leave until [`Self::finish`].
+    pub fn stop(&mut self) {
+        self.meter.look(&mut self.session);
+        self.session.stop_entries();
+    }
+
+    /// Detaches everything and reads the rest.
+    pub fn finish(mut self, detail: Detail) -> Snapshot {
+        let ended = Instant::now();
+        self.meter.look(&mut self.session);
+        // Before the programs are gone: what leaves after that is not seen to, and must
+        // not grow older.
+        let ended_ns = self.session.now_ns();
+        self.session.detach();
+        self.meter.detached();
+        self.take_in(true);
+        self.snapshot(detail, ended, ended_ns)
+    }
+
+    /// Which signals were sent to us and to the command, if there is one.
+    pub fn signals_sent(&self) -> Option<&SignalsSent> {
+        self.session.signals_sent()
+    }
+
+    /// Becomes readable when the kernel side wants a drain before its time. Any
+    /// drain makes it quiet.
+    pub fn wake_fd(&self) -> BorrowedFd<'_> {
+        self.session.wake_fd()
+    }
+}

@@ -1,0 +1,416 @@
+//! From map values to figures: what is new since the reading before.
+//!
+//! The kernel side only ever adds up, so nothing is reset and nothing can fall
+//! between two readings: what is new is the difference to a copy of what was read
+//! last. A thread that did nothing costs one look at its record.
+
+use std::collections::HashMap;
+
+use profiler_common::{
+    call::{ABIS, CallKey, OVERFLOW_SLOTS},
+    hist::{self, BUCKETS},
+    limits::CELLS_PER_EXTENT,
+    wire::{CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
+};
+
+use super::{
+    batch::{self, Batch, Changed, SUMS, Visit},
+    in_flight::Flight,
+    overflow,
+    shadow::Shadow,
+    slot::{SlotReading, untimed},
+};
+pub(super) use crate::engine::kernel::ZERO_OVERFLOW;
+use crate::{
+    aggregate::{Account, Aggregate, Identity, ProcessIndex},
+    engine::kernel::{Activity, SlotCounts, Tables},
+    model::{Extremes, Figures, Timed, Use},
+};
+
+/// What was read last, and so what is new.
+pub(super) struct Reader {
+    /// What each record's first cache line said. Apart from the threads, since of one that
+    /// did nothing this is all that is looked at.
+    activities: Vec<Activity>,
+    /// By record.
+    threads: Vec<Option<Box<Thread>>>,
+    /// What the pool held when it was read last.
+    cells: Shadow,
+    overflow: Vec<Option<Box<Overflow>>>,
+    overflowed: u64,
+    /// Calls of each slot whose exit was missed, as far as they are in the figures.
+    lost: HashMap<CellIndex, u64>,
+    breaches: Breaches,
+    batch: Batch,
+    slot: SlotReading,
+    /// Slots of the thread being read whose reported counts are not those in its books.
+    corrections: Vec<(CallKey, CellIndex, SlotCounts, SlotCounts)>,
+    /// The most that were in use at one time.
+    most_records: u64,
+    records_freed: u64,
+    extents_freed: u64,
+    records_used: u64,
+    extents_used: u64,
+    timed: Timed,
+}
+
+/// Records that may have been taken and not counted yet: at most one on each CPU.
+const BEING_TAKEN: u32 = 1_024;
+
+/// What an overflow slot held, and its extremes.
+type Overflow = (OverflowSlot, Option<Extremes>);
+
+/// A thread with a record.
+pub(super) struct Thread {
+    pub(super) process: ProcessIndex,
+    /// The call that it was found in last.
+    pub(super) flight: Option<Flight>,
+    account: Account,
+    /// Whether its books were found not to balance.
+    broken: bool,
+}
+
+/// Books that did not balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Breaches {
+    /// Threads, processes, calls, and the host.
+    pub(super) count: u64,
+    /// Which the last was, and what did not balance, for people.
+    pub(super) last: String,
+}
+
+impl Breaches {
+    fn add(&mut self, what: String) {
+        self.count += 1;
+        self.last = what;
+    }
+}
+
+/// What is in use of the bounded tables.
+pub(super) struct Used {
+    pub(super) records: Use,
+    pub(super) extents: Use,
+}
+
+impl Reader {
+    pub(super) fn new(tables: &impl Tables, timed: Timed) -> Self {
+        let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
+        Self {
+            activities: Vec::new(),
+            threads: Vec::new(),
+            cells: Shadow::new(cells),
+            overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
+            overflowed: 0,
+            lost: HashMap::new(),
+            breaches: Breaches::default(),
+            batch: Batch::default(),
+            slot: SlotReading::default(),
+            corrections: Vec::new(),
+            most_records: 0,
+            records_freed: 0,
+            extents_freed: 0,
+            records_used: 0,
+            extents_used: 0,
+            timed,
+        }
+    }
+
+    /// Adds what is new to `into`, and gives back the room of ended threads. What cannot be
+    /// read consistently, since its thread goes on, is left to the next reading.
+    pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+        self.read_until(tables, into, false);
+    }
+
+    /// Reads all that is left, once no program is attached any more.
+    pub(super) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+        self.read_until(tables, into, true);
+    }
+
+    fn read_until(&mut self, tables: &mut impl Tables, into: &mut Aggregate, last: bool) {
+        let taken = tables.control().records_taken;
+        self.most_records = self.most_records.max(taken.saturating_sub(self.records_freed));
+        let records = self.record_limit(tables);
+        self.activities.resize(records as usize, Activity::default());
+        self.threads.resize_with(records as usize, || None);
+        let active: Vec<u32> =
+            (0..records).filter(|&index| self.is_active(tables, index)).collect();
+        let mut ended = Vec::new();
+        let mut batch = std::mem::take(&mut self.batch);
+        let mut batches = active.chunks(batch::THREADS).peekable();
+        while let Some(threads) = batches.next() {
+            let next = batches.peek().copied().unwrap_or_default();
+            batch.read(tables, &self.cells, threads, next);
+            for (visit, changed) in batch.visits() {
+                self.read_thread(tables, into, (visit, changed), last);
+                if visit.before.state == RecordState::Ended as u32 {
+                    ended.push(visit.index);
+                }
+            }
+        }
+        self.batch = batch;
+        self.read_overflow(tables, into, last);
+        into.breaches().into_iter().for_each(|what| self.breaches.add(what));
+        let freed_before = self.records_freed;
+        self.free(tables, &ended);
+        let control = tables.control();
+        // Some may have been taken before the first was given back.
+        let most = control.records_taken.saturating_sub(freed_before);
+        self.most_records = self.most_records.max(most);
+        self.records_used = control.records_taken.saturating_sub(self.records_freed);
+        self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
+    }
+
+    /// Records that can be in use, the indexes being below.
+    fn record_limit(&self, tables: &impl Tables) -> u32 {
+        let limit = tables.record_limit();
+        if !tables.records_are_dense() {
+            return limit;
+        }
+        // The index of a record is below the most that were in use at one time.
+        u32::try_from(self.most_records).unwrap_or(limit).saturating_add(BEING_TAKEN).min(limit)
+    }
+
+    /// Whether a thread did something since its record was read.
+    fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
+        let activity = tables.activity(index);
+        activity.state != RecordState::Free as u32 && activity != self.activities[index as usize]
+    }
+
+    /// Adds what is new of a thread, of whose slots these have changed.
+    fn read_thread(
+        &mut self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        (visit, changed): (&mut Visit, &[Changed]),
+        last: bool,
+    ) {
+        let Visit { index, before, ref record, .. } = *visit;
+        // What was read before the figures were: had the thread gone on since,
+        // this differs at the next reading, and its figures are read again.
+        self.activities[index as usize] = before;
+        let thread = self.threads[index as usize].get_or_insert_with(|| {
+            let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
+            let process = into.thread_started(identity, &record.comm);
+            Box::new(Thread { process, flight: None, account: Account::default(), broken: false })
+        });
+        let process = thread.process;
+        into.rename(process, &record.comm, record.named_ns);
+        self.corrections.clear();
+        for slot in changed {
+            let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
+                continue;
+            };
+            let reading = self.slot.read(tables, &mut self.cells, visit, slot, (self.timed, last));
+            let reported = reading.unwrap_or_else(|| {
+                // To be looked at again, even if the thread does nothing until then.
+                self.activities[index as usize] = Activity::default();
+                known
+            });
+            if reading.is_some() {
+                into.add(Some(process), slot.key, &self.slot.figures, self.slot.recent);
+            }
+            if slot.counts != reported {
+                self.corrections.push((slot.key, slot.index, slot.counts, reported));
+            }
+        }
+        let after = tables.activity(index);
+        for (key, slot, lost) in visit.books.lost(record, &before, &after) {
+            let known = self.lost.entry(slot).or_default();
+            let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
+            *known = lost.max(*known);
+            into.add(Some(process), key, &figures, None);
+        }
+        let breach = visit.books.breach(record, &before, &after);
+        let ended = before.state == RecordState::Ended as u32;
+        let unreturned = ended.then(|| add_unreturned(into, process, record)).flatten();
+        for &(key, slot, read, reported) in &self.corrections {
+            visit.books.correct((key, slot), read, reported);
+        }
+        let account = visit.books.account(|_, slot| {
+            let lost = self.lost.get(&slot).copied().unwrap_or(0);
+            lost + u64::from(unreturned == Some(slot))
+        });
+        if let Some(thread) = &mut self.threads[index as usize] {
+            into.settle(Some(process), &thread.account, &account);
+            thread.account = account;
+        }
+        if let Some(what) = breach
+            && let Some(thread) = &mut self.threads[index as usize]
+            && !std::mem::replace(&mut thread.broken, true)
+        {
+            self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
+        }
+        if ended {
+            into.thread_ended(process);
+        }
+    }
+
+    fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate, last: bool) {
+        let c: Counters = tables.counters();
+        if c.records_exhausted + c.extents_exhausted + c.denied_unrecorded == 0 {
+            return;
+        }
+        for index in 0..OVERFLOW_SLOTS {
+            let mut new = tables.overflow(index);
+            let untouched = new.entered == 0 && new.denied == 0 && new.errors == 0;
+            if untouched && new.buckets.iter().all(|&n| n == 0) {
+                continue;
+            }
+            let Some(key) = CallKey::from_overflow_index(index) else { continue };
+            let extremes =
+                tables.overflow_extremes(index).map(|(min_ns, max_ns)| Extremes { min_ns, max_ns });
+            let old = self.overflow[index as usize].take();
+            let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
+            if !last {
+                // Without extents a call's bucket and errno may be here, and the call not.
+                let alone = c.extents_exhausted == 0;
+                overflow::hold_over(&mut new, &old.0, extremes, (self.timed, alone));
+            }
+            let (mut figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
+            figures.untimed = untimed(&figures, self.timed);
+            into.settle(None, &overflow_account(key, &old.0), &overflow_account(key, &new));
+            self.overflowed += figures.calls;
+            self.overflow[index as usize] = Some(Box::new((new, extremes)));
+            if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
+                // What was held over before may be outside of the buckets that are new.
+                let mean_ns = figures.mean_ns();
+                let mean = Extremes { min_ns: mean_ns, max_ns: mean_ns };
+                let recent = recent.map(|r| if figures.timed() > 0 { r.join(mean) } else { r });
+                into.add(None, key, &figures, recent);
+            }
+        }
+    }
+
+    fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
+        if ended.is_empty() {
+            return;
+        }
+        for extent in 1..tables.extent_limit() {
+            let owner = tables.extent_owner(extent);
+            if owner != 0 && ended.binary_search(&(owner - 1)).is_ok() {
+                for cell in 0..CELLS_PER_EXTENT {
+                    let cell = extent * CELLS_PER_EXTENT + cell;
+                    self.lost.remove(&cell);
+                    self.cells.clear(cell);
+                }
+                tables.free_extent(extent);
+                self.extents_freed += 1;
+            }
+        }
+        for &index in ended {
+            self.activities[index as usize] = Activity::default();
+            self.threads[index as usize] = None;
+            tables.free_record(index);
+            self.records_freed += 1;
+        }
+    }
+
+    /// Calls counted in overflow slots.
+    pub(super) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    /// Books that did not balance.
+    pub(super) fn breaches(&self) -> &Breaches {
+        &self.breaches
+    }
+
+    /// How full the tables are.
+    pub(super) fn used(&self, tables: &impl Tables) -> Used {
+        Used {
+            records: Use { used: self.records_used, capacity: u64::from(tables.record_count()) },
+            extents: Use {
+                used: self.extents_used,
+                // Extent 0 is never used.
+                capacity: u64::from(tables.extent_count()) - 1,
+            },
+        }
+    }
+
+    /// The records whose threads have been read, and those threads.
+    pub(super) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
+        let threads = (0_u32..).zip(&mut self.threads);
+        threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
+    }
+}
+
+/// A thread that ended within a call: `exit`, `exit_group`, or it was killed. The slot
+/// that its entry is in, if it is none for all.
+fn add_unreturned(
+    into: &mut Aggregate,
+    process: ProcessIndex,
+    record: &ThreadRecord,
+) -> Option<CellIndex> {
+    if !record.in_call() {
+        return None;
+    }
+    let figures = Figures { never_returned: 1, ..Figures::default() };
+    let slot = (record.in_flight_slot != OVERFLOWED).then_some(record.in_flight_slot);
+    let key = CallKey(record.in_flight_key);
+    into.add(slot.map(|_| process), key, &figures, None);
+    if slot.is_none() {
+        // The overflow slot does not know of it.
+        let open = Account { open: vec![(key, 1)], ..Account::default() };
+        into.settle(None, &open, &Account::default());
+    }
+    slot
+}
+
+/// The extremes among the new calls, `old` being those before them: exact where
+/// they changed, otherwise the bounds of the outermost buckets.
+pub(super) fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
+    let all = new.extremes?;
+    let (first, _) = new.latency.iter().next()?;
+    let (last, _) = new.latency.iter().next_back()?;
+    // The first bucket has latencies of 0 too, and the last has no upper bound.
+    let min_ns = if all.min_ns != old.min_ns || first == 0 {
+        all.min_ns
+    } else {
+        (hist::lower(first) + 1).max(all.min_ns)
+    };
+    let max_ns = if all.max_ns != old.max_ns || last == BUCKETS - 1 {
+        all.max_ns
+    } else {
+        hist::upper(last).min(all.max_ns)
+    };
+    Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
+}
+
+fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
+    let left = slot.returned.wrapping_add(slot.restarted);
+    let gone = left.wrapping_add(slot.never_returned);
+    let open = slot.entered.wrapping_sub(gone).cast_signed();
+    Account { entered: slot.entered, left, open: vec![(key, open)] }
+}
+
+fn overflow_figures(
+    (new, extremes): (&OverflowSlot, Option<Extremes>),
+    (old, old_extremes): (&OverflowSlot, Option<Extremes>),
+) -> (Figures, Option<Extremes>) {
+    let mut figures = Figures {
+        calls: new.entered.wrapping_sub(old.entered),
+        returned: new.returned.wrapping_sub(old.returned),
+        restarted: new.restarted.wrapping_sub(old.restarted),
+        errors: new.errors.wrapping_sub(old.errors),
+        denied: new.denied.wrapping_sub(old.denied),
+        never_returned: new.never_returned.wrapping_sub(old.never_returned),
+        lost: 0,
+        untimed: 0,
+        total_ns: new.total_ns.wrapping_sub(old.total_ns),
+        extremes,
+        errnos: Vec::new(),
+        errors_unlisted: new.errors_unlisted.wrapping_sub(old.errors_unlisted),
+        latency: (0..BUCKETS)
+            .map(|b| (b, u64::from(new.buckets[b].wrapping_sub(old.buckets[b]))))
+            .collect(),
+    };
+    for (errno, (new, old)) in new.errnos.iter().zip(&old.errnos).enumerate() {
+        figures.add_errno(errno as u16, u64::from(new.wrapping_sub(*old)));
+    }
+    let none = Extremes { min_ns: u64::MAX, max_ns: u64::MAX };
+    let recent = recent_extremes(&figures, old_extremes.unwrap_or(none));
+    (figures, recent)
+}
+
+/// Every ABI that a record keeps pages for is read.
+const _: () = assert!(ABIS.len() == 1 + 2);

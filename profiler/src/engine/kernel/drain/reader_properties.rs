@@ -1,0 +1,410 @@
+//! The reader for random histories: when it reads makes no difference to what it has
+//! read in the end.
+
+use std::collections::BTreeMap;
+
+use profiler_common::{
+    call::OVERFLOW_SLOTS,
+    hist,
+    limits::ERRNOS,
+    wire::{CallBefore, Cell, CellIndex, Control, Counters, OverflowSlot, ThreadRecord},
+};
+use proptest::prelude::*;
+
+use super::{
+    fake::{Fake, Leaving},
+    reader::{Reader, ZERO_OVERFLOW},
+};
+use crate::{
+    aggregate::{Aggregate, KeepEnded},
+    engine::kernel::{Activity, Before, SlotCounts, Tables, UNOWNED},
+    model::{Detail, Extremes, Figures, Timed},
+};
+
+/// By process and number.
+type ByProcess = BTreeMap<(Option<u32>, u32), Figures>;
+
+/// By number.
+type ByCall = BTreeMap<u32, Figures>;
+
+/// A reader, its tables, and what it has read.
+struct Watch {
+    tables: Fake,
+    reader: Reader,
+    aggregate: Aggregate,
+    threads: Vec<u32>,
+    next_tid: u32,
+}
+
+const THREADS: usize = 3;
+
+impl Watch {
+    fn new(records: u32, extents: u32) -> Self {
+        let mut tables = Fake::new(records, extents);
+        let reader = Reader::new(&tables, Timed::All);
+        let threads = (1..=THREADS as u32).map(|tid| tables.start(tid, tid)).collect();
+        let aggregate = Aggregate::new(KeepEnded::Always);
+        Self { tables, reader, aggregate, threads, next_tid: THREADS as u32 }
+    }
+
+    fn read(&mut self) {
+        self.reader.read(&mut self.tables, &mut self.aggregate);
+    }
+
+    fn happen(&mut self, event: &Event) {
+        // One thing at a time but for what is read meanwhile.
+        self.tables.settle();
+        match *event {
+            Event::Call { thread, nr, latency_ns, errno, meanwhile } => {
+                let call = self.tables.enter(self.threads[thread], nr, latency_ns, errno);
+                match meanwhile {
+                    Some(Meanwhile { steps, pause, more }) => {
+                        self.tables.go_on_meanwhile(call, steps, pause, more);
+                    }
+                    None => self.tables.leave(call),
+                }
+            }
+            Event::End { thread, within_call } => {
+                if within_call {
+                    self.tables.enter(self.threads[thread], 231, 0, None);
+                }
+                self.tables.end(self.threads[thread]);
+                self.next_tid += 1;
+                self.threads[thread] = self.tables.start(self.next_tid, self.next_tid);
+            }
+        }
+    }
+
+    /// By process and call, and by call alone, whoever reads.
+    fn all(&self) -> (ByProcess, ByCall) {
+        let processes = self.aggregate.processes(Detail::Processes);
+        let by_process = processes.into_iter().flat_map(|process| {
+            let tgid = process.process.tgid;
+            let rows = process.calls.iter().cloned().collect::<Vec<_>>();
+            rows.into_iter().map(move |row| ((tgid, row.key.0), row.total))
+        });
+        let by_call = self.aggregate.calls().into_iter().map(|row| (row.key.0, row.total));
+        (by_process.collect(), by_call.collect())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    /// A call, which with `meanwhile` leaves within the reading that follows.
+    Call {
+        thread: usize,
+        nr: u32,
+        latency_ns: u64,
+        errno: Option<u16>,
+        meanwhile: Option<Meanwhile>,
+    },
+    /// A thread ends, and another takes its place.
+    End { thread: usize, within_call: bool },
+}
+
+/// How a thread goes on while it is read.
+#[derive(Clone, Copy, Debug)]
+struct Meanwhile {
+    /// Stores before the reading.
+    steps: u32,
+    /// Reads between two stores; `None` if it stops where it is.
+    pause: Option<u32>,
+    /// How often the same call follows.
+    more: u32,
+}
+
+fn latency() -> impl Strategy<Value = u64> {
+    prop_oneof![1..300_u64, any::<u32>().prop_map(|ns| u64::from(ns).max(1))]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let nr = prop::sample::select(vec![0_u32, 31, 32, 59, 231, 454]);
+    let errno = prop::option::of(1..134_u16);
+    let meanwhile = prop::option::of(
+        (0..Leaving::STEPS, prop::option::weighted(0.8, 0..20_u32), 0..40_u32)
+            .prop_map(|(steps, pause, more)| Meanwhile { steps, pause, more }),
+    );
+    let call = (0..THREADS, nr, latency(), errno, meanwhile);
+    prop_oneof![
+        8 => call.prop_map(|(thread, nr, latency_ns, errno, meanwhile)| {
+            Event::Call { thread, nr, latency_ns, errno, meanwhile }
+        }),
+        1 => (0..THREADS, any::<bool>())
+            .prop_map(|(thread, within_call)| Event::End { thread, within_call }),
+    ]
+}
+
+/// That a row does not contradict itself, at whatever moment it is read.
+fn check(figures: &Figures) -> Result<(), TestCaseError> {
+    let errnos = figures.errnos.iter().map(|&(_, count)| count).sum::<u64>();
+    prop_assert_eq!(errnos + figures.errors_unlisted, figures.errors, "{:?}", figures);
+    prop_assert!(figures.errors <= figures.returned, "{:?}", figures);
+    prop_assert!(figures.calls >= figures.left() + figures.never_returned, "{:?}", figures);
+    prop_assert_eq!(figures.latency.count(), figures.timed(), "{:?}", figures);
+    if figures.timed() == 0 {
+        prop_assert_eq!((figures.total_ns, figures.max_ns()), (0, 0));
+        return Ok(());
+    }
+    let (mean_ns, extremes) = (figures.mean_ns(), figures.min_ns()..=figures.max_ns());
+    prop_assert!(extremes.contains(&mean_ns), "{:?}", figures);
+    Ok(())
+}
+
+/// Of a row of an interval, the calls that entered may have left in the next.
+fn check_interval(figures: &Figures) -> Result<(), TestCaseError> {
+    check(&Figures { calls: u64::MAX, ..figures.clone() })
+}
+
+/// Each event, and whether a reading follows it.
+fn history() -> impl Strategy<Value = Vec<(Event, bool)>> {
+    prop::collection::vec((event(), prop::bool::weighted(0.3)), 1..120)
+}
+
+proptest! {
+    #[test]
+    fn reading_often_and_reading_once_come_to_the_same(history in history()) {
+        let (mut often, mut once) = (Watch::new(160, 512), Watch::new(160, 512));
+        let mut intervals = ByCall::new();
+        let mut add_recent = |aggregate: &Aggregate| {
+            for row in aggregate.calls() {
+                check(&row.total)?;
+                check_interval(&row.recent)?;
+                intervals.entry(row.key.0).or_default().merge(&row.recent);
+            }
+            for row in aggregate.processes(Detail::Processes).iter().flat_map(|p| p.calls.iter()) {
+                check(&row.total)?;
+                check_interval(&row.recent)?;
+            }
+            Ok::<_, TestCaseError>(())
+        };
+        for (event, read) in &history {
+            often.happen(event);
+            once.happen(event);
+            if *read {
+                often.aggregate.begin_interval();
+                often.read();
+                add_recent(&often.aggregate)?;
+            }
+        }
+        often.aggregate.begin_interval();
+        for watch in [&mut often, &mut once] {
+            watch.tables.settle();
+            watch.read();
+        }
+        add_recent(&often.aggregate)?;
+        prop_assert_eq!(often.all(), once.all());
+        prop_assert_eq!((often.reader.breaches().count, once.reader.breaches().count), (0, 0));
+        // And what each interval brought adds up to all. Its extremes may be bounds.
+        let no_extremes = |(nr, figures)| (nr, Figures { extremes: None, ..figures });
+        let intervals: Vec<_> = intervals.into_iter().map(no_extremes).collect();
+        let (_, all) = often.all();
+        prop_assert_eq!(intervals, all.into_iter().map(no_extremes).collect::<Vec<_>>());
+    }
+
+    /// As few records and extents as can do, so that each is used again and again. A
+    /// reading follows each end: it makes room for the next.
+    #[test]
+    fn what_is_used_again_brings_nothing_along(history in history()) {
+        let (mut tight, mut wide) = (Watch::new(4, 64), Watch::new(160, 512));
+        for (event, read) in &history {
+            tight.happen(event);
+            wide.happen(event);
+            if *read || matches!(event, Event::End { .. }) {
+                tight.read();
+            }
+        }
+        for watch in [&mut tight, &mut wide] {
+            watch.tables.settle();
+            watch.read();
+        }
+        prop_assert_eq!(tight.all(), wide.all());
+        prop_assert!(tight.tables.is_whole());
+    }
+
+    /// Counts of 32 bits, from anywhere: what is new is what was done.
+    #[test]
+    fn counts_that_wrap_are_differences_still(
+        rounds in prop::collection::vec((any::<u32>(), 1..40_u64), 1..12)
+    ) {
+        let mut watch = Watch::new(4, 64);
+        let call = Event::Call { thread: 0, nr: 5, latency_ns: 100, errno: Some(2), meanwhile: None };
+        watch.happen(&call);
+        watch.read();
+        for (base, times) in rounds {
+            // Just below where it wraps, or anywhere.
+            let base = if base % 2 == 0 { u32::MAX - base % 40 } else { base };
+            watch.tables.set_counts(watch.threads[0], 5, base);
+            // For the reader to see them at all.
+            watch.happen(&call);
+            watch.read();
+            let before = watch.all().1[&5].clone();
+            (0..times).for_each(|_| watch.happen(&call));
+            watch.read();
+            let after = watch.all().1[&5].clone();
+            prop_assert_eq!(after.latency.count() - before.latency.count(), times);
+            prop_assert_eq!(after.errors - before.errors, times);
+            prop_assert_eq!(after.errnos[0].1 - before.errnos[0].1, times);
+            prop_assert_eq!(after.calls - before.calls, times);
+        }
+    }
+
+    /// An interval's least and greatest are those of its calls, or bounds of their
+    /// buckets, and never within.
+    #[test]
+    fn an_interval_s_extremes_are_in_the_right_buckets(
+        intervals in prop::collection::vec(prop::collection::vec(latency(), 1..8), 1..12)
+    ) {
+        let mut watch = Watch::new(4, 64);
+        let mut record = Extremes { min_ns: u64::MAX, max_ns: 0 };
+        for latencies in intervals {
+            watch.aggregate.begin_interval();
+            for &latency_ns in &latencies {
+                watch.happen(&Event::Call {
+                    thread: 0, nr: 5, latency_ns, errno: None, meanwhile: None
+                });
+            }
+            watch.read();
+            let rows = watch.aggregate.calls();
+            let shown = rows[0].recent.extremes.expect("calls that left");
+            let exact = Extremes {
+                min_ns: latencies.iter().copied().min().unwrap_or_default(),
+                max_ns: latencies.iter().copied().max().unwrap_or_default(),
+            };
+            prop_assert!(shown.min_ns <= exact.min_ns && shown.max_ns >= exact.max_ns);
+            prop_assert_eq!(hist::bucket(shown.min_ns), hist::bucket(exact.min_ns));
+            prop_assert_eq!(hist::bucket(shown.max_ns), hist::bucket(exact.max_ns));
+            // Exact where it is a new record.
+            prop_assert!(exact.min_ns >= record.min_ns || shown.min_ns == exact.min_ns);
+            prop_assert!(exact.max_ns <= record.max_ns || shown.max_ns == exact.max_ns);
+            record = record.join(exact);
+            prop_assert_eq!(rows[0].total.extremes, Some(record));
+        }
+    }
+}
+
+/// Tables that have nothing but one overflow slot.
+struct OnlyOverflow(OverflowSlot);
+
+/// The slot's place: any.
+const OVERFLOWING: u32 = 7;
+
+impl Tables for OnlyOverflow {
+    fn record_limit(&self) -> u32 {
+        0
+    }
+
+    fn record_count(&self) -> u32 {
+        0
+    }
+
+    fn extent_count(&self) -> u32 {
+        1
+    }
+
+    fn activity(&self, _: u32) -> Activity {
+        Activity::default()
+    }
+
+    fn record(&self, _: u32) -> ThreadRecord {
+        UNOWNED
+    }
+
+    fn slot_counts(&self, _: CellIndex) -> SlotCounts {
+        SlotCounts::default()
+    }
+
+    fn cell(&self, _: CellIndex) -> Cell {
+        [0; _]
+    }
+
+    fn extent_owner(&self, _: u32) -> u32 {
+        0
+    }
+
+    fn overflow(&self, index: u32) -> OverflowSlot {
+        assert!(index < OVERFLOW_SLOTS);
+        if index == OVERFLOWING { self.0 } else { ZERO_OVERFLOW }
+    }
+
+    fn overflow_extremes(&self, _: u32) -> Option<(u64, u64)> {
+        None
+    }
+
+    fn counters(&self) -> Counters {
+        // Buckets and errnos of calls that are counted elsewhere.
+        Counters { extents_exhausted: 1, ..Counters::default() }
+    }
+
+    fn control(&self) -> Control {
+        Control::default()
+    }
+
+    fn before(&self) -> Option<Before> {
+        None
+    }
+
+    fn call_before(&self, _: u32) -> CallBefore {
+        CallBefore::default()
+    }
+
+    fn set_wake_marks(&mut self, _: u64, _: u64) {}
+
+    fn free_record(&mut self, _: u32) {}
+
+    fn free_extent(&mut self, _: u32) {}
+}
+
+proptest! {
+    // Each reading looks at every overflow slot there is.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The same for calls of which no process is known, from counts that are about to
+    /// wrap.
+    #[test]
+    fn an_overflow_slot_is_read_by_difference_too(
+        calls in prop::collection::vec((latency(), prop::option::of(1..134_usize), prop::bool::weighted(0.2)), 1..60),
+        start in prop::sample::select(vec![0_u32, u32::MAX - 3, u32::MAX]),
+    ) {
+        let mut tables = OnlyOverflow(OverflowSlot {
+            buckets: [start; _],
+            errnos: [start; ERRNOS],
+            entered: 1,
+            ..ZERO_OVERFLOW
+        });
+        let mut reader = Reader::new(&tables, Timed::All);
+        let mut aggregate = Aggregate::new(KeepEnded::Always);
+        reader.read(&mut tables, &mut aggregate);
+        let figures = |aggregate: &Aggregate| aggregate.calls()[0].total.clone();
+        let before = figures(&aggregate);
+        let mut total_ns = 0;
+        let mut failed = 0;
+        for &(latency_ns, errno, read) in &calls {
+            let slot = &mut tables.0;
+            slot.entered += 1;
+            slot.returned += 1;
+            slot.total_ns += latency_ns;
+            total_ns += latency_ns;
+            let bucket = &mut slot.buckets[hist::bucket(latency_ns) as usize];
+            *bucket = bucket.wrapping_add(1);
+            if let Some(errno) = errno {
+                slot.errors += 1;
+                slot.errnos[errno] = slot.errnos[errno].wrapping_add(1);
+                failed += 1;
+            }
+            if read {
+                reader.read(&mut tables, &mut aggregate);
+            }
+        }
+        reader.read(&mut tables, &mut aggregate);
+        let after = figures(&aggregate);
+        let times = calls.len() as u64;
+        prop_assert_eq!(after.calls - before.calls, times);
+        prop_assert_eq!(after.returned - before.returned, times);
+        prop_assert_eq!(after.total_ns - before.total_ns, total_ns);
+        prop_assert_eq!(after.errors - before.errors, failed);
+        prop_assert_eq!(after.latency.count() - before.latency.count(), times);
+        let errnos = |of: &Figures| of.errnos.iter().map(|&(_, count)| count).sum::<u64>();
+        prop_assert_eq!(errnos(&after) - errnos(&before), failed);
+        prop_assert_eq!(reader.overflowed(), times + 1);
+    }
+}

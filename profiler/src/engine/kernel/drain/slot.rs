@@ -1,0 +1,186 @@
+//! Reads the figures of one slot so that they agree with each other, although the thread may
+//! go on meanwhile.
+//!
+//! A slot's figures are several cache lines, which cannot be read at one moment. So the
+//! thread's activity is read before and after them, as with a seqlock. If no program was at
+//! work for the thread in between, the figures are those of one moment. Otherwise they are
+//! read again, and after [`TRIES`] the slot is left to the next drain as a whole: what is
+//! reported then is late, and never contradicts itself.
+
+use std::iter::once;
+
+use profiler_common::{
+    limits::ERRNOS_PER_PAGE,
+    wire::{CellIndex, LINES, Line, RecordState, Slot, ThreadRecord},
+};
+
+use super::{
+    batch::{self, Changed, Counts, SUMS, Visit},
+    reader::recent_extremes,
+    shadow::{Shadow, WORDS},
+};
+use crate::{
+    engine::kernel::{Activity, SlotCounts, Tables},
+    model::{Extremes, Figures, Timed},
+};
+
+/// How often a slot is read whose thread goes on. A reading takes about as long as the
+/// shortest system calls, so that of a thread that makes nothing else every few succeed.
+const TRIES: usize = 64;
+
+/// Filled anew for each slot.
+#[derive(Default)]
+pub(super) struct SlotReading {
+    /// What is new.
+    pub(super) figures: Figures,
+    /// Extremes of the calls that are new.
+    pub(super) recent: Option<Extremes>,
+    /// Lines of counts that have changed.
+    lines: Vec<(CellIndex, usize, Line)>,
+}
+
+impl SlotReading {
+    /// Reads a slot that has changed, and remembers it in `known`. Returns the counts that
+    /// are reported by now, or `None` if the slot has to be left to the next drain. `last`
+    /// says that there is none: no program is at work any more.
+    pub(super) fn read(
+        &mut self,
+        tables: &impl Tables,
+        known: &mut Shadow,
+        visit: &Visit,
+        changed: &Changed,
+        (timed, last): (Timed, bool),
+    ) -> Option<SlotCounts> {
+        let old = batch::sums(known.line(changed.index, SUMS)?);
+        let ended = visit.before.state == RecordState::Ended as u32;
+        let mut changed = *changed;
+        let mut before = visit.before;
+        for _ in 0..TRIES {
+            let new = batch::sums(&changed.sums);
+            self.collect(tables, known, &changed, (&new, &old));
+            let after = tables.activity(visit.index);
+            if ended || last || (before == after && is_between_programs(&before, &visit.record)) {
+                self.finish((&new, &old), timed);
+                self.remember(known, &changed);
+                let Slot { entered, returned, restarted, denied, .. } = new;
+                return Some(SlotCounts { entered, returned, restarted, denied });
+            }
+            before = after;
+            changed.read_again(tables);
+        }
+        None
+    }
+
+    /// Collects the counts that are new.
+    fn collect(
+        &mut self,
+        tables: &impl Tables,
+        known: &Shadow,
+        changed: &Changed,
+        (new, old): (&Slot, &Slot),
+    ) {
+        let Self { figures, lines, .. } = self;
+        figures.clear();
+        lines.clear();
+        figures.calls = new.entered.wrapping_sub(old.entered);
+        figures.returned = new.returned.wrapping_sub(old.returned);
+        figures.restarted = new.restarted.wrapping_sub(old.restarted);
+        figures.denied = u64::from(new.denied.wrapping_sub(old.denied));
+        figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
+        figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
+        let left = figures.left();
+        let mut found = 0;
+        // There are as many new latencies as calls that left. Once they are found, the other
+        // lines have none.
+        let others = Counts::all().filter(|&other| other != changed.likely);
+        for counts in once(changed.likely).chain(others) {
+            let cell = changed.chunks()[counts.chunk];
+            if cell == 0 {
+                continue;
+            }
+            let line = tables.line(cell, counts.line);
+            let grew = known.each_new((cell, counts.line), &line, |i, count| {
+                found += count;
+                figures.latency.add(counts.first_bucket() + i, count);
+            });
+            if grew {
+                lines.push((cell, counts.line, line));
+            }
+            if found >= left {
+                break;
+            }
+        }
+        let errors = new.errors.wrapping_sub(old.errors);
+        if errors != 0 {
+            self.collect_errnos(tables, known, changed.errno_pages(), errors);
+        }
+    }
+
+    /// Collects the errnos of so many errors.
+    fn collect_errnos(
+        &mut self,
+        tables: &impl Tables,
+        known: &Shadow,
+        pages: &[CellIndex],
+        errors: u64,
+    ) {
+        let Self { figures, lines, .. } = self;
+        let mut found = figures.errors_unlisted;
+        for (page, &cell) in pages.iter().enumerate().filter(|&(_, &cell)| cell != 0) {
+            for at in 0..LINES {
+                let first = page * ERRNOS_PER_PAGE + at * WORDS;
+                let line = tables.line(cell, at);
+                let grew = known.each_new((cell, at), &line, |i, count| {
+                    found += count;
+                    figures.add_errno((first + i) as u16, count);
+                });
+                if grew {
+                    lines.push((cell, at, line));
+                }
+                if found >= errors {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Completes the figures with what follows from the counts.
+    fn finish(&mut self, (new, old): (&Slot, &Slot), timed: Timed) {
+        let figures = &mut self.figures;
+        figures.errors =
+            figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
+        figures.untimed = untimed(figures, timed);
+        // Set before the first call that was timed counts as left.
+        self.recent = None;
+        if new.min_ns != u64::MAX {
+            figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
+            let old = Extremes { min_ns: old.min_ns, max_ns: old.max_ns };
+            self.recent = recent_extremes(figures, old);
+        }
+    }
+
+    fn remember(&self, known: &mut Shadow, changed: &Changed) {
+        for (cell, at, line) in self.lines.iter().chain(once(&(changed.index, SUMS, changed.sums)))
+        {
+            if let Some(known) = known.line_mut(*cell, *at) {
+                *known = *line;
+            }
+        }
+    }
+}
+
+/// Whether none of the programs that write figures was at work for the thread when its
+/// activity was read. The exit's begins by clearing the call in flight and ends by counting
+/// the call that left. An entry that is under way changes nothing but how many entered.
+fn is_between_programs(activity: &Activity, record: &ThreadRecord) -> bool {
+    let is_in_call = ThreadRecord { in_flight_key: activity.in_flight_key, ..*record }.in_call();
+    is_in_call || activity.entered == activity.left.wrapping_add(record.missed_exits)
+}
+
+/// How many of the calls that left were not timed: those that are in no bucket.
+pub(super) fn untimed(figures: &Figures, timed: Timed) -> u64 {
+    match timed {
+        Timed::All => 0,
+        Timed::OneIn(_) | Timed::None => figures.left().wrapping_sub(figures.latency.count()),
+    }
+}

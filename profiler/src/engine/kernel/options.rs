@@ -1,0 +1,157 @@
+//! What to load, and how large.
+
+use profiler_common::limits::{
+    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
+    MIN_EXTENTS, MIN_THREADS, sampling,
+};
+
+use super::KernelError;
+use crate::{
+    filter::Filter,
+    model::{Scope, Timed},
+};
+
+/// Extents in a MiB.
+const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
+
+/// What is asked of the kernel side; [`Options::new`] fills in the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// Which calls are timed.
+    pub timed: Timed,
+    /// Threads that can be recorded apart at one time.
+    pub max_threads: Option<u32>,
+    /// Kernel memory for figures, MiB.
+    pub max_memory_mib: Option<u32>,
+    /// Count the profiler's own calls too.
+    pub include_self: bool,
+    /// Use the fallback even where the kernel has what the typed tracepoints need.
+    pub force_fallback: bool,
+    /// Use arrays even where the kernel has arenas.
+    pub force_arrays: bool,
+}
+
+/// How a sampling is written into the programs.
+pub(super) fn threshold(timed: Timed) -> u32 {
+    match timed {
+        Timed::All => sampling::ALL,
+        Timed::OneIn(calls) => sampling::one_in(calls.get()),
+        Timed::None => sampling::NONE,
+    }
+}
+
+/// What to load, and how large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Which processes count.
+    pub scope: Scope,
+    /// Which calls are timed.
+    pub timed: Timed,
+    /// Which of their calls, and of them themselves.
+    pub filter: Filter,
+    /// Threads that can be recorded apart at one time.
+    pub max_threads: u32,
+    /// Extents of 1 KiB in the pool of figures.
+    pub max_extents: u32,
+    /// Count the profiler's own calls too.
+    pub include_self: bool,
+    /// Use the fallback even where the kernel has what the main way needs.
+    pub force_fallback: bool,
+    /// Use arrays even where the kernel has arenas.
+    pub force_arrays: bool,
+    /// Process id of the command that the profiler started, if it passes signals on to one.
+    pub command: Option<u32>,
+    /// Have the kernel time the programs, from their first run on, if it may be asked to.
+    pub time_programs: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            scope: Scope::Host,
+            timed: Timed::All,
+            filter: Filter::default(),
+            max_threads: DEFAULT_THREADS,
+            max_extents: DEFAULT_EXTENTS,
+            include_self: false,
+            force_fallback: false,
+            force_arrays: false,
+            command: None,
+            time_programs: false,
+        }
+    }
+}
+
+impl Options {
+    /// The options that meet a request, checked against the limits.
+    ///
+    /// # Errors
+    /// [`KernelError::Limit`] names the flag and its range.
+    pub fn new(scope: Scope, args: &Request) -> Result<Self, KernelError> {
+        let defaults = Self::default();
+        if let Some(mib) = args.max_memory_mib {
+            within("--max-memory", mib, 1, MAX_EXTENTS / EXTENTS_PER_MIB)?;
+        }
+        let options = Self {
+            scope,
+            timed: args.timed,
+            filter: Filter::default(),
+            max_threads: args.max_threads.unwrap_or(defaults.max_threads),
+            max_extents: args
+                .max_memory_mib
+                .map_or(defaults.max_extents, |mib| mib.saturating_mul(EXTENTS_PER_MIB)),
+            include_self: args.include_self,
+            force_fallback: args.force_fallback,
+            force_arrays: args.force_arrays,
+            command: None,
+            time_programs: false,
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    /// The same, of what the filter lets count.
+    #[must_use]
+    pub fn filtered(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Whether every size is within its limits.
+    pub(super) fn check(&self) -> Result<(), KernelError> {
+        within("--max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
+        within("number of extents", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;
+        if let Scope::Processes(processes) = &self.scope {
+            let count = u32::try_from(processes.len()).unwrap_or(u32::MAX);
+            within("number of processes", count, 1, MAX_TARGETS)?;
+        }
+        Ok(())
+    }
+}
+
+fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), KernelError> {
+    if (least..=most).contains(&found) {
+        Ok(())
+    } else {
+        Err(KernelError::Limit { what, found, least, most })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_checked() {
+        let args = Request { max_memory_mib: Some(64), ..Request::default() };
+        let options = Options::new(Scope::Host, &args).expect("within limits");
+        assert_eq!(options.max_extents, 65_536);
+        for bad in [0, u32::MAX] {
+            let args = Request { max_memory_mib: Some(bad), ..Request::default() };
+            assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
+        }
+        let args = Request { max_threads: Some(0), ..Request::default() };
+        assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
+        let none = Scope::Processes(Vec::new());
+        assert!(Options::new(none, &Request::default()).is_err());
+    }
+}

@@ -1,5 +1,0 @@
-//! Names for numbers.
-
-pub mod errnos;
-pub mod lasting;
-pub mod syscalls;

@@ -1,0 +1,22 @@
+//! The data that engines produce and consumers show. Pure: no kernel, no clock, no I/O.
+
+mod cost;
+mod figures;
+mod health;
+mod in_flight;
+mod latency;
+mod process;
+mod program;
+mod query;
+mod snapshot;
+
+pub(crate) use cost::runs_since;
+pub use cost::{Cost, CpuTime, Times, Timing};
+pub use figures::{Extremes, Figures};
+pub use health::{Health, Unlogged, Use};
+pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
+pub use latency::Latency;
+pub use process::{OVERFLOW_COMM, Process};
+pub use program::{Program, Runs, Untimed};
+pub use query::{Grouping, Scope, SortKey, Span, Timed};
+pub use snapshot::{CallRow, Detail, ProcessRow, Snapshot};

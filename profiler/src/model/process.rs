@@ -1,0 +1,21 @@
+//! Who makes a call.
+
+use crate::text::Untrusted;
+
+/// Identity of a process. Ids are those of the initial pid namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Process id, or `None` for the bucket of calls that found no room in the
+    /// tables and so belong to no process.
+    pub tgid: Option<u32>,
+    /// Start, nanoseconds since boot; with `tgid` it names the process for good.
+    pub start_ns: u64,
+    /// Name, the last that was seen.
+    pub comm: Untrusted,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
+/// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors
+/// and latencies of calls that found room for all but that.
+pub const OVERFLOW_COMM: &str = "(overflow)";

@@ -1,0 +1,71 @@
+//! The result of one drain: immutable, and all that consumers read.
+
+use std::{sync::Arc, time::Duration};
+
+use profiler_common::call::CallKey;
+
+use super::{Figures, Health, InFlight, Process};
+
+/// Everything known at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Drains before this one.
+    pub sequence: u64,
+    /// From the moment the programs were attached to this reading.
+    pub window: Duration,
+    /// From the reading before to this one; equal to `window` in the first.
+    pub interval: Duration,
+    /// CPUs online.
+    pub cpus: usize,
+    /// Every system call that was seen, over all processes, whether these are
+    /// still listed or not; by key.
+    pub calls: Vec<CallRow>,
+    /// Processes, in no order. Empty unless [`Detail::Processes`] was asked for.
+    pub processes: Vec<ProcessRow>,
+    /// Calls that have not returned.
+    pub in_flight: InFlight,
+    /// How the profiler itself fares.
+    pub health: Health,
+}
+
+/// How much a snapshot is to hold; what is not asked for costs nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Detail {
+    /// System calls over all processes.
+    Calls,
+    /// Also each process.
+    Processes,
+}
+
+/// A system call.
+#[derive(Clone, Debug)]
+pub struct CallRow {
+    /// Which.
+    pub key: CallKey,
+    /// Since the programs were attached.
+    pub total: Figures,
+    /// Within [`Snapshot::interval`]. Its extremes are exact where the interval
+    /// brought a new extreme, and otherwise the bounds of the outermost buckets.
+    pub recent: Figures,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub struct ProcessRow {
+    /// Who.
+    pub process: Arc<Process>,
+    /// Its system calls, by key. Shared by all snapshots between which it made none.
+    pub calls: Arc<Vec<CallRow>>,
+}
+
+impl ProcessRow {
+    /// All its calls since the programs were attached.
+    pub fn total(&self) -> Figures {
+        self.calls.iter().map(|row| &row.total).collect()
+    }
+
+    /// All its calls within the interval.
+    pub fn recent(&self) -> Figures {
+        self.calls.iter().map(|row| &row.recent).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! Names for numbers.
+
+pub mod errnos;
+pub mod syscalls;
+pub mod waits;

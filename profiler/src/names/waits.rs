@@ -1,0 +1,185 @@
+//! What it means that a call lasts: some wait by their nature, and a thread that sits in
+//! one for days is well; of others a second says that something is wrong.
+
+use profiler_common::call::CallKey;
+
+use super::syscalls;
+use crate::model::Kind;
+
+/// Calls of [`Kind::Waits`], of every ABI: a name means the same in all of them.
+const WAIT: &[&str] = &[
+    // For a time.
+    "nanosleep",
+    "clock_nanosleep",
+    "clock_nanosleep_time64",
+    // For a signal.
+    "pause",
+    "sigsuspend",
+    "rt_sigsuspend",
+    "rt_sigtimedwait",
+    "rt_sigtimedwait_time64",
+    // For a descriptor to be ready.
+    "poll",
+    "ppoll",
+    "ppoll_time64",
+    "select",
+    "_newselect",
+    "pselect6",
+    "pselect6_time64",
+    "epoll_wait",
+    "epoll_pwait",
+    "epoll_pwait2",
+    // For a connection.
+    "accept",
+    "accept4",
+    // For completions.
+    "io_getevents",
+    "io_pgetevents",
+    "io_pgetevents_time64",
+    "io_uring_enter",
+    // For another thread. FUTEX_WAKE and its like do not, but are over at once.
+    "futex",
+    "futex_time64",
+    "futex_wait",
+    "futex_waitv",
+    // For a child.
+    "wait4",
+    "waitid",
+    "waitpid",
+    // For a message or a semaphore. Who sends (msgsnd, mq_timedsend) waits only where
+    // nobody receives, as who writes does.
+    "mq_timedreceive",
+    "mq_timedreceive_time64",
+    "msgrcv",
+    "semop",
+    "semtimedop",
+    "semtimedop_time64",
+    // Goes on with a sleep, a poll or a futex that a stop broke: those that set
+    // `restart_block.fn` (kernel/signal.c, `sys_restart_syscall`).
+    "restart_syscall",
+];
+
+/// Calls of [`Kind::MayWait`], likewise.
+const MAY_WAIT: &[&str] = &[
+    // Also of terminals, inotify, signalfd, eventfd, timerfd, /proc/kmsg. pread64 and
+    // preadv are not among them: what has no position refuses them (ESPIPE).
+    "read",
+    "readv",
+    // At position -1 it is readv.
+    "preadv2",
+    "recvfrom",
+    "recvmsg",
+    "recvmmsg",
+    "recvmmsg_time64",
+    // One end at least is a pipe.
+    "splice",
+    "tee",
+    "vmsplice",
+    // KVM_RUN, TIOCMIWAIT, BINDER_WRITE_READ, and hundreds more that work.
+    "ioctl",
+    // SYSLOG_ACTION_READ waits for the next message.
+    "syslog",
+    // Run by number, several calls in one: recv and accept beside connect; semop and
+    // msgrcv beside shmat (net/socket.c, ipc/syscall.c).
+    "socketcall",
+    "ipc",
+    // What the table does not know may be anything.
+    syscalls::UNKNOWN,
+];
+
+/// What a call does while it lasts.
+pub fn kind(key: CallKey) -> Kind {
+    let name = syscalls::name(key);
+    if WAIT.contains(&name) {
+        Kind::Waits
+    } else if MAY_WAIT.contains(&name) {
+        Kind::MayWait
+    } else {
+        Kind::Works
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use profiler_common::call::{ABIS, Abi};
+
+    use super::*;
+
+    fn every_key() -> impl Iterator<Item = CallKey> {
+        ABIS.into_iter().flat_map(|abi| (0..abi.limit()).map(move |nr| CallKey::of(abi, nr)))
+    }
+
+    fn of(abi: Abi, nr: u32) -> (&'static str, Kind) {
+        let key = CallKey::of(abi, nr);
+        (syscalls::name(key), kind(key))
+    }
+
+    #[test]
+    fn every_listed_name_is_that_of_a_call() {
+        let known: HashSet<_> = every_key().map(syscalls::name).collect();
+        for name in WAIT.iter().chain(MAY_WAIT) {
+            assert!(known.contains(*name), "no ABI has {name}");
+        }
+    }
+
+    #[test]
+    fn no_name_is_listed_twice() {
+        let all: HashSet<_> = WAIT.iter().chain(MAY_WAIT).collect();
+        assert_eq!(all.len(), WAIT.len() + MAY_WAIT.len());
+    }
+
+    /// What comes in forms for 32 and 64 bits of time, or of one table and another, is
+    /// the same.
+    #[test]
+    fn forms_of_a_call_are_of_one_kind() {
+        for key in every_key() {
+            let name = syscalls::name(key);
+            let Some(plain) = name.strip_suffix("_time64") else { continue };
+            let other = every_key().find(|&key| syscalls::name(key) == plain);
+            assert_eq!(other.map(kind), Some(kind(key)), "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_mean_what_their_abi_says() {
+        assert_eq!(of(Abi::X86_64, 202), ("futex", Kind::Waits));
+        assert_eq!(of(Abi::I386, 240), ("futex", Kind::Waits));
+        assert_eq!(of(Abi::I386, 422), ("futex_time64", Kind::Waits));
+        assert_eq!(of(Abi::X32, 202), ("futex", Kind::Waits));
+        assert_eq!(of(Abi::I386, 202).1, Kind::Works);
+        assert_eq!(of(Abi::X86_64, 0), ("read", Kind::MayWait));
+        assert_eq!(of(Abi::I386, 0), ("restart_syscall", Kind::Waits));
+        assert_eq!(of(Abi::X32, 517), ("recvfrom", Kind::MayWait));
+        assert_eq!(of(Abi::X86_64, 500), (syscalls::UNKNOWN, Kind::MayWait));
+    }
+
+    #[test]
+    fn what_should_not_last_is_of_concern() {
+        let works = [
+            "close",
+            "connect",
+            "creat",
+            "exit_group",
+            "fcntl",
+            "fdatasync",
+            "flock",
+            "fsync",
+            "futex_wake",
+            "mount",
+            "openat",
+            "pread64",
+            "preadv",
+            "sendmsg",
+            "sync",
+            "unlink",
+            "vfork",
+            "write",
+        ];
+        for name in works {
+            let key = every_key().find(|&key| syscalls::name(key) == name);
+            assert_eq!(key.map(kind), Some(Kind::Works), "{name}");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What the table of `profiler stat` says at its end of calls that have not returned.
+
+use std::{cmp::Reverse, io, time::Duration};
+
+use super::{
+    Report,
+    grid::{Column, Grid},
+    table::{BOLD, RED, RESET, Style},
+    units,
+};
+use crate::{
+    model::{CallInFlight, InFlight, Kind, ThreadInFlight},
+    names::syscalls,
+};
+
+/// Calls that are listed.
+const LISTED: usize = 10;
+/// Kinds of waiting calls that are named.
+const NAMED: usize = 5;
+/// From this age on a call that works is of concern; and while time passes, only from
+/// this age on any is listed: what is younger will be in the next report's counts.
+const LASTING: Duration = Duration::from_secs(1);
+
+const COLUMNS: [Column; 6] = [
+    Column { title: "age", right: true, expendable: 0 },
+    Column { title: "pid", right: true, expendable: 1 },
+    Column { title: "process", right: false, expendable: 0 },
+    Column { title: "tid", right: true, expendable: 3 },
+    Column { title: "syscall", right: false, expendable: 0 },
+    Column { title: "kind", right: false, expendable: 2 },
+];
+
+/// Writes the oldest calls that do not wait by their nature, and how many do. Nothing
+/// where there is nothing to say.
+///
+/// # Errors
+/// What `out` returns.
+pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
+    let in_flight = report.in_flight;
+    // An interval may be shorter: what lasted for all of it is in none of its counts.
+    let least = if report.more_follow { LASTING.min(report.window) } else { Duration::ZERO };
+    let listed: Vec<&ThreadInFlight> = (in_flight.oldest.iter())
+        .filter(|thread| thread.kind != Kind::Waits && thread.age >= least)
+        .take(LISTED)
+        .collect();
+    let waiting = if report.more_follow { None } else { waiting(in_flight) };
+    if !listed.is_empty() {
+        writeln!(out)?;
+        list(out, &listed, style)?;
+    }
+    let in_all = in_flight.count(Kind::Works) + in_flight.count(Kind::MayWait);
+    let more = in_all.saturating_sub(listed.len() as u64);
+    if more > 0 && !(report.more_follow && listed.is_empty()) {
+        writeln!(out, "and {} more that have not returned", units::grouped(more))?;
+    }
+    match waiting {
+        Some(waiting) => writeln!(out, "\n{waiting}"),
+        None => Ok(()),
+    }
+}
+
+fn list(out: &mut impl io::Write, threads: &[&ThreadInFlight], style: Style) -> io::Result<()> {
+    let cells = threads
+        .iter()
+        .map(|thread| {
+            let pid = thread.process.tgid.map_or_else(String::new, |pid| pid.to_string());
+            vec![
+                units::age_of(thread),
+                pid,
+                thread.process.comm.to_string(),
+                thread.tid.to_string(),
+                syscalls::name_with_abi(thread.key),
+                thread.kind.title().to_owned(),
+            ]
+        })
+        .collect();
+    let grid = Grid::new(COLUMNS.into(), cells, style.width);
+    let coloured = |on| if style.color { (on, RESET) } else { ("", "") };
+    let (on, off) = coloured(BOLD);
+    writeln!(out, "{on}Not returned, the oldest:{off}")?;
+    writeln!(out, "{on}{}{off}", grid.title().trim_end())?;
+    for (thread, line) in threads.iter().zip(grid.lines()) {
+        let concern = thread.kind == Kind::Works && thread.age >= LASTING;
+        let (on, off) = if concern { coloured(RED) } else { ("", "") };
+        writeln!(out, "{on}{}{off}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// How many calls wait by their nature, and which.
+fn waiting(in_flight: &InFlight) -> Option<String> {
+    let mut calls: Vec<&CallInFlight> =
+        in_flight.calls.iter().filter(|call| call.kind == Kind::Waits).collect();
+    let all: u64 = calls.iter().map(|call| call.threads).sum();
+    calls.sort_by_key(|call| (Reverse(call.threads), call.key));
+    let mut named: Vec<String> = calls
+        .iter()
+        .take(NAMED)
+        .map(|call| {
+            format!("{} {}", syscalls::name_with_abi(call.key), units::grouped(call.threads))
+        })
+        .collect();
+    let others: u64 = calls.iter().skip(NAMED).map(|call| call.threads).sum();
+    if others > 0 {
+        named.push(format!("others {}", units::grouped(others)));
+    }
+    (all > 0).then(|| format!("{} that wait by nature: {}", units::grouped(all), named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use profiler_common::call::{Abi, CallKey};
+
+    use super::*;
+    use crate::{
+        filter::Filter,
+        model::{Grouping, Health, Process, Scope},
+    };
+
+    /// Calls with a row of their own each: ABI, number, process, thread, milliseconds.
+    fn in_flight(threads: &[(Abi, u32, &str, u32, u64)]) -> InFlight {
+        let mut in_flight = InFlight::default();
+        for &(abi, nr, comm, tid, age_ms) in threads {
+            let process = Process { tgid: Some(712), start_ns: 0, comm: comm.into(), ended: false };
+            let (key, age) = (CallKey::of(abi, nr), Duration::from_millis(age_ms));
+            in_flight.oldest.push(ThreadInFlight {
+                process: Arc::new(process),
+                tid,
+                key,
+                kind: crate::names::waits::kind(key),
+                age,
+                at_least: false,
+            });
+            in_flight.calls.push(CallInFlight {
+                key,
+                kind: crate::names::waits::kind(key),
+                threads: 1,
+                unrecorded: 0,
+                before: 0,
+                oldest: age,
+            });
+        }
+        in_flight
+    }
+
+    fn stuck() -> InFlight {
+        in_flight(&[
+            (Abi::X86_64, 74, "postgres", 714, 572_000),
+            (Abi::I386, 5, "wine-preloader", 800, 900),
+            (Abi::X86_64, 0, "bash", 712, 200_000_000),
+            (Abi::X86_64, 202, "java", 801, 12),
+            (Abi::X86_64, 232, "nginx", 802, 34_000_000),
+        ])
+    }
+
+    fn text(in_flight: &InFlight, more_follow: bool, style: Style) -> String {
+        let report = Report {
+            origin: &crate::present::origin::fixed(),
+            rows: &[],
+            by: Grouping::Syscall,
+            window: Duration::from_secs(5),
+            health: &Health::default(),
+            in_flight,
+            own: None,
+            scope: &Scope::Host,
+            filter: &Filter::default(),
+            more_follow,
+        };
+        let mut out = Vec::new();
+        write(&mut out, &report, style).expect("a vector takes everything");
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    #[test]
+    fn what_is_of_concern_comes_first() {
+        insta::assert_snapshot!(text(&stuck(), false, Style::PLAIN), @r"
+
+        Not returned, the oldest:
+          age  pid  process         tid  syscall      kind
+        9m32s  712  postgres        714  fsync        works
+        900ms  712  wine-preloader  800  open (i386)  works
+        2d07h  712  bash            712  read         may wait
+
+        2 that wait by nature: futex 1, epoll_wait 1
+        ");
+    }
+
+    #[test]
+    fn what_entered_before_is_at_least_so_old() {
+        let mut in_flight = in_flight(&[(Abi::X86_64, 74, "postgres", 714, 9_100)]);
+        in_flight.oldest[0].at_least = true;
+        insta::assert_snapshot!(text(&in_flight, false, Style::PLAIN), @r"
+
+        Not returned, the oldest:
+           age  pid  process   tid  syscall  kind
+        >9.10s  712  postgres  714  fsync    works
+        ");
+    }
+
+    #[test]
+    fn while_time_passes_only_what_lasts() {
+        insta::assert_snapshot!(text(&stuck(), true, Style::PLAIN), @r"
+
+        Not returned, the oldest:
+          age  pid  process   tid  syscall  kind
+        9m32s  712  postgres  714  fsync    works
+        2d07h  712  bash      712  read     may wait
+        and 1 more that have not returned
+        ");
+        let short = in_flight(&[(Abi::X86_64, 74, "postgres", 714, 999)]);
+        assert_eq!(text(&short, true, Style::PLAIN), "");
+    }
+
+    #[test]
+    fn nothing_is_said_of_nothing() {
+        assert_eq!(text(&InFlight::default(), false, Style::PLAIN), "");
+    }
+
+    #[test]
+    fn many_are_counted() {
+        let mut many: Vec<_> =
+            (0..14).map(|n| (Abi::X86_64, 74, "postgres", 800 + n, 9_000)).collect();
+        many.extend((0..7).map(|n| (Abi::X86_64, [7, 34, 35, 202, 230, 232, 270][n], "a", 1, 1)));
+        let mut in_flight = in_flight(&many);
+        in_flight.calls[17].threads = 12_345;
+        let text = text(&in_flight, false, Style::PLAIN);
+        assert_eq!(text.matches("fsync").count(), LISTED);
+        assert!(text.contains("\nand 4 more that have not returned\n"), "{text}");
+        let waiting = "12,351 that wait by nature: \
+                       futex 12,345, poll 1, pause 1, nanosleep 1, clock_nanosleep 1, others 2\n";
+        assert!(text.ends_with(waiting), "{text}");
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_who_and_what() {
+        let style = Style { width: Some(40), ..Style::PLAIN };
+        insta::assert_snapshot!(text(&stuck(), true, style), @r"
+
+        Not returned, the oldest:
+          age  pid  process   syscall  kind
+        9m32s  712  postgres  fsync    works
+        2d07h  712  bash      read     may wait
+        and 1 more that have not returned
+        ");
+    }
+
+    #[test]
+    fn only_what_works_and_lasts_is_red() {
+        let style = Style { color: true, ..Style::PLAIN };
+        let text = text(&stuck(), false, style);
+        let red: Vec<&str> = text.lines().filter(|line| line.starts_with(RED)).collect();
+        assert!(red.len() == 1 && red[0].contains("fsync"), "{text}");
+    }
+}

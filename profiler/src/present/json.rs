@@ -1,0 +1,357 @@
+//! The JSON of `profiler stat`: a contract that others script against. Fields are
+//! added, and none is renamed or removed.
+
+use std::{collections::BTreeMap, io, time::Duration};
+
+use profiler_common::call::{Abi, CallKey};
+use serde::Serialize;
+
+use super::{
+    Report, cost,
+    origin::exact_time,
+    rows::{self, Row},
+};
+use crate::{
+    filter::{Comm, Filter},
+    model::{Kind, Scope, ThreadInFlight},
+    names::syscalls,
+    text::{self, Untrusted},
+};
+
+/// Version of the contract; would change if a field had to change its meaning.
+const SCHEMA: u32 = 1;
+
+/// The number shown for calls whose number no table knows.
+const UNKNOWN_NR: i64 = -1;
+
+#[derive(Serialize)]
+struct Object<'a> {
+    schema: u32,
+    /// Null if it cannot be read.
+    host: Option<&'a Untrusted>,
+    /// Of the profiler.
+    version: &'a str,
+    /// With its arguments; null without one.
+    command: Option<&'a [Untrusted]>,
+    /// By the wall clock, RFC 3339 in UTC. The window is by a clock that is never set.
+    start: String,
+    end: String,
+    window_ns: u64,
+    lost: u64,
+    /// What may be lost beside that, at most.
+    lost_unseen: u64,
+    /// Calls counted without their process, since the tables were full.
+    overflowed: u64,
+    /// Books that did not balance; anything but 0 is a mistake of ours.
+    breaches: u64,
+    /// Which the last of them was.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    last_breach: &'a str,
+    /// One call in how many is timed: 1 for all, null for none.
+    timed_one_in: Option<u32>,
+    /// What counts.
+    scope: InScope<'a>,
+    rows: Vec<Line<'a>>,
+    /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
+    in_flight: Vec<InFlight<'a>>,
+    /// How many there are in all of each kind.
+    in_flight_by_kind: BTreeMap<&'static str, u64>,
+    /// Of these, such as entered before the profiler attached, and are in no row; null
+    /// where they cannot be known.
+    in_flight_before: Option<u64>,
+    /// What the profiler itself cost, with `--self`.
+    #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
+    own: Option<cost::Object<'a>>,
+}
+
+/// Null of each kind is all.
+#[derive(Serialize)]
+struct InScope<'a> {
+    /// These processes, and the children that they started.
+    pids: Option<&'a [u32]>,
+    cgroups: Option<Vec<&'a Untrusted>>,
+    comms: Option<&'a [Comm]>,
+    syscalls: Option<Named<'a>>,
+}
+
+/// By what the user said.
+#[derive(Serialize)]
+struct Named<'a> {
+    /// Empty for all but `except`.
+    only: &'a [String],
+    except: &'a [String],
+}
+
+impl<'a> InScope<'a> {
+    fn new(scope: &'a Scope, filter: &'a Filter) -> Self {
+        let Filter { cgroups, comms, calls } = filter;
+        let named = |count: usize| (count > 0).then_some(());
+        Self {
+            pids: match scope {
+                Scope::Host => None,
+                Scope::Processes(pids) => Some(pids),
+            },
+            cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &c.path).collect()),
+            comms: named(comms.len()).map(|()| &comms[..]),
+            syscalls: calls
+                .as_ref()
+                .map(|calls| Named { only: &calls.only, except: &calls.except }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct InFlight<'a> {
+    age_ns: u64,
+    /// It is at least as old: it entered before the profiler attached, or was not timed.
+    at_least: bool,
+    pid: Option<u32>,
+    tid: u32,
+    comm: &'a Untrusted,
+    abi: Option<&'static str>,
+    syscall: &'static str,
+    nr: i64,
+    kind: &'static str,
+}
+
+impl<'a> InFlight<'a> {
+    fn new(thread: &'a ThreadInFlight) -> Self {
+        Self {
+            age_ns: nanoseconds(thread.age),
+            at_least: thread.at_least,
+            pid: thread.process.tgid,
+            tid: thread.tid,
+            comm: &thread.process.comm,
+            abi: thread.key.abi().map(Abi::name),
+            syscall: syscalls::name(thread.key),
+            nr: number(thread.key),
+            kind: thread.kind.name(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    pid: Option<u32>,
+    comm: Option<&'a Untrusted>,
+    abi: Option<&'static str>,
+    syscall: Option<&'static str>,
+    nr: Option<i64>,
+    calls: u64,
+    /// Calls that left whose latency is known, and is in the figures that follow.
+    timed: u64,
+    errors: u64,
+    errnos: BTreeMap<String, u64>,
+    /// Of the timed calls.
+    total_ns: u64,
+    /// Of all calls that left; the same as `total_ns` where all are timed.
+    estimated_total_ns: u64,
+    min_ns: u64,
+    mean_ns: u64,
+    p50_ns: u64,
+    p90_ns: u64,
+    p99_ns: u64,
+    p999_ns: u64,
+    max_ns: u64,
+    returned: u64,
+    restarted: u64,
+    denied: u64,
+    never_returned: u64,
+    lost: u64,
+    in_flight: u64,
+}
+
+impl<'a> Line<'a> {
+    fn new(row: &'a Row) -> Self {
+        let f = &row.figures;
+        let [p50_ns, p90_ns, p99_ns, p999_ns] = f.quantiles([0.5, 0.9, 0.99, 0.999]);
+        let process = row.process.as_deref();
+        Self {
+            pid: process.and_then(|p| p.tgid),
+            comm: process.map(|p| &p.comm),
+            abi: row.abi().map(|abi| abi.name()),
+            syscall: row.syscall(),
+            nr: row.key.map(number),
+            calls: f.calls,
+            timed: f.timed(),
+            errors: f.errors,
+            errnos: rows::errnos(f),
+            total_ns: f.total_ns,
+            estimated_total_ns: f.estimated_total_ns(),
+            min_ns: f.min_ns(),
+            mean_ns: f.mean_ns(),
+            p50_ns,
+            p90_ns,
+            p99_ns,
+            p999_ns,
+            max_ns: f.max_ns(),
+            returned: f.returned,
+            restarted: f.restarted,
+            denied: f.denied,
+            never_returned: f.never_returned,
+            lost: f.lost,
+            in_flight: row.in_flight,
+        }
+    }
+}
+
+fn number(key: CallKey) -> i64 {
+    if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Writes one object and a newline.
+///
+/// # Errors
+/// What `out` returns.
+pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
+    let Report { origin, rows, window, health, in_flight, own, scope, filter, .. } = *report;
+    let object = Object {
+        schema: SCHEMA,
+        host: origin.host.as_ref(),
+        version: origin.version,
+        command: Some(&origin.command[..]).filter(|command| !command.is_empty()),
+        start: exact_time(origin.start),
+        end: exact_time(origin.end),
+        window_ns: nanoseconds(window),
+        lost: health.lost(),
+        lost_unseen: health.unseen(),
+        overflowed: health.overflowed,
+        breaches: health.breaches,
+        last_breach: &health.last_breach,
+        timed_one_in: health.timed.one_in(),
+        scope: InScope::new(scope, filter),
+        rows: rows.iter().map(Line::new).collect(),
+        in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
+        in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
+        in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
+        own: own.map(|own| cost::Object::new(own, health)),
+    };
+    text::json::write(out, &object)?;
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        filter::Calls,
+        model::{
+            CallInFlight, Cost, Extremes, Figures, Grouping, Health, InFlight, Process, Program,
+            Runs, Timing, Untimed,
+        },
+        present::OwnCost,
+    };
+
+    #[test]
+    fn the_contract() {
+        let mut figures = Figures {
+            calls: 4,
+            returned: 3,
+            errors: 2,
+            total_ns: 1200,
+            extremes: Some(Extremes { min_ns: 100, max_ns: 900 }),
+            ..Figures::default()
+        };
+        figures.add_errno(11, 2);
+        for ns in [100, 200, 900] {
+            figures.latency.record(ns);
+        }
+        let comm = "a\"b".into();
+        let process = Arc::new(Process { tgid: Some(42), start_ns: 1, comm, ended: true });
+        let rows = [
+            Row {
+                process: Some(Arc::clone(&process)),
+                key: Some(CallKey::of(Abi::X86_64, 0)),
+                figures,
+                in_flight: 1,
+            },
+            Row {
+                process: None,
+                key: Some(CallKey::unknown(Abi::I386)),
+                figures: Figures { calls: 1, never_returned: 1, ..Figures::default() },
+                in_flight: 0,
+            },
+        ];
+        let age = Duration::from_micros(12);
+        let key = CallKey::of(Abi::X86_64, 0);
+        let in_flight = InFlight {
+            calls: vec![CallInFlight {
+                key,
+                kind: crate::names::waits::kind(key),
+                threads: 3,
+                unrecorded: 2,
+                before: 1,
+                oldest: age,
+            }],
+            oldest: vec![ThreadInFlight {
+                process,
+                tid: 43,
+                key,
+                kind: crate::names::waits::kind(key),
+                age,
+                at_least: true,
+            }],
+            sees_before: true,
+        };
+        let calls = ["read", "!write", "i386:5"].map(|text| text.parse().expect("a call"));
+        let filter = Filter {
+            comms: vec!["n\"x".parse().expect("a name")],
+            calls: Calls::new(&calls).expect("calls"),
+            ..Filter::default()
+        };
+        let report = Report {
+            origin: &crate::present::origin::fixed(),
+            rows: &rows,
+            by: Grouping::ProcessSyscall,
+            window: Duration::from_millis(1500),
+            health: &Health::default(),
+            in_flight: &in_flight,
+            own: None,
+            scope: &Scope::Processes(vec![7, 8]),
+            filter: &filter,
+            more_follow: false,
+        };
+        let mut out = Vec::new();
+        write(&mut out, &report).expect("a vector takes everything");
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+    }
+
+    #[test]
+    fn the_contract_of_self() {
+        let spent = Cost {
+            programs: vec![Program { name: "sys_enter".into(), copies: 1, ..Program::default() }],
+            timing: Timing::Of {
+                spell: 1,
+                time: Duration::from_secs(1),
+                runs: vec![Runs { count: 4, events: 4, time: Duration::from_micros(2) }],
+            },
+            ..Cost::default()
+        };
+        let untimed = Cost { timing: Timing::No(Untimed::Privilege), ..spent.clone() };
+        let text = |spent| {
+            let report = Report {
+                origin: &crate::present::origin::fixed(),
+                rows: &[],
+                by: Grouping::Syscall,
+                window: Duration::from_secs(2),
+                health: &Health::default(),
+                in_flight: &InFlight::default(),
+                own: Some(OwnCost { spent, cpus: 2 }),
+                scope: &Scope::Host,
+                filter: &Filter::default(),
+                more_follow: false,
+            };
+            let mut out = Vec::new();
+            write(&mut out, &report).expect("a vector takes everything");
+            let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            json["self"].to_string()
+        };
+        insta::assert_snapshot!([text(&spent), text(&untimed)].join("\n"));
+    }
+}

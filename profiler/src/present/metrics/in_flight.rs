@@ -1,0 +1,109 @@
+//! Gauges of calls that have not returned.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use prometheus::proto::MetricFamily;
+
+use super::{Name, call_labels, call_name, gauge, label};
+use crate::{
+    model::{Kind, Snapshot},
+    names::waits,
+};
+
+/// Threads in each call, of them those of before, and for how long the longest. A call that
+/// was ever seen to enter has these series, zero where nobody is in it, so that they do not
+/// come and go.
+pub(super) fn families(snapshot: &Snapshot) -> [MetricFamily; 3] {
+    let mut named: BTreeMap<(Name, Kind), (u64, u64, Duration)> = BTreeMap::new();
+    let of = |key| ((call_name(key), waits::kind(key)), (0, 0, Duration::ZERO));
+    named.extend(snapshot.calls.iter().map(|row| of(row.key)));
+    named.extend(snapshot.in_flight.calls.iter().map(|call| of(call.key)));
+    for call in &snapshot.in_flight.calls {
+        if let Some((threads, before, oldest)) = named.get_mut(&of(call.key).0) {
+            *threads += call.threads;
+            *before += call.before;
+            *oldest = call.oldest.max(*oldest);
+        }
+    }
+    let labels = |(name, kind): &(Name, Kind)| {
+        let mut labels = call_labels(name);
+        labels.push(label("kind", kind.name()));
+        labels
+    };
+    [
+        gauge(
+            "profiler_syscalls_in_flight",
+            "System calls entered that have not left; of the kind \"waits\" are those that wait by their nature.",
+            named.iter().map(|(name, &(threads, ..))| (labels(name), threads as f64)),
+        ),
+        gauge(
+            "profiler_syscalls_in_flight_before",
+            "Of the system calls in flight those that entered before the profiler attached, and are in no count of calls.",
+            named.iter().map(|(name, &(_, before, _))| (labels(name), before as f64)),
+        ),
+        gauge(
+            "profiler_syscall_in_flight_oldest_seconds",
+            "For how long the oldest system call in flight has been so; 0 where none is. At least, and since the profiler attached, if it entered before that.",
+            named.iter().map(|(name, &(.., oldest))| (labels(name), oldest.as_secs_f64())),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use profiler_common::call::{Abi, CallKey};
+
+    use super::{
+        super::{Exposition, text},
+        *,
+    };
+    use crate::model::{CallInFlight, CallRow, Figures, InFlight};
+
+    #[test]
+    fn calls_in_flight_that_share_a_name_share_a_series() {
+        let call = |abi, nr, threads, before, seconds| CallInFlight {
+            key: CallKey::of(abi, nr),
+            kind: waits::kind(CallKey::of(abi, nr)),
+            threads,
+            unrecorded: 0,
+            before,
+            oldest: Duration::from_secs(seconds),
+        };
+        let calls = vec![
+            call(Abi::X86_64, 74, 1, 1, 572),
+            call(Abi::X32, 19, 2, 0, 30),
+            call(Abi::X32, 515, 4, 3, 20),
+        ];
+        // One that is in flight need not be among the calls yet.
+        let row = |nr| CallRow {
+            key: CallKey::of(Abi::X86_64, nr),
+            total: Figures::default(),
+            recent: Figures::default(),
+        };
+        let snapshot = Snapshot {
+            calls: vec![row(74), row(202)],
+            in_flight: InFlight { calls, oldest: Vec::new(), sees_before: true },
+            ..Snapshot::default()
+        };
+        let exposition = Exposition { snapshot: Arc::new(snapshot), ..Exposition::default() };
+        let text = text(&exposition).expect("encodes");
+        let gauges: Vec<_> =
+            text.lines().filter(|l| l.contains("_in_flight") && !l.starts_with('#')).collect();
+        assert_eq!(
+            gauges,
+            [
+                r#"profiler_syscall_in_flight_oldest_seconds{abi="x32",syscall="readv",kind="may_wait"} 30"#,
+                r#"profiler_syscall_in_flight_oldest_seconds{abi="x86_64",syscall="fsync",kind="works"} 572"#,
+                r#"profiler_syscall_in_flight_oldest_seconds{abi="x86_64",syscall="futex",kind="waits"} 0"#,
+                r#"profiler_syscalls_in_flight{abi="x32",syscall="readv",kind="may_wait"} 6"#,
+                r#"profiler_syscalls_in_flight{abi="x86_64",syscall="fsync",kind="works"} 1"#,
+                r#"profiler_syscalls_in_flight{abi="x86_64",syscall="futex",kind="waits"} 0"#,
+                r#"profiler_syscalls_in_flight_before{abi="x32",syscall="readv",kind="may_wait"} 3"#,
+                r#"profiler_syscalls_in_flight_before{abi="x86_64",syscall="fsync",kind="works"} 1"#,
+                r#"profiler_syscalls_in_flight_before{abi="x86_64",syscall="futex",kind="waits"} 0"#,
+            ]
+        );
+    }
+}

@@ -1,0 +1,55 @@
+//! Snapshots made into bytes. Pure functions; nothing here reads anything.
+
+mod cost;
+mod grid;
+mod in_flight;
+pub mod json;
+pub mod metrics;
+pub mod origin;
+pub mod rows;
+pub mod table;
+pub mod units;
+
+use std::time::Duration;
+
+use origin::Origin;
+
+use crate::{
+    filter::Filter,
+    model::{Cost, Grouping, Health, InFlight, Scope},
+    present::rows::Row,
+};
+
+/// What `profiler stat` prints at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// Where and when it was made.
+    pub origin: &'a Origin,
+    /// The rows, sorted.
+    pub rows: &'a [Row],
+    /// What makes a row.
+    pub by: Grouping,
+    /// The time that the rows are of.
+    pub window: Duration,
+    /// What was lost, and how full the tables are.
+    pub health: &'a Health,
+    /// Calls that have not returned at the end of it.
+    pub in_flight: &'a InFlight,
+    /// What the profiler itself cost, if that is to be printed.
+    pub own: Option<OwnCost<'a>>,
+    /// Which processes count,
+    pub scope: &'a Scope,
+    /// and what of them.
+    pub filter: &'a Filter,
+    /// One as time passes, and not the last.
+    pub more_follow: bool,
+}
+
+/// What the profiler itself cost within [`Report::window`].
+#[derive(Clone, Copy, Debug)]
+pub struct OwnCost<'a> {
+    /// What was spent.
+    pub spent: &'a Cost,
+    /// CPUs of the host.
+    pub cpus: usize,
+}

@@ -1,0 +1,158 @@
+//! The last reading, from the drain loop to all who serve it.
+
+use std::{
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::body::Bytes;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    model::Times,
+    present::metrics::{self, Exposition},
+};
+
+/// How old a reading may be and still pass for the present. It also bounds what
+/// many who watch can cost: ten drains a second.
+pub const FRESH: Duration = Duration::from_millis(100);
+/// How long a reader waits for a drain before it makes do with the last one. With the
+/// time to answer it stays below a second, as a scrape should.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How many readers may wait for a drain. Further ones make do with the last one, so that
+/// those who wait never take all places of connections.
+const MAX_WAITING: usize = 64;
+/// How late a drain may be before the loop counts as stuck.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// One drain's result. Immutable, and shared by all who show it.
+#[derive(Debug)]
+pub struct Reading {
+    exposition: Exposition,
+    taken: Instant,
+    next_due: Instant,
+    /// Made for the first who asks, so that however many do, a drain costs one.
+    text: OnceLock<Option<Bytes>>,
+}
+
+impl Reading {
+    /// A reading of this moment, with the next to follow by `next_due`.
+    pub fn now(exposition: Exposition, next_due: Instant) -> Self {
+        Self { exposition, taken: Instant::now(), next_due, text: OnceLock::new() }
+    }
+
+    /// In the text format of Prometheus, or `None` if it cannot be written so.
+    pub fn text(&self) -> Option<Bytes> {
+        self.text
+            .get_or_init(|| match metrics::text(&self.exposition) {
+                Ok(text) => Some(text.into()),
+                Err(error) => {
+                    tracing::error!("cannot encode the metrics: {error}");
+                    None
+                }
+            })
+            .clone()
+    }
+}
+
+/// The end that the drain loop holds.
+#[derive(Debug)]
+pub struct Publisher {
+    readings: watch::Sender<Option<Arc<Reading>>>,
+    wanted: Arc<Notify>,
+    scrapes: Arc<Mutex<Times>>,
+}
+
+/// The end that readers hold.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    readings: watch::Receiver<Option<Arc<Reading>>>,
+    wanted: Arc<Notify>,
+    scrapes: Arc<Mutex<Times>>,
+    waiting: Arc<AtomicUsize>,
+    started: Instant,
+}
+
+/// Both ends, without a reading yet.
+pub fn feed() -> (Publisher, Feed) {
+    let (sender, readings) = watch::channel(None);
+    let wanted = Arc::new(Notify::new());
+    let scrapes = Arc::default();
+    let publisher =
+        Publisher { readings: sender, wanted: Arc::clone(&wanted), scrapes: Arc::clone(&scrapes) };
+    let waiting = Arc::default();
+    (publisher, Feed { readings, wanted, scrapes, waiting, started: Instant::now() })
+}
+
+impl Publisher {
+    /// Replaces the last reading.
+    pub fn publish(&self, reading: Reading) {
+        self.readings.send_replace(Some(Arc::new(reading)));
+    }
+
+    /// How long those took who were answered.
+    pub fn scrapes(&self) -> Times {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns when a reader wants a reading now.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+}
+
+impl Feed {
+    /// The last reading, if there is one.
+    pub fn latest(&self) -> Option<Arc<Reading>> {
+        self.readings.borrow().clone()
+    }
+
+    /// A reading not older than [`FRESH`]; an older one if none comes in time.
+    pub async fn fresh(&self) -> Option<Arc<Reading>> {
+        let latest = self.latest()?;
+        if latest.taken.elapsed() <= FRESH {
+            return Some(latest);
+        }
+        let Some(_waiting) = Waiting::begin(&self.waiting) else { return Some(latest) };
+        self.wanted.notify_one();
+        let mut readings = self.readings.clone();
+        let newer =
+            readings.wait_for(|reading| reading.as_ref().is_some_and(|r| r.taken > latest.taken));
+        match tokio::time::timeout(PATIENCE, newer).await {
+            Ok(Ok(reading)) => reading.clone(),
+            // Too slow, or about to end.
+            Err(_) | Ok(Err(_)) => Some(latest),
+        }
+    }
+
+    /// A reader was answered, and that took so long.
+    pub fn scraped(&self, took: Duration) {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).add(took);
+    }
+
+    /// Whether drains come when they are due.
+    pub fn is_alive(&self) -> bool {
+        let due = self.latest().map_or(self.started, |reading| reading.next_due);
+        Instant::now() <= due + GRACE
+    }
+}
+
+/// One of those who wait for a drain, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    /// `None` if [`MAX_WAITING`] wait already.
+    fn begin(waiting: &'a AtomicUsize) -> Option<Self> {
+        let this = (waiting.fetch_add(1, Relaxed), Self(waiting));
+        (this.0 < MAX_WAITING).then_some(this.1)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,121 @@
+//! Serves the last reading over HTTP, with a bound on all that a client decides.
+
+use std::{convert::Infallible, net::SocketAddr, thread, time::Instant};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderName, StatusCode, header},
+    middleware,
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::oneshot};
+
+use super::{
+    ServeError, connections,
+    feed::Feed,
+    hosts::{self, HostName},
+};
+use crate::present::metrics;
+
+/// Takes the address. Apart from [`serve`], so that one in use is found out before
+/// anything is attached, and a low port is had before privileges are dropped.
+pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
+    connections::listen(address).map_err(|source| ServeError::Listen { address, source })
+}
+
+/// Serves on a thread of its own, so that neither delays the other: a reading of a large
+/// host takes a quarter of a second, and clients may connect as fast as they can.
+///
+/// The thread serves until the process ends. If it ends before, the receiver fails.
+///
+/// # Errors
+/// If the thread or its event loop cannot be started.
+pub fn spawn(
+    listener: std::net::TcpListener,
+    feed: Feed,
+    allowed_hosts: Vec<HostName>,
+) -> Result<oneshot::Receiver<Infallible>, ServeError> {
+    let failed = |source| ServeError::Start(source);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let listener = {
+        let _within = runtime.enter();
+        TcpListener::from_std(listener).map_err(failed)?
+    };
+    let (alive, ended) = oneshot::channel();
+    let serve = move || {
+        // Dropped if this thread panics.
+        let _alive: oneshot::Sender<Infallible> = alive;
+        match runtime.block_on(serve(listener, feed, allowed_hosts)) {}
+    };
+    thread::Builder::new().name("http".into()).spawn(serve).map_err(failed)?;
+    Ok(ended)
+}
+
+/// Answers requests for as long as it is polled.
+pub async fn serve(listener: TcpListener, feed: Feed, allowed_hosts: Vec<HostName>) -> Infallible {
+    connections::serve(listener, router(feed, allowed_hosts)).await
+}
+
+/// What is served where.
+pub fn router(feed: Feed, allowed_hosts: Vec<HostName>) -> Router {
+    Router::new()
+        .route("/", get(landing_page))
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .with_state(feed)
+        // Also what is not found: no answer is anybody's but ours.
+        .layer(middleware::from_fn_with_state(allowed_hosts, hosts::check))
+}
+
+const SECURITY_HEADERS: [(HeaderName, &str); 2] = [
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+];
+
+async fn landing_page() -> impl IntoResponse {
+    const PAGE: &str = concat!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">",
+        "<title>profiler</title></head>\n<body>\n<h1>profiler</h1>\n<p>System calls of this host, version ",
+        env!("CARGO_PKG_VERSION"),
+        ".</p>\n<ul>\n",
+        "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n",
+        "<li><a href=\"/-/healthy\">/-/healthy</a>: whether it does its work</li>\n",
+        "<li><a href=\"/-/ready\">/-/ready</a>: whether there are metrics to scrape</li>\n",
+        "</ul>\n</body>\n</html>\n",
+    );
+    (SECURITY_HEADERS, Html(PAGE))
+}
+
+async fn metrics(State(feed): State<Feed>) -> Response {
+    let asked = Instant::now();
+    let Some(reading) = feed.fresh().await else { return not_ready() };
+    let text = reading.text();
+    feed.scraped(asked.elapsed());
+    match text {
+        Some(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        None => (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n").into_response(),
+    }
+}
+
+async fn healthy(State(feed): State<Feed>) -> Response {
+    if feed.is_alive() {
+        "healthy\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no drain when it was due\n").into_response()
+    }
+}
+
+async fn ready(State(feed): State<Feed>) -> Response {
+    match feed.latest() {
+        Some(_) => "ready\n".into_response(),
+        None => not_ready(),
+    }
+}
+
+fn not_ready() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "nothing has been read yet\n").into_response()
+}

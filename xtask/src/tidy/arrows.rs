@@ -1,0 +1,188 @@
+//! Which module of `profiler/src` may use which: a new arrow needs a decision, here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, assert_none, rust_sources};
+use crate::workspace::root;
+
+/// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
+/// up: a module uses only modules that stand above it in this table.
+const ARROWS: [(&str, &[&str]); 19] = [
+    ("address", &[]),
+    ("environment", &[]),
+    ("exhausted", &[]),
+    ("inherited", &[]),
+    ("proc_fields", &[]),
+    ("text", &[]),
+    ("duration", &["text"]),
+    ("privilege", &["text"]),
+    ("model", &["text"]),
+    ("names", &["model"]),
+    ("filter", &["names", "text"]),
+    ("aggregate", &["model", "names", "text"]),
+    ("engine", &["aggregate", "exhausted", "filter", "model", "names", "proc_fields", "text"]),
+    ("streams", &["environment", "inherited", "text"]),
+    ("logging", &["model", "streams", "text"]),
+    ("launch", &["inherited", "text"]),
+    ("present", &["filter", "model", "names", "text"]),
+    ("serve", &["model", "present"]),
+    (
+        "commands",
+        &[
+            "address",
+            "aggregate",
+            "duration",
+            "engine",
+            "environment",
+            "exhausted",
+            "filter",
+            "inherited",
+            "launch",
+            "logging",
+            "model",
+            "names",
+            "present",
+            "privilege",
+            "proc_fields",
+            "serve",
+            "streams",
+            "text",
+        ],
+    ),
+];
+
+/// The module at the top of `profiler/src` that a file belongs to.
+fn module(path: &str) -> Option<&str> {
+    let inside = path.strip_prefix("profiler/src/")?;
+    let first = inside.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    (!["lib", "main"].contains(&name)).then_some(name)
+}
+
+/// The modules that `text` names behind `crate::`, in paths and in lists in braces.
+fn used(text: &str) -> BTreeSet<String> {
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut found = BTreeSet::new();
+    for (at, word) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
+            continue;
+        }
+        let rest = &code[at + word.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => found.extend(first_names(list)),
+            None => found.extend([name(rest).to_owned()]),
+        }
+    }
+    found
+}
+
+/// The first name of each path in a list, up to the brace that closes the list.
+fn first_names(list: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                names.push(name(list[start..at].trim_start()).to_owned());
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+fn name(path: &str) -> &str {
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
+    &path[..end]
+}
+
+/// The arrows that sources draw: module, module that it uses, and a file that does.
+fn drawn(sources: &[Source]) -> BTreeMap<(String, String), String> {
+    let mut arrows = BTreeMap::new();
+    for source in sources {
+        let Some(from) = module(&source.path) else { continue };
+        for to in used(&source.text).into_iter().filter(|to| to != from) {
+            arrows.insert((from.to_owned(), to), source.path.clone());
+        }
+    }
+    arrows
+}
+
+/// What is wrong with the arrows of these sources.
+fn offences(sources: &[Source]) -> Vec<String> {
+    let allowed = |from: &str, to: &str| {
+        ARROWS.iter().any(|(module, uses)| *module == from && uses.contains(&to))
+    };
+    drawn(sources)
+        .iter()
+        .filter(|((from, to), _)| !allowed(from, to))
+        .map(|((from, to), file)| format!("{file}: {from} uses {to}"))
+        .collect()
+}
+
+#[test]
+fn modules_use_only_what_they_may() {
+    assert_none("no such arrow is in xtask/src/tidy/arrows.rs", &offences(&rust_sources()));
+}
+
+#[test]
+fn every_arrow_that_is_allowed_is_drawn() {
+    let drawn = drawn(&rust_sources());
+    let of = |(from, uses): &(&str, &[&str])| {
+        uses.iter().map(|to| ((*from).to_owned(), (*to).to_owned())).collect::<Vec<_>>()
+    };
+    let unused: Vec<_> = ARROWS
+        .iter()
+        .flat_map(of)
+        .filter(|arrow| !drawn.contains_key(arrow))
+        .map(|(from, to)| format!("{from} -> {to}"))
+        .collect();
+    assert_none("take these off the list of arrows", &unused);
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let mut above = BTreeSet::new();
+    for (module, uses) in ARROWS {
+        let below: Vec<_> = uses.iter().filter(|to| !above.contains(*to)).collect();
+        assert!(below.is_empty(), "{module} uses {below:?}, which stand below it");
+        assert!(above.insert(module), "{module} is there twice");
+    }
+}
+
+#[test]
+fn the_architecture_shows_the_same_arrows() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let row = |(module, uses): &(&str, &[&str])| {
+        let uses: Vec<_> = uses.iter().map(|to| format!("`{to}`")).collect();
+        let uses = if uses.is_empty() { "nothing".to_owned() } else { uses.join(", ") };
+        format!("| `{module}` | {uses} |")
+    };
+    let missing: Vec<_> = ARROWS.iter().map(row).filter(|row| !text.contains(row)).collect();
+    assert_none("ARCHITECTURE.md lacks these rows of its table of arrows", &missing);
+}
+
+#[test]
+fn an_arrow_that_is_added_is_found() {
+    let source = |path: &str, text: &str| Source { path: path.into(), text: text.into() };
+    let upward = source("profiler/src/model/figures.rs", "use crate::{text, engine::kernel};");
+    assert_eq!(offences(&[upward]), ["profiler/src/model/figures.rs: model uses engine"]);
+    let inline = source("profiler/src/text/mod.rs", "fn f() { crate::names::syscalls::name(1) }");
+    assert_eq!(offences(&[inline]), ["profiler/src/text/mod.rs: text uses names"]);
+    let nested = "use crate::{model::{Figures, Row}, names::{self, syscalls}, text};";
+    assert_eq!(used(nested), ["model", "names", "text"].map(str::to_owned).into());
+    let commented = source("profiler/src/model/figures.rs", "// crate::engine\n/// crate::names");
+    assert!(offences(&[commented]).is_empty());
+}
