@@ -121,6 +121,8 @@ fn tests() -> Vec<Test> {
         room::a_stopped_reader_has_all_of_its_records,
         memory::within_a_limit,
         memory::below_the_least,
+        memory::a_daemon_within_a_limit,
+        memory::a_daemon_below_the_least,
         privilege::two_capabilities_suffice,
         detach::after_an_interrupt,
         detach::after_a_kill,
@@ -155,6 +157,7 @@ fn tests() -> Vec<Test> {
     ];
     // What these look at is the user side's alone, so that no object makes a difference.
     let of_main: &[(&str, OfMode)] = &tests_of_mode![
+        memory::the_greatest_sizes_fit_into_the_unit_s_limit,
         own_cost::without_the_flag_there_is_none,
         own_cost::without_cap_sys_admin_it_says_what_is_missing,
         own_cost::top_shows_it,

@@ -4,13 +4,28 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use crate::run::{Held, Mode, PROFILER, Stat};
+use crate::{
+    run::{Held, Mode, PROFILER, Stat},
+    service::{Daemon, Name, RARE, threads_alive},
+};
 
 const MIB: u64 = 1024 * 1024;
+
+/// The least limit that the documents name, MiB, on a host with some hundred threads.
+const LEAST: u64 = 28;
+
+/// What the documents say that a further thread of the host takes, bytes.
+const TASK: u64 = 640;
+
+/// What the host's threads take beyond the first few hundred, MiB: other tests and other
+/// programs may have thousands.
+fn beyond() -> u64 {
+    (threads_alive().saturating_sub(500) * TASK).div_ceil(MIB)
+}
 
 /// A memory cgroup with a limit, below the root of its hierarchy.
 struct Limited {
@@ -49,6 +64,22 @@ impl Limited {
     fn path(&self) -> &Path {
         &self.directory
     }
+
+    /// A command that enters it and becomes the profiler.
+    fn profiler(&self) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", ENTER]).arg(self.path()).arg(PROFILER);
+        command
+    }
+
+    /// How many of its processes the kernel has killed for exceeding the limit, as
+    /// `memory.oom_control` of version 1 and `memory.events` of version 2 say.
+    fn killed(&self) -> u64 {
+        let read = |file| fs::read_to_string(self.directory.join(file));
+        let text = read("memory.oom_control").or_else(|_| read("memory.events")).expect("a file");
+        let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+        line.and_then(|count| count.parse().ok()).expect("a count")
+    }
 }
 
 impl Drop for Limited {
@@ -66,28 +97,28 @@ impl Drop for Limited {
 /// Has a shell enter a cgroup, and become a command.
 const ENTER: &str = "echo $$ >\"$0\"/cgroup.procs && exec \"$@\"";
 
-/// A run of the profiler in a cgroup, to be.
-fn stat_within(mode: Mode, cgroup: &Path) -> Stat {
-    let mut command = Command::new("sh");
-    command.args(["-c", ENTER]).arg(cgroup).arg(PROFILER);
-    Stat::of(command, mode)
+/// Each task of the host takes some memory: so many threads once, and not in each mode.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Each limit that the documents name, with few threads and with 6,000: every count is exact,
 /// and what finds no room is in the totals.
 pub(crate) fn within_a_limit(mode: Mode) {
-    // Each task of the host takes some memory: so many threads once, and not in each mode.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    for (mib, threads) in [(48, 10), (48, 6_000), (64, 6_000), (96, 6_000)] {
-        let Some(limited) = Limited::new(mode, mib) else {
+    let _alone = alone();
+    for (mib, threads) in [(LEAST, 10), (LEAST, 6_000), (64, 6_000), (96, 6_000)] {
+        let args = [format!("threads={threads}"), "calls=3".to_owned()];
+        let held = Held::start(&["counts", &args[0], &args[1]]);
+        // These threads are there before the profiler.
+        let beyond = if mib == LEAST { beyond() } else { 0 };
+        let Some(limited) = Limited::new(mode, mib + beyond) else {
             println!("no memory cgroups: nothing to show");
             return;
         };
-        let args = [format!("threads={threads}"), "calls=3".to_owned()];
-        let held = Held::start(&["counts", &args[0], &args[1]]);
         let args = ["--pid", &held.pid().to_string()];
-        let running = stat_within(mode, limited.path()).args(args).start().attached();
+        let running = Stat::of(limited.profiler(), mode).args(args).start().attached();
         let statement = held.go();
         let ended = running.end();
         assert_eq!(ended.code(), Some(0), "at {mib} MiB: {:?}", ended.output);
@@ -99,13 +130,12 @@ pub(crate) fn within_a_limit(mode: Mode) {
 
 /// `doctor` tries out what it says, and tells of a limit that is too low for the defaults.
 pub(crate) fn doctor_says_what_fits() {
-    for mib in [48, 64] {
+    let _alone = alone();
+    for mib in [LEAST + beyond(), 64] {
         // Not the name of another test's.
         let Some(limited) = Limited::new(Mode::Main, 1_000 + mib) else { return };
         limited.set(mib).expect("a limit");
-        let mut command = Command::new("sh");
-        command.args(["-c", ENTER]).arg(limited.path()).args([PROFILER, "doctor"]);
-        let output = command.output().expect("a shell");
+        let output = limited.profiler().arg("doctor").output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "at {mib} MiB: {output:?}");
         assert!(text.contains(&format!("is limited to {mib} MiB: room for")), "{text}");
@@ -132,7 +162,68 @@ pub(crate) fn the_greatest_sizes_start_at_once() {
 /// What cannot fit is refused: with words, and before anything is attached.
 pub(crate) fn below_the_least(mode: Mode) {
     let Some(limited) = Limited::new(mode, 16) else { return };
-    let ended = stat_within(mode, limited.path()).args(["--all"]).start().end();
+    let ended = Stat::of(limited.profiler(), mode).args(["--all"]).start().end();
     assert_eq!(ended.code(), Some(3), "{}", ended.stderr());
     assert!(ended.stderr().contains("is limited to 16 MiB"), "{}", ended.stderr());
+}
+
+/// A daemon lives within each limit that the documents name, however many threads come: it is
+/// never killed, it answers while they are there, and every count is exact in total.
+pub(crate) fn a_daemon_within_a_limit(mode: Mode) {
+    let _alone = alone();
+    let limits = [(32, &[1_000, 6_000][..]), (64, &[1_000, 3_000, 6_000]), (96, &[6_000])];
+    // The least is the hardest, and a crowd takes seconds.
+    let limits = if mode == Mode::Main { &limits[..] } else { &limits[..1] };
+    for &(mib, crowds) in limits {
+        let mib = if mib == 32 { mib + beyond() } else { mib };
+        let Some(limited) = Limited::new(mode, mib) else {
+            println!("no memory cgroups: nothing to show");
+            return;
+        };
+        daemon_counts_within(&limited, mode, &[], crowds);
+    }
+}
+
+/// The greatest sizes that the configuration takes are bounded by the limit of the systemd unit.
+pub(crate) fn the_greatest_sizes_fit_into_the_unit_s_limit(mode: Mode) {
+    let _alone = alone();
+    let unit = include_str!("../../../deploy/systemd/profiler.service");
+    let max = unit.lines().find_map(|line| line.strip_prefix("MemoryMax=")).expect("a limit");
+    let mib = max.strip_suffix('M').and_then(|mib| mib.parse().ok()).expect("MiB");
+    let Some(limited) = Limited::new(mode, mib) else { return };
+    let sizes = ["--max-threads", "4194304", "--max-memory", "2560"];
+    daemon_counts_within(&limited, mode, &sizes, &[1_000]);
+}
+
+/// A daemon within the limit counts threads that come, a crowd after another.
+fn daemon_counts_within(limited: &Limited, mode: Mode, flags: &[&str], crowds: &[u32]) {
+    let name = Name::new();
+    let flags = [&name.filter(), flags].concat();
+    let daemon = Daemon::start_command(limited.profiler(), mode, "200ms", &flags);
+    for threads in crowds {
+        let before = daemon.metrics();
+        let threads = format!("threads={threads}");
+        let held = Held::start(&["counts", &threads, "calls=3", &name.arg()]);
+        // It answers while they are there.
+        daemon.metrics();
+        let statement = held.go();
+        daemon.assert_adds(&before, &statement, &RARE);
+    }
+    assert_eq!(limited.killed(), 0);
+    daemon.end();
+}
+
+/// A daemon that cannot fit says so, and ends with the code that the documents name.
+pub(crate) fn a_daemon_below_the_least(mode: Mode) {
+    for mib in [4, 16, 24] {
+        let Some(limited) = Limited::new(mode, 2_000 + mib) else { return };
+        limited.set(mib).expect("a limit");
+        let mut command = limited.profiler();
+        command.args(["daemon", "--listen", "127.0.0.1:0"]).args(mode.flags());
+        let output = command.output().expect("a shell");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "at {mib} MiB: {stderr}");
+        assert!(stderr.contains(&format!("is limited to {mib} MiB")), "{stderr}");
+        assert_eq!(limited.killed(), 0);
+    }
 }

@@ -99,10 +99,12 @@ impl Daemon {
         command.env_remove("JOURNAL_STREAM").env("NO_COLOR", "1");
         let mut child = command.spawn().expect("the profiler");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut text = String::new();
         let address = loop {
-            let mut line = String::new();
-            assert_ne!(log.read_line(&mut line).expect("text"), 0, "it ended before it served");
-            if let Some((_, rest)) = line.split_once("http://") {
+            let read = text.len();
+            let length = log.read_line(&mut text).expect("text");
+            assert_ne!(length, 0, "it ended before it served: {text}");
+            if let Some((_, rest)) = text[read..].split_once("http://") {
                 let address = rest.split('/').next().expect("a first part");
                 break address.parse().expect("an address and a port");
             }
@@ -137,6 +139,20 @@ impl Daemon {
                 (series.to_owned(), value.parse().expect("a number"))
             })
             .collect()
+    }
+
+    /// Same as [`assert_added`], once it has read all that the statement says. Where that takes
+    /// long, as in a debug build with many threads, an answer may be made from an older reading.
+    #[track_caller]
+    pub(crate) fn assert_adds(&self, before: &Series, statement: &Statement, names: &[&str]) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let mut after = self.metrics();
+        while calls(&after, names) < calls(before, names) + stated(statement, names)
+            && Instant::now() < deadline
+        {
+            after = self.metrics();
+        }
+        assert_added(before, &after, statement, names);
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -202,6 +218,28 @@ pub(crate) const RARE: [&str; 8] = [
     "sched_rr_get_interval",
     "truncate",
 ];
+
+/// Calls of these names that a daemon has counted.
+fn calls(metrics: &Series, names: &[&str]) -> f64 {
+    let of_name = |name: &&str| {
+        let series = format!("profiler_syscalls_total{{abi=\"x86_64\",syscall=\"{name}\"}}");
+        metrics.get(&series).copied().unwrap_or(0.0)
+    };
+    names.iter().map(of_name).sum()
+}
+
+/// Calls of these names that a statement says were made.
+fn stated(statement: &Statement, names: &[&str]) -> f64 {
+    let total = statement.total();
+    names.iter().map(|name| total[&format!("x86_64/{name}")].calls as f64).sum()
+}
+
+/// Threads of the host, those of the kernel included.
+pub(crate) fn threads_alive() -> u64 {
+    let load = std::fs::read_to_string("/proc/loadavg").expect("/proc");
+    let of_all = load.split(['/', ' ']).nth(4);
+    of_all.and_then(|count| count.parse().ok()).expect("a count of threads")
+}
 
 /// Calls that others on the host made at most, by name.
 type Foreign = BTreeMap<String, u64>;

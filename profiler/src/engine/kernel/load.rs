@@ -1,10 +1,7 @@
 //! Loads the object that fits this kernel, attaches its programs, and detaches
 //! them.
 
-use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
-    thread,
-};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
@@ -22,7 +19,7 @@ use super::{
     features::Features,
     filter,
     identity::{Clock, Identity},
-    object,
+    loader, object,
     programs::{ENTRY, PROGRAMS, ProgramSpec},
     signals::{self, SignalsSent},
     statistics::{self, Statistics},
@@ -86,7 +83,6 @@ impl Session {
         let limit = MemoryLimit::tightest();
         let Fit { max_threads, max_extents, why: shrunk } = Fit::new(options, limit.as_ref())?;
         let options = &Options { max_threads, max_extents, ..options.clone() };
-        let loader = thread::Builder::new().spawn(loader);
         let features = Features::probe();
         features.require()?;
         raise_memlock();
@@ -101,11 +97,7 @@ impl Session {
         let optional = [filter::program(&options.filter), signals::program(options)];
         let programs: Vec<_> = optional.into_iter().flatten().chain(PROGRAMS).collect();
         let preemptible = features.preemptible_tracepoints();
-        // No thread, no gain.
-        let mut loader = loader.map_or_else(
-            |_| self::loader(),
-            |begun| begun.join().unwrap_or_else(|_| self::loader()),
-        );
+        let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         if options.scope != Scope::Host
             && !identity.is_in_host_namespace(features.host_pid_namespace)
@@ -126,7 +118,7 @@ impl Session {
             tracing::warn!("this kernel refuses the arena, so arrays are used: {error}");
             way = Way::Arrays;
             loaded = Loaded::new(
-                self::loader(),
+                loader::without_types(),
                 &programs,
                 way,
                 &features,
@@ -303,14 +295,6 @@ impl Loaded {
         let tables = MapTables::new(&mut ebpf, options, room_before, arena, limit)?;
         Ok(Self { ebpf, tables, lists_before })
     }
-}
-
-/// Parses the kernel's types, for nothing, since here nothing is relocated by them. It
-/// takes as long as [`Features::probe`], and is to run beside it.
-fn loader() -> EbpfLoader<'static> {
-    let mut loader = EbpfLoader::new();
-    loader.btf(None);
-    loader
 }
 
 fn load_object(

@@ -13,6 +13,7 @@ pub mod features;
 mod filter;
 mod identity;
 mod load;
+mod loader;
 mod mapping;
 mod memory;
 mod object;

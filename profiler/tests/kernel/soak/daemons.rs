@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use super::{rows::kernel_skips_programs, tally::Tally};
 use crate::{
     run::Mode,
-    service::{Daemon, Series},
+    service::{Daemon, Series, threads_alive},
 };
 
 /// One, and what it said last.
@@ -173,11 +173,4 @@ fn resident(pid: u32) -> u64 {
 
 fn descriptors(pid: u32) -> usize {
     process(pid).fd_count().expect("a daemon at work")
-}
-
-/// Threads of the host, those of the kernel included.
-fn threads_alive() -> u64 {
-    let load = std::fs::read_to_string("/proc/loadavg").expect("/proc");
-    let of_all = load.split(['/', ' ']).nth(4);
-    of_all.and_then(|count| count.parse().ok()).expect("a count of threads")
 }
