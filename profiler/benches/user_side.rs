@@ -13,7 +13,7 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use profiler::{
     aggregate::{Aggregate, Identity, KeepEnded},
     commands::top::bench::Screen,
-    engine::kernel::drain::bench::Watch,
+    engine::{Intervals, kernel::drain::bench::Watch},
     model::{CallRow, Figures, Grouping, Snapshot, SortKey, Span},
     present::{
         Report, json,
@@ -44,7 +44,7 @@ impl Consumer {
     fn aggregate(self) -> Aggregate {
         match self {
             Self::Daemon => Aggregate::totals(),
-            Self::Top => Aggregate::new(KeepEnded::Intervals(5)),
+            Self::Top => Aggregate::new(KeepEnded::For(Duration::from_secs(5))),
         }
     }
 }
@@ -78,7 +78,7 @@ fn in_flight(bencher: Bencher<'_, '_>, series: u32) {
     bencher.counter(ItemsCount::new(series / CALLS)).bench_local(|| watch.in_flight());
 }
 
-/// New figures of every series, and the interval after.
+/// New figures of every series.
 #[divan::bench(args = SERIES, sample_size = 1)]
 fn aggregate(bencher: Bencher<'_, '_>, series: u32) {
     let mut aggregate = Consumer::Top.aggregate();
@@ -89,11 +89,30 @@ fn aggregate(bencher: Bencher<'_, '_>, series: u32) {
     bencher.counter(ItemsCount::new(series)).bench_local(|| {
         for &process in &processes {
             for nr in 0..CALLS {
-                aggregate.add(Some(process), CallKey(nr), &new, new.extremes);
+                aggregate.add(Some(process), CallKey(nr), &new);
             }
         }
-        aggregate.begin_interval();
     });
+}
+
+/// The interval that begins with a snapshot and ends with the next, in which every series has a
+/// new call.
+#[divan::bench(args = SERIES, sample_size = 1)]
+fn interval(bencher: Bencher<'_, '_>, series: u32) {
+    let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
+    watch.read();
+    let snapshot = |watch: &Watch| Snapshot { processes: watch.processes(), ..watch.totals() };
+    let mut intervals = Intervals::default();
+    intervals.end_with(snapshot(&watch));
+    let mut next = || {
+        watch.everybody_calls();
+        watch.read();
+        snapshot(&watch)
+    };
+    bencher
+        .counter(ItemsCount::new(series))
+        .with_inputs(|| next())
+        .bench_local_values(|snapshot| intervals.end_with(snapshot));
 }
 
 /// A snapshot of processes of which none has changed.

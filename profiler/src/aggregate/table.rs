@@ -2,8 +2,9 @@
 //! over all processes.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use profiler_common::{
@@ -16,7 +17,7 @@ use super::{
     account::{OpenCalls, Sum},
 };
 use crate::{
-    model::{CallRow, Detail, Extremes, Figures, OVERFLOW_COMM, Process, ProcessRow},
+    model::{CallRow, Detail, ENDED_COMM, Figures, OVERFLOW_COMM, Process, ProcessRow},
     names::syscalls,
     text::Untrusted,
 };
@@ -24,9 +25,6 @@ use crate::{
 /// Ended processes that are kept apart; the oldest beyond it are added up in one
 /// row, so that a host that forks for weeks needs no more memory.
 const MAX_ENDED: usize = 20_000;
-
-/// Name of the row that [`MAX_ENDED`] makes.
-const FOLDED_COMM: &str = "(ended)";
 
 /// What tells one process from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,7 +35,7 @@ pub struct Identity {
     pub start_ns: u64,
 }
 
-/// A process in an [`Aggregate`]; good until [`Aggregate::begin_interval`] forgets
+/// A process in an [`Aggregate`]; good until [`Aggregate::forget_ended`] forgets
 /// the process, which it does only after [`Aggregate::thread_ended`] was called for
 /// all its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,25 +58,24 @@ struct Entry {
     broken: bool,
     /// Whether the row is in `Aggregate::unchecked`.
     unchecked: bool,
-    /// Whether the row is in `Aggregate::touched`.
-    touched: bool,
 }
 
-/// How long a process that has ended stays in the list.
+/// How long a process that has ended stays in the list, as long as there are no more than
+/// [`MAX_ENDED`]. Then it is added to the row of ended processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepEnded {
-    /// For as long as the aggregate, up to [`MAX_ENDED`] of them.
+    /// For as long as the aggregate.
     Always,
-    /// For this many intervals after the one in which it ended.
-    Intervals(u64),
+    /// For this time after the reading that found it ended.
+    For(Duration),
 }
 
 /// What is added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
-    /// Calls by process, and calls over all, since the start and by interval.
+    /// Calls by process, and calls over all.
     All,
-    /// Calls over all processes since the start.
+    /// Calls over all processes.
     Totals,
 }
 
@@ -100,11 +97,10 @@ pub struct Aggregate {
     broken: (HashSet<CallKey>, bool),
     /// Processes that have figures since the law was checked last.
     unchecked: Vec<usize>,
-    /// Processes that have figures in this interval.
-    touched: Vec<usize>,
-    /// Ended processes, with the interval in which they ended, oldest first.
-    ended: std::collections::VecDeque<(usize, u64)>,
-    interval: u64,
+    /// Ended processes, with the time at which they were found to have ended, oldest first.
+    ended: VecDeque<(usize, Duration)>,
+    /// The time of the present reading.
+    now: Duration,
     keep: KeepEnded,
     rows: Rows,
 }
@@ -121,13 +117,6 @@ fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
     &mut rows[at]
 }
 
-fn add(row: &mut CallRow, new: &Figures, recent_extremes: Option<Extremes>) {
-    row.total.merge(new);
-    let before = row.recent.extremes;
-    row.recent.merge(new);
-    row.recent.extremes = Extremes::join_any(before, recent_extremes);
-}
-
 impl Aggregate {
     /// Nothing counted yet.
     pub fn new(keep: KeepEnded) -> Self {
@@ -142,45 +131,33 @@ impl Aggregate {
             open: OpenCalls::default(),
             broken: (HashSet::new(), false),
             unchecked: Vec::new(),
-            touched: Vec::new(),
-            ended: std::collections::VecDeque::new(),
-            interval: 0,
+            ended: VecDeque::new(),
+            now: Duration::ZERO,
             keep,
             rows: Rows::All,
         }
     }
 
-    /// Nothing counted yet, and of what will be only the totals by call: no rows of
-    /// processes, and no recent figures. So it costs little, however many processes there are.
+    /// Nothing counted yet, and of what will be only the totals by call, without rows of
+    /// processes. So it costs little, however many processes there are.
     pub fn totals() -> Self {
-        Self { rows: Rows::Totals, ..Self::new(KeepEnded::Intervals(0)) }
+        Self { rows: Rows::Totals, ..Self::new(KeepEnded::For(Duration::ZERO)) }
     }
 
-    /// From now on a new interval: recent figures start at nothing, and processes
-    /// that ended long enough ago are forgotten.
-    pub fn begin_interval(&mut self) {
-        self.interval += 1;
-        for index in std::mem::take(&mut self.touched) {
-            if let Some(entry) = &mut self.entries[index] {
-                entry.touched = false;
-                begin_rows(&mut entry.calls);
-            }
-        }
-        self.calls.iter_mut().flatten().for_each(|row| row.recent.clear());
-        clear_recent(&mut self.unattributed);
-        clear_recent(&mut self.folded);
-        self.forget_ended();
+    /// A reading begins, at this time since any moment that stays the same.
+    pub fn begin_reading(&mut self, now: Duration) {
+        self.now = now;
     }
 
-    /// Forgets ended processes that are kept no longer; those beyond [`MAX_ENDED`] are
-    /// added up in one row.
+    /// Forgets ended processes that are kept no longer: they are added up in one row.
     pub fn forget_ended(&mut self) {
-        while let Some(&(index, ended_in)) = self.ended.front() {
+        while let Some(&(index, ended)) = self.ended.front() {
             let alive = self.entries[index].as_ref().is_some_and(|entry| entry.threads > 0);
-            let keep = match self.keep {
-                KeepEnded::Always => self.ended.len() <= MAX_ENDED,
-                KeepEnded::Intervals(n) => self.interval - ended_in <= n,
-            };
+            let keep = self.ended.len() <= MAX_ENDED
+                && match self.keep {
+                    KeepEnded::Always => true,
+                    KeepEnded::For(time) => self.now.saturating_sub(ended) <= time,
+                };
             if !alive && keep {
                 break;
             }
@@ -191,12 +168,8 @@ impl Aggregate {
                 continue;
             }
             if let Some(entry) = self.entries[index].take() {
-                if self.keep == KeepEnded::Always {
-                    for row in entry.calls.iter() {
-                        let sum = row_mut(&mut self.folded, row.key);
-                        sum.total.merge(&row.total);
-                        sum.recent.merge(&row.recent);
-                    }
+                for row in entry.calls.iter() {
+                    row_mut(&mut self.folded, row.key).total.merge(&row.total);
                 }
                 self.by_identity.remove(&entry.identity);
                 self.free.push(index);
@@ -226,7 +199,6 @@ impl Aggregate {
                     account: Sum::default(),
                     broken: false,
                     unchecked: false,
-                    touched: false,
                 };
                 let index = match self.free.pop() {
                     Some(index) => {
@@ -257,7 +229,7 @@ impl Aggregate {
             entry.threads = entry.threads.saturating_sub(1);
             if entry.threads == 0 {
                 Arc::make_mut(&mut entry.process).ended = true;
-                self.ended.push_back((process.0, self.interval));
+                self.ended.push_back((process.0, self.now));
             }
         }
     }
@@ -276,39 +248,25 @@ impl Aggregate {
         }
     }
 
-    /// Adds figures that are new, but for their extremes, which are those of all
-    /// time; those of the interval are apart. `process` is `None` for calls of which
-    /// the kernel side knows none.
-    pub fn add(
-        &mut self,
-        process: Option<ProcessIndex>,
-        key: CallKey,
-        new: &Figures,
-        recent_extremes: Option<Extremes>,
-    ) {
+    /// Adds figures that are new, but for their extremes, which are those of all time.
+    /// `process` is `None` for calls of which the kernel side knows none.
+    pub fn add(&mut self, process: Option<ProcessIndex>, key: CallKey, new: &Figures) {
         let key = syscalls::fold_unknown(key);
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
         let row = slot.get_or_insert_with(|| {
             Box::new(CallRow { key, total: Figures::default(), recent: Figures::default() })
         });
-        match self.rows {
-            Rows::All => add(row, new, recent_extremes),
-            Rows::Totals => row.total.merge(new),
-        }
+        row.total.merge(new);
         match process {
-            None => add(row_mut(&mut self.unattributed, key), new, recent_extremes),
+            None => row_mut(&mut self.unattributed, key).total.merge(new),
             Some(ProcessIndex(index)) => {
                 if let Some(entry) = &mut self.entries[index] {
                     if self.rows == Rows::Totals {
                         entry.rowless.add(new);
                         return;
                     }
-                    if !entry.touched {
-                        entry.touched = true;
-                        self.touched.push(index);
-                    }
                     let rows = Arc::make_mut(&mut entry.calls);
-                    add(row_mut(rows, key), new, recent_extremes);
+                    row_mut(rows, key).total.merge(new);
                 }
             }
         }
@@ -419,26 +377,9 @@ impl Aggregate {
                 calls: Arc::clone(&entry.calls),
             })
             .chain(nameless(OVERFLOW_COMM, &self.unattributed))
-            .chain(nameless(FOLDED_COMM, &self.folded))
+            .chain(nameless(ENDED_COMM, &self.folded))
             .collect()
     }
-}
-
-fn clear_recent(rows: &mut [CallRow]) {
-    rows.iter_mut().for_each(|row| row.recent.clear());
-}
-
-/// Begins an interval for the rows of a process, which a snapshot may share.
-fn begin_rows(rows: &mut Arc<Vec<CallRow>>) {
-    if let Some(rows) = Arc::get_mut(rows) {
-        return clear_recent(rows);
-    }
-    let anew = |row: &CallRow| CallRow {
-        key: row.key,
-        total: row.total.clone(),
-        recent: Figures::default(),
-    };
-    *rows = Arc::new(rows.iter().map(anew).collect());
 }
 
 #[cfg(test)]

@@ -15,114 +15,108 @@ fn identity(tgid: u32) -> Identity {
     Identity { tgid, start_ns: 7 }
 }
 
-fn shown(aggregate: &Aggregate) -> Vec<(Option<u32>, u64, u64)> {
+fn shown(aggregate: &Aggregate) -> Vec<(Option<u32>, u64)> {
     let mut rows: Vec<_> = aggregate
         .processes(Detail::Processes)
         .iter()
-        .map(|row| (row.process.tgid, row.total().calls, row.recent().calls))
+        .map(|row| (row.process.tgid, row.total().calls))
         .collect();
     rows.sort_unstable();
     rows
 }
 
+/// So that the reading is at this second.
+fn read_at(aggregate: &mut Aggregate, second: u64) {
+    aggregate.begin_reading(Duration::from_secs(second));
+    aggregate.forget_ended();
+}
+
 #[test]
-fn totals_grow_and_recent_figures_start_anew() {
+fn totals_grow() {
     let mut all = Aggregate::new(KeepEnded::Always);
-    all.begin_interval();
     let a = all.thread_started(identity(1), b"a");
     let b = all.thread_started(identity(2), b"b");
-    all.add(Some(a), READ, &calls(3), None);
-    all.add(Some(b), READ, &calls(4), None);
-    all.add(Some(b), WRITE, &calls(1), None);
-    assert_eq!(shown(&all), [(Some(1), 3, 3), (Some(2), 5, 5)]);
-    all.begin_interval();
-    all.add(Some(a), READ, &calls(2), None);
-    assert_eq!(shown(&all), [(Some(1), 5, 2), (Some(2), 5, 0)]);
-    let totals: Vec<_> =
-        all.calls().iter().map(|r| (r.key, r.total.calls, r.recent.calls)).collect();
-    assert_eq!(totals, [(READ, 9, 2), (WRITE, 1, 0)]);
+    all.add(Some(a), READ, &calls(3));
+    all.add(Some(b), READ, &calls(4));
+    all.add(Some(b), WRITE, &calls(1));
+    assert_eq!(shown(&all), [(Some(1), 3), (Some(2), 5)]);
+    all.add(Some(a), READ, &calls(2));
+    assert_eq!(shown(&all), [(Some(1), 5), (Some(2), 5)]);
+    let totals: Vec<_> = all.calls().iter().map(|r| (r.key, r.total.calls)).collect();
+    assert_eq!(totals, [(READ, 9), (WRITE, 1)]);
 }
 
 #[test]
 fn a_reused_id_is_another_process() {
     let mut all = Aggregate::new(KeepEnded::Always);
     let old = all.thread_started(Identity { tgid: 1, start_ns: 1 }, b"old");
-    all.add(Some(old), READ, &calls(1), None);
+    all.add(Some(old), READ, &calls(1));
     all.thread_ended(old);
     let new = all.thread_started(Identity { tgid: 1, start_ns: 2 }, b"new");
-    all.add(Some(new), READ, &calls(2), None);
-    assert_eq!(shown(&all), [(Some(1), 1, 1), (Some(1), 2, 2)]);
+    all.add(Some(new), READ, &calls(2));
+    assert_eq!(shown(&all), [(Some(1), 1), (Some(1), 2)]);
 }
 
 #[test]
 fn ended_processes_leave_and_totals_stay() {
-    let mut all = Aggregate::new(KeepEnded::Intervals(1));
-    all.begin_interval();
+    let mut all = Aggregate::new(KeepEnded::For(Duration::from_secs(1)));
+    read_at(&mut all, 1);
     let a = all.thread_started(identity(1), b"a");
-    all.add(Some(a), READ, &calls(3), None);
+    all.add(Some(a), READ, &calls(3));
     all.thread_ended(a);
     assert!(all.all_ended());
-    all.begin_interval();
-    assert_eq!(shown(&all), [(Some(1), 3, 0)]);
-    all.begin_interval();
-    assert_eq!(shown(&all), []);
+    read_at(&mut all, 2);
+    assert_eq!(shown(&all), [(Some(1), 3)]);
+    read_at(&mut all, 3);
+    assert_eq!(shown(&all), [(None, 3)]);
     assert_eq!(all.calls()[0].total.calls, 3);
 }
 
 #[test]
 fn a_process_with_a_thread_left_is_not_forgotten() {
-    let mut all = Aggregate::new(KeepEnded::Intervals(0));
-    all.begin_interval();
+    let mut all = Aggregate::new(KeepEnded::For(Duration::ZERO));
     let a = all.thread_started(identity(1), b"a");
     all.thread_ended(a);
     let again = all.thread_started(identity(1), b"a");
     assert_eq!(a, again);
-    for _ in 0..3 {
-        all.begin_interval();
-    }
-    all.add(Some(again), READ, &calls(1), None);
-    assert_eq!(shown(&all), [(Some(1), 1, 1)]);
+    (1..4).for_each(|second| read_at(&mut all, second));
+    all.add(Some(again), READ, &calls(1));
+    assert_eq!(shown(&all), [(Some(1), 1)]);
     assert!(!all.all_ended());
 }
 
 #[test]
 fn too_many_ended_processes_are_folded_and_nothing_is_lost() {
-    let mut all = Aggregate::new(KeepEnded::Always);
-    let processes = MAX_ENDED as u32 + 50;
-    for tgid in 1..=processes {
-        let p = all.thread_started(identity(tgid), b"x");
-        all.add(Some(p), READ, &calls(1), None);
-        all.thread_ended(p);
+    for keep in [KeepEnded::Always, KeepEnded::For(Duration::from_secs(1))] {
+        let mut all = Aggregate::new(keep);
+        let processes = MAX_ENDED as u32 + 50;
+        for tgid in 1..=processes {
+            let p = all.thread_started(identity(tgid), b"x");
+            all.add(Some(p), READ, &calls(1));
+            all.thread_ended(p);
+        }
+        read_at(&mut all, 1);
+        let rows = shown(&all);
+        assert_eq!(rows.len(), MAX_ENDED + 1);
+        assert_eq!(rows[0], (None, 50));
+        assert_eq!(rows.iter().map(|r| r.1).sum::<u64>(), u64::from(processes));
     }
-    all.begin_interval();
-    let rows = shown(&all);
-    assert_eq!(rows.len(), MAX_ENDED + 1);
-    assert_eq!(rows[0], (None, 50, 0));
-    assert_eq!(rows.iter().map(|r| r.1).sum::<u64>(), u64::from(processes));
 }
 
 /// A snapshot costs what has changed since the one before, and does not change itself.
 #[test]
 fn a_snapshot_shares_what_has_not_changed() {
     let mut all = Aggregate::new(KeepEnded::Always);
-    all.begin_interval();
     let [a, b] = [1, 2].map(|tgid| all.thread_started(identity(tgid), b"x"));
     for process in [a, b] {
-        all.add(Some(process), READ, &calls(3), None);
+        all.add(Some(process), READ, &calls(3));
     }
     let first = all.processes(Detail::Processes);
-    all.begin_interval();
-    all.add(Some(a), READ, &calls(4), None);
+    all.add(Some(a), READ, &calls(4));
     let second = all.processes(Detail::Processes);
-    all.begin_interval();
-    let third = all.processes(Detail::Processes);
-    let figures = |rows: &[ProcessRow]| {
-        rows.iter().map(|r| (r.total().calls, r.recent().calls)).collect::<Vec<_>>()
-    };
-    assert_eq!(figures(&first), [(3, 3), (3, 3)]);
-    assert_eq!(figures(&second), [(7, 4), (3, 0)]);
-    assert_eq!(figures(&third), [(7, 0), (3, 0)]);
-    let shared = |at: usize| Arc::ptr_eq(&second[at].calls, &third[at].calls);
+    let figures = |rows: &[ProcessRow]| rows.iter().map(|r| r.total().calls).collect::<Vec<_>>();
+    assert_eq!((figures(&first), figures(&second)), (vec![3, 3], vec![7, 3]));
+    let shared = |at: usize| Arc::ptr_eq(&first[at].calls, &second[at].calls);
     assert_eq!([shared(0), shared(1)], [false, true]);
 }
 
@@ -152,16 +146,15 @@ fn the_latest_name_counts() {
 #[test]
 fn totals_are_kept_without_processes_and_balance_all_the_same() {
     let mut all = Aggregate::totals();
-    all.begin_interval();
     let a = all.thread_started(identity(1), b"a");
-    all.add(Some(a), READ, &calls(3), None);
+    all.add(Some(a), READ, &calls(3));
     let account = Account { entered: 3, left: 3, open: Vec::new() };
     all.settle(Some(a), &Account::default(), &account);
     assert!(all.breaches().is_empty());
-    assert_eq!((all.calls()[0].total.calls, all.calls()[0].recent.calls), (3, 0));
+    assert_eq!(all.calls()[0].total.calls, 3);
     assert_eq!(all.processes(Detail::Processes)[0].calls.len(), 0);
     // The host's row tells of it too.
-    all.add(Some(a), READ, &calls(1), None);
+    all.add(Some(a), READ, &calls(1));
     all.settle(Some(a), &account, &account);
     let breaches = all.breaches();
     assert_eq!(breaches.len(), 2, "{breaches:?}");
@@ -172,10 +165,10 @@ fn totals_are_kept_without_processes_and_balance_all_the_same() {
 fn bogus_numbers_make_one_row() {
     let mut all = Aggregate::new(KeepEnded::Always);
     for nr in [400, 410, 511] {
-        all.add(None, CallKey::of(Abi::X86_64, nr), &calls(1), None);
+        all.add(None, CallKey::of(Abi::X86_64, nr), &calls(1));
     }
     let rows = all.calls();
     assert_eq!(rows.len(), 1);
     assert_eq!((rows[0].key, rows[0].total.calls), (CallKey::unknown(Abi::X86_64), 3));
-    assert_eq!(shown(&all), [(None, 3, 3)]);
+    assert_eq!(shown(&all), [(None, 3)]);
 }

@@ -1,4 +1,6 @@
-//! The figures of one row: of a process and system call, or of any sum of such.
+//! The figures of one row: of a process and syscall, or of any sum of such.
+
+use profiler_common::hist::{self, BUCKETS};
 
 use super::latency::Latency;
 
@@ -181,6 +183,63 @@ impl Figures {
         }
         self.errors_unlisted += other.errors_unlisted;
         self.latency.merge(&other.latency);
+    }
+
+    /// What these figures gained after they were `before`.
+    ///
+    /// The extremes are exact if the interval brought a new extreme. Otherwise they are the
+    /// bounds of the outermost buckets that gained a latency.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let gained = |new: u64, old: u64| new.saturating_sub(old);
+        let mut figures = Self {
+            calls: gained(self.calls, before.calls),
+            returned: gained(self.returned, before.returned),
+            restarted: gained(self.restarted, before.restarted),
+            errors: gained(self.errors, before.errors),
+            denied: gained(self.denied, before.denied),
+            never_returned: gained(self.never_returned, before.never_returned),
+            lost: gained(self.lost, before.lost),
+            untimed: self.untimed.wrapping_sub(before.untimed),
+            total_ns: gained(self.total_ns, before.total_ns),
+            extremes: None,
+            errnos: Vec::new(),
+            errors_unlisted: gained(self.errors_unlisted, before.errors_unlisted),
+            latency: self.latency.since(&before.latency),
+        };
+        let mut old = before.errnos.iter().peekable();
+        for &(errno, count) in &self.errnos {
+            while old.next_if(|&&(e, _)| e < errno).is_some() {}
+            let known = old.next_if(|&&(e, _)| e == errno).map_or(0, |&(_, count)| count);
+            if count > known {
+                figures.errnos.push((errno, count - known));
+            }
+        }
+        figures.extremes = figures.extremes_within(self.extremes, before.extremes);
+        figures
+    }
+
+    /// The extremes of these figures, which turned the extremes `old` into `all`.
+    fn extremes_within(&self, all: Option<Extremes>, old: Option<Extremes>) -> Option<Extremes> {
+        let all = all?;
+        let (first, _) = self.latency.iter().next()?;
+        let (last, _) = self.latency.iter().next_back()?;
+        // The first bucket has latencies of 0 too, and the last has no upper bound.
+        let min_ns = if old.is_none_or(|old| all.min_ns != old.min_ns) || first == 0 {
+            all.min_ns
+        } else {
+            (hist::lower(first) + 1).max(all.min_ns)
+        };
+        let max_ns = if old.is_none_or(|old| all.max_ns != old.max_ns) || last == BUCKETS - 1 {
+            all.max_ns
+        } else {
+            hist::upper(last).min(all.max_ns)
+        };
+        let bounds = Extremes { min_ns: min_ns.min(max_ns), max_ns };
+        // A latency that was read before the time that belongs to it may be outside.
+        let mean_ns = self.mean_ns();
+        let mean = Extremes { min_ns: mean_ns, max_ns: mean_ns };
+        Some(if self.timed() > 0 { bounds.join(mean) } else { bounds })
     }
 }
 

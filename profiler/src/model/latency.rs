@@ -51,6 +51,21 @@ impl Latency {
         }
     }
 
+    /// What these counts gained after they were `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut old = before.counts.iter().peekable();
+        let mut counts = Vec::new();
+        for &(bucket, count) in &self.counts {
+            while old.next_if(|&&(b, _)| b < bucket).is_some() {}
+            let known = old.next_if(|&&(b, _)| b == bucket).map_or(0, |&(_, count)| count);
+            if count > known {
+                counts.push((bucket, count - known));
+            }
+        }
+        Self { counts }
+    }
+
     /// Makes it nothing, and keeps the room that it has.
     pub(super) fn clear(&mut self) {
         self.counts.clear();

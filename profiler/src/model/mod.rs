@@ -8,6 +8,7 @@ mod latency;
 mod process;
 mod program;
 mod query;
+mod since;
 mod snapshot;
 
 pub(crate) use cost::runs_since;
@@ -16,7 +17,7 @@ pub use figures::{Extremes, Figures};
 pub use health::{Health, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
 pub use latency::Latency;
-pub use process::{OVERFLOW_COMM, Process};
+pub use process::{ENDED_COMM, OVERFLOW_COMM, Process};
 pub use program::{Program, Runs, Untimed};
 pub use query::{Grouping, Scope, SortKey, Span, Timed};
 pub use snapshot::{CallRow, Detail, ProcessRow, Snapshot};

@@ -19,3 +19,6 @@ pub struct Process {
 /// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors
 /// and latencies of calls that found room for all but that.
 pub const OVERFLOW_COMM: &str = "(overflow)";
+
+/// The name of the row that has the sum of ended processes that are no longer listed.
+pub const ENDED_COMM: &str = "(ended)";

@@ -13,7 +13,8 @@ pub struct Snapshot {
     pub sequence: u64,
     /// From the moment the programs were attached to this reading.
     pub window: Duration,
-    /// From the reading before to this one; equal to `window` in the first.
+    /// From the snapshot that this one was compared with by [`Self::since`] to this one; 0
+    /// before that.
     pub interval: Duration,
     /// CPUs online.
     pub cpus: usize,
@@ -44,8 +45,8 @@ pub struct CallRow {
     pub key: CallKey,
     /// Since the programs were attached.
     pub total: Figures,
-    /// Within [`Snapshot::interval`]. Its extremes are exact where the interval
-    /// brought a new extreme, and otherwise the bounds of the outermost buckets.
+    /// Within [`Snapshot::interval`]; nothing before [`Snapshot::since`]. Its extremes are as
+    /// [`Figures::since`] has them.
     pub recent: Figures,
 }
 

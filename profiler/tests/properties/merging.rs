@@ -1,8 +1,11 @@
 //! Merging: in whatever order and in whatever groups, the sum is that of the calls.
 
+use std::time::Duration;
+
 use profiler::{
     aggregate::{Aggregate, Identity, KeepEnded},
-    model::{CallRow, Detail, Figures},
+    engine::Intervals,
+    model::{CallRow, Detail, Figures, Snapshot},
 };
 use profiler_common::call::{Abi, CallKey};
 use proptest::prelude::*;
@@ -91,6 +94,22 @@ fn recent<'a>(rows: impl IntoIterator<Item = &'a CallRow>) -> Figures {
     rows.into_iter().map(|row| &row.recent).collect()
 }
 
+/// The extremes of an interval may be bounds.
+fn without_extremes(figures: Figures) -> Figures {
+    Figures { extremes: None, ..figures }
+}
+
+fn snapshot(now: Duration, aggregate: &mut Aggregate) -> Snapshot {
+    aggregate.begin_reading(now);
+    aggregate.forget_ended();
+    Snapshot {
+        window: now,
+        calls: aggregate.calls(),
+        processes: aggregate.processes(Detail::Processes),
+        ..Snapshot::default()
+    }
+}
+
 proptest! {
     #[test]
     fn a_sum_is_that_of_its_calls(calls in calls()) {
@@ -121,7 +140,7 @@ proptest! {
     #[test]
     fn every_way_to_add_up_gives_the_same(events in prop::collection::vec(event(), 1..120)) {
         let mut aggregate = Aggregate::new(KeepEnded::Always);
-        let mut forgetful = Aggregate::new(KeepEnded::Intervals(0));
+        let mut forgetful = Aggregate::new(KeepEnded::For(Duration::ZERO));
         let mut next = 0;
         let mut begin = |aggregate: &mut Aggregate, forgetful: &mut Aggregate| {
             next += 1;
@@ -133,13 +152,30 @@ proptest! {
             (0..PROCESSES).map(|_| begin(&mut aggregate, &mut forgetful)).collect();
         let mut all = Vec::new();
         let mut by_interval = Figures::default();
+        let mut now = Duration::ZERO;
+        let mut intervals = [(); 2].map(|()| Intervals::default());
+        // Of what forgets processes, an interval brings the same as of what does not.
+        let mut end_interval = |now, aggregate: &mut Aggregate, forgetful: &mut Aggregate| {
+            let [kept, forgot] = &mut intervals;
+            let kept = kept.end_with(snapshot(now, aggregate));
+            let forgot = forgot.end_with(snapshot(now, forgetful));
+            let of_processes = |snapshot: &Snapshot| {
+                recent(snapshot.processes.iter().flat_map(|process| process.calls.iter()))
+            };
+            let of_calls = without_extremes(recent(&kept.calls));
+            prop_assert_eq!(&without_extremes(of_processes(&kept)), &of_calls);
+            prop_assert_eq!(&without_extremes(of_processes(&forgot)), &of_calls);
+            prop_assert_eq!(&without_extremes(recent(&forgot.calls)), &of_calls);
+            by_interval.merge(&of_calls);
+            Ok::<_, TestCaseError>(())
+        };
         for event in events {
             match event {
                 Event::Call { process, key, call } => {
                     let figures = figures(call);
                     let of = process.map(|process| processes[process]);
-                    aggregate.add(of.map(|of| of.0), key, &figures, figures.extremes);
-                    forgetful.add(of.map(|of| of.1), key, &figures, figures.extremes);
+                    aggregate.add(of.map(|of| of.0), key, &figures);
+                    forgetful.add(of.map(|of| of.1), key, &figures);
                     all.push(call);
                 }
                 Event::End(process) => {
@@ -148,21 +184,18 @@ proptest! {
                     processes[process] = begin(&mut aggregate, &mut forgetful);
                 }
                 Event::Interval => {
-                    by_interval.merge(&recent(&aggregate.calls()));
-                    aggregate.begin_interval();
-                    forgetful.begin_interval();
-                    prop_assert!(recent(&aggregate.calls()).is_empty());
+                    now += Duration::from_secs(1);
+                    end_interval(now, &mut aggregate, &mut forgetful)?;
                 }
             }
         }
-        by_interval.merge(&recent(&aggregate.calls()));
+        end_interval(now + Duration::from_secs(1), &mut aggregate, &mut forgetful)?;
         let by_call = aggregate.calls();
         assert_is_of(&total(&by_call), &all);
         let by_process = aggregate.processes(Detail::Processes);
         let rows = || by_process.iter().flat_map(|process| process.calls.iter());
         prop_assert_eq!(&total(rows()), &total(&by_call));
-        prop_assert_eq!(&by_interval, &total(&by_call));
-        prop_assert_eq!(recent(rows()), recent(&by_call));
+        prop_assert_eq!(by_interval, without_extremes(total(&by_call)));
         for row in &by_call {
             let of_call = rows().filter(|of_process| of_process.key == row.key);
             prop_assert_eq!(&total(of_call), &row.total);

@@ -14,7 +14,10 @@ use super::{cli::StatArgs, error::Error};
 use crate::{
     aggregate::KeepEnded,
     duration::Interval,
-    engine::kernel::{Options, drain::Profiler},
+    engine::{
+        Intervals,
+        kernel::{Options, drain::Profiler},
+    },
     launch::{
         command::Prepared,
         interruptible::{End, Interruptible},
@@ -62,9 +65,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let options = Options::new(scope, &args.kernel.request())?.filtered(filter);
     let command = prepared.as_ref().map(Prepared::pid);
     let options = Options { time_programs: args.own_cost, command, ..options };
-    // An interval shows what came in it, so of what ended before it nothing is to be kept.
+    // An interval shows what came in it, so what ended before it need not be listed.
     let keep = match args.interval {
-        Some(_) => KeepEnded::Intervals(0),
+        Some(interval) => KeepEnded::For(interval.get()),
         None => KeepEnded::Always,
     };
     let attach = || Profiler::attach(&options, keep);
@@ -79,6 +82,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         args,
         options,
         profiler,
+        intervals: Intervals::default(),
         output,
         started: Instant::now(),
         interval_started: Instant::now(),
@@ -113,6 +117,7 @@ struct Session<'a> {
     args: &'a StatArgs,
     options: Options,
     profiler: Profiler,
+    intervals: Intervals,
     output: Output,
     started: Instant,
     interval_started: Instant,
@@ -164,7 +169,7 @@ impl Session<'_> {
             Some(interval) if self.interval_started.elapsed() >= interval => {
                 self.interval_started = latest_start(self.interval_started, interval);
                 self.origin.end = SystemTime::now();
-                let snapshot = self.profiler.drain(self.detail());
+                let snapshot = self.intervals.end_with(self.profiler.drain(self.detail()));
                 if self.print(snapshot, events)? == Reader::Gone {
                     return Ok(Next::Unread);
                 }
@@ -210,8 +215,22 @@ impl Session<'_> {
         self.profiler.stop();
         let detail = self.detail();
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
-        let Self { args, options, profiler, mut output, cost_before, command, origin, .. } = self;
+        let Self {
+            args,
+            options,
+            profiler,
+            mut intervals,
+            mut output,
+            cost_before,
+            command,
+            origin,
+            ..
+        } = self;
         let snapshot = profiler.finish(detail);
+        let snapshot = match span {
+            Span::Recent => intervals.end_with(snapshot),
+            Span::Total => snapshot,
+        };
         let before = cost_before.as_ref();
         let origin = &origin;
         let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: false };

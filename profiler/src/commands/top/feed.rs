@@ -10,7 +10,7 @@ use std::{
 use crossterm::event::KeyEvent;
 
 use crate::{
-    engine::kernel::drain::Profiler,
+    engine::{Intervals, kernel::drain::Profiler},
     model::{Detail, Snapshot},
 };
 
@@ -38,21 +38,27 @@ pub(crate) trait Source {
     }
 }
 
-impl Source for Profiler {
+/// Attached programs, and the intervals between refreshes.
+pub(super) struct Watch {
+    pub(super) profiler: Profiler,
+    pub(super) intervals: Intervals,
+}
+
+impl Source for Watch {
     fn drain(&mut self) -> Snapshot {
-        Profiler::drain(self, Detail::Processes)
+        self.intervals.end_with(self.profiler.drain(Detail::Processes))
     }
 
     fn read(&mut self) {
-        Profiler::read(self);
+        self.profiler.read();
     }
 
     fn time_programs(&mut self, on: bool) {
-        Profiler::time_programs(self, on);
+        self.profiler.time_programs(on);
     }
 
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(Profiler::wake_fd(self))
+        Some(self.profiler.wake_fd())
     }
 }
 

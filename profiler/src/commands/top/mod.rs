@@ -37,7 +37,10 @@ use std::{os::fd::AsFd as _, time::SystemTime};
 use super::{cli::TopArgs, error::Error};
 use crate::{
     aggregate::KeepEnded,
-    engine::kernel::{Options, drain::Profiler},
+    engine::{
+        Intervals,
+        kernel::{Options, drain::Profiler},
+    },
     environment,
     launch::{
         interruptible::{End, Interruptible},
@@ -47,11 +50,17 @@ use crate::{
     streams::Stream,
 };
 
-use self::{feed::Source, signals::Signals, state::App, style::Look, terminal::Screen};
+use self::{
+    feed::{Source, Watch},
+    signals::Signals,
+    state::App,
+    style::Look,
+    terminal::Screen,
+};
 
 /// Refreshes for which a process that has ended stays listed: long enough to be
 /// seen, and to be opened.
-const ENDED_SHOWN: u64 = 5;
+const ENDED_SHOWN: u32 = 5;
 
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
@@ -67,13 +76,15 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
     let options = Options { time_programs: args.own_cost, ..options };
-    let attach = || Profiler::attach(&options, KeepEnded::Intervals(ENDED_SHOWN));
-    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    let keep = KeepEnded::For(args.interval.get() * ENDED_SHOWN);
+    let attach = || Profiler::attach(&options, keep);
+    let profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }
     let only = only(&options);
-    if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
+    let mut watch = Watch { profiler, intervals: Intervals::default() };
+    if args.batch { print(&mut watch, args, &only) } else { show(&mut watch, args, only) }
 }
 
 /// What counts, where that is not everything.

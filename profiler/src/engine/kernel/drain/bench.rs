@@ -54,9 +54,8 @@ impl Watch {
         }
     }
 
-    /// A drain, and the interval that it begins.
+    /// A drain.
     pub fn read(&mut self) {
-        self.aggregate.begin_interval();
         self.reader.read(&mut self.tables, &mut self.aggregate);
     }
 

@@ -432,7 +432,7 @@ mod tests {
         let mut aggregate = Aggregate::new(KeepEnded::Always);
         let process = aggregate.thread_started(Identity { tgid: 1, start_ns: 0 }, b"a");
         let figures = Figures { calls: 9, returned: 3, never_returned: 1, ..Figures::default() };
-        aggregate.add(None, CallKey(FUTEX), &figures, None);
+        aggregate.add(None, CallKey(FUTEX), &figures);
         let whose = Whose::Known(process);
         let open = |overflowed, age_ns| Open {
             key: CallKey(FUTEX),

@@ -19,7 +19,10 @@ mod reader_tests;
 mod shadow;
 mod slot;
 
-use std::{os::fd::BorrowedFd, time::Instant};
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
 
 use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
 use crate::{
@@ -38,10 +41,7 @@ pub struct Profiler {
     reader: Reader,
     aggregate: Aggregate,
     attached: Instant,
-    last: Instant,
     sequence: u64,
-    /// A snapshot was taken of the interval, so the next reading begins another.
-    interval_over: bool,
     /// How often there was no record, and no extent, at the last reading.
     exhausted: (u64, u64),
     cpus: usize,
@@ -73,9 +73,7 @@ impl Profiler {
             reader,
             aggregate,
             attached,
-            last: attached,
             sequence: 0,
-            interval_over: false,
             exhausted: (0, 0),
             cpus: online_cpus(),
             timed: options.timed,
@@ -96,8 +94,7 @@ impl Profiler {
         self.snapshot(detail, started, now_ns)
     }
 
-    /// Reads what happened, without a snapshot: room is given back, and what is new
-    /// counts into the interval that the next snapshot closes.
+    /// Reads what happened, without a snapshot: room is given back.
     pub fn read(&mut self) {
         let started = Instant::now();
         self.take_in(false);
@@ -127,16 +124,13 @@ impl Profiler {
         if let Err(error) = self.session.reinforce() {
             tracing::warn!("cannot attach a further copy of a program: {error}");
         }
-        if std::mem::take(&mut self.interval_over) {
-            self.aggregate.begin_interval();
-        }
+        self.aggregate.begin_reading(self.attached.elapsed());
         let tables = self.session.tables();
         if last {
             self.reader.read_last(tables, &mut self.aggregate);
         } else {
             self.reader.read(tables, &mut self.aggregate);
         }
-        // Not only as intervals begin: without any, nothing would ever be forgotten.
         self.aggregate.forget_ended();
         let counters = tables.counters();
         let exhausted = (counters.records_exhausted, counters.extents_exhausted);
@@ -172,10 +166,7 @@ impl Profiler {
 
     /// `now_ns` is the time to which calls in flight have lasted.
     fn snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
-        let interval = started.duration_since(self.last);
-        self.last = started;
         self.sequence += 1;
-        self.interval_over = true;
         let tables = self.session.tables();
         let counters = tables.counters();
         let used = self.reader.used(tables);
@@ -184,7 +175,7 @@ impl Profiler {
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
             window: started.duration_since(self.attached),
-            interval,
+            interval: Duration::ZERO,
             cpus: self.cpus,
             calls: self.aggregate.calls(),
             processes: self.aggregate.processes(detail),

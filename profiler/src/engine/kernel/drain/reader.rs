@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use profiler_common::{
     call::{ABIS, CallKey, OVERFLOW_SLOTS},
-    hist::{self, BUCKETS},
+    hist::BUCKETS,
     limits::CELLS_PER_EXTENT,
     wire::{CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
 };
@@ -36,7 +36,7 @@ pub(super) struct Reader {
     threads: Vec<Option<Box<Thread>>>,
     /// What the pool held when it was read last.
     cells: Shadow,
-    overflow: Vec<Option<Box<Overflow>>>,
+    overflow: Vec<Option<Box<OverflowSlot>>>,
     overflowed: u64,
     /// Calls of each slot whose exit was missed, as far as they are in the figures.
     lost: HashMap<CellIndex, u64>,
@@ -56,9 +56,6 @@ pub(super) struct Reader {
 
 /// Records that may have been taken and not counted yet: at most one on each CPU.
 const BEING_TAKEN: u32 = 1_024;
-
-/// What an overflow slot held, and its extremes.
-type Overflow = (OverflowSlot, Option<Extremes>);
 
 /// A thread with a record.
 pub(super) struct Thread {
@@ -207,7 +204,7 @@ impl Reader {
                 known
             });
             if reading.is_some() {
-                into.add(Some(process), slot.key, &self.slot.figures, self.slot.recent);
+                into.add(Some(process), slot.key, &self.slot.figures);
             }
             if slot.counts != reported {
                 self.corrections.push((slot.key, slot.index, slot.counts, reported));
@@ -218,7 +215,7 @@ impl Reader {
             let known = self.lost.entry(slot).or_default();
             let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
             *known = lost.max(*known);
-            into.add(Some(process), key, &figures, None);
+            into.add(Some(process), key, &figures);
         }
         let breach = visit.books.breach(record, &before, &after);
         let ended = before.state == RecordState::Ended as u32;
@@ -260,23 +257,19 @@ impl Reader {
             let extremes =
                 tables.overflow_extremes(index).map(|(min_ns, max_ns)| Extremes { min_ns, max_ns });
             let old = self.overflow[index as usize].take();
-            let old = old.as_deref().unwrap_or(&(ZERO_OVERFLOW, None));
+            let old = old.as_deref().unwrap_or(&ZERO_OVERFLOW);
             if !last {
                 // Without extents a call's bucket and errno may be here, and the call not.
                 let alone = c.extents_exhausted == 0;
-                overflow::hold_over(&mut new, &old.0, extremes, (self.timed, alone));
+                overflow::hold_over(&mut new, old, extremes, (self.timed, alone));
             }
-            let (mut figures, recent) = overflow_figures((&new, extremes), (&old.0, old.1));
+            let mut figures = overflow_figures(&new, extremes, old);
             figures.untimed = untimed(&figures, self.timed);
-            into.settle(None, &overflow_account(key, &old.0), &overflow_account(key, &new));
+            into.settle(None, &overflow_account(key, old), &overflow_account(key, &new));
             self.overflowed += figures.calls;
-            self.overflow[index as usize] = Some(Box::new((new, extremes)));
+            self.overflow[index as usize] = Some(Box::new(new));
             if !figures.is_empty() || !figures.latency.is_empty() || figures.errors > 0 {
-                // What was held over before may be outside of the buckets that are new.
-                let mean_ns = figures.mean_ns();
-                let mean = Extremes { min_ns: mean_ns, max_ns: mean_ns };
-                let recent = recent.map(|r| if figures.timed() > 0 { r.join(mean) } else { r });
-                into.add(None, key, &figures, recent);
+                into.add(None, key, &figures);
             }
         }
     }
@@ -347,33 +340,13 @@ fn add_unreturned(
     let figures = Figures { never_returned: 1, ..Figures::default() };
     let slot = (record.in_flight_slot != OVERFLOWED).then_some(record.in_flight_slot);
     let key = CallKey(record.in_flight_key);
-    into.add(slot.map(|_| process), key, &figures, None);
+    into.add(slot.map(|_| process), key, &figures);
     if slot.is_none() {
         // The overflow slot does not know of it.
         let open = Account { open: vec![(key, 1)], ..Account::default() };
         into.settle(None, &open, &Account::default());
     }
     slot
-}
-
-/// The extremes among the new calls, `old` being those before them: exact where
-/// they changed, otherwise the bounds of the outermost buckets.
-pub(super) fn recent_extremes(new: &Figures, old: Extremes) -> Option<Extremes> {
-    let all = new.extremes?;
-    let (first, _) = new.latency.iter().next()?;
-    let (last, _) = new.latency.iter().next_back()?;
-    // The first bucket has latencies of 0 too, and the last has no upper bound.
-    let min_ns = if all.min_ns != old.min_ns || first == 0 {
-        all.min_ns
-    } else {
-        (hist::lower(first) + 1).max(all.min_ns)
-    };
-    let max_ns = if all.max_ns != old.max_ns || last == BUCKETS - 1 {
-        all.max_ns
-    } else {
-        hist::upper(last).min(all.max_ns)
-    };
-    Some(Extremes { min_ns: min_ns.min(max_ns), max_ns })
 }
 
 fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
@@ -383,10 +356,8 @@ fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
     Account { entered: slot.entered, left, open: vec![(key, open)] }
 }
 
-fn overflow_figures(
-    (new, extremes): (&OverflowSlot, Option<Extremes>),
-    (old, old_extremes): (&OverflowSlot, Option<Extremes>),
-) -> (Figures, Option<Extremes>) {
+/// What is new in an overflow slot; `extremes` are those of all time.
+fn overflow_figures(new: &OverflowSlot, extremes: Option<Extremes>, old: &OverflowSlot) -> Figures {
     let mut figures = Figures {
         calls: new.entered.wrapping_sub(old.entered),
         returned: new.returned.wrapping_sub(old.returned),
@@ -407,9 +378,7 @@ fn overflow_figures(
     for (errno, (new, old)) in new.errnos.iter().zip(&old.errnos).enumerate() {
         figures.add_errno(errno as u16, u64::from(new.wrapping_sub(*old)));
     }
-    let none = Extremes { min_ns: u64::MAX, max_ns: u64::MAX };
-    let recent = recent_extremes(&figures, old_extremes.unwrap_or(none));
-    (figures, recent)
+    figures
 }
 
 /// Every ABI that a record keeps pages for is read.

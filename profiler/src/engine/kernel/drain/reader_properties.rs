@@ -17,8 +17,11 @@ use super::{
 };
 use crate::{
     aggregate::{Aggregate, KeepEnded},
-    engine::kernel::{Activity, Before, SlotCounts, Tables, UNOWNED},
-    model::{Detail, Extremes, Figures, Timed},
+    engine::{
+        Intervals,
+        kernel::{Activity, Before, SlotCounts, Tables, UNOWNED},
+    },
+    model::{Detail, Extremes, Figures, Snapshot, Timed},
 };
 
 /// By process and number.
@@ -165,13 +168,19 @@ proptest! {
     fn reading_often_and_reading_once_come_to_the_same(history in history()) {
         let (mut often, mut once) = (Watch::new(160, 512), Watch::new(160, 512));
         let mut intervals = ByCall::new();
+        let mut consumer = Intervals::default();
         let mut add_recent = |aggregate: &Aggregate| {
-            for row in aggregate.calls() {
+            let shown = consumer.end_with(Snapshot {
+                calls: aggregate.calls(),
+                processes: aggregate.processes(Detail::Processes),
+                ..Snapshot::default()
+            });
+            for row in &shown.calls {
                 check(&row.total)?;
                 check_interval(&row.recent)?;
                 intervals.entry(row.key.0).or_default().merge(&row.recent);
             }
-            for row in aggregate.processes(Detail::Processes).iter().flat_map(|p| p.calls.iter()) {
+            for row in shown.processes.iter().flat_map(|p| p.calls.iter()) {
                 check(&row.total)?;
                 check_interval(&row.recent)?;
             }
@@ -181,12 +190,10 @@ proptest! {
             often.happen(event);
             once.happen(event);
             if *read {
-                often.aggregate.begin_interval();
                 often.read();
                 add_recent(&often.aggregate)?;
             }
         }
-        often.aggregate.begin_interval();
         for watch in [&mut often, &mut once] {
             watch.tables.settle();
             watch.read();
@@ -256,15 +263,16 @@ proptest! {
     ) {
         let mut watch = Watch::new(4, 64);
         let mut record = Extremes { min_ns: u64::MAX, max_ns: 0 };
+        let mut consumer = Intervals::default();
         for latencies in intervals {
-            watch.aggregate.begin_interval();
             for &latency_ns in &latencies {
                 watch.happen(&Event::Call {
                     thread: 0, nr: 5, latency_ns, errno: None, meanwhile: None
                 });
             }
             watch.read();
-            let rows = watch.aggregate.calls();
+            let snapshot = Snapshot { calls: watch.aggregate.calls(), ..Snapshot::default() };
+            let rows = consumer.end_with(snapshot).calls;
             let shown = rows[0].recent.extremes.expect("calls that left");
             let exact = Extremes {
                 min_ns: latencies.iter().copied().min().unwrap_or_default(),

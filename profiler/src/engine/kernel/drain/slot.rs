@@ -16,7 +16,6 @@ use profiler_common::{
 
 use super::{
     batch::{self, Changed, Counts, SUMS, Visit},
-    reader::recent_extremes,
     shadow::{Shadow, WORDS},
 };
 use crate::{
@@ -33,8 +32,6 @@ const TRIES: usize = 64;
 pub(super) struct SlotReading {
     /// What is new.
     pub(super) figures: Figures,
-    /// Extremes of the calls that are new.
-    pub(super) recent: Option<Extremes>,
     /// Lines of counts that have changed.
     lines: Vec<(CellIndex, usize, Line)>,
 }
@@ -60,7 +57,7 @@ impl SlotReading {
             self.collect(tables, known, &changed, (&new, &old));
             let after = tables.activity(visit.index);
             if ended || last || (before == after && is_between_programs(&before, &visit.record)) {
-                self.finish((&new, &old), timed);
+                self.finish(&new, timed);
                 self.remember(known, &changed);
                 let Slot { entered, returned, restarted, denied, .. } = new;
                 return Some(SlotCounts { entered, returned, restarted, denied });
@@ -145,17 +142,14 @@ impl SlotReading {
     }
 
     /// Completes the figures with what follows from the counts.
-    fn finish(&mut self, (new, old): (&Slot, &Slot), timed: Timed) {
+    fn finish(&mut self, new: &Slot, timed: Timed) {
         let figures = &mut self.figures;
         figures.errors =
             figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
         figures.untimed = untimed(figures, timed);
         // Set before the first call that was timed counts as left.
-        self.recent = None;
         if new.min_ns != u64::MAX {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
-            let old = Extremes { min_ns: old.min_ns, max_ns: old.max_ns };
-            self.recent = recent_extremes(figures, old);
         }
     }
 

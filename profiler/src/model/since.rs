@@ -1,0 +1,230 @@
+//! What came between two snapshots. Snapshots are cumulative, so each consumer makes its own
+//! intervals: it keeps the snapshot that it showed last.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot};
+
+impl Snapshot {
+    /// The same snapshot, with the interval since `previous`: its length in
+    /// [`interval`](Snapshot::interval), and what it brought in
+    /// [`recent`](CallRow::recent). Without a previous snapshot, the interval began when the
+    /// programs were attached.
+    ///
+    /// A process that has left the list since `previous` was added to the row of ended
+    /// processes. What it did in the interval is recent there.
+    #[must_use]
+    pub fn since(mut self, previous: Option<&Self>) -> Self {
+        let Some(previous) = previous else {
+            self.interval = self.window;
+            self.calls.iter_mut().for_each(begin_row);
+            for process in &mut self.processes {
+                Arc::make_mut(&mut process.calls).iter_mut().for_each(begin_row);
+            }
+            return self;
+        };
+        self.interval = self.window.saturating_sub(previous.window);
+        set_recent(&mut self.calls, &previous.calls);
+        let mut before: HashMap<_, _> =
+            previous.processes.iter().map(|row| (name(&row.process), row)).collect();
+        let mut ended = None;
+        for row in &mut self.processes {
+            if is_ended_row(&row.process) {
+                ended = Some(row);
+                continue;
+            }
+            let old = before.get(&name(&row.process)).copied();
+            let old = old.filter(|old| !has_begun_anew(&old.calls, &row.calls));
+            if old.is_some() {
+                before.remove(&name(&row.process));
+            }
+            match old {
+                // Nothing has changed, and so nothing is recent.
+                Some(old) if is_same(&old.calls, &row.calls) => clear_recent(&mut row.calls),
+                Some(old) => set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old.calls),
+                None => Arc::make_mut(&mut row.calls).iter_mut().for_each(begin_row),
+            }
+        }
+        if let Some(row) = ended {
+            // What is left has been added to this row, and so was what was in it before.
+            let old = sum(before.into_values());
+            set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
+        }
+        self
+    }
+}
+
+/// What names a process for good; a row that is of no process, by its name.
+fn name(process: &Process) -> (Option<u32>, u64, &str) {
+    let comm = if process.tgid.is_none() { process.comm.raw() } else { "" };
+    (process.tgid, process.start_ns, comm)
+}
+
+fn is_ended_row(process: &Process) -> bool {
+    process.tgid.is_none() && process.comm.raw() == ENDED_COMM
+}
+
+/// Whether a process left the list since it had the rows `before`, and came back.
+fn has_begun_anew(before: &[CallRow], rows: &[CallRow]) -> bool {
+    before.iter().any(|old| {
+        rows.binary_search_by_key(&old.key, |row| row.key)
+            .map_or(true, |at| rows[at].total.calls < old.total.calls)
+    })
+}
+
+fn begin_row(row: &mut CallRow) {
+    row.recent = row.total.clone();
+}
+
+/// Sets what is recent in `rows` to what they gained after `before`; both are by key.
+fn set_recent(rows: &mut [CallRow], before: &[CallRow]) {
+    let mut before = before.iter().peekable();
+    for row in rows {
+        while before.next_if(|old| old.key < row.key).is_some() {}
+        match before.next_if(|old| old.key == row.key) {
+            Some(old) => row.recent = row.total.since(&old.total),
+            None => begin_row(row),
+        }
+    }
+}
+
+/// Whether no call was counted between two readings of the rows of a process.
+fn is_same(before: &Arc<Vec<CallRow>>, rows: &Arc<Vec<CallRow>>) -> bool {
+    let counts = |row: &CallRow| {
+        let f = &row.total;
+        let left = (f.returned, f.restarted, f.errors, f.total_ns);
+        (row.key, f.calls, left, f.denied, f.never_returned, f.lost)
+    };
+    Arc::ptr_eq(before, rows) || before.iter().map(counts).eq(rows.iter().map(counts))
+}
+
+fn clear_recent(rows: &mut Arc<Vec<CallRow>>) {
+    if rows.iter().any(|row| !row.recent.is_empty()) {
+        Arc::make_mut(rows).iter_mut().for_each(|row| row.recent = Figures::default());
+    }
+}
+
+/// The rows of several processes, added up by key.
+fn sum<'a>(processes: impl Iterator<Item = &'a ProcessRow>) -> Vec<CallRow> {
+    let mut rows: Vec<CallRow> = Vec::new();
+    for row in processes.flat_map(|process| process.calls.iter()) {
+        match rows.binary_search_by_key(&row.key, |sum| sum.key) {
+            Ok(at) => rows[at].total.merge(&row.total),
+            Err(at) => rows.insert(at, CallRow { recent: Figures::default(), ..row.clone() }),
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use profiler_common::call::CallKey;
+
+    use super::*;
+    use crate::model::Extremes;
+
+    fn figures(calls: u64, errno: u64, ns: u64) -> Figures {
+        let mut figures = Figures {
+            calls,
+            returned: calls,
+            errors: errno,
+            total_ns: calls * ns,
+            extremes: Some(Extremes { min_ns: ns, max_ns: ns }),
+            ..Figures::default()
+        };
+        figures.add_errno(11, errno);
+        figures.latency.add(profiler_common::hist::bucket(ns) as usize, calls);
+        figures
+    }
+
+    fn row(nr: u32, total: Figures) -> CallRow {
+        CallRow { key: CallKey(nr), total, recent: Figures::default() }
+    }
+
+    fn process(tgid: Option<u32>, comm: &str, calls: Vec<CallRow>) -> ProcessRow {
+        let process = Process { tgid, start_ns: 1, comm: comm.into(), ended: false };
+        ProcessRow { process: Arc::new(process), calls: Arc::new(calls) }
+    }
+
+    fn snapshot(seconds: u64, processes: Vec<ProcessRow>) -> Snapshot {
+        let calls = sum(processes.iter());
+        Snapshot { window: Duration::from_secs(seconds), calls, processes, ..Snapshot::default() }
+    }
+
+    fn recent(snapshot: &Snapshot) -> Vec<(&str, u64)> {
+        snapshot.processes.iter().map(|p| (p.process.comm.raw(), p.recent().calls)).collect()
+    }
+
+    #[test]
+    fn an_interval_has_what_came_in_it() {
+        let mut later = figures(3, 1, 100);
+        later.merge(&figures(2, 2, 5_000));
+        let first = snapshot(1, vec![process(Some(1), "a", vec![row(0, figures(3, 1, 100))])]);
+        let second = snapshot(
+            3,
+            vec![
+                process(Some(1), "a", vec![row(0, later)]),
+                process(Some(2), "b", vec![row(1, figures(4, 0, 7))]),
+            ],
+        );
+        let shown = second.since(Some(&first));
+        assert_eq!(shown.interval, Duration::from_secs(2));
+        // Not a new minimum, so it is the lower bound of its bucket.
+        let extremes = Some(Extremes { min_ns: 4_609, max_ns: 5_000 });
+        assert_eq!(shown.calls[0].recent, Figures { extremes, ..figures(2, 2, 5_000) });
+        assert_eq!(shown.calls[1].recent, figures(4, 0, 7));
+        assert_eq!(recent(&shown), [("a", 2), ("b", 4)]);
+    }
+
+    /// It ended and was added to the row of the ended, and then another of its threads made
+    /// its first call.
+    #[test]
+    fn what_left_the_list_and_came_back_counts_once() {
+        let of = |calls| vec![row(0, figures(calls, 0, 100))];
+        let first = snapshot(1, vec![process(Some(1), "a", of(5))]);
+        let second =
+            snapshot(2, vec![process(Some(1), "a", of(2)), process(None, ENDED_COMM, of(6))]);
+        let shown = second.since(Some(&first));
+        assert_eq!(recent(&shown), [("a", 2), (ENDED_COMM, 1)]);
+        assert_eq!(shown.calls[0].recent.calls, 3);
+    }
+
+    #[test]
+    fn the_first_interval_is_since_the_start() {
+        let shown =
+            snapshot(5, vec![process(Some(1), "a", vec![row(0, figures(3, 1, 100))])]).since(None);
+        assert_eq!(shown.interval, Duration::from_secs(5));
+        assert_eq!((recent(&shown), shown.calls[0].recent.calls), (vec![("a", 3)], 3));
+    }
+
+    #[test]
+    fn what_has_not_changed_is_shared_and_brings_nothing() {
+        let same = process(Some(1), "a", vec![row(0, figures(3, 1, 100))]);
+        let (first, second) = (snapshot(1, vec![same.clone()]), snapshot(2, vec![same.clone()]));
+        let first = first.since(None);
+        let second = second.since(Some(&first));
+        assert_eq!(recent(&second), [("a", 0)]);
+        let third = snapshot(3, vec![same.clone()]).since(Some(&second));
+        assert_eq!(recent(&third), [("a", 0)]);
+        assert!(Arc::ptr_eq(&third.processes[0].calls, &same.calls));
+    }
+
+    /// A process that left the list did two more calls before; another was never in it.
+    #[test]
+    fn what_left_the_list_counts_in_the_row_of_the_ended() {
+        let first = snapshot(
+            1,
+            vec![
+                process(Some(1), "a", vec![row(0, figures(3, 0, 100))]),
+                process(None, ENDED_COMM, vec![row(0, figures(10, 0, 100))]),
+            ],
+        );
+        let second =
+            snapshot(2, vec![process(None, ENDED_COMM, vec![row(0, figures(10 + 5 + 7, 0, 100))])]);
+        let shown = second.since(Some(&first));
+        assert_eq!(recent(&shown), [(ENDED_COMM, 2 + 7)]);
+        assert_eq!(shown.calls[0].recent.calls, 2 + 7);
+    }
+}
