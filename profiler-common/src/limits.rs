@@ -25,11 +25,12 @@ pub const MIN_EXTENTS: u32 = 2;
 
 /// Most threads a configuration may ask for: `PID_MAX_LIMIT` on 64 bits.
 pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
-/// Most extents a configuration may ask for: 2.5 GiB of cells, which with the records of
-/// [`MAX_THREADS`] are within the 4 GiB of an arena.
+/// Most extents a configuration may ask for: 2.5 GiB of cells, which with the records for
+/// [`MAX_THREADS`] and their reserve are within the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
 pub mod sampling;
+pub mod share;
 
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
@@ -88,13 +89,15 @@ pub mod arena {
         (end as u32).next_multiple_of(4096)
     }
 
-    /// All of it, with so many extents and records.
+    /// All of it, with so many extents and records (not threads: see
+    /// [`share::with_reserve`](super::share::with_reserve)).
     pub const fn len(extents: u32, records: u32) -> u64 {
         (self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT)).next_multiple_of(4096)
     }
 
     const _: () = {
-        assert!(len(super::MAX_EXTENTS, super::MAX_THREADS) <= 1 << 32);
+        let records = super::share::with_reserve(super::MAX_THREADS);
+        assert!(len(super::MAX_EXTENTS, records) <= 1 << 32);
         assert!(1 << CELL_SHIFT == size_of::<Cell>());
         assert!(1 << RECORD_SHIFT == size_of::<ThreadRecord>());
     };
@@ -131,6 +134,8 @@ pub mod maps {
     pub const COUNTERS: &str = "COUNTERS";
     /// [`Control`](crate::wire::Control).
     pub const CONTROL: &str = "CONTROL";
+    /// One [`User`](crate::wire::User) for each hash of a user id.
+    pub const USERS: &str = "USERS";
     /// Ring buffer with a wake-up when the pool runs low.
     pub const WAKE: &str = "WAKE";
     /// Host process ids in scope, when the scope is not the whole host.

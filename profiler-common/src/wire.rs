@@ -55,7 +55,10 @@ pub struct ThreadRecord {
     /// ... the slot that was found for it.
     pub last_slot: CellIndex,
     /// A [`RecordState`].
-    pub state: u32,
+    pub state: u16,
+    /// Index of the [`User`] that had this record taken, whose share the record's extents
+    /// belong to as well. Later changes of the thread's user id do not move them.
+    pub user: u16,
     /// Exits without an entry after the first: seccomp or ptrace denied the call. Wraps.
     pub denied: u32,
     /// Page cells of the x86_64 table, by `nr / CALLS_PER_PAGE`.
@@ -105,7 +108,7 @@ impl ThreadRecord {
 
 /// Life of a [`ThreadRecord`], in the order in which it is lived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u32)]
+#[repr(u16)]
 pub enum RecordState {
     /// In the queue of free records, or about to be.
     Free = 0,
@@ -313,6 +316,11 @@ pub struct Counters {
     pub records_exhausted: u64,
     /// Times that a thread found no free extent; the call went to an overflow slot.
     pub extents_exhausted: u64,
+    /// Times that a thread got no record though some were free, since its user had used up its
+    /// share ([`share`](crate::limits::share)); the call went to an overflow slot.
+    pub records_withheld: u64,
+    /// Times that a thread got no extent for the same reason.
+    pub extents_withheld: u64,
     /// Forks whose child could not be brought into scope. Lost.
     pub lost_children: u64,
     /// Entries that a further copy of the program counted, the kernel having skipped
@@ -334,24 +342,82 @@ impl Counters {
         self.lost_exits += other.lost_exits;
         self.records_exhausted += other.records_exhausted;
         self.extents_exhausted += other.extents_exhausted;
+        self.records_withheld += other.records_withheld;
+        self.extents_withheld += other.extents_withheld;
         self.lost_children += other.lost_children;
         self.entries_taken_over += other.entries_taken_over;
         self.exits_taken_over += other.exits_taken_over;
     }
+
+    /// Times that a thread got no record, for either reason.
+    pub fn records_refused(&self) -> u64 {
+        self.records_exhausted + self.records_withheld
+    }
+
+    /// Times that a thread got no extent, for either reason.
+    pub fn extents_refused(&self) -> u64 {
+        self.extents_exhausted + self.extents_withheld
+    }
+}
+
+/// How many records or extents were taken and given back since the start.
+///
+/// The kernel side adds to `taken` atomically, and only the reader writes `returned`. Both
+/// only grow, but for a claim that the kernel side withdraws at once. So no lock is needed:
+/// whoever reads `returned` first and `taken` after it finds at least as many in use as there
+/// are. A reader that is late with `returned` makes users look as if they held more than they
+/// do: they may be refused too early, and never get more than their share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Tally {
+    /// Taken since the start.
+    pub taken: u64,
+    /// Given back since the start.
+    pub returned: u64,
+}
+
+impl Tally {
+    /// In use at the time of the reading.
+    pub fn in_use(&self) -> u64 {
+        self.taken.saturating_sub(self.returned)
+    }
+}
+
+/// What the users hold whose ids have one hash ([`share::user`](crate::limits::share::user)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct User {
+    /// Records.
+    pub records: Tally,
+    /// Extents of these records.
+    pub extents: Tally,
+    /// Real user id, in the initial user namespace, of the thread that took a record last.
+    pub uid: u32,
+    /// Padding.
+    pub _pad: u32,
+}
+
+/// A pool as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Pool {
+    /// Of all users.
+    pub all: Tally,
+    /// How many were put on the free stack since the start, without those given back. The
+    /// reader writes it after it has put them there.
+    pub filled: u64,
+    /// The reader is woken once `all.taken` is at or above this.
+    pub wake_at: u64,
 }
 
 /// What the two sides tell each other.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Control {
-    /// Extents taken since the start; the kernel side adds.
-    pub extents_taken: u64,
-    /// Records taken since the start; the kernel side adds.
-    pub records_taken: u64,
-    /// The reader is woken once `extents_taken` is at or above this.
-    pub wake_at_extents: u64,
-    /// The reader is woken once `records_taken` is at or above this.
-    pub wake_at_records: u64,
+    /// Records of threads.
+    pub records: Pool,
+    /// Extents of figures.
+    pub extents: Pool,
     /// 1 while all programs are attached; set by the reader. Before that, and once
     /// the entries are detached again, an exit without an entry says nothing.
     pub attached: u64,
@@ -392,8 +458,10 @@ const _: () = {
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<SignalSent>() == 16);
-    assert!(size_of::<Counters>() == 96);
-    assert!(size_of::<Control>() == CACHE_LINE);
+    assert!(size_of::<Counters>() == 112);
+    assert!(size_of::<Control>() == 2 * CACHE_LINE);
+    assert!(size_of::<User>() == 40);
+    assert!(crate::limits::share::USERS <= 1 << u16::BITS);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
     assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
     assert!(CallKey::NONE.0 == u32::MAX);
@@ -403,6 +471,7 @@ const _: () = {
 mod user {
     use super::{
         CallBefore, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskState, ThreadRecord,
+        User,
     };
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
@@ -419,6 +488,8 @@ mod user {
     unsafe impl aya::Pod for SignalSent {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for User {}
     // SAFETY: as above; the tail that its alignment adds is never read as a value.
     unsafe impl aya::Pod for Control {}
 }

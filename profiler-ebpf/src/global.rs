@@ -21,6 +21,9 @@ unsafe extern "C" {
     /// [`thread::take_record`](crate::thread::take_record).
     pub safe fn take_record() -> u32;
 
+    /// [`pool::take_extent`](crate::pool::take_extent).
+    pub safe fn take_extent(record: u32) -> u32;
+
     /// [`overflow::left`](crate::overflow::left), for a latency that may be
     /// [`UNTIMED`](crate::overflow::UNTIMED). Returns 0.
     pub safe fn leave_overflow(key: u32, latency_ns: u64, result: u64) -> u32;
@@ -66,6 +69,12 @@ macro_rules! global_functions {
         #[inline(never)]
         extern "C" fn take_record() -> u32 {
             $crate::thread::take_record::<$Way>()
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn take_extent(record: u32) -> u32 {
+            $crate::pool::take_extent::<$Way>(record)
         }
 
         #[unsafe(no_mangle)]

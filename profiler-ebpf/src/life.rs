@@ -153,7 +153,7 @@ pub fn exit<W: Way>(task: Task) {
                 (*state).record = 0;
                 (*record).owner = 0;
                 pool::publish();
-                (*record).state = RecordState::Ended as u32;
+                (*record).state = RecordState::Ended as u16;
             },
             None => {
                 // SAFETY: a live state of the running task.

@@ -8,8 +8,10 @@ use aya_ebpf::{
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
-    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS, SIGNALS},
-    wire::{CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, ThreadRecord},
+    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS, SIGNALS, share},
+    wire::{
+        CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, ThreadRecord, User,
+    },
 };
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
@@ -66,6 +68,11 @@ pub static REPORTED: PerCpuArray<u32, 1> = PerCpuArray::new();
 /// How much is taken, and when to wake the reader.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
+
+/// What each user holds, by a hash of the user id. An array rather than a hash map, which could
+/// be full; 160 KiB.
+#[btf_map]
+pub static USERS: Array<User, { share::USERS as usize }, MMAPABLE> = Array::new();
 
 /// Wakes the reader between two drains when room runs low. One page: an event
 /// that does not fit would only repeat one that is already there.

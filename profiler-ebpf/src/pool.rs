@@ -1,17 +1,23 @@
 //! Taking records and cells. Off the common path: once a thread, and once a
-//! thread and system call first seen, and once an octave or two of latency.
+//! thread and system call first seen, and once an octave or two of latency. Users share the
+//! pools by the rule in [`share`].
 
 use core::{
     arch::asm,
     sync::atomic::{Ordering::SeqCst, compiler_fence},
 };
 
+use aya_ebpf::helpers::bpf_get_current_uid_gid;
 use profiler_common::{
-    limits::CELLS_PER_EXTENT,
-    wire::{CellIndex, ThreadRecord},
+    limits::{CELLS_PER_EXTENT, share},
+    wire::{CellIndex, Pool, Tally, ThreadRecord},
 };
 
-use crate::maps::{CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, WAKE};
+use crate::{
+    global,
+    maps::{CONTROL, EXTENT_OWNERS, FREE_EXTENTS, FREE_RECORDS, USERS, WAKE},
+    way::Way,
+};
 
 /// An atomic addition without a result: the one atomic that Linux 5.10 knows.
 ///
@@ -52,21 +58,115 @@ macro_rules! count {
 }
 pub(crate) use count;
 
-/// A free record's index.
+/// What became of a [`claim`].
+const GRANTED: u32 = 0;
+/// Some are free, but not for this user.
+const WITHHELD: u32 = 1;
+/// None is free.
+const EXHAUSTED: u32 = 2;
+
+/// How many are in use, at least: see [`Tally`].
 #[inline(always)]
-pub fn take_record() -> Option<u32> {
-    let Ok(Some(index)) = FREE_RECORDS.pop() else {
-        count!(records_exhausted);
-        return None;
-    };
-    if let Some(control) = CONTROL.get_ptr_mut(0) {
-        // SAFETY: fields of a live map value.
-        unsafe {
-            add(&raw mut (*control).records_taken, 1);
-            wake_if((*control).records_taken, (*control).wake_at_records);
+unsafe fn in_use(tally: *const Tally) -> u64 {
+    // SAFETY: the caller's tally is in a live map value. Volatile, so that the compiler keeps
+    // the order.
+    unsafe {
+        let returned = (&raw const (*tally).returned).read_volatile();
+        (&raw const (*tally).taken).read_volatile().wrapping_sub(returned)
+    }
+}
+
+/// Whether a user may take one more, who has already added `own` to both tallies.
+#[inline(always)]
+unsafe fn verdict(pool: *const Pool, user: *const Tally, own: u64) -> u32 {
+    // SAFETY: the caller's places are in live map values.
+    unsafe {
+        let total = (&raw const (*pool).filled).read_volatile();
+        let of_all = in_use(&raw const (*pool).all).wrapping_sub(own);
+        if share::may_take(in_use(user).wrapping_sub(own), of_all, total) {
+            GRANTED
+        } else if of_all < total {
+            WITHHELD
+        } else {
+            EXHAUSTED
         }
     }
-    Some(index)
+}
+
+/// Counts one more as taken by a user, if its share allows.
+///
+/// The first look spares those who are refused the atomic additions. The second look, after
+/// the additions, decides: of several threads that take at one time, the last to add sees the
+/// others' additions, so together they cannot exceed the share. A thread that sees additions
+/// which are then withdrawn is refused too early, and tries again at its next call. None are
+/// withdrawn as long as no user has more threads than its share has room for.
+#[inline(never)]
+unsafe fn claim(pool: *mut Pool, user: *mut Tally) -> u32 {
+    // SAFETY: the caller's places are in live map values.
+    unsafe {
+        let first = verdict(pool, user, 0);
+        if first != GRANTED {
+            return first;
+        }
+        add_to_both(pool, user, 1);
+        let second = verdict(pool, user, 1);
+        if second != GRANTED {
+            withdraw(pool, user);
+        }
+        second
+    }
+}
+
+/// Takes a claim back.
+#[inline(always)]
+unsafe fn withdraw(pool: *mut Pool, user: *mut Tally) {
+    // SAFETY: the caller's places are in live map values.
+    unsafe { add_to_both(pool, user, u64::MAX) }
+}
+
+#[inline(always)]
+unsafe fn add_to_both(pool: *mut Pool, user: *mut Tally, value: u64) {
+    // SAFETY: the caller's places are in live map values.
+    unsafe {
+        add(&raw mut (*user).taken, value);
+        add(&raw mut (*pool).all.taken, value);
+    }
+}
+
+/// A free record's index, and the index of the running task's [`User`], which holds one more
+/// by now.
+#[inline(always)]
+pub fn take_record() -> Option<(u32, u16)> {
+    // The real user id in the initial user namespace (bpf_get_current_uid_gid,
+    // kernel/bpf/helpers.c).
+    let uid = bpf_get_current_uid_gid() as u32;
+    let index = share::user(uid);
+    let (Some(control), Some(user)) = (CONTROL.get_ptr_mut(0), USERS.get_ptr_mut(index)) else {
+        return None;
+    };
+    // SAFETY: fields of live map values.
+    unsafe {
+        let (pool, of_user) = (&raw mut (*control).records, &raw mut (*user).records);
+        match claim(pool, of_user) {
+            GRANTED => {}
+            WITHHELD => {
+                count!(records_withheld);
+                return None;
+            }
+            _ => {
+                count!(records_exhausted);
+                return None;
+            }
+        }
+        let Ok(Some(record)) = FREE_RECORDS.pop() else {
+            withdraw(pool, of_user);
+            count!(records_exhausted);
+            return None;
+        };
+        (*user).uid = uid;
+        wake_if(pool);
+        Some((record, index as u16))
+    }
 }
 
 /// Whether all programs are attached.
@@ -102,7 +202,7 @@ pub fn take_cell(record: *mut ThreadRecord) -> CellIndex {
     unsafe {
         let mut next = (*record).next_cell;
         if next % CELLS_PER_EXTENT == 0 {
-            let extent = take_extent((*record).index);
+            let extent = global::take_extent((*record).index);
             if extent == 0 {
                 return 0;
             }
@@ -113,30 +213,50 @@ pub fn take_cell(record: *mut ThreadRecord) -> CellIndex {
     }
 }
 
-#[inline(never)]
-fn take_extent(record_index: u32) -> u32 {
-    let Ok(Some(extent)) = FREE_EXTENTS.pop() else {
-        count!(extents_exhausted);
+/// An extent for the owner of the record at this index; 0 where the pool or the user's share is
+/// used up.
+#[inline(always)]
+pub fn take_extent<W: Way>(index: u32) -> u32 {
+    let Some(record) = W::record(index) else { return 0 };
+    // SAFETY: a live map value.
+    let user = unsafe { (*record).user };
+    let (Some(control), Some(user)) = (CONTROL.get_ptr_mut(0), USERS.get_ptr_mut(user.into()))
+    else {
         return 0;
     };
-    if let Some(owner) = EXTENT_OWNERS.get_ptr_mut(extent) {
-        // SAFETY: a live map value, ours since the pop.
-        unsafe { *owner = record_index + 1 };
-    }
-    if let Some(control) = CONTROL.get_ptr_mut(0) {
-        // SAFETY: fields of a live map value.
-        unsafe {
-            add(&raw mut (*control).extents_taken, 1);
-            wake_if((*control).extents_taken, (*control).wake_at_extents);
+    // SAFETY: fields of live map values.
+    unsafe {
+        let (pool, of_user) = (&raw mut (*control).extents, &raw mut (*user).extents);
+        match claim(pool, of_user) {
+            GRANTED => {}
+            WITHHELD => {
+                count!(extents_withheld);
+                return 0;
+            }
+            _ => {
+                count!(extents_exhausted);
+                return 0;
+            }
         }
+        let Ok(Some(extent)) = FREE_EXTENTS.pop() else {
+            withdraw(pool, of_user);
+            count!(extents_exhausted);
+            return 0;
+        };
+        if let Some(owner) = EXTENT_OWNERS.get_ptr_mut(extent) {
+            *owner = index + 1;
+        }
+        wake_if(pool);
+        extent
     }
-    extent
 }
 
 /// Wakes the reader at every taking beyond the mark, until it moves the mark.
 /// When the buffer is full it has been woken.
 #[inline(always)]
-fn wake_if(taken: u64, mark: u64) {
+unsafe fn wake_if(pool: *const Pool) {
+    // SAFETY: the caller's pool is in a live map value.
+    let (taken, mark) = unsafe { ((*pool).all.taken, (*pool).wake_at) };
     if taken >= mark {
         let _ = WAKE.output(taken, 0);
     }

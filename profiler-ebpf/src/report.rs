@@ -16,14 +16,15 @@ pub fn exhaustion() {
     };
     // SAFETY: live map values of this CPU.
     unsafe {
-        let (records, extents) = ((*counters).records_exhausted, (*counters).extents_exhausted);
+        let records = (*counters).records_refused();
+        let extents = (*counters).extents_refused();
         if *reported != 0 || records + extents == 0 {
             return;
         }
         *reported = 1;
         warn!(
             (),
-            "tables full: {} times no room for a thread, {} times none for figures; such calls are counted without their process",
+            "tables full, or a user's share of them: {} times no room for a thread, {} times none for figures; such calls are counted without their process",
             records,
             extents
         );

@@ -87,7 +87,7 @@ fn give_record<W: Way>(regs: u64) -> bool {
         (*record).owner = W::owner(regs);
         // Once a reader sees it live, it sees whose it is.
         pool::publish();
-        (*record).state = RecordState::Live as u32;
+        (*record).state = RecordState::Live as u16;
     }
     true
 }
@@ -98,11 +98,11 @@ fn give_record<W: Way>(regs: u64) -> bool {
 pub fn take_record<W: Way>() -> u32 {
     let task = W::current();
     let Some(state) = W::state(task) else { return 0 };
-    let Some(index) = pool::take_record() else { return 0 };
+    let Some((index, user)) = pool::take_record() else { return 0 };
     let Some(record) = W::record(index) else { return 0 };
     // SAFETY: a record that was taken just now, and a live state of the running task.
     unsafe {
-        fill_in(record, index, task, bpf_get_current_pid_tgid());
+        fill_in(record, (index, user), task, bpf_get_current_pid_tgid());
         (*state).record = index + 1;
     }
     index + 1
@@ -169,12 +169,13 @@ fn entry_ns() -> u64 {
 
 /// Fills in a free record, which the reader has zeroed, for the running task.
 #[inline(always)]
-unsafe fn fill_in(record: *mut ThreadRecord, index: u32, task: Task, ids: u64) {
+unsafe fn fill_in(record: *mut ThreadRecord, (index, user): (u32, u16), task: Task, ids: u64) {
     // SAFETY: the caller took the record from the queue, so it is nobody else's.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
         (*record).last_key = CallKey::NONE.0;
         (*record).index = index;
+        (*record).user = user;
         // Or the first call of every thread would be timed, and of the rest too few.
         (*record).first_turn =
             u64::from(bpf_get_prandom_u32()) << 32 | u64::from(bpf_get_prandom_u32());

@@ -64,12 +64,16 @@ pub enum Command {
 #[derive(Args, Debug, Clone, Default)]
 pub struct KernelArgs {
     /// Threads that can be recorded apart at one time [default: 32768]
+    ///
+    /// That many threads of one user, or of all users together, each get a record. A quarter
+    /// more records are kept, so that one user's threads cannot take those of other users.
     #[arg(long, value_name = "N", help_heading = "Kernel side")]
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, in MiB [default: 40]
     ///
     /// When it is used up, further calls are still counted and timed, in one
-    /// bucket per system call, without their process.
+    /// bucket per system call, without their process. One user's threads can use at most four
+    /// fifths of it.
     #[arg(long, value_name = "MIB", help_heading = "Kernel side")]
     pub max_memory: Option<u32>,
     /// Count calls and outcomes only, and time none: the least cost

@@ -43,10 +43,11 @@ pub struct Config {
     pub allowed_hosts: Vec<HostName>,
     /// Time between two drains of the kernel's maps.
     pub interval: Interval,
-    /// Threads that can be recorded apart at one time.
+    /// Threads that can be recorded apart at one time, of one user or of all together. A quarter
+    /// more are reserved for other users.
     #[serde(deserialize_with = "threads")]
     pub max_threads: u32,
-    /// Kernel memory for figures, MiB.
+    /// Kernel memory for figures, MiB, of which one user's threads can use four fifths.
     #[serde(deserialize_with = "memory")]
     pub max_memory_mib: u32,
     /// One call in how many is timed, on average: 1 for all, 0 for none.

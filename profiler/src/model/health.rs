@@ -24,6 +24,9 @@ pub struct Health {
     pub records: Use,
     /// Room for figures, in extents of 1 KiB.
     pub extents: Use,
+    /// Real user id of whoever holds the largest part of records or extents, once some were
+    /// withheld from a user that had used up its share.
+    pub greediest_user: Option<u32>,
     /// Kernel memory of all maps, bytes.
     pub kernel_memory_bytes: u64,
     /// What it costs beside that.
@@ -44,6 +47,14 @@ impl Health {
         let c = &self.counters;
         let of_calls = c.lost_entries + c.missed_entries + c.lost_exits;
         of_calls + c.lost_children + self.lives_missed()
+    }
+
+    /// The end of a sentence which says that there was no room: whether a user had used up its
+    /// share, and who holds the most. Empty if no share was used up.
+    pub fn used_up_share(&self) -> String {
+        self.greediest_user.map_or_else(String::new, |uid| {
+            format!(" (a user has used up its share; user {uid} holds the most)")
+        })
     }
 
     /// Forks, execs, renamings and ends of threads that were missed, at most.

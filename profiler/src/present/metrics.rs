@@ -258,6 +258,12 @@ fn losses(snapshot: &Snapshot) -> Vec<MetricFamily> {
                 .map(|(pool, count)| (vec![label("pool", pool)], count)),
         ),
         counter(
+            "profiler_pool_withheld_total",
+            "Times that a pool gave a thread nothing because its user had used up its share, though some was free.",
+            [("records", counters.records_withheld), ("extents", counters.extents_withheld)]
+                .map(|(pool, count)| (vec![label("pool", pool)], count)),
+        ),
+        counter(
             "profiler_unmatched_exits_total",
             "Exits that rightly had no entry, and so count as no call, by reason.",
             [

@@ -241,8 +241,9 @@ fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Resu
     if health.overflowed > 0 {
         writeln!(
             out,
-            "{on}{} calls found no room and are counted without their process; raise --max-memory or --max-threads.{off}",
-            units::grouped(health.overflowed)
+            "{on}{} calls found no room and are counted without their process; raise --max-memory or --max-threads{}.{off}",
+            units::grouped(health.overflowed),
+            health.used_up_share()
         )?;
     }
     Ok(())
@@ -375,5 +376,19 @@ mod tests {
            0.0     0ns      1              -  exit_group
            0.0     0ns      3              -  futex
         ");
+    }
+
+    #[test]
+    fn calls_without_room_say_whether_a_user_had_used_up_its_share() {
+        let text = |greediest_user| {
+            let health = Health { overflowed: 7, greediest_user, ..Health::default() };
+            let style = Style { width: None, sparkline: false, color: false, unicode: false };
+            let mut out = Vec::new();
+            warnings(&mut out, &health, style).expect("a vector");
+            String::from_utf8(out).expect("text")
+        };
+        assert!(text(None).contains("raise --max-memory or --max-threads."));
+        let said = "--max-threads (a user has used up its share; user 1000 holds the most).";
+        assert!(text(Some(1_000)).contains(said), "{}", text(Some(1_000)));
     }
 }

@@ -1,9 +1,15 @@
-//! Room for those who come while nobody reads.
+//! Room for those who come while nobody reads, or after others have taken what they can.
 
 use crate::{
+    report::Report,
     run::{Held, Mode, Stat, wait_until},
+    service::{Daemon, Name},
     workload::Statement,
 };
+
+/// User ids that nobody has, so that no other program has a part of their shares.
+const NEIGHBOUR: &str = "uid=60001";
+const VICTIM: &str = "uid=60002";
 
 /// Many more processes come than are given back meanwhile, since the profiler is stopped,
 /// twice: it has all of its records from the start.
@@ -29,4 +35,110 @@ pub(crate) fn a_stopped_reader_has_all_of_its_records(mode: Mode) {
     assert_eq!((first.processes.len(), second.processes.len()), (9_001, 9_001));
     let processes = first.processes.into_iter().chain(second.processes).collect();
     report.totals_are(&Statement { processes, ..Statement::default() });
+}
+
+/// Calls of a kind that are of no process.
+fn overflowed(report: &Report, name: &str) -> u64 {
+    let rows = report.rows.iter().filter(|row| row.pid.is_none());
+    rows.filter(|row| row.name().as_deref() == Some(name)).map(|row| row.calls).sum()
+}
+
+/// A victim that starts once a neighbour has taken as much as it can, and the report of both,
+/// in whose totals every call of both is; and all of the victim's are by process.
+fn beside_a_neighbour(
+    mode: Mode,
+    room: &[&str],
+    neighbour: &[&str],
+    victim: &[&str],
+) -> (Report, Statement) {
+    let mut neighbour = Held::start(&[&["crowd", NEIGHBOUR], neighbour].concat());
+    let victim = Held::start(&[&["counts", VICTIM], victim].concat());
+    let pids = format!("{},{}", neighbour.pid(), victim.pid());
+    let args = [&["--pid", &pids], room].concat();
+    let running = Stat::new(mode).by_process_and_call().args(args).start().attached();
+    neighbour.fill();
+    let of_victim = victim.go();
+    let of_neighbour = neighbour.go();
+    let report = running.end().report();
+    report.has_exactly_by_process(&of_victim);
+    let without_process = report.rows.iter().filter(|row| row.pid.is_none());
+    assert_eq!(without_process.map(|row| row.calls).sum::<u64>(), report.overflowed);
+    let stated = of_neighbour.processes.iter().map(|process| process.pid).collect::<Vec<_>>();
+    let processes = of_neighbour.processes.into_iter().chain(of_victim.processes).collect();
+    let all = Statement { processes, ..Statement::default() };
+    report.has_exactly(&all);
+    let of_neighbour = all.processes.into_iter().filter(|p| stated.contains(&p.pid)).collect();
+    (report, Statement { processes: of_neighbour, ..Statement::default() })
+}
+
+/// Thousands of another user's idle threads hold as many records as one user can, exactly,
+/// and what they did without one is counted exactly.
+pub(crate) fn a_neighbour_s_idle_threads_leave_records(mode: Mode) {
+    const THREADS: u64 = 2_500;
+    const RECORDS: u64 = 600;
+    let room = ["--max-threads", &RECORDS.to_string()];
+    let neighbour = [&format!("threads={THREADS}"), "calls=2"];
+    // As many threads as a fifth of the records, at most.
+    let victim = ["threads=40", "processes=40", "calls=20"];
+    let (report, neighbour) = beside_a_neighbour(mode, &room, &neighbour, &victim);
+    // The main thread has a record, and the first threads that it started.
+    let without_record = THREADS + 1 - RECORDS;
+    for (name, made) in &neighbour.processes[0].calls {
+        if !name.contains("exit") {
+            let of_each = made.calls / THREADS;
+            assert_eq!(overflowed(&report, name), without_record * of_each, "{name}");
+        }
+    }
+}
+
+/// The same of room for figures: what the victim's calls are, and how long they took, finds
+/// room although a neighbour's threads make many different calls each.
+pub(crate) fn a_neighbour_s_many_calls_leave_room_for_figures(mode: Mode) {
+    let room = ["--max-memory", "2"];
+    let victim = ["threads=8", "processes=4", "calls=20"];
+    let (report, _) = beside_a_neighbour(mode, &room, &["threads=400", "calls=6"], &victim);
+    assert!(report.overflowed > 0, "the pool was to be too small for the neighbour: {report:#?}");
+}
+
+/// As many threads as configured have a record, whether they are one user's or two users',
+/// and again after those have ended.
+pub(crate) fn as_many_threads_as_configured_have_a_record(mode: Mode) {
+    for users in [[NEIGHBOUR, NEIGHBOUR], [NEIGHBOUR, VICTIM]] {
+        let args = |user| ["crowd", user, "threads=149", "calls=3", "together=1"];
+        let mut crowds: Vec<_> =
+            [users, users].concat().into_iter().map(|user| Held::start(&args(user))).collect();
+        let pids: Vec<_> = crowds.iter().map(|crowd| crowd.pid().to_string()).collect();
+        let args = ["--pid", &pids.join(","), "--max-threads", "300", "--interval", "50ms"];
+        let running = Stat::new(mode).by_process_and_call().args(args).start().attached();
+        let mut processes = Vec::new();
+        while !crowds.is_empty() {
+            let mut two: Vec<_> = crowds.drain(..2).collect();
+            two.iter_mut().for_each(Held::fill);
+            processes.extend(two.into_iter().flat_map(|crowd| crowd.go().processes));
+            // What they held is given back when it is read.
+            let before = running.intervals();
+            wait_until("it has read", || running.intervals() >= before + 2 || crowds.is_empty());
+        }
+        let mut reports = running.end().reports();
+        let mut report = reports.pop().expect("a report");
+        report.nothing_overflowed();
+        report.rows.extend(reports.into_iter().flat_map(|report| report.rows));
+        report.has_exactly_by_process(&Statement { processes, ..Statement::default() });
+    }
+}
+
+/// The daemon says that a user has used up its share, and not that nothing is left.
+pub(crate) fn the_daemon_counts_what_is_withheld(mode: Mode) {
+    let name = Name::new();
+    let flags = [&name.filter()[..], &["--max-threads", "20"]].concat();
+    let daemon = Daemon::start_with(mode, "50ms", &flags);
+    let mut crowd = Held::start(&["crowd", NEIGHBOUR, &name.arg(), "threads=50", "calls=1"]);
+    crowd.fill();
+    let metrics = daemon.metrics();
+    let of = |metric: &str| metrics[&format!("profiler_pool_{metric}{{pool=\"records\"}}")];
+    assert_eq!((of("used"), of("capacity")), (20.0, 25.0));
+    // At least once for each of the main thread and 50 others but 20.
+    assert!(of("withheld_total") >= 31.0, "{}", of("withheld_total"));
+    assert_eq!(of("exhausted_total"), 0.0);
+    crowd.go();
 }

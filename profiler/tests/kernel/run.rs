@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     report::Report,
-    workload::{READY, Statement, WORKLOAD},
+    workload::{IDLE, READY, Statement, WORKLOAD},
 };
 
 /// The profiler.
@@ -291,6 +291,14 @@ impl Held {
 }
 
 impl Held {
+    /// Has a crowd make its calls, and waits until all of its threads are idle.
+    pub(crate) fn fill(&mut self) {
+        self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim_end(), IDLE);
+    }
+
     /// Ends a workload that states nothing.
     pub(crate) fn stop(self) {
         let statement = self.go();

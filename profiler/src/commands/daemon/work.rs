@@ -214,7 +214,8 @@ impl<'a, S: Source> Work<'a, S> {
         if let Some(more) = due.overflowed {
             tracing::warn!(
                 "{more} calls were counted in the totals only, for want of room; \
-                 raise max_threads or max_memory_mib"
+                 raise max_threads or max_memory_mib{}",
+                snapshot.health.used_up_share()
             );
         }
     }

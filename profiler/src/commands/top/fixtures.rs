@@ -159,7 +159,7 @@ pub(super) fn busy_host() -> Snapshot {
         overflowed: 70,
         breaches: 0,
         records: Use { used: 412, capacity: 32_768 },
-        extents: Use { used: 5_120, capacity: 40_960 },
+        extents: Use { used: 4_096, capacity: 40_960 },
         kernel_memory_bytes: 52 << 20,
         cost: cost(),
         mode: "tp_btf, task storage",

@@ -11,6 +11,7 @@ use crate::{
     names::syscalls,
     present::units,
 };
+use profiler_common::limits::share;
 use std::time::Duration;
 
 /// A piece of a line, with what it means.
@@ -200,9 +201,13 @@ pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
     ])
 }
 
-/// How full the fuller of the two tables is; which it is where that matters.
+/// How full the fuller of the two tables is for a single user, who cannot take the reserve for
+/// others; which it is where that matters.
 fn fullness(threads: Use, memory: Use) -> Option<Piece> {
-    let share = |table: Use| table.used as f64 / table.capacity.max(1) as f64;
+    let share = |table: Use| {
+        let most = share::limit(table.capacity).max(1);
+        (table.used as f64 / most as f64).min(1.0)
+    };
     if threads.capacity == 0 && memory.capacity == 0 {
         return None;
     }
@@ -283,7 +288,8 @@ mod tests {
 
     #[test]
     fn full_tables_are_loud_and_do_not_give_way() {
-        let of = |used| Use { used, capacity: 100 };
+        // A fifth of it is for others.
+        let of = |used| Use { used, capacity: 125 };
         let piece = |threads, memory| fullness(of(threads), of(memory)).unwrap();
         assert_eq!(piece(79, 12), Piece::new("maps 79.0%", Tone::Normal).or_less(1));
         assert_eq!(piece(12, 80), Piece::new("memory 80.0%", Tone::Warning));

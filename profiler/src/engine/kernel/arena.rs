@@ -5,7 +5,7 @@ use std::{io, sync::Arc};
 
 use aya::Ebpf;
 use object::{Object as _, ObjectSection as _, SectionKind, read::elf::ElfFile64};
-use profiler_common::limits::{arena, maps, patch};
+use profiler_common::limits::{arena, maps, patch, share};
 
 use super::{KernelError, Options, btf::Types, load::map_fd, mapping::Memory};
 
@@ -70,9 +70,13 @@ fn code(bytes: &[u8]) -> Option<Vec<std::ops::Range<usize>>> {
     Some(ranges.map(|(at, len)| at as usize..(at + len) as usize).collect())
 }
 
+fn len(options: &Options) -> u64 {
+    arena::len(options.max_extents, share::with_reserve(options.max_threads))
+}
+
 /// Pages that the arena needs to have room for.
 pub(super) fn pages(options: &Options) -> u32 {
-    (arena::len(options.max_extents, options.max_threads) / PAGE) as u32
+    (len(options) / PAGE) as u32
 }
 
 /// Maps the arena, and gives the hints their pages. Before any program that uses it is
@@ -82,7 +86,7 @@ pub(super) fn map(ebpf: &Ebpf, options: &Options) -> Result<Arc<Memory>, KernelE
         .map(maps::ARENA)
         .and_then(map_fd)
         .ok_or_else(|| KernelError::Object(format!("it has no map {}", maps::ARENA)))?;
-    let len = arena::len(options.max_extents, options.max_threads) as usize;
+    let len = len(options) as usize;
     let refused = |source| KernelError::Refused { what: "map the arena".into(), source };
     let memory = Memory::aligned_to_4_gib(fd, len).map_err(refused)?;
     memory.populate(0..arena::CELLS as usize).map_err(refused)?;

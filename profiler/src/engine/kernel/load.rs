@@ -9,7 +9,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use profiler_common::limits::{self, globals, maps};
+use profiler_common::limits::{self, globals, maps, share};
 
 use super::{
     FdInfo, Fit, KernelError, MapTables, MemoryLimit, Options, arena,
@@ -335,6 +335,7 @@ fn load_object(
     }
     settings.extend(signals::settings(options));
     settings.extend(filter::settings(&options.filter, &options.scope, features));
+    let records = share::with_reserve(options.max_threads);
     // Of a shorter lifetime: that of the settings.
     let mut loader: EbpfLoader<'_> = loader;
     loader
@@ -342,7 +343,7 @@ fn load_object(
         // The kernel then keeps only the path that fails. A verbose log has every path, which takes
         // minutes to write, also if the load fails for another reason, such as EMFILE.
         .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS)
-        .map_max_entries(maps::FREE_RECORDS, options.max_threads)
+        .map_max_entries(maps::FREE_RECORDS, records)
         .map_max_entries(maps::EXTENT_OWNERS, options.max_extents)
         .map_max_entries(maps::FREE_EXTENTS, options.max_extents);
     filter::size(&options.filter, &mut loader);
@@ -373,7 +374,7 @@ fn load_object(
     if way != Way::Arena {
         // With an arena they stay at the one value that they have in the object.
         loader
-            .map_max_entries(maps::RECORDS, options.max_threads)
+            .map_max_entries(maps::RECORDS, records)
             .map_max_entries(maps::CELLS, options.max_extents * limits::CELLS_PER_EXTENT);
     }
     if way == Way::Arena {

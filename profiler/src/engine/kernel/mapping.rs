@@ -213,6 +213,13 @@ impl<T: Pod> Mapping<T> {
         unsafe { self.place(index).cast::<u8>().add(offset).cast::<u32>().read_volatile() }
     }
 
+    /// A copy of the `u16` at `offset` of a value.
+    pub(super) fn read_u16(&self, index: u32, offset: usize) -> u16 {
+        assert!(offset + 2 <= size_of::<T>() && offset.is_multiple_of(2));
+        // SAFETY: within the value by the assertion.
+        unsafe { self.place(index).cast::<u8>().add(offset).cast::<u16>().read_volatile() }
+    }
+
     /// Stores a value that nobody else writes at this moment.
     pub(super) fn write(&self, index: u32, value: T) {
         // SAFETY: as in `read`; the mapping is writable.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use nix::sys::sysinfo::sysinfo;
-use profiler_common::limits::{MIN_EXTENTS, MIN_THREADS};
+use profiler_common::limits::{MIN_EXTENTS, MIN_THREADS, share};
 
 use super::{KernelError, Options};
 use crate::{filter::unescaped, text};
@@ -201,6 +201,11 @@ fn tasks_of(loadavg: &str) -> Option<u32> {
     loadavg.split_whitespace().nth(3)?.split_once('/')?.1.parse().ok()
 }
 
+/// What tables of these sizes take, bytes. Records have the reserve for further users on top.
+fn taken(max_threads: u32, max_extents: u32) -> u64 {
+    u64::from(share::with_reserve(max_threads)) * THREAD + u64::from(max_extents) * EXTENT
+}
+
 /// Sizes that fit into the memory there is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fit {
@@ -238,8 +243,7 @@ impl Fit {
             }
             _ => (host / 2, format!("half of this host's memory is {} MiB", host / 2 / MIB)),
         };
-        let wanted =
-            u64::from(options.max_threads) * THREAD + u64::from(options.max_extents) * EXTENT;
+        let wanted = taken(options.max_threads, options.max_extents);
         let room = available.saturating_sub(fixed + RESERVE);
         let used = limit.map_or(0, |limit| limit.bytes.saturating_sub(limit.available));
         let (max_threads, max_extents) = (options.max_threads, options.max_extents);
@@ -364,7 +368,7 @@ mod tests {
             ..Options::default()
         };
         let fit = Fit::within(&options, None, (MIB, 4 * 1024 * MIB)).expect("room");
-        let taken = u64::from(fit.max_threads) * THREAD + u64::from(fit.max_extents) * EXTENT;
+        let taken = taken(fit.max_threads, fit.max_extents);
         assert!(taken <= 2 * 1024 * MIB, "{fit:?}");
         assert!(fit.why.is_some_and(|why| why.contains("half of this host's memory")));
     }

@@ -23,6 +23,7 @@ mod programs;
 mod signals;
 mod statistics;
 mod tables;
+mod users;
 
 use std::{
     fs::File,

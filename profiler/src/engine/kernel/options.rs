@@ -49,9 +49,10 @@ pub struct Options {
     pub timed: Timed,
     /// Which of their calls, and of them themselves.
     pub filter: Filter,
-    /// Threads that can be recorded apart at one time.
+    /// Threads that can be recorded apart at one time, of one user or of all together; records
+    /// are [`with_reserve`](profiler_common::limits::share::with_reserve).
     pub max_threads: u32,
-    /// Extents of 1 KiB in the pool of figures.
+    /// Extents of 1 KiB in the pool of figures, of which one user can hold four fifths.
     pub max_extents: u32,
     /// Count the profiler's own calls too.
     pub include_self: bool,

@@ -8,7 +8,7 @@ use aya::{
 };
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
-    limits::{CACHE_LINE, CELLS_PER_EXTENT, arena, maps},
+    limits::{CACHE_LINE, CELLS_PER_EXTENT, arena, maps, share},
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OverflowSlot, Slot,
         ThreadRecord,
@@ -20,6 +20,7 @@ use super::{
     load::{map_fd, map_memory, take_map},
     mapping::{Mapping, Memory},
     memory,
+    users::Users,
 };
 
 /// Bytes of an extent's cells.
@@ -29,8 +30,8 @@ const EXTENT_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Cell>() as u64;
 const AMPLE: u64 = 192 * 1024 * 1024;
 
 /// Records on the free stack at first, at most, where memory is ample: more follow only with
-/// a drain, which may come late. 16 MiB of them.
-const RECORDS_AT_START: u32 = 65_536;
+/// a drain, which may come late. 20 MiB of them.
+const RECORDS_AT_START: u32 = share::with_reserve(65_536);
 
 /// Extents on the free stack at first, at least, where memory is ample.
 const EXTENTS_AT_START: u32 = 16_384;
@@ -93,6 +94,11 @@ pub trait Tables {
     fn before(&self) -> Option<Before>;
     /// The one at `index` of them.
     fn call_before(&self, index: u32) -> CallBefore;
+    /// The user id that holds the largest part of either pool; `None` where nobody holds any,
+    /// or that cannot be told.
+    fn greediest_user(&self) -> Option<u32> {
+        None
+    }
     /// When to be woken.
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
     /// Gives an ended record back.
@@ -114,7 +120,7 @@ pub struct Before {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     /// A [`RecordState`](profiler_common::wire::RecordState).
-    pub state: u32,
+    pub state: u16,
     /// [`ThreadRecord::entered`].
     pub entered: u64,
     /// [`ThreadRecord::left`].
@@ -147,6 +153,7 @@ pub struct MapTables {
     overflow: OnceCell<Mapping<OverflowSlot>>,
     overflow_map: Map,
     control: Mapping<Control>,
+    users: Users,
     calls_before: Option<Mapping<CallBefore>>,
     before: Option<Before>,
     counters: PerCpuArray<MapData, Counters>,
@@ -184,8 +191,8 @@ fn open<T: Pod>(
 }
 
 macro_rules! offset {
-    ($type:ty, $field:ident) => {
-        std::mem::offset_of!($type, $field)
+    ($type:ty, $($field:ident).+) => {
+        std::mem::offset_of!($type, $($field).+)
     };
 }
 
@@ -202,23 +209,25 @@ impl MapTables {
         let mut memory_bytes = 0;
         let m = &mut memory_bytes;
         let cell_count = options.max_extents * CELLS_PER_EXTENT;
+        let record_count = share::with_reserve(options.max_threads);
         let in_arena = arena.is_some();
         let (records, cells) = match arena {
             Some(memory) => {
                 *m += u64::from(arena::CELLS);
                 let at = arena::records(options.max_extents) as usize;
                 (
-                    Mapping::within(Arc::clone(&memory), at, options.max_threads),
+                    Mapping::within(Arc::clone(&memory), at, record_count),
                     Mapping::within(memory, arena::CELLS as usize, cell_count),
                 )
             }
             None => (
-                open(ebpf, maps::RECORDS, options.max_threads, m)?,
+                open(ebpf, maps::RECORDS, record_count, m)?,
                 open(ebpf, maps::CELLS, cell_count, m)?,
             ),
         };
         let owners = open(ebpf, maps::EXTENT_OWNERS, options.max_extents, m)?;
         let control = open(ebpf, maps::CONTROL, 1, m)?;
+        let users = Users(open(ebpf, maps::USERS, share::USERS, m)?);
         let before = |room| open(ebpf, maps::BEFORE, room, m);
         let calls_before = room_before.map(before).transpose()?;
         let mut take = |name: &'static str| {
@@ -238,6 +247,7 @@ impl MapTables {
             overflow: OnceCell::new(),
             overflow_map: take(maps::OVERFLOW)?,
             control,
+            users,
             calls_before,
             before: None,
             unfilled_records: 0,
@@ -249,7 +259,8 @@ impl MapTables {
             in_arena,
         };
         this.set_wake_marks(u64::MAX, u64::MAX);
-        let tasks = memory::tasks();
+        // One user, such as root, may have all of them.
+        let tasks = share::with_reserve(memory::tasks());
         let extents = tasks.saturating_mul(EXTENTS_A_TASK);
         let is_ample = limit.is_none_or(|limit| limit.available >= AMPLE);
         let (records, extents) = if is_ample {
@@ -279,11 +290,12 @@ impl MapTables {
         self.before = Some(Before { count, until_ns });
     }
 
-    /// Puts more on the free stacks where more than half of what was given out is in use, if
-    /// there is the memory for it.
+    /// Puts more on the free stacks where more than half of what one user can hold is in use,
+    /// if there is the memory for it.
     pub fn refill(&mut self, records_used: u64, extents_used: u64) {
         let grown = |given: u32, used: u64, most: u32| {
-            let more = if used > u64::from(given / 2) { given.min(most) } else { 0 };
+            let is_low = used > share::limit(given.into()) / 2;
+            let more = if is_low { given.min(most) } else { 0 };
             given.saturating_add(more)
         };
         let records = grown(self.unfilled_records, records_used, RECORDS_A_DRAIN);
@@ -315,10 +327,15 @@ impl MapTables {
             self.free_records.push(index, 0)?;
         }
         self.unfilled_records = self.unfilled_records.max(records);
+        let filled = u64::from(self.unfilled_records);
+        self.control.write_u64(0, offset!(Control, records.filled), filled);
         for index in (self.unfilled_extents..extents).rev() {
             self.free_extents.push(index, 0)?;
         }
         self.unfilled_extents = self.unfilled_extents.max(extents);
+        // Extent 0 is none.
+        let filled = u64::from(self.unfilled_extents) - 1;
+        self.control.write_u64(0, offset!(Control, extents.filled), filled);
         Ok(())
     }
 
@@ -368,7 +385,7 @@ impl Tables for MapTables {
 
     fn activity(&self, record: u32) -> Activity {
         // The state first: a record that has ended is then known to be complete.
-        let state = self.records.read_u32(record, offset!(ThreadRecord, state));
+        let state = self.records.read_u16(record, offset!(ThreadRecord, state));
         let read = |offset| self.records.read_u64(record, offset);
         // The call in flight before the counters, of which entries come last: if they have
         // not moved between two readings, that call has not left in between.
@@ -480,22 +497,37 @@ impl Tables for MapTables {
         self.calls_before.as_ref().map_or(NO_CALL, |calls| calls.read(index))
     }
 
+    fn greediest_user(&self) -> Option<u32> {
+        self.users.greediest(&self.control())
+    }
+
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64) {
-        self.control.write_u64(0, offset!(Control, wake_at_records), records_taken);
-        self.control.write_u64(0, offset!(Control, wake_at_extents), extents_taken);
+        self.control.write_u64(0, offset!(Control, records.wake_at), records_taken);
+        self.control.write_u64(0, offset!(Control, extents.wake_at), extents_taken);
     }
 
     fn free_record(&mut self, record: u32) {
+        // Before the record is zeroed.
+        let user = self.records.read_u16(record, offset!(ThreadRecord, user));
         self.records.write(record, UNOWNED);
-        let _ = self.free_records.push(record, 0);
+        if self.free_records.push(record, 0).is_ok() {
+            self.users.returned_record(&self.control, user);
+        }
     }
 
     fn free_extent(&mut self, extent: u32) {
         for cell in 0..CELLS_PER_EXTENT {
             self.cells.write(extent * CELLS_PER_EXTENT + cell, [0; 32]);
         }
+        // Its owner's record is given back after all of its extents.
+        let owner = self.owners.read(extent).checked_sub(1).filter(|&r| r < self.records.len());
+        let user = owner.map(|record| self.records.read_u16(record, offset!(ThreadRecord, user)));
         self.owners.write(extent, 0);
-        let _ = self.free_extents.push(extent, 0);
+        if self.free_extents.push(extent, 0).is_ok()
+            && let Some(user) = user
+        {
+            self.users.returned_extent(&self.control, user);
+        }
     }
 }
 
@@ -521,6 +553,7 @@ pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
     last_key: 0,
     last_slot: 0,
     state: 0,
+    user: 0,
     denied: 0,
     native_pages: [0; _],
     foreign_roots: [0; _],

@@ -3,6 +3,7 @@
 
 mod births;
 mod counts;
+mod crowd;
 mod deaths;
 mod execs;
 mod filtered;
@@ -32,6 +33,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use crowd::IDLE;
 pub(crate) use filtered::WANTED;
 pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
@@ -70,11 +72,15 @@ fn wait_for_end_of_input() {
 }
 
 /// Runs a workload, and ends; with `child=1` in a child of a process that only waits. With
-/// `name=NAME` it is called that, and so are its threads and children.
+/// `name=NAME` it is called that, and so are its threads and children. With `uid=N` it is that
+/// user's from the start.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let name = args.next().expect("a workload's name");
     let split = |arg: String| arg.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
     let params = Params(args.filter_map(split).collect());
+    if params.has("uid") {
+        crowd::become_user(params.number("uid"));
+    }
     if let Some(name) = params.0.get("name") {
         names::set_own_name(&CString::new(name.as_str()).expect("no NUL"));
     }
@@ -88,6 +94,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let statement = match name.as_str() {
         "counts" => counts::run(&params),
         "burn" => counts::burn(&params),
+        "crowd" => crowd::run(&params),
         "held" => held::run(&params),
         "sleeps" => sleeps::run(),
         "periodic" => sleeps::periodic(&params),

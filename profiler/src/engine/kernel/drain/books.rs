@@ -78,7 +78,7 @@ impl Books {
                 .or_else(|| self.left_between(record, before.left, after.left));
         }
         let gone = record.left.wrapping_add(record.missed_exits);
-        if !in_flight(record) && before.state == RecordState::Live as u32 {
+        if !in_flight(record) && before.state == RecordState::Live as u16 {
             // Perhaps within one of the programs, stopped between two of its stores.
             return between("entered", entered, record.entered, record.entered)
                 .or_else(|| self.left_between(record, record.left, record.left))
@@ -130,7 +130,7 @@ impl Books {
         before: &Activity,
         after: &Activity,
     ) -> Vec<(CallKey, CellIndex, u64)> {
-        let ended = before.state == RecordState::Ended as u32;
+        let ended = before.state == RecordState::Ended as u16;
         if record.missed_exits == 0 || before != after || !(in_flight(record) || ended) {
             return Vec::new();
         }

@@ -92,7 +92,7 @@ impl State {
         if next.is_multiple_of(CELLS_PER_EXTENT) {
             let extent = self.free_extents.pop().expect("a free extent");
             self.owners[extent as usize] = record + 1;
-            self.control.extents_taken += 1;
+            self.control.extents.all.taken += 1;
             *next = extent * CELLS_PER_EXTENT;
         }
         *next += 1;
@@ -233,10 +233,10 @@ impl Fake {
         let state = self.state.get_mut();
         let index = state.free_records.pop().expect("a free record");
         let record = &mut state.records[index as usize];
-        assert_eq!(record.state, RecordState::Free as u32, "nobody owns a free record");
+        assert_eq!(record.state, RecordState::Free as u16, "nobody owns a free record");
         *record = ThreadRecord { owner: 1, tgid, tid, process_start_ns: tgid.into(), ..FREE };
-        record.state = RecordState::Live as u32;
-        state.control.records_taken += 1;
+        record.state = RecordState::Live as u16;
+        state.control.records.all.taken += 1;
         index
     }
 
@@ -311,7 +311,7 @@ impl Fake {
         self.settle();
         let record = &mut self.state.get_mut().records[record as usize];
         record.owner = 0;
-        record.state = RecordState::Ended as u32;
+        record.state = RecordState::Ended as u16;
     }
 
     /// Sets every bucket and errno count of a record's that is not 0, as after very
@@ -431,7 +431,7 @@ impl Tables for Fake {
     fn free_record(&mut self, record: u32) {
         let state = self.state.get_mut();
         let freed = &mut state.records[record as usize];
-        assert_eq!(freed.state, RecordState::Ended as u32, "only what has ended is freed");
+        assert_eq!(freed.state, RecordState::Ended as u16, "only what has ended is freed");
         *freed = FREE;
         state.free_records.push(record);
         self.freed_records.push(record);

@@ -125,7 +125,7 @@ fn in_call(
 ) -> Option<Flight> {
     let activity = tables.activity(index);
     // A thread between two calls costs no more than this; so does one that has ended.
-    if activity.state != RecordState::Live as u32 || activity.entered == activity.left {
+    if activity.state != RecordState::Live as u16 || activity.entered == activity.left {
         return None;
     }
     // Nor does one that is in the same call as before.

@@ -24,6 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use profiler_common::limits::share;
+
 use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
 use crate::{
     aggregate::{Aggregate, KeepEnded},
@@ -42,8 +44,8 @@ pub struct Profiler {
     aggregate: Aggregate,
     attached: Instant,
     sequence: u64,
-    /// How often there was no record, and no extent, at the last reading.
-    exhausted: (u64, u64),
+    /// How often a thread got no record, and no extent, at the last reading.
+    refused: (u64, u64),
     cpus: usize,
     timed: Timed,
     meter: Meter,
@@ -74,7 +76,7 @@ impl Profiler {
             aggregate,
             attached,
             sequence: 0,
-            exhausted: (0, 0),
+            refused: (0, 0),
             cpus: online_cpus(),
             timed: options.timed,
             meter,
@@ -133,14 +135,14 @@ impl Profiler {
         }
         self.aggregate.forget_ended();
         let counters = tables.counters();
-        let exhausted = (counters.records_exhausted, counters.extents_exhausted);
+        let refused = (counters.records_refused(), counters.extents_refused());
         let in_use = self.reader.used(tables);
         // What is in use by now is after the reading gave room back: had there been too
         // little before it, that would not show.
         let used = |new, old, used| if new > old { u64::MAX } else { used };
-        let records = used(exhausted.0, self.exhausted.0, in_use.records.used);
-        let extents = used(exhausted.1, self.exhausted.1, in_use.extents.used);
-        self.exhausted = exhausted;
+        let records = used(refused.0, self.refused.0, in_use.records.used);
+        let extents = used(refused.1, self.refused.1, in_use.extents.used);
+        self.refused = refused;
         tables.refill(records, extents);
         self.set_wake_marks();
     }
@@ -149,13 +151,14 @@ impl Profiler {
     fn set_wake_marks(&mut self) {
         let tables = self.session.tables();
         let (used, taken) = (self.reader.used(tables), tables.control());
-        let room = |u: Use| (u.capacity / WAKE_SHARE).saturating_sub(u.used);
+        // Of what one user can take: that may be all that is wanted.
+        let room = |u: Use| (share::limit(u.capacity) / WAKE_SHARE).saturating_sub(u.used);
         // Only what has been on the free stacks counts as room; extent 0 is none.
         let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
         let extents = Use { capacity: u64::from(tables.extent_limit()) - 1, ..used.extents };
         tables.set_wake_marks(
-            taken.records_taken + room(records),
-            taken.extents_taken + room(extents),
+            taken.records.all.taken + room(records),
+            taken.extents.all.taken + room(extents),
         );
     }
 
@@ -170,6 +173,8 @@ impl Profiler {
         let tables = self.session.tables();
         let counters = tables.counters();
         let used = self.reader.used(tables);
+        let is_withheld = counters.records_withheld + counters.extents_withheld > 0;
+        let greediest_user = is_withheld.then(|| tables.greediest_user()).flatten();
         let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
@@ -188,6 +193,7 @@ impl Profiler {
                 last_breach: self.reader.breaches().last.clone(),
                 records: used.records,
                 extents: used.extents,
+                greediest_user,
                 kernel_memory_bytes: self.session.memory_bytes(),
                 cost,
                 copies: self.session.copies(),

@@ -124,7 +124,7 @@ impl Reader {
     }
 
     fn read_until(&mut self, tables: &mut impl Tables, into: &mut Aggregate, last: bool) {
-        let taken = tables.control().records_taken;
+        let taken = tables.control().records.all.taken;
         self.most_records = self.most_records.max(taken.saturating_sub(self.records_freed));
         let records = self.record_limit(tables);
         self.activities.resize(records as usize, Activity::default());
@@ -139,7 +139,7 @@ impl Reader {
             batch.read(tables, &self.cells, threads, next);
             for (visit, changed) in batch.visits() {
                 self.read_thread(tables, into, (visit, changed), last);
-                if visit.before.state == RecordState::Ended as u32 {
+                if visit.before.state == RecordState::Ended as u16 {
                     ended.push(visit.index);
                 }
             }
@@ -151,10 +151,10 @@ impl Reader {
         self.free(tables, &ended);
         let control = tables.control();
         // Some may have been taken before the first was given back.
-        let most = control.records_taken.saturating_sub(freed_before);
+        let most = control.records.all.taken.saturating_sub(freed_before);
         self.most_records = self.most_records.max(most);
-        self.records_used = control.records_taken.saturating_sub(self.records_freed);
-        self.extents_used = control.extents_taken.saturating_sub(self.extents_freed);
+        self.records_used = control.records.all.taken.saturating_sub(self.records_freed);
+        self.extents_used = control.extents.all.taken.saturating_sub(self.extents_freed);
     }
 
     /// Records that can be in use, the indexes being below.
@@ -170,7 +170,7 @@ impl Reader {
     /// Whether a thread did something since its record was read.
     fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
         let activity = tables.activity(index);
-        activity.state != RecordState::Free as u32 && activity != self.activities[index as usize]
+        activity.state != RecordState::Free as u16 && activity != self.activities[index as usize]
     }
 
     /// Adds what is new of a thread, of whose slots these have changed.
@@ -218,7 +218,7 @@ impl Reader {
             into.add(Some(process), key, &figures);
         }
         let breach = visit.books.breach(record, &before, &after);
-        let ended = before.state == RecordState::Ended as u32;
+        let ended = before.state == RecordState::Ended as u16;
         let unreturned = ended.then(|| add_unreturned(into, process, record)).flatten();
         for &(key, slot, read, reported) in &self.corrections {
             visit.books.correct((key, slot), read, reported);
@@ -244,7 +244,7 @@ impl Reader {
 
     fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate, last: bool) {
         let c: Counters = tables.counters();
-        if c.records_exhausted + c.extents_exhausted + c.denied_unrecorded == 0 {
+        if c.records_refused() + c.extents_refused() + c.denied_unrecorded == 0 {
             return;
         }
         for index in 0..OVERFLOW_SLOTS {
@@ -260,7 +260,7 @@ impl Reader {
             let old = old.as_deref().unwrap_or(&ZERO_OVERFLOW);
             if !last {
                 // Without extents a call's bucket and errno may be here, and the call not.
-                let alone = c.extents_exhausted == 0;
+                let alone = c.extents_refused() == 0;
                 overflow::hold_over(&mut new, old, extremes, (self.timed, alone));
             }
             let mut figures = overflow_figures(&new, extremes, old);

@@ -49,7 +49,7 @@ impl SlotReading {
         (timed, last): (Timed, bool),
     ) -> Option<SlotCounts> {
         let old = batch::sums(known.line(changed.index, SUMS)?);
-        let ended = visit.before.state == RecordState::Ended as u32;
+        let ended = visit.before.state == RecordState::Ended as u16;
         let mut changed = *changed;
         let mut before = visit.before;
         for _ in 0..TRIES {

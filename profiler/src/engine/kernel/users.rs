@@ -1,0 +1,50 @@
+//! What each user holds of the pools of records and extents: see
+//! [`share`](profiler_common::limits::share).
+
+use std::mem::offset_of;
+
+use profiler_common::wire::{Control, User};
+
+use super::mapping::Mapping;
+
+/// The table of users.
+pub(super) struct Users(pub(super) Mapping<User>);
+
+impl Users {
+    /// Counts a record of this user as given back. After it was: until then the programs take
+    /// it to be in use.
+    pub(super) fn returned_record(&self, control: &Mapping<Control>, user: u16) {
+        add_one(control, 0, offset_of!(Control, records.all.returned));
+        self.add_one(user, offset_of!(User, records.returned));
+    }
+
+    /// Counts an extent of this user as given back, after it was.
+    pub(super) fn returned_extent(&self, control: &Mapping<Control>, user: u16) {
+        add_one(control, 0, offset_of!(Control, extents.all.returned));
+        self.add_one(user, offset_of!(User, extents.returned));
+    }
+
+    fn add_one(&self, user: u16, offset: usize) {
+        if u32::from(user) < self.0.len() {
+            add_one(&self.0, user.into(), offset);
+        }
+    }
+
+    /// The user id that holds the largest part of either pool, if any holds something.
+    pub(super) fn greediest(&self, control: &Control) -> Option<u32> {
+        let part = |used: u64, filled: u64| used as f64 / filled.max(1) as f64;
+        let users = (0..self.0.len()).map(|index| self.0.read(index));
+        let parts = users.map(|user| {
+            let records = part(user.records.in_use(), control.records.filled);
+            let extents = part(user.extents.in_use(), control.extents.filled);
+            (user.uid, records.max(extents))
+        });
+        let most = parts.filter(|&(_, part)| part > 0.0).max_by(|a, b| a.1.total_cmp(&b.1));
+        most.map(|(uid, _)| uid)
+    }
+}
+
+/// Adds one to a number that nobody else writes.
+fn add_one<T: aya::Pod>(values: &Mapping<T>, index: u32, offset: usize) {
+    values.write_u64(index, offset, values.read_u64(index, offset) + 1);
+}
