@@ -27,6 +27,7 @@ mod run;
 mod service;
 mod siege;
 mod soak;
+mod starved;
 mod streams;
 mod suite;
 mod timed;
@@ -208,6 +209,7 @@ fn tests() -> Vec<Test> {
         interrupt::doctor_ends_while_it_attaches,
         interrupt::a_first_process_ends_while_it_attaches,
         siege::holds_for_a_while,
+        starved::a_daemon_beside_spinning_threads,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {

@@ -51,6 +51,9 @@ pub(crate) struct Daemon {
     log: Option<JoinHandle<Vec<String>>>,
 }
 
+/// How long [`Daemon::metrics`] waits before it asks.
+pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(200);
+
 /// In the log if the kernel refuses the arena object. The daemon then works with arrays, at a
 /// higher cost, so no other test would notice.
 const REFUSAL: &str = "refuses the arena";
@@ -129,7 +132,7 @@ impl Daemon {
     /// What it serves, and of what happened until now: an answer may be made from a
     /// reading that is a tenth of a second old, so this waits for longer than that.
     pub(crate) fn metrics(&self) -> Series {
-        std::thread::sleep(Duration::from_millis(200));
+        std::thread::sleep(METRICS_PAUSE);
         let (status, body) = get(self.address, "/metrics");
         assert_eq!(status, 200);
         body.lines()

@@ -9,7 +9,7 @@ use std::{process::ExitCode, sync::RwLock, thread::available_parallelism, time::
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Names of trials, or their beginnings, that share the host with no other trial.
-const ALONE: [&str; 7] = [
+const ALONE: [&str; 8] = [
     // Keeps every processor busy, and measures how long answers take.
     "siege::",
     // Statistics of BPF programs are kept for the whole host, or not at all.
@@ -18,6 +18,8 @@ const ALONE: [&str; 7] = [
     "service::serves_exact_counts_of_the_host",
     // Measures how long the daemon takes to end.
     "service::ends_in_time",
+    // Keeps every processor busy.
+    "starved::",
     // Measures how long commands take to end, and makes tables of a gigabyte.
     "interrupt::",
     // Estimates a total from 40 timed calls: one that was preempted would outweigh the others.
