@@ -1,6 +1,7 @@
 //! What Prometheus gets.
 
 use std::{
+    collections::BTreeSet,
     io::Write,
     process::{Command, Stdio},
     sync::Arc,
@@ -66,6 +67,20 @@ fn every_family_has_help_and_type_once() {
         assert_eq!(names.len(), all, "{kind}");
         assert!(names.iter().all(|name| name.starts_with("profiler_")), "{names:?}");
     }
+}
+
+/// Whether a metric is in this snapshot or not.
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    let page = include_str!("../../docs/metrics.md");
+    let is_in_name = |c: char| c.is_ascii_lowercase() || c == '_';
+    let documented: BTreeSet<&str> = page
+        .split(|c| !is_in_name(c))
+        .filter(|word| word.strip_prefix("profiler_").is_some_and(|rest| !rest.is_empty()))
+        .collect();
+    let families = metrics::families(&fake::snapshot(), &Service::default());
+    let exported: BTreeSet<&str> = families.iter().map(|family| family.name()).collect();
+    assert_eq!(documented, exported);
 }
 
 #[test]

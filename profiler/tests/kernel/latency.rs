@@ -28,7 +28,7 @@ const LEAST_DIFFERENCE_NS: u64 = 5_000;
 /// Calls of which one has to be among those that were not interrupted.
 const LEAST_CALLS: usize = 1_000;
 
-/// What the README promises of a quantile: a sixteenth of it from 64 ns up, below that
+/// What docs/latency.md promises of a quantile: a sixteenth of it from 64 ns up, below that
 /// four nanoseconds.
 fn promised_error(ns: u64) -> u64 {
     if ns < 64 { 4 } else { ns / 16 }

@@ -90,6 +90,12 @@ impl CallFigures {
 }
 
 impl WorkFigures {
+    /// Returns whether all rounds agree that the tool slows the work down, or that it speeds
+    /// the work up. Otherwise the median is noise.
+    pub(super) fn shows_difference(&self) -> bool {
+        self.least > 0.0 || self.greatest < 0.0
+    }
+
     /// Of `row`, beside `rows` of the same load; none of no samples, nor of the bare load.
     fn of(row: &Row, rows: &[Row]) -> Option<Self> {
         if row.absent.is_some() || row.samples.is_empty() || row.key == NOTHING {

@@ -2,6 +2,7 @@
 //! long a file may be, and what lies at the top of the checkout.
 
 mod arrows;
+mod documents;
 
 use std::{fs, path::PathBuf};
 

@@ -116,8 +116,11 @@ fn dimensions(args: &Measure) -> Result<Vec<(&'static str, Points)>> {
         (count as u64, Loop { cpus: cpus[..count].to_vec(), tasks: count as u32, ..simple })
     });
     Ok(vec![
-        ("processes in turn on a core, 32 calls at a time", many(Kind::Processes).into()),
-        ("threads of a process in turn on a core, 32 calls at a time", many(Kind::Threads).into()),
+        ("processes that take turns on a core, 32 calls at a time", many(Kind::Processes).into()),
+        (
+            "threads of a process that take turns on a core, 32 calls at a time",
+            many(Kind::Threads).into(),
+        ),
         ("different calls of a thread", different.into()),
         ("cores, a process on each", cores.collect()),
     ])

@@ -46,11 +46,11 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 pub(super) const OURS: [Subject; 11] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
-    Subject { contended: true, ..subject(CLOCK, "clock pair: the floor", How::Pair("clock")) },
+    Subject { contended: true, ..subject(CLOCK, "clock pair (floor)", How::Pair("clock")) },
     Subject { contended: true, ..subject("profiler", "**profiler**", How::Ours(Options::default)) },
     subject(
         "out-of-scope",
-        "**profiler**, of another process only",
+        "**profiler**, process out of scope",
         // The loop is no descendant of the first process by way of a fork from now on.
         How::Ours(|| Options { scope: Scope::Processes(vec![1]), ..Options::default() }),
     ),
@@ -63,7 +63,7 @@ pub(super) const OURS: [Subject; 11] = [
     subject("sample-64", "**profiler** --sample 64", How::Ours(|| sampled(64))),
     subject(
         "timed",
-        "**profiler**, its programs timed (--self)",
+        "**profiler** --self (programs timed)",
         How::Ours(|| Options { time_programs: true, ..Options::default() }),
     ),
     subject(
@@ -116,7 +116,7 @@ const PERF_TRACE: Peer = Peer {
 pub(super) const PEERS: [Subject; 8] = [
     subject(
         "perf-stat",
-        "`perf stat -a`: two numbers",
+        "`perf stat -a`: two counters",
         How::Peer(Peer {
             program: "perf",
             package: "linux-perf",

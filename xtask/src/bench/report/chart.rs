@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::markdown::percent;
+use super::markdown::{NO_DIFFERENCE, percent};
 use crate::bench::{
     figures::NOTHING,
     results::{Load, Results, Row},
@@ -68,14 +68,18 @@ pub(super) fn of_work(results: &Results) -> Option<String> {
     let work = results.work.as_ref()?;
     let group = |load: &Load| {
         let bars = load.rows.iter().filter_map(|row| {
-            let median = row.slow_down.as_ref()?.median;
-            Some(bar(row, median, format!("{} %", percent(median))))
+            let figures = row.slow_down.as_ref()?;
+            Some(if figures.shows_difference() {
+                bar(row, figures.median, format!("{} %", percent(figures.median)))
+            } else {
+                bar(row, 0.0, NO_DIFFERENCE.to_owned())
+            })
         });
         Group { title: load.name.clone(), bars: bars.collect() }
     };
     let chart = Chart {
         title: "What watching real work costs",
-        subtitle: format!("percent of time more than with nothing attached; {}", machine(results)),
+        subtitle: format!("percent longer than with nothing attached; {}", machine(results)),
         least: 0.5,
         unit: "%",
         groups: work.loads.iter().map(group).filter(|group| !group.bars.is_empty()).collect(),

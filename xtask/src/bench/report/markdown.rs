@@ -42,7 +42,7 @@ pub(super) fn all(results: &Results) -> String {
         text += &work(done);
     }
     if let Some(grown) = &results.growth {
-        text += "\n## What it grows with\n\n";
+        text += "\n## What the cost grows with\n\n";
         text += &growth(grown);
     }
     text
@@ -50,12 +50,12 @@ pub(super) fn all(results: &Results) -> String {
 
 /// The document of the repository.
 pub(super) fn document(results: &Results) -> String {
-    let mut text = "# What it costs\n\n\
-        `cargo xtask bench` measures this, and `cargo xtask bench --readme` writes it down. \
-        Absolute figures differ from machine to machine; the ratios are the point.\n\n"
+    let mut text = "# What the profiler costs\n\n\
+        `cargo xtask bench` measures these figures, and `cargo xtask bench --readme` writes them \
+        here. Absolute figures differ between machines, so compare the ratios.\n\n"
         .to_owned();
     if results.hot_path.is_some() {
-        text += &format!("![Nanoseconds that a call costs more]({})\n\n", file_name(CHART));
+        text += &format!("![Nanoseconds added to a call]({})\n\n", file_name(CHART));
     }
     if results.work.is_some() {
         text += &format!("![How much longer real work takes]({})\n\n", file_name(WORK_CHART));
@@ -70,19 +70,14 @@ fn file_name(path: &str) -> &str {
 /// What the README has of it.
 pub(super) fn summary(results: &Results) -> String {
     let mut text = String::new();
-    if let Some(hot_path) = &results.hot_path {
-        text += &format!("![Nanoseconds that a call costs more]({CHART})\n\n");
+    if results.hot_path.is_some() {
+        text += &format!("![Nanoseconds added to a call]({CHART})\n\n");
         text += &machine(results);
-        text += "\n";
-        text += &about_calls(hot_path);
-        if let Some(first) = hot_path.sections.first() {
-            text += &format!("\n**{}**\n\n", first.workload);
-            text += &calls(first);
-        }
     }
     if let Some(done) = &results.work {
-        text += "\n**Real work**: how much longer it takes, the median of the rounds, with the \
-                 least and the greatest, in percent.\n\n";
+        text += "\nHow much longer real work takes while a tool watches: the median of the \
+                 rounds, and in brackets the minimum and the maximum. If that range includes \
+                 zero, no difference was seen.\n\n";
         text += &work(done);
     }
     text
@@ -99,11 +94,12 @@ fn paragraph(text: &str, quiet: Quiet) -> String {
     let Quiet { turns, disturbed, residents, .. } = quiet;
     let mut text = text.to_owned();
     if disturbed > 0 {
-        text +=
-            &format!(" Other things ran on the machine in {disturbed} of {turns} measurements.");
+        text += &format!(
+            " Other processes ran on the machine during {disturbed} of {turns} measurements."
+        );
     }
     if residents > 0 {
-        text += &format!(" {residents} eBPF programs of others were there all the time.");
+        text += &format!(" {residents} other eBPF programs were attached throughout.");
     }
     text + "\n"
 }
@@ -112,18 +108,19 @@ fn about_calls(hot_path: &HotPath) -> String {
     let runs = hot_path.sections.iter().flat_map(|section| &section.rows);
     let runs = runs.map(|row| row.samples.len()).max().unwrap_or_default();
     let text = format!(
-        "Nanoseconds a call: {runs} runs of {} calls on CPU {}, fewer where each costs much, \
-         everything in turn. Added is above the minimum with nothing attached, and the ratios \
-         are of what is added. The clock pair is the least that a latency costs: two programs \
-         that read the clock and do nothing else; the empty pair is the least of any probe.",
+        "Nanoseconds per call: {runs} runs of {} calls on CPU {}, and fewer calls for expensive \
+         tools. All rows take turns. \"Added\" is the minimum of a row, less the minimum with \
+         nothing attached. The ratios compare what is added. The empty pair is two programs that \
+         do nothing: the floor of any probe. The clock pair is two programs that only read the \
+         clock: the floor of any latency.",
         hot_path.calls, hot_path.cpu
     );
     paragraph(&text, hot_path.quiet)
 }
 
 fn calls(section: &Section) -> String {
-    let mut text = "| attached | min | median | added | to the clock pair | to the empty pair | \
-                    to `syscount -L -P` | goal |\n\
+    let mut text = "| attached | min | median | added | × clock pair | × empty pair | \
+                    × `syscount -L -P` | goal |\n\
                     | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |\n"
         .to_owned();
     for row in &section.rows {
@@ -151,19 +148,20 @@ fn parts(sections: &[Section]) -> String {
     type Part = fn(&dyn Fn(&str) -> Option<f64>) -> Option<f64>;
     const PARTS: [(&str, Part); 5] = [
         ("two programs that do nothing", |added| added(EMPTY)),
-        ("to read the clock twice", |added| Some(added(CLOCK)? - added(EMPTY)?)),
-        ("whose call, which, where it is counted, how it left", |added| {
+        ("reading the clock twice", |added| Some(added(CLOCK)? - added(EMPTY)?)),
+        ("finding thread and call, counting the call and its outcome", |added| {
             Some(added("no-latency")? - added(EMPTY)?)
         }),
-        ("what it took: sum, least, greatest, bucket", |added| {
+        ("latency: sum, minimum, maximum, bucket", |added| {
             Some(added("profiler")? - added("no-latency")? - (added(CLOCK)? - added(EMPTY)?))
         }),
-        ("all of it", |added| added("profiler")),
+        ("total", |added| added("profiler")),
     ];
-    let mut text = "\n### What that goes to\n\nNanoseconds a call, from the tables above: the \
-                    pairs, and the profiler without latencies. What runs beside something else \
-                    may cost nothing, or less.\n\n| part |"
-        .to_owned();
+    let mut text =
+        "\n### Where the time goes\n\nNanoseconds per call, as differences between rows of \
+                    the tables above. The CPU overlaps work, so a part can cost nothing, or \
+                    less.\n\n| part |"
+            .to_owned();
     for section in sections {
         let _ = write!(text, " {} |", section.workload);
     }
@@ -194,11 +192,11 @@ fn why(row: &Row) -> String {
 fn contention(shared: &Contention) -> String {
     let [first, second] = shared.cpus;
     let mut text = format!(
-        "Two threads of one process make the same call, `getppid`, on CPUs {first} and {second}, \
-         beside each alone. Nanoseconds a call, the least of the runs. Where threads write to \
-         the same memory, both at once cost more than alone, and more so than with nothing \
+        "Two threads of one process make the same call, `getppid`: each alone on CPUs {first} and \
+         {second}, then both at once. Nanoseconds per call, the minimum of the runs. If a tool \
+         makes threads write to the same memory, its ratio is higher than with nothing \
          attached.\n\n\
-         | attached | CPU {first} alone | CPU {second} alone | both | both to alone |\n\
+         | attached | CPU {first} alone | CPU {second} alone | both | both / alone |\n\
          | --- | ---: | ---: | ---: | ---: |\n"
     );
     let rows = shared.first_alone.iter().zip(&shared.second_alone).zip(&shared.both);
@@ -218,15 +216,16 @@ fn contention(shared: &Contention) -> String {
 fn about_work(done: &Work) -> String {
     let rounds = done.loads.iter().flat_map(|load| &load.rows).map(|row| row.samples.len());
     let text = format!(
-        "How much longer a unit of work takes than with nothing attached, in percent: the median \
-         of {} rounds, each compared with its own, and in brackets the least and the greatest. \
-         Client and server share the machine, and all tools but strace watch both; strace \
-         watches the server, or the command.",
+        "How much longer a unit of work takes than with nothing attached, in percent. A cell has \
+         the median of {} rounds, and in brackets the minimum and the maximum. Each round is \
+         compared with its own run without tools. If the range includes zero, no difference was \
+         seen. Client and server share the machine. strace watches only the server, or the \
+         command; all other tools watch both.",
         rounds.max().unwrap_or_default()
     );
     let mut text = paragraph(&text, done.quiet) + "\n";
     for load in &done.loads {
-        let _ = writeln!(text, "- **{}**: {}; by the {}.", load.name, load.about, load.unit);
+        let _ = writeln!(text, "- **{}**: {}. Unit: {}.", load.name, load.about, load.unit);
     }
     text + "\n"
 }
@@ -263,9 +262,16 @@ fn rate(load: &Load) -> String {
 }
 
 fn slow_down(figures: &WorkFigures) -> String {
-    let WorkFigures { median, least, greatest, .. } = figures;
-    format!("{} % ({} … {})", percent(*median), percent(*least), percent(*greatest))
+    let (least, greatest) = (percent(figures.least), percent(figures.greatest));
+    if figures.shows_difference() {
+        format!("{} % ({least} … {greatest})", percent(figures.median))
+    } else {
+        format!("{NO_DIFFERENCE} ({least} … {greatest} %)")
+    }
 }
+
+/// What a cell and a bar say if the rounds do not agree on a sign.
+pub(super) const NO_DIFFERENCE: &str = "no difference seen";
 
 /// With its sign; to a tenth where it is small.
 pub(super) fn percent(value: f64) -> String {
@@ -276,8 +282,7 @@ pub(super) fn percent(value: f64) -> String {
 }
 
 fn growth(grown: &Growth) -> String {
-    let about =
-        "Nanoseconds a call of a core's time, the least of the runs, and what is added to it.";
+    let about = "Nanoseconds of a core per call, the minimum of the runs, and what watching adds.";
     let mut text = paragraph(about, grown.quiet);
     for dimension in &grown.kernel {
         let _ = write!(
@@ -305,9 +310,9 @@ fn growth(grown: &Growth) -> String {
         }
     }
     if !grown.drain.is_empty() {
-        text += "\n**A reading of the tables**, as the daemon does each second: milliseconds, the \
-                 median, with no call since the one before, and with calls of every thread. \
-                 With `--max-memory 160`.\n\n\
+        text += "\n**A drain**, as the daemon does each second, with `--max-memory 160`. Median in \
+                 milliseconds, if no thread made a call since the last drain (idle), and if \
+                 every thread did (active).\n\n\
                  | processes | threads | idle | active |\n| ---: | ---: | ---: | ---: |\n";
     }
     for Drain { processes, threads, idle, active, absent } in &grown.drain {
@@ -344,7 +349,7 @@ mod tests {
         let loops = vec![
             row("nothing", "nothing", &[101.0, 100.0, 180.0]),
             row("empty", "empty pair", &[150.0, 152.0, 151.0]),
-            row("clock", "clock pair: the floor", &[200.0, 210.0, 220.0]),
+            row("clock", "clock pair (floor)", &[200.0, 210.0, 220.0]),
             row("profiler", "**profiler**", &[230.0, 225.0, 214.0]),
             row("no-latency", "**profiler** --no-latency", &[156.0, 154.0, 155.0]),
             row("syscount-latency", "`syscount -L -P`", &[400.0, 420.0, 410.0]),
@@ -434,9 +439,19 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_has_the_first_loop_and_the_work_but_not_the_rest() {
+    fn rounds_that_disagree_on_the_sign_show_no_difference() {
+        let figures =
+            |least, median, greatest| WorkFigures { of_best: 0.0, median, least, greatest };
+        assert_eq!(slow_down(&figures(-15.0, -8.7, 15.8)), "no difference seen (−15.0 … +15.8 %)");
+        assert_eq!(slow_down(&figures(0.0, 1.0, 2.0)), "no difference seen (+0.0 … +2.0 %)");
+        assert_eq!(slow_down(&figures(6.6, 21.6, 32.7)), "+21.6 % (+6.6 … +32.7)");
+        assert_eq!(slow_down(&figures(-9.0, -5.0, -0.5)), "−5.0 % (−9.0 … −0.5)");
+    }
+
+    #[test]
+    fn the_readme_has_the_chart_and_the_work_but_not_the_rest() {
         let text = summary(&results());
         assert!(text.contains("profiler/benchmark.svg") && text.contains("| redis |"), "{text}");
-        assert!(!text.contains('#') && !text.contains("A reading of the tables"), "{text}");
+        assert!(!text.contains('#') && !text.contains("A drain"), "{text}");
     }
 }

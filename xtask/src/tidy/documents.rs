@@ -1,0 +1,85 @@
+//! Rules of the documents: the README is short, and links lead somewhere.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::{assert_none, files};
+use crate::workspace::root;
+
+/// Most lines of the README: the rest belongs in `profiler/docs/`.
+const MAX_README_LINES: usize = 150;
+
+/// Targets of the Markdown links and images in `text`, outside of code blocks.
+fn links(text: &str) -> Vec<&str> {
+    let blocks = text.split("\n```").step_by(2);
+    let after = blocks.flat_map(|block| block.split("](").skip(1));
+    after.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+}
+
+/// The anchors of the headings in `text`, as GitHub names them.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"))
+        .map(|name| name.chars().filter(|&c| c.is_alphanumeric() || "-_".contains(c)).collect())
+        .collect()
+}
+
+/// What is wrong with a link in the document at `path`, if anything.
+fn fault(path: &Path, link: &str) -> Option<String> {
+    if link.contains("://") {
+        return None;
+    }
+    let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+    let target = if file.is_empty() {
+        root().join(path)
+    } else {
+        root().join(path.parent().unwrap_or_else(|| Path::new(""))).join(file)
+    };
+    if !target.exists() {
+        return Some(format!("{}: no file {link}", path.display()));
+    }
+    let is_there = anchor.is_empty()
+        || fs::read_to_string(target).is_ok_and(|text| anchors(&text).contains(anchor));
+    (!is_there).then(|| format!("{}: no heading {link}", path.display()))
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut faults = Vec::new();
+    for path in files().into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")) {
+        let text = fs::read_to_string(root().join(&path)).expect("readable");
+        faults.extend(links(&text).into_iter().filter_map(|link| fault(&path, link)));
+    }
+    assert_none("these links lead nowhere", &faults);
+}
+
+#[test]
+fn the_readme_is_short() {
+    let text = fs::read_to_string(root().join("README.md")).expect("readable");
+    let lines = text.lines().count();
+    assert!(lines <= MAX_README_LINES, "{lines} lines: move something to profiler/docs/");
+}
+
+#[test]
+fn every_page_is_linked_from_the_readme() {
+    let text = fs::read_to_string(root().join("README.md")).expect("readable");
+    let linked: BTreeSet<_> = links(&text).into_iter().collect();
+    let pages = files().into_iter().filter(|path| path.starts_with("profiler/docs"));
+    let pages = pages.filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let pages = pages.map(|path| path.display().to_string());
+    let missing: Vec<_> = pages.filter(|page| !linked.contains(page.as_str())).collect();
+    assert_none("the README does not link these pages", &missing);
+}
+
+#[test]
+fn links_and_anchors_are_found() {
+    assert_eq!(
+        links("[a](b.md) and ![c](d.svg)\n```\n[no](x)\n```\n[e](#f)"),
+        ["b.md", "d.svg", "#f"]
+    );
+    assert_eq!(anchors("## Calls, and `top`\ntext"), ["calls-and-top".to_owned()].into());
+    let readme = Path::new("README.md");
+    assert_eq!(fault(readme, "https://example.com"), None);
+    assert!(fault(readme, "profiler/docs/none.md").is_some());
+    assert!(fault(readme, "ARCHITECTURE.md#no-such-heading").is_some());
+}
