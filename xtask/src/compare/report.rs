@@ -65,8 +65,16 @@ impl fmt::Display for Report {
         self.totals(f)?;
         self.by_call(f)?;
         self.times(f)?;
-        writeln!(f, "\nBefore the program, in strace's child: {}.", listed(&self.strace_prelude))?;
-        write!(f, "\nBefore the program, in perf's child: {}.", listed(&self.perf_prelude))
+        writeln!(
+            f,
+            "\nCalls before the program, in the child of strace: {}.",
+            listed(&self.strace_prelude)
+        )?;
+        write!(
+            f,
+            "\nCalls before the program, in the child of perf: {}.",
+            listed(&self.perf_prelude)
+        )
     }
 }
 
@@ -74,8 +82,8 @@ impl Report {
     fn totals(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n| program | beside | profiler | the other | before the program | never returned \
-             | of killed threads, killed in a call | unexplained |\n\
+            "\n| program | tool | profiler | tool counts | before the program | never returned \
+             | killed in a call, of killed threads | unexplained |\n\
              | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
         )?;
         for Section { program, with_strace, with_perf } in &self.sections {
@@ -107,7 +115,7 @@ impl Report {
         Ok(())
     }
 
-    /// Each call that strace counts otherwise.
+    /// Writes each call that strace counts differently.
     fn by_call(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
@@ -126,7 +134,7 @@ impl Report {
             }
             let WithStrace { names, differences, .. } = with_strace;
             let same = names - differences.len();
-            writeln!(f, "| {} | {same} others | the same | the same | |", program.name)?;
+            writeln!(f, "| {} | {same} other calls | same | same | |", program.name)?;
         }
         Ok(())
     }
@@ -134,7 +142,7 @@ impl Report {
     fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n| program | time in calls of both, profiler | strace -w | more a call |\n\
+            "\n| program | time in the same calls, profiler | strace -w | strace adds per call |\n\
              | --- | ---: | ---: | ---: |"
         )?;
         for Section { program, with_strace, .. } in &self.sections {
@@ -154,9 +162,9 @@ fn why(difference: &Difference) -> String {
         (prelude, "before the program"),
         (never_returned, "never returned"),
         (killed, "killed in the call"),
-        (denied, "denied, and so not entered"),
-        (restarted, "restarted, which strace takes for errors"),
-        (sigreturns, "with an errno in the register that is no result"),
+        (denied, "denied, so not entered"),
+        (restarted, "restarted, counted as errors by strace"),
+        (sigreturns, "with an errno in the register that is not a result"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)
