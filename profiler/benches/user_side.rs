@@ -111,7 +111,7 @@ fn interval(bencher: Bencher<'_, '_>, series: u32) {
     };
     bencher
         .counter(ItemsCount::new(series))
-        .with_inputs(|| next())
+        .with_inputs(&mut next)
         .bench_local_values(|snapshot| intervals.end_with(snapshot));
 }
 

@@ -6,9 +6,8 @@ mod values;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
-pub use lists::List;
-
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use lists::List;
 
 use crate::{
     address::parse_listen,

@@ -1,6 +1,7 @@
 //! Names of system calls, from the kernel's own table of each ABI.
 
 use profiler_common::call::{Abi, CallKey};
+
 use syscalls::{x86, x86_64};
 
 /// What every number that no table knows is called, one bucket per ABI.

@@ -12,13 +12,12 @@ pub mod units;
 
 use std::time::Duration;
 
-use origin::Origin;
-
 use crate::{
     filter::Filter,
     model::{Cost, Grouping, Health, InFlight, Scope},
     present::rows::Row,
 };
+use origin::Origin;
 
 /// What `profiler stat` prints at once.
 #[derive(Clone, Copy, Debug)]

@@ -14,10 +14,10 @@ use std::{
 };
 
 use profiler::{
-    commands::daemon::source::Source,
+    engine::Engine,
     model::{
-        CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, Program, Runs,
-        Snapshot, Timed, Times, Timing, Use,
+        CallInFlight, CallRow, Cost, CpuTime, Detail, Extremes, Figures, Health, InFlight, Program,
+        Runs, Snapshot, Timed, Times, Timing, Use,
     },
 };
 use profiler_common::{
@@ -158,18 +158,26 @@ pub(crate) fn fake() -> (Fake, Remote) {
     (fake, Remote { drains, finished, delay, wake: remote })
 }
 
-impl Source for Fake {
-    fn drain(&mut self) -> Snapshot {
+impl Engine for Fake {
+    fn snapshot(&mut self, _detail: Detail) -> Snapshot {
         while matches!(self.wake.read(&mut [0; 16]), Ok(1..)) {}
         std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
         Snapshot { sequence: self.drains.fetch_add(1, Ordering::SeqCst), ..snapshot() }
     }
 
-    fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    fn read(&mut self) {}
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.wake.as_fd())
     }
 
-    fn finish(self) -> Snapshot {
+    fn all_ended(&self) -> bool {
+        false
+    }
+
+    fn stop(&mut self) {}
+
+    fn finish(self, _detail: Detail) -> Snapshot {
         self.finished.fetch_add(1, Ordering::SeqCst);
         snapshot()
     }

@@ -3,7 +3,6 @@
 pub mod alarm;
 pub mod manager;
 pub mod reload;
-pub mod source;
 pub mod work;
 
 use std::net::SocketAddr;

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,13 +18,13 @@ use super::{
     alarm::Alarms,
     manager::Manager,
     reload::{Reload, Reloaded},
-    source::Source,
 };
 use crate::{
     commands::{cli::DaemonArgs, config::Config, error::Error},
+    engine::{Cadence, Engine},
     filter::Cgroup,
     logging::Logging,
-    model::Snapshot,
+    model::{Detail, Snapshot},
     present::metrics::{Exposition, Service},
     serve::feed::{Publisher, Reading},
 };
@@ -53,9 +53,10 @@ pub struct Settings<'a> {
 }
 
 /// The loop's state.
-pub struct Work<'a, S> {
-    source: S,
-    wake: AsyncFd<OwnedFd>,
+pub struct Work<'a, E> {
+    engine: E,
+    wake: Option<AsyncFd<OwnedFd>>,
+    cadence: Cadence,
     publisher: Publisher,
     settings: Settings<'a>,
     service: Service,
@@ -72,25 +73,29 @@ struct LastDrain {
     mode: &'static str,
 }
 
-impl<'a, S: Source> Work<'a, S> {
-    /// Reads `source` for the first time and publishes it.
-    pub fn begin(source: S, publisher: Publisher, settings: Settings<'a>) -> Result<Self, Error> {
+impl<'a, E: Engine> Work<'a, E> {
+    /// Reads `engine` for the first time and publishes it.
+    pub fn begin(engine: E, publisher: Publisher, settings: Settings<'a>) -> Result<Self, Error> {
         let context = "cannot wait for the kernel side";
-        // A descriptor of our own: the source's is borrowed from what we drain.
-        let wake = source
+        // A descriptor of our own: the engine's is borrowed from what we drain.
+        let register = |fd: BorrowedFd<'_>| {
+            let fd = fd.try_clone_to_owned()?;
+            // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
+            // it stays open and the same for as long as the `AsyncFd` lives.
+            unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
+                .map_err(io::Error::from)
+        };
+        let wake = engine
             .wake_fd()
-            .try_clone_to_owned()
-            .and_then(|fd| {
-                // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
-                // it stays open and the same for as long as the `AsyncFd` lives.
-                unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
-                    .map_err(io::Error::from)
-            })
+            .map(register)
+            .transpose()
             .map_err(|source| Error::Io { context, source })?;
         let last = LastDrain { started: Instant::now(), took: Duration::ZERO, lost: 0, mode: "" };
+        let cadence = Cadence::new(last.started);
         let mut work = Self {
-            source,
+            engine,
             wake,
+            cadence,
             publisher,
             settings,
             service: Service::default(),
@@ -110,7 +115,7 @@ impl<'a, S: Source> Work<'a, S> {
             self.drain();
         }
         self.settings.manager.stopping();
-        self.source.finish()
+        self.engine.finish(Detail::Calls)
     }
 
     /// Waits for the next drain to be due, and meanwhile obeys.
@@ -132,17 +137,7 @@ impl<'a, S: Source> Work<'a, S> {
                 }
                 () = sleep_until(due.into()) => return Next::Drain,
                 () = self.publisher.wanted() => return Next::Drain,
-                ready = self.wake.readable() => {
-                    match ready {
-                        // Before the drain and not after it, so that a wake-up that
-                        // comes during the drain is one for the next.
-                        Ok(mut ready) => ready.clear_ready(),
-                        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
-                    }
-                    // Pressure may come faster than drains can relieve it; a pause as
-                    // long as the drain keeps us to half of a CPU.
-                    due = due.min(self.last.started + 2 * self.last.took);
-                }
+                () = woken(self.wake.as_ref()) => due = due.min(self.cadence.deaf_until()),
                 () = pause(alive_every) => self.settings.manager.alive(),
             }
         }
@@ -155,7 +150,9 @@ impl<'a, S: Source> Work<'a, S> {
     fn drain(&mut self) {
         let started = Instant::now();
         self.note_lateness(started);
-        let snapshot = self.source.drain();
+        // Processes are no labels, so they would be read for nobody.
+        let snapshot = self.engine.snapshot(Detail::Calls);
+        self.cadence.was_read(started, Instant::now());
         self.service.scrapes = self.publisher.scrapes();
         self.service.unlogged =
             self.settings.logging.as_ref().map(Logging::unlogged).unwrap_or_default();
@@ -303,6 +300,17 @@ impl Settings<'_> {
 enum Next {
     Drain,
     Stop,
+}
+
+/// Returns when the engine wants to be read.
+async fn woken(wake: Option<&AsyncFd<OwnedFd>>) {
+    let Some(wake) = wake else { return std::future::pending().await };
+    match wake.readable().await {
+        // Before the drain and not after it, so that a wake-up that comes during the drain is
+        // one for the next.
+        Ok(mut ready) => ready.clear_ready(),
+        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
+    }
 }
 
 async fn pause(time: Option<Duration>) {

@@ -10,9 +10,12 @@ use nix::sys::resource::{Resource, getrlimit};
 
 use crate::{
     aggregate::KeepEnded,
-    engine::kernel::{
-        Fit, KernelError, MemoryLimit, Options, can_be_kept, drain::Profiler, features::Features,
-        release_memory, return_large_blocks,
+    engine::{
+        Engine as _,
+        kernel::{
+            Fit, KernelError, MemoryLimit, Options, can_be_kept, drain::Profiler,
+            features::Features, release_memory, return_large_blocks,
+        },
     },
     filter,
     model::{Detail, Untimed},

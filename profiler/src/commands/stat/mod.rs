@@ -15,7 +15,7 @@ use crate::{
     aggregate::KeepEnded,
     duration::Interval,
     engine::{
-        Intervals,
+        Cadence, Engine as _, Intervals,
         kernel::{Options, drain::Profiler},
     },
     launch::{
@@ -30,14 +30,6 @@ use crate::{
 };
 use output::{Output, Reader};
 use wait::{Event, Events, Sources};
-
-/// Between two readings of the maps while nothing is to be printed: often enough
-/// that short-lived processes give their room back.
-const READ_EVERY: Duration = Duration::from_secs(1);
-
-/// Least time between two readings that the kernel side asks for: where room runs low
-/// and stays so, it asks at every thread that begins.
-const LEAST_GAP: Duration = Duration::from_millis(20);
 
 /// Runs `profiler stat`; the exit code is the command's, if there is one.
 ///
@@ -89,7 +81,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         command: prepared,
         watched,
         relay: Relay::default(),
-        last_read: Instant::now(),
+        cadence: Cadence::new(Instant::now()),
         cost_before: None,
         origin: Origin::here(&args.command),
     };
@@ -124,7 +116,7 @@ struct Session<'a> {
     command: Option<Prepared>,
     watched: Watched,
     relay: Relay,
-    last_read: Instant,
+    cadence: Cadence,
     /// What the profiler had cost when this was printed last.
     cost_before: Option<Cost>,
     /// Of the next report.
@@ -135,8 +127,8 @@ impl Session<'_> {
     /// Waits for the next thing to do, and does it.
     fn step(&mut self, events: &mut Events) -> Result<Next, Error> {
         let sources = Sources {
-            wake: Some(self.profiler.wake_fd()),
-            deaf_until: Some(self.last_read + LEAST_GAP),
+            wake: self.profiler.wake_fd(),
+            deaf_until: Some(self.cadence.deaf_until()),
             output: Some(self.output.as_fd()),
         };
         match events.next(self.next_deadline(), sources) {
@@ -169,23 +161,29 @@ impl Session<'_> {
             Some(interval) if self.interval_started.elapsed() >= interval => {
                 self.interval_started = latest_start(self.interval_started, interval);
                 self.origin.end = SystemTime::now();
-                let snapshot = self.intervals.end_with(self.profiler.drain(self.detail()));
+                let started = Instant::now();
+                let snapshot = self.profiler.snapshot(self.detail());
+                self.cadence.was_read(started, Instant::now());
+                let snapshot = self.intervals.end_with(snapshot);
                 if self.print(snapshot, events)? == Reader::Gone {
                     return Ok(Next::Unread);
                 }
             }
-            _ => self.profiler.read(),
+            _ => {
+                let started = Instant::now();
+                self.profiler.read();
+                self.cadence.was_read(started, Instant::now());
+            }
         }
-        self.last_read = Instant::now();
         Ok(Next::Wait)
     }
 
     fn next_deadline(&self) -> Instant {
-        let read = Instant::now() + if self.args.pid.is_empty() { READ_EVERY } else { POLL_PIDS };
+        let poll = (!self.args.pid.is_empty()).then(|| Instant::now() + POLL_PIDS);
         let end = self.args.duration.map(|d| self.started + d.get());
         let interval = self.args.interval.map(|i| self.interval_started + i.get());
         let relay = self.relay.deadline();
-        [end, interval, relay].into_iter().flatten().fold(read, Instant::min)
+        [end, interval, relay, poll].into_iter().flatten().fold(self.cadence.due(), Instant::min)
     }
 
     fn detail(&self) -> Detail {
@@ -246,8 +244,8 @@ impl Session<'_> {
         let mut code = 0;
         if let Some(mut command) = command {
             while !command.has_ended() {
-                let read = Instant::now() + READ_EVERY;
-                let deadline = relay.deadline().map_or(read, |due| due.min(read));
+                let look = Instant::now() + LOOK_EVERY;
+                let deadline = relay.deadline().map_or(look, |due| due.min(look));
                 if let Event::Signal(received) = events.next(deadline, Sources::default()) {
                     relay.take(received, Instant::now());
                 }
@@ -302,6 +300,9 @@ fn print(
     };
     output.print(&report, events)
 }
+
+/// How soon the end of a command that is no longer watched is noticed, if its signal is missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How soon the end of a process that was named is noticed.
 const POLL_PIDS: Duration = Duration::from_millis(100);

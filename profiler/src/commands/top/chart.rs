@@ -1,6 +1,8 @@
 //! A latency distribution as text: a bar chart with scales and percentiles, and
 //! the few cells that a list has room for.
 
+use profiler_common::hist::{self, BUCKETS};
+
 use super::{
     columns::SPREAD_CELLS,
     style::{Look, Tone},
@@ -9,7 +11,6 @@ use crate::{
     model::{Figures, Latency},
     present::units,
 };
-use profiler_common::hist::{self, BUCKETS};
 
 /// The percentiles that are shown, with their names.
 pub(super) const PERCENTILES: [(&str, f64); 4] =

@@ -1,73 +1,21 @@
 //! Where snapshots come from, and what is read between two of them, so that the
 //! kernel side does not run out of room however long the interval is.
 
-use std::{
-    io,
-    os::fd::BorrowedFd,
-    time::{Duration, Instant},
-};
+use std::{io, os::fd::BorrowedFd, time::Instant};
 
 use crossterm::event::KeyEvent;
 
 use crate::{
-    engine::{Intervals, kernel::drain::Profiler},
+    engine::{Cadence, Engine, Intervals},
     model::{Detail, Snapshot},
 };
-
-/// At most this long between two readings: often enough that short-lived processes
-/// give their room back.
-const READ_EVERY: Duration = Duration::from_secs(1);
-/// At least this long between two readings that the kernel side asks for: it may
-/// ask again at once, and a reading has its cost.
-const LEAST_GAP: Duration = Duration::from_millis(100);
-
-/// What snapshots are drained from.
-pub(crate) trait Source {
-    /// What happened since the drain before.
-    fn drain(&mut self) -> Snapshot;
-
-    /// Reads what happened, for the next drain.
-    fn read(&mut self);
-
-    /// Has the kernel time the programs from now on, or no longer.
-    fn time_programs(&mut self, on: bool);
-
-    /// Readable when a reading is wanted before its time.
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        None
-    }
-}
-
-/// Attached programs, and the intervals between refreshes.
-pub(super) struct Watch {
-    pub(super) profiler: Profiler,
-    pub(super) intervals: Intervals,
-}
-
-impl Source for Watch {
-    fn drain(&mut self) -> Snapshot {
-        self.intervals.end_with(self.profiler.drain(Detail::Processes))
-    }
-
-    fn read(&mut self) {
-        self.profiler.read();
-    }
-
-    fn time_programs(&mut self, on: bool) {
-        self.profiler.time_programs(on);
-    }
-
-    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.profiler.wake_fd())
-    }
-}
 
 /// What ends a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Event {
     /// The time has come.
     Due,
-    /// [`Source::wake_fd`] is readable.
+    /// [`Engine::wake_fd`] is readable.
     ReadWanted,
     /// A key was pressed.
     Key(KeyEvent),
@@ -90,48 +38,51 @@ pub(super) trait Clock {
     fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event>;
 }
 
-/// A source, and when it was read.
-pub(super) struct Feed<'a, S> {
-    source: &'a mut S,
-    last_read: Instant,
+/// An engine, when it was read, and the intervals between refreshes.
+pub(super) struct Feed<'a, E> {
+    engine: &'a mut E,
+    cadence: Cadence,
+    intervals: Intervals,
 }
 
-impl<'a, S: Source> Feed<'a, S> {
-    /// Feeds from `source`, which begins to count at `now`.
-    pub(super) fn new(source: &'a mut S, now: Instant) -> Self {
-        Self { source, last_read: now }
+impl<'a, E: Engine> Feed<'a, E> {
+    /// Feeds from `engine`, which begins to count at `now`.
+    pub(super) fn new(engine: &'a mut E, now: Instant) -> Self {
+        Self { engine, cadence: Cadence::new(now), intervals: Intervals::default() }
     }
 
-    /// All that happened since the refresh before.
-    pub(super) fn refresh(&mut self, now: Instant) -> Snapshot {
-        self.last_read = now;
-        self.source.drain()
+    /// All that happened, with what is new since the refresh before.
+    pub(super) fn refresh(&mut self, clock: &impl Clock) -> Snapshot {
+        let started = clock.now();
+        let snapshot = self.engine.snapshot(Detail::Processes);
+        self.cadence.was_read(started, clock.now());
+        self.intervals.end_with(snapshot)
     }
 
     /// Has the programs timed from now on, or no longer.
     pub(super) fn time_programs(&mut self, on: bool) {
-        self.source.time_programs(on);
+        self.engine.time_programs(on);
     }
 
-    /// Waits for an event that is not the source's business, until `until` at the
-    /// latest, and reads meanwhile when it is time or when the source wants it.
+    /// Waits for an event that is not the engine's business, until `until` at the
+    /// latest, and reads meanwhile when it is time or when the engine wants it.
     pub(super) fn wait(&mut self, clock: &mut impl Clock, until: Instant) -> io::Result<Event> {
         loop {
-            let deaf_until = self.last_read + LEAST_GAP;
+            let (deaf_until, due) = (self.cadence.deaf_until(), self.cadence.due());
             let event = if clock.now() < deaf_until {
                 clock.wait(until.min(deaf_until), None)?
             } else {
-                clock.wait(until.min(self.last_read + READ_EVERY), self.source.wake_fd())?
+                clock.wait(until.min(due), self.engine.wake_fd())?
             };
             let now = clock.now();
             let read = match event {
                 Event::ReadWanted => true,
-                Event::Due if now < until => now >= self.last_read + READ_EVERY,
+                Event::Due if now < until => now >= due,
                 event => return Ok(event),
             };
             if read {
-                self.last_read = now;
-                self.source.read();
+                self.engine.read();
+                self.cadence.was_read(now, clock.now());
             }
         }
     }

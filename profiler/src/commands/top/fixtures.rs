@@ -105,6 +105,18 @@ pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>
     }
 }
 
+/// The busy host a second after the start: all that was counted is of the first interval.
+pub(super) fn first_interval() -> Snapshot {
+    let mut host = busy_host();
+    host.window = host.interval;
+    let begin = |row: &mut CallRow| row.total = row.recent.clone();
+    host.calls.iter_mut().for_each(begin);
+    for process in &mut host.processes {
+        Arc::make_mut(&mut process.calls).iter_mut().for_each(begin);
+    }
+    host
+}
+
 /// A web server, a database, a shell, a 32-bit program, an idle daemon, one that
 /// has ended, and the bucket of calls that found no room.
 pub(super) fn busy_host() -> Snapshot {

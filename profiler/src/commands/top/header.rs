@@ -1,6 +1,10 @@
 //! The lines above every view: how much happens, how sure the figures are, what
 //! the profiler costs.
 
+use std::time::Duration;
+
+use profiler_common::limits::share;
+
 use super::{
     state::Shown,
     style::{Look, Tone},
@@ -11,8 +15,6 @@ use crate::{
     names::syscalls,
     present::units,
 };
-use profiler_common::limits::share;
-use std::time::Duration;
 
 /// A piece of a line, with what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use std::{
 };
 
 use super::{
-    feed::{Clock, Event, Feed, Source},
+    feed::{Clock, Event, Feed},
     state::{Action, App},
 };
+use crate::engine::Engine;
 
 /// From the first frame, which is empty, to the first figures.
 const FIRST_DRAIN: Duration = Duration::from_millis(200);
@@ -33,13 +34,13 @@ pub(super) trait Console: Clock {
 /// Runs until the user or a signal ends it, or until `iterations` refreshes have
 /// been seen, the last as long as the others.
 pub(super) fn run(
-    source: &mut impl Source,
+    engine: &mut impl Engine,
     app: &mut App,
     console: &mut impl Console,
     iterations: Option<u64>,
 ) -> io::Result<()> {
     let started = console.now();
-    let mut feed = Feed::new(source, started);
+    let mut feed = Feed::new(engine, started);
     console.draw(app)?;
     let mut last_refresh: Option<Instant> = None;
     let mut refreshes = 0;
@@ -51,7 +52,7 @@ pub(super) fn run(
                 let now = console.now();
                 last_refresh = Some(now);
                 refreshes += 1;
-                app.update(feed.refresh(now));
+                app.update(feed.refresh(console));
                 console.draw(app)?;
             }
             Event::Key(key) => match app.on_key(key) {
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
     use crate::{
         commands::top::fixtures,
-        model::{Snapshot, SortKey},
+        model::{Detail, Snapshot, SortKey},
     };
 
     /// A console without a terminal, whose time passes only in waits; it logs what
@@ -165,10 +166,20 @@ mod tests {
         timed: Vec<bool>,
     }
 
-    impl Source for Counting {
-        fn drain(&mut self) -> Snapshot {
+    impl Engine for Counting {
+        fn snapshot(&mut self, _detail: Detail) -> Snapshot {
             self.drains += 1;
             Snapshot { sequence: self.drains, ..fixtures::busy_host() }
+        }
+
+        fn all_ended(&self) -> bool {
+            false
+        }
+
+        fn stop(&mut self) {}
+
+        fn finish(mut self, detail: Detail) -> Snapshot {
+            self.snapshot(detail)
         }
 
         fn read(&mut self) {
@@ -255,9 +266,9 @@ mod tests {
     fn wanted_readings_keep_their_distance() {
         let wanted = |ms| (ms, Event::ReadWanted);
         let (_, _, source) =
-            play(&[wanted(210), wanted(220), wanted(400), (420, Event::End)], None);
-        // At 300 ms the first, a gap after the refresh; at 400 the second; the third
-        // is within the gap.
+            play(&[wanted(205), wanted(210), wanted(215), (250, Event::End)], None);
+        // At 220 ms the first, a gap after the refresh; at 240 the second; the third is
+        // within the gap.
         assert_eq!((source.drains, source.readings), (1, 2));
     }
 

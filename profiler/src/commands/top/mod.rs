@@ -34,11 +34,12 @@ mod view;
 
 use std::{os::fd::AsFd as _, time::SystemTime};
 
+use self::{signals::Signals, state::App, style::Look, terminal::Screen};
 use super::{cli::TopArgs, error::Error};
 use crate::{
     aggregate::KeepEnded,
     engine::{
-        Intervals,
+        Engine,
         kernel::{Options, drain::Profiler},
     },
     environment,
@@ -48,14 +49,6 @@ use crate::{
     },
     model::Scope,
     streams::Stream,
-};
-
-use self::{
-    feed::{Source, Watch},
-    signals::Signals,
-    state::App,
-    style::Look,
-    terminal::Screen,
 };
 
 /// Refreshes for which a process that has ended stays listed: long enough to be
@@ -78,13 +71,12 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let options = Options { time_programs: args.own_cost, ..options };
     let keep = KeepEnded::For(args.interval.get() * ENDED_SHOWN);
     let attach = || Profiler::attach(&options, keep);
-    let profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }
     let only = only(&options);
-    let mut watch = Watch { profiler, intervals: Intervals::default() };
-    if args.batch { print(&mut watch, args, &only) } else { show(&mut watch, args, only) }
+    if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
 }
 
 /// What counts, where that is not everything.
@@ -100,17 +92,17 @@ fn only(options: &Options) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn show(source: &mut impl Source, args: &TopArgs, only: String) -> Result<(), Error> {
+fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Error> {
     let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
-    let shown = live::run(source, &mut app, &mut screen, args.iterations);
+    let shown = live::run(engine, &mut app, &mut screen, args.iterations);
     // As when the terminal was hung up.
     Ok(Stream::Output.outcome(shown)?)
 }
 
-fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Error> {
+fn print(engine: &mut impl Engine, args: &TopArgs, only: &str) -> Result<(), Error> {
     let settings = plain::Settings {
         interval: args.interval.get(),
         iterations: args.iterations,
@@ -124,7 +116,7 @@ fn print(source: &mut impl Source, args: &TopArgs, only: &str) -> Result<(), Err
     let out = Stream::Output;
     let signals = Signals::to_end(out)
         .map_err(|source| Error::Io { context: "cannot watch for signals", source })?;
-    let printed = plain::run(source, &settings, &mut &signals, &mut |page: &str| {
+    let printed = plain::run(engine, &settings, &mut &signals, &mut |page: &str| {
         signals.write(out.as_fd(), environment::in_locale(page).as_bytes())
     });
     Ok(out.outcome(printed)?)

@@ -1,8 +1,15 @@
 //! Plain text for each refresh: for pipes, logs and terminals that are none.
 
+use std::{
+    io,
+    time::{Duration, SystemTime},
+};
+
+use unicode_width::UnicodeWidthStr;
+
 use super::{
     columns::{self, Column},
-    feed::{Clock, Event, Feed, Source},
+    feed::{Clock, Event, Feed},
     header::{self, GAP, Piece},
     place::root_view,
     rows::{self, Row, Sort},
@@ -12,15 +19,10 @@ use super::{
     view::{Tab, View},
 };
 use crate::{
+    engine::Engine,
     model::{Kind, Snapshot, SortKey, Span},
     present::{origin, units},
 };
-use std::{
-    io,
-    time::{Duration, SystemTime},
-};
-
-use unicode_width::UnicodeWidthStr;
 
 /// Rows of a table; how many more there are is said.
 const ROWS: usize = 40;
@@ -49,12 +51,12 @@ pub(super) struct Settings<'a> {
 
 /// Has `write` write each refresh, until a signal ends it or nobody reads any more.
 pub(super) fn run(
-    source: &mut impl Source,
+    engine: &mut impl Engine,
     settings: &Settings<'_>,
     clock: &mut impl Clock,
     write: &mut impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut feed = Feed::new(source, clock.now());
+    let mut feed = Feed::new(engine, clock.now());
     let mut costs = Costs::default();
     let mut due = clock.now() + settings.interval;
     for refresh in 0.. {
@@ -71,7 +73,7 @@ pub(super) fn run(
         // Not from when the printing ended, so that the refreshes keep their pace;
         // those that a slow reader made us miss are not made up for.
         due = (due + settings.interval).max(now);
-        let shown = costs.add(feed.refresh(now));
+        let shown = costs.add(feed.refresh(clock));
         let separator = if refresh > 0 { "\n" } else { "" };
         let page = format!("{separator}{}", page(&shown, settings));
         write(&page)?;
@@ -154,18 +156,26 @@ mod tests {
     use std::{os::fd::BorrowedFd, time::Instant};
 
     use super::*;
-    use crate::commands::top::fixtures;
+    use crate::{commands::top::fixtures, model::Detail};
 
     struct Fake;
 
-    impl Source for Fake {
-        fn drain(&mut self) -> Snapshot {
-            fixtures::busy_host()
+    impl Engine for Fake {
+        fn snapshot(&mut self, _detail: Detail) -> Snapshot {
+            fixtures::first_interval()
         }
 
         fn read(&mut self) {}
 
-        fn time_programs(&mut self, _on: bool) {}
+        fn all_ended(&self) -> bool {
+            false
+        }
+
+        fn stop(&mut self) {}
+
+        fn finish(self, _detail: Detail) -> Snapshot {
+            fixtures::first_interval()
+        }
     }
 
     /// Time that passes in waits only, and a signal at the end of it.

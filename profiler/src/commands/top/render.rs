@@ -1,5 +1,8 @@
 //! Draws the state onto a frame, whatever its size.
 
+use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
+use unicode_width::UnicodeWidthStr;
+
 use super::{
     columns,
     header::{self, GAP, Piece},
@@ -16,8 +19,6 @@ use crate::{
     present::units,
     text::Untrusted,
 };
-use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
-use unicode_width::UnicodeWidthStr;
 
 /// What the least useful screen needs.
 const MIN_WIDTH: u16 = 28;

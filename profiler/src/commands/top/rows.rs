@@ -1,6 +1,10 @@
 //! From a snapshot to the rows of a list: which there are, in what order, and
 //! what their cells say.
 
+use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
+
+use profiler_common::call::CallKey;
+
 use super::{
     chart,
     columns::Column,
@@ -11,9 +15,6 @@ use crate::{
     model::{CallRow, Figures, Kind, Process, Snapshot, Span, ThreadInFlight},
     present::units,
 };
-use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
-
-use profiler_common::call::CallKey;
 
 /// By what a list is sorted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

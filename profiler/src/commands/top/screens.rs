@@ -1,10 +1,5 @@
 //! What the screen looks like.
 
-use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
-use crate::{
-    model::{Snapshot, SortKey, Span, Timing},
-    present::units,
-};
 use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -13,6 +8,12 @@ use ratatui::{
     Terminal,
     backend::TestBackend,
     style::{Color, Modifier, Style},
+};
+
+use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
+use crate::{
+    model::{Snapshot, SortKey, Span, Timing},
+    present::units,
 };
 
 const FULL: Look = Look { colour: true, unicode: true };

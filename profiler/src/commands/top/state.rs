@@ -1,6 +1,10 @@
 //! All that the screen depends on, and how keys and snapshots change it. Pure: no
 //! terminal, no clock.
 
+use std::time::Duration;
+
+use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
 use super::{
     columns::{self, Column},
     place::{Place, Trail, root_view},
@@ -8,9 +12,6 @@ use super::{
     view::{Subject, Tab, View},
 };
 use crate::model::{Cost, Snapshot, SortKey, Span};
-use std::time::Duration;
-
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];

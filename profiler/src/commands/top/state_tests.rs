@@ -1,5 +1,9 @@
 //! Keys and snapshots, and exactly what they change.
 
+use std::{sync::Arc, time::Duration};
+
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
 use super::{
     columns::Column,
     fixtures::{self, call, process, row},
@@ -8,9 +12,6 @@ use super::{
     view::{Subject, Tab, View},
 };
 use crate::model::{Snapshot, SortKey, Span};
-use std::{sync::Arc, time::Duration};
-
-use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// What the third tab begins with.
 const IN_FLIGHT: View = View::InFlight { waiting: false };

@@ -1,10 +1,11 @@
 //! What the terminal can show: colours unless NO_COLOR, drawing characters where
 //! the locale is UTF-8.
 
-use crate::environment;
 use std::ffi::OsString;
 
 use ratatui::style::{Color, Modifier, Style};
+
+use crate::environment;
 
 /// What a piece of text means; how that looks is [`Look::style`]'s business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -24,8 +24,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{feed::Source, fixtures, live, state::App, style::Look, terminal::Screen};
-use crate::model::{Snapshot, SortKey};
+use super::{fixtures, live, state::App, style::Look, terminal::Screen};
+use crate::{
+    engine::Engine,
+    model::{Detail, Snapshot, SortKey},
+};
 
 static SPAWNING: Mutex<()> = Mutex::new(());
 
@@ -41,15 +44,23 @@ struct Host {
     breaks: bool,
 }
 
-impl Source for Host {
-    fn drain(&mut self) -> Snapshot {
+impl Engine for Host {
+    fn snapshot(&mut self, _detail: Detail) -> Snapshot {
         assert!(!self.breaks, "the host broke");
         fixtures::busy_host()
     }
 
-    fn time_programs(&mut self, _on: bool) {}
-
     fn read(&mut self) {}
+
+    fn all_ended(&self) -> bool {
+        false
+    }
+
+    fn stop(&mut self) {}
+
+    fn finish(mut self, detail: Detail) -> Snapshot {
+        self.snapshot(detail)
+    }
 }
 
 /// The child. Without its role, as one test among the others, there is nothing

@@ -1,13 +1,14 @@
 //! What can be looked at, and how its parts are told apart.
 
+use std::sync::Arc;
+
+use profiler_common::call::CallKey;
+
 use crate::{
     model::{Figures, Process, Snapshot, Span},
     names::syscalls,
     present::units,
 };
-use std::sync::Arc;
-
-use profiler_common::call::CallKey;
 
 /// The three places to start from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,7 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use profiler::{
     aggregate::KeepEnded,
-    engine::kernel::{Options, drain::Profiler},
+    engine::{
+        Engine as _,
+        kernel::{Options, drain::Profiler},
+    },
     model::Detail,
 };
 
@@ -132,10 +135,10 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
     let mut profiler = Profiler::attach(&options, KeepEnded::Always)?;
     let mut crowd = Gathered::start(processes, threads)?;
     // The kernel side is given more room at readings, as it shows to be needed.
-    let mut settled = profiler.drain(Detail::Calls);
+    let mut settled = profiler.snapshot(Detail::Calls);
     for _ in 0..SETTLING {
         crowd.go()?;
-        settled = profiler.drain(Detail::Calls);
+        settled = profiler.snapshot(Detail::Calls);
         if settled.health.records.used >= point.threads {
             break;
         }
@@ -144,7 +147,7 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
         child::check()?;
         crowd.go()?;
         let start = Instant::now();
-        let snapshot = profiler.drain(Detail::Calls);
+        let snapshot = profiler.snapshot(Detail::Calls);
         point.active.push(start.elapsed().as_secs_f64());
         let health = &snapshot.health;
         ensure!(
@@ -156,7 +159,7 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
         let overflowed = health.overflowed - settled.health.overflowed;
         ensure!(overflowed == 0, "{overflowed} calls found no room");
         let start = Instant::now();
-        profiler.drain(Detail::Calls);
+        profiler.snapshot(Detail::Calls);
         point.idle.push(start.elapsed().as_secs_f64());
     }
     Ok(())

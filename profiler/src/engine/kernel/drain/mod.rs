@@ -29,6 +29,7 @@ use profiler_common::limits::share;
 use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
 use crate::{
     aggregate::{Aggregate, KeepEnded},
+    engine::Engine,
     model::{Detail, Health, Snapshot, Timed, Untimed, Use},
 };
 use cost::Meter;
@@ -86,29 +87,6 @@ impl Profiler {
         Ok(this)
     }
 
-    /// Reads what happened since the drain before. Never fails: what cannot be read
-    /// now is read next time.
-    pub fn drain(&mut self, detail: Detail) -> Snapshot {
-        let started = Instant::now();
-        self.take_in(false);
-        self.meter.look(&mut self.session);
-        let now_ns = self.session.now_ns();
-        self.snapshot(detail, started, now_ns)
-    }
-
-    /// Reads what happened, without a snapshot: room is given back.
-    pub fn read(&mut self) {
-        let started = Instant::now();
-        self.take_in(false);
-        self.meter.drained(started.elapsed());
-    }
-
-    /// Has the kernel time the programs from now on, or no longer. What comes of it is in
-    /// the next snapshot.
-    pub fn time_programs(&mut self, on: bool) {
-        self.meter.time_programs(&mut self.session, on);
-    }
-
     /// Why there is room for less than was asked for, if there is.
     pub fn shrunk(&self) -> Option<&str> {
         self.session.shrunk()
@@ -162,13 +140,8 @@ impl Profiler {
         );
     }
 
-    /// Whether every process that was seen has ended.
-    pub fn all_ended(&self) -> bool {
-        self.aggregate.all_ended()
-    }
-
     /// `now_ns` is the time to which calls in flight have lasted.
-    fn snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
+    fn take_snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
         self.sequence += 1;
         let tables = self.session.tables();
         let counters = tables.counters();
@@ -205,15 +178,47 @@ impl Profiler {
         snapshot
     }
 
-    /// Ends the counting: no call enters from now on. Those in flight are still
-    /// seen to leave until [`Self::finish`].
-    pub fn stop(&mut self) {
+    /// Which signals were sent to us and to the command, if there is one.
+    pub fn signals_sent(&self) -> Option<&SignalsSent> {
+        self.session.signals_sent()
+    }
+}
+
+impl Engine for Profiler {
+    /// Never fails: what cannot be read now is read next time.
+    fn snapshot(&mut self, detail: Detail) -> Snapshot {
+        let started = Instant::now();
+        self.take_in(false);
+        self.meter.look(&mut self.session);
+        let now_ns = self.session.now_ns();
+        self.take_snapshot(detail, started, now_ns)
+    }
+
+    fn read(&mut self) {
+        let started = Instant::now();
+        self.take_in(false);
+        self.meter.drained(started.elapsed());
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.session.wake_fd())
+    }
+
+    fn time_programs(&mut self, on: bool) {
+        self.meter.time_programs(&mut self.session, on);
+    }
+
+    fn all_ended(&self) -> bool {
+        self.aggregate.all_ended()
+    }
+
+    fn stop(&mut self) {
         self.meter.look(&mut self.session);
         self.session.stop_entries();
     }
 
-    /// Detaches everything and reads the rest.
-    pub fn finish(mut self, detail: Detail) -> Snapshot {
+    /// Detaches everything.
+    fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
         self.meter.look(&mut self.session);
         // Before the programs are gone: what leaves after that is not seen to, and must
@@ -222,17 +227,6 @@ impl Profiler {
         self.session.detach();
         self.meter.detached();
         self.take_in(true);
-        self.snapshot(detail, ended, ended_ns)
-    }
-
-    /// Which signals were sent to us and to the command, if there is one.
-    pub fn signals_sent(&self) -> Option<&SignalsSent> {
-        self.session.signals_sent()
-    }
-
-    /// Becomes readable when the kernel side wants a drain before its time. Any
-    /// drain makes it quiet.
-    pub fn wake_fd(&self) -> BorrowedFd<'_> {
-        self.session.wake_fd()
+        self.take_snapshot(detail, ended, ended_ns)
     }
 }
