@@ -27,7 +27,7 @@ impl fmt::Display for Skip {
             }
             Self::NoPrometheus => "there is no Prometheus in the virtual machine",
             Self::NoSuchProgram => {
-                "it runs timeout, grep or true, which are not in the virtual machine"
+                "it runs timeout, grep, true or unshare, which are not in the virtual machine"
             }
             Self::NoTerminal => "there are no pseudo-terminals in the virtual machine",
             Self::NoI386Compiler => {
@@ -44,7 +44,7 @@ pub(super) struct Prepared {
 }
 
 /// Cases by the end of their names, which they have for both objects.
-const NEEDS: [(&str, Skip); 9] = [
+const NEEDS: [(&str, Skip); 10] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),
     ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
@@ -52,6 +52,7 @@ const NEEDS: [(&str, Skip); 9] = [
     ("relay::a_signal_of_timeout_reaches_the_command_once", Skip::NoSuchProgram),
     ("relay::a_command_inherits_signals_as_without_the_profiler", Skip::NoSuchProgram),
     ("relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run", Skip::NoTerminal),
+    ("interrupt::a_first_process_ends_while_it_attaches", Skip::NoSuchProgram),
     ("origin::a_table_is_ascii_unless_the_locale_is_utf_8", Skip::NoSuchProgram),
     (I386, Skip::NoI386Compiler),
 ];
