@@ -71,6 +71,36 @@ fn every_page_is_linked_from_the_readme() {
     assert_none("the README does not link these pages", &missing);
 }
 
+/// The paths in the first column of the tables in `text`. A path after the first of a cell can
+/// be in the same directory as the first.
+fn places(text: &str) -> Vec<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    cells.flat_map(|(cell, _)| in_cell(&format!("`{cell}"))).collect()
+}
+
+fn in_cell(cell: &str) -> Vec<String> {
+    let names = cell.split('`').skip(1).step_by(2).filter(|name| name.contains(['/', '.']));
+    let mut directory = None;
+    names
+        .map(|name| {
+            let path = Path::new(name);
+            let directory = directory.get_or_insert_with(|| path.parent().unwrap_or(path));
+            if root().join(path).exists() { path.into() } else { directory.join(path) }
+        })
+        .map(|path: std::path::PathBuf| path.display().to_string())
+        .collect()
+}
+
+#[test]
+fn the_architecture_names_places_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let places = places(&text);
+    assert!(places.len() > 40, "{places:?}");
+    let missing: Vec<_> =
+        places.into_iter().filter(|place| !root().join(place).exists()).collect();
+    assert_none("ARCHITECTURE.md names these places, which do not exist", &missing);
+}
+
 #[test]
 fn links_and_anchors_are_found() {
     assert_eq!(
