@@ -1,4 +1,7 @@
 //! `sys_exit`: add the call to the slot that entry chose.
+//!
+//! A result from -4095 to -1 is an errno, as for the C library. The consequences are in
+//! profiler/docs/outcomes.md.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{

@@ -6,6 +6,12 @@
 //! holds as long as the CPU runs the same thread, and otherwise through the
 //! task's state ([`task`]). Nothing on that way takes a lock, adds atomically, or
 //! emits an event.
+//!
+//! # Order of stores
+//!
+//! A program writes figures first, and the sums that announce them last. The reader reads sums
+//! first, and figures after. So every figure that a sum announces is there. A figure that the reader
+//! missed shows in the difference of its next reading.
 #![no_std]
 // For the atomic additions: Rust gives this target no `fetch_add`.
 #![feature(asm_experimental_arch)]

@@ -1,5 +1,7 @@
 //! Counting where there is no room: in one slot a system call, shared by all
 //! threads, by atomic additions. Slower, and as exact in its totals.
+//!
+//! Totals, errnos and histograms of such calls stay exact. Only the process is unknown.
 
 use profiler_common::{
     call::CallKey,

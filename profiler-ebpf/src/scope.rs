@@ -3,6 +3,31 @@
 //!
 //! What was decided when a call entered holds until it has left. So a decision is made at
 //! an entry, and looked at by the exit.
+//!
+//! # Generations
+//!
+//! Without filters, a task is decided about once. With filters by cgroup or name, a decision belongs
+//! to a generation (`CHANGES`). Two events end a generation:
+//!
+//! - `cgroup_attach_task`, once a move is done.
+//! - `task_rename`, if exactly one of the old and the new name matches the filter.
+//!
+//! `task_rename` comes before the kernel writes the name, so until then the name is read from a table
+//! (`RENAMED`). An exec, alone in its process, ends only its own decision. A record has the generation
+//! of its owner, so that the hint fails when the generation is over.
+//!
+//! A call that does not count leaves a mark in the record (`CallKey::UNCOUNTED`) or in the state.
+//! Without the mark, its exit would look like that of a denied call.
+//!
+//! # Tasks out of scope
+//!
+//! `OUTSIDE` is looked at before everything else: no call, no look-up, no write. A task out of scope
+//! writes the address of its registers there once it is decided about. Its end, its exec and every
+//! change clear the entry.
+//!
+//! The writer of a change bumps the generation, then clears the table. The task publishes itself,
+//! then rereads the generation. A full barrier between the two guarantees that one of them sees the
+//! other.
 
 use core::{
     arch::asm,

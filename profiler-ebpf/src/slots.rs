@@ -1,6 +1,9 @@
 //! From a thread's record to the slot of one system call: a table of two
 //! levels, so that finding it takes two look-ups and no hashing, and so that a
 //! thread pays only for the part of the table that it uses.
+//!
+//! The table works like a page table: `nr / 32` in the record, `nr % 32` in a page. The record
+//! remembers the last call and its slot.
 
 use profiler_common::{
     call::Abi,

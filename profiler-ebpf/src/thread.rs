@@ -1,4 +1,19 @@
 //! From the running task to its record.
+//!
+//! # The hint
+//!
+//! In the arena, the hint is a table, indexed by a hash of the address of the owner's saved
+//! registers. `sys_enter` and `sys_exit` pass that address as an argument. With arrays, the hint is
+//! the record that this CPU used last (`HINT`). The table still holds when the CPU has run another
+//! task in between; the hint of a CPU does not.
+//!
+//! The record names its owner by the same address: no other live task has that stack. The verifier
+//! treats only the difference of two pointers as a number, so in the arena the owner is a distance
+//! from the map.
+//!
+//! If the hint misses, the state of the task names the record. The state is in task storage, which
+//! ends with the task and follows it through an exec. In the fallback, the state is in a hash by the
+//! address of the task, and the exit hook deletes it.
 
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_ktime_get_ns,

@@ -1,4 +1,8 @@
 //! Which calls are timed: all of them, none, or one in so many.
+//!
+//! The threshold is a constant that the verifier knows, so branches that are not taken disappear. The
+//! start time in the record is 0 for a call that is not timed. In flight, the age of such a call counts
+//! from the drain that first saw it.
 
 /// Threshold that times every call.
 pub const ALL: u32 = u32::MAX;

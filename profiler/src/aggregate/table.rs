@@ -1,5 +1,10 @@
 //! Everything that was counted, by process and system call, and by system call
 //! over all processes.
+//!
+//! Ended processes stay as long as the consumer wants ([`KeepEnded`]); totals by call keep what they
+//! counted. The daemon shows no processes ([`Aggregate::totals`]), so a process has only the sum of its
+//! rows there, by which its books are checked. A snapshot shares the rows of processes with the
+//! aggregate, which copies a row only if it changes afterwards.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

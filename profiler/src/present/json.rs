@@ -248,6 +248,25 @@ mod tests {
         present::OwnCost,
     };
 
+    /// Asserts that `docs/json.md` has every field, at any depth.
+    #[track_caller]
+    fn assert_documented(json: &serde_json::Value) {
+        const PAGE: &str = include_str!("../../docs/json.md");
+        match json {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    assert!(PAGE.contains(&format!("`{name}`")), "no field {name} in docs/json.md");
+                    // The names of errors are the kernel's.
+                    if name != "errnos" {
+                        assert_documented(value);
+                    }
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(assert_documented),
+            _ => {}
+        }
+    }
+
     #[test]
     fn the_contract() {
         let mut figures = Figures {
@@ -319,6 +338,7 @@ mod tests {
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
+        assert_documented(&serde_json::from_slice(&out).expect("JSON"));
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
     }
 
@@ -350,6 +370,7 @@ mod tests {
             let mut out = Vec::new();
             write(&mut out, &report).expect("a vector takes everything");
             let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+            assert_documented(&json);
             json["self"].to_string()
         };
         insta::assert_snapshot!([text(&spent), text(&untimed)].join("\n"));

@@ -96,8 +96,7 @@ fn the_architecture_names_places_that_exist() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
     let places = places(&text);
     assert!(places.len() > 40, "{places:?}");
-    let missing: Vec<_> =
-        places.into_iter().filter(|place| !root().join(place).exists()).collect();
+    let missing: Vec<_> = places.into_iter().filter(|place| !root().join(place).exists()).collect();
     assert_none("ARCHITECTURE.md names these places, which do not exist", &missing);
 }
 

@@ -1,5 +1,12 @@
 //! The arena (Linux 6.9): one piece of memory, of the kernel side and ours, in which records,
 //! cells and hints are. A page of it exists once somebody has touched it.
+//!
+//! Without an arena, records and cells are in mmapable arrays. Each look-up there puts a key on the
+//! stack, compares it with a bound and tests the result, seven times per call.
+//!
+//! The user side touches a page before it hands out what is in it (`MapTables::fill`), and releases the
+//! page again, so that only the pages that it reads count as its memory. If a kernel refuses the arena,
+//! the profiler uses the arrays.
 
 use std::{io, sync::Arc};
 

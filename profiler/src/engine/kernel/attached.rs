@@ -1,4 +1,12 @@
 //! A program at its tracepoint, in as many copies as the kernel makes necessary.
+//!
+//! The kernel runs no program twice at a time on a CPU (`prog->active`), and from Linux 7.1 on it may
+//! preempt a program. While a thread waits inside a program, the kernel skips that program for all
+//! other threads on the CPU. `enter_again` and `exit_again` do the same as the first copy, if no copy
+//! before them has: the call in flight in the record says so.
+//!
+//! Half of the copies attach at the start. One more attaches each time the kernel counts a skip in all
+//! attached copies, which requires no privilege.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 

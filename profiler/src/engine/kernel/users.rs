@@ -1,5 +1,15 @@
 //! What each user holds of the pools of records and extents: see
 //! [`share`](profiler_common::limits::share).
+//!
+//! The programs count what each user takes, and the reader counts what it returns. So the decision
+//! needs no reader, and a late reader only makes the rule stricter. An extent belongs to the user of
+//! its record. A record belongs to the real user id that the thread had when it took the record.
+//!
+//! Records are not taken back from idle threads. An idle thread is nearly always within a call that it
+//! entered on its record, such as `futex` or `read`. To take the record away, the reader would have to
+//! move that call, its histogram and its books to an overflow slot, while the thread can wake at any
+//! moment and write to them. Users have shares, so only a user's own idle threads can take the place of
+//! its other threads.
 
 use std::mem::offset_of;
 

@@ -1,6 +1,11 @@
 //! The calls that have not returned, from the threads' records.
 //!
 //! Not by subtraction: a call whose exit was missed would be in flight for ever.
+//!
+//! A record is read until two readings agree, since the kernel side stores the time before the call. It
+//! is not read again while the thread is in the same call. The oldest calls are listed by kind, and each
+//! kind has its own bound: thousands of threads that sleep in `futex` must not hide one `fsync`. Calls
+//! from before the attach are as old as the end of their listing, and in no figures.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 

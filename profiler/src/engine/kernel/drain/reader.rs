@@ -3,6 +3,8 @@
 //! The kernel side only ever adds up, so nothing is reset and nothing can fall
 //! between two readings: what is new is the difference to a copy of what was read
 //! last. A thread that did nothing costs one look at its record.
+//!
+//! Counts in chunks have 32 bits and wrap; the subtraction undoes that.
 
 use std::collections::HashMap;
 

@@ -6,6 +6,8 @@
 //! work for the thread in between, the figures are those of one moment. Otherwise they are
 //! read again, and after [`TRIES`] the slot is left to the next drain as a whole: what is
 //! reported then is late, and never contradicts itself.
+//!
+//! The last reading comes after the programs are detached, so it leaves no slot.
 
 use std::iter::once;
 
