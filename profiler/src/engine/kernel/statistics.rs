@@ -5,7 +5,7 @@
 //! host, ours or not. So they are kept only while somebody asks.
 //!
 //! A descriptor held open asks the kernel for them. `Options::time_programs` asks before anything
-//! attaches, so that every run is counted; `Profiler::time_programs` asks at any time.
+//! attaches, so that every run is counted; `Engine::time_programs` asks at any time.
 //!
 //! The sysctl does not tell whether the kernel keeps statistics: it ignores descriptors of others, and a
 //! hardened service cannot see it. Our own calls run the programs. So if the count does not move while
