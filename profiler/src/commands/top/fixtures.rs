@@ -228,6 +228,85 @@ pub(super) fn stuck_host() -> Snapshot {
     snapshot
 }
 
+/// The host of the README's picture: a web shop whose database waits for its disk.
+pub(super) fn pictured_host() -> Snapshot {
+    let mut host = stuck_host();
+    let errors = |mut row: CallRow, errno, part: u64| {
+        let failed = |figures: Figures| {
+            let count = figures.calls / part;
+            failing(figures, &[(errno, count)])
+        };
+        row.recent = failed(row.recent);
+        row.total = failed(row.total);
+        row
+    };
+    let others = vec![
+        (
+            process(1711, "redis-server"),
+            vec![
+                row(call("read"), 41_200, 1_300),
+                row(call("write"), 40_900, 5_200),
+                row(call("epoll_wait"), 20_400, 12_000),
+            ],
+        ),
+        (
+            process(2004, "postgres"),
+            vec![row(call("fsync"), 31, 7_900_000), row(call("read"), 2_700, 1_800)],
+        ),
+        (
+            process(4410, "java"),
+            vec![
+                row(call("futex"), 8_300, 310_000),
+                row(call("write"), 1_900, 6_100),
+                row(call("read"), 2_100, 2_900),
+            ],
+        ),
+        (
+            process(5120, "node"),
+            vec![row(call("epoll_wait"), 3_100, 210_000), row(call("write"), 2_600, 9_400)],
+        ),
+        (
+            process(5121, "node"),
+            vec![row(call("epoll_wait"), 2_900, 220_000), row(call("write"), 2_300, 9_900)],
+        ),
+        (
+            process(6002, "rsync"),
+            vec![
+                row(call("read"), 3_900, 61_000),
+                row(call("write"), 3_800, 24_000),
+                errors(row(call("openat"), 640, 8_200), 2, 20),
+            ],
+        ),
+        (process(811, "sshd"), vec![row(call("poll"), 24, 900_000), row(call("read"), 31, 2_400)]),
+        (process(702, "chronyd"), vec![row(call("poll"), 2, 4_000_000)]),
+        (
+            process(1, "systemd"),
+            vec![
+                row(call("epoll_wait"), 9, 6_000_000),
+                errors(row(call("openat"), 18, 4_400), 2, 9),
+            ],
+        ),
+        (
+            process(455, "systemd-journal"),
+            vec![row(call("epoll_wait"), 60, 1_100_000), row(call("write"), 118, 7_300)],
+        ),
+    ];
+    let more = snapshot(host.sequence, others);
+    for row in more.calls {
+        match host.calls.iter_mut().find(|call| call.key == row.key) {
+            Some(call) => {
+                call.total.merge(&row.total);
+                call.recent.merge(&row.recent);
+            }
+            None => host.calls.push(row),
+        }
+    }
+    host.processes.retain(|row| row.process.tgid.is_some_and(|tgid| tgid != 31_337));
+    host.processes.extend(more.processes);
+    host.health.overflowed = 0;
+    host
+}
+
 /// Threads in calls: process, id, call, and for how many milliseconds; by kind, and the
 /// oldest of each first.
 fn in_flight(threads: &[(&Arc<Process>, u32, &str, u64)]) -> InFlight {

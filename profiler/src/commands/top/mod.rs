@@ -15,6 +15,8 @@ mod help;
 mod keys;
 mod latency;
 mod live;
+#[cfg(test)]
+mod picture;
 mod place;
 mod plain;
 mod render;
