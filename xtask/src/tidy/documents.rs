@@ -8,11 +8,16 @@ use crate::workspace::root;
 /// Most lines of the README: the rest belongs in `profiler/docs/`.
 const MAX_README_LINES: usize = 150;
 
-/// Targets of the Markdown links and images in `text`, outside of code blocks.
+/// Targets of the links and images in `text`, outside of code blocks.
 fn links(text: &str) -> Vec<&str> {
+    const ENDS: [(&str, char); 3] = [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')];
     let blocks = text.split("\n```").step_by(2);
-    let after = blocks.flat_map(|block| block.split("](").skip(1));
-    after.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target).collect()
+    let targets = blocks.flat_map(|block| {
+        ENDS.iter().flat_map(|&(before, after)| {
+            block.split(before).skip(1).filter_map(move |rest| Some(rest.split_once(after)?.0))
+        })
+    });
+    targets.collect()
 }
 
 /// The anchors of the headings in `text`, as GitHub names them.
@@ -103,8 +108,8 @@ fn the_architecture_names_places_that_exist() {
 #[test]
 fn links_and_anchors_are_found() {
     assert_eq!(
-        links("[a](b.md) and ![c](d.svg)\n```\n[no](x)\n```\n[e](#f)"),
-        ["b.md", "d.svg", "#f"]
+        links("[a](b.md) and ![c](d.svg)\n```\n[no](x)\n```\n<img src=\"g.svg\">[e](#f)"),
+        ["b.md", "d.svg", "#f", "g.svg"]
     );
     assert_eq!(anchors("## Calls, and `top`\ntext"), ["calls-and-top".to_owned()].into());
     let readme = Path::new("README.md");
