@@ -19,6 +19,7 @@ use profiler::{
         Report, json,
         metrics::{self, Exposition, Service},
         rows::rows,
+        shown::{Hidden, Shown},
     },
 };
 use profiler_common::call::CallKey;
@@ -150,6 +151,8 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
         write(&Report {
             origin: &origin,
             rows: &rows,
+            hidden: &Hidden::default(),
+            shown: &Shown::default(),
             by: Grouping::ProcessSyscall,
             window: snapshot.window,
             health: &snapshot.health,

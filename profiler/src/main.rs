@@ -2,11 +2,11 @@
 
 #![deny(clippy::print_stderr, clippy::print_stdout)]
 
-use std::{borrow::Cow, fmt::Write as _, process::ExitCode};
+use std::{borrow::Cow, ffi::OsString, fmt::Write as _, process::ExitCode};
 
 use clap::{
     Parser,
-    error::{ContextKind, ContextValue},
+    error::{ContextKind, ContextValue, ErrorKind},
 };
 use profiler::{
     commands::{
@@ -42,7 +42,12 @@ fn run(command: &Command) -> Result<u8, Error> {
 /// Prints what the user asked for with `--help` or `--version`, or why the command line was
 /// refused.
 fn explain(mut error: clap::Error) -> Result<u8, Error> {
+    let tip = missing_dashes(&error, &std::env::args_os().collect::<Vec<_>>());
     make_harmless(&mut error);
+    if let Some(tip) = tip {
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
     let stream = if error.use_stderr() { Stream::Error } else { Stream::Output };
     let printed = stream.tell(&refusal(&error, stream.allows_colour()));
     // A refusal is one even if nobody can read why.
@@ -50,6 +55,35 @@ fn explain(mut error: clap::Error) -> Result<u8, Error> {
         printed?;
     }
     Ok(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
+/// What to write instead of a command without `--` before it, as in `profiler stat ls -l`.
+fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
+    let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_word = error.kind() == ErrorKind::UnknownArgument && !unexpected.starts_with('-');
+    if !is_word || args.get(1).is_none_or(|command| command != "stat") {
+        return None;
+    }
+    // The word can also be the value of a flag before: then the command line is not valid yet.
+    let with_dashes = |at: usize| [&args[..at], &["--".into()], &args[at..]].concat();
+    let mut places = (2..args.len()).filter(|&at| args[at] == unexpected.as_str());
+    let whole = places.find_map(|at| {
+        let words = with_dashes(at);
+        Cli::try_parse_from(&words).is_ok().then_some(words)
+    });
+    let words = whole.as_deref().and_then(|words| {
+        words[1..].iter().map(|word| word.to_str().filter(|word| is_plain(word))).collect()
+    });
+    let line = words.map_or_else(|| "stat -- COMMAND".to_owned(), |words: Vec<_>| words.join(" "));
+    Some(format!("put `--` before the command: profiler {line}"))
+}
+
+/// Whether a shell takes the word as it is.
+fn is_plain(word: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
+    !word.is_empty() && word.chars().all(plain)
 }
 
 /// Makes the arguments harmless that clap quotes.

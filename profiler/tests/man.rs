@@ -1,25 +1,46 @@
 //! The manual pages under `deploy/man` are what the command line says of itself.
 //! `UPDATE_MAN=1` writes them anew.
 
-use std::{fs, path::Path};
+#[path = "man/sections.rs"]
+mod sections;
+
+use std::{fs, io, path::Path};
 
 use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use profiler::commands::cli::Cli;
+
+/// Renders the page of `command`.
+///
+/// # Errors
+/// None: a vector takes everything.
+fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let of = command.clone().display_name(name).disable_help_flag(true);
+    // No date: it would change the page every day.
+    let man = Man::new(of.clone()).title(name).date("");
+    let mut text = Vec::new();
+    man.render_title(&mut text)?;
+    man.render_name_section(&mut text)?;
+    man.render_synopsis_section(&mut text)?;
+    man.render_description_section(&mut text)?;
+    man.render_options_section(&mut text)?;
+    if of.get_subcommands().next().is_some() {
+        man.render_subcommands_section(&mut text)?;
+    }
+    text.extend(sections::of(name, &help).into_bytes());
+    if of.get_version().is_some() {
+        man.render_version_section(&mut text)?;
+    }
+    Ok(text)
+}
 
 /// Of the command and of each of its commands: file name and text.
 fn pages() -> Vec<(String, Vec<u8>)> {
     let mut command = Cli::command();
     command.build();
     let page = |command: &Command, name: String| {
-        let mut text = Vec::new();
-        let of = command.clone().display_name(&name).disable_help_flag(true);
-        // No date: it would change the page every day.
-        Man::new(of)
-            .title(name.as_str())
-            .date("")
-            .render(&mut text)
-            .expect("a vector takes everything");
+        let text = page(command, &name).expect("a vector takes everything");
         (format!("{name}.1"), text)
     };
     let own = page(&command, "profiler".into());
@@ -45,5 +66,43 @@ fn pages_are_what_the_command_line_says() {
         }
         let committed = fs::read(&path).unwrap_or_default();
         assert!(committed == text, "{name} is out of date: UPDATE_MAN=1 cargo test --test man");
+    }
+}
+
+/// A line of an example is one in the page, since a shell takes it as one.
+#[test]
+fn examples_keep_their_lines() {
+    for (name, text) in pages() {
+        let text = String::from_utf8(text).expect("text");
+        let mut preformatted = false;
+        for line in text.lines() {
+            match line {
+                ".EX" => preformatted = true,
+                ".EE" => preformatted = false,
+                _ => {
+                    let of_each = ["stat", "top", "daemon", "doctor"];
+                    let command =
+                        |of: &str| line.trim_start().starts_with(&format!("profiler {of} "));
+                    let example = of_each.into_iter().any(command);
+                    assert!(!example || preformatted, "{name}: {line}");
+                }
+            }
+        }
+        assert!(!preformatted, "{name}: a block without an end");
+    }
+}
+
+/// Columns, files and exit codes are where a reader looks for them.
+#[test]
+fn pages_have_their_sections() {
+    for (name, text) in pages() {
+        let text = String::from_utf8(text).expect("text");
+        let mut sections = vec!["NAME", "SYNOPSIS", "\"EXIT STATUS\"", "\"SEE ALSO\""];
+        if name == "profiler-stat.1" {
+            sections.extend(["EXAMPLES", "COLUMNS", "FILES"]);
+        }
+        for section in sections {
+            assert!(text.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
+        }
     }
 }

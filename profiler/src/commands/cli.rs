@@ -2,12 +2,14 @@
 
 mod durations;
 mod lists;
+mod shown;
 mod values;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use lists::List;
+pub use shown::ShownArgs;
 
 use crate::{
     address::parse_listen,
@@ -157,24 +159,7 @@ impl FilterArgs {
 
 /// `profiler stat`.
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  profiler stat -- ls -l               a command, from its first call to its end
-  profiler stat -a -d 10s              the whole host for ten seconds
-  profiler stat -p 1234 -i 1s          a process and its children, every second
-  profiler stat --by process -a -d 5s  which process makes the calls
-  profiler stat --self -a -d 10s       what the profiler itself costs meanwhile
-  profiler stat --cgroup system.slice/nginx.service --syscall fsync,fdatasync -d 1m
-  profiler stat --format json -o out.json -- make
-
-A command gets every signal that the profiler gets (HUP, INT, QUIT, TERM, USR1, USR2), once.
-Ctrl-C twice within one second ends the profiler, with the report so far; the command goes on.
-
-Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
-to its exit tracepoint: asleep, waiting and preempted, but not while the host was
-suspended. Some tens of nanoseconds of each are the tracepoints', or, where the kernel
-guards returns, more than a hundred. Totals and, over a whole run, the least and the greatest
-are exact; quantiles are within 6.25 %, and below 64 ns within 4 ns.")]
+#[command(after_help = STAT_AFTER_HELP)]
 pub struct StatArgs {
     /// The whole host; the default without a process or a command
     #[arg(short, long, conflicts_with_all = ["pid", "command"])]
@@ -193,9 +178,13 @@ pub struct StatArgs {
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
     #[arg(short, long, value_name = "TIME")]
     pub interval: Option<Interval>,
-    /// Sort by this column
-    #[arg(short, long, value_enum, default_value_t = SortKey::Total)]
-    pub sort: SortKey,
+    /// Sort by this column [default: total, and syscalls that wait by nature last]
+    ///
+    /// On most hosts, calls such as futex, nanosleep and epoll_wait hold over nine tenths of the
+    /// time, because programs wait in them for work. By default their rows therefore follow all
+    /// others, below a line that says so. With a key, the order is strictly by that column.
+    #[arg(short, long, value_enum)]
+    pub sort: Option<SortKey>,
     /// What makes a row
     #[arg(short, long, value_enum, value_name = "WHAT", default_value = "syscall")]
     pub by: Grouping,
@@ -204,6 +193,9 @@ pub struct StatArgs {
     pub format: Format,
     /// Print to this file; without it, to standard output, or beside a command to
     /// standard error
+    ///
+    /// Beside a command, standard output is the command's. So `--format json -- ls | jq` gives
+    /// jq the output of ls: write the JSON to a file instead, with -o.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print what the profiler itself cost: its programs in the kernel and its process
@@ -212,6 +204,16 @@ pub struct StatArgs {
     /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
+    /// Run the command as this user, by name or number
+    ///
+    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. A user other than
+    /// root has no capabilities. This requires CAP_SETUID and CAP_SETGID. Without a command, -u is
+    /// refused.
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// What is shown.
+    #[command(flatten)]
+    pub shown: ShownArgs,
     /// What counts.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -222,6 +224,31 @@ pub struct StatArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }
+
+const STAT_AFTER_HELP: &str = "\
+Examples:
+  profiler stat -- ls -l               a command, from its first call to its end
+  profiler stat -a -d 10s              the whole host for ten seconds
+  profiler stat -p 1234 -i 1s          a process and its children, every second
+  profiler stat --by process -a -d 5s  which process makes the calls
+  profiler stat --self -a -d 10s       what the profiler itself costs meanwhile
+  profiler stat --cgroup system.slice/nginx.service --syscall fsync,fdatasync -d 1m
+  profiler stat --format json -o out.json -- make
+  profiler stat --buckets -f json -o out.json -- make
+  profiler stat --show-errno -- ls /x  the errors of each syscall by name
+  profiler stat --failed -a -d 10s     only syscalls that failed or were denied
+  profiler stat --errno ENOENT,EACCES --by process -a -d 10s
+  profiler stat --no-waits -a -d 10s   without futex, epoll_wait and the like
+  profiler stat -u nobody -- id        a command that runs as another user
+
+A command gets every signal that the profiler gets (HUP, INT, QUIT, TERM, USR1, USR2), once.
+Ctrl-C twice within one second ends the profiler, with the report so far; the command goes on.
+
+Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
+to its exit tracepoint: asleep, waiting and preempted, but not while the host was
+suspended. Some tens of nanoseconds of each are the tracepoints', or, where the kernel
+guards returns, more than a hundred. Totals and, over a whole run, the least and the greatest
+are exact; quantiles are within 6.25 %, and below 64 ns within 4 ns.";
 
 /// How to print.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -42,6 +42,14 @@ pub enum Error {
     /// The thread that serves metrics is gone.
     #[error("metrics are no longer served: the thread that serves them panicked")]
     ServingEnded,
+    /// Flags that cannot be used so, and what to do instead.
+    #[error("{problem}")]
+    Usage {
+        /// What is wrong.
+        problem: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Something that has no remedy of its own.
     #[error("{context}: {source}")]
     Io {
@@ -64,6 +72,7 @@ impl Error {
             Self::Filter(e) => e.hint(),
             Self::Launch(e) => hint_of_launch(e),
             Self::Serve(e) => hint_of_serve(e),
+            Self::Usage { hint, .. } => Some((*hint).into()),
             Self::Io { source, .. } => Exhausted::of(source).map(Exhausted::hint),
             Self::Terminal(_) => {
                 Some("`profiler top -b` prints plain text and needs no terminal".into())
@@ -77,9 +86,12 @@ impl Error {
         match self {
             Self::Kernel(e) => e.exit_code(),
             Self::Config(_) => 7,
+            Self::Usage { .. } => 2,
             Self::Filter(e) => e.exit_code(),
             Self::Launch(e) => match e {
                 LaunchError::NoSuchProcess(_) | LaunchError::NotAProcess { .. } => 6,
+                LaunchError::NoSuchUser(_) => 2,
+                LaunchError::CannotChangeUser { .. } => 3,
                 LaunchError::CommandNotFound(_) => 127,
                 LaunchError::CommandFailed { .. } => 126,
                 LaunchError::Watch(_) | LaunchError::Signals(_) => 1,
@@ -104,6 +116,12 @@ fn hint_of_launch(error: &LaunchError) -> Option<String> {
         ),
         LaunchError::NotAProcess { process, .. } => {
             Some(format!("-p {process} watches the process, with all its threads"))
+        }
+        LaunchError::NoSuchUser(_) => {
+            Some("`getent passwd` lists the users; a number is accepted too".into())
+        }
+        LaunchError::CannotChangeUser { .. } => {
+            Some("run the profiler as root, for example with sudo".into())
         }
         LaunchError::CommandNotFound(_) => Some("give a path, or check PATH".into()),
         LaunchError::CommandFailed { source, .. }

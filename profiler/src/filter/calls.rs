@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use profiler_common::call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS};
 
-use crate::names::syscalls::{self, UNKNOWN};
+use crate::names::{
+    near::{self, or_perhaps},
+    syscalls::{self, UNKNOWN},
+};
 
 /// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +28,9 @@ pub enum CallError {
         /// What it may be meant to be.
         near: Vec<&'static str>,
     },
+    /// A class of syscalls, as strace(1) has them.
+    #[error("classes of syscalls are not supported yet; name syscalls, for example openat,unlink")]
+    Class,
     /// No ABI is called so.
     #[error("there is no ABI {0:?}; there are x86_64, i386 and x32")]
     Abi(String),
@@ -39,10 +45,6 @@ pub enum CallError {
     /// What is excluded is all that is named.
     #[error("no system call is left that counts")]
     NoneLeft,
-}
-
-fn or_perhaps(near: &[&str]) -> String {
-    if near.is_empty() { String::new() } else { format!("; perhaps {}", near.join(", ")) }
 }
 
 impl CallPattern {
@@ -61,6 +63,9 @@ impl FromStr for CallPattern {
             Some(name) => (true, name),
             None => (false, text),
         };
+        if name.starts_with('%') {
+            return Err(CallError::Class);
+        }
         let (abi, call) = match name.split_once(':') {
             Some((abi, call)) => {
                 let found = ABIS.into_iter().find(|known| known.name() == abi);
@@ -106,18 +111,10 @@ fn keys() -> impl Iterator<Item = CallKey> {
     (0..OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index)
 }
 
-/// Names much like this one, the likest first.
+/// Names that resemble this one, the most similar first.
 fn near(name: &str) -> Vec<&'static str> {
-    const LIKE: f64 = 0.8;
-    const MOST: usize = 3;
     let names: BTreeSet<_> = keys().map(syscalls::name).filter(|&name| name != UNKNOWN).collect();
-    let mut like: Vec<_> = names
-        .into_iter()
-        .map(|known| (strsim::jaro_winkler(known, &name.to_lowercase()), known))
-        .filter(|&(likeness, _)| likeness > LIKE)
-        .collect();
-    like.sort_by(|a, b| b.0.total_cmp(&a.0));
-    like.into_iter().take(MOST).map(|(_, known)| known).collect()
+    near::near(&name.to_lowercase(), names)
 }
 
 /// Which system calls count.
@@ -225,6 +222,10 @@ mod tests {
         assert_eq!(error("FSYNC"), "no ABI has such a system call; perhaps fsync, sync, msync");
         assert_eq!(error("i386:quux"), "no ABI has such a system call");
         assert_eq!(error(""), "no ABI has such a system call");
+        let class = "classes of syscalls are not supported yet; \
+                     name syscalls, for example openat,unlink";
+        assert_eq!(error("%file"), class);
+        assert_eq!(error("!%net"), class);
     }
 
     #[test]

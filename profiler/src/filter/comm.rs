@@ -30,6 +30,11 @@ pub enum CommError {
 }
 
 impl Comm {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        self.0.raw()
+    }
+
     /// As the kernel has it: padded with NULs.
     pub fn padded(&self) -> [u8; COMM_LEN] {
         let mut name = [0; COMM_LEN];

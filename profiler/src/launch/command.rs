@@ -22,7 +22,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::LaunchError;
+use super::{LaunchError, user::User};
 use crate::{inherited, text::Untrusted};
 
 /// A command whose process exists and waits, just before its `execve`.
@@ -38,11 +38,16 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Makes the process. It has run nothing of the command yet.
+    /// Makes the process, which runs as `user`, or as the profiler does. It has run nothing of
+    /// the command yet.
     ///
     /// # Errors
     /// [`LaunchError::CommandNotFound`] and [`LaunchError::CommandFailed`].
-    pub(crate) fn new(program: &OsStr, arguments: &[OsString]) -> Result<Self, LaunchError> {
+    pub(crate) fn new(
+        program: &OsStr,
+        arguments: &[OsString],
+        user: Option<User>,
+    ) -> Result<Self, LaunchError> {
         let name = Untrusted::from(program);
         let failed = |source| LaunchError::CommandFailed { command: name.clone(), source };
         // Resolved here, so that the search of PATH makes no failing execve in the
@@ -52,10 +57,19 @@ impl Prepared {
         let (mut pid_read, pid_write) = pipe().map_err(failed)?;
         let mut command = Command::new(path);
         command.arg0(program).args(arguments);
+        if let Some(user) = &user {
+            command.envs(user.environment());
+        }
         let gate_write_fd = gate_write.as_raw_fd();
-        // SAFETY: between fork and exec only async-signal-safe calls are made:
-        // close, signal, sigprocmask, getpid, write and read on descriptors that exist.
-        unsafe { command.pre_exec(move || hold(&pid_write, &gate_read, gate_write_fd)) };
+        let held = move || {
+            // Before the process is watched: these calls are not the command's.
+            user.as_ref().map_or(Ok(()), User::become_it)?;
+            hold(&pid_write, &gate_read, gate_write_fd)
+        };
+        // SAFETY: between fork and exec only async-signal-safe calls are made: those of
+        // `become_it`, and close, signal, sigprocmask, getpid, write and read on descriptors
+        // that exist.
+        unsafe { command.pre_exec(held) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];
         if pid_read.read_exact(&mut pid).is_err() {
@@ -220,7 +234,7 @@ mod tests {
         let marker = tempfile::tempdir().expect("a directory");
         let file = marker.path().join("ran");
         let arguments = [OsString::from(&file)];
-        let mut command = Prepared::new(OsStr::new("touch"), &arguments).expect("touch");
+        let mut command = Prepared::new(OsStr::new("touch"), &arguments, None).expect("touch");
         assert!(command.pid() > 0 && !file.exists());
         command.start().expect("an execve");
         while !command.has_ended() {
@@ -234,7 +248,7 @@ mod tests {
     fn a_command_that_is_not_started_never_runs() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("ran");
-        drop(Prepared::new(OsStr::new("touch"), &[OsString::from(&file)]).expect("touch"));
+        drop(Prepared::new(OsStr::new("touch"), &[OsString::from(&file)], None).expect("touch"));
         assert!(!file.exists());
     }
 
@@ -242,7 +256,7 @@ mod tests {
     fn exit_codes_are_those_of_a_shell() {
         let code = |script: &str| {
             let arguments = [OsString::from("-c"), OsString::from(script)];
-            let mut command = Prepared::new(OsStr::new("sh"), &arguments).expect("sh");
+            let mut command = Prepared::new(OsStr::new("sh"), &arguments, None).expect("sh");
             command.start().expect("an execve");
             while !command.has_ended() {
                 std::thread::yield_now();
@@ -271,7 +285,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("text");
         std::fs::write(&file, "no program").expect("a file");
-        let mut command = Prepared::new(file.as_os_str(), &[]).expect("a process");
+        let mut command = Prepared::new(file.as_os_str(), &[], None).expect("a process");
         assert!(matches!(command.start(), Err(LaunchError::CommandFailed { .. })));
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod command;
 pub(crate) mod interruptible;
 pub(crate) mod relay;
+pub(crate) mod user;
 pub(crate) mod watched;
 
 use std::io;
@@ -31,6 +32,17 @@ pub enum LaunchError {
     /// Signals cannot be watched for.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
+    /// The user that is to run the command does not exist.
+    #[error("there is no user {0}")]
+    NoSuchUser(Untrusted),
+    /// This process lacks the privilege to run a command as another user.
+    #[error("cannot run the command as user {user}: requires {lacking}, which this process lacks")]
+    CannotChangeUser {
+        /// The user.
+        user: Untrusted,
+        /// The capabilities.
+        lacking: &'static str,
+    },
     /// The command to run is not there.
     #[error("command not found: {0}")]
     CommandNotFound(Untrusted),

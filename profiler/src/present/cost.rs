@@ -278,6 +278,8 @@ mod tests {
         let report = Report {
             origin: &crate::present::origin::fixed(),
             rows: &[],
+            hidden: &crate::present::shown::Hidden::default(),
+            shown: &crate::present::shown::Shown::default(),
             by: Grouping::Syscall,
             window: Duration::from_secs(2),
             health: &health,

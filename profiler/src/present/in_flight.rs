@@ -1,4 +1,4 @@
-//! What the table of `profiler stat` says at its end of calls that have not returned.
+//! What the table of `profiler stat` says at its end of calls in flight.
 
 use std::{cmp::Reverse, io, time::Duration};
 
@@ -46,12 +46,14 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style)
     let waiting = if report.more_follow { None } else { waiting(in_flight) };
     if !listed.is_empty() {
         writeln!(out)?;
-        list(out, &listed, style)?;
+        list(out, in_flight.count_all(), &listed, style)?;
     }
     let in_all = in_flight.count(Kind::Works) + in_flight.count(Kind::MayWait);
     let more = in_all.saturating_sub(listed.len() as u64);
-    if more > 0 && !(report.more_follow && listed.is_empty()) {
-        writeln!(out, "and {} more that have not returned", units::grouped(more))?;
+    if more > 0 && !listed.is_empty() {
+        writeln!(out, "and {} more that do not wait by nature", units::grouped(more))?;
+    } else if more > 0 && !report.more_follow {
+        writeln!(out, "\n{} in flight that do not wait by nature", units::grouped(more))?;
     }
     match waiting {
         Some(waiting) => writeln!(out, "\n{waiting}"),
@@ -59,7 +61,12 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style)
     }
 }
 
-fn list(out: &mut impl io::Write, threads: &[&ThreadInFlight], style: Style) -> io::Result<()> {
+fn list(
+    out: &mut impl io::Write,
+    in_flight: u64,
+    threads: &[&ThreadInFlight],
+    style: Style,
+) -> io::Result<()> {
     let cells = threads
         .iter()
         .map(|thread| {
@@ -77,7 +84,8 @@ fn list(out: &mut impl io::Write, threads: &[&ThreadInFlight], style: Style) -> 
     let grid = Grid::new(COLUMNS.into(), cells, style.width);
     let coloured = |on| if style.color { (on, RESET) } else { ("", "") };
     let (on, off) = coloured(BOLD);
-    writeln!(out, "{on}Not returned, the oldest:{off}")?;
+    let in_flight = units::grouped(in_flight);
+    writeln!(out, "{on}{in_flight} in flight, the oldest that do not wait by nature:{off}")?;
     writeln!(out, "{on}{}{off}", grid.title().trim_end())?;
     for (thread, line) in threads.iter().zip(grid.lines()) {
         let concern = thread.kind == Kind::Works && thread.age >= LASTING;
@@ -117,6 +125,7 @@ mod tests {
     use crate::{
         filter::Filter,
         model::{Grouping, Health, Process, Scope},
+        present::shown::{Hidden, Shown},
     };
 
     /// Calls with a row of their own each: ABI, number, process, thread, milliseconds.
@@ -159,6 +168,8 @@ mod tests {
         let report = Report {
             origin: &crate::present::origin::fixed(),
             rows: &[],
+            hidden: &Hidden::default(),
+            shown: &Shown::default(),
             by: Grouping::Syscall,
             window: Duration::from_secs(5),
             health: &Health::default(),
@@ -177,7 +188,7 @@ mod tests {
     fn what_is_of_concern_comes_first() {
         insta::assert_snapshot!(text(&stuck(), false, Style::PLAIN), @r"
 
-        Not returned, the oldest:
+        5 in flight, the oldest that do not wait by nature:
           age  pid  process         tid  syscall      kind
         9m32s  712  postgres        714  fsync        works
         900ms  712  wine-preloader  800  open (i386)  works
@@ -193,7 +204,7 @@ mod tests {
         in_flight.oldest[0].at_least = true;
         insta::assert_snapshot!(text(&in_flight, false, Style::PLAIN), @r"
 
-        Not returned, the oldest:
+        1 in flight, the oldest that do not wait by nature:
            age  pid  process   tid  syscall  kind
         >9.10s  712  postgres  714  fsync    works
         ");
@@ -203,11 +214,11 @@ mod tests {
     fn while_time_passes_only_what_lasts() {
         insta::assert_snapshot!(text(&stuck(), true, Style::PLAIN), @r"
 
-        Not returned, the oldest:
+        5 in flight, the oldest that do not wait by nature:
           age  pid  process   tid  syscall  kind
         9m32s  712  postgres  714  fsync    works
         2d07h  712  bash      712  read     may wait
-        and 1 more that have not returned
+        and 1 more that do not wait by nature
         ");
         let short = in_flight(&[(Abi::X86_64, 74, "postgres", 714, 999)]);
         assert_eq!(text(&short, true, Style::PLAIN), "");
@@ -227,7 +238,7 @@ mod tests {
         in_flight.calls[17].threads = 12_345;
         let text = text(&in_flight, false, Style::PLAIN);
         assert_eq!(text.matches("fsync").count(), LISTED);
-        assert!(text.contains("\nand 4 more that have not returned\n"), "{text}");
+        assert!(text.contains("\nand 4 more that do not wait by nature\n"), "{text}");
         let waiting = "12,351 that wait by nature: \
                        futex 12,345, poll 1, pause 1, nanosleep 1, clock_nanosleep 1, others 2\n";
         assert!(text.ends_with(waiting), "{text}");
@@ -238,11 +249,11 @@ mod tests {
         let style = Style { width: Some(40), ..Style::PLAIN };
         insta::assert_snapshot!(text(&stuck(), true, style), @r"
 
-        Not returned, the oldest:
+        5 in flight, the oldest that do not wait by nature:
           age  pid  process   syscall  kind
         9m32s  712  postgres  fsync    works
         2d07h  712  bash      read     may wait
-        and 1 more that have not returned
+        and 1 more that do not wait by nature
         ");
     }
 

@@ -3,13 +3,17 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use profiler_common::call::{Abi, CallKey};
+use profiler_common::{
+    call::{Abi, CallKey},
+    hist,
+};
 use serde::Serialize;
 
 use super::{
     Report, cost,
     origin::exact_time,
     rows::{self, Row},
+    shown::{Hidden, Shown, Sum},
 };
 use crate::{
     filter::{Comm, Filter},
@@ -52,6 +56,9 @@ struct Object<'a> {
     /// What counts.
     scope: InScope<'a>,
     rows: Vec<Line<'a>>,
+    /// What the rows leave out; only if a filter of what is shown is set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<LeftOut>,
     /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
     in_flight: Vec<InFlight<'a>>,
     /// How many there are in all of each kind.
@@ -62,6 +69,42 @@ struct Object<'a> {
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
+}
+
+/// The sum of what the rows leave out.
+#[derive(Serialize)]
+struct LeftOut {
+    rows: usize,
+    calls: u64,
+    errors: u64,
+    denied: u64,
+    in_flight: u64,
+    estimated_total_ns: u64,
+    /// The part of it that waits by nature, with `--no-waits`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<Box<LeftOut>>,
+}
+
+impl LeftOut {
+    fn new(sum: &Sum, rows: usize) -> Self {
+        Self {
+            rows,
+            calls: sum.figures.calls,
+            errors: sum.figures.errors,
+            denied: sum.figures.denied,
+            in_flight: sum.in_flight,
+            estimated_total_ns: sum.total_ns,
+            waits: None,
+        }
+    }
+
+    fn of(shown: &Shown, hidden: &Hidden) -> Option<Self> {
+        let waits = || Box::new(Self::new(&hidden.waits, hidden.waits.rows));
+        shown.is_filtered().then(|| Self {
+            waits: shown.no_waits.then(waits),
+            ..Self::new(&hidden.left_out, hidden.rows)
+        })
+    }
 }
 
 /// Null of each kind is all.
@@ -159,10 +202,33 @@ struct Line<'a> {
     never_returned: u64,
     lost: u64,
     in_flight: u64,
+    /// The buckets that hold a latency, from low to high, with `--buckets`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    buckets: Option<Vec<Bucket>>,
+}
+
+/// A bucket of the latency histogram: latencies above `lower_ns`, and up to `upper_ns`.
+#[derive(Serialize)]
+struct Bucket {
+    /// Exclusive; but 0 is in the first bucket.
+    lower_ns: u64,
+    /// Inclusive; null for the last bucket, which has no upper bound.
+    upper_ns: Option<u64>,
+    count: u64,
+}
+
+impl Bucket {
+    fn new((bucket, count): (usize, u64)) -> Self {
+        Self {
+            lower_ns: hist::lower(bucket),
+            upper_ns: (bucket < hist::BUCKETS - 1).then(|| hist::upper(bucket)),
+            count,
+        }
+    }
 }
 
 impl<'a> Line<'a> {
-    fn new(row: &'a Row) -> Self {
+    fn new(row: &'a Row, shown: &Shown) -> Self {
         let f = &row.figures;
         let [p50_ns, p90_ns, p99_ns, p999_ns] = f.quantiles([0.5, 0.9, 0.99, 0.999]);
         let process = row.process.as_deref();
@@ -191,6 +257,7 @@ impl<'a> Line<'a> {
             never_returned: f.never_returned,
             lost: f.lost,
             in_flight: row.in_flight,
+            buckets: shown.buckets.then(|| f.latency.iter().map(Bucket::new).collect()),
         }
     }
 }
@@ -208,7 +275,8 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// # Errors
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { origin, rows, window, health, in_flight, own, scope, filter, .. } = *report;
+    let Report { origin, rows, hidden, shown, window, health, in_flight, .. } = *report;
+    let Report { own, scope, filter, .. } = *report;
     let object = Object {
         schema: SCHEMA,
         host: origin.host.as_ref(),
@@ -224,7 +292,8 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         last_breach: &health.last_breach,
         timed_one_in: health.timed.one_in(),
         scope: InScope::new(scope, filter),
-        rows: rows.iter().map(Line::new).collect(),
+        rows: rows.iter().map(|row| Line::new(row, shown)).collect(),
+        hidden: LeftOut::of(shown, hidden),
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
@@ -327,6 +396,8 @@ mod tests {
         let report = Report {
             origin: &crate::present::origin::fixed(),
             rows: &rows,
+            hidden: &Hidden::default(),
+            shown: &Shown::default(),
             by: Grouping::ProcessSyscall,
             window: Duration::from_millis(1500),
             health: &Health::default(),
@@ -340,6 +411,56 @@ mod tests {
         write(&mut out, &report).expect("a vector takes everything");
         assert_documented(&serde_json::from_slice(&out).expect("JSON"));
         insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+    }
+
+    fn json(rows: &[Row], hidden: &Hidden, shown: &Shown) -> serde_json::Value {
+        let report = Report {
+            origin: &crate::present::origin::fixed(),
+            rows,
+            hidden,
+            shown,
+            by: Grouping::Syscall,
+            window: Duration::from_secs(2),
+            health: &Health::default(),
+            in_flight: &InFlight::default(),
+            own: None,
+            scope: &Scope::Host,
+            filter: &Filter::default(),
+            more_follow: false,
+        };
+        let mut out = Vec::new();
+        write(&mut out, &report).expect("a vector takes everything");
+        serde_json::from_slice(&out).expect("JSON")
+    }
+
+    fn read(figures: Figures) -> Row {
+        Row { process: None, key: Some(CallKey::of(Abi::X86_64, 0)), figures, in_flight: 1 }
+    }
+
+    #[test]
+    fn buckets_that_hold_a_latency_are_listed_on_request() {
+        let mut figures = Figures { calls: 6, returned: 6, ..Figures::default() };
+        for ns in [0, 8, 9, 100, 100, u64::MAX] {
+            figures.latency.record(ns);
+        }
+        let rows = [read(figures)];
+        let shown = Shown { buckets: true, ..Shown::default() };
+        let value = json(&rows, &Hidden::default(), &shown);
+        insta::assert_snapshot!(value["rows"][0]["buckets"], @r#"[{"count":2,"lower_ns":0,"upper_ns":8},{"count":1,"lower_ns":8,"upper_ns":16},{"count":2,"lower_ns":96,"upper_ns":104},{"count":1,"lower_ns":32985348833280,"upper_ns":null}]"#);
+        let without = json(&rows, &Hidden::default(), &Shown::default());
+        assert!(without["rows"][0].get("buckets").is_none());
+    }
+
+    #[test]
+    fn what_is_left_out_is_summed() {
+        let figures = Figures { calls: 9, returned: 8, total_ns: 700, ..Figures::default() };
+        let waits = Sum::of(&[read(figures)]);
+        let hidden = Hidden { rows: 3, left_out: waits.clone(), waits, waiting_ns: 700 };
+        let shown = Shown { no_waits: true, ..Shown::default() };
+        insta::assert_snapshot!(json(&[], &hidden, &shown)["hidden"], @r#"{"calls":9,"denied":0,"errors":0,"estimated_total_ns":700,"in_flight":1,"rows":3,"waits":{"calls":9,"denied":0,"errors":0,"estimated_total_ns":700,"in_flight":1,"rows":1}}"#);
+        let failed = Shown { failed: true, ..Shown::default() };
+        assert!(json(&[], &hidden, &failed)["hidden"].get("waits").is_none());
+        assert!(json(&[], &hidden, &Shown::default()).get("hidden").is_none());
     }
 
     #[test]
@@ -358,6 +479,8 @@ mod tests {
             let report = Report {
                 origin: &crate::present::origin::fixed(),
                 rows: &[],
+                hidden: &Hidden::default(),
+                shown: &Shown::default(),
                 by: Grouping::Syscall,
                 window: Duration::from_secs(2),
                 health: &Health::default(),

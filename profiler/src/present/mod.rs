@@ -1,12 +1,15 @@
 //! Snapshots made into bytes. Pure functions; nothing here reads anything.
 
+pub mod columns;
 mod cost;
 mod grid;
 mod in_flight;
 pub mod json;
 pub mod metrics;
+mod not_shown;
 pub mod origin;
 pub mod rows;
+pub mod shown;
 pub mod table;
 pub mod units;
 
@@ -18,14 +21,19 @@ use crate::{
     present::rows::Row,
 };
 use origin::Origin;
+use shown::{Hidden, Shown};
 
 /// What `profiler stat` prints at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// Where and when it was made.
     pub origin: &'a Origin,
-    /// The rows, sorted.
+    /// The rows that are shown, sorted.
     pub rows: &'a [Row],
+    /// What the rows leave out.
+    pub hidden: &'a Hidden,
+    /// What the user wants to see.
+    pub shown: &'a Shown,
     /// What makes a row.
     pub by: Grouping,
     /// The time that the rows are of.

@@ -4,9 +4,10 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use profiler_common::call::{Abi, CallKey};
 
+use super::units;
 use crate::{
-    model::{CallRow, Figures, Grouping, Process, Snapshot, SortKey, Span},
-    names::{self, syscalls},
+    model::{CallRow, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span},
+    names::{self, syscalls, waits},
 };
 
 /// One line of a table.
@@ -34,6 +35,11 @@ impl Row {
         self.key.and_then(CallKey::abi)
     }
 
+    /// Whether the row is of a syscall that waits by nature.
+    pub fn waits(&self) -> bool {
+        self.key.is_some_and(|key| waits::kind(key) == Kind::Waits)
+    }
+
     fn name(&self) -> (&str, Option<u32>, &str) {
         let process = self.process.as_deref();
         (
@@ -46,6 +52,20 @@ impl Row {
 
 /// The rows of a snapshot, those without anything to show left out.
 pub fn rows(snapshot: &Snapshot, by: Grouping, span: Span, sort: SortKey) -> Vec<Row> {
+    let mut rows = grouped(snapshot, by, span, |_| true);
+    self::sort(&mut rows, sort);
+    rows
+}
+
+/// The rows of a snapshot that the calls to `keep` make, in no order. Rows without anything to
+/// show are left out.
+pub(super) fn grouped(
+    snapshot: &Snapshot,
+    by: Grouping,
+    span: Span,
+    keep: impl Fn(&CallRow) -> bool,
+) -> Vec<Row> {
+    let keep = &keep;
     let of_call = |process: Option<&Arc<Process>>, row: &CallRow| Row {
         process: process.cloned(),
         key: Some(row.key),
@@ -53,33 +73,48 @@ pub fn rows(snapshot: &Snapshot, by: Grouping, span: Span, sort: SortKey) -> Vec
         in_flight: row.total.in_flight(),
     };
     let mut rows: Vec<Row> = match by {
-        Grouping::Syscall => snapshot.calls.iter().map(|row| of_call(None, row)).collect(),
+        Grouping::Syscall => {
+            snapshot.calls.iter().filter(|row| keep(row)).map(|row| of_call(None, row)).collect()
+        }
         Grouping::Process => snapshot
             .processes
             .iter()
-            .map(|process| Row {
-                process: Some(Arc::clone(&process.process)),
-                key: None,
-                figures: process.calls.iter().map(|row| span.of(row)).collect(),
-                in_flight: process.calls.iter().map(|row| row.total.in_flight()).sum(),
+            .map(|process| {
+                let kept = || process.calls.iter().filter(|row| keep(row));
+                Row {
+                    process: Some(Arc::clone(&process.process)),
+                    key: None,
+                    figures: kept().map(|row| span.of(row)).collect(),
+                    in_flight: kept().map(|row| row.total.in_flight()).sum(),
+                }
             })
             .collect(),
         Grouping::ProcessSyscall => snapshot
             .processes
             .iter()
             .flat_map(|process| {
-                process.calls.iter().map(|row| of_call(Some(&process.process), row))
+                let kept = process.calls.iter().filter(move |row| keep(row));
+                kept.map(|row| of_call(Some(&process.process), row))
             })
             .collect(),
     };
     rows.retain(|row| !row.figures.is_empty());
-    sort_rows(&mut rows, sort);
     rows
 }
 
 /// The sum of rows.
 pub fn total(rows: &[Row]) -> Figures {
     rows.iter().map(|row| &row.figures).collect()
+}
+
+/// The errors of `figures` by name, the most frequent first: `ENOENT 240`. Errors that the
+/// kernel side does not tell apart come last, as `other`.
+pub(super) fn errors_by_name(figures: &Figures) -> Vec<String> {
+    let mut errnos = figures.errnos.clone();
+    errnos.sort_by_key(|&(errno, count)| (Reverse(count), errno));
+    let named = errnos.iter().map(|&(errno, count)| (names::errnos::name(errno), count));
+    let unlisted = (figures.errors_unlisted > 0).then(|| ("other".into(), figures.errors_unlisted));
+    named.chain(unlisted).map(|(name, n)| format!("{name} {}", units::grouped(n))).collect()
 }
 
 /// The errors of `figures` by name; those the kernel side does not tell apart are
@@ -96,7 +131,8 @@ pub fn errnos(figures: &Figures) -> BTreeMap<String, u64> {
     errnos
 }
 
-fn sort_rows(rows: &mut [Row], sort: SortKey) {
+/// Sorts rows by `sort`.
+pub(super) fn sort(rows: &mut [Row], sort: SortKey) {
     // Quantiles are worth computing once a row, not once a comparison.
     let descending = |f: &Figures| -> u64 {
         match sort {
@@ -249,5 +285,7 @@ mod tests {
         let errnos = errnos(&f);
         let shown: Vec<_> = errnos.iter().map(|(name, &n)| (name.as_str(), n)).collect();
         assert_eq!(shown, [("EAGAIN", 2), ("ENOENT", 1), ("other", 1)]);
+        f.add_errno(13, 1_234);
+        assert_eq!(errors_by_name(&f), ["EACCES 1,234", "EAGAIN 2", "ENOENT 1", "other 1"]);
     }
 }

@@ -104,6 +104,11 @@ pub fn grouped(n: u64) -> String {
     out
 }
 
+/// A count and what is counted, as `1 row`, `1,234 rows`.
+pub fn counted(n: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(n), if n == 1 { "" } else { "s" })
+}
+
 fn with_prefix(value: f64) -> String {
     const PREFIXES: [(f64, char); 5] =
         [(1e3, 'k'), (1e6, 'M'), (1e9, 'G'), (1e12, 'T'), (1e15, 'P')];
@@ -164,6 +169,11 @@ mod tests {
     #[test]
     fn thousands_are_set_apart() {
         assert_eq!([0, 999, 1_000, 12_345_678].map(grouped), ["0", "999", "1,000", "12,345,678"]);
+    }
+
+    #[test]
+    fn nouns_have_a_plural() {
+        assert_eq!([0, 1, 1_234].map(|n| counted(n, "row")), ["0 rows", "1 row", "1,234 rows"]);
     }
 
     #[test]

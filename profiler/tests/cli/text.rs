@@ -64,6 +64,8 @@ fn arguments_are_made_harmless() {
             "--syscall",
             "--exclude-syscall",
             "--comm",
+            "--errno",
+            "--user",
             "--cgroup",
             "--max-threads",
             "--sample",

@@ -25,12 +25,14 @@ mod report;
 mod room;
 mod run;
 mod service;
+mod shown;
 mod siege;
 mod soak;
 mod starved;
 mod streams;
 mod suite;
 mod timed;
+mod user;
 mod workload;
 
 use std::process::ExitCode;
@@ -150,6 +152,11 @@ fn tests() -> Vec<Test> {
         namespaces::a_process_is_watched_without_proc,
         namespaces::ages_are_right_in_a_time_namespace,
         namespaces::a_daemon_s_ages_are_right_in_a_time_namespace,
+        shown::errors_are_named,
+        shown::rows_are_chosen_by_their_errors,
+        shown::waits_are_left_out,
+        shown::buckets_are_the_latencies,
+        user::a_command_runs_as_a_user,
         timed::none,
         timed::sample,
         timed::no_period_resonates,
@@ -200,6 +207,11 @@ fn tests() -> Vec<Test> {
         streams::a_signal_ends_a_run_whose_reader_does_not_read,
         ending::a_thread_is_no_process,
         namespaces::a_process_is_refused_in_a_pid_namespace,
+        shown::a_terminal_is_told_that_it_counts,
+        shown::names_that_no_process_has_are_told,
+        user::ambient_capabilities_are_dropped,
+        user::without_a_user_capabilities_are_as_without_the_profiler,
+        user::who_may_not_change_user_is_told,
         privilege::without_any_it_names_what_is_missing,
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,

@@ -30,6 +30,8 @@ pub(crate) struct Report {
     pub(crate) timed_one_in: Option<u32>,
     pub(crate) scope: serde_json::Value,
     pub(crate) rows: Vec<Row>,
+    /// What the rows leave out; only with a filter of what is shown.
+    pub(crate) hidden: Option<Hidden>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
     /// Of these, from before the profiler attached; `None` where it cannot know.
@@ -37,6 +39,31 @@ pub(crate) struct Report {
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self")]
     pub(crate) own: Option<Own>,
+}
+
+/// The sum of what the rows leave out.
+#[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Hidden {
+    pub(crate) rows: usize,
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) denied: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) estimated_total_ns: u64,
+    /// The part that waits by nature, with `--no-waits`.
+    pub(crate) waits: Option<Box<Hidden>>,
+}
+
+/// A bucket of a latency histogram.
+#[derive(Deserialize, Debug, Clone, Copy)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Bucket {
+    /// Exclusive.
+    pub(crate) lower_ns: u64,
+    /// Inclusive; `None` for the last bucket.
+    pub(crate) upper_ns: Option<u64>,
+    pub(crate) count: u64,
 }
 
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
@@ -80,6 +107,8 @@ pub(crate) struct Row {
     pub(crate) never_returned: u64,
     pub(crate) lost: u64,
     pub(crate) in_flight: u64,
+    /// With `--buckets`.
+    pub(crate) buckets: Option<Vec<Bucket>>,
 }
 
 impl Row {
@@ -157,6 +186,7 @@ impl Report {
         // before the profiler attached has no entry.
         assert_eq!(
             report.rows.iter().map(|row| row.in_flight).sum::<u64>()
+                + report.hidden.as_ref().map_or(0, |hidden| hidden.in_flight)
                 + report.in_flight_before.unwrap_or(0),
             report.in_flight_by_kind.values().sum::<u64>(),
             "calls in flight: {report:#?}"

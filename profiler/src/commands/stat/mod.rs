@@ -1,5 +1,6 @@
 //! `profiler stat`: count for a while, then print.
 
+mod hints;
 mod output;
 mod wait;
 
@@ -10,7 +11,10 @@ use std::{
 
 use nix::errno::Errno;
 
-use super::{cli::StatArgs, error::Error};
+use super::{
+    cli::{Format, StatArgs},
+    error::Error,
+};
 use crate::{
     aggregate::KeepEnded,
     duration::Interval,
@@ -22,10 +26,11 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
+        user::User,
         watched::Watched,
     },
     model::{Cost, Detail, Grouping, Scope, Snapshot, Span},
-    present::{OwnCost, Report, origin::Origin, rows},
+    present::{OwnCost, Report, origin::Origin, shown::Shown},
     streams::Stream,
 };
 use output::{Output, Reader};
@@ -37,13 +42,15 @@ use wait::{Event, Events, Sources};
 /// Whatever keeps it from measuring or printing.
 pub fn run(args: &StatArgs) -> Result<u8, Error> {
     // Everything that can fail without the kernel side comes before it.
+    check(args)?;
+    let user = args.user.as_deref().map(User::find).transpose()?;
     let output = Output::open(args)?;
     // Before any thread, which would take the signals instead.
     let failed =
         |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
     let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
     let mut prepared = match args.command.split_first() {
-        Some((program, arguments)) => Some(Prepared::new(program, arguments)?),
+        Some((program, arguments)) => Some(Prepared::new(program, arguments, user)?),
         None => None,
     };
     let pids = args.pid.concat();
@@ -70,8 +77,10 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     if let Some(command) = &mut prepared {
         command.start()?;
     }
+    hints::at_start(args);
     let mut session = Session {
         args,
+        shown: args.shown.shown(args.sort),
         options,
         profiler,
         intervals: Intervals::default(),
@@ -95,6 +104,23 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     }
 }
 
+/// Refuses flags that mean nothing together.
+fn check(args: &StatArgs) -> Result<(), Error> {
+    if args.user.is_some() && args.command.is_empty() {
+        return Err(Error::Usage {
+            problem: "--user runs a command as a user, and there is no command",
+            hint: "give one, for example: profiler stat -u nobody -- ls",
+        });
+    }
+    if args.shown.buckets && args.format != Format::Json {
+        return Err(Error::Usage {
+            problem: "--buckets adds to JSON, and the format is a table",
+            hint: "add --format json",
+        });
+    }
+    Ok(())
+}
+
 /// What comes after an event.
 enum Next {
     /// Another wait.
@@ -107,6 +133,7 @@ enum Next {
 
 struct Session<'a> {
     args: &'a StatArgs,
+    shown: Shown,
     options: Options,
     profiler: Profiler,
     intervals: Intervals,
@@ -187,6 +214,10 @@ impl Session<'_> {
     }
 
     fn detail(&self) -> Detail {
+        // The names of processes tell which of --comm was seen.
+        if !self.options.filter.comms.is_empty() {
+            return Detail::Processes;
+        }
         match self.args.by {
             Grouping::Syscall => Detail::Calls,
             Grouping::Process | Grouping::ProcessSyscall => Detail::Processes,
@@ -199,7 +230,8 @@ impl Session<'_> {
         let origin = &self.origin;
         let span = Span::Recent;
         let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: true };
-        let reader = print((&mut self.output, events), (self.args, &self.options), &report)?;
+        let of = (self.args, &self.shown, &self.options);
+        let reader = print((&mut self.output, events), of, &report)?;
         self.cost_before = Some(snapshot.health.cost);
         self.origin.start = self.origin.end;
         Ok(reader)
@@ -215,6 +247,7 @@ impl Session<'_> {
         let span = if self.args.interval.is_some() { Span::Recent } else { Span::Total };
         let Self {
             args,
+            shown,
             options,
             profiler,
             mut intervals,
@@ -232,7 +265,8 @@ impl Session<'_> {
         let before = cost_before.as_ref();
         let origin = &origin;
         let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: false };
-        print((&mut output, events), (args, &options), &report)?;
+        print((&mut output, events), (args, &shown, &options), &report)?;
+        hints::at_end(args, &options.filter.comms, &snapshot);
         Ok(command.map_or(0, |mut command| command.exit_code()))
     }
 
@@ -280,15 +314,18 @@ struct Printed<'a> {
 
 fn print(
     (output, events): (&mut Output, &mut Events),
-    (args, options): (&StatArgs, &Options),
+    (args, shown, options): (&StatArgs, &Shown, &Options),
     printed: &Printed<'_>,
 ) -> Result<Reader, Error> {
     let &Printed { origin, snapshot, before, span, more_follow } = printed;
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
+    let (rows, hidden) = shown.rows(snapshot, args.by, span);
     let report = Report {
         origin,
-        rows: &rows::rows(snapshot, args.by, span, args.sort),
+        rows: &rows,
+        hidden: &hidden,
+        shown,
         by: args.by,
         window: span.length(snapshot),
         health: &snapshot.health,

@@ -1,0 +1,54 @@
+//! Flags that choose what of the figures is shown, and not what counts.
+
+use clap::Args;
+
+use crate::{model::SortKey, names::errnos::Errno, present::shown::Shown};
+
+/// What `stat` shows of the figures. Totals and counts stay complete.
+#[derive(Args, Debug, Clone, Default)]
+pub struct ShownArgs {
+    /// Add the errors by name to the table
+    ///
+    /// Example: `ENOENT 240, EACCES 5`, the most frequent first. `other` are errors that the
+    /// kernel side does not tell apart. On a terminal, the errors are in a line below their row.
+    /// JSON always has them, in `errnos`.
+    #[arg(long, help_heading = "Shown")]
+    pub show_errno: bool,
+    /// Show only rows that have an error or a denied call
+    ///
+    /// The headline still counts all calls. The table and the JSON field `hidden` say how much is
+    /// not shown.
+    #[arg(long, help_heading = "Shown")]
+    pub failed: bool,
+    /// Show only rows that have one of these errors
+    ///
+    /// A name or a number. Several are separated by commas. Example: --errno ENOENT,EACCES
+    #[arg(long, value_name = "ERRNO", value_delimiter = ',', help_heading = "Shown")]
+    pub errno: Vec<Errno>,
+    /// Leave out syscalls that wait by nature, such as futex, nanosleep and epoll_wait
+    ///
+    /// A call that waits by nature lasts as long as its program wants. The headline still counts
+    /// these calls. The table and the JSON field `hidden` say how much is left out.
+    #[arg(long, help_heading = "Shown")]
+    pub no_waits: bool,
+    /// Add the latency histogram to each row of JSON
+    ///
+    /// The field `buckets` lists the buckets that hold a latency. Each has `lower_ns` (exclusive),
+    /// `upper_ns` (inclusive; null for the last bucket) and `count`. Requires --format json.
+    #[arg(long, help_heading = "Shown")]
+    pub buckets: bool,
+}
+
+impl ShownArgs {
+    /// What these flags ask for, in this order.
+    pub fn shown(&self, sort: Option<SortKey>) -> Shown {
+        Shown {
+            sort,
+            failed: self.failed,
+            errnos: self.errno.clone(),
+            no_waits: self.no_waits,
+            show_errno: self.show_errno,
+            buckets: self.buckets,
+        }
+    }
+}
