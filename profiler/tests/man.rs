@@ -101,6 +101,9 @@ fn pages_have_their_sections() {
         if name == "profiler-stat.1" {
             sections.extend(["EXAMPLES", "COLUMNS", "FILES"]);
         }
+        if name == "profiler-top.1" {
+            sections.extend(["EXAMPLES", "KEYS", "HEADER", "COLUMNS", "FILES"]);
+        }
         for section in sections {
             assert!(text.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
         }

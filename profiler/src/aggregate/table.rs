@@ -149,6 +149,11 @@ impl Aggregate {
         Self { rows: Rows::Totals, ..Self::new(KeepEnded::For(Duration::ZERO)) }
     }
 
+    /// Keeps ended processes as `keep` says from now on.
+    pub fn keep_ended(&mut self, keep: KeepEnded) {
+        self.keep = keep;
+    }
+
     /// A reading begins, at this time since any moment that stays the same.
     pub fn begin_reading(&mut self, now: Duration) {
         self.now = now;

@@ -262,6 +262,7 @@ pub enum Format {
 
 /// `profiler top`.
 #[derive(Args, Debug)]
+#[command(after_help = TOP_AFTER_HELP)]
 pub struct TopArgs {
     /// Only these processes, and the children that they start
     #[arg(short, long, value_name = "PID", value_parser = lists::pids)]
@@ -269,7 +270,9 @@ pub struct TopArgs {
     /// Time between two refreshes
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
-    #[arg(short, long, value_name = "TIME", default_value = "1s")]
+    ///
+    /// -d is the same, as in top(1).
+    #[arg(short, long, visible_short_alias = 'd', value_name = "TIME", default_value = "1s")]
     pub interval: Interval,
     /// Print plain text rather than take the terminal over
     #[arg(short, long)]
@@ -283,6 +286,12 @@ pub struct TopArgs {
     /// Show only what contains this text, at first
     #[arg(short, long, value_name = "TEXT")]
     pub filter: Option<String>,
+    /// Include calls that wait by nature, as the key w does
+    ///
+    /// Calls such as futex, epoll_wait and nanosleep take nearly all of the time on most hosts.
+    /// They would hide a slow fsync, so `top` leaves them out. The header counts them.
+    #[arg(long)]
+    pub waits: bool,
     /// Show what the profiler's programs cost, as the key c does
     ///
     /// For that the kernel times every BPF program of the host, which makes each call
@@ -296,6 +305,16 @@ pub struct TopArgs {
     #[command(flatten)]
     pub kernel: KernelArgs,
 }
+
+const TOP_AFTER_HELP: &str = "\
+Examples:
+  profiler top                         the whole host
+  profiler top -p 1234                 a process and its children
+  profiler top -d 5 -s errors          every five seconds, most errors first
+  profiler top --waits                 with futex, epoll_wait and the like
+  profiler top -b -n 1                 one interval as plain text
+
+The key ? lists all keys, and explains every word on the screen.";
 
 /// `profiler daemon`. A flag wins over the configuration file.
 #[derive(Args, Clone, Debug)]

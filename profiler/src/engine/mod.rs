@@ -5,7 +5,7 @@ mod cadence;
 mod intervals;
 pub mod kernel;
 
-use std::os::fd::BorrowedFd;
+use std::{os::fd::BorrowedFd, time::Duration};
 
 use crate::model::{Detail, Snapshot};
 pub use cadence::Cadence;
@@ -28,6 +28,10 @@ pub trait Engine {
     /// Starts or stops timing the engine's own programs. The next snapshot has the result. Does
     /// nothing in an engine without programs.
     fn time_programs(&mut self, _on: bool) {}
+
+    /// Lists an ended process for this time from now on, if the engine does not list it for good.
+    /// Afterwards, the row of ended processes has its figures.
+    fn keep_ended(&mut self, _time: Duration) {}
 
     /// Whether every process that was seen has ended.
     fn all_ended(&self) -> bool;

@@ -1,7 +1,9 @@
 //! What it means that a call lasts: some wait by their nature, and a thread that sits in
 //! one for days is well; of others a second says that something is wrong.
 
-use profiler_common::call::CallKey;
+use std::sync::LazyLock;
+
+use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
 use super::syscalls;
 use crate::model::Kind;
@@ -99,6 +101,16 @@ pub fn kind(key: CallKey) -> Kind {
     }
 }
 
+/// Whether a call waits by nature: [`kind`] is [`Kind::Waits`]. Fast enough for every row of every
+/// process.
+pub fn waits_by_nature(key: CallKey) -> bool {
+    static WAITS: LazyLock<Vec<bool>> = LazyLock::new(|| {
+        let waits = |key| kind(key) == Kind::Waits;
+        (0..OVERFLOW_SLOTS).map(|at| CallKey::from_overflow_index(at).is_some_and(waits)).collect()
+    });
+    WAITS.get(key.overflow_index() as usize).copied().unwrap_or(false)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -140,6 +152,11 @@ mod tests {
             let other = every_key().find(|&key| syscalls::name(key) == plain);
             assert_eq!(other.map(kind), Some(kind(key)), "{name}");
         }
+    }
+
+    #[test]
+    fn the_table_says_the_same_as_the_names() {
+        assert!(every_key().all(|key| waits_by_nature(key) == (kind(key) == Kind::Waits)));
     }
 
     #[test]

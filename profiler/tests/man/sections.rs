@@ -1,6 +1,6 @@
 //! Sections of the manual pages that come after the options.
 
-use profiler::present::columns;
+use profiler::{commands::top::help as top, present::columns};
 
 /// Exit codes of every command, and what each means. `profiler --help` lists them too.
 const EXIT_CODES: [(&str, &str); 12] = [
@@ -24,6 +24,15 @@ const FILES_OF_STAT: [(&str, &str); 3] = [
     ("/sys/kernel/btf/vmlinux", "The kernel's types, which tell where it keeps what is read."),
 ];
 
+const FILES_OF_TOP: [(&str, &str); 2] = [
+    (
+        "/proc/PID/cmdline, status, stat",
+        "The command line and the user of a process. They are read once, for processes on the \
+         screen.",
+    ),
+    ("/etc/passwd", "The names of users."),
+];
+
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
 const PAGES: [&str; 5] =
@@ -36,6 +45,13 @@ pub(crate) fn of(name: &str, help: &str) -> String {
         text += &list("COLUMNS", columns::help());
         text += ".PP\nA column appears only if it is not empty, or if it is one of the first.\n";
         text += &list("FILES", FILES_OF_STAT);
+    }
+    if name == "profiler-top" {
+        let listed = |items: &'static [(&str, &str)]| items.iter().copied();
+        text += &list("KEYS", listed(top::KEYS));
+        text += &list("HEADER", listed(top::HEADER));
+        text += &list("COLUMNS", listed(top::LISTS));
+        text += &list("FILES", FILES_OF_TOP);
     }
     if name == "profiler-daemon" {
         text += &list("FILES", FILES_OF_DAEMON);

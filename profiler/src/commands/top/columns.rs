@@ -11,6 +11,8 @@ pub(super) enum Column {
     Pid,
     /// Thread id.
     Tid,
+    /// The user of a process.
+    User,
     /// Process name.
     Comm,
     /// System call.
@@ -46,7 +48,7 @@ pub(super) const SPREAD_CELLS: usize = 14;
 
 const PROCESSES: &[Column] = {
     use Column::*;
-    &[Pid, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, TopCall]
+    &[Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, TopCall]
 };
 const CALLS: &[Column] = {
     use Column::*;
@@ -54,11 +56,11 @@ const CALLS: &[Column] = {
 };
 const CALLERS: &[Column] = {
     use Column::*;
-    &[Pid, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, Spread]
+    &[Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, Spread]
 };
 const IN_FLIGHT: &[Column] = {
     use Column::*;
-    &[Age, Pid, Tid, Comm, Call, Kind]
+    &[Age, Pid, Tid, User, Comm, Call, Kind]
 };
 
 /// All columns of the list of `view`, none for a view that is no list.
@@ -67,7 +69,7 @@ pub(super) fn of(view: &View) -> &'static [Column] {
         View::Processes => PROCESSES,
         View::Calls | View::CallsOf(_) => CALLS,
         View::CallersOf(_) => CALLERS,
-        View::InFlight { .. } => IN_FLIGHT,
+        View::InFlight => IN_FLIGHT,
         View::Latency(_) => &[],
     }
 }
@@ -93,7 +95,7 @@ pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
 impl Column {
     /// Whether one can sort by it.
     pub(super) fn sortable(self) -> bool {
-        self != Self::Spread
+        !matches!(self, Self::Spread | Self::User)
     }
 
     /// Whether its greatest come first when it is chosen.
@@ -103,7 +105,10 @@ impl Column {
 
     /// Whether it is text, and so begins at the left.
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Self::Comm | Self::Call | Self::TopCall | Self::Spread | Self::Kind)
+        matches!(
+            self,
+            Self::User | Self::Comm | Self::Call | Self::TopCall | Self::Spread | Self::Kind
+        )
     }
 
     /// Its heading.
@@ -111,6 +116,7 @@ impl Column {
         match (self, span) {
             (Self::Pid, _) => "PID",
             (Self::Tid, _) => "TID",
+            (Self::User, _) => "USER",
             (Self::Comm, _) => "COMM",
             (Self::Call, _) => "SYSCALL",
             (Self::Calls, Span::Recent) => "CALLS/S",
@@ -133,8 +139,10 @@ impl Column {
 
     /// The least and the greatest width that are of use. A figure has room for
     /// seven characters, and for the sort arrow after its heading.
-    fn widths(self) -> (usize, usize) {
+    fn widths(self, commands: bool) -> (usize, usize) {
         match self {
+            Self::Comm if commands => (16, 60),
+            Self::User => (8, 8),
             Self::Pid | Self::Tid => (7, 7),
             // TASK_COMM_LEN without its NUL.
             Self::Comm => (10, 15),
@@ -165,14 +173,21 @@ impl Column {
             Self::Tid => 10,
             Self::Spread => 11,
             Self::Share => 12,
+            Self::User => 13,
         }
     }
 }
 
 /// The columns out of `all` that fit in `width` with a space between, each with
-/// its width. The one `sorted` by stays as long as anything does.
-pub(super) fn arrange(all: &[Column], sorted: Column, width: usize) -> Vec<(Column, usize)> {
-    let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, c.widths().0)).collect();
+/// its width. The one `sorted` by stays as long as anything does. With `commands`, the column of
+/// names has room for command lines.
+pub(super) fn arrange(
+    all: &[Column],
+    sorted: Column,
+    width: usize,
+    commands: bool,
+) -> Vec<(Column, usize)> {
+    let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, c.widths(commands).0)).collect();
     while needed(&kept) > width && kept.len() > 1 {
         let cost = |&(c, _): &(Column, usize)| if c == sorted { 0 } else { c.expendable() };
         let Some(at) = (0..kept.len()).max_by_key(|&at| cost(&kept[at])) else { break };
@@ -180,7 +195,7 @@ pub(super) fn arrange(all: &[Column], sorted: Column, width: usize) -> Vec<(Colu
     }
     let mut spare = width.saturating_sub(needed(&kept));
     for (column, width) in &mut kept {
-        let more = (column.widths().1 - *width).min(spare);
+        let more = (column.widths(commands).1 - *width).min(spare);
         *width += more;
         spare -= more;
     }
@@ -196,7 +211,7 @@ mod tests {
     use super::*;
 
     fn names(all: &[Column], sorted: Column, width: usize) -> Vec<Column> {
-        arrange(all, sorted, width).into_iter().map(|(column, _)| column).collect()
+        arrange(all, sorted, width, false).into_iter().map(|(column, _)| column).collect()
     }
 
     #[test]
@@ -221,13 +236,17 @@ mod tests {
         assert_eq!(names(PROCESSES, Share, 30), [Comm, Calls, Share]);
         assert_eq!(names(PROCESSES, Time, 30), [Comm, Calls, Time]);
         assert_eq!(names(PROCESSES, Share, 18), [Comm, Share]);
+        // The third column of a narrow terminal is that of the sort key.
+        assert_eq!(names(PROCESSES, Errors, 40), [Comm, Calls, Errors, Time]);
+        assert_eq!(names(PROCESSES, P99, 40), [Comm, Calls, Time, P99]);
+        assert_eq!(names(CALLS, Errors, 32), [Call, Calls, Errors]);
     }
 
     #[test]
     fn columns_never_exceed_the_width() {
         for all in [PROCESSES, CALLS, CALLERS, IN_FLIGHT] {
             for width in 18..250 {
-                assert!(needed(&arrange(all, all[2], width)) <= width, "{all:?} in {width}");
+                assert!(needed(&arrange(all, all[2], width, false)) <= width, "{all:?} in {width}");
             }
         }
     }
@@ -235,7 +254,7 @@ mod tests {
     #[test]
     fn every_sort_key_finds_a_column_of_the_list() {
         use clap::ValueEnum;
-        for view in [View::Processes, View::Calls, View::InFlight { waiting: true }] {
+        for view in [View::Processes, View::Calls, View::InFlight] {
             for key in SortKey::value_variants() {
                 assert!(of(&view).contains(&for_sort_key(&view, *key)), "{view:?} {key:?}");
             }

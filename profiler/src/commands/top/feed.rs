@@ -1,7 +1,11 @@
 //! Where snapshots come from, and what is read between two of them, so that the
 //! kernel side does not run out of room however long the interval is.
 
-use std::{io, os::fd::BorrowedFd, time::Instant};
+use std::{
+    io,
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
 
 use crossterm::event::KeyEvent;
 
@@ -57,6 +61,11 @@ impl<'a, E: Engine> Feed<'a, E> {
         let snapshot = self.engine.snapshot(Detail::Processes);
         self.cadence.was_read(started, clock.now());
         self.intervals.end_with(snapshot)
+    }
+
+    /// Has the engine list an ended process for this time.
+    pub(super) fn keep_ended(&mut self, time: Duration) {
+        self.engine.keep_ended(time);
     }
 
     /// Has the programs timed from now on, or no longer.

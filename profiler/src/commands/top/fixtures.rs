@@ -21,6 +21,8 @@ pub(super) fn call(name: &str) -> CallKey {
         "poll" => 7,
         "ioctl" => 16,
         "sendfile" => 40,
+        "clone" => 56,
+        "vfork" => 58,
         "execve" => 59,
         "fsync" => 74,
         "futex" => 202,

@@ -11,7 +11,7 @@ use super::{
     view,
 };
 use crate::{
-    model::{Figures, Kind, Span, Timed, Timing, Untimed, Use},
+    model::{CallRow, Figures, Kind, Span, Timed, Timing, Untimed, Use},
     names::syscalls,
     present::units,
 };
@@ -78,7 +78,13 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
     };
     pieces.push(Piece::new(calls, Tone::Strong));
     pieces.push(Piece::new(errors, Tone::Strong).or_less(2));
-    pieces.push(Piece::new(format!("{} CPUs", snapshot.cpus), Tone::Normal).or_less(5));
+    if let (Span::Recent, Some((forks, execs))) = (span, births(&snapshot.calls)) {
+        let text = format!("{} forks/s", units::rate(forks, seconds));
+        pieces.push(Piece::new(text, Tone::Normal).or_less(4));
+        let text = format!("{} execs/s", units::rate(execs, seconds));
+        pieces.push(Piece::new(text, Tone::Normal).or_less(5));
+    }
+    pieces.push(Piece::new(format!("{} CPUs", snapshot.cpus), Tone::Normal).or_less(7));
     let over = match span {
         Span::Recent => format!("last {}", units::time(nanoseconds(snapshot.interval))),
         Span::Total => "since start".to_owned(),
@@ -92,11 +98,27 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
         Timed::None => pieces.push(Piece::new("not timed", Tone::Normal)),
     }
     let up = format!("up {}", units::clock(snapshot.window));
-    pieces.push(Piece::new(up, Tone::Normal).or_less(4));
+    pieces.push(Piece::new(up, Tone::Normal).or_less(6));
     if paused {
         pieces.push(Piece::new(" PAUSED ", Tone::Warning));
     }
     pieces
+}
+
+/// Calls of the interval that succeeded in making a process or a thread, and in running a
+/// program. `None` if no such call has ever been counted, as with a filter by system call.
+fn births(calls: &[CallRow]) -> Option<(u64, u64)> {
+    const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
+    const EXECS: [&str; 2] = ["execve", "execveat"];
+    let sum = |names: &[&str]| -> Option<u64> {
+        let rows = calls.iter().filter(|row| names.contains(&syscalls::name(row.key)));
+        let succeeded = |row: &CallRow| row.recent.returned.saturating_sub(row.recent.errors);
+        rows.map(succeeded).reduce(|a, b| a + b)
+    };
+    match (sum(&FORKS), sum(&EXECS)) {
+        (None, None) => None,
+        (forks, execs) => Some((forks.unwrap_or(0), execs.unwrap_or(0))),
+    }
 }
 
 /// How sure the figures are, and what they cost.
@@ -249,7 +271,10 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{commands::top::fixtures, model::CpuTime};
+    use crate::{
+        commands::top::{fixtures, groups::Groups},
+        model::CpuTime,
+    };
 
     fn text(pieces: &[Piece]) -> String {
         pieces.iter().map(|piece| piece.text.as_str()).collect::<Vec<_>>().join(GAP)
@@ -257,7 +282,7 @@ mod tests {
 
     fn shown() -> Shown {
         let snapshot = fixtures::busy_host();
-        Shown { spent: snapshot.health.cost.since_attached(), snapshot }
+        Shown { spent: snapshot.health.cost.since_attached(), groups: Groups::default(), snapshot }
     }
 
     #[test]
@@ -376,6 +401,16 @@ mod tests {
         assert_eq!(only("", look), None);
         let line = only("pid 7, comm n\u{e9}", look).expect("a line");
         assert_eq!(line, [Piece::new("only pid 7, comm n?", Tone::Warning)]);
+    }
+
+    #[test]
+    fn forks_and_execs_are_those_that_succeeded() {
+        let mut fork = fixtures::row(fixtures::call("clone"), 40, 90_000);
+        fork.recent = fixtures::failing(fork.recent, &[(11, 3)]);
+        let vfork = fixtures::row(fixtures::call("vfork"), 5, 90_000);
+        let exec = fixtures::row(fixtures::call("execve"), 30, 90_000);
+        assert_eq!(births(&[fork, vfork, exec]), Some((42, 30)));
+        assert_eq!(births(&[fixtures::row(fixtures::call("read"), 9, 10)]), None);
     }
 
     #[test]

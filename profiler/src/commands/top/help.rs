@@ -1,42 +1,101 @@
-//! What the keys do.
+//! What the keys do, and what the words on the screen mean. The man page has the same text.
 
 /// Keys, and what they do.
-pub(super) const KEYS: [(&str, &str); 20] = [
-    ("Tab, 1 2 3", "processes, system calls, calls in flight"),
-    ("i", "calls in flight; there w shows also those that wait by nature"),
-    ("Up Down j k", "select; PgUp PgDn by page, End the last"),
-    ("Home", "mark the first row, whichever it is"),
-    ("Enter", "open: its system calls, its processes, its latencies"),
-    ("h", "latencies of the selected row at once"),
-    ("Esc", "clear the filter; then back"),
-    ("< >", "sort by the column to the left, to the right"),
-    ("r", "reverse the order"),
-    ("/", "filter as you type; Enter keeps, Esc clears"),
+pub const KEYS: &[(&str, &str)] = &[
+    ("Tab, 1 2 3", "views: processes, system calls, calls in flight"),
+    ("i", "calls in flight, the same as 3"),
+    ("Up Down j k", "move the mark"),
+    ("PgUp PgDn", "move the mark by a page"),
+    ("Home End g G", "move the mark to the first or the last row"),
+    ("Enter", "open the marked row: its system calls, callers or latencies"),
+    ("h", "open the latencies of the marked row"),
+    ("Esc, Bksp", "clear the filter; then go back"),
+    ("F", "follow the marked row; otherwise the mark keeps its position"),
+    ("w", "show or hide calls that wait by nature, in every view"),
+    ("n", "show command lines or names of processes"),
     ("t", "figures of the last interval, or since the start"),
-    ("c", "cost: time the profiler's programs in the kernel, which costs more"),
+    ("< >, arrows", "sort by the column to the left, to the right"),
+    ("r", "reverse the order"),
+    ("/", "filter by name or id as you type; Enter keeps, Esc clears"),
+    ("Ctrl-U", "clear the filter while you type it"),
+    ("c", "cost: time the profiler's programs, which costs more"),
     ("p, Space", "pause the screen; counting goes on"),
     ("+ -", "refresh less often, more often"),
-    ("q, Ctrl-C", "quit; Ctrl-Z suspends"),
-    ("TIME", "wall time in calls, waiting included: it adds up over threads"),
-    ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
+    ("?, F1", "this help; Up and Down scroll, any other key closes it"),
+    ("Ctrl-L", "redraw the screen"),
+    ("Ctrl-Z", "suspend"),
+    ("q, Ctrl-C", "quit"),
+];
+
+/// The words of the header, and what they mean.
+pub const HEADER: &[(&str, &str)] = &[
+    ("calls/s", "all system calls that entered in the interval, per second"),
+    ("errors/s", "calls that returned an errno, per second"),
+    ("forks/s", "calls of fork, vfork, clone, clone3 that succeeded: threads too"),
+    ("execs/s", "calls of execve and execveat that succeeded"),
+    ("CPUs", "CPUs that are online"),
+    ("last", "length of the interval; `since start` after t"),
+    ("timed", "which calls have a latency (--sample, --no-latency)"),
+    ("up", "time since the profiler attached"),
     ("lost", "calls that no figure holds; 0 is the only good value"),
-    ("overflowed", "calls that are in the totals, but of no process"),
-    ("own", "marked from 5% of a CPU on; drain from a tenth of the interval on"),
+    ("perhaps", "upper bound of calls that the kernel may have skipped"),
+    ("BOOKS OFF", "sums that should agree and do not: a fault of the profiler"),
+    ("overflowed", "calls in the totals, but in the row (overflow): no process"),
+    ("maps", "how full the kernel tables are; threads or memory if nearly"),
+    ("own", "the profiler's share of one CPU; marked from 5% on"),
+    ("RSS", "memory of the profiler's process"),
+    ("drain", "time to read the kernel tables; marked from interval/10 on"),
+    ("tp_btf...", "how the programs are attached, and where figures are"),
+    ("only", "which processes and calls are counted (-p and filters)"),
+    ("programs", "cost of the eBPF programs, after c"),
+    ("in flight", "threads within a call now, in all views; a list has the oldest"),
+    ("waiting", "of these, threads in calls that wait by nature"),
+    ("oldest", "the oldest call that works and does not wait, from 1 s on"),
+    ("ended", "the opened process has ended: its figures since the start"),
+    ("idle", "nothing in this interval: figures since the start instead"),
+];
+
+/// The words of the lists, and what they mean.
+pub const LISTS: &[(&str, &str)] = &[
+    ("PID", "process id; \u{d7}N: N processes of this name ended in the interval"),
+    ("USER", "the real user of the process"),
+    ("COMM", "name of the process; COMMAND: its command line"),
+    ("(ended)", "sum of the ended processes that are no longer listed"),
+    ("(overflow)", "calls that found no room for their process"),
+    ("CALLS ERR", "calls, and calls that returned an errno"),
+    ("TIME", "wall time in calls; it adds up over threads"),
+    ("TIME%", "share of the time of all rows"),
+    ("MEAN P50 P99", "latency: mean, median, 99th percentile"),
+    ("MAX", "greatest latency"),
+    ("TOP SYSCALL", "the call with most calls or errors if sorted by that, or time"),
+    ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
+    ("AGE", "how long the call has lasted; > means at least"),
+    ("KIND", "works; may wait (pipe, socket, file); waits by nature"),
+    ("waits", "hidden at first, since futex or epoll_wait hide a slow fsync"),
 ];
 
 /// Columns that the keys take.
 pub(super) const KEY_WIDTH: usize = 12;
 
+/// The lines of the help: a word and its meaning, or a title with nothing.
+pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let titled = |title, lines: &'static [(&'static str, &'static str)]| {
+        std::iter::once((title, "")).chain(lines.iter().copied())
+    };
+    titled("Keys", KEYS).chain(titled("Header", HEADER)).chain(titled("Lists", LISTS))
+}
+
 /// The keys that matter most, for the last line.
-pub(super) const HINTS: [(&str, &str); 10] = [
+pub(super) const HINTS: [(&str, &str); 11] = [
     ("?", "help"),
     ("q", "quit"),
+    ("w", "waits hidden"),
     ("Enter", "open"),
     ("Esc", "back"),
     ("i", "in flight"),
     ("/", "filter"),
     ("< >", "sort"),
     ("t", "since start"),
+    ("F", "follow"),
     ("p", "pause"),
-    ("h", "latencies"),
 ];

@@ -3,11 +3,12 @@
 use super::{
     chart,
     header::{self, Piece},
+    state::Shown,
     style::{Look, Tone},
-    view::Subject,
+    view::{Selection, Subject},
 };
 use crate::{
-    model::{Figures, Snapshot, Span, Timed},
+    model::{Figures, Span, Timed},
     names::errnos,
     present::units,
 };
@@ -15,20 +16,23 @@ use crate::{
 /// The view of `subject` in `size`, width and height.
 pub(super) fn lines(
     subject: &Subject,
-    snapshot: &Snapshot,
-    span: Span,
+    shown: &Shown,
+    selection: Selection,
     size: (usize, usize),
     look: Look,
 ) -> Vec<Vec<Piece>> {
-    let figures = subject.figures(snapshot, span);
+    let (snapshot, span) = (&shown.snapshot, selection.span);
+    let figures = subject.figures(shown, selection);
     // Those of an interval know nothing of calls that entered before it.
     let in_flight = match span {
         Span::Total => figures.in_flight(),
-        Span::Recent => subject.figures(snapshot, Span::Total).in_flight(),
+        Span::Recent => {
+            subject.figures(shown, Selection { span: Span::Total, ..selection }).in_flight()
+        }
     };
     let (width, height) = size;
     let mut lines = vec![
-        vec![Piece::new(look.printable(&subject.title()), Tone::Strong)],
+        vec![Piece::new(look.printable(&title(subject, selection)), Tone::Strong)],
         summary(&figures, span, span.length(snapshot).as_secs_f64()),
     ];
     if figures.errors > 0 {
@@ -39,6 +43,9 @@ pub(super) fn lines(
         let text = match span {
             _ if snapshot.health.timed == Timed::None => "no call is timed (--no-latency)",
             _ if figures.left() > 0 => "none of these calls was timed (--sample)",
+            _ if leaves_out(subject, selection) => {
+                "no call has returned except those that wait: w shows them"
+            }
             Span::Recent => "no call has returned in the last interval; t shows since the start",
             Span::Total => "no call has returned yet",
         };
@@ -54,6 +61,18 @@ pub(super) fn lines(
     let chart = chart::lines(&figures, width, room, look);
     lines.extend(chart.into_iter().map(|(text, tone)| vec![Piece::new(text, tone)]));
     lines
+}
+
+/// Whether calls that wait by nature are left out.
+fn leaves_out(subject: &Subject, selection: Selection) -> bool {
+    subject.call.is_none() && !selection.waits
+}
+
+/// The title of `subject`, with what its figures leave out.
+fn title(subject: &Subject, selection: Selection) -> String {
+    let note =
+        if leaves_out(subject, selection) { ", without calls that wait by nature" } else { "" };
+    format!("{}{note}", subject.title())
 }
 
 fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {

@@ -7,10 +7,16 @@ use std::{
 };
 
 use super::{
+    INTERVALS_LISTED,
     feed::{Clock, Event, Feed},
+    people::Lookup,
     state::{Action, App},
 };
 use crate::engine::Engine;
+
+/// How soon and how often answers about processes are looked for between two refreshes.
+const ANSWER_AFTER: Duration = Duration::from_millis(40);
+const ANSWER_TRIES: u32 = 5;
 
 /// From the first frame, which is empty, to the first figures.
 const FIRST_DRAIN: Duration = Duration::from_millis(200);
@@ -37,6 +43,7 @@ pub(super) fn run(
     engine: &mut impl Engine,
     app: &mut App,
     console: &mut impl Console,
+    people: &mut impl Lookup,
     iterations: Option<u64>,
 ) -> io::Result<()> {
     let started = console.now();
@@ -44,15 +51,35 @@ pub(super) fn run(
     console.draw(app)?;
     let mut last_refresh: Option<Instant> = None;
     let mut refreshes = 0;
+    let mut interval = app.interval();
+    let mut tries = 0;
     loop {
-        let due = last_refresh.map_or(started + FIRST_DRAIN, |last| last + app.interval());
-        match feed.wait(console, due)? {
+        let asked = app.ask();
+        if !asked.is_empty() {
+            people.ask(asked);
+            tries = ANSWER_TRIES;
+        }
+        if app.interval() != interval {
+            interval = app.interval();
+            feed.keep_ended(interval * INTERVALS_LISTED);
+        }
+        let due = last_refresh.map_or(started + FIRST_DRAIN, |last| last + interval);
+        let looks = tries > 0 && people.open_questions() > 0;
+        let until = if looks { due.min(console.now() + ANSWER_AFTER) } else { due };
+        match feed.wait(console, until)? {
+            Event::Due if console.now() < due => {
+                tries -= 1;
+                if app.learn(people.answers()) {
+                    console.draw(app)?;
+                }
+            }
             Event::Due if iterations.is_some_and(|most| refreshes >= most) => return Ok(()),
             Event::Due => {
                 let now = console.now();
                 last_refresh = Some(now);
                 refreshes += 1;
                 app.update(feed.refresh(console));
+                app.learn(people.answers());
                 console.draw(app)?;
             }
             Event::Key(key) => match app.on_key(key) {
@@ -92,7 +119,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        commands::top::fixtures,
+        commands::top::{
+            fixtures,
+            people::{Answer, Who},
+        },
         model::{Detail, Snapshot, SortKey},
     };
 
@@ -159,8 +189,47 @@ mod tests {
         }
     }
 
+    /// Answers at the second look.
+    #[derive(Default)]
+    struct Slow {
+        asked: Vec<Answer>,
+        looks: u32,
+    }
+
+    impl Lookup for Slow {
+        fn ask(&mut self, processes: Vec<std::sync::Arc<crate::model::Process>>) {
+            let who = |user: &str| Some(Who { command: None, user: user.into() });
+            self.asked.extend(processes.into_iter().map(|process| (process, who("www"))));
+        }
+
+        fn answers(&mut self) -> Vec<Answer> {
+            self.looks += 1;
+            if self.looks < 2 { Vec::new() } else { std::mem::take(&mut self.asked) }
+        }
+
+        fn open_questions(&self) -> usize {
+            self.asked.len()
+        }
+    }
+
+    /// Knows nobody.
+    struct Nobody;
+
+    impl Lookup for Nobody {
+        fn ask(&mut self, _processes: Vec<std::sync::Arc<crate::model::Process>>) {}
+
+        fn answers(&mut self) -> Vec<Answer> {
+            Vec::new()
+        }
+
+        fn open_questions(&self) -> usize {
+            0
+        }
+    }
+
     #[derive(Default)]
     struct Counting {
+        kept: Vec<Duration>,
         drains: u64,
         readings: u64,
         timed: Vec<bool>,
@@ -190,6 +259,10 @@ mod tests {
             self.timed.push(on);
         }
 
+        fn keep_ended(&mut self, time: Duration) {
+            self.kept.push(time);
+        }
+
         fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
             static ANY: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
             Some(ANY.get_or_init(|| std::fs::File::open("/dev/null").unwrap()).as_fd())
@@ -204,7 +277,7 @@ mod tests {
         let mut script = Script::new(events);
         let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
         let mut source = Counting::default();
-        run(&mut source, &mut app, &mut script, iterations).unwrap();
+        run(&mut source, &mut app, &mut script, &mut Nobody, iterations).unwrap();
         (script.log, app, source)
     }
 
@@ -253,6 +326,24 @@ mod tests {
     fn another_interval_counts_from_the_last_refresh() {
         let (log, ..) = play(&[(300, key('-')), (800, Event::End)], None);
         assert_eq!(log, ["0 draw nothing", "200 draw 1", "300 draw 1", "700 draw 2"]);
+    }
+
+    #[test]
+    fn ended_processes_are_listed_for_two_intervals_whatever_their_length() {
+        let (.., source) = play(&[(300, key('+')), (400, key('t')), (800, Event::End)], None);
+        assert_eq!(source.kept, [Duration::from_secs(4)]);
+    }
+
+    #[test]
+    fn what_is_found_out_about_processes_is_drawn_before_the_next_refresh() {
+        let mut script = Script::new(&[(900, Event::End)]);
+        let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
+        app.fit(20);
+        let mut people = Slow::default();
+        run(&mut Counting::default(), &mut app, &mut script, &mut people, None).unwrap();
+        assert_eq!(script.log, ["0 draw nothing", "200 draw 1", "240 draw 1"]);
+        let nginx = fixtures::process(1234, "nginx");
+        assert_eq!(app.people().of(&nginx).unwrap().user.raw(), "www");
     }
 
     #[test]

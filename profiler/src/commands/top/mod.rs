@@ -6,15 +6,19 @@
 #[cfg(feature = "bench")]
 pub mod bench;
 mod chart;
+#[cfg(test)]
+mod churn_tests;
 mod columns;
 mod feed;
 #[cfg(test)]
 mod fixtures;
+mod groups;
 mod header;
-mod help;
+pub mod help;
 mod keys;
 mod latency;
 mod live;
+mod people;
 #[cfg(test)]
 mod picture;
 mod place;
@@ -36,7 +40,7 @@ mod view;
 
 use std::{os::fd::AsFd as _, time::SystemTime};
 
-use self::{signals::Signals, state::App, style::Look, terminal::Screen};
+use self::{people::Proc, signals::Signals, state::App, style::Look, terminal::Screen};
 use super::{cli::TopArgs, error::Error};
 use crate::{
     aggregate::KeepEnded,
@@ -53,9 +57,9 @@ use crate::{
     streams::Stream,
 };
 
-/// Refreshes for which a process that has ended stays listed: long enough to be
-/// seen, and to be opened.
-const ENDED_SHOWN: u32 = 5;
+/// Intervals for which the engine lists a process that has ended. A process that ends right after
+/// a refresh has to be listed until the next, which may be late.
+const INTERVALS_LISTED: u32 = 2;
 
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
@@ -71,7 +75,7 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
     let options = Options { time_programs: args.own_cost, ..options };
-    let keep = KeepEnded::For(args.interval.get() * ENDED_SHOWN);
+    let keep = KeepEnded::For(args.interval.get() * INTERVALS_LISTED);
     let attach = || Profiler::attach(&options, keep);
     let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
@@ -97,9 +101,10 @@ fn only(options: &Options) -> String {
 fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Error> {
     let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
+    app.begin_with_waits(args.waits);
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
-    let shown = live::run(engine, &mut app, &mut screen, args.iterations);
+    let shown = live::run(engine, &mut app, &mut screen, &mut Proc::default(), args.iterations);
     // As when the terminal was hung up.
     Ok(Stream::Output.outcome(shown)?)
 }
@@ -113,6 +118,7 @@ fn print(engine: &mut impl Engine, args: &TopArgs, only: &str) -> Result<(), Err
         only,
         look: Look::from_environment(),
         now: SystemTime::now,
+        waits: args.waits,
         times_programs: args.own_cost,
     };
     let out = Stream::Output;

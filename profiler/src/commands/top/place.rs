@@ -13,11 +13,17 @@ pub(super) struct Place {
     pub(super) view: View,
     /// By what it is sorted, where it is a list.
     pub(super) sort: Sort,
+    /// Whether the user has chosen the sort here.
+    pub(super) sort_chosen: bool,
     /// What its rows must contain.
     pub(super) filter: String,
-    /// What is selected. Nothing is until the user has moved: the first row is
-    /// marked then, whichever it is, so that the top of the list stays in sight.
-    selected: Option<ItemId>,
+    /// The item in the marked row.
+    marked: Option<ItemId>,
+    /// Whether the mark follows its item to another row.
+    follows: bool,
+    /// Whether something was opened from the marked row. On return, the mark goes to its item
+    /// once.
+    left: bool,
     cursor: usize,
     first: usize,
 }
@@ -25,10 +31,20 @@ pub(super) struct Place {
 impl Place {
     /// `view` as it is at first.
     pub(super) fn new(view: View, sort: Sort, filter: String) -> Self {
-        Self { view, sort, filter, selected: None, cursor: 0, first: 0 }
+        Self {
+            view,
+            sort,
+            sort_chosen: false,
+            filter,
+            marked: None,
+            follows: false,
+            left: false,
+            cursor: 0,
+            first: 0,
+        }
     }
 
-    /// Row of the selection.
+    /// The marked row.
     pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
@@ -38,35 +54,45 @@ impl Place {
         self.first
     }
 
-    /// Moves the selection to row `to`, or to the last.
+    /// Whether the mark follows its item.
+    pub(super) fn follows(&self) -> bool {
+        self.follows
+    }
+
+    /// Marks row `to`, or the last, and follows no item any more.
     pub(super) fn select(&mut self, to: usize, items: &[Item]) {
         self.cursor = to.min(items.len().saturating_sub(1));
-        self.selected = items.get(self.cursor).map(|item| item.id);
+        self.marked = items.get(self.cursor).map(|item| item.id);
+        self.follows = false;
     }
 
-    /// Marks the first row, whichever it is from now on.
-    pub(super) fn release(&mut self) {
-        self.selected = None;
-        self.cursor = 0;
+    /// Follows the item in the marked row from now on, or no longer.
+    pub(super) fn toggle_follow(&mut self) {
+        self.follows = !self.follows && self.marked.is_some();
     }
 
-    /// Follows the selected item to its new row; to another item in the same row if
-    /// it is gone.
-    pub(super) fn follow(&mut self, items: &[Item]) {
-        let Some(selected) = self.selected else {
-            self.cursor = 0;
+    /// Takes note that something is opened from the marked row.
+    pub(super) fn leave(&mut self) {
+        self.left = true;
+    }
+
+    /// Takes new rows. The mark stays in its row, or goes with its item if it follows that, or if
+    /// the user has just returned from it.
+    pub(super) fn arrange(&mut self, items: &[Item]) {
+        // An empty list is passing, as a filter is typed or before the first figures.
+        if items.is_empty() {
             return;
-        };
-        match items.iter().position(|item| item.id == selected) {
+        }
+        let goes = self.follows || std::mem::take(&mut self.left);
+        let marked = self.marked.filter(|_| goes);
+        match marked.and_then(|marked| items.iter().position(|item| item.id == marked)) {
             Some(row) => self.cursor = row,
-            // An empty list is passing, as a filter is typed or before the first
-            // figures: the item may come back.
-            None if items.is_empty() => {}
             None => self.select(self.cursor, items),
         }
+        self.marked = items.get(self.cursor).map(|item| item.id);
     }
 
-    /// Scrolls so that the selection is within `page` rows.
+    /// Scrolls so that the marked row is within `page` rows.
     pub(super) fn scroll(&mut self, page: usize, rows: usize) {
         let last_page = rows.saturating_sub(page);
         let least = (self.cursor + 1).saturating_sub(page);
@@ -107,14 +133,14 @@ impl Trail {
         self.opened.pop().is_some()
     }
 
-    /// Goes back to the tab itself.
-    pub(super) fn back_to_root(&mut self) {
-        self.opened.clear();
+    /// Every place, the tab itself first.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.root).chain(&self.opened)
     }
 
     /// The titles on the way from the tab to here.
     pub(super) fn titles(&self) -> impl Iterator<Item = String> + '_ {
-        std::iter::once(&self.root).chain(&self.opened).map(|place| place.view.title())
+        self.places().map(|place| place.view.title())
     }
 }
 
@@ -123,6 +149,6 @@ pub(super) fn root_view(tab: Tab) -> View {
     match tab {
         Tab::Processes => View::Processes,
         Tab::Calls => View::Calls,
-        Tab::InFlight => View::InFlight { waiting: false },
+        Tab::InFlight => View::InFlight,
     }
 }

@@ -11,21 +11,24 @@ use super::{
     columns::{self, Column},
     feed::{Clock, Event, Feed},
     header::{self, GAP, Piece},
+    people::People,
     place::root_view,
     rows::{self, Row, Sort},
     state::{Costs, Shown},
     style::Look,
     table::List,
-    view::{Tab, View},
+    view::{Selection, Tab, View},
 };
 use crate::{
     engine::Engine,
-    model::{Kind, Snapshot, SortKey, Span},
+    model::{Kind, SortKey, Span},
     present::{origin, units},
 };
 
 /// Rows of a table; how many more there are is said.
 const ROWS: usize = 40;
+/// Columns that only the screen has.
+const NOT_PRINTED: [Column; 2] = [Column::Spread, Column::User];
 /// Rows of calls in flight.
 const ROWS_IN_FLIGHT: usize = 5;
 
@@ -45,6 +48,8 @@ pub(super) struct Settings<'a> {
     pub(super) look: Look,
     /// The wall clock.
     pub(super) now: fn() -> SystemTime,
+    /// Whether calls that wait by nature are included.
+    pub(super) waits: bool,
     /// Whether the profiler's programs are timed.
     pub(super) times_programs: bool,
 }
@@ -73,7 +78,7 @@ pub(super) fn run(
         // Not from when the printing ended, so that the refreshes keep their pace;
         // those that a slow reader made us miss are not made up for.
         due = (due + settings.interval).max(now);
-        let shown = costs.add(feed.refresh(clock));
+        let shown = costs.add(feed.refresh(clock)).grouped(Span::Recent);
         let separator = if refresh > 0 { "\n" } else { "" };
         let page = format!("{separator}{}", page(&shown, settings));
         write(&page)?;
@@ -95,26 +100,30 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
         page.push('\n');
     }
     for tab in Tab::ALL {
-        table(&mut page, &shown.snapshot, tab, settings);
+        table(&mut page, shown, tab, settings);
     }
     page
 }
 
-fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'_>) {
+fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     let (span, look) = (Span::Recent, settings.look);
-    // Who filters asks for something: it may be one that waits.
-    let waiting = !settings.filter.is_empty();
-    let view = match root_view(tab) {
-        View::InFlight { .. } => View::InFlight { waiting },
-        view => view,
-    };
-    let hidden = match view {
-        View::InFlight { waiting: false } => snapshot.in_flight.count(Kind::Waits),
-        _ => 0,
-    };
+    let view = root_view(tab);
+    // A filter may ask for a call that waits.
+    let waits = settings.waits || !settings.filter.is_empty();
+    let selection = Selection { span, waits };
     let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
-    let mut items = rows::list(snapshot, &view, span, sort, settings.filter);
-    items.retain(|&item| !Row::of(snapshot, item, span).idle());
+    let listed = |waits| {
+        let selection = Selection { span, waits };
+        let mut items = rows::list(shown, &view, selection, sort, settings.filter);
+        items.retain(|&item| !Row::of(shown, item, selection).idle());
+        items
+    };
+    let mut items = listed(waits);
+    let hidden = match view {
+        _ if waits => 0,
+        View::InFlight => shown.snapshot.in_flight.count(Kind::Waits),
+        _ => (listed(true).len() - items.len()) as u64,
+    };
     if items.is_empty() && hidden == 0 {
         return;
     }
@@ -123,8 +132,9 @@ fn table(page: &mut String, snapshot: &Snapshot, tab: Tab, settings: &Settings<'
     let more = items.len().saturating_sub(most);
     items.truncate(most);
     let columns: Vec<Column> =
-        columns::of(&view).iter().copied().filter(|&c| c != Column::Spread).collect();
-    let list = List { snapshot, view: &view, span, sort, look };
+        columns::of(&view).iter().copied().filter(|c| !NOT_PRINTED.contains(c)).collect();
+    let people = People::default();
+    let list = List { shown, view: &view, selection, sort, look, people: &people, commands: false };
     let mut lines = vec![columns.iter().map(|&c| c.heading(span).to_owned()).collect()];
     lines.extend(list.lines(&items, &columns).into_iter().map(|line| line.cells));
     if !items.is_empty() {
@@ -156,7 +166,10 @@ mod tests {
     use std::{os::fd::BorrowedFd, time::Instant};
 
     use super::*;
-    use crate::{commands::top::fixtures, model::Detail};
+    use crate::{
+        commands::top::fixtures,
+        model::{Detail, Snapshot},
+    };
 
     struct Fake;
 
@@ -204,6 +217,7 @@ mod tests {
             only: "",
             look: Look { colour: true, unicode: true },
             now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
+            waits: false,
             times_programs: false,
         }
     }
@@ -236,7 +250,8 @@ mod tests {
     #[test]
     fn a_call_that_does_not_come_back() {
         let mut costs = Costs::default();
-        let page = page(&costs.add(fixtures::stuck_host()), &settings(None, ""));
+        let page =
+            page(&costs.add(fixtures::stuck_host()).grouped(Span::Recent), &settings(None, ""));
         let head: Vec<&str> = page.lines().take(3).collect();
         let in_flight = page.split("\n\n").last().expect("the last table");
         insta::assert_snapshot!([&head.join("\n"), in_flight].join("\n...\n"));
@@ -248,6 +263,14 @@ mod tests {
         assert_eq!((pages(Some(0)), pages(Some(3))), (0, 3));
         // Until the signal that the clock brings at last.
         assert_eq!(pages(None), 7);
+    }
+
+    #[test]
+    fn calls_that_wait_are_printed_on_request() {
+        let hidden = printed(&settings(Some(1), ""));
+        assert!(!hidden.contains("\nepoll_wait"), "{hidden}");
+        let all = printed(&Settings { waits: true, ..settings(Some(1), "") });
+        assert!(all.contains("\nepoll_wait") && !all.contains("wait by nature"), "{all}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     state::{App, Shown},
     style::{Look, Tone},
     table::List,
-    view::{Tab, View},
+    view::{self, Selection, Tab, View},
 };
 use crate::{
     model::{Kind, Span},
@@ -27,6 +27,8 @@ const MIN_HEIGHT: u16 = 7;
 const HEIGHT_FOR_COST: u16 = MIN_HEIGHT + 2;
 /// From this height on, lists are followed by the oldest calls in flight.
 const HEIGHT_FOR_PANEL: u16 = 32;
+/// A command line is not worth fewer columns than this.
+const LEAST_COMMAND: usize = 12;
 /// Lines of that panel, title and heading included.
 const PANEL_HEIGHT: u16 = 8;
 
@@ -42,22 +44,23 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
     let only = header::only(app.only(), look);
     let cost =
         header::cost(app.shown(), app.times_programs()).filter(|_| area.height >= HEIGHT_FOR_COST);
-    let more = [&only, &cost, &stuck].into_iter().flatten().count() as u16;
+    let since_start = app.since_start().map(|why| vec![Piece::new(why.text(), Tone::Warning)]);
+    let more = [&only, &cost, &stuck, &since_start].into_iter().flatten().count() as u16;
     let [top, body, footer] = split(area, 3 + more, 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
-    for line in [only, cost, stuck].into_iter().flatten() {
+    for line in [only, cost, stuck, since_start].into_iter().flatten() {
         page.line(&line);
     }
     page.line(&location(app, look, top.width.into()));
     if app.help() {
-        draw_help(frame.buffer_mut(), body, look);
+        draw_help(frame.buffer_mut(), body, app, look);
     } else if let View::Latency(subject) = &app.place().view {
         if let Some(shown) = app.shown() {
             let size = (body.width.into(), body.height.into());
             let mut page = Page::new(frame.buffer_mut(), body, look);
-            for line in latency::lines(subject, &shown.snapshot, app.span(), size, look) {
+            for line in latency::lines(subject, shown, app.selection(), size, look) {
                 page.line(&line);
             }
         }
@@ -132,14 +135,24 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
         };
         Tab::ALL.map(tab).into()
     };
+    let used = |pieces: &[Piece]| -> usize {
+        pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum()
+    };
     if let Some(shown) = app.shown()
         && !matches!(app.place().view, View::Latency(_))
     {
         for text in extent(app, shown) {
-            let used: usize = pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum();
-            if used + text.len() <= width {
+            if used(&pieces) + text.len() <= width {
                 pieces.push(Piece::new(text, Tone::Dim));
             }
+        }
+    }
+    let who = app.place().view.process().and_then(|process| app.people().of(process));
+    if let Some(command) = who.and_then(|who| who.command.as_ref()) {
+        let room = width.saturating_sub(used(&pieces));
+        if room >= LEAST_COMMAND {
+            let text = look.printable(&command.to_string());
+            pieces.push(Piece::new(units::fit(&text, room, look.ellipsis()), Tone::Normal));
         }
     }
     pieces
@@ -148,24 +161,26 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
 /// How many rows there are, and how many are left out.
 fn extent(app: &App, shown: &Shown) -> Vec<String> {
     let (view, in_flight) = (&app.place().view, &shown.snapshot.in_flight);
-    let listed = rows::all(&shown.snapshot, view).len() as u64;
-    let hidden = match view {
-        View::InFlight { waiting: false } => in_flight.count(Kind::Waits),
-        _ => 0,
-    };
+    let selection = app.selection();
+    let rows = |waits| rows::all(shown, view, Selection { waits, ..selection }).len() as u64;
+    let listed = rows(selection.waits);
+    let items = app.items().len() as u64;
     // Of calls in flight only the oldest are listed.
-    let all = match view {
-        View::InFlight { .. } => in_flight.count_all(),
-        _ => listed,
+    let (all, hidden, what) = match view {
+        View::InFlight if selection.waits => (in_flight.count_all(), 0, "calls in flight"),
+        View::InFlight => {
+            let waiting = in_flight.count(Kind::Waits);
+            (in_flight.count_all() - waiting, waiting, "calls in flight")
+        }
+        _ => (listed, rows(true) - listed, "rows"),
     };
-    let shown = app.items().len() as u64;
-    let mut texts = vec![if app.place().filter.is_empty() && listed == all - hidden {
-        format!("{listed} rows")
+    let mut texts = vec![if app.place().filter.is_empty() && listed == all {
+        format!("{listed} {what}")
     } else {
-        format!("{shown} of {} rows", units::count(all - hidden))
+        format!("{items} of {} {what}", units::count(all))
     }];
     if hidden > 0 {
-        texts.push(format!("w: {} that wait", units::count(hidden)));
+        texts.push(format!("{} that wait hidden", units::count(hidden)));
     }
     texts
 }
@@ -177,16 +192,23 @@ fn bottom(app: &App) -> Vec<Piece> {
         return vec![Piece::new(format!("filter: {filter}"), Tone::Strong)];
     }
     let mut pieces = Vec::new();
+    if app.help() {
+        let text = "Up and Down scroll, any other key closes the help";
+        return vec![Piece::new(text, Tone::Dim)];
+    }
+    if let Some(followed) = followed(app) {
+        pieces.push(Piece::new(format!("F following {followed}"), Tone::Strong));
+    }
     if !app.place().filter.is_empty() {
         pieces.push(Piece::new(format!("filter: {filter}"), Tone::Strong));
     }
     for (at, (key, what)) in (1..).zip(help::HINTS) {
-        let (key, what) = match (key, &app.place().view, app.span(), app.paused()) {
-            ("i", View::InFlight { waiting: false }, ..) => ("w", "show waiting"),
-            ("i", View::InFlight { waiting: true }, ..) => ("w", "hide waiting"),
-            ("t", _, Span::Total, _) => (key, "per second"),
-            ("p", .., true) => (key, "go on"),
-            _ => (key, what),
+        let what = match key {
+            "w" if app.waits() => "waits shown",
+            "t" if app.span() == Span::Total => "per second",
+            "p" if app.paused() => "go on",
+            "F" if app.place().follows() => "stop following",
+            _ => what,
         };
         pieces.push(Piece::new(format!("{key} {what}"), Tone::Dim).or_less(at));
     }
@@ -195,11 +217,29 @@ fn bottom(app: &App) -> Vec<Piece> {
     pieces
 }
 
-fn draw_help(buffer: &mut Buffer, area: Rect, look: Look) {
+/// What the mark follows.
+fn followed(app: &App) -> Option<String> {
+    let (place, shown) = (app.place(), app.shown()?);
+    let item = app.items().get(place.cursor()).filter(|_| place.follows())?;
+    let row = rows::Row::of(shown, *item, app.selection());
+    let call = row.key.map(crate::names::syscalls::name_with_abi);
+    let process = row.process.map(|process| view::process_name(process));
+    Some(match (&place.view, call, process) {
+        (View::CallsOf(_), Some(call), _) | (_, Some(call), None) => call,
+        (_, _, process) => process?,
+    })
+}
+
+fn draw_help(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
+    let all = help::lines().count();
+    let first = app.fit_help(area.height.into(), all);
     let mut page = Page::new(buffer, area, look);
-    for (key, what) in help::KEYS {
-        let key = units::pad(key, help::KEY_WIDTH, false);
-        page.line(&[Piece::new(key, Tone::Strong), Piece::new(what, Tone::Normal)]);
+    for (word, meaning) in help::lines().skip(first).take(area.height.into()) {
+        let word = units::pad(&look.printable(word), help::KEY_WIDTH, false);
+        page.line(&[
+            Piece::new(word, Tone::Strong),
+            Piece::new(look.printable(meaning), Tone::Normal),
+        ]);
     }
 }
 
@@ -214,11 +254,13 @@ fn draw_lists(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
     let Some(shown) = app.shown() else { return };
     let place = app.place();
     let source = List {
-        snapshot: &shown.snapshot,
+        shown,
         view: &place.view,
-        span: app.span(),
+        selection: app.selection(),
         sort: place.sort,
         look,
+        people: app.people(),
+        commands: app.commands(),
     };
     let items = &app.items()[place.first().min(app.items().len())..];
     draw_table(buffer, list, &source, items, Some(place.cursor() - place.first()));
@@ -232,15 +274,16 @@ fn draw_lists(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
     }
 }
 
-/// The oldest calls in flight, but for those that wait by their nature.
+/// The oldest calls in flight, without those that wait by nature.
 fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) {
     let [title, panel, _] = split(area, 2, 0);
     let mut page = Page::new(buffer, title, source.look);
     page.line(&[]);
     let view = root_view(Tab::InFlight);
     let sort = Sort { column: columns::Column::Kind, reversed: false };
-    let items = rows::list(source.snapshot, &view, source.span, sort, "");
-    let waiting = units::count(source.snapshot.in_flight.count(Kind::Waits));
+    let selection = Selection { waits: false, ..source.selection };
+    let items = rows::list(source.shown, &view, selection, sort, "");
+    let waiting = units::count(source.shown.snapshot.in_flight.count(Kind::Waits));
     page.line(&[
         Piece::new("Oldest calls in flight", Tone::Strong),
         Piece::new(format!("beside {waiting} that wait"), Tone::Dim).or_less(1),
@@ -248,21 +291,27 @@ fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) {
     if items.is_empty() {
         Page::new(buffer, panel, source.look).line(&[Piece::new("none", Tone::Dim)]);
     } else {
-        draw_table(buffer, panel, &List { view: &view, sort, ..*source }, &items, None);
+        draw_table(buffer, panel, &List { view: &view, sort, selection, ..*source }, &items, None);
     }
 }
 
 /// Why a list is empty.
 fn nothing(app: &App) -> &'static str {
-    match &app.place().view {
-        View::InFlight { waiting: false } if !app.place().filter.is_empty() => {
-            "nothing contains the filter's text; w shows also what waits"
+    let (view, waits) = (&app.place().view, app.waits());
+    let has_waits = app.shown().is_some_and(|shown| {
+        let selection = Selection { waits: true, ..app.selection() };
+        !waits && !rows::all(shown, view, selection).is_empty()
+    });
+    match view {
+        View::InFlight if !waits && !app.place().filter.is_empty() => {
+            "nothing contains the filter's text; w shows calls that wait too"
         }
         _ if !app.place().filter.is_empty() => "nothing contains the filter's text",
+        View::InFlight if waits => "no call is in flight",
+        View::InFlight => "no call is in flight except those that wait: w shows them",
+        _ if has_waits => "no system call except those that wait: w shows them",
         View::CallsOf(_) => "this process has ended and is no longer listed",
         View::CallersOf(_) => "no process that is still listed has made this call",
-        View::InFlight { waiting: false } => "no call is in flight but such as wait: w shows them",
-        View::InFlight { waiting: true } => "no call is in flight",
         _ => "no system call yet",
     }
 }
@@ -274,8 +323,12 @@ fn draw_table(
     items: &[rows::Item],
     marked: Option<usize>,
 ) {
-    let arranged =
-        columns::arrange(columns::of(source.view), source.sort.column, area.width.into());
+    let arranged = columns::arrange(
+        columns::of(source.view),
+        source.sort.column,
+        area.width.into(),
+        source.commands,
+    );
     let columns: Vec<columns::Column> = arranged.iter().map(|&(column, _)| column).collect();
     let look = source.look;
     let mut cell = |x: u16, y: u16, at: usize, text: &str, style: Style| {

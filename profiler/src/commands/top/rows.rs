@@ -8,11 +8,14 @@ use profiler_common::call::CallKey;
 use super::{
     chart,
     columns::Column,
-    style::Look,
-    view::{self, ItemId, ProcessId, View},
+    groups::{self, Group},
+    state::Shown,
+    table::List,
+    view::{ItemId, ProcessId, Selection, View},
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Process, Snapshot, Span, ThreadInFlight},
+    model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight},
+    names::waits::waits_by_nature,
     present::units,
 };
 
@@ -58,7 +61,9 @@ pub(super) struct Row<'a> {
     /// The thread, where it is of a call in flight.
     in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
-    span: Span,
+    selection: Selection,
+    /// How many processes it stands for, where it is of a process.
+    processes: usize,
 }
 
 /// What the order of rows goes by; one list has only one kind.
@@ -71,17 +76,17 @@ enum SortValue {
 /// The rows of `view` that contain `filter`, sorted; rows that are equal stand in
 /// the order of their ids, so that they keep their places.
 pub(super) fn list(
-    snapshot: &Snapshot,
+    shown: &Shown,
     view: &View,
-    span: Span,
+    selection: Selection,
     sort: Sort,
     filter: &str,
 ) -> Vec<Item> {
     let filter = filter.to_lowercase();
-    let mut items: Vec<(SortValue, Item)> = all(snapshot, view)
+    let mut items: Vec<(SortValue, Item)> = all(shown, view, selection)
         .into_iter()
         .filter_map(|item| {
-            let row = Row::of(snapshot, item, span);
+            let row = Row::of(shown, item, selection);
             let shown = filter.is_empty() || row.text(view).to_lowercase().contains(&filter);
             shown.then(|| (row.sort_value(sort.column), item))
         })
@@ -93,38 +98,42 @@ pub(super) fn list(
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-/// Every row of `view`, in no order.
-pub(super) fn all(snapshot: &Snapshot, view: &View) -> Vec<Item> {
-    let processes = || snapshot.processes.iter().enumerate();
+/// Every row of `view`, in no order. System calls that wait by nature are left out unless the
+/// selection includes them, except in the list of who makes such a call.
+pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item> {
+    let snapshot = &shown.snapshot;
+    let processes = || shown.groups.listed().iter().enumerate();
     let of_process = |row: &Process| ItemId::Process(row.into());
+    let includes = |row: &CallRow| selection.waits || !waits_by_nature(row.key);
     match view {
         View::Processes => processes()
             .map(|(at, row)| Item { id: of_process(&row.process), at: At::Process(at) })
             .collect(),
         View::Calls => (snapshot.calls.iter().enumerate())
+            .filter(|(_, row)| includes(row))
             .map(|(at, row)| Item { id: ItemId::Call(row.key), at: At::Call(at) })
             .collect(),
-        View::InFlight { waiting } => (snapshot.in_flight.oldest.iter().enumerate())
-            .filter(|(_, row)| *waiting || row.kind != Kind::Waits)
+        View::InFlight => (snapshot.in_flight.oldest.iter().enumerate())
+            .filter(|(_, row)| selection.waits || row.kind != Kind::Waits)
             .map(|(at, row)| {
                 let id = ItemId::Thread(ProcessId::from(&*row.process), row.tid);
                 Item { id, at: At::InFlight(at) }
             })
             .collect(),
-        View::CallsOf(process) => {
-            let id = ProcessId::from(&**process);
-            let found = processes().find(|(_, row)| ProcessId::from(&*row.process) == id);
-            found.map_or_else(Vec::new, |(at, row)| {
-                let calls = row.calls.iter().enumerate();
-                calls
-                    .map(|(n, c)| Item { id: ItemId::Call(c.key), at: At::CallOf(at, n) })
-                    .collect()
-            })
-        }
+        View::CallsOf(process) => shown.groups.position(process).map_or_else(Vec::new, |at| {
+            let calls = shown.groups.at(at).calls.iter().enumerate();
+            calls
+                .filter(|(_, row)| includes(row))
+                .map(|(n, row)| Item { id: ItemId::Call(row.key), at: At::CallOf(at, n) })
+                .collect()
+        }),
         View::CallersOf(key) => processes()
             .filter_map(|(at, row)| {
                 let n = row.calls.iter().position(|call| call.key == *key)?;
-                Some(Item { id: of_process(&row.process), at: At::CallOf(at, n) })
+                let is_over =
+                    groups::has_ended(&row.process) && selection.span.of(&row.calls[n]).is_empty();
+                let item = Item { id: of_process(&row.process), at: At::CallOf(at, n) };
+                (!is_over).then_some(item)
             })
             .collect(),
         View::Latency(_) => Vec::new(),
@@ -132,34 +141,47 @@ pub(super) fn all(snapshot: &Snapshot, view: &View) -> Vec<Item> {
 }
 
 impl<'a> Row<'a> {
-    /// The row of `item`, which is to come from this very `snapshot`.
-    pub(super) fn of(snapshot: &'a Snapshot, item: Item, span: Span) -> Self {
-        let none = Self { process: None, key: None, in_flight: None, calls: &[], span };
+    /// The row of `item`, which has to come from the same `shown`.
+    pub(super) fn of(shown: &'a Shown, item: Item, selection: Selection) -> Self {
+        let none =
+            Self { process: None, key: None, in_flight: None, calls: &[], selection, processes: 1 };
+        let of_group = |group: &'a Group| Self {
+            process: Some(&group.process),
+            processes: group.processes,
+            ..none
+        };
         match item.at {
             At::Process(at) => {
-                let row = &snapshot.processes[at];
-                Self { process: Some(&row.process), calls: &row.calls, ..none }
+                let group = shown.groups.at(at);
+                Self { calls: &group.calls, ..of_group(group) }
             }
             At::Call(at) => {
-                let row = &snapshot.calls[at];
+                let row = &shown.snapshot.calls[at];
                 Self { key: Some(row.key), calls: slice::from_ref(row), ..none }
             }
             At::CallOf(at, n) => {
-                let row = &snapshot.processes[at];
-                let call = &row.calls[n];
-                let calls = slice::from_ref(call);
-                Self { process: Some(&row.process), key: Some(call.key), calls, ..none }
+                let group = shown.groups.at(at);
+                let call = &group.calls[n];
+                Self { key: Some(call.key), calls: slice::from_ref(call), ..of_group(group) }
             }
             At::InFlight(at) => {
-                let row = &snapshot.in_flight.oldest[at];
+                let row = &shown.snapshot.in_flight.oldest[at];
                 let in_flight = Some(row);
                 Self { process: Some(&row.process), key: Some(row.key), in_flight, ..none }
             }
         }
     }
 
+    /// The figures of its system calls. A row of one system call has that, whether the call waits
+    /// by nature or not.
+    fn parts(&self) -> impl Iterator<Item = (CallKey, &'a Figures)> {
+        let (Selection { span, waits }, one) = (self.selection, self.key.is_some());
+        let included = move |row: &&CallRow| one || waits || !waits_by_nature(row.key);
+        self.calls.iter().filter(included).map(move |row| (row.key, span.of(row)))
+    }
+
     fn sum(&self, of: impl Fn(&Figures) -> u64) -> u64 {
-        self.calls.iter().map(|row| of(self.span.of(row))).sum()
+        self.parts().map(|(_, figures)| of(figures)).sum()
     }
 
     /// Nanoseconds in calls.
@@ -169,15 +191,15 @@ impl<'a> Row<'a> {
 
     /// Whether there is nothing to say of this span.
     pub(super) fn idle(&self) -> bool {
-        self.in_flight.is_none() && self.calls.iter().all(|row| self.span.of(row).is_empty())
+        self.in_flight.is_none() && self.parts().all(|(_, figures)| figures.is_empty())
     }
 
     /// Its figures with their latencies: costly for a process, whose calls must be
     /// merged.
     fn figures(&self) -> Cow<'a, Figures> {
-        match self.calls {
-            [one] => Cow::Borrowed(self.span.of(one)),
-            many => Cow::Owned(many.iter().map(|row| self.span.of(row)).collect()),
+        match (self.calls, self.key) {
+            ([one], Some(_)) => Cow::Borrowed(self.selection.span.of(one)),
+            _ => Cow::Owned(self.parts().map(|(_, figures)| figures).collect()),
         }
     }
 
@@ -191,22 +213,30 @@ impl<'a> Row<'a> {
     }
 
     fn max_ns(&self) -> u64 {
-        self.calls.iter().map(|row| self.span.of(row).max_ns()).max().unwrap_or(0)
+        self.parts().map(|(_, figures)| figures.max_ns()).max().unwrap_or(0)
     }
 
-    fn top_call(&self) -> Option<CallKey> {
-        let active = self.calls.iter().filter(|row| !self.span.of(row).is_empty());
-        let top = active.max_by_key(|row| {
-            let figures = self.span.of(row);
-            (figures.estimated_total_ns(), figures.calls, Reverse(row.key))
+    /// The system call that has most of what `by` counts: calls, errors, or else time.
+    fn top_call(&self, by: Column) -> Option<CallKey> {
+        let counts = |figures: &Figures| match by {
+            Column::Calls => figures.calls,
+            Column::Errors => figures.errors,
+            _ => figures.estimated_total_ns(),
+        };
+        let active = self.parts().filter(|(_, figures)| match by {
+            Column::Errors => figures.errors > 0,
+            _ => !figures.is_empty(),
         });
-        top.map(|row| row.key)
+        let top =
+            active.max_by_key(|&(key, figures)| (counts(figures), figures.calls, Reverse(key)));
+        top.map(|(key, _)| key)
     }
 
     /// What a filter looks at: the names and ids that set the rows of `view` apart.
     fn text(&self, view: &View) -> String {
         let process = || {
-            self.process.map_or_else(String::new, |p| format!("{} {}", view::pid_text(p), p.comm))
+            let pid = |p: &Process| p.tgid.map_or_else(String::new, |tgid| tgid.to_string());
+            self.process.map_or_else(String::new, |p| format!("{} {}", pid(p), p.comm))
         };
         let call = || self.key.map_or_else(String::new, crate::names::syscalls::name_with_abi);
         match (view, self.in_flight) {
@@ -227,7 +257,9 @@ impl<'a> Row<'a> {
                 );
             }
             Column::Call => return name(self.key),
-            Column::TopCall => return name(self.top_call()),
+            Column::TopCall => return name(self.top_call(column)),
+            // Unknown until it is in sight.
+            Column::User => 0,
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
             Column::Tid => self.in_flight.map_or(0, |thread| thread.tid.into()),
             Column::Age => self.in_flight.map_or(0, |thread| nanoseconds(thread.age)),
@@ -242,10 +274,17 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// What the cell in `column` says, in figures per second where the span is the
+    /// What the cell in `column` of `list` says, in figures per second where the span is the
     /// interval; `list_ns` is the time of all rows, `seconds` the span's length.
-    pub(super) fn cell(&self, column: Column, seconds: f64, list_ns: u64, look: Look) -> String {
-        let amount = |events: u64| match self.span {
+    pub(super) fn cell(
+        &self,
+        column: Column,
+        seconds: f64,
+        list_ns: u64,
+        list: &List<'_>,
+    ) -> String {
+        let (span, look) = (self.selection.span, list.look);
+        let amount = |events: u64| match span {
             Span::Recent => units::rate(events, seconds),
             Span::Total => units::count(events),
         };
@@ -254,20 +293,33 @@ impl<'a> Row<'a> {
             key.map_or_else(|| units::NONE.into(), crate::names::syscalls::name_with_abi)
         };
         match column {
-            Column::Pid => self.process.map_or_else(String::new, |p| view::pid_text(p)),
-            Column::Comm => {
-                self.process.map_or_else(String::new, |p| look.printable(&p.comm.to_string()))
-            }
+            Column::Pid => match self.process.map(|process| process.tgid) {
+                None => String::new(),
+                Some(Some(tgid)) => tgid.to_string(),
+                Some(None) if self.processes > 1 => {
+                    format!("{}{}", look.times(), units::count(self.processes as u64))
+                }
+                Some(None) => units::NONE.into(),
+            },
+            Column::Comm => self.process.map_or_else(String::new, |process| {
+                let command = list.people.of(process).and_then(|who| who.command.as_ref());
+                let name = command.filter(|_| list.commands).unwrap_or(&process.comm);
+                look.printable(&name.to_string())
+            }),
+            Column::User => self
+                .process
+                .and_then(|process| list.people.of(process))
+                .map_or_else(|| units::NONE.into(), |who| look.printable(&who.user.to_string())),
             Column::Tid => self.in_flight.map_or_else(String::new, |thread| thread.tid.to_string()),
             Column::Age => self.in_flight.map_or_else(String::new, units::age_of),
             Column::Kind => {
                 self.in_flight.map_or_else(String::new, |thread| thread.kind.title().into())
             }
             Column::Call => name(self.key),
-            Column::TopCall => name(self.top_call()),
+            Column::TopCall => name(self.top_call(list.sort.column)),
             Column::Calls => amount(self.sum(|f| f.calls)),
             Column::Errors => amount(self.sum(|f| f.errors)),
-            Column::Time => match (self.total_ns(), self.span) {
+            Column::Time => match (self.total_ns(), span) {
                 (0, _) => units::NONE.into(),
                 (ns, Span::Total) => units::time(ns),
                 (_, Span::Recent) if seconds <= 0.0 => units::NONE.into(),

@@ -10,9 +10,16 @@ use ratatui::{
     style::{Color, Modifier, Style},
 };
 
-use super::{chart, fixtures, render, state::App, style::Look, view::Subject};
+use super::{
+    chart, fixtures, help,
+    people::Who,
+    render,
+    state::{App, Costs},
+    style::Look,
+    view::{Selection, Subject},
+};
 use crate::{
-    model::{Snapshot, SortKey, Span, Timing},
+    model::{Process, ProcessRow, Snapshot, SortKey, Span, Timing},
     present::units,
 };
 
@@ -198,7 +205,7 @@ fn every_outcome_of_a_call_is_told() {
     calls[4].total.calls += 4;
     for (width, height) in [(80, 24), (40, 10)] {
         let mut app = app_of([snapshot.clone()]);
-        press(&mut app, "\njjjj\n");
+        press(&mut app, "w\njjjj\n");
         let screen = draw(&mut app, width, height, FULL).to_string();
         for outcome in ["in flight 4", "restarted 31", "denied 7", "never returned 2", "EAGAIN 300"]
         {
@@ -302,8 +309,8 @@ fn the_selected_row_is_marked_and_no_other() {
     press(&mut app, "j");
     let backend = draw(&mut app, 80, 24, FULL);
     let marked = |text: &str| style_of(&backend, text).add_modifier.contains(Modifier::REVERSED);
-    assert!(marked("bash"));
-    assert!(!marked("nginx") && !marked("postgres"));
+    assert!(marked("postgres"));
+    assert!(!marked("nginx") && !marked("bash"));
 }
 
 #[test]
@@ -312,6 +319,98 @@ fn what_has_ended_or_is_idle_is_dim() {
     let dim = |text: &str| style_of(&backend, text).add_modifier.contains(Modifier::DIM);
     assert!(dim("cc1plus") && dim("cron"));
     assert!(!dim("postgres"));
+}
+
+/// The screen after `keys`, with who the processes are that are in sight.
+fn screen_with_people(keys: &str, width: u16, height: u16, look: Look) -> String {
+    let mut app = app();
+    draw(&mut app, width, height, look);
+    let who = |process: &Process| Who {
+        command: Some(format!("/usr/sbin/{0} --name caf\u{e9}\u{1b}[2J {0}", process.comm).into()),
+        user: format!("u{}", process.tgid.unwrap_or(0)).into(),
+    };
+    let answers = app.ask().into_iter().map(|process| (process.clone(), Some(who(&process))));
+    let answers: Vec<_> = answers.collect();
+    app.learn(answers);
+    press(&mut app, keys);
+    draw(&mut app, width, height, look).to_string()
+}
+
+#[test]
+fn command_lines_and_users_140x16() {
+    assert_snapshot!(screen_with_people("n", 140, 16, FULL));
+}
+
+#[test]
+fn command_lines_40x10_ascii() {
+    let text = screen_with_people("n", 40, 10, PLAIN);
+    assert!(text.is_ascii(), "{text}");
+    assert_snapshot!(text);
+}
+
+#[test]
+fn the_title_of_a_process_has_its_command_line_80x10() {
+    assert_snapshot!(screen_with_people("\n", 80, 10, FULL));
+}
+
+#[test]
+fn every_key_and_every_word_of_the_header_is_in_the_help_of_80x24() {
+    let mut app = app();
+    press(&mut app, "?");
+    let mut text = String::new();
+    for _ in 0..10 {
+        text += &draw(&mut app, 80, 24, FULL).to_string();
+        app.on_key(KeyEvent::new(KeyCode::PageDown, KeyModifiers::NONE));
+    }
+    for (word, meaning) in help::lines() {
+        assert!(text.contains(word) && text.contains(meaning), "{word}: {meaning}");
+    }
+    // What the header can say.
+    for word in ["calls/s", "forks/s", "lost", "overflowed", "maps", "own", "RSS", "drain", "up"] {
+        assert!(help::HEADER.iter().any(|(of, _)| *of == word), "{word}");
+    }
+}
+
+#[test]
+fn the_end_of_the_help_80x24() {
+    let mut app = app();
+    press(&mut app, "?");
+    draw(&mut app, 80, 24, FULL);
+    press(&mut app, "G");
+    assert_snapshot!("the_last_lines_of_the_help_80x24", draw(&mut app, 80, 24, FULL));
+}
+
+#[test]
+fn what_is_followed_is_in_the_last_line() {
+    let screen = screen("jF", 80, 24);
+    let last = screen.lines().last().unwrap();
+    assert!(last.starts_with("\"F following postgres (2001)  ? help"), "{last}");
+    assert!(!self::screen("jFF", 80, 24).contains("following"));
+}
+
+#[test]
+fn whether_waits_are_shown_is_in_the_last_line_of_every_view() {
+    for (width, height) in [(80, 24), (40, 10)] {
+        for keys in ["", "2", "3", "\n", "h"] {
+            let last = |keys: &str| screen(keys, width, height).lines().last().unwrap().to_owned();
+            assert!(last(keys).contains("w waits hidden"), "{keys:?}");
+            assert!(last(&format!("w{keys}")).contains("w waits shown"), "{keys:?}");
+        }
+    }
+}
+
+#[test]
+fn ended_processes_of_a_name_share_a_row_80x12() {
+    let mut host = fixtures::busy_host();
+    let cc1plus = host.processes[5].clone();
+    for pid in 40_002..41_500 {
+        let process = Process { tgid: Some(pid), ..(*cc1plus.process).clone() };
+        host.processes.push(ProcessRow { process: Arc::new(process), ..cc1plus.clone() });
+    }
+    let mut app = app_of([host]);
+    assert_snapshot!(draw(&mut app, 80, 12, FULL));
+    press(&mut app, "\n");
+    assert_snapshot!("ended_processes_of_a_name_opened_80x12", draw(&mut app, 80, 12, FULL));
 }
 
 #[test]
@@ -351,8 +450,10 @@ fn the_cursor_is_at_the_end_of_the_filter_that_is_edited() {
 fn percentiles_on_the_screen_are_those_of_the_figures() {
     let text = screen("h", 120, 40);
     let snapshot = fixtures::busy_host();
-    let nginx = snapshot.processes[0].process.clone();
-    let figures = Subject { process: Some(nginx), call: None }.figures(&snapshot, Span::Recent);
+    let bash = snapshot.processes[2].process.clone();
+    let shown = Costs::default().add(snapshot).grouped(Span::Recent);
+    let selection = Selection { span: Span::Recent, waits: false };
+    let figures = Subject { process: Some(bash), call: None }.figures(&shown, selection);
     let values = figures.quantiles(chart::PERCENTILES.map(|(_, quantile)| quantile));
     for ((name, _), ns) in chart::PERCENTILES.into_iter().zip(values) {
         let shown = format!("{name} {}", units::time(ns));

@@ -1,17 +1,19 @@
 //! All that the screen depends on, and how keys and snapshots change it. Pure: no
 //! terminal, no clock.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
     columns::{self, Column},
+    groups::Groups,
+    people::{Answer, People},
     place::{Place, Trail, root_view},
     rows::{self, Item, Row, Sort},
-    view::{Subject, Tab, View},
+    view::{Selection, SinceStart, Subject, Tab, View},
 };
-use crate::model::{Cost, Snapshot, SortKey, Span};
+use crate::model::{Cost, Process, Snapshot, SortKey, Span};
 
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
@@ -38,6 +40,16 @@ pub(super) struct Shown {
     pub(super) snapshot: Snapshot,
     /// What the profiler itself cost since the snapshot before, or since it attached.
     pub(super) spent: Cost,
+    /// The rows of processes.
+    pub(super) groups: Groups,
+}
+
+impl Shown {
+    /// The same snapshot, with the rows of its processes over `span`.
+    pub(super) fn grouped(mut self, span: Span) -> Self {
+        self.groups = Groups::new(&self.snapshot, span, &[], &Groups::default());
+        self
+    }
 }
 
 /// What the profiler itself costs, from one snapshot to the next.
@@ -47,14 +59,14 @@ pub(super) struct Costs {
 }
 
 impl Costs {
-    /// `snapshot` with what it cost since the one before.
+    /// `snapshot` with what it cost since the one before, and without rows of processes.
     pub(super) fn add(&mut self, snapshot: Snapshot) -> Shown {
         let cost = &snapshot.health.cost;
         let spent = match self.last.replace(cost.clone()) {
             None => cost.since_attached(),
             Some(before) => cost.since(&before),
         };
-        Shown { snapshot, spent }
+        Shown { snapshot, spent, groups: Groups::default() }
     }
 }
 
@@ -67,6 +79,16 @@ pub(super) struct App {
     interval: Duration,
     paused: bool,
     help: bool,
+    /// The first line of the help that is in sight, and the last that can be.
+    help_first: usize,
+    help_last: usize,
+    /// Whether calls that wait by nature are included.
+    waits: bool,
+    /// Whether a process is shown by its command line.
+    commands: bool,
+    people: People,
+    /// Why the figures of this view are since the start.
+    since_start: Option<SinceStart>,
     editing_filter: bool,
     times_programs: bool,
     /// What counts, for people; empty where that is everything.
@@ -98,6 +120,12 @@ impl App {
             interval,
             paused: false,
             help: false,
+            help_first: 0,
+            help_last: 0,
+            waits: false,
+            commands: false,
+            people: People::default(),
+            since_start: None,
             editing_filter: false,
             times_programs: false,
             only: String::new(),
@@ -154,6 +182,70 @@ impl App {
         self.help
     }
 
+    /// Takes note that `page` lines of `lines` of help fit on the screen: the first to show.
+    pub(super) fn fit_help(&mut self, page: usize, lines: usize) -> usize {
+        self.help_last = lines.saturating_sub(page);
+        self.help_first = self.help_first.min(self.help_last);
+        self.help_first
+    }
+
+    /// Whether calls that wait by nature are included.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
+    }
+
+    /// Includes calls that wait by nature from the start.
+    pub(super) fn begin_with_waits(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
+    /// Whether a process is shown by its command line instead of its name.
+    pub(super) fn commands(&self) -> bool {
+        self.commands
+    }
+
+    /// Who the processes in sight are.
+    pub(super) fn people(&self) -> &People {
+        &self.people
+    }
+
+    /// The processes that are in sight and have not been looked up yet.
+    pub(super) fn ask(&mut self) -> Vec<Arc<Process>> {
+        let Some(shown) = &self.shown else { return Vec::new() };
+        let place = self.trails[self.tab as usize].here();
+        let in_sight = self.items.iter().skip(place.first()).take(self.page);
+        let selection = Selection { span: self.span, waits: self.waits };
+        let of_rows = in_sight.filter_map(|&item| Row::of(shown, item, selection).process);
+        self.people.ask(of_rows.chain(place.view.process()))
+    }
+
+    /// Takes what was found out about processes; whether that changes anything.
+    pub(super) fn learn(&mut self, answers: Vec<Answer>) -> bool {
+        let mut changes = false;
+        for answer in answers {
+            changes |= self.people.learn(answer);
+        }
+        changes
+    }
+
+    /// Which figures the user has chosen.
+    fn chosen(&self) -> Selection {
+        Selection { span: self.span, waits: self.waits }
+    }
+
+    /// Which figures this view shows: since the start if those of the interval would all be zero.
+    pub(super) fn selection(&self) -> Selection {
+        match self.since_start {
+            Some(_) => Selection { span: Span::Total, ..self.chosen() },
+            None => self.chosen(),
+        }
+    }
+
+    /// Why the figures of this view are since the start, if the user has not chosen that.
+    pub(super) fn since_start(&self) -> Option<SinceStart> {
+        self.since_start
+    }
+
     /// Whether the profiler's programs are timed, which is then shown.
     pub(super) fn times_programs(&self) -> bool {
         self.times_programs
@@ -181,13 +273,26 @@ impl App {
 
     /// Takes the result of a drain.
     pub(super) fn update(&mut self, snapshot: Snapshot) {
-        let new = Some(self.costs.add(snapshot));
+        let new = self.costs.add(snapshot);
         if self.paused {
-            self.held_back = new;
+            self.held_back = Some(new);
         } else {
-            self.shown = new;
+            self.show(new);
             self.arrange();
         }
+    }
+
+    /// Shows `new` from now on.
+    fn show(&mut self, mut new: Shown) {
+        let opened: Vec<Arc<Process>> = (self.trails.iter())
+            .flat_map(Trail::places)
+            .filter_map(|place| place.view.process().cloned())
+            .collect();
+        let before = self.shown.take().map(|shown| shown.groups).unwrap_or_default();
+        new.groups = Groups::new(&new.snapshot, self.span, &opened, &before);
+        let alive = new.snapshot.processes.iter().map(|row| &row.process);
+        self.people.retain(alive.filter(|process| !process.ended).chain(&opened));
+        self.shown = Some(new);
     }
 
     /// Takes note that `page` rows of the list fit on the screen.
@@ -212,8 +317,7 @@ impl App {
             };
         }
         if self.help {
-            self.help = false;
-            return Action::Redraw;
+            return self.on_help_key(key.code);
         }
         if self.editing_filter
             && let Some(action) = self.edit_filter(key.code)
@@ -222,23 +326,29 @@ impl App {
         }
         match key.code {
             KeyCode::Char('q') => Action::Quit,
-            KeyCode::Char('?') | KeyCode::F(1) => self.change(|app| app.help = true),
+            KeyCode::Char('?') | KeyCode::F(1) => self.change(|app| {
+                app.help = true;
+                app.help_first = 0;
+            }),
             KeyCode::Char('p' | ' ') => self.toggle_pause(),
             KeyCode::Char('t') => self.change(|app| {
                 app.span = match app.span {
                     Span::Recent => Span::Total,
                     Span::Total => Span::Recent,
                 };
+                if let Some(shown) = app.shown.clone() {
+                    app.show(shown);
+                }
             }),
+            KeyCode::Char('w') => self.change(|app| app.waits = !app.waits),
+            KeyCode::Char('n') => self.change(|app| app.commands = !app.commands),
             KeyCode::Char('+' | '=') => self.step_interval(true),
             KeyCode::Char('-') => self.step_interval(false),
             KeyCode::Tab => self.open_tab(self.tab.step(1)),
             KeyCode::BackTab => self.open_tab(self.tab.step(Tab::ALL.len() - 1)),
             KeyCode::Char(digit @ '1'..='3') => {
                 let tab = Tab::ALL[digit as usize - '1' as usize];
-                if tab == self.tab {
-                    self.trails[tab as usize].back_to_root();
-                }
+                while tab == self.tab && self.go_back() {}
                 self.open_tab(tab)
             }
             KeyCode::Char('i') => self.open_tab(Tab::InFlight),
@@ -259,26 +369,41 @@ impl App {
             KeyCode::Down | KeyCode::Char('j') => self.select(cursor + 1),
             KeyCode::PageUp => self.select(cursor.saturating_sub(self.page)),
             KeyCode::PageDown => self.select(cursor + self.page),
-            KeyCode::Home | KeyCode::Char('g') => self.change(|app| app.here().release()),
+            KeyCode::Home | KeyCode::Char('g') => self.select(0),
             KeyCode::End | KeyCode::Char('G') => self.select(last),
             KeyCode::Left | KeyCode::Char('<') => self.step_sort(false),
             KeyCode::Right | KeyCode::Char('>') => self.step_sort(true),
             KeyCode::Char('r') => self.change(|app| {
-                let sort = &mut app.here().sort;
-                sort.reversed = !sort.reversed;
+                let place = app.here();
+                place.sort.reversed = !place.sort.reversed;
+                place.sort_chosen = true;
             }),
+            KeyCode::Char('F') => self.change(|app| app.here().toggle_follow()),
             KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
             KeyCode::Enter => self.open_selected(false),
             KeyCode::Char('h') => self.open_selected(true),
-            KeyCode::Char('w') => self.toggle_waiting(),
             _ => Action::Nothing,
         }
     }
 
-    /// Shows calls in flight that wait by their nature, or hides them.
-    fn toggle_waiting(&mut self) -> Action {
-        let View::InFlight { waiting } = self.place().view else { return Action::Nothing };
-        self.change(|app| app.here().view = View::InFlight { waiting: !waiting })
+    /// Takes a key while the help is open: keys that move scroll, others close the help.
+    fn on_help_key(&mut self, code: KeyCode) -> Action {
+        /// Lines that a page key scrolls.
+        const PAGE: usize = 10;
+        let (first, last) = (self.help_first, self.help_last);
+        self.help_first = match code {
+            KeyCode::Up | KeyCode::Char('k') => first.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => (first + 1).min(last),
+            KeyCode::PageUp => first.saturating_sub(PAGE),
+            KeyCode::PageDown => (first + PAGE).min(last),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => last,
+            _ => {
+                self.help = false;
+                first
+            }
+        };
+        Action::Redraw
     }
 
     /// Takes a key while the filter is edited; those that mean nothing to it go on
@@ -313,10 +438,26 @@ impl App {
         if self.is_list() && !self.place().filter.is_empty() {
             return self.set_filter(String::new());
         }
-        if !self.trails[self.tab as usize].back() {
+        if !self.go_back() {
             return Action::Nothing;
         }
         self.change(|_| {})
+    }
+
+    /// Goes back one step; whether there was one. A sort that was chosen in what was opened is
+    /// kept.
+    fn go_back(&mut self) -> bool {
+        let left = self.place();
+        let chosen = left.sort_chosen.then_some(left.sort);
+        if !self.trails[self.tab as usize].back() {
+            return false;
+        }
+        let place = self.here();
+        if let Some(sort) = chosen.and_then(|sort| carried(sort, &place.view)) {
+            place.sort = sort;
+            place.sort_chosen = true;
+        }
+        true
     }
 
     fn open_tab(&mut self, tab: Tab) -> Action {
@@ -326,7 +467,9 @@ impl App {
     /// Opens what is selected: a list of its parts, or its latencies.
     fn open_selected(&mut self, latencies: bool) -> Action {
         let Some(view) = self.view_of_selected(latencies) else { return Action::Nothing };
-        let sort = first_sort(&view, self.sort_key);
+        let sort = carried(self.place().sort, &view);
+        let sort = sort.unwrap_or_else(|| first_sort(&view, self.sort_key));
+        self.here().leave();
         self.trails[self.tab as usize].open(Place::new(view, sort, String::new()));
         self.change(|_| {})
     }
@@ -334,8 +477,7 @@ impl App {
     fn view_of_selected(&self, latencies: bool) -> Option<View> {
         let place = self.place();
         let item = *self.items.get(place.cursor())?;
-        let snapshot = &self.shown.as_ref()?.snapshot;
-        let row = Row::of(snapshot, item, self.span);
+        let row = Row::of(self.shown.as_ref()?, item, self.selection());
         let (process, call) = (row.process.cloned(), row.key);
         Some(match (&place.view, process, call) {
             (View::Processes, Some(process), _) if !latencies => View::CallsOf(process),
@@ -348,7 +490,7 @@ impl App {
         self.change(|app| {
             app.paused = !app.paused;
             if let Some(held_back) = app.held_back.take() {
-                app.shown = Some(held_back);
+                app.show(held_back);
             }
         })
     }
@@ -371,7 +513,11 @@ impl App {
         let at = all.iter().position(|&column| column == place.sort.column).unwrap_or(0);
         let to = if onward { at + 1 } else { at.wrapping_sub(1) };
         let Some(&column) = all.get(to) else { return Action::Nothing };
-        self.change(|app| app.here().sort = Sort { column, reversed: false })
+        self.change(|app| {
+            let place = app.here();
+            place.sort = Sort { column, reversed: false };
+            place.sort_chosen = true;
+        })
     }
 
     fn select(&mut self, row: usize) -> Action {
@@ -398,17 +544,34 @@ impl App {
         Action::Redraw
     }
 
-    /// Sorts and filters the rows, and lets the selection follow its item.
+    /// Sorts and filters the rows, and marks one.
     fn arrange(&mut self) {
+        let chosen = self.chosen();
+        let shown = self.shown.as_ref();
+        self.since_start = shown.and_then(|shown| self.place().view.since_start(shown, chosen));
+        let selection = self.selection();
         let place = self.trails[self.tab as usize].here_mut();
         self.items = self.shown.as_ref().map_or_else(Vec::new, |shown| {
-            rows::list(&shown.snapshot, &place.view, self.span, place.sort, &place.filter)
+            rows::list(shown, &place.view, selection, place.sort, &place.filter)
         });
-        place.follow(&self.items);
+        place.arrange(&self.items);
         place.scroll(self.page, self.items.len());
     }
 }
 
 fn first_sort(view: &View, key: SortKey) -> Sort {
     Sort { column: columns::for_sort_key(view, key), reversed: false }
+}
+
+/// `sort` in the list of `view`, if that has the column. Names of processes and of system calls
+/// stand for each other.
+fn carried(sort: Sort, view: &View) -> Option<Sort> {
+    let columns = columns::of(view);
+    let other = match sort.column {
+        Column::Comm => Column::Call,
+        Column::Call => Column::Comm,
+        column => column,
+    };
+    let column = [sort.column, other].into_iter().find(|column| columns.contains(column))?;
+    Some(Sort { column, ..sort })
 }

@@ -9,21 +9,29 @@ use super::{
     fixtures::{self, call, process, row},
     rows::Row,
     state::{Action, App},
-    view::{Subject, Tab, View},
+    view::{Selection, Subject, Tab, View},
 };
 use crate::model::{Snapshot, SortKey, Span};
 
 /// What the third tab begins with.
-const IN_FLIGHT: View = View::InFlight { waiting: false };
+const IN_FLIGHT: View = View::InFlight;
 
-fn app() -> App {
+/// The live view with calls that wait by nature.
+pub(super) fn app() -> App {
+    let mut app = app_without_waits();
+    type_keys(&mut app, "w");
+    app
+}
+
+/// The live view as it begins.
+pub(super) fn app_without_waits() -> App {
     let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
     app.fit(20);
     app.update(fixtures::busy_host());
     app
 }
 
-fn press(app: &mut App, code: KeyCode) -> Action {
+pub(super) fn press(app: &mut App, code: KeyCode) -> Action {
     app.on_key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
@@ -31,17 +39,17 @@ fn with_ctrl(app: &mut App, c: char) -> Action {
     app.on_key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL))
 }
 
-fn type_keys(app: &mut App, text: &str) {
+pub(super) fn type_keys(app: &mut App, text: &str) {
     for c in text.chars() {
         press(app, KeyCode::Char(c));
     }
 }
 
 /// The rows by name, in order.
-fn listed(app: &App) -> Vec<String> {
-    let snapshot = &app.shown().unwrap().snapshot;
+pub(super) fn listed(app: &App) -> Vec<String> {
+    let shown = app.shown().unwrap();
     let name = |&item: &_| {
-        let row = Row::of(snapshot, item, app.span());
+        let row = Row::of(shown, item, app.selection());
         match (&app.place().view, row.key) {
             (View::Processes | View::CallersOf(_), _) => row.process.unwrap().comm.to_string(),
             (_, Some(key)) => crate::names::syscalls::name_with_abi(key),
@@ -51,7 +59,7 @@ fn listed(app: &App) -> Vec<String> {
     app.items().iter().map(name).collect()
 }
 
-fn selected(app: &App) -> String {
+pub(super) fn selected(app: &App) -> String {
     listed(app)[app.place().cursor()].clone()
 }
 
@@ -83,7 +91,7 @@ fn tab_and_digits_switch_views() {
 
 #[test]
 fn calls_in_flight_come_by_concern_and_those_that_wait_when_asked_for() {
-    let mut app = app();
+    let mut app = app_without_waits();
     app.update(fixtures::stuck_host());
     press(&mut app, KeyCode::Char('i'));
     assert_eq!((app.tab(), app.place().sort.column), (Tab::InFlight, Column::Kind));
@@ -100,16 +108,6 @@ fn calls_in_flight_come_by_concern_and_those_that_wait_when_asked_for() {
     assert_eq!(listed(&app)[..4], ["read", "futex", "fsync", "epoll_wait"]);
     press(&mut app, KeyCode::Char('w'));
     assert_eq!(listed(&app)[..3], ["read", "fsync", "sendfile"]);
-}
-
-#[test]
-fn only_calls_in_flight_have_some_that_wait() {
-    for keys in ["", "2", "ih"] {
-        let mut app = app();
-        app.update(fixtures::stuck_host());
-        type_keys(&mut app, keys);
-        assert_eq!(press(&mut app, KeyCode::Char('w')), Action::Nothing, "after {keys:?}");
-    }
 }
 
 #[test]
@@ -151,6 +149,7 @@ fn sorting_moves_over_the_columns_and_stops_at_the_ends() {
 #[test]
 fn sorting_by_a_quantile_goes_by_the_quantile() {
     let mut app = App::new(Duration::from_secs(1), SortKey::P99, "");
+    app.begin_with_waits(true);
     app.update(fixtures::busy_host());
     assert_eq!(app.place().sort.column, Column::P99);
     let snapshot = fixtures::busy_host();
@@ -260,68 +259,24 @@ fn h_shows_the_latencies_of_a_whole_row() {
     let all_of_nginx = Subject { process: Some(process(1234, "nginx")), call: None };
     assert_eq!(app.place().view, View::Latency(all_of_nginx.clone()));
     let snapshot = fixtures::busy_host();
-    assert_eq!(all_of_nginx.figures(&snapshot, Span::Recent), snapshot.processes[0].recent());
+    let figures = |subject: &Subject, app: &App, span| {
+        subject.figures(app.shown().unwrap(), Selection { span, waits: true })
+    };
+    assert_eq!(figures(&all_of_nginx, &app, Span::Recent), snapshot.processes[0].recent());
     press(&mut app, KeyCode::Char('2'));
     press(&mut app, KeyCode::Char('h'));
     let by_all = Subject { process: None, call: Some(call("epoll_wait")) };
     assert_eq!(app.place().view, View::Latency(by_all.clone()));
-    assert_eq!(by_all.figures(&snapshot, Span::Total), snapshot.calls[0].total);
+    assert_eq!(figures(&by_all, &app, Span::Total), snapshot.calls[0].total);
 }
 
 /// `busy_host` with other calls at the top.
-fn later() -> Snapshot {
+pub(super) fn later() -> Snapshot {
     let mut snapshot = fixtures::busy_host();
     snapshot.sequence += 1;
     let cron = &mut Arc::make_mut(&mut snapshot.processes[4].calls)[0];
     *cron = row(call("poll"), 500_000, 1_000_000);
     snapshot
-}
-
-#[test]
-fn the_selection_follows_its_item() {
-    let mut app = app();
-    press(&mut app, KeyCode::Down);
-    assert_eq!((app.place().cursor(), selected(&app)), (1, "bash".into()));
-    app.update(later());
-    assert_eq!(listed(&app)[0], "cron");
-    assert_eq!((app.place().cursor(), selected(&app)), (2, "bash".into()));
-    press(&mut app, KeyCode::Char('r'));
-    assert_eq!((app.place().cursor(), selected(&app)), (4, "bash".into()));
-}
-
-#[test]
-fn the_mark_stays_at_the_top_until_one_moves() {
-    let mut app = app();
-    app.update(later());
-    assert_eq!((app.place().cursor(), selected(&app)), (0, "cron".into()));
-    press(&mut app, KeyCode::Down);
-    press(&mut app, KeyCode::Home);
-    app.update(fixtures::busy_host());
-    assert_eq!((app.place().cursor(), selected(&app)), (0, "nginx".into()));
-}
-
-#[test]
-fn when_the_selected_item_goes_its_row_is_kept() {
-    let mut app = app();
-    press(&mut app, KeyCode::Char('j'));
-    press(&mut app, KeyCode::Char('j'));
-    let mut without = fixtures::busy_host();
-    without.processes.retain(|row| row.process.comm.raw() != "postgres");
-    app.update(without);
-    assert_eq!((app.place().cursor(), selected(&app)), (2, "cc1plus".into()));
-}
-
-#[test]
-fn a_reused_pid_is_another_item() {
-    let mut app = app();
-    press(&mut app, KeyCode::Down);
-    let mut reused = fixtures::busy_host();
-    let mut other = (*process(3050, "zsh")).clone();
-    other.start_ns += 1;
-    reused.processes[2].process = other.into();
-    press(&mut app, KeyCode::Enter);
-    app.update(reused);
-    assert_eq!(listed(&app), Vec::<String>::new());
 }
 
 #[test]
@@ -385,7 +340,33 @@ fn the_interval_goes_by_steps() {
 }
 
 #[test]
-fn any_key_closes_the_help_and_does_nothing_else() {
+fn keys_that_move_scroll_the_help() {
+    let mut app = app();
+    press(&mut app, KeyCode::Char('?'));
+    let first = |app: &mut App, code| {
+        assert_eq!(press(app, code), Action::Redraw);
+        assert!(app.help());
+        app.fit_help(10, 25)
+    };
+    assert_eq!(app.fit_help(10, 25), 0);
+    assert_eq!(first(&mut app, KeyCode::Down), 1);
+    assert_eq!(first(&mut app, KeyCode::PageDown), 11);
+    assert_eq!(first(&mut app, KeyCode::PageDown), 15);
+    assert_eq!(first(&mut app, KeyCode::Char('k')), 14);
+    assert_eq!(first(&mut app, KeyCode::PageUp), 4);
+    assert_eq!(first(&mut app, KeyCode::End), 15);
+    assert_eq!(first(&mut app, KeyCode::Home), 0);
+    // A screen with room for all.
+    assert_eq!(app.fit_help(40, 25), 0);
+    press(&mut app, KeyCode::End);
+    assert_eq!(app.fit_help(40, 25), 0);
+    press(&mut app, KeyCode::Esc);
+    press(&mut app, KeyCode::Char('?'));
+    assert_eq!(app.fit_help(10, 25), 0, "opened anew, the help begins at its first line");
+}
+
+#[test]
+fn any_other_key_closes_the_help_and_does_nothing_else() {
     let mut app = app();
     press(&mut app, KeyCode::Char('?'));
     assert!(app.help());
@@ -418,6 +399,7 @@ fn own_cost_is_the_time_between_two_snapshots() {
 #[test]
 fn keys_before_the_first_drain_find_nothing() {
     let mut app = App::new(Duration::from_secs(1), SortKey::Total, "");
+    app.begin_with_waits(true);
     assert_eq!(press(&mut app, KeyCode::Enter), Action::Nothing);
     press(&mut app, KeyCode::Down);
     app.update(fixtures::busy_host());

@@ -78,6 +78,11 @@ impl Look {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
+    /// Stands before a number of like things.
+    pub(super) fn times(self) -> char {
+        if self.unicode { '\u{d7}' } else { 'x' }
+    }
+
     /// Marks text that was cut off.
     pub(super) fn ellipsis(self) -> char {
         if self.unicode { '…' } else { '~' }

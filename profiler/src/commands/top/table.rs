@@ -2,27 +2,31 @@
 
 use super::{
     columns::Column,
+    groups,
+    people::People,
     rows::{self, Item, Row, Sort},
+    state::Shown,
     style::{Look, Tone},
-    view::View,
+    view::{Selection, View},
 };
-use crate::{
-    model::{Snapshot, Span},
-    present::units,
-};
+use crate::present::units;
 
 /// What the cells of a list are made from.
 pub(super) struct List<'a> {
     /// The snapshot that the items are of.
-    pub(super) snapshot: &'a Snapshot,
+    pub(super) shown: &'a Shown,
     /// What is listed.
     pub(super) view: &'a View,
-    /// Over which time.
-    pub(super) span: Span,
+    /// Which figures.
+    pub(super) selection: Selection,
     /// By what it is sorted.
     pub(super) sort: Sort,
     /// What the terminal can show.
     pub(super) look: Look,
+    /// Who the processes are.
+    pub(super) people: &'a People,
+    /// Whether a process is shown by its command line instead of its name.
+    pub(super) commands: bool,
 }
 
 /// The cells of a row.
@@ -36,7 +40,10 @@ pub(super) struct Line {
 impl List<'_> {
     /// The heading of `column`, with the direction if it is the one sorted by.
     pub(super) fn heading(&self, column: Column) -> (String, Tone) {
-        let heading = column.heading(self.span);
+        let heading = match column {
+            Column::Comm if self.commands => "COMMAND",
+            column => column.heading(self.selection.span),
+        };
         if column == self.sort.column {
             (format!("{heading}{}", self.look.arrow(self.sort.descends())), Tone::Sorted)
         } else {
@@ -46,12 +53,12 @@ impl List<'_> {
 
     /// The cells of `items` in `columns`.
     pub(super) fn lines(&self, items: &[Item], columns: &[Column]) -> Vec<Line> {
-        let seconds = self.span.length(self.snapshot).as_secs_f64();
+        let seconds = self.selection.span.length(&self.shown.snapshot).as_secs_f64();
         let list_ns = if columns.contains(&Column::Share) { self.total_ns() } else { 0 };
         let line = |&item: &Item| {
-            let row = Row::of(self.snapshot, item, self.span);
-            let cell = |&column: &Column| row.cell(column, seconds, list_ns, self.look);
-            let ended = row.process.is_some_and(|process| process.ended);
+            let row = Row::of(self.shown, item, self.selection);
+            let cell = |&column: &Column| row.cell(column, seconds, list_ns, self);
+            let ended = row.process.is_some_and(|process| groups::has_ended(process));
             let tone = if ended || row.idle() { Tone::Dim } else { Tone::Normal };
             Line { cells: columns.iter().map(cell).collect(), tone }
         };
@@ -61,8 +68,8 @@ impl List<'_> {
     /// The time of all rows, also of those that the filter hides: a share of it
     /// does not change as one filters.
     fn total_ns(&self) -> u64 {
-        let all = rows::all(self.snapshot, self.view).into_iter();
-        all.map(|item| Row::of(self.snapshot, item, self.span).total_ns()).sum()
+        let all = rows::all(self.shown, self.view, self.selection).into_iter();
+        all.map(|item| Row::of(self.shown, item, self.selection).total_ns()).sum()
     }
 
     /// `text` in `width` columns of the terminal, aligned as `column` is.

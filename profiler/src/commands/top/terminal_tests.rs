@@ -24,7 +24,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{fixtures, live, state::App, style::Look, terminal::Screen};
+use super::{fixtures, live, people::Proc, state::App, style::Look, terminal::Screen};
 use crate::{
     engine::Engine,
     model::{Detail, Snapshot, SortKey},
@@ -71,7 +71,7 @@ fn child() {
     let mut app = App::new(Duration::from_millis(200), SortKey::Total, "");
     let mut screen = Screen::take(Look { colour: true, unicode: true }).unwrap();
     let mut host = Host { breaks: role == "break" };
-    live::run(&mut host, &mut app, &mut screen, None).unwrap();
+    live::run(&mut host, &mut app, &mut screen, &mut Proc::default(), None).unwrap();
 }
 
 /// A pseudo terminal with the child on it.

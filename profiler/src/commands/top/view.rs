@@ -1,13 +1,16 @@
 //! What can be looked at, and how its parts are told apart.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
 
 use profiler_common::call::CallKey;
 
+use super::{groups::has_ended, state::Shown};
 use crate::{
-    model::{Figures, Process, Snapshot, Span},
-    names::syscalls,
-    present::units,
+    model::{CallRow, Figures, Process, Span},
+    names::{syscalls, waits::waits_by_nature},
 };
 
 /// The three places to start from.
@@ -48,10 +51,7 @@ pub(super) enum View {
     /// All system calls.
     Calls,
     /// Calls in flight.
-    InFlight {
-        /// Also those that wait by their nature.
-        waiting: bool,
-    },
+    InFlight,
     /// The system calls of a process.
     CallsOf(Arc<Process>),
     /// The processes that make a system call.
@@ -69,16 +69,26 @@ pub(super) struct Subject {
     pub(super) call: Option<CallKey>,
 }
 
-/// A process for good: its id alone may be used again.
+/// Identifies a row of the list of processes: a process by its id and start, since an id alone may
+/// be used again; a row without a process id by a hash of its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct ProcessId {
     tgid: Option<u32>,
     start_ns: u64,
+    name: u64,
 }
 
 impl From<&Process> for ProcessId {
     fn from(process: &Process) -> Self {
-        Self { tgid: process.tgid, start_ns: process.start_ns }
+        let name = match process.tgid {
+            Some(_) => 0,
+            None => {
+                let mut hasher = DefaultHasher::new();
+                (process.comm.raw(), process.ended).hash(&mut hasher);
+                hasher.finish()
+            }
+        };
+        Self { tgid: process.tgid, start_ns: process.start_ns, name }
     }
 }
 
@@ -91,11 +101,6 @@ pub(super) enum ItemId {
     Call(CallKey),
     /// A thread, by its process and id.
     Thread(ProcessId, u32),
-}
-
-/// A process id, or a dash for the bucket of calls that belong to none.
-pub(super) fn pid_text(process: &Process) -> String {
-    process.tgid.map_or_else(|| units::NONE.to_owned(), |tgid| tgid.to_string())
 }
 
 /// A process by name and id.
@@ -112,7 +117,7 @@ impl View {
         match self {
             Self::Processes => Tab::Processes.title().into(),
             Self::Calls => Tab::Calls.title().into(),
-            Self::InFlight { .. } => Tab::InFlight.title().into(),
+            Self::InFlight => Tab::InFlight.title().into(),
             Self::CallsOf(process) => process_name(process),
             Self::CallersOf(key) => syscalls::name_with_abi(*key),
             Self::Latency(_) => "Latency".into(),
@@ -132,16 +137,80 @@ impl Subject {
         }
     }
 
-    /// Its figures, all zero where the snapshot has none.
-    pub(super) fn figures(&self, snapshot: &Snapshot, span: Span) -> Figures {
+    /// Its figures, all zero if there are none.
+    pub(super) fn figures(&self, shown: &Shown, selection: Selection) -> Figures {
+        self.rows(shown, selection.waits).map(|row| selection.span.of(row)).collect()
+    }
+
+    /// The rows that it consists of. A system call that waits by nature is included if it is the
+    /// subject, or if `waits` says so.
+    fn rows<'a>(&self, shown: &'a Shown, waits: bool) -> impl Iterator<Item = &'a CallRow> {
         let rows = match &self.process {
-            None => &snapshot.calls[..],
-            Some(process) => {
-                let id = ProcessId::from(&**process);
-                let row = snapshot.processes.iter().find(|p| ProcessId::from(&*p.process) == id);
-                row.map_or(&[][..], |row| &row.calls)
-            }
+            None => &shown.snapshot.calls[..],
+            Some(process) => shown.groups.find(process).map_or(&[][..], |group| &group.calls[..]),
         };
-        rows.iter().filter(|r| self.call.is_none_or(|k| k == r.key)).map(|r| span.of(r)).collect()
+        let call = self.call;
+        rows.iter().filter(move |row| match call {
+            Some(key) => key == row.key,
+            None => waits || !waits_by_nature(row.key),
+        })
+    }
+}
+
+/// Which of the figures of a snapshot a view shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Selection {
+    /// Over which time.
+    pub(super) span: Span,
+    /// Whether system calls that wait by nature are included.
+    pub(super) waits: bool,
+}
+
+/// Why a view shows figures since the start instead of those of the interval.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum SinceStart {
+    /// The process has ended.
+    Ended,
+    /// The process, or the system call, did nothing in the interval.
+    Idle,
+}
+
+impl SinceStart {
+    /// What the screen says.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Ended => "ended: figures since the start",
+            Self::Idle => "idle in this interval: figures since the start",
+        }
+    }
+}
+
+impl View {
+    /// The process that it is about.
+    pub(super) fn process(&self) -> Option<&Arc<Process>> {
+        match self {
+            Self::CallsOf(process) => Some(process),
+            Self::Latency(subject) => subject.process.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Why the figures of this view are since the start, although those of the interval are
+    /// selected. `None` if the interval has some.
+    pub(super) fn since_start(&self, shown: &Shown, selection: Selection) -> Option<SinceStart> {
+        let subject = match self {
+            Self::CallsOf(process) => Subject { process: Some(Arc::clone(process)), call: None },
+            Self::Latency(subject) => subject.clone(),
+            _ => return None,
+        };
+        if selection.span == Span::Total {
+            return None;
+        }
+        let group = subject.process.as_deref().and_then(|process| shown.groups.find(process));
+        if group.is_some_and(|group| has_ended(&group.process)) {
+            return Some(SinceStart::Ended);
+        }
+        let is_idle = subject.rows(shown, selection.waits).all(|row| row.recent.is_empty());
+        is_idle.then_some(SinceStart::Idle)
     }
 }

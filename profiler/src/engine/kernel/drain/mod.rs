@@ -208,6 +208,10 @@ impl Engine for Profiler {
         self.meter.time_programs(&mut self.session, on);
     }
 
+    fn keep_ended(&mut self, time: Duration) {
+        self.aggregate.keep_ended(KeepEnded::For(time));
+    }
+
     fn all_ended(&self) -> bool {
         self.aggregate.all_ended()
     }

@@ -1,0 +1,308 @@
+//! Who the processes in sight are: their command lines and users.
+//!
+//! Only processes that are on the screen are looked up in /proc, each once. A thread of its own
+//! does that, since a lookup can block: the kernel takes the lock of a process's memory to read
+//! its command line (`get_mm_cmdline`, fs/proc/base.c, Linux 6.12), and the list of users may be
+//! on another host. So no lookup delays a drain.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+
+use nix::unistd::{Uid, User};
+
+use super::view::ProcessId;
+use crate::{model::Process, text::Untrusted};
+
+/// The longest command line that is read, in bytes.
+const MAX_COMMAND: u64 = 4096;
+
+/// Nanoseconds in a tick of /proc/PID/stat: USER_HZ is 100 on x86 (include/asm-generic/param.h).
+const TICK_NS: u64 = 10_000_000;
+
+/// Who a process is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    /// Its arguments, separated by spaces; `None` for a kernel thread, which has none.
+    pub(super) command: Option<Untrusted>,
+    /// The name of its real user, or the id of a user without a name.
+    pub(super) user: Untrusted,
+}
+
+/// What was found out about a process; nothing if it has ended meanwhile.
+pub(super) type Answer = (Arc<Process>, Option<Who>);
+
+/// What is known about processes, or asked.
+#[derive(Default)]
+pub(super) struct People {
+    known: HashMap<ProcessId, Known>,
+}
+
+struct Known {
+    /// The name that the process had. An exec changes it, and the command line with it.
+    comm: Untrusted,
+    who: Option<Who>,
+}
+
+impl People {
+    /// Who `process` is, if that is known.
+    pub(super) fn of(&self, process: &Process) -> Option<&Who> {
+        self.known.get(&process.into())?.who.as_ref()
+    }
+
+    /// Those of `processes` to look up: alive, and neither known nor asked for by that name.
+    pub(super) fn ask<'a>(
+        &mut self,
+        processes: impl Iterator<Item = &'a Arc<Process>>,
+    ) -> Vec<Arc<Process>> {
+        let mut asked = Vec::new();
+        for process in processes.filter(|process| process.tgid.is_some() && !process.ended) {
+            let id = ProcessId::from(&**process);
+            if self.known.get(&id).is_some_and(|known| known.comm == process.comm) {
+                continue;
+            }
+            let who = self.known.remove(&id).and_then(|known| known.who);
+            self.known.insert(id, Known { comm: process.comm.clone(), who });
+            asked.push(Arc::clone(process));
+        }
+        asked
+    }
+
+    /// Takes an answer; whether it is new.
+    pub(super) fn learn(&mut self, (process, who): Answer) -> bool {
+        let Some(known) = self.known.get_mut(&ProcessId::from(&*process)) else { return false };
+        let is_new = known.who != who;
+        known.who = who;
+        is_new
+    }
+
+    /// Forgets all processes but `alive`.
+    pub(super) fn retain<'a>(&mut self, alive: impl Iterator<Item = &'a Arc<Process>>) {
+        if self.known.is_empty() {
+            return;
+        }
+        self.known = alive
+            .filter_map(|process| self.known.remove_entry(&ProcessId::from(&**process)))
+            .collect();
+    }
+}
+
+/// Looks up who processes are.
+pub(super) trait Lookup {
+    /// Asks for these processes.
+    fn ask(&mut self, processes: Vec<Arc<Process>>);
+
+    /// The answers that have come.
+    fn answers(&mut self) -> Vec<Answer>;
+
+    /// How many answers have not come yet.
+    fn open_questions(&self) -> usize;
+}
+
+/// Looks up in /proc and in the list of users, in a thread that the first question starts.
+#[derive(Default)]
+pub(super) struct Proc {
+    worker: Option<Worker>,
+    open: usize,
+}
+
+struct Worker {
+    questions: Sender<Arc<Process>>,
+    answers: Receiver<Answer>,
+}
+
+impl Worker {
+    /// A thread that answers; none if the host has no room for one.
+    fn start() -> Option<Self> {
+        let (questions, asked) = channel::<Arc<Process>>();
+        let (answer, answers) = channel();
+        let work = move || {
+            let mut users = HashMap::new();
+            for process in asked {
+                let who = look_up(Path::new("/proc"), &process, &mut users);
+                if answer.send((process, who)).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::Builder::new().name("top-people".into()).spawn(work).ok()?;
+        Some(Self { questions, answers })
+    }
+}
+
+impl Lookup for Proc {
+    fn ask(&mut self, processes: Vec<Arc<Process>>) {
+        for process in processes {
+            if self.worker.is_none() {
+                self.worker = Worker::start();
+            }
+            let Some(worker) = &self.worker else { return };
+            if worker.questions.send(process).is_ok() {
+                self.open += 1;
+            }
+        }
+    }
+
+    fn answers(&mut self) -> Vec<Answer> {
+        let answers: Vec<Answer> =
+            self.worker.iter().flat_map(|worker| worker.answers.try_iter()).collect();
+        self.open -= answers.len();
+        answers
+    }
+
+    fn open_questions(&self) -> usize {
+        self.open
+    }
+}
+
+/// Who `process` is, from the files below `proc`. `None` if it has ended, or if its id is that of
+/// another process there, as in a pid namespace.
+fn look_up(proc: &Path, process: &Process, users: &mut HashMap<u32, Untrusted>) -> Option<Who> {
+    let directory = proc.join(process.tgid?.to_string());
+    let command = command_line(directory.join("cmdline"));
+    let status = fs::read(directory.join("status")).ok()?;
+    let uid = real_uid(Untrusted::from_bytes(&status).raw())?;
+    // Last: what was read before is then of this process as well.
+    let stat = fs::read(directory.join("stat")).ok()?;
+    if start_ticks(Untrusted::from_bytes(&stat).raw())? != process.start_ns / TICK_NS {
+        return None;
+    }
+    let user = users.entry(uid).or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
+        Ok(Some(user)) => user.name.into(),
+        _ => uid.to_string().into(),
+    });
+    Some(Who { command, user: user.clone() })
+}
+
+/// The arguments in a file with a NUL after each.
+fn command_line(path: PathBuf) -> Option<Untrusted> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_COMMAND).read_to_end(&mut bytes).ok()?;
+    let end = bytes.iter().rposition(|&byte| byte != 0)? + 1;
+    bytes.truncate(end);
+    bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
+    Some(Untrusted::from_bytes(&bytes))
+}
+
+/// The first id of the line `Uid:` of /proc/PID/status.
+fn real_uid(status: &str) -> Option<u32> {
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_whitespace().next()?.parse().ok()
+}
+
+/// The start of a process, in ticks since boot: the field 22 of /proc/PID/stat. The second field
+/// is the name, which may contain anything.
+fn start_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::commands::top::fixtures::process;
+
+    fn who(command: &str) -> Who {
+        Who { command: Some(command.into()), user: "root".into() }
+    }
+
+    /// This process.
+    fn own() -> Process {
+        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let start_ns = start_ticks(&stat).unwrap() * TICK_NS + 1;
+        let tgid = Some(std::process::id());
+        Process { tgid, start_ns, comm: "profiler".into(), ended: false }
+    }
+
+    #[test]
+    fn a_process_is_asked_for_once_and_again_after_an_exec() {
+        let mut people = People::default();
+        let bash = process(5, "bash");
+        assert_eq!(people.ask([&bash].into_iter()), [Arc::clone(&bash)]);
+        assert!(people.ask([&bash].into_iter()).is_empty());
+        assert_eq!(people.of(&bash), None);
+        assert!(people.learn((Arc::clone(&bash), Some(who("bash -l")))));
+        assert!(!people.learn((Arc::clone(&bash), Some(who("bash -l")))), "nothing new");
+        assert_eq!(people.of(&bash), Some(&who("bash -l")));
+        let after_exec = process(5, "python3");
+        assert_eq!(people.ask([&after_exec].into_iter()).len(), 1);
+        assert_eq!(people.of(&after_exec), Some(&who("bash -l")), "until the answer comes");
+    }
+
+    #[test]
+    fn ended_processes_are_neither_asked_for_nor_kept() {
+        let mut people = People::default();
+        let ended = Arc::new(Process { ended: true, ..(*process(6, "true")).clone() });
+        let nobody = Arc::new(Process { tgid: None, ..(*process(0, "(overflow)")).clone() });
+        assert!(people.ask([&ended, &nobody].into_iter()).is_empty());
+        let (stays, goes) = (process(7, "a"), process(8, "b"));
+        for process in people.ask([&stays, &goes].into_iter()) {
+            people.learn((process, Some(who("x"))));
+        }
+        people.retain([&stays].into_iter());
+        assert_eq!((people.of(&stays), people.of(&goes)), (Some(&who("x")), None));
+        assert!(!people.learn((goes, Some(who("late")))));
+        assert_eq!(people.known.len(), 1);
+    }
+
+    #[test]
+    fn the_command_line_and_the_user_of_a_process_are_found() {
+        let mut lookup = Proc::default();
+        lookup.ask(vec![Arc::new(own())]);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let answers = loop {
+            let answers = lookup.answers();
+            if !answers.is_empty() {
+                break answers;
+            }
+            assert!(Instant::now() < deadline, "no answer");
+            thread::sleep(Duration::from_millis(1));
+        };
+        assert_eq!(lookup.open_questions(), 0);
+        let found = answers[0].1.clone().unwrap();
+        let arguments: Vec<String> = std::env::args().collect();
+        let command = found.command.unwrap();
+        assert!(arguments.join(" ").starts_with(command.raw()), "{command}");
+        let user = User::from_uid(Uid::current()).unwrap().unwrap();
+        assert_eq!(found.user.raw(), user.name);
+    }
+
+    #[test]
+    fn a_process_with_the_same_id_that_started_at_another_time_is_not_taken_for_it() {
+        let mut users = HashMap::new();
+        let other = Process { start_ns: own().start_ns + TICK_NS, ..own() };
+        assert_eq!(look_up(Path::new("/proc"), &other, &mut users), None);
+        assert!(look_up(Path::new("/proc"), &own(), &mut users).is_some());
+        assert_eq!(look_up(Path::new("/no/such"), &own(), &mut users), None);
+    }
+
+    #[test]
+    fn files_of_proc_are_read_whatever_is_in_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |bytes: &[u8]| {
+            let path = directory.path().join("cmdline");
+            fs::write(&path, bytes).unwrap();
+            command_line(path).map(|command| command.to_string())
+        };
+        assert_eq!(file(b"nginx\0-g\0daemon off;\0").as_deref(), Some("nginx -g daemon off;"));
+        assert_eq!(file(b"a\0\x1b[2J\n\xff\0").as_deref(), Some("a \u{fffd}[2J\u{fffd}\u{fffd}"));
+        assert_eq!(file(b"x\0\0\0").as_deref(), Some("x"));
+        assert_eq!((file(b""), file(b"\0\0")), (None, None));
+        assert_eq!(file(&[b'x'; 10_000]).map(|command| command.len()), Some(4096));
+        assert_eq!(real_uid("Name:\tUid: 1\nUid:\t33\t0\t0\t0\n"), Some(33));
+        assert_eq!(real_uid("Name:\tx\n"), None);
+        let stat = "7 (a) S 1 (b)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
+        assert_eq!(start_ticks(stat), Some(4242));
+        assert_eq!(start_ticks("7 (a) S 1"), None);
+    }
+}
