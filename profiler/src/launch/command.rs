@@ -157,9 +157,11 @@ fn code_of(status: ExitStatus) -> u8 {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Not started, since something failed first. Closing the gate would not end
-        // it, since its process has a copy of this end too.
+        // Not started, since something failed first. A process that reads the end of the gate
+        // ends. Without CAP_KILL, that is all that ends a process of another user. A process that
+        // has not closed its own copy of the gate yet needs the signal.
         if let Some(spawning) = self.spawning.take() {
+            drop(self.gate.take());
             self.signal(Signal::SIGKILL);
             if let Ok(Ok(mut child)) = spawning.join() {
                 let _ = child.wait();

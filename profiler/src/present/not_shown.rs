@@ -58,7 +58,7 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result
         };
         writeln!(
             out,
-            "Not shown (--no-waits): {} of syscalls that wait by nature, with {} calls{}{share}.",
+            "Not shown (--no-waits): {}, with {} calls{}{share}.",
             units::counted(waits.rows as u64, "row"),
             units::grouped(waits.figures.calls),
             time(waits.total_ns),

@@ -168,7 +168,7 @@ fn what_is_not_shown_is_said_and_counts() {
     % time   total  calls   mean    p50    p99    max  syscall
      100.0  1.00us     10  100ns  100ns  100ns  100ns  read
 
-    Not shown (--no-waits): 1 row of syscalls that wait by nature, with 30 calls, 3.00us (75.0 % of the time).
+    Not shown (--no-waits): 1 row, with 30 calls, 3.00us (75.0 % of the time).
     ");
     let errnos = vec!["ENOENT".parse().expect("an errno")];
     let failed = Shown { failed: true, errnos, ..Shown::default() };

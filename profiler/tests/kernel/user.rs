@@ -10,6 +10,10 @@ use crate::{
 /// An id that is nobody's.
 const NOBODY: &str = "65534";
 
+/// Prints its own /proc/PID/status, with nothing but a shell.
+const SHOW_STATUS: [&str; 3] =
+    ["sh", "-c", "while read -r line; do echo \"$line\"; done </proc/self/status"];
+
 /// The fields of /proc/PID/status.
 fn status(text: &str) -> HashMap<String, String> {
     let field = |line: &str| {
@@ -32,7 +36,7 @@ pub(crate) fn a_command_runs_as_a_user(mode: Mode) -> Result<(), String> {
         return Err("the capabilities to change users are not there".into());
     }
     let as_user = || Stat::new(mode).args(["-u", NOBODY]);
-    let (_, output) = as_user().command(["cat", "/proc/self/status"]);
+    let (_, output) = as_user().command(SHOW_STATUS);
     let seen = status(&String::from_utf8(output.stdout).expect("text"));
     for ids in ["Uid", "Gid"] {
         assert_eq!(seen[ids], [NOBODY; 4].join(" "), "{seen:?}");
@@ -72,8 +76,8 @@ pub(crate) fn a_command_runs_as_a_user(mode: Mode) -> Result<(), String> {
 
 pub(crate) fn ambient_capabilities_are_dropped() {
     let capabilities = ",+bpf,+perfmon,+setuid,+setgid";
-    let args = ["stat", "-u", "1", "-o", "/dev/null", "--", "cat", "/proc/self/status"];
-    let output = as_nobody(capabilities, &args);
+    let args = ["stat", "-u", "1", "-o", "/dev/null", "--"];
+    let output = as_nobody(capabilities, &[&args[..], &SHOW_STATUS].concat());
     assert!(output.status.success(), "{output:?}");
     let seen = status(&String::from_utf8(output.stdout).expect("text"));
     assert_eq!(seen["Uid"], "1 1 1 1", "{seen:?}");
@@ -82,8 +86,8 @@ pub(crate) fn ambient_capabilities_are_dropped() {
 
 /// What the command would have without the profiler, it has, and no more.
 pub(crate) fn without_a_user_capabilities_are_as_without_the_profiler() {
-    let args = ["stat", "-o", "/dev/null", "--", "cat", "/proc/self/status"];
-    let output = as_nobody(",+bpf,+perfmon", &args);
+    let args = ["stat", "-o", "/dev/null", "--"];
+    let output = as_nobody(",+bpf,+perfmon", &[&args[..], &SHOW_STATUS].concat());
     assert!(output.status.success(), "{output:?}");
     let seen = status(&String::from_utf8(output.stdout).expect("text"));
     let capabilities = ",+bpf,+perfmon";
@@ -91,7 +95,7 @@ pub(crate) fn without_a_user_capabilities_are_as_without_the_profiler() {
     command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]);
     command.arg(format!("--inh-caps=-all{capabilities}"));
     command.arg(format!("--ambient-caps=-all{capabilities}"));
-    let output = command.args(["cat", "/proc/self/status"]).output().expect("setpriv");
+    let output = command.args(SHOW_STATUS).output().expect("setpriv");
     let alone = status(&String::from_utf8(output.stdout).expect("text"));
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(seen[set], alone[set], "{set}");
@@ -104,6 +108,12 @@ pub(crate) fn who_may_not_change_user_is_told() {
     assert!(output.stdout.is_empty(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("CAP_SETUID and CAP_SETGID"), "{said}");
+    // A command that is another user's, and cannot be killed, ends all the same if the programs
+    // cannot attach.
+    let args = ["stat", "-u", "1", "--", "sh", "-c", "echo it ran"];
+    let output = as_nobody(",+bpf,+setuid,+setgid", &args);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
     let args = ["stat", "-u", "no-such-user", "--", "echo", "it ran"];
     let output = Command::new(PROFILER).args(args).output().expect("the profiler");
     assert_eq!(output.status.code(), Some(2), "{output:?}");
