@@ -32,7 +32,7 @@ const AFTER_HELP: &str = "\
 Start with:
   profiler doctor              what this host offers, and what is missing
   profiler top                 live view of the whole host
-  profiler stat -- make -j4    every system call of a command and its children
+  profiler stat -- make -j4    every syscall of a command and its children
 
 Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFMON.
 
@@ -61,29 +61,28 @@ pub enum Command {
     Doctor(DoctorArgs),
 }
 
-/// What the kernel side is to do; common to all that load it.
+/// How the kernel side records calls; common to all commands that attach.
 #[derive(Args, Debug, Clone, Default)]
 pub struct KernelArgs {
-    /// Threads that can be recorded apart at one time [default: 32768]
+    /// How many threads can have a record at one time [default: 32768]
     ///
-    /// That many threads of one user, or of all users together, each get a record. A quarter
-    /// more records are kept, so that one user's threads cannot take those of other users.
+    /// The limit holds for one user's threads, and for all users' threads together. A quarter
+    /// more records exist, so that one user's threads cannot take the records of other users.
     #[arg(long, value_name = "N", help_heading = "Kernel side")]
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, in MiB [default: 40]
     ///
-    /// When it is used up, further calls are still counted and timed, in one
-    /// bucket per system call, without their process. One user's threads can use at most four
-    /// fifths of it.
+    /// If the memory is used up, further calls are still counted and timed, but per syscall
+    /// only, without their process. One user's threads can use at most four fifths of the memory.
     #[arg(long, value_name = "MIB", help_heading = "Kernel side")]
     pub max_memory: Option<u32>,
-    /// Count calls and outcomes only, and time none: the least cost
+    /// Count calls and outcomes, but time no call: this costs least
     #[arg(long, conflicts_with = "sample", help_heading = "Kernel side")]
     pub no_latency: bool,
-    /// Time one call in N, of each thread and system call; counts stay exact
+    /// Time one call in N of each thread and syscall; counts stay exact
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Kernel side")]
     pub sample: Option<u32>,
-    /// Count the profiler's own system calls too
+    /// Count the profiler's own syscalls too
     #[arg(long, help_heading = "Kernel side")]
     pub include_self: bool,
     /// Use the fallback for kernels without task storage, even where there is one
@@ -112,31 +111,33 @@ impl KernelArgs {
     }
 }
 
-/// What counts, of all that could; common to all that load the kernel side. Of one kind
-/// any has to be met, and all kinds that are given.
+/// Filters: which processes and syscalls are counted. Different filters are ANDed; several values
+/// of one filter are ORed.
 #[derive(Args, Debug, Clone, Default)]
 pub struct FilterArgs {
-    /// Only processes in this cgroup (version 2) or below it, as system.slice/nginx.service
+    /// Count only processes in this cgroup (version 2) or below it
     ///
-    /// A path from the root of the hierarchy, or a directory below where it is mounted. A
-    /// process that is moved into it or out of it counts from then on, or no more.
+    /// A path from the root of the hierarchy, such as system.slice/nginx.service, or a directory
+    /// below its mount point. A process that moves is counted while it is in the cgroup.
     ///
-    /// Several are separated by commas; `\,` is a comma within a path.
+    /// Several paths are separated by commas. `\,` is a comma within a path.
     #[arg(long, value_name = "PATH", value_parser = lists::cgroups, help_heading = "Filters")]
     pub cgroup: Vec<List<PathBuf>>,
-    /// Only processes of this name, as /proc/PID/comm has it
+    /// Count only processes with this name, as in /proc/PID/comm
     ///
-    /// The name is that of a process's first thread. It is cut off after 15 bytes.
-    /// Several are separated by commas; `\,` is a comma within a name.
+    /// The name of a process is that of its first thread, and has at most 15 bytes. Several names
+    /// are separated by commas. `\,` is a comma within a name.
     #[arg(long, value_name = "NAME", value_parser = lists::comms, help_heading = "Filters")]
     pub comm: Vec<List<Comm>>,
-    /// Only this system call, by name or number; all others with ! before it
+    /// Count only this syscall, by name or number; `!NAME` excludes it
     ///
-    /// A name is that of every ABI which has it; i386:open is that of one. A number is one
-    /// of x86_64, and i386:5 one of another. `unknown` is all that no table has.
+    /// A name such as open matches the syscalls of all ABIs, and i386:open that of one ABI. A
+    /// number such as 2 is one of x86_64, and i386:5 one of another ABI. `unknown` matches all
+    /// numbers without a name. Several are separated by commas. Classes such as %file are not
+    /// supported yet.
     #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
     pub syscall: Vec<CallPattern>,
-    /// Not this system call; as --syscall with ! before it, which shells want quoted
+    /// Exclude this syscall. Same as --syscall '!NAME'
     #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
     pub exclude_syscall: Vec<CallPattern>,
 }
@@ -161,19 +162,21 @@ impl FilterArgs {
 #[derive(Args, Debug)]
 #[command(after_help = STAT_AFTER_HELP)]
 pub struct StatArgs {
-    /// The whole host; the default without a process or a command
+    /// Watch the whole host; the default without -p and without a command
     #[arg(short, long, conflicts_with_all = ["pid", "command"])]
     pub all: bool,
-    /// These processes, and the children that they start
+    /// Watch these processes, and the children that they start
     #[arg(short, long, value_name = "PID", value_parser = lists::pids, conflicts_with = "command")]
     pub pid: Vec<List<u32>>,
-    /// Stop after this time, as 500ms, 10s or 2m; without it, at Ctrl-C or when
-    /// the command or the last process has ended
+    /// Stop after this time, for example 500ms, 10s or 2m
+    ///
+    /// Without a duration, counting stops at Ctrl-C, or when the command or the last process has
+    /// ended.
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 8760h.
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<RunTime>,
-    /// Print what each interval brought, as it passes
+    /// Print a report for each interval
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
     #[arg(short, long, value_name = "TIME")]
@@ -185,23 +188,23 @@ pub struct StatArgs {
     /// others, below a line that says so. With a key, the order is strictly by that column.
     #[arg(short, long, value_enum)]
     pub sort: Option<SortKey>,
-    /// What makes a row
+    /// What each row is about
     #[arg(short, long, value_enum, value_name = "WHAT", default_value = "syscall")]
     pub by: Grouping,
-    /// How to print
+    /// Format of the report
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Print to this file; without it, to standard output, or beside a command to
-    /// standard error
+    /// Print to this file; `-` is standard output
     ///
-    /// Beside a command, standard output is the command's. So `--format json -- ls | jq` gives
-    /// jq the output of ls: write the JSON to a file instead, with -o.
+    /// Without -o, the report goes to standard output. With a command, it goes to standard error,
+    /// because standard output is the command's. So `--format json -- ls | jq` gives jq the
+    /// output of ls. Write the JSON to a file instead: `-o out.json`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print what the profiler itself cost: its programs in the kernel and its process
     ///
-    /// For that the kernel times every BPF program of the host, which makes each call
-    /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    /// For this, the kernel times every BPF program of the host, which adds to the cost of each
+    /// call. It requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
     /// Run the command as this user, by name or number
@@ -220,7 +223,7 @@ pub struct StatArgs {
     /// What the kernel side is to do.
     #[command(flatten)]
     pub kernel: KernelArgs,
-    /// A command to run and to follow
+    /// The command to run and watch, with its children
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<std::ffi::OsString>,
 }
@@ -241,16 +244,17 @@ Examples:
   profiler stat --no-waits -a -d 10s   without futex, epoll_wait and the like
   profiler stat -u nobody -- id        a command that runs as another user
 
-A command gets every signal that the profiler gets (HUP, INT, QUIT, TERM, USR1, USR2), once.
-Ctrl-C twice within one second ends the profiler, with the report so far; the command goes on.
+If the profiler gets HUP, INT, QUIT, TERM, USR1 or USR2, the command gets that signal once. A
+second Ctrl-C within one second ends the profiler, which prints the report so far. The command
+continues.
 
-Latency is wall time in the kernel, by CLOCK_MONOTONIC, from the call's entry tracepoint
-to its exit tracepoint: asleep, waiting and preempted, but not while the host was
-suspended. Some tens of nanoseconds of each are the tracepoints', or, where the kernel
-guards returns, more than a hundred. Totals and, over a whole run, the least and the greatest
-are exact; quantiles are within 6.25 %, and below 64 ns within 4 ns.";
+Latency is wall time in the kernel, from the entry tracepoint of a call to its exit tracepoint.
+It includes time asleep, waiting and preempted, but not time in which the host was suspended. The
+clock is CLOCK_MONOTONIC. The tracepoints themselves take some tens of nanoseconds of each
+latency, and more than a hundred with return mitigations. Totals are exact. Minimum and maximum
+are exact over a whole run. Quantiles are within 6.25 %, and below 64 ns within 4 ns.";
 
-/// How to print.
+/// Formats of a report.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
     /// For people
@@ -351,7 +355,7 @@ pub struct DaemonArgs {
 /// `profiler doctor`.
 #[derive(Args, Debug)]
 pub struct DoctorArgs {
-    /// How to print
+    /// Format of the report
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
 }

@@ -61,7 +61,7 @@ const FIGURES: [Column; 13] = [
     number("p99", 3, "99th percentile of the latency.", |row, _| {
         time(&row.figures, |f| f.quantiles([0.99])[0])
     }),
-    number("max", 5, "Greatest latency.", |row, _| time(&row.figures, Figures::max_ns)),
+    number("max", 5, "Maximum latency.", |row, _| time(&row.figures, Figures::max_ns)),
     number("denied", 6, "Calls that seccomp or ptrace refused; not part of `calls`.", |row, _| {
         unless_zero(row.figures.denied)
     }),

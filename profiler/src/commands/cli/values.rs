@@ -18,7 +18,7 @@ impl ValueEnum for SortKey {
             Self::Mean => ("mean", "Mean latency"),
             Self::P50 => ("p50", "Median latency"),
             Self::P99 => ("p99", "99th percentile of latency"),
-            Self::Max => ("max", "Greatest latency"),
+            Self::Max => ("max", "Maximum latency"),
             Self::Name => ("name", "Name, ascending"),
         };
         Some(PossibleValue::new(name).help(help))
@@ -32,15 +32,11 @@ impl ValueEnum for Grouping {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         Some(match self {
-            Self::Syscall => {
-                PossibleValue::new("syscall").help("A system call, over all processes")
-            }
-            Self::Process => {
-                PossibleValue::new("process").help("A process, over all its system calls")
-            }
+            Self::Syscall => PossibleValue::new("syscall").help("A syscall, over all processes"),
+            Self::Process => PossibleValue::new("process").help("A process, over all its syscalls"),
             Self::ProcessSyscall => PossibleValue::new("process,syscall")
                 .alias("syscall,process")
-                .help("A system call of a process"),
+                .help("A syscall of a process"),
         })
     }
 }
