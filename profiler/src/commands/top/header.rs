@@ -6,7 +6,7 @@ use std::time::Duration;
 use profiler_common::limits::share;
 
 use super::{
-    state::Shown,
+    shown::Shown,
     style::{Look, Tone},
     view,
 };

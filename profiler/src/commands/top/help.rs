@@ -1,5 +1,10 @@
 //! What the keys do, and what the words on the screen mean. The man page has the same text.
 
+use crossterm::event::KeyCode;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::header::GAP;
+
 /// Keys, and what they do.
 pub const KEYS: &[(&str, &str)] = &[
     ("Tab, 1 2 3", "views: processes, system calls, calls in flight"),
@@ -83,6 +88,61 @@ pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
         std::iter::once((title, "")).chain(lines.iter().copied())
     };
     titled("Keys", KEYS).chain(titled("Header", HEADER)).chain(titled("Lists", LISTS))
+}
+
+/// The lines of the help in `width` columns: a meaning that is longer goes on in the next line.
+pub(super) fn wrapped(width: usize) -> Vec<(&'static str, String)> {
+    let room = width.saturating_sub(KEY_WIDTH + GAP.len()).max(1);
+    let mut wrapped = Vec::new();
+    for (word, meaning) in lines() {
+        let mut line = String::new();
+        let mut term = word;
+        for part in meaning.split(' ') {
+            if !line.is_empty() && line.width() + 1 + part.width() > room {
+                wrapped.push((std::mem::take(&mut term), std::mem::take(&mut line)));
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(part);
+        }
+        wrapped.push((term, line));
+    }
+    wrapped
+}
+
+/// Which lines of the help are in sight.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Scroll {
+    first: usize,
+    /// The greatest that `first` can be.
+    last: usize,
+}
+
+impl Scroll {
+    /// Takes note that `page` of `lines` fit on the screen: the first line to show.
+    pub(super) fn fit(&mut self, page: usize, lines: usize) -> usize {
+        self.last = lines.saturating_sub(page);
+        self.first = self.first.min(self.last);
+        self.first
+    }
+
+    /// Takes a key: whether it scrolls.
+    pub(super) fn on_key(&mut self, code: KeyCode) -> bool {
+        /// Lines that a page key scrolls.
+        const PAGE: usize = 10;
+        let Self { first, last } = *self;
+        self.first = match code {
+            KeyCode::Up | KeyCode::Char('k') => first.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => (first + 1).min(last),
+            KeyCode::PageUp => first.saturating_sub(PAGE),
+            KeyCode::PageDown => (first + PAGE).min(last),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => last,
+            _ => return false,
+        };
+        true
+    }
 }
 
 /// The keys that matter most, for the last line.

@@ -3,7 +3,7 @@
 use super::{
     chart,
     header::{self, Piece},
-    state::Shown,
+    shown::Shown,
     style::{Look, Tone},
     view::{Selection, Subject},
 };

@@ -27,6 +27,7 @@ mod render;
 mod rows;
 #[cfg(test)]
 mod screens;
+mod shown;
 mod signals;
 mod state;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::{
     people::People,
     place::root_view,
     rows::{self, Row, Sort},
-    state::{Costs, Shown},
+    shown::{Costs, Shown},
     style::Look,
     table::List,
     view::{Selection, Tab, View},
@@ -140,7 +140,11 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     if !items.is_empty() {
         align(page, &columns, &lines);
     }
-    for (rows, what) in [(more as u64, "more"), (hidden, "that wait by nature")] {
+    let what_is_hidden = match view {
+        View::Processes => "whose calls all wait by nature",
+        _ => "that wait by nature",
+    };
+    for (rows, what) in [(more as u64, "more"), (hidden, what_is_hidden)] {
         if rows > 0 {
             page.push_str(&format!("and {} {what}\n", units::count(rows)));
         }

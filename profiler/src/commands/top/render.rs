@@ -9,7 +9,8 @@ use super::{
     help, latency,
     place::root_view,
     rows::{self, Sort},
-    state::{App, Shown},
+    shown::Shown,
+    state::App,
     style::{Look, Tone},
     table::List,
     view::{self, Selection, Tab, View},
@@ -193,7 +194,7 @@ fn bottom(app: &App) -> Vec<Piece> {
     }
     let mut pieces = Vec::new();
     if app.help() {
-        let text = "Up and Down scroll, any other key closes the help";
+        let text = "Up Down scroll, any other key closes";
         return vec![Piece::new(text, Tone::Dim)];
     }
     if let Some(followed) = followed(app) {
@@ -231,10 +232,10 @@ fn followed(app: &App) -> Option<String> {
 }
 
 fn draw_help(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
-    let all = help::lines().count();
-    let first = app.fit_help(area.height.into(), all);
+    let lines = help::wrapped(area.width.into());
+    let first = app.fit_help(area.height.into(), lines.len());
     let mut page = Page::new(buffer, area, look);
-    for (word, meaning) in help::lines().skip(first).take(area.height.into()) {
+    for (word, meaning) in lines.iter().skip(first).take(area.height.into()) {
         let word = units::pad(&look.printable(word), help::KEY_WIDTH, false);
         page.line(&[
             Piece::new(word, Tone::Strong),

@@ -9,7 +9,7 @@ use super::{
     chart,
     columns::Column,
     groups::{self, Group},
-    state::Shown,
+    shown::Shown,
     table::List,
     view::{ItemId, ProcessId, Selection, View},
 };

@@ -14,7 +14,8 @@ use super::{
     chart, fixtures, help,
     people::Who,
     render,
-    state::{App, Costs},
+    shown::Costs,
+    state::App,
     style::Look,
     view::{Selection, Subject},
 };
@@ -319,6 +320,13 @@ fn what_has_ended_or_is_idle_is_dim() {
     let dim = |text: &str| style_of(&backend, text).add_modifier.contains(Modifier::DIM);
     assert!(dim("cc1plus") && dim("cron"));
     assert!(!dim("postgres"));
+}
+
+#[test]
+fn the_help_wraps_on_a_narrow_screen_40x10() {
+    let text = screen("?", 40, 10);
+    assert!(!text.contains('…'), "{text}");
+    assert_snapshot!(text);
 }
 
 /// The screen after `keys`, with who the processes are that are in sight.

@@ -8,12 +8,14 @@ use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use super::{
     columns::{self, Column},
     groups::Groups,
+    help,
     people::{Answer, People},
     place::{Place, Trail, root_view},
     rows::{self, Item, Row, Sort},
+    shown::{Costs, Shown},
     view::{Selection, SinceStart, Subject, Tab, View},
 };
-use crate::model::{Cost, Process, Snapshot, SortKey, Span};
+use crate::model::{Process, Snapshot, SortKey, Span};
 
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
@@ -33,43 +35,6 @@ pub(super) enum Action {
     Quit,
 }
 
-/// A snapshot with what only the one before it tells.
-#[derive(Clone, Debug)]
-pub(super) struct Shown {
-    /// The snapshot.
-    pub(super) snapshot: Snapshot,
-    /// What the profiler itself cost since the snapshot before, or since it attached.
-    pub(super) spent: Cost,
-    /// The rows of processes.
-    pub(super) groups: Groups,
-}
-
-impl Shown {
-    /// The same snapshot, with the rows of its processes over `span`.
-    pub(super) fn grouped(mut self, span: Span) -> Self {
-        self.groups = Groups::new(&self.snapshot, span, &[], &Groups::default());
-        self
-    }
-}
-
-/// What the profiler itself costs, from one snapshot to the next.
-#[derive(Default)]
-pub(super) struct Costs {
-    last: Option<Cost>,
-}
-
-impl Costs {
-    /// `snapshot` with what it cost since the one before, and without rows of processes.
-    pub(super) fn add(&mut self, snapshot: Snapshot) -> Shown {
-        let cost = &snapshot.health.cost;
-        let spent = match self.last.replace(cost.clone()) {
-            None => cost.since_attached(),
-            Some(before) => cost.since(&before),
-        };
-        Shown { snapshot, spent, groups: Groups::default() }
-    }
-}
-
 /// The state of the screen.
 pub(super) struct App {
     tab: Tab,
@@ -78,10 +43,8 @@ pub(super) struct App {
     span: Span,
     interval: Duration,
     paused: bool,
-    help: bool,
-    /// The first line of the help that is in sight, and the last that can be.
-    help_first: usize,
-    help_last: usize,
+    /// The help, while it is open.
+    help: Option<help::Scroll>,
     /// Whether calls that wait by nature are included.
     waits: bool,
     /// Whether a process is shown by its command line.
@@ -119,9 +82,7 @@ impl App {
             span: Span::Recent,
             interval,
             paused: false,
-            help: false,
-            help_first: 0,
-            help_last: 0,
+            help: None,
             waits: false,
             commands: false,
             people: People::default(),
@@ -179,14 +140,12 @@ impl App {
 
     /// Whether the help is open.
     pub(super) fn help(&self) -> bool {
-        self.help
+        self.help.is_some()
     }
 
     /// Takes note that `page` lines of `lines` of help fit on the screen: the first to show.
     pub(super) fn fit_help(&mut self, page: usize, lines: usize) -> usize {
-        self.help_last = lines.saturating_sub(page);
-        self.help_first = self.help_first.min(self.help_last);
-        self.help_first
+        self.help.as_mut().map_or(0, |help| help.fit(page, lines))
     }
 
     /// Whether calls that wait by nature are included.
@@ -316,8 +275,11 @@ impl App {
                 _ => Action::Nothing,
             };
         }
-        if self.help {
-            return self.on_help_key(key.code);
+        if let Some(help) = &mut self.help {
+            if !help.on_key(key.code) {
+                self.help = None;
+            }
+            return Action::Redraw;
         }
         if self.editing_filter
             && let Some(action) = self.edit_filter(key.code)
@@ -326,10 +288,9 @@ impl App {
         }
         match key.code {
             KeyCode::Char('q') => Action::Quit,
-            KeyCode::Char('?') | KeyCode::F(1) => self.change(|app| {
-                app.help = true;
-                app.help_first = 0;
-            }),
+            KeyCode::Char('?') | KeyCode::F(1) => {
+                self.change(|app| app.help = Some(help::Scroll::default()))
+            }
             KeyCode::Char('p' | ' ') => self.toggle_pause(),
             KeyCode::Char('t') => self.change(|app| {
                 app.span = match app.span {
@@ -384,26 +345,6 @@ impl App {
             KeyCode::Char('h') => self.open_selected(true),
             _ => Action::Nothing,
         }
-    }
-
-    /// Takes a key while the help is open: keys that move scroll, others close the help.
-    fn on_help_key(&mut self, code: KeyCode) -> Action {
-        /// Lines that a page key scrolls.
-        const PAGE: usize = 10;
-        let (first, last) = (self.help_first, self.help_last);
-        self.help_first = match code {
-            KeyCode::Up | KeyCode::Char('k') => first.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => (first + 1).min(last),
-            KeyCode::PageUp => first.saturating_sub(PAGE),
-            KeyCode::PageDown => (first + PAGE).min(last),
-            KeyCode::Home | KeyCode::Char('g') => 0,
-            KeyCode::End | KeyCode::Char('G') => last,
-            _ => {
-                self.help = false;
-                first
-            }
-        };
-        Action::Redraw
     }
 
     /// Takes a key while the filter is edited; those that mean nothing to it go on

@@ -361,7 +361,7 @@ fn keys_that_move_scroll_the_help() {
     press(&mut app, KeyCode::End);
     assert_eq!(app.fit_help(40, 25), 0);
     press(&mut app, KeyCode::Esc);
-    press(&mut app, KeyCode::Char('?'));
+    press(&mut app, KeyCode::F(1));
     assert_eq!(app.fit_help(10, 25), 0, "opened anew, the help begins at its first line");
 }
 
@@ -379,6 +379,7 @@ fn any_other_key_closes_the_help_and_does_nothing_else() {
 fn control_keys_work_everywhere() {
     let mut app = app();
     type_keys(&mut app, "/ngi");
+    assert_eq!(with_ctrl(&mut app, 'l'), Action::Redraw);
     assert_eq!(with_ctrl(&mut app, 'z'), Action::Suspend);
     assert_eq!(with_ctrl(&mut app, 'c'), Action::Quit);
     assert_eq!(app.place().filter, "ngi");

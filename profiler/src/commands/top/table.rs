@@ -5,7 +5,7 @@ use super::{
     groups,
     people::People,
     rows::{self, Item, Row, Sort},
-    state::Shown,
+    shown::Shown,
     style::{Look, Tone},
     view::{Selection, View},
 };

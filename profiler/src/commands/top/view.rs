@@ -7,7 +7,7 @@ use std::{
 
 use profiler_common::call::CallKey;
 
-use super::{groups::has_ended, state::Shown};
+use super::{groups::has_ended, shown::Shown};
 use crate::{
     model::{CallRow, Figures, Process, Span},
     names::{syscalls, waits::waits_by_nature},
