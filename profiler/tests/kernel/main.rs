@@ -24,6 +24,7 @@ mod relay;
 mod report;
 mod room;
 mod run;
+mod screen;
 mod service;
 mod shown;
 mod siege;
@@ -173,6 +174,7 @@ fn tests() -> Vec<Test> {
         own_cost::without_the_flag_there_is_none,
         own_cost::without_cap_sys_admin_it_says_what_is_missing,
         own_cost::top_shows_it,
+        screen::of_processes_that_come_and_go,
         own_cost::a_daemon_s_flag_has_them_counted,
         own_cost::a_daemon_s_process_is_as_the_kernel_has_it,
     ];

@@ -44,7 +44,7 @@ pub(super) struct Prepared {
 }
 
 /// Cases by the end of their names, which they have for both objects.
-const NEEDS: [(&str, Skip); 11] = [
+const NEEDS: [(&str, Skip); 12] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),
     ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
@@ -53,6 +53,7 @@ const NEEDS: [(&str, Skip); 11] = [
     ("relay::a_command_inherits_signals_as_without_the_profiler", Skip::NoSuchProgram),
     ("relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run", Skip::NoTerminal),
     ("shown::a_terminal_is_told_that_it_counts", Skip::NoTerminal),
+    ("screen::of_processes_that_come_and_go", Skip::NoTerminal),
     ("interrupt::a_first_process_ends_while_it_attaches", Skip::NoSuchProgram),
     ("origin::a_table_is_ascii_unless_the_locale_is_utf_8", Skip::NoSuchProgram),
     (I386, Skip::NoI386Compiler),

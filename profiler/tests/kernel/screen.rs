@@ -1,0 +1,100 @@
+//! `profiler top` on a terminal: what it shows of real processes.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use nix::{
+    pty::{Winsize, openpty},
+    unistd::{Uid, User},
+};
+
+use crate::run::{Mode, PROFILER, wait_until};
+
+/// A live view on a terminal of its own, and all that it has written.
+struct Screen {
+    child: Child,
+    keyboard: File,
+    written: Arc<Mutex<String>>,
+}
+
+impl Screen {
+    fn start(mode: Mode, args: &[&str]) -> Self {
+        let size = Winsize { ws_row: 40, ws_col: 160, ws_xpixel: 0, ws_ypixel: 0 };
+        let terminal = openpty(&size, None).expect("a terminal");
+        let end = || terminal.slave.try_clone().expect("a descriptor");
+        let mut command = Command::new(PROFILER);
+        command.arg("top").args(mode.flags()).args(args);
+        command.env("TERM", "xterm-256color").env("LC_ALL", "C.UTF-8");
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the profiler");
+        let mut screen = File::from(terminal.master);
+        let keyboard = screen.try_clone().expect("a descriptor");
+        let written = Arc::<Mutex<String>>::default();
+        let all = Arc::clone(&written);
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = screen.read(&mut bytes) {
+                let text = String::from_utf8_lossy(&bytes[..read]);
+                all.lock().expect("no panic").push_str(&text);
+            }
+        });
+        Self { child, keyboard, written }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
+    }
+
+    /// Waits until the word is on the screen. A word without spaces is written in one piece.
+    fn expect(&self, word: &str) {
+        let shows = || self.written.lock().expect("no panic").contains(word);
+        wait_until(&format!("the screen shows {word}"), shows);
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // Already gone, unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A shell by another name, whose children end all the time.
+struct Shell(Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The name, the command line and the user of a process; its ended children, who share a row.
+pub(crate) fn of_processes_that_come_and_go(mode: Mode) {
+    let mut command = Command::new("sh");
+    command.arg0("renamed-shell").args(["-c", "while :; do /bin/true; done"]);
+    let shell = Shell(command.spawn().expect("a shell"));
+    let pid = shell.0.id().to_string();
+    let mut screen = Screen::start(mode, &["-p", &pid, "-d", "200ms"]);
+    screen.expect(&pid);
+    let user = User::from_uid(Uid::current()).expect("a list of users").expect("a user");
+    screen.expect(&user.name);
+    screen.press("n");
+    screen.expect("renamed-shell");
+    // Many have ended in an interval of 200 ms.
+    screen.expect("\u{d7}");
+    screen.expect("true");
+    screen.press("q");
+    let mut status = None;
+    wait_until("the live view quits", || {
+        status = screen.child.try_wait().expect("a child of ours");
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+}
