@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Report, columns::share, units};
+use super::{Report, columns::share, shown::Hidden, units};
 use crate::model::{Grouping, Timed};
 
 /// Rows of processes are sums, in which waiting cannot come last: says how much of them it is,
@@ -27,38 +27,42 @@ fn hint_at_waits(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()
 /// What `out` returns.
 pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { rows, hidden, shown, by, health, .. } = *report;
+    let Hidden { left_out, waits, .. } = hidden;
     if !shown.is_filtered() {
-        // Rows of processes are sums, in which waiting cannot come last.
         return hint_at_waits(out, report);
     }
-    writeln!(out)?;
+    if left_out.rows > 0 {
+        writeln!(out)?;
+    }
     let time = |ns: u64| match health.timed {
         Timed::None => String::new(),
         _ => format!(", {}", units::time(ns)),
     };
-    let filters = shown.row_filters();
-    if !filters.is_empty() {
-        let waiting = if by == Grouping::Process { 0 } else { hidden.waits.rows };
-        let calls = hidden.left_out.figures.calls - hidden.waits.figures.calls;
+    let dropped = left_out.rows - waits.rows;
+    if dropped > 0 {
+        let calls = left_out.figures.calls - waits.figures.calls;
         writeln!(
             out,
-            "Not shown ({filters}): {}, with {} calls{}.",
-            units::counted(hidden.rows.saturating_sub(waiting) as u64, "row"),
+            "Not shown ({}): {}, with {} calls{}.",
+            shown.row_filters(),
+            units::counted(dropped as u64, "row"),
             units::grouped(calls),
-            time(hidden.left_out.total_ns - hidden.waits.total_ns),
+            time(left_out.total_ns - waits.total_ns),
         )?;
     }
-    if shown.no_waits {
-        let waits = &hidden.waits;
+    if waits.rows > 0 {
         let shown_ns: u64 = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
-        let whole_ns = shown_ns + hidden.left_out.total_ns;
         let share = match health.timed {
             Timed::None => String::new(),
-            _ => format!(" ({} % of the time)", share(waits.total_ns, whole_ns)),
+            _ => {
+                format!(" ({} % of the time)", share(waits.total_ns, shown_ns + left_out.total_ns))
+            }
         };
+        // A process can make other calls too, and then has a row of these.
+        let part = if by == Grouping::Process { "part of " } else { "" };
         writeln!(
             out,
-            "Not shown (--no-waits): {}, with {} calls{}{share}.",
+            "Not shown (--no-waits): {part}{}, with {} calls{}{share}.",
             units::counted(waits.rows as u64, "row"),
             units::grouped(waits.figures.calls),
             time(waits.total_ns),

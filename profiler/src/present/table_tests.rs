@@ -182,6 +182,8 @@ fn what_is_not_shown_is_said_and_counts() {
 
     Not shown (--failed, --errno ENOENT): 1 row, with 30 calls, 3.00us.
     ");
+    let nothing = shown(&read, 0, None, &failed, &Hidden::default());
+    assert!(!nothing.contains("Not shown"), "{nothing}");
     let text = shown(&[], 0, None, &failed, &hidden);
     assert!(!text.contains("No system call was made"), "{text}");
 }
