@@ -7,6 +7,7 @@
 
 mod confinement;
 mod conformance;
+mod consumers;
 mod counts;
 mod detach;
 mod ending;
@@ -224,6 +225,7 @@ fn tests() -> Vec<Test> {
         interrupt::a_first_process_ends_while_it_attaches,
         siege::holds_for_a_while,
         starved::a_daemon_beside_spinning_threads,
+        consumers::three_consumers_share_an_engine,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {
