@@ -285,6 +285,7 @@ pub(super) fn pictured_host() -> Snapshot {
             process(1, "systemd"),
             vec![
                 row(call("epoll_wait"), 9, 6_000_000),
+                row(call("clone"), 12, 90_000),
                 errors(row(call("openat"), 18, 4_400), 2, 9),
             ],
         ),

@@ -1,5 +1,7 @@
 //! Draws the state onto a frame, whatever its size.
 
+use std::sync::Arc;
+
 use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
 use unicode_width::UnicodeWidthStr;
 
@@ -16,7 +18,7 @@ use super::{
     view::{self, Selection, Tab, View},
 };
 use crate::{
-    model::{Kind, Span},
+    model::{Kind, Process, Span},
     present::units,
     text::Untrusted,
 };
@@ -270,13 +272,12 @@ fn draw_lists(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
         let text = nothing(app);
         Page::new(buffer, empty, look).line(&[Piece::new(text, Tone::Dim)]);
     }
-    if panel.height > 0 {
-        draw_panel(buffer, panel, &source);
-    }
+    let in_panel = if panel.height > 0 { draw_panel(buffer, panel, &source) } else { Vec::new() };
+    app.set_in_panel(in_panel);
 }
 
-/// The oldest calls in flight, without those that wait by nature.
-fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) {
+/// Draws the oldest calls in flight, without those that wait by nature. Returns their processes.
+fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) -> Vec<Arc<Process>> {
     let [title, panel, _] = split(area, 2, 0);
     let mut page = Page::new(buffer, title, source.look);
     page.line(&[]);
@@ -294,6 +295,10 @@ fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) {
     } else {
         draw_table(buffer, panel, &List { view: &view, sort, selection, ..*source }, &items, None);
     }
+    let in_sight = items.iter().take(usize::from(panel.height.saturating_sub(1)));
+    let of_item =
+        |&item: &rows::Item| rows::Row::of(source.shown, item, selection).process.cloned();
+    in_sight.filter_map(of_item).collect()
 }
 
 /// Why a list is empty.

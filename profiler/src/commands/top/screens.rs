@@ -357,6 +357,18 @@ fn command_lines_40x10_ascii() {
 }
 
 #[test]
+fn processes_in_the_panel_are_looked_up_while_it_is_there() {
+    let of = |height| {
+        let mut app = app_of([fixtures::stuck_host()]);
+        press(&mut app, "/cron\n");
+        draw(&mut app, 120, height, FULL);
+        app.ask().iter().map(|process| process.comm.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(36), ["cron"]);
+    assert_eq!(of(37), ["cron", "postgres", "nginx", "bash", "wine-preloader"]);
+}
+
+#[test]
 fn the_title_of_a_process_has_its_command_line_80x10() {
     assert_snapshot!(screen_with_people("\n", 80, 10, FULL));
 }

@@ -50,6 +50,8 @@ pub(super) struct App {
     /// Whether a process is shown by its command line.
     commands: bool,
     people: People,
+    /// The processes in the panel below the list.
+    in_panel: Vec<Arc<Process>>,
     /// Why the figures of this view are since the start.
     since_start: Option<SinceStart>,
     editing_filter: bool,
@@ -86,6 +88,7 @@ impl App {
             waits: false,
             commands: false,
             people: People::default(),
+            in_panel: Vec::new(),
             since_start: None,
             editing_filter: false,
             times_programs: false,
@@ -168,6 +171,11 @@ impl App {
         &self.people
     }
 
+    /// Takes note that these processes are in the panel below the list.
+    pub(super) fn set_in_panel(&mut self, processes: Vec<Arc<Process>>) {
+        self.in_panel = processes;
+    }
+
     /// The processes that are in sight and have not been looked up yet.
     pub(super) fn ask(&mut self) -> Vec<Arc<Process>> {
         let Some(shown) = &self.shown else { return Vec::new() };
@@ -175,7 +183,7 @@ impl App {
         let in_sight = self.items.iter().skip(place.first()).take(self.page);
         let selection = Selection { span: self.span, waits: self.waits };
         let of_rows = in_sight.filter_map(|&item| Row::of(shown, item, selection).process);
-        self.people.ask(of_rows.chain(place.view.process()))
+        self.people.ask(of_rows.chain(place.view.process()).chain(&self.in_panel))
     }
 
     /// Takes what was found out about processes; whether that changes anything.
