@@ -23,7 +23,7 @@ pub struct CallPattern {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
     /// No table has it.
-    #[error("no ABI has such a system call{}", or_perhaps(near))]
+    #[error("no ABI has a syscall with this name{}", or_perhaps(near))]
     Name {
         /// What it may be meant to be.
         near: Vec<&'static str>,
@@ -32,10 +32,10 @@ pub enum CallError {
     #[error("classes of syscalls are not supported yet; name syscalls, for example openat,unlink")]
     Class,
     /// No ABI is called so.
-    #[error("there is no ABI {0:?}; there are x86_64, i386 and x32")]
+    #[error("there is no ABI {0:?}; expected x86_64, i386 or x32")]
     Abi(String),
     /// The number is beyond every table.
-    #[error("numbers of {abi} end at {last}; `unknown` stands for all that no table has")]
+    #[error("syscall numbers of {abi} end at {last}; `unknown` matches all numbers without a name")]
     Number {
         /// Of which ABI.
         abi: Abi,
@@ -43,7 +43,7 @@ pub enum CallError {
         last: u32,
     },
     /// What is excluded is all that is named.
-    #[error("no system call is left that counts")]
+    #[error("the filters exclude every syscall")]
     NoneLeft,
 }
 
@@ -200,9 +200,9 @@ mod tests {
         let error = |text: &str| text.parse::<CallPattern>().expect_err(text).to_string();
         assert_eq!(
             error("511"),
-            "numbers of x86_64 end at 510; `unknown` stands for all that no table has"
+            "syscall numbers of x86_64 end at 510; `unknown` matches all numbers without a name"
         );
-        assert_eq!(error("arm:5"), "there is no ABI \"arm\"; there are x86_64, i386 and x32");
+        assert_eq!(error("arm:5"), "there is no ABI \"arm\"; expected x86_64, i386 or x32");
     }
 
     #[test]
@@ -218,10 +218,16 @@ mod tests {
     #[test]
     fn what_is_no_call_may_be_meant_to_be_one() {
         let error = |text: &str| text.parse::<CallPattern>().expect_err(text).to_string();
-        assert_eq!(error("opnat"), "no ABI has such a system call; perhaps openat, openat2, open");
-        assert_eq!(error("FSYNC"), "no ABI has such a system call; perhaps fsync, sync, msync");
-        assert_eq!(error("i386:quux"), "no ABI has such a system call");
-        assert_eq!(error(""), "no ABI has such a system call");
+        assert_eq!(
+            error("opnat"),
+            "no ABI has a syscall with this name; perhaps openat, openat2, open"
+        );
+        assert_eq!(
+            error("FSYNC"),
+            "no ABI has a syscall with this name; perhaps fsync, sync, msync"
+        );
+        assert_eq!(error("i386:quux"), "no ABI has a syscall with this name");
+        assert_eq!(error(""), "no ABI has a syscall with this name");
         let class = "classes of syscalls are not supported yet; \
                      name syscalls, for example openat,unlink";
         assert_eq!(error("%file"), class);

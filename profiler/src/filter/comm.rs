@@ -16,16 +16,16 @@ pub struct Comm(Untrusted);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommError {
     /// There is nothing.
-    #[error("a process has a name")]
+    #[error("expected the name of a process, for example nginx")]
     Empty,
     /// The kernel would have cut it off.
-    #[error("the kernel keeps {} bytes of a name; write {kept:?}", COMM_LEN - 1)]
+    #[error("the name of a process has at most {} bytes; write {kept:?}", COMM_LEN - 1)]
     TooLong {
         /// What the kernel has of it.
         kept: Untrusted,
     },
     /// What cannot be shown cannot be named.
-    #[error("a name with control characters cannot be given")]
+    #[error("names with control characters are not supported")]
     Control,
 }
 
@@ -76,7 +76,7 @@ mod tests {
         let name: Comm = "fifteen bytes!!".parse().expect("a name");
         assert_eq!(&name.padded(), b"fifteen bytes!!\0");
         let error = "sixteen bytes!!!".parse::<Comm>().expect_err("too long").to_string();
-        assert_eq!(error, "the kernel keeps 15 bytes of a name; write \"sixteen bytes!!\"");
+        assert_eq!(error, "the name of a process has at most 15 bytes; write \"sixteen bytes!!\"");
         assert_eq!("".parse::<Comm>(), Err(CommError::Empty));
         assert_eq!("a\0b".parse::<Comm>(), Err(CommError::Control));
         // Cut within a letter of two bytes, of which the rest is no text.

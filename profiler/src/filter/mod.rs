@@ -34,7 +34,7 @@ pub enum FilterError {
     #[error(transparent)]
     Calls(#[from] CallError),
     /// There are more than the kernel side has room for.
-    #[error("{count} {what} are too many; at most {most} can be named")]
+    #[error("{count} {what} exceed the limit of {most}")]
     TooMany {
         /// Of what.
         what: &'static str,
@@ -122,10 +122,7 @@ mod tests {
     fn there_is_room_for_so_many() {
         let name: Comm = "a".parse().expect("a name");
         let error = Filter::new(&[], vec![name; 257], &[]).expect_err("too many");
-        assert_eq!(
-            error.to_string(),
-            "257 names of processes are too many; at most 256 can be named"
-        );
+        assert_eq!(error.to_string(), "257 names of processes exceed the limit of 256");
         assert_eq!(error.exit_code(), 2);
     }
 }

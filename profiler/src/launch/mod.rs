@@ -17,7 +17,7 @@ pub enum LaunchError {
     #[error("there is no process {0}")]
     NoSuchProcess(u32),
     /// What is to be watched is a thread.
-    #[error("{id} is no process but a thread of process {process}, {name}")]
+    #[error("{id} is not a process, but a thread of process {process}, {name}")]
     NotAProcess {
         /// Id of the thread.
         id: u32,

@@ -223,8 +223,8 @@ fn the_check_refuses_what_a_start_refuses() {
     let names: Vec<_> = (0..257).map(|number| format!("\"n{number}\"")).collect();
     for (text, why) in [
         ("cgroups = [\"no/such\"]".to_owned(), "cgroup"),
-        ("syscalls = [\"read\", \"!read\"]".to_owned(), "no system call is left"),
-        (format!("comms = [{}]", names.join(", ")), "257 names of processes are too many"),
+        ("syscalls = [\"read\", \"!read\"]".to_owned(), "the filters exclude every syscall"),
+        (format!("comms = [{}]", names.join(", ")), "257 names of processes exceed the limit"),
     ] {
         fs::write(directory.path().join("x.toml"), &text).expect("a file");
         let checked = check(directory.path(), &["--config", "x.toml"]);

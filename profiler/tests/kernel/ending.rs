@@ -233,7 +233,7 @@ pub(crate) fn a_thread_is_no_process() {
         let output = Command::new(PROFILER).args(command).args(["-p", &id]).output();
         let output = output.expect("the profiler");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let own = format!("{id} is no process but a thread of process {}", std::process::id());
+        let own = format!("{id} is not a process, but a thread of process {}", std::process::id());
         assert!(stderr.contains(&own), "{stderr}");
         assert_eq!(output.status.code(), Some(6));
     }

@@ -32,7 +32,7 @@ pub(super) fn comms(text: &str) -> Result<List<Comm>, String> {
 pub(super) fn cgroups(text: &str) -> Result<List<PathBuf>, String> {
     let paths = split(text);
     if paths.iter().any(String::is_empty) {
-        return Err("expected a path; the root is /".into());
+        return Err("expected a path, for example system.slice; / is the root".into());
     }
     Ok(paths.into_iter().map(PathBuf::from).collect())
 }
@@ -69,7 +69,10 @@ mod tests {
         let names: Vec<_> =
             comms(r"a\,b,c").expect("two").iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a,b", "c"]);
-        assert_eq!(comms("a,,b").expect_err("an empty one"), "\"\": a process has a name");
+        assert_eq!(
+            comms("a,,b").expect_err("an empty one"),
+            "\"\": expected the name of a process, for example nginx"
+        );
         assert_eq!(cgroups(r"/a\,b").expect("one"), [PathBuf::from("/a,b")]);
         assert!(cgroups("/a,").is_err());
     }
