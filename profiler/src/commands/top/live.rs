@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::{
-    INTERVALS_LISTED,
     feed::{Clock, Event, Feed},
     people::Lookup,
     state::{Action, App},
+    time_listed,
 };
 use crate::engine::Engine;
 
@@ -61,7 +61,7 @@ pub(super) fn run(
         }
         if app.interval() != interval {
             interval = app.interval();
-            feed.keep_ended(interval * INTERVALS_LISTED);
+            feed.keep_ended(time_listed(interval));
         }
         let due = last_refresh.map_or(started + FIRST_DRAIN, |last| last + interval);
         let looks = tries > 0 && people.open_questions() > 0;
@@ -332,6 +332,7 @@ mod tests {
     fn ended_processes_are_listed_for_two_intervals_whatever_their_length() {
         let (.., source) = play(&[(300, key('+')), (400, key('t')), (800, Event::End)], None);
         assert_eq!(source.kept, [Duration::from_secs(4)]);
+        assert_eq!(time_listed(Duration::from_millis(10)), Duration::from_millis(500));
     }
 
     #[test]

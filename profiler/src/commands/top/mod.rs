@@ -39,7 +39,10 @@ mod terminal;
 mod terminal_tests;
 mod view;
 
-use std::{os::fd::AsFd as _, time::SystemTime};
+use std::{
+    os::fd::AsFd as _,
+    time::{Duration, SystemTime},
+};
 
 use self::{people::Proc, signals::Signals, state::App, style::Look, terminal::Screen};
 use super::{cli::TopArgs, error::Error};
@@ -61,6 +64,13 @@ use crate::{
 /// Intervals for which the engine lists a process that has ended. A process that ends right after
 /// a refresh has to be listed until the next, which may be late.
 const INTERVALS_LISTED: u32 = 2;
+/// The least time for which the engine does so. A refresh can take longer than a short interval.
+const LEAST_LISTED: Duration = Duration::from_millis(500);
+
+/// For how long the engine lists a process that has ended, with this interval.
+fn time_listed(interval: Duration) -> Duration {
+    (interval * INTERVALS_LISTED).max(LEAST_LISTED)
+}
 
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
@@ -76,7 +86,7 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     // Before the terminal is taken, so that errors are printed as any others.
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
     let options = Options { time_programs: args.own_cost, ..options };
-    let keep = KeepEnded::For(args.interval.get() * INTERVALS_LISTED);
+    let keep = KeepEnded::For(time_listed(args.interval.get()));
     let attach = || Profiler::attach(&options, keep);
     let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {

@@ -386,7 +386,34 @@ fn every_key_and_every_word_of_the_header_is_in_the_help_of_80x24() {
         assert!(text.contains(word) && text.contains(meaning), "{word}: {meaning}");
     }
     // What the header can say.
-    for word in ["calls/s", "forks/s", "lost", "overflowed", "maps", "own", "RSS", "drain", "up"] {
+    for word in [
+        "calls/s",
+        "errors/s",
+        "forks/s",
+        "execs/s",
+        "CPUs",
+        "last",
+        "timed",
+        "up",
+        "PAUSED",
+        "lost",
+        "perhaps",
+        "BOOKS OFF",
+        "overflowed",
+        "maps",
+        "FULL",
+        "own",
+        "RSS",
+        "drain",
+        "only",
+        "programs",
+        "runs/s",
+        "in flight",
+        "waiting",
+        "oldest",
+        "ended",
+        "idle",
+    ] {
         assert!(help::HEADER.iter().any(|(of, _)| *of == word), "{word}");
     }
 }
