@@ -147,13 +147,13 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
     let snapshot = processes(series);
     let origin = profiler::present::origin::Origin::here(&[]);
     bencher.counter(ItemsCount::new(series)).bench_local(|| {
-        let rows = rows(&snapshot, Grouping::ProcessSyscall, Span::Total, SortKey::Total);
+        let rows = rows(&snapshot, Grouping::PROCESS_SYSCALL, Span::Total, SortKey::Total);
         write(&Report {
             origin: &origin,
             rows: &rows,
             hidden: &Hidden::default(),
             shown: &Shown::default(),
-            by: Grouping::ProcessSyscall,
+            by: Grouping::PROCESS_SYSCALL,
             window: snapshot.window,
             health: &snapshot.health,
             in_flight: &snapshot.in_flight,

@@ -19,5 +19,5 @@ pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
 pub use latency::Latency;
 pub use process::{ENDED_COMM, OVERFLOW_COMM, Process};
 pub use program::{Program, Runs, Untimed};
-pub use query::{Grouping, Scope, SortKey, Span, Timed};
+pub use query::{Dimension, Grouping, Scope, SortKey, Span, Timed};
 pub use snapshot::{CallRow, Detail, ProcessRow, Snapshot};

@@ -59,16 +59,72 @@ pub enum SortKey {
     Name,
 }
 
-/// What makes a row of `profiler stat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Grouping {
-    /// A system call, over all processes
-    #[default]
+/// What rows can be told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dimension {
+    /// The syscall, with its ABI.
     Syscall,
-    /// A process, over all its system calls
+    /// The ABI of the syscall.
+    Abi,
+    /// The process.
     Process,
-    /// A system call of a process
-    ProcessSyscall,
+    /// The name of the process: one row for all processes of that name.
+    Comm,
+}
+
+impl Dimension {
+    /// Every dimension.
+    pub const ALL: [Self; 4] = [Self::Syscall, Self::Abi, Self::Process, Self::Comm];
+
+    /// The name in flags, JSON and labels.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syscall => "syscall",
+            Self::Abi => "abi",
+            Self::Process => "process",
+            Self::Comm => "comm",
+        }
+    }
+
+    const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+}
+
+/// The dimensions of a row's key: rows that agree in all of them are one row. By default, the
+/// syscall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grouping(u8);
+
+impl Grouping {
+    /// A row per syscall.
+    pub const SYSCALL: Self = Self(Dimension::Syscall.bit());
+    /// A row per process.
+    pub const PROCESS: Self = Self(Dimension::Process.bit());
+    /// A row per process and syscall.
+    pub const PROCESS_SYSCALL: Self = Self(Self::SYSCALL.0 | Self::PROCESS.0);
+
+    /// Whether rows are told apart by this dimension.
+    pub const fn has(self, dimension: Dimension) -> bool {
+        self.0 & dimension.bit() != 0
+    }
+
+    /// Whether a snapshot needs [`Detail::Processes`](super::Detail::Processes) for such rows.
+    pub const fn needs_processes(self) -> bool {
+        self.has(Dimension::Process) || self.has(Dimension::Comm)
+    }
+}
+
+impl Default for Grouping {
+    fn default() -> Self {
+        Self::SYSCALL
+    }
+}
+
+impl FromIterator<Dimension> for Grouping {
+    fn from_iter<I: IntoIterator<Item = Dimension>>(dimensions: I) -> Self {
+        Self(dimensions.into_iter().fold(0, |bits, dimension| bits | dimension.bit()))
+    }
 }
 
 /// Which figures of a snapshot are meant.

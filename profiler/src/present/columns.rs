@@ -2,7 +2,7 @@
 
 use super::{grid, rows::Row, units};
 use crate::{
-    model::{Figures, Grouping, Timed},
+    model::{Dimension, Figures, Grouping, Timed},
     names::syscalls,
 };
 
@@ -84,9 +84,10 @@ const FIGURES: [Column; 13] = [
 ];
 
 /// The columns that say what a row is about.
-const SUBJECTS: [Column; 3] = [
+const SUBJECTS: [Column; 4] = [
     number("pid", 0, "Process id.", pid),
     text("process", "Name of the process.", comm),
+    text("abi", "ABI of the syscalls, with `--by abi`.", abi),
     text("syscall", "Name of the syscall, with its ABI unless that is x86_64.", syscall),
 ];
 
@@ -119,7 +120,11 @@ fn pid(row: &Row, _: &Sums) -> String {
 }
 
 fn comm(row: &Row, _: &Sums) -> String {
-    row.process.as_ref().map(|p| p.comm.to_string()).unwrap_or_default()
+    row.comm().map(ToString::to_string).unwrap_or_default()
+}
+
+fn abi(row: &Row, _: &Sums) -> String {
+    row.abi().map(|abi| abi.name().to_owned()).unwrap_or_default()
 }
 
 fn syscall(row: &Row, _: &Sums) -> String {
@@ -135,12 +140,17 @@ pub(super) fn columns(by: Grouping, timed: Timed) -> Vec<Column> {
             *column = SHARE_OF_CALLS;
         }
     }
-    let [pid, process, syscall] = SUBJECTS;
-    if by != Grouping::Syscall {
-        columns.extend([pid, process]);
+    let [pid, process, abi, syscall] = SUBJECTS;
+    if by.has(Dimension::Process) {
+        columns.push(pid);
     }
-    if by != Grouping::Process {
+    if by.needs_processes() {
+        columns.push(process);
+    }
+    if by.has(Dimension::Syscall) {
         columns.push(syscall);
+    } else if by.has(Dimension::Abi) {
+        columns.push(abi);
     }
     columns
 }

@@ -280,7 +280,7 @@ mod tests {
             rows: &[],
             hidden: &crate::present::shown::Hidden::default(),
             shown: &crate::present::shown::Shown::default(),
-            by: Grouping::Syscall,
+            by: Grouping::SYSCALL,
             window: Duration::from_secs(2),
             health: &health,
             in_flight: &InFlight::default(),

@@ -170,7 +170,7 @@ mod tests {
             rows: &[],
             hidden: &Hidden::default(),
             shown: &Shown::default(),
-            by: Grouping::Syscall,
+            by: Grouping::SYSCALL,
             window: Duration::from_secs(5),
             health: &Health::default(),
             in_flight,

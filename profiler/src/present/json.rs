@@ -234,7 +234,7 @@ impl<'a> Line<'a> {
         let process = row.process.as_deref();
         Self {
             pid: process.and_then(|p| p.tgid),
-            comm: process.map(|p| &p.comm),
+            comm: row.comm(),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
             nr: row.key.map(number),
@@ -358,12 +358,12 @@ mod tests {
                 key: Some(CallKey::of(Abi::X86_64, 0)),
                 figures,
                 in_flight: 1,
+                ..Row::default()
             },
             Row {
-                process: None,
                 key: Some(CallKey::unknown(Abi::I386)),
                 figures: Figures { calls: 1, never_returned: 1, ..Figures::default() },
-                in_flight: 0,
+                ..Row::default()
             },
         ];
         let age = Duration::from_micros(12);
@@ -398,7 +398,7 @@ mod tests {
             rows: &rows,
             hidden: &Hidden::default(),
             shown: &Shown::default(),
-            by: Grouping::ProcessSyscall,
+            by: Grouping::PROCESS_SYSCALL,
             window: Duration::from_millis(1500),
             health: &Health::default(),
             in_flight: &in_flight,
@@ -419,7 +419,7 @@ mod tests {
             rows,
             hidden,
             shown,
-            by: Grouping::Syscall,
+            by: Grouping::SYSCALL,
             window: Duration::from_secs(2),
             health: &Health::default(),
             in_flight: &InFlight::default(),
@@ -434,7 +434,7 @@ mod tests {
     }
 
     fn read(figures: Figures) -> Row {
-        Row { process: None, key: Some(CallKey::of(Abi::X86_64, 0)), figures, in_flight: 1 }
+        Row { key: Some(CallKey::of(Abi::X86_64, 0)), figures, in_flight: 1, ..Row::default() }
     }
 
     #[test]
@@ -481,7 +481,7 @@ mod tests {
                 rows: &[],
                 hidden: &Hidden::default(),
                 shown: &Shown::default(),
-                by: Grouping::Syscall,
+                by: Grouping::SYSCALL,
                 window: Duration::from_secs(2),
                 health: &Health::default(),
                 in_flight: &InFlight::default(),

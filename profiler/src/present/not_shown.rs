@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Report, columns::share, shown::Hidden, units};
-use crate::model::{Grouping, Timed};
+use crate::model::{Dimension, Timed};
 
 /// Rows of processes are sums, in which waiting cannot come last: says how much of them it is,
 /// if it is most.
@@ -11,7 +11,7 @@ fn hint_at_waits(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()
     let Report { rows, hidden, shown, by, .. } = *report;
     let total_ns: u64 = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
     let waiting_ns = hidden.waiting_ns;
-    if by != Grouping::Process || shown.sort.is_some() || waiting_ns <= total_ns / 2 {
+    if by.has(Dimension::Syscall) || shown.sort.is_some() || waiting_ns <= total_ns / 2 {
         return Ok(());
     }
     let share = share(waiting_ns, total_ns);
@@ -59,7 +59,7 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result
             }
         };
         // A process can make other calls too, and then has a row of these.
-        let part = if by == Grouping::Process { "part of " } else { "" };
+        let part = if by.has(Dimension::Syscall) { "" } else { "part of " };
         writeln!(
             out,
             "Not shown (--no-waits): {part}{}, with {} calls{}{share}.",

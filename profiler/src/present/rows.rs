@@ -1,22 +1,31 @@
 //! Rows out of a snapshot: grouped as asked for, and sorted.
 
-use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use profiler_common::call::{Abi, CallKey};
 
 use super::units;
 use crate::{
-    model::{CallRow, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span},
+    model::{CallRow, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span},
     names::{self, syscalls, waits},
+    text::Untrusted,
 };
 
-/// One line of a table.
-#[derive(Clone, Debug)]
+/// One line of a table. Of its key, it has the dimensions that rows are told apart by.
+#[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// The process, where rows are of processes.
+    /// The process.
     pub process: Option<Arc<Process>>,
-    /// The system call, where rows are of system calls.
+    /// The name of the processes, if rows are told apart by that and not by process.
+    pub comm: Option<Untrusted>,
+    /// The syscall.
     pub key: Option<CallKey>,
+    /// The ABI, if rows are told apart by that and not by syscall.
+    pub abi: Option<Abi>,
     /// Its figures.
     pub figures: Figures,
     /// Calls that have not returned at the end of the span, whenever they entered: the
@@ -30,9 +39,14 @@ impl Row {
         self.key.map(syscalls::name)
     }
 
-    /// Its ABI, likewise.
+    /// The ABI, if the row is of one.
     pub fn abi(&self) -> Option<Abi> {
-        self.key.and_then(CallKey::abi)
+        self.key.and_then(CallKey::abi).or(self.abi)
+    }
+
+    /// The name of the process or processes, if the row is of such.
+    pub fn comm(&self) -> Option<&Untrusted> {
+        self.process.as_ref().map(|process| &process.comm).or(self.comm.as_ref())
     }
 
     /// Whether the row is of a syscall that waits by nature.
@@ -41,11 +55,10 @@ impl Row {
     }
 
     fn name(&self) -> (&str, Option<u32>, &str) {
-        let process = self.process.as_deref();
         (
-            process.map_or("", |p| p.comm.raw()),
-            process.and_then(|p| p.tgid),
-            self.syscall().unwrap_or(""),
+            self.comm().map_or("", Untrusted::raw),
+            self.process.as_ref().and_then(|process| process.tgid),
+            self.syscall().or_else(|| self.abi.map(Abi::name)).unwrap_or(""),
         )
     }
 }
@@ -65,41 +78,48 @@ pub(super) fn grouped(
     span: Span,
     keep: impl Fn(&CallRow) -> bool,
 ) -> Vec<Row> {
-    let keep = &keep;
-    let of_call = |process: Option<&Arc<Process>>, row: &CallRow| Row {
-        process: process.cloned(),
-        key: Some(row.key),
-        figures: span.of(row).clone(),
-        in_flight: row.total.in_flight(),
+    let mut rows: Vec<Row> = Vec::new();
+    let mut by_key = HashMap::new();
+    let mut add = |process: Option<&Arc<Process>>, call: &CallRow| {
+        let row = empty_row(by, process, call);
+        let key = (
+            row.process.as_ref().map(Arc::as_ptr),
+            row.comm.as_ref().map(|comm| comm.raw().to_owned()),
+            row.key,
+            row.abi.map(Abi::name),
+        );
+        let at = *by_key.entry(key).or_insert_with(|| {
+            rows.push(row);
+            rows.len() - 1
+        });
+        rows[at].figures.merge(span.of(call));
+        rows[at].in_flight += call.total.in_flight();
     };
-    let mut rows: Vec<Row> = match by {
-        Grouping::Syscall => {
-            snapshot.calls.iter().filter(|row| keep(row)).map(|row| of_call(None, row)).collect()
+    if by.needs_processes() {
+        for process in &snapshot.processes {
+            let kept = process.calls.iter().filter(|call| keep(call));
+            kept.for_each(|call| add(Some(&process.process), call));
         }
-        Grouping::Process => snapshot
-            .processes
-            .iter()
-            .map(|process| {
-                let kept = || process.calls.iter().filter(|row| keep(row));
-                Row {
-                    process: Some(Arc::clone(&process.process)),
-                    key: None,
-                    figures: kept().map(|row| span.of(row)).collect(),
-                    in_flight: kept().map(|row| row.total.in_flight()).sum(),
-                }
-            })
-            .collect(),
-        Grouping::ProcessSyscall => snapshot
-            .processes
-            .iter()
-            .flat_map(|process| {
-                let kept = process.calls.iter().filter(move |row| keep(row));
-                kept.map(|row| of_call(Some(&process.process), row))
-            })
-            .collect(),
-    };
+    } else {
+        snapshot.calls.iter().filter(|call| keep(call)).for_each(|call| add(None, call));
+    }
     rows.retain(|row| !row.figures.is_empty());
     rows
+}
+
+/// The row of a call of a process, without figures.
+fn empty_row(by: Grouping, process: Option<&Arc<Process>>, call: &CallRow) -> Row {
+    let is_of_process = by.has(Dimension::Process);
+    let comm = || process.map(|process| process.comm.clone());
+    let key = by.has(Dimension::Syscall).then_some(call.key);
+    let abi = || call.key.abi();
+    Row {
+        process: process.filter(|_| is_of_process).cloned(),
+        comm: if by.has(Dimension::Comm) && !is_of_process { comm() } else { None },
+        key,
+        abi: if by.has(Dimension::Abi) && key.is_none() { abi() } else { None },
+        ..Row::default()
+    }
 }
 
 /// The sum of rows.
@@ -232,21 +252,85 @@ mod tests {
         let s = snapshot();
         let by = |by| rows(&s, by, Span::Total, SortKey::Total);
         assert_eq!(
-            names(&by(Grouping::Syscall)),
+            names(&by(Grouping::SYSCALL)),
             [(None, Some("read"), 3), (None, Some("write"), 20)]
         );
-        assert_eq!(names(&by(Grouping::Process)), [(Some(9), None, 22), (Some(7), None, 1)]);
+        assert_eq!(names(&by(Grouping::PROCESS)), [(Some(9), None, 22), (Some(7), None, 1)]);
         // Two rows took as long in all; the one with more calls comes first.
         assert_eq!(
-            names(&by(Grouping::ProcessSyscall)),
+            names(&by(Grouping::PROCESS_SYSCALL)),
             [(Some(9), Some("write"), 20), (Some(9), Some("read"), 2), (Some(7), Some("read"), 1)]
         );
+    }
+
+    /// Two processes of one name, one of which makes i386 calls.
+    #[test]
+    fn rows_are_told_apart_by_any_dimensions() {
+        let mut s = snapshot();
+        let mut namesake = s.processes[0].clone();
+        namesake.process = Arc::new(Process { tgid: Some(8), ..(*namesake.process).clone() });
+        let i386 = CallRow {
+            key: CallKey::of(Abi::I386, 3),
+            total: figures(5, 1000),
+            recent: Figures::default(),
+        };
+        namesake.calls = vec![call(0, figures(4, 1000), Figures::default()), i386].into();
+        s.processes.push(namesake);
+        let by = |dimensions: &[Dimension]| {
+            let by = dimensions.iter().copied().collect();
+            let mut rows: Vec<_> = rows(&s, by, Span::Total, SortKey::Name)
+                .iter()
+                .map(|row| {
+                    let process = row.process.as_ref().and_then(|process| process.tgid);
+                    let comm = row.comm().map(|comm| comm.raw().to_owned()).unwrap_or_default();
+                    let abi = row.abi().map(Abi::name).unwrap_or_default();
+                    (process, comm, abi, row.syscall().unwrap_or_default(), row.figures.calls)
+                })
+                .collect();
+            rows.sort();
+            rows
+        };
+        let row = |process, comm: &str, abi, syscall, calls| {
+            (process, comm.to_owned(), abi, syscall, calls)
+        };
+        assert_eq!(
+            by(&[Dimension::Comm]),
+            [row(None, "a", "", "", 22), row(None, "b", "", "", 10)]
+        );
+        assert_eq!(
+            by(&[Dimension::Abi, Dimension::Comm]),
+            [
+                row(None, "a", "x86_64", "", 22),
+                row(None, "b", "i386", "", 5),
+                row(None, "b", "x86_64", "", 5),
+            ]
+        );
+        assert_eq!(
+            by(&[Dimension::Comm, Dimension::Syscall]),
+            [
+                row(None, "a", "x86_64", "read", 2),
+                row(None, "a", "x86_64", "write", 20),
+                row(None, "b", "i386", "read", 5),
+                row(None, "b", "x86_64", "read", 5),
+            ]
+        );
+        assert_eq!(
+            by(&[Dimension::Process, Dimension::Abi]),
+            [
+                row(Some(7), "b", "x86_64", "", 1),
+                row(Some(8), "b", "i386", "", 5),
+                row(Some(8), "b", "x86_64", "", 4),
+                row(Some(9), "a", "x86_64", "", 22),
+            ]
+        );
+        // Over all processes, whether they are still listed or not.
+        assert_eq!(by(&[Dimension::Abi]), [row(None, "", "x86_64", "", 23)]);
     }
 
     #[test]
     fn an_interval_shows_only_what_it_brought() {
         let s = snapshot();
-        let rows = rows(&s, Grouping::ProcessSyscall, Span::Recent, SortKey::Total);
+        let rows = rows(&s, Grouping::PROCESS_SYSCALL, Span::Recent, SortKey::Total);
         assert_eq!(names(&rows), [(Some(9), Some("read"), 1)]);
     }
 
@@ -258,14 +342,14 @@ mod tests {
         let total = Figures { calls: 5, returned: 1, ..Figures::default() };
         s.calls = vec![call(0, total, of_interval)];
         for span in [Span::Recent, Span::Total] {
-            assert_eq!(rows(&s, Grouping::Syscall, span, SortKey::Total)[0].in_flight, 4);
+            assert_eq!(rows(&s, Grouping::SYSCALL, span, SortKey::Total)[0].in_flight, 4);
         }
     }
 
     #[test]
     fn every_sort_key_sorts_by_its_column() {
         let s = snapshot();
-        let sorted = |key| rows(&s, Grouping::ProcessSyscall, Span::Total, key);
+        let sorted = |key| rows(&s, Grouping::PROCESS_SYSCALL, Span::Total, key);
         let by = |f: fn(&Figures) -> u64| move |a: &Row, b: &Row| f(&b.figures).cmp(&f(&a.figures));
         assert!(is_sorted(&sorted(SortKey::Total), by(|f| f.total_ns)));
         assert!(is_sorted(&sorted(SortKey::Calls), by(|f| f.calls)));

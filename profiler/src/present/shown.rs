@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn names(shown: &Shown) -> (Vec<&'static str>, Hidden) {
-        let (rows, hidden) = shown.rows(&snapshot(), Grouping::Syscall, Span::Total);
+        let (rows, hidden) = shown.rows(&snapshot(), Grouping::SYSCALL, Span::Total);
         (rows.iter().filter_map(Row::syscall).collect(), hidden)
     }
 
@@ -195,7 +195,7 @@ mod tests {
         for call in &mut snapshot.calls {
             call.total.total_ns = 0;
         }
-        let (rows, _) = Shown::default().rows(&snapshot, Grouping::Syscall, Span::Total);
+        let (rows, _) = Shown::default().rows(&snapshot, Grouping::SYSCALL, Span::Total);
         assert_eq!(rows[0].syscall(), Some("futex"));
     }
 
@@ -222,7 +222,7 @@ mod tests {
         let (shown, hidden) = names(&no_waits);
         assert_eq!(shown, ["fsync", "read", "unlink", "mount"]);
         assert_eq!((hidden.rows, hidden.waits.rows, hidden.waits.figures.calls), (1, 1, 9));
-        let (rows, hidden) = no_waits.rows(&snapshot(), Grouping::Process, Span::Total);
+        let (rows, hidden) = no_waits.rows(&snapshot(), Grouping::PROCESS, Span::Total);
         let calls: Vec<u64> = rows.iter().map(|row| row.figures.calls).collect();
         assert_eq!(calls, [6, 4]);
         // One process made no other calls; of another, its calls that wait are left out.
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn rows_and_what_is_left_out_are_the_whole() {
-        for by in [Grouping::Syscall, Grouping::Process, Grouping::ProcessSyscall] {
+        for by in [Grouping::SYSCALL, Grouping::PROCESS, Grouping::PROCESS_SYSCALL] {
             let (all, _) = Shown::default().rows(&snapshot(), by, Span::Total);
             for bits in 0..8 {
                 let errnos =

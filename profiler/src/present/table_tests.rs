@@ -10,7 +10,7 @@ use crate::{
 };
 
 fn row(nr: u32, figures: Figures, in_flight: u64) -> Row {
-    Row { process: None, key: Some(CallKey(nr)), figures, in_flight }
+    Row { key: Some(CallKey(nr)), figures, in_flight, ..Row::default() }
 }
 
 fn timed(calls: u64) -> Figures {
@@ -49,7 +49,7 @@ fn shown(
         rows,
         hidden,
         shown,
-        by: Grouping::Syscall,
+        by: Grouping::SYSCALL,
         window: Duration::from_secs(2),
         health: &Health::default(),
         in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },

@@ -21,6 +21,26 @@ pub(crate) fn by_short_lived_processes(mode: Mode) {
     report.nothing_overflowed();
 }
 
+/// Processes of one name make one row per syscall, and one row per ABI.
+pub(crate) fn by_name_and_by_abi() {
+    let args = ["counts", "processes=20", "calls=20"];
+    let by = |list: &str| Stat::new(Mode::Main).args(["--by", list]).workload(&args);
+    let (report, statement) = by("comm,syscall");
+    report.has_exactly(&statement);
+    let mut names: Vec<_> = report.rows.iter().map(|row| (&row.comm, row.name())).collect();
+    let rows = names.len();
+    names.sort();
+    names.dedup();
+    assert_eq!(names.len(), rows, "each name and syscall has one row");
+    assert!(report.rows.iter().all(|row| row.pid.is_none()));
+    let (report, statement) = by("abi");
+    let stated = statement.processes.iter().flat_map(|process| process.calls.values());
+    let reported: u64 = report.rows.iter().map(|row| row.calls).sum();
+    assert_eq!(report.rows.len(), 1, "all calls are x86_64");
+    // The command makes calls of its own beside those that it states.
+    assert!(reported >= stated.map(|made| made.calls).sum());
+}
+
 /// Each process apart, of which no two neighbours make as many calls.
 pub(crate) fn by_process(mode: Mode) {
     let args = ["counts", "processes=200", "calls=20"];

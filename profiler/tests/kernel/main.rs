@@ -226,6 +226,7 @@ fn tests() -> Vec<Test> {
         siege::holds_for_a_while,
         starved::a_daemon_beside_spinning_threads,
         consumers::three_consumers_share_an_engine,
+        counts::by_name_and_by_abi,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::filter::{Comm, CommError};
+use crate::{
+    filter::{Comm, CommError},
+    model::{Dimension, Grouping},
+};
 
 /// What one flag lists.
 pub type List<T> = Vec<T>;
@@ -15,6 +18,15 @@ pub(super) fn pids(text: &str) -> Result<List<u32>, String> {
         Ok(ids) if !ids.is_empty() && !text.starts_with(',') && !text.ends_with(',') => Ok(ids),
         _ => Err("expected process ids, for example 1234 or 1234,5678".into()),
     }
+}
+
+/// Dimensions, separated by commas.
+pub(super) fn grouping(text: &str) -> Result<Grouping, String> {
+    let named = |name: &str| Dimension::ALL.into_iter().find(|of| of.name() == name.trim());
+    text.split(',').map(named).collect::<Option<Grouping>>().ok_or_else(|| {
+        let names = Dimension::ALL.map(Dimension::name).join(", ");
+        format!("expected one or more of {names}, separated by commas")
+    })
 }
 
 /// Names of processes, separated by commas.
@@ -75,6 +87,17 @@ mod tests {
         );
         assert_eq!(cgroups(r"/a\,b").expect("one"), [PathBuf::from("/a,b")]);
         assert!(cgroups("/a,").is_err());
+    }
+
+    #[test]
+    fn dimensions_come_in_any_order() {
+        assert_eq!(grouping("syscall"), Ok(Grouping::SYSCALL));
+        for text in ["process,syscall", "syscall,process", "syscall, process,syscall"] {
+            assert_eq!(grouping(text), Ok(Grouping::PROCESS_SYSCALL), "{text:?}");
+        }
+        for text in ["", "process,", "thread", "process syscall"] {
+            assert!(grouping(text).is_err(), "{text:?}");
+        }
     }
 
     #[test]

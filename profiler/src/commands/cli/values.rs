@@ -2,7 +2,7 @@
 
 use clap::{ValueEnum, builder::PossibleValue};
 
-use crate::model::{Grouping, SortKey};
+use crate::model::SortKey;
 
 impl ValueEnum for SortKey {
     fn value_variants<'a>() -> &'a [Self] {
@@ -22,21 +22,5 @@ impl ValueEnum for SortKey {
             Self::Name => ("name", "Name, ascending"),
         };
         Some(PossibleValue::new(name).help(help))
-    }
-}
-
-impl ValueEnum for Grouping {
-    fn value_variants<'a>() -> &'a [Self] {
-        &[Self::Syscall, Self::Process, Self::ProcessSyscall]
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(match self {
-            Self::Syscall => PossibleValue::new("syscall").help("A syscall, over all processes"),
-            Self::Process => PossibleValue::new("process").help("A process, over all its syscalls"),
-            Self::ProcessSyscall => PossibleValue::new("process,syscall")
-                .alias("syscall,process")
-                .help("A syscall of a process"),
-        })
     }
 }

@@ -29,7 +29,7 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::{Cost, Detail, Grouping, Scope, Snapshot, Span},
+    model::{Cost, Detail, Scope, Snapshot, Span},
     present::{OwnCost, Report, origin::Origin, shown::Shown},
     streams::Stream,
 };
@@ -218,10 +218,7 @@ impl Session<'_> {
         if !self.options.filter.comms.is_empty() {
             return Detail::Processes;
         }
-        match self.args.by {
-            Grouping::Syscall => Detail::Calls,
-            Grouping::Process | Grouping::ProcessSyscall => Detail::Processes,
-        }
+        if self.args.by.needs_processes() { Detail::Processes } else { Detail::Calls }
     }
 
     /// Prints an interval.
