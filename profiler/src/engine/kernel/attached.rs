@@ -17,11 +17,7 @@ use aya::{
     },
 };
 
-use super::{
-    FdInfo, KernelError,
-    load::{Way, program},
-    programs::ProgramSpec,
-};
+use super::{FdInfo, KernelError, load::program, object::ObjectKind, programs::ProgramSpec};
 
 /// A copy's attachment; dropping it detaches.
 #[expect(dead_code, reason = "held for what dropping it does")]
@@ -60,11 +56,15 @@ impl Attached {
     }
 
     /// Attaches the next copy, if there is one.
-    pub(super) fn attach_next(&mut self, ebpf: &mut Ebpf, way: Way) -> Result<(), KernelError> {
+    pub(super) fn attach_next(
+        &mut self,
+        ebpf: &mut Ebpf,
+        kind: ObjectKind,
+    ) -> Result<(), KernelError> {
         let Some(infos) = self.infos.get(..=self.links.len()) else { return Ok(()) };
         let skipped = self.skipped();
         let name = self.spec.copies(true)[self.links.len()];
-        self.links.push(attach(ebpf, way, name, self.spec.tracepoint)?);
+        self.links.push(attach(ebpf, kind, name, self.spec.tracepoint)?);
         self.before = skipped;
         self.at_last = infos.iter().map(misses).collect();
         Ok(())
@@ -104,20 +104,20 @@ fn misses(info: &FdInfo) -> u64 {
 
 fn attach(
     ebpf: &mut Ebpf,
-    way: Way,
+    kind: ObjectKind,
     name: &str,
     tracepoint: &'static str,
 ) -> Result<Link, KernelError> {
     let failed = |e: aya::programs::ProgramError| {
         KernelError::from_any(format!("attach to the tracepoint {tracepoint}"), &e)
     };
-    match way {
-        Way::Arena | Way::Arrays => {
+    match kind {
+        ObjectKind::Arena | ObjectKind::Arrays => {
             let program = program::<BtfTracePoint>(ebpf, name)?;
             let id = program.attach().map_err(failed)?;
             program.take_link(id).map(Link::Typed).map_err(failed)
         }
-        Way::Fallback => {
+        ObjectKind::Fallback => {
             let program = program::<RawTracePoint>(ebpf, name)?;
             let id = program.attach(tracepoint).map_err(failed)?;
             program.take_link(id).map(Link::Raw).map_err(failed)

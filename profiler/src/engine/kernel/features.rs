@@ -93,8 +93,8 @@ impl Features {
         self.arena.is_some()
     }
 
-    /// Whether the main object can be used.
-    pub fn main_way(&self) -> bool {
+    /// Whether typed tracepoints and task storage can be used: without them, the fallback runs.
+    pub fn has_typed_tracepoints(&self) -> bool {
         self.layout.is_some() && self.tp_btf && self.task_storage
     }
 
@@ -103,7 +103,7 @@ impl Features {
         preemptible(self.version)
     }
 
-    /// Whether everything that any way needs is there.
+    /// Checks that the kernel has everything that each object requires.
     pub(super) fn require(&self) -> Result<(), KernelError> {
         if !self.missing_capabilities.is_empty() {
             return Err(KernelError::Privilege { missing: self.missing_capabilities.clone() });

@@ -19,36 +19,13 @@ use super::{
     features::Features,
     filter,
     identity::{Clock, Identity},
-    loader, object,
+    loader,
+    object::{self, ObjectKind},
     programs::{ENTRY, PROGRAMS, ProgramSpec},
     signals::{self, SignalsSent},
     statistics::{self, Statistics},
 };
 use crate::model::{Scope, Untimed};
-
-/// Which object runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// Typed tracepoints, task storage, an arena.
-    Arena,
-    /// Typed tracepoints, task storage, arrays.
-    Arrays,
-    /// Raw tracepoints, a table of tasks, arrays.
-    Fallback,
-}
-
-impl Way {
-    /// The best that this kernel can be expected to take.
-    fn of(features: &Features, options: &Options) -> Self {
-        if !features.main_way() || options.force_fallback {
-            Self::Fallback
-        } else if features.has_arena() && !options.force_arrays {
-            Self::Arena
-        } else {
-            Self::Arrays
-        }
-    }
-}
 
 /// Loaded and attached programs. Dropping it detaches and unloads everything.
 pub struct Session {
@@ -57,7 +34,7 @@ pub struct Session {
     attached: Vec<Attached>,
     wake: RingBuf<MapData>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
-    way: Way,
+    object: ObjectKind,
     /// Of the maps that are not in `tables`.
     memory_bytes: u64,
     statistics: Statistics,
@@ -86,8 +63,9 @@ impl Session {
         let features = Features::probe();
         features.require()?;
         raise_memlock();
-        let mut way = Way::of(&features, options);
-        if way == Way::Fallback && features.layout.is_none() && options.scope != Scope::Host {
+        let mut kind = ObjectKind::best(&features, options);
+        if kind == ObjectKind::Fallback && features.layout.is_none() && options.scope != Scope::Host
+        {
             return Err(KernelError::Missing {
                 feature: "type information (BTF), without which children cannot be followed",
                 needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
@@ -109,18 +87,18 @@ impl Session {
         }
         let own = (!options.include_self).then_some(identity.tgid);
         let mut loaded =
-            Loaded::new(loader, &programs, way, &features, options, (own, limit.as_ref()));
-        if way == Way::Arena
+            Loaded::new(loader, &programs, kind, &features, options, (own, limit.as_ref()));
+        if kind == ObjectKind::Arena
             && let Err(error) = &loaded
             && !matches!(error, KernelError::Privilege { .. })
         {
             // As without a JIT, or where a verifier knows less of arenas than those tried.
             tracing::warn!("this kernel refuses the arena, so arrays are used: {error}");
-            way = Way::Arrays;
+            kind = ObjectKind::Arrays;
             loaded = Loaded::new(
                 loader::without_types(),
                 &programs,
-                way,
+                kind,
                 &features,
                 options,
                 (own, limit.as_ref()),
@@ -145,7 +123,7 @@ impl Session {
             attached,
             wake,
             log,
-            way,
+            object: kind,
             memory_bytes,
             statistics,
             clock,
@@ -158,7 +136,7 @@ impl Session {
                 session.tables.listed_before(clock.now_ns());
             }
             for _ in 0..program.spec.at_first(preemptible) {
-                program.attach_next(&mut session.ebpf, way)?;
+                program.attach_next(&mut session.ebpf, kind)?;
             }
         }
         session.tables.set_attached(true);
@@ -252,7 +230,7 @@ impl Session {
     pub fn reinforce(&mut self) -> Result<(), KernelError> {
         for program in &mut self.attached {
             if program.needs_more() {
-                program.attach_next(&mut self.ebpf, self.way)?;
+                program.attach_next(&mut self.ebpf, self.object)?;
             }
         }
         Ok(())
@@ -260,11 +238,7 @@ impl Session {
 
     /// Which programs run, for people.
     pub fn mode(&self) -> &'static str {
-        match self.way {
-            Way::Arena => "tp_btf, task storage, arena",
-            Way::Arrays => "tp_btf, task storage",
-            Way::Fallback => "raw_tp, table by task",
-        }
+        self.object.description()
     }
 }
 
@@ -279,17 +253,17 @@ impl Loaded {
     fn new(
         loader: EbpfLoader<'static>,
         programs: &[ProgramSpec],
-        way: Way,
+        kind: ObjectKind,
         features: &Features,
         options: &Options,
         (own, limit): (Option<u32>, Option<&MemoryLimit>),
     ) -> Result<Self, KernelError> {
-        let room_before = (way != Way::Fallback).then(|| before::room(features));
-        let mut ebpf = load_object(loader, way, features, options, own, room_before)?;
-        let arena = (way == Way::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
+        let room_before = (kind != ObjectKind::Fallback).then(|| before::room(features));
+        let mut ebpf = load_object(loader, kind, features, options, own, room_before)?;
+        let arena = (kind == ObjectKind::Arena).then(|| arena::map(&ebpf, options)).transpose()?;
         // Programs before tables: a map that is taken out is closed with its mapping
         // made, and a program that is loaded holds its maps.
-        let lists_before = load_programs(&mut ebpf, programs, way, features)?;
+        let lists_before = load_programs(&mut ebpf, programs, kind, features)?;
         set_targets(&mut ebpf, &options.scope)?;
         filter::fill(&mut ebpf, &options.filter)?;
         let tables = MapTables::new(&mut ebpf, options, room_before, arena, limit)?;
@@ -299,7 +273,7 @@ impl Loaded {
 
 fn load_object(
     loader: EbpfLoader<'static>,
-    way: Way,
+    kind: ObjectKind,
     features: &Features,
     options: &Options,
     own: Option<u32>,
@@ -371,17 +345,17 @@ fn load_object(
             ]);
         }
     }
-    if way != Way::Arena {
+    if kind != ObjectKind::Arena {
         // With an arena they stay at the one value that they have in the object.
         loader
             .map_max_entries(maps::RECORDS, records)
             .map_max_entries(maps::CELLS, options.max_extents * limits::CELLS_PER_EXTENT);
     }
-    if way == Way::Arena {
+    if kind == ObjectKind::Arena {
         loader.map_max_entries(maps::ARENA, arena::pages(options));
         settings.push((globals::RECORDS_AT, limits::arena::records(options.max_extents)));
     }
-    if way == Way::Fallback {
+    if kind == ObjectKind::Fallback {
         // Twice as many: a thread out of scope has a state too, and no record. And
         // never fewer than by default: without a record a call is still counted, but
         // without a state it is lost.
@@ -391,14 +365,14 @@ fn load_object(
     for (name, value) in &settings {
         loader.override_global(name, value, true);
     }
-    let object = match (way, features.arena) {
-        (Way::Arena, Some(cast)) => {
+    let object = match (kind, features.arena) {
+        (ObjectKind::Arena, Some(cast)) => {
             let mut object = object::arena();
             cast.patch(object.to_mut())?;
             object
         }
-        (Way::Arena | Way::Arrays, _) => object::task(),
-        (Way::Fallback, _) => object::tid(),
+        (ObjectKind::Arena | ObjectKind::Arrays, _) => object::task(),
+        (ObjectKind::Fallback, _) => object::tid(),
     };
     loader.load(&object).map_err(|e| KernelError::from_any("create the BPF maps".into(), &e))
 }
@@ -437,15 +411,15 @@ where
 fn load_programs(
     ebpf: &mut Ebpf,
     programs: &[ProgramSpec],
-    way: Way,
+    kind: ObjectKind,
     features: &Features,
 ) -> Result<bool, KernelError> {
-    let btf = match way {
-        Way::Arena | Way::Arrays => Some(
+    let btf = match kind {
+        ObjectKind::Arena | ObjectKind::Arrays => Some(
             Btf::parse(&features.attach_btf, Endianness::default())
                 .map_err(|e| KernelError::from_any("read the BTF".into(), &e))?,
         ),
-        Way::Fallback => None,
+        ObjectKind::Fallback => None,
     };
     for spec in programs {
         for copy in spec.copies(features.preemptible_tracepoints()) {

@@ -9,6 +9,41 @@
 
 use std::borrow::Cow;
 
+use super::{Options, features::Features};
+
+/// Which object is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ObjectKind {
+    /// Typed tracepoints, task storage, an arena.
+    Arena,
+    /// Typed tracepoints, task storage, arrays.
+    Arrays,
+    /// Raw tracepoints, a table of tasks, arrays.
+    Fallback,
+}
+
+impl ObjectKind {
+    /// The best object that this kernel is expected to load.
+    pub(super) fn best(features: &Features, options: &Options) -> Self {
+        if !features.has_typed_tracepoints() || options.force_fallback {
+            Self::Fallback
+        } else if features.has_arena() && !options.force_arrays {
+            Self::Arena
+        } else {
+            Self::Arrays
+        }
+    }
+
+    /// What the programs are built on, for people.
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::Arena => "tp_btf, task storage, arena",
+            Self::Arrays => "tp_btf, task storage",
+            Self::Fallback => "raw_tp, table by task",
+        }
+    }
+}
+
 /// For kernels with arenas.
 pub(super) fn arena() -> Cow<'static, [u8]> {
     overridden("profiler-arena.bpf.o")

@@ -25,7 +25,7 @@ pub struct Request {
     pub max_memory_mib: Option<u32>,
     /// Count the profiler's own calls too.
     pub include_self: bool,
-    /// Use the fallback even where the kernel has what the typed tracepoints need.
+    /// Use the fallback even where the kernel has typed tracepoints and task storage.
     pub force_fallback: bool,
     /// Use arrays even where the kernel has arenas.
     pub force_arrays: bool,
@@ -56,7 +56,7 @@ pub struct Options {
     pub max_extents: u32,
     /// Count the profiler's own calls too.
     pub include_self: bool,
-    /// Use the fallback even where the kernel has what the main way needs.
+    /// Use the fallback even where the kernel has typed tracepoints and task storage.
     pub force_fallback: bool,
     /// Use arrays even where the kernel has arenas.
     pub force_arrays: bool,
