@@ -210,10 +210,22 @@ pub(crate) fn names_that_no_process_has_are_told() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     };
-    let own = std::fs::read_to_string("/proc/self/comm").expect("a name");
-    let own = own.trim_end();
-    assert_eq!(told(own), "");
+    // A process of a name that no other test's process has had and lost, as by an exec: of such,
+    // nothing is told.
+    let directory = tempfile::tempdir().expect("a directory");
+    let own = format!("named-{}", std::process::id());
+    let program = directory.path().join(&own);
+    std::fs::copy("/bin/sleep", &program).expect("every host has one");
+    let mut sleeps = std::process::Command::new(&program).arg("60").spawn().expect("it starts");
+    let is_named = || {
+        let comm = std::fs::read_to_string(format!("/proc/{}/comm", sleeps.id()));
+        comm.is_ok_and(|comm| comm.trim_end() == own)
+    };
+    crate::run::wait_until("the exec is over", is_named);
+    assert_eq!(told(&own), "");
     let said = told(&format!("{own},no-such-comm"));
+    sleeps.kill().expect("it runs");
+    sleeps.wait().expect("a child of ours");
     let expected = "profiler: no process named no-such-comm was seen; ";
     assert!(said.starts_with(expected), "{said}");
 }
