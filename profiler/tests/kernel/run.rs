@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io::{BufRead as _, BufReader, Read as _, Write as _},
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
     time::{Duration, Instant},
@@ -123,13 +124,51 @@ impl Stat {
     /// Starts it as it is.
     pub(crate) fn start(mut self) -> Running {
         let child = self.command.spawn().expect("the profiler");
-        Running { child, report: self.directory.path().join("report"), _directory: self.directory }
+        Running {
+            child: Guarded(Some(child)),
+            report: self.directory.path().join("report"),
+            _directory: self.directory,
+        }
+    }
+}
+
+/// A child that does not outlive a test that fails: a profiler that is left behind slows down
+/// every call of the host.
+struct Guarded(Option<Child>);
+
+impl Guarded {
+    fn wait_with_output(mut self) -> Output {
+        let child = self.0.take().expect("it is taken once, here");
+        child.wait_with_output().expect("a child of ours")
+    }
+}
+
+impl Deref for Guarded {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        self.0.as_ref().expect("it has not been taken")
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Child {
+        self.0.as_mut().expect("it has not been taken")
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 /// A profiler at work.
 pub(crate) struct Running {
-    child: Child,
+    child: Guarded,
     report: PathBuf,
     _directory: TempDir,
 }
@@ -197,7 +236,7 @@ impl Running {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn end(self) -> Ended {
-        let output = self.child.wait_with_output().expect("a child of ours");
+        let output = self.child.wait_with_output();
         let report = std::fs::read_to_string(self.report).unwrap_or_default();
         Ended { output, report }
     }
