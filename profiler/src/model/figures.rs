@@ -2,7 +2,7 @@
 
 use profiler_common::hist::{self, BUCKETS};
 
-use super::latency::Latency;
+use super::latency::{self, Latency};
 
 /// What is known of a set of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -203,18 +203,10 @@ impl Figures {
             untimed: self.untimed.wrapping_sub(before.untimed),
             total_ns: gained(self.total_ns, before.total_ns),
             extremes: None,
-            errnos: Vec::new(),
+            errnos: latency::gained(&self.errnos, &before.errnos),
             errors_unlisted: gained(self.errors_unlisted, before.errors_unlisted),
             latency: self.latency.since(&before.latency),
         };
-        let mut old = before.errnos.iter().peekable();
-        for &(errno, count) in &self.errnos {
-            while old.next_if(|&&(e, _)| e < errno).is_some() {}
-            let known = old.next_if(|&&(e, _)| e == errno).map_or(0, |&(_, count)| count);
-            if count > known {
-                figures.errnos.push((errno, count - known));
-            }
-        }
         figures.extremes = figures.extremes_within(self.extremes, before.extremes);
         figures
     }

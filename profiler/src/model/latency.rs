@@ -54,16 +54,7 @@ impl Latency {
     /// What these counts gained after they were `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
-        let mut old = before.counts.iter().peekable();
-        let mut counts = Vec::new();
-        for &(bucket, count) in &self.counts {
-            while old.next_if(|&&(b, _)| b < bucket).is_some() {}
-            let known = old.next_if(|&&(b, _)| b == bucket).map_or(0, |&(_, count)| count);
-            if count > known {
-                counts.push((bucket, count - known));
-            }
-        }
-        Self { counts }
+        Self { counts: gained(&self.counts, &before.counts) }
     }
 
     /// Makes it nothing, and keeps the room that it has.
@@ -118,6 +109,20 @@ impl Latency {
             hist::representative(bucket).clamp(least, greatest.max(least))
         })
     }
+}
+
+/// What `counts` gained after they were `before`: both by ascending key, no count being zero.
+pub(super) fn gained(counts: &[(u16, u64)], before: &[(u16, u64)]) -> Vec<(u16, u64)> {
+    let mut before = before.iter().peekable();
+    let mut gained = Vec::new();
+    for &(key, count) in counts {
+        while before.next_if(|&&(k, _)| k < key).is_some() {}
+        let known = before.next_if(|&&(k, _)| k == key).map_or(0, |&(_, count)| count);
+        if count > known {
+            gained.push((key, count - known));
+        }
+    }
+    gained
 }
 
 impl FromIterator<(usize, u64)> for Latency {

@@ -109,17 +109,18 @@ pub(super) fn grouped(
 
 /// The row of a call of a process, without figures.
 fn empty_row(by: Grouping, process: Option<&Arc<Process>>, call: &CallRow) -> Row {
-    let is_of_process = by.has(Dimension::Process);
-    let comm = || process.map(|process| process.comm.clone());
-    let key = by.has(Dimension::Syscall).then_some(call.key);
-    let abi = || call.key.abi();
-    Row {
-        process: process.filter(|_| is_of_process).cloned(),
-        comm: if by.has(Dimension::Comm) && !is_of_process { comm() } else { None },
-        key,
-        abi: if by.has(Dimension::Abi) && key.is_none() { abi() } else { None },
-        ..Row::default()
+    let mut row = Row::default();
+    if by.has(Dimension::Process) {
+        row.process = process.cloned();
+    } else if by.has(Dimension::Comm) {
+        row.comm = process.map(|process| process.comm.clone());
     }
+    if by.has(Dimension::Syscall) {
+        row.key = Some(call.key);
+    } else if by.has(Dimension::Abi) {
+        row.abi = call.key.abi();
+    }
+    row
 }
 
 /// The sum of rows.
