@@ -110,7 +110,7 @@ pub(crate) fn within_a_limit(mode: Mode) {
     let _alone = alone();
     for (mib, threads) in [(LEAST, 10), (LEAST, 6_000), (64, 6_000), (96, 6_000)] {
         let args = [format!("threads={threads}"), "calls=3".to_owned()];
-        let held = Held::start(&["counts", &args[0], &args[1]]);
+        let held = Held::start(&["counts", &args[0], &args[1], "alike=1"]);
         // These threads are there before the profiler.
         let beyond = if mib == LEAST { beyond() } else { 0 };
         let Some(limited) = Limited::new(mode, mib + beyond) else {
@@ -205,7 +205,7 @@ fn daemon_counts_within(limited: &Limited, mode: Mode, flags: &[&str], crowds: &
     for threads in crowds {
         let before = daemon.metrics();
         let threads = format!("threads={threads}");
-        let held = Held::start(&["counts", &threads, "calls=3", &name.arg()]);
+        let held = Held::start(&["counts", &threads, "calls=3", "alike=1", &name.arg()]);
         // It answers while they are there.
         daemon.metrics();
         let statement = held.go();

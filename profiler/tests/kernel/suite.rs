@@ -9,15 +9,17 @@ use std::{process::ExitCode, sync::RwLock, thread::available_parallelism, time::
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 /// Names of trials, or their beginnings, that share the host with no other trial.
-const ALONE: [&str; 10] = [
+const ALONE: &[&str] = &[
     // Keeps every processor busy, and measures how long answers take.
     "siege::",
     // Statistics of BPF programs are kept for the whole host, or not at all.
     "own_cost::",
     // Compares the figures of the whole host with those of another profiler.
     "service::serves_exact_counts_of_the_host",
-    // Watch the whole host, and need room for each process: storms of processes of other tests
-    // would take it.
+    // Watch the whole host, and need room for each process: storms of processes and crowds of
+    // threads of other tests would take it.
+    "conformance::rename_of_an_idle_leader",
+    "conformance::seccomp_before",
     "conformance::vfork_in_flight",
     "counts::on_the_whole_host",
     // Measures how long the daemon takes to end.

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 8;
 /// `threads` threads make the plan, or with none of them the main thread does. Then
 /// `processes` children make it, one after another or a few at a time.
 pub(super) fn run(params: &Params) -> Statement {
-    let plan = Plan { calls: params.number("calls") };
+    let plan = params.plan();
     Plan::prepare();
     let threads = params.number("threads");
     let start = Arc::new(Barrier::new(threads as usize + 1));
@@ -52,7 +52,7 @@ pub(super) fn run(params: &Params) -> Statement {
 
 /// Children of which no two neighbours make as many calls.
 fn children(count: u64, plan: Plan) -> Vec<Process> {
-    let plans: Vec<_> = (0..count).map(|i| Plan { calls: plan.calls + i % 5 }).collect();
+    let plans: Vec<_> = (0..count).map(|i| Plan { calls: plan.calls + i % 5, ..plan }).collect();
     let mut processes = Vec::new();
     for some in plans.chunks(AT_ONCE) {
         let pids: Vec<_> = some.iter().map(|plan| fork(|| plan.make())).collect();
@@ -113,7 +113,10 @@ pub(super) fn burn(params: &Params) -> Statement {
     for _ in 0..params.number("threads") {
         thread::spawn(|| {
             loop {
-                assert!(Plan { calls: 100 }.make(), "a call ended otherwise than planned");
+                assert!(
+                    Plan { calls: 100, alike: false }.make(),
+                    "a call ended otherwise than planned"
+                );
             }
         });
     }

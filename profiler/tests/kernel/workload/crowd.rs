@@ -28,7 +28,7 @@ pub(super) fn become_user(uid: u64) {
 /// calls when the next one starts, or with `together=1` all at one time. With the end of input
 /// they end.
 pub(super) fn run(params: &Params) -> Statement {
-    let (plan, threads) = (Plan { calls: params.number("calls") }, params.number("threads"));
+    let (plan, threads) = (params.plan(), params.number("threads"));
     println!("{READY}");
     std::io::stdin().lock().read_line(&mut String::new()).expect("an input");
     Plan::prepare();

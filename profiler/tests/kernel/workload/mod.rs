@@ -37,6 +37,7 @@ pub(crate) use crowd::IDLE;
 pub(crate) use filtered::WANTED;
 pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
+use plan::Plan;
 pub(crate) use sleeps::now;
 pub(crate) use statement::{Calls, Made, Preempted, Process, Statement, Timing};
 
@@ -49,6 +50,11 @@ struct Params(HashMap<String, String>);
 impl Params {
     fn number(&self, key: &str) -> u64 {
         self.0.get(key).map_or(0, |value| value.parse().expect("a number"))
+    }
+
+    /// `calls` of the first kind, and with `alike=1` as many of each other.
+    fn plan(&self) -> Plan {
+        Plan { calls: self.number("calls"), alike: self.has("alike") }
     }
 
     fn has(&self, key: &str) -> bool {
