@@ -2,6 +2,8 @@
 
 pub mod columns;
 mod cost;
+#[cfg(test)]
+mod golden;
 mod grid;
 mod in_flight;
 pub mod json;
