@@ -211,7 +211,7 @@ fn exposition(series: u32) -> Exposition {
     let row = |key: &CallKey| {
         let mut total = figures(100, 1_500);
         (1..=errnos).for_each(|errno| total.add_errno(errno as u16, 1));
-        CallRow { key: *key, total, recent: Figures::default() }
+        CallRow::new(*key, total)
     };
     let calls = NAMED.iter().take(calls as usize).map(row).collect();
     let snapshot = Snapshot { calls, ..Snapshot::default() };

@@ -114,8 +114,7 @@ fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
     let at = match rows.binary_search_by_key(&key, |row| row.key) {
         Ok(at) => at,
         Err(at) => {
-            let row = CallRow { key, total: Figures::default(), recent: Figures::default() };
-            rows.insert(at, row);
+            rows.insert(at, CallRow::new(key, Figures::default()));
             at
         }
     };
@@ -194,12 +193,11 @@ impl Aggregate {
             None => {
                 let entry = Entry {
                     identity,
-                    process: Arc::new(Process {
-                        tgid: Some(identity.tgid),
-                        start_ns: identity.start_ns,
-                        comm: Untrusted::from_comm(comm),
-                        ended: false,
-                    }),
+                    process: Arc::new(Process::new(
+                        identity.tgid,
+                        identity.start_ns,
+                        Untrusted::from_comm(comm),
+                    )),
                     // Unlike any, so that the first renaming counts.
                     comm: [0; COMM_LEN],
                     named_ns: 0,
@@ -263,9 +261,7 @@ impl Aggregate {
     pub fn add(&mut self, process: Option<ProcessIndex>, key: CallKey, new: &Figures) {
         let key = syscalls::fold_unknown(key);
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
-        let row = slot.get_or_insert_with(|| {
-            Box::new(CallRow { key, total: Figures::default(), recent: Figures::default() })
-        });
+        let row = slot.get_or_insert_with(|| Box::new(CallRow::new(key, Figures::default())));
         row.total.merge(new);
         match process {
             None => row_mut(&mut self.unattributed, key).total.merge(new),
@@ -369,15 +365,7 @@ impl Aggregate {
             return Vec::new();
         }
         let nameless = |comm: &str, calls: &[CallRow]| {
-            (!calls.is_empty()).then(|| ProcessRow {
-                process: Arc::new(Process {
-                    tgid: None,
-                    start_ns: 0,
-                    comm: comm.into(),
-                    ended: false,
-                }),
-                calls: Arc::new(calls.to_vec()),
-            })
+            (!calls.is_empty()).then(|| ProcessRow::new(Process::nobody(comm), calls.to_vec()))
         };
         self.entries
             .iter()

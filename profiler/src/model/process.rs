@@ -3,7 +3,7 @@
 use crate::text::Untrusted;
 
 /// Identity of a process. Ids are those of the initial pid namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Process id, or `None` for the bucket of calls that found no room in the
     /// tables and so belong to no process.
@@ -14,6 +14,24 @@ pub struct Process {
     pub comm: Untrusted,
     /// Whether it has ended.
     pub ended: bool,
+}
+
+impl Process {
+    /// A process that runs.
+    pub fn new(tgid: u32, start_ns: u64, comm: impl Into<Untrusted>) -> Self {
+        Self { tgid: Some(tgid), start_ns, comm: comm.into(), ..Self::default() }
+    }
+
+    /// The owner of a row that belongs to no single process, such as [`OVERFLOW_COMM`].
+    pub fn nobody(comm: &str) -> Self {
+        Self { comm: comm.into(), ..Self::default() }
+    }
+
+    /// The same process, ended.
+    #[must_use]
+    pub fn into_ended(self) -> Self {
+        Self { ended: true, ..self }
+    }
 }
 
 /// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors

@@ -140,12 +140,13 @@ mod tests {
     }
 
     fn row(nr: u32, total: Figures) -> CallRow {
-        CallRow { key: CallKey(nr), total, recent: Figures::default() }
+        CallRow::new(CallKey(nr), total)
     }
 
     fn process(tgid: Option<u32>, comm: &str, calls: Vec<CallRow>) -> ProcessRow {
-        let process = Process { tgid, start_ns: 1, comm: comm.into(), ended: false };
-        ProcessRow { process: Arc::new(process), calls: Arc::new(calls) }
+        let process =
+            tgid.map_or_else(|| Process::nobody(comm), |tgid| Process::new(tgid, 1, comm));
+        ProcessRow::new(process, calls)
     }
 
     fn snapshot(seconds: u64, processes: Vec<ProcessRow>) -> Snapshot {

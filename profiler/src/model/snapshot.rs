@@ -50,6 +50,13 @@ pub struct CallRow {
     pub recent: Figures,
 }
 
+impl CallRow {
+    /// A syscall with these figures since the programs were attached, and none in the interval.
+    pub fn new(key: CallKey, total: Figures) -> Self {
+        Self { key, total, recent: Figures::default() }
+    }
+}
+
 /// A process.
 #[derive(Clone, Debug)]
 pub struct ProcessRow {
@@ -60,6 +67,11 @@ pub struct ProcessRow {
 }
 
 impl ProcessRow {
+    /// A process with these calls, by key.
+    pub fn new(process: impl Into<Arc<Process>>, calls: Vec<CallRow>) -> Self {
+        Self { process: process.into(), calls: calls.into() }
+    }
+
     /// All its calls since the programs were attached.
     pub fn total(&self) -> Figures {
         self.calls.iter().map(|row| &row.total).collect()

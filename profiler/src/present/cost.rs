@@ -234,7 +234,10 @@ fn nanoseconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cost, CpuTime, Grouping, InFlight, Times, Untimed};
+    use crate::{
+        model::{Cost, CpuTime, Times, Untimed},
+        present::testing,
+    };
 
     fn program(name: &str, jited_bytes: u64, verified: u32) -> Program {
         let verified_instructions = Some(verified);
@@ -275,20 +278,7 @@ mod tests {
             ..Health::default()
         };
         let own = OwnCost { spent, cpus: 2 };
-        let report = Report {
-            origin: &crate::present::origin::fixed(),
-            rows: &[],
-            hidden: &crate::present::shown::Hidden::default(),
-            shown: &crate::present::shown::Shown::default(),
-            by: Grouping::SYSCALL,
-            window: Duration::from_secs(2),
-            health: &health,
-            in_flight: &InFlight::default(),
-            own: Some(own),
-            scope: &crate::model::Scope::Host,
-            filter: &crate::filter::Filter::default(),
-            more_follow: false,
-        };
+        let report = Report { health: &health, own: Some(own), ..testing::report() };
         let mut out = Vec::new();
         write(&mut out, own, &report, Style { width, ..Style::PLAIN }).expect("a vector");
         String::from_utf8(out).expect("UTF-8")

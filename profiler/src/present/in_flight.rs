@@ -122,17 +122,13 @@ mod tests {
     use profiler_common::call::{Abi, CallKey};
 
     use super::*;
-    use crate::{
-        filter::Filter,
-        model::{Grouping, Health, Process, Scope},
-        present::shown::{Hidden, Shown},
-    };
+    use crate::{model::Process, present::testing};
 
     /// Calls with a row of their own each: ABI, number, process, thread, milliseconds.
     fn in_flight(threads: &[(Abi, u32, &str, u32, u64)]) -> InFlight {
         let mut in_flight = InFlight::default();
         for &(abi, nr, comm, tid, age_ms) in threads {
-            let process = Process { tgid: Some(712), start_ns: 0, comm: comm.into(), ended: false };
+            let process = Process::new(712, 0, comm);
             let (key, age) = (CallKey::of(abi, nr), Duration::from_millis(age_ms));
             in_flight.oldest.push(ThreadInFlight {
                 process: Arc::new(process),
@@ -165,20 +161,7 @@ mod tests {
     }
 
     fn text(in_flight: &InFlight, more_follow: bool, style: Style) -> String {
-        let report = Report {
-            origin: &crate::present::origin::fixed(),
-            rows: &[],
-            hidden: &Hidden::default(),
-            shown: &Shown::default(),
-            by: Grouping::SYSCALL,
-            window: Duration::from_secs(5),
-            health: &Health::default(),
-            in_flight,
-            own: None,
-            scope: &Scope::Host,
-            filter: &Filter::default(),
-            more_follow,
-        };
+        let report = Report { in_flight, more_follow, ..testing::report() };
         let mut out = Vec::new();
         write(&mut out, &report, style).expect("a vector takes everything");
         String::from_utf8(out).expect("UTF-8")

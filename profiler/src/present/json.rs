@@ -311,10 +311,10 @@ mod tests {
     use crate::{
         filter::Calls,
         model::{
-            CallInFlight, Cost, Extremes, Figures, Grouping, Health, InFlight, Process, Program,
-            Runs, Timing, Untimed,
+            CallInFlight, Cost, Extremes, Figures, Grouping, InFlight, Process, Program, Runs,
+            Timing, Untimed,
         },
-        present::OwnCost,
+        present::{OwnCost, testing},
     };
 
     /// Asserts that `docs/json.md` has every field, at any depth.
@@ -350,8 +350,8 @@ mod tests {
         for ns in [100, 200, 900] {
             figures.latency.record(ns);
         }
-        let comm = "a\"b".into();
-        let process = Arc::new(Process { tgid: Some(42), start_ns: 1, comm, ended: true });
+        let comm = "a\"b";
+        let process = Arc::new(Process::new(42, 1, comm).into_ended());
         let rows = [
             Row {
                 process: Some(Arc::clone(&process)),
@@ -394,18 +394,13 @@ mod tests {
             ..Filter::default()
         };
         let report = Report {
-            origin: &crate::present::origin::fixed(),
             rows: &rows,
-            hidden: &Hidden::default(),
-            shown: &Shown::default(),
             by: Grouping::PROCESS_SYSCALL,
             window: Duration::from_millis(1500),
-            health: &Health::default(),
             in_flight: &in_flight,
-            own: None,
             scope: &Scope::Processes(vec![7, 8]),
             filter: &filter,
-            more_follow: false,
+            ..testing::report()
         };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
@@ -414,20 +409,7 @@ mod tests {
     }
 
     fn json(rows: &[Row], hidden: &Hidden, shown: &Shown) -> serde_json::Value {
-        let report = Report {
-            origin: &crate::present::origin::fixed(),
-            rows,
-            hidden,
-            shown,
-            by: Grouping::SYSCALL,
-            window: Duration::from_secs(2),
-            health: &Health::default(),
-            in_flight: &InFlight::default(),
-            own: None,
-            scope: &Scope::Host,
-            filter: &Filter::default(),
-            more_follow: false,
-        };
+        let report = Report { rows, hidden, shown, ..testing::report() };
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
         serde_json::from_slice(&out).expect("JSON")
@@ -476,20 +458,8 @@ mod tests {
         };
         let untimed = Cost { timing: Timing::No(Untimed::Privilege), ..spent.clone() };
         let text = |spent| {
-            let report = Report {
-                origin: &crate::present::origin::fixed(),
-                rows: &[],
-                hidden: &Hidden::default(),
-                shown: &Shown::default(),
-                by: Grouping::SYSCALL,
-                window: Duration::from_secs(2),
-                health: &Health::default(),
-                in_flight: &InFlight::default(),
-                own: Some(OwnCost { spent, cpus: 2 }),
-                scope: &Scope::Host,
-                filter: &Filter::default(),
-                more_follow: false,
-            };
+            let own = Some(OwnCost { spent, cpus: 2 });
+            let report = Report { own, ..testing::report() };
             let mut out = Vec::new();
             write(&mut out, &report).expect("a vector takes everything");
             let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");

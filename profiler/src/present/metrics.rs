@@ -377,10 +377,7 @@ mod tests {
     use crate::model::CallRow;
 
     fn exposition(calls: Vec<(CallKey, Figures)>) -> Exposition {
-        let calls = calls
-            .into_iter()
-            .map(|(key, total)| CallRow { key, total, recent: Figures::default() })
-            .collect();
+        let calls = calls.into_iter().map(|(key, total)| CallRow::new(key, total)).collect();
         Exposition {
             snapshot: Arc::new(Snapshot { calls, ..Snapshot::default() }),
             ..Exposition::default()

@@ -13,6 +13,8 @@ pub mod origin;
 pub mod rows;
 pub mod shown;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod units;
 
 use std::time::Duration;

@@ -208,18 +208,12 @@ mod tests {
     }
 
     fn call(nr: u32, total: Figures, recent: Figures) -> CallRow {
-        CallRow { key: CallKey(nr), total, recent }
+        CallRow { recent, ..CallRow::new(CallKey(nr), total) }
     }
 
     fn snapshot() -> Snapshot {
-        let process = |tgid: u32, comm: &str, calls: Vec<CallRow>| ProcessRow {
-            process: Arc::new(Process {
-                tgid: Some(tgid),
-                start_ns: 0,
-                comm: comm.into(),
-                ended: false,
-            }),
-            calls: calls.into(),
+        let process = |tgid: u32, comm: &str, calls: Vec<CallRow>| {
+            ProcessRow::new(Process::new(tgid, 0, comm), calls)
         };
         let none = Figures::default;
         Snapshot {
@@ -270,11 +264,7 @@ mod tests {
         let mut s = snapshot();
         let mut namesake = s.processes[0].clone();
         namesake.process = Arc::new(Process { tgid: Some(8), ..(*namesake.process).clone() });
-        let i386 = CallRow {
-            key: CallKey::of(Abi::I386, 3),
-            total: figures(5, 1000),
-            recent: Figures::default(),
-        };
+        let i386 = CallRow::new(CallKey::of(Abi::I386, 3), figures(5, 1000));
         namesake.calls = vec![call(0, figures(4, 1000), Figures::default()), i386].into();
         s.processes.push(namesake);
         let by = |dimensions: &[Dimension]| {

@@ -125,8 +125,6 @@ impl Shown {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use profiler_common::call::CallKey;
 
     use super::*;
@@ -143,7 +141,7 @@ mod tests {
             total.errors += count;
             total.add_errno(errno, count);
         }
-        CallRow { key: CallKey(nr), total, recent: Figures::default() }
+        CallRow::new(CallKey(nr), total)
     }
 
     fn snapshot() -> Snapshot {
@@ -153,16 +151,10 @@ mod tests {
             call(FSYNC, 1, 100, &[]),
             call(FUTEX, 9, 9_000, &[(110, 4)]),
             call(UNLINK, 4, 40, &[(2, 3), (13, 1)]),
-            CallRow { key: CallKey(165), total: denied, recent: Figures::default() },
+            CallRow::new(CallKey(165), denied),
         ];
-        let process = |tgid: u32, calls: &[CallRow]| ProcessRow {
-            process: Arc::new(Process {
-                tgid: Some(tgid),
-                start_ns: 0,
-                comm: "a".into(),
-                ended: false,
-            }),
-            calls: calls.to_vec().into(),
+        let process = |tgid: u32, calls: &[CallRow]| {
+            ProcessRow::new(Process::new(tgid, 0, "a"), calls.to_vec())
         };
         let processes =
             vec![process(1, &calls[..2]), process(2, &calls[2..3]), process(3, &calls[2..])];

@@ -4,9 +4,11 @@ use profiler_common::call::CallKey;
 
 use super::*;
 use crate::{
-    filter::Filter,
-    model::{CallInFlight, Extremes, Grouping, Scope},
-    present::shown::{Hidden, Shown, Sum},
+    model::{CallInFlight, Extremes},
+    present::{
+        shown::{Hidden, Shown, Sum},
+        testing,
+    },
 };
 
 fn row(nr: u32, figures: Figures, in_flight: u64) -> Row {
@@ -45,18 +47,12 @@ fn shown(
         oldest: Duration::ZERO,
     };
     let report = Report {
-        origin: &crate::present::origin::fixed(),
         rows,
         hidden,
         shown,
-        by: Grouping::SYSCALL,
-        window: Duration::from_secs(2),
-        health: &Health::default(),
-        in_flight: &InFlight { calls: vec![call], oldest: Vec::new(), sees_before: false },
-        own: None,
-        scope: &Scope::Host,
-        filter: &Filter::default(),
+        in_flight: &InFlight { calls: vec![call], ..InFlight::default() },
         more_follow: true,
+        ..testing::report()
     };
     let mut out = Vec::new();
     write(&mut out, &report, Style { width, ..Style::PLAIN }).expect("a vector takes all");

@@ -43,8 +43,7 @@ pub(crate) fn snapshot() -> Snapshot {
     }
     let exit = Figures { calls: 7, never_returned: 7, ..Figures::default() };
     let open = Figures { denied: 3, ..Figures::default() };
-    let row =
-        |abi, nr, total| CallRow { key: CallKey::of(abi, nr), total, recent: Figures::default() };
+    let row = |abi, nr, total| CallRow::new(CallKey::of(abi, nr), total);
     Snapshot {
         sequence: 41,
         window: Duration::from_millis(42_500),

@@ -110,8 +110,6 @@ fn running() -> Vec<Untrusted> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use clap::Parser as _;
 
     use super::*;
@@ -155,15 +153,7 @@ mod tests {
     }
 
     fn snapshot(comms: &[&str]) -> Snapshot {
-        let process = |comm: &&str| ProcessRow {
-            process: Arc::new(Process {
-                tgid: Some(7),
-                start_ns: 0,
-                comm: (*comm).into(),
-                ended: false,
-            }),
-            calls: Arc::default(),
-        };
+        let process = |comm: &&str| ProcessRow::new(Process::new(7, 0, *comm), Vec::new());
         Snapshot { processes: comms.iter().map(process).collect(), ..Snapshot::default() }
     }
 

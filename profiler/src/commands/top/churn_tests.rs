@@ -1,8 +1,6 @@
 //! What the screen does while processes come and go: the mark, the sort, the ended, and the calls
 //! that wait by nature.
 
-use std::sync::Arc;
-
 use crossterm::event::KeyCode;
 
 use super::{
@@ -161,19 +159,16 @@ fn a_fork_storm_leaves_the_screen_to_the_living() {
     let storm = |round: u32| {
         let mut host = fixtures::busy_host();
         let ended = (0..1_000).map(|n| {
-            let one = process(50_000 + round * 1_000 + n, "true");
-            let one = Process { ended: true, ..(*one).clone() };
-            let calls = Arc::new(vec![row(call("execve"), 1, 300_000)]);
-            ProcessRow { process: Arc::new(one), calls }
+            let one = Process::new(50_000 + round * 1_000 + n, 0, "true").into_ended();
+            ProcessRow::new(one, vec![row(call("execve"), 1, 300_000)])
         });
         host.processes.extend(ended);
         // Those of the interval before are still listed, and do nothing any more.
         let idle = (0..1_000).map(|n| {
-            let one = process(49_000 + round * 1_000 + n, "true");
-            let one = Process { ended: true, ..(*one).clone() };
+            let one = Process::new(49_000 + round * 1_000 + n, 0, "true").into_ended();
             let mut calls = vec![row(call("execve"), 1, 300_000)];
             calls[0].recent = Figures::default();
-            ProcessRow { process: Arc::new(one), calls: Arc::new(calls) }
+            ProcessRow::new(one, calls)
         });
         host.processes.extend(idle);
         host

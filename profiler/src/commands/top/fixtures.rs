@@ -37,7 +37,7 @@ pub(super) fn call(name: &str) -> CallKey {
 /// A process that started `pid` milliseconds after boot.
 pub(super) fn process(pid: u32, comm: &str) -> Arc<Process> {
     let start_ns = u64::from(pid) * 1_000_000;
-    Arc::new(Process { tgid: Some(pid), start_ns, comm: comm.into(), ended: false })
+    Arc::new(Process::new(pid, start_ns, comm))
 }
 
 /// `calls` calls around `ns`: most at half of it, a few at many times of it.
@@ -76,7 +76,7 @@ pub(super) fn failing(mut figures: Figures, errnos: &[(u16, u64)]) -> Figures {
 
 /// A row whose total is ten such intervals.
 pub(super) fn row(key: CallKey, calls: u64, ns: u64) -> CallRow {
-    CallRow { key, total: figures(calls * 10, ns), recent: figures(calls, ns) }
+    CallRow { recent: figures(calls, ns), ..CallRow::new(key, figures(calls * 10, ns)) }
 }
 
 /// A snapshot of these processes and their calls, a second after the one before.
@@ -91,10 +91,8 @@ pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>
             None => calls.push(row.clone()),
         }
     }
-    let processes = processes
-        .into_iter()
-        .map(|(process, calls)| ProcessRow { process, calls: Arc::new(calls) })
-        .collect();
+    let processes =
+        processes.into_iter().map(|(process, calls)| ProcessRow::new(process, calls)).collect();
     Snapshot {
         sequence,
         window: Duration::from_secs(sequence),
@@ -102,8 +100,7 @@ pub(super) fn snapshot(sequence: u64, processes: Vec<(Arc<Process>, Vec<CallRow>
         cpus: 8,
         calls,
         processes,
-        in_flight: InFlight::default(),
-        health: Health::default(),
+        ..Snapshot::default()
     }
 }
 
@@ -131,9 +128,8 @@ pub(super) fn busy_host() -> Snapshot {
     let nginx = process(1234, "nginx");
     let postgres = process(2001, "postgres");
     let games = process(31_337, "wine-preloader");
-    let ended = Arc::new(Process { ended: true, ..(*process(40_001, "cc1plus")).clone() });
-    let overflow =
-        Arc::new(Process { tgid: None, start_ns: 0, comm: OVERFLOW_COMM.into(), ended: false });
+    let ended = Arc::new((*process(40_001, "cc1plus")).clone().into_ended());
+    let overflow = Arc::new(Process::nobody(OVERFLOW_COMM));
     let i386_write = CallKey::of(Abi::I386, 4);
     let mut snapshot = snapshot(
         125,

@@ -135,7 +135,7 @@ fn sum(name: &str, rows: &[&ProcessRow]) -> Group {
         }
     }
     let is_known = name != ENDED_COMM;
-    let process = Process { tgid: None, start_ns: 0, comm: name.into(), ended: true };
+    let process = Process::nobody(name).into_ended();
     Group {
         process: Arc::new(process),
         calls: Arc::new(calls),
@@ -152,15 +152,14 @@ mod tests {
     };
 
     fn ended(pid: u32, comm: &str) -> Arc<Process> {
-        Arc::new(Process { ended: true, ..(*process(pid, comm)).clone() })
+        Arc::new((*process(pid, comm)).clone().into_ended())
     }
 
     /// A shell that has started three processes that ended in the interval, and one before.
     fn storm() -> Snapshot {
         let mut old = row(call("read"), 5, 100);
         old.recent = Figures::default();
-        let older =
-            Arc::new(Process { tgid: None, start_ns: 0, comm: ENDED_COMM.into(), ended: false });
+        let older = Arc::new(Process::nobody(ENDED_COMM));
         fixtures::snapshot(
             9,
             vec![

@@ -220,8 +220,7 @@ mod tests {
     fn own() -> Process {
         let stat = fs::read_to_string("/proc/self/stat").unwrap();
         let start_ns = start_ticks(&stat).unwrap() * TICK_NS + 1;
-        let tgid = Some(std::process::id());
-        Process { tgid, start_ns, comm: "profiler".into(), ended: false }
+        Process::new(std::process::id(), start_ns, "profiler")
     }
 
     #[test]
@@ -242,8 +241,8 @@ mod tests {
     #[test]
     fn ended_processes_are_neither_asked_for_nor_kept() {
         let mut people = People::default();
-        let ended = Arc::new(Process { ended: true, ..(*process(6, "true")).clone() });
-        let nobody = Arc::new(Process { tgid: None, ..(*process(0, "(overflow)")).clone() });
+        let ended = Arc::new((*process(6, "true")).clone().into_ended());
+        let nobody = Arc::new(Process::nobody("(overflow)"));
         assert!(people.ask([&ended, &nobody].into_iter()).is_empty());
         let (stays, goes) = (process(7, "a"), process(8, "b"));
         for process in people.ask([&stays, &goes].into_iter()) {

@@ -77,11 +77,7 @@ mod tests {
             call(Abi::X32, 515, 4, 3, 20),
         ];
         // One that is in flight need not be among the calls yet.
-        let row = |nr| CallRow {
-            key: CallKey::of(Abi::X86_64, nr),
-            total: Figures::default(),
-            recent: Figures::default(),
-        };
+        let row = |nr| CallRow::new(CallKey::of(Abi::X86_64, nr), Figures::default());
         let snapshot = Snapshot {
             calls: vec![row(74), row(202)],
             in_flight: InFlight { calls, oldest: Vec::new(), sees_before: true },

@@ -250,12 +250,8 @@ fn process_before(call: &CallBefore, of: &Aggregate) -> Arc<Process> {
     let identity = Identity { tgid: call.tgid, start_ns: call.process_start_ns };
     let known = of.process_by_identity(identity).map(Arc::clone);
     known.unwrap_or_else(|| {
-        Arc::new(Process {
-            tgid: Some(call.tgid),
-            start_ns: call.process_start_ns,
-            comm: Untrusted::from_comm(&call.comm),
-            ended: false,
-        })
+        let comm = Untrusted::from_comm(&call.comm);
+        Arc::new(Process::new(call.tgid, call.process_start_ns, comm))
     })
 }
 

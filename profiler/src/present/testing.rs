@@ -1,0 +1,37 @@
+//! Reports for tests. A test names the fields that it is about, and takes the rest from here.
+
+use std::{sync::LazyLock, time::Duration};
+
+use super::{
+    Report,
+    origin::{self, Origin},
+    shown::{Hidden, Shown},
+};
+use crate::{
+    filter::Filter,
+    model::{Grouping, Health, InFlight, Scope},
+};
+
+/// A report of two seconds in which nothing happened.
+pub(super) fn report() -> Report<'static> {
+    static ORIGIN: LazyLock<Origin> = LazyLock::new(origin::fixed);
+    static HIDDEN: LazyLock<Hidden> = LazyLock::new(Hidden::default);
+    static SHOWN: LazyLock<Shown> = LazyLock::new(Shown::default);
+    static HEALTH: LazyLock<Health> = LazyLock::new(Health::default);
+    static IN_FLIGHT: LazyLock<InFlight> = LazyLock::new(InFlight::default);
+    static FILTER: LazyLock<Filter> = LazyLock::new(Filter::default);
+    Report {
+        origin: &ORIGIN,
+        rows: &[],
+        hidden: &HIDDEN,
+        shown: &SHOWN,
+        by: Grouping::SYSCALL,
+        window: Duration::from_secs(2),
+        health: &HEALTH,
+        in_flight: &IN_FLIGHT,
+        own: None,
+        scope: &Scope::Host,
+        filter: &FILTER,
+        more_follow: false,
+    }
+}
