@@ -5,7 +5,13 @@
 //! `no_std`, so that the eBPF object and the daemon compile the same source.
 #![no_std]
 
+pub mod arena;
 pub mod call;
 pub mod hist;
+pub mod identity;
 pub mod limits;
+pub mod maps;
+pub mod sampling;
+pub mod share;
+pub mod signals;
 pub mod wire;

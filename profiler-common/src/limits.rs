@@ -1,4 +1,4 @@
-//! Capacities and names, each written once.
+//! Capacities: how much of each thing there is at most.
 
 /// Bytes in a cache line of every CPU this runs on.
 pub const CACHE_LINE: usize = 64;
@@ -29,9 +29,6 @@ pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
 /// [`MAX_THREADS`] and their reserve are within the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
-pub mod sampling;
-pub mod share;
-
 /// Processes that a scope (`-p`, a command) can name at its start.
 pub const MAX_TARGETS: u32 = 4_096;
 
@@ -55,54 +52,6 @@ pub const ERRNOS_PER_PAGE: usize = 32;
 /// Pages of errnos in a slot.
 pub const ERRNO_PAGES: usize = ERRNOS / ERRNOS_PER_PAGE;
 
-/// Where things are in the arena, the one piece of memory that stands for the arrays of
-/// records and cells where the kernel has such (Linux 6.9). Offsets in bytes.
-///
-/// First the hints, then the cells, and last the records, whose offset therefore depends on
-/// how many cells there are.
-pub mod arena {
-    use super::CELLS_PER_EXTENT;
-    use crate::wire::{Cell, ThreadRecord};
-
-    /// Hints: offsets of records, by [`hint`].
-    pub const HINTS: usize = 1 << 16;
-    /// Where the cells begin.
-    pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
-    /// Of a cell, and of a record.
-    pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
-    /// See [`CELL_SHIFT`].
-    pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
-
-    /// The hint for the task whose registers are saved at this distance from anywhere.
-    ///
-    /// Kernel stacks are multiples of 16 KiB apart (`THREAD_SIZE`,
-    /// arch/x86/include/asm/page_64_types.h), and most of them lie side by side in the
-    /// kernel's dynamic memory: so this many next to each other have hints of their own.
-    #[inline(always)]
-    pub const fn hint(distance: u64) -> u64 {
-        (distance >> 12) & ((HINTS as u64 - 1) << 2)
-    }
-
-    /// Where the records begin, with so many extents of cells.
-    pub const fn records(extents: u32) -> u32 {
-        let end = CELLS as u64 + ((extents as u64 * CELLS_PER_EXTENT as u64) << CELL_SHIFT);
-        (end as u32).next_multiple_of(4096)
-    }
-
-    /// All of it, with so many extents and records (not threads: see
-    /// [`share::with_reserve`](super::share::with_reserve)).
-    pub const fn len(extents: u32, records: u32) -> u64 {
-        (self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT)).next_multiple_of(4096)
-    }
-
-    const _: () = {
-        let records = super::share::with_reserve(super::MAX_THREADS);
-        assert!(len(super::MAX_EXTENTS, records) <= 1 << 32);
-        assert!(1 << CELL_SHIFT == size_of::<Cell>());
-        assert!(1 << RECORD_SHIFT == size_of::<ThreadRecord>());
-    };
-}
-
 /// Numbers in the instructions of the object with an arena, in whose place the user side
 /// puts others before it loads them. Ones that nothing else there is likely to have.
 pub mod patch {
@@ -110,74 +59,6 @@ pub mod patch {
     pub const RDONLY_CAST: i32 = 0x7072_6f01;
     /// The type to cast to: a structure of integers, by its BTF id.
     pub const RDONLY_CAST_TYPE: i32 = 0x7072_6f02;
-}
-
-/// Names of the maps in the object, as the user side looks them up.
-pub mod maps {
-    /// Records, cells and hints in one, where the kernel has arenas.
-    pub const ARENA: &str = "ARENA";
-    /// One [`ThreadRecord`](crate::wire::ThreadRecord) a thread, by index.
-    pub const RECORDS: &str = "RECORDS";
-    /// The pool of [`Cell`](crate::wire::Cell)s.
-    pub const CELLS: &str = "CELLS";
-    /// Indexes of records that nobody owns.
-    pub const FREE_RECORDS: &str = "FREE_RECORDS";
-    /// Indexes of extents that nobody owns.
-    pub const FREE_EXTENTS: &str = "FREE_EXTENTS";
-    /// Which record owns an extent.
-    pub const EXTENT_OWNERS: &str = "EXTENT_OWNERS";
-    /// One [`OverflowSlot`](crate::wire::OverflowSlot) a system call.
-    pub const OVERFLOW: &str = "OVERFLOW";
-    /// Least and greatest latency of the overflow slots, per CPU.
-    pub const OVERFLOW_EXTREMES: &str = "OVERFLOW_EXTREMES";
-    /// [`Counters`](crate::wire::Counters), per CPU.
-    pub const COUNTERS: &str = "COUNTERS";
-    /// [`Control`](crate::wire::Control).
-    pub const CONTROL: &str = "CONTROL";
-    /// One [`User`](crate::wire::User) for each hash of a user id.
-    pub const USERS: &str = "USERS";
-    /// Ring buffer with a wake-up when the pool runs low.
-    pub const WAKE: &str = "WAKE";
-    /// Host process ids in scope, when the scope is not the whole host.
-    pub const TARGETS: &str = "TARGETS";
-    /// Ids of the cgroups in scope, when not all are.
-    pub const CGROUPS: &str = "CGROUPS";
-    /// Names of the processes in scope, when not all are.
-    pub const COMMS: &str = "COMMS";
-    /// Processes that have been renamed into or out of these names.
-    pub const RENAMED: &str = "RENAMED";
-    /// The last of each signal to the profiler and to its command; see [`signals`](super::signals).
-    pub const SIGNALS_SENT: &str = "SIGNALS_SENT";
-    /// Which calls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
-    pub const CALLS: &str = "CALLS";
-    /// Calls from before the programs attached, only in the object with task storage.
-    pub const BEFORE: &str = "BEFORE";
-    /// Which of them is whose, likewise.
-    pub const BEFORE_BY_TASK: &str = "BEFORE_BY_TASK";
-    /// Task state by task, only in the object for kernels without task storage.
-    pub const TASKS: &str = "TASKS";
-}
-
-/// What the program `identify` can be asked, by its first argument. The kernel returns 32
-/// bits, so the clock takes two questions.
-pub mod identity {
-    /// The host's process id of the caller.
-    pub const TGID: u64 = 0;
-    /// The upper half of `bpf_ktime_get_ns`.
-    pub const CLOCK_HIGH: u64 = 1;
-    /// The lower half of `bpf_ktime_get_ns`.
-    pub const CLOCK_LOW: u64 = 2;
-}
-
-/// One more than the greatest number of a signal (`_NSIG`, include/uapi/asm-generic/signal.h).
-pub const SIGNALS: u32 = 65;
-
-/// Where the table of signals sent has which.
-pub mod signals {
-    /// Signal 0 of those to the profiler.
-    pub const TO_PROFILER: u32 = 0;
-    /// Signal 0 of those to its command.
-    pub const TO_COMMAND: u32 = super::SIGNALS;
 }
 
 /// Names of the read-only globals in the object.
@@ -188,25 +69,25 @@ pub mod globals {
     pub const PROFILER_TGID: &str = "PROFILER_TGID";
     /// Host process id of the command, likewise.
     pub const COMMAND_TGID: &str = "COMMAND_TGID";
-    /// 1 when only [`TARGETS`](super::maps::TARGETS) and their children count.
+    /// 1 when only [`TARGETS`](crate::maps::TARGETS) and their children count.
     pub const TARGETS_ONLY: &str = "TARGETS_ONLY";
-    /// Which calls are timed: a threshold of [`sampling`](super::sampling).
+    /// Which calls are timed: a threshold of [`sampling`](crate::sampling).
     pub const TIMED: &str = "TIMED";
     /// 1 when what counts is less than the host.
     pub const SCOPE_IS_NARROW: &str = "SCOPE_IS_NARROW";
     /// 1 when a task can come into scope and leave it.
     pub const SCOPE_CHANGES: &str = "SCOPE_CHANGES";
-    /// 1 when only processes in [`CGROUPS`](super::maps::CGROUPS) count.
+    /// 1 when only processes in [`CGROUPS`](crate::maps::CGROUPS) count.
     pub const CGROUPS_ONLY: &str = "CGROUPS_ONLY";
-    /// 1 when only processes named in [`COMMS`](super::maps::COMMS) count.
+    /// 1 when only processes named in [`COMMS`](crate::maps::COMMS) count.
     pub const COMMS_ONLY: &str = "COMMS_ONLY";
-    /// 1 when not all of [`CALLS`](super::maps::CALLS) count.
+    /// 1 when not all of [`CALLS`](crate::maps::CALLS) count.
     pub const CALLS_ONLY: &str = "CALLS_ONLY";
     /// How many of `uretprobe` and `uprobe`, in this order, the kernel has.
     pub const PROBE_CALLS: &str = "PROBE_CALLS";
     /// `offsetof(struct task_struct, thread_info.status)`.
     pub const STATUS_OFFSET: &str = "STATUS_OFFSET";
-    /// Where the records begin in the arena: [`arena::records`](super::arena::records).
+    /// Where the records begin in the arena: [`arena::records`](crate::arena::records).
     pub const RECORDS_AT: &str = "RECORDS_AT";
     /// `offsetof(struct task_struct, pid)`.
     pub const PID_OFFSET: &str = "PID_OFFSET";

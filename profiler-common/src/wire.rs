@@ -317,7 +317,7 @@ pub struct Counters {
     /// Times that a thread found no free extent; the call went to an overflow slot.
     pub extents_exhausted: u64,
     /// Times that a thread got no record though some were free, since its user had used up its
-    /// share ([`share`](crate::limits::share)); the call went to an overflow slot.
+    /// share ([`share`](crate::share)); the call went to an overflow slot.
     pub records_withheld: u64,
     /// Times that a thread got no extent for the same reason.
     pub extents_withheld: u64,
@@ -383,7 +383,7 @@ impl Tally {
     }
 }
 
-/// What the users hold whose ids have one hash ([`share::user`](crate::limits::share::user)).
+/// What the users hold whose ids have one hash ([`share::user`](crate::share::user)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct User {
@@ -461,7 +461,7 @@ const _: () = {
     assert!(size_of::<Counters>() == 112);
     assert!(size_of::<Control>() == 2 * CACHE_LINE);
     assert!(size_of::<User>() == 40);
-    assert!(crate::limits::share::USERS <= 1 << u16::BITS);
+    assert!(crate::share::USERS <= 1 << u16::BITS);
     assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
     assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
     assert!(CallKey::NONE.0 == u32::MAX);

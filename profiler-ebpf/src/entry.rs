@@ -1,7 +1,7 @@
 //! `sys_enter`: remember which call, and when.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
-use profiler_common::{call::CallKey, limits::sampling, wire::OVERFLOWED};
+use profiler_common::{call::CallKey, sampling, wire::OVERFLOWED};
 
 use crate::{
     overflow,

@@ -7,7 +7,8 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
-    limits::{ERRNOS, ERRNOS_PER_PAGE, sampling},
+    limits::{ERRNOS, ERRNOS_PER_PAGE},
+    sampling,
     wire::{CellIndex, FURTHER_EXITS, OVERFLOWED, Slot, ThreadRecord},
 };
 

@@ -8,7 +8,9 @@ use aya_ebpf::{
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
-    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS, SIGNALS, share},
+    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
+    share,
+    signals::SIGNALS,
     wire::{
         CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, ThreadRecord, User,
     },

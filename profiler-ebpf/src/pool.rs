@@ -14,7 +14,8 @@ use core::{
 
 use aya_ebpf::helpers::bpf_get_current_uid_gid;
 use profiler_common::{
-    limits::{CELLS_PER_EXTENT, share},
+    limits::CELLS_PER_EXTENT,
+    share,
     wire::{CellIndex, Pool, Tally, ThreadRecord},
 };
 

@@ -3,7 +3,7 @@
 //! Off the common path: loaded only with a command, and run once a signal.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use profiler_common::limits::{SIGNALS, signals};
+use profiler_common::signals::{self, SIGNALS};
 
 use crate::{
     maps::SIGNALS_SENT,

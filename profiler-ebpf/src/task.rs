@@ -79,7 +79,7 @@ settings! {
     NVCSW_OFFSET,
     /// `offsetof(struct task_struct, nivcsw)`.
     NIVCSW_OFFSET,
-    /// Which calls are timed: a threshold of [`sampling`](profiler_common::limits::sampling).
+    /// Which calls are timed: a threshold of [`sampling`](profiler_common::sampling).
     TIMED,
     /// Host process id of the profiler, left out; 0 leaves nothing out.
     OWN_TGID,

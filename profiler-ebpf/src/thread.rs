@@ -20,7 +20,7 @@ use aya_ebpf::helpers::{
 };
 use profiler_common::{
     call::CallKey,
-    limits::sampling,
+    sampling,
     wire::{RecordState, TaskState, ThreadRecord},
 };
 

@@ -14,11 +14,9 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use profiler_common::{
+    arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
     call::TS_COMPAT,
-    limits::{
-        arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
-        patch,
-    },
+    limits::patch,
     wire::{Cell, CellIndex, FURTHER_EXITS, TaskState, ThreadRecord},
 };
 use profiler_ebpf::{

@@ -7,7 +7,7 @@
 #![no_main]
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
-use profiler_common::limits::identity;
+use profiler_common::identity;
 
 /// Answers the question that the first argument asks, in the 32 bits that the kernel returns.
 ///

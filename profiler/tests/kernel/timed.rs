@@ -1,6 +1,6 @@
 //! Where not all calls are timed, all are counted all the same.
 
-use profiler_common::limits::sampling;
+use profiler_common::sampling;
 
 use crate::{
     in_flight,
@@ -59,7 +59,7 @@ pub(crate) fn sample(mode: Mode) {
 
 /// A program's slow calls are in the sample, whatever the period in which it makes them, and
 /// the estimated total is right for it. Every period and every N is tried where the choice is made
-/// (`limits/sampling.rs` of profiler-common).
+/// (`sampling.rs` of profiler-common).
 pub(crate) fn no_period_resonates(mode: Mode) {
     for (period, one_in) in [(144, 16), (1_597, 16)] {
         // 40 of them are timed, with a standard deviation of 6: the bounds are six of these.

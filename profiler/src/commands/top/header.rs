@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use profiler_common::limits::share;
+use profiler_common::share;
 
 use super::{
     shown::Shown,

@@ -12,7 +12,7 @@ use std::{io, sync::Arc};
 
 use aya::Ebpf;
 use object::{Object as _, ObjectSection as _, SectionKind, read::elf::ElfFile64};
-use profiler_common::limits::{arena, maps, patch, share};
+use profiler_common::{arena, limits::patch, maps, share};
 
 use super::{KernelError, Options, btf::Types, load::map_fd, mapping::Memory};
 

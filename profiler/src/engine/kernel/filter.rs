@@ -1,7 +1,10 @@
 //! What a filter needs of the kernel, and how the programs are told of it.
 
 use aya::{Ebpf, EbpfLoader, Pod, maps};
-use profiler_common::limits::{RENAMES, globals, maps as names};
+use profiler_common::{
+    limits::{RENAMES, globals},
+    maps as names,
+};
 
 use super::{
     KernelError, btf::FilterLayout, features::Features, load::take_map, programs::CGROUP_ATTACH,

@@ -11,7 +11,7 @@ use aya::{
     programs::{ProgramError, RawTracePoint, RawTracePointRunOptions, TestRun as _},
 };
 use nix::time::{ClockId, clock_gettime};
-use profiler_common::limits::identity as question;
+use profiler_common::identity as question;
 
 use super::{
     KernelError,

@@ -9,7 +9,10 @@ use aya::{
     programs::{BtfTracePoint, ProgramError, RawTracePoint},
 };
 use aya_log::EbpfLogger;
-use profiler_common::limits::{self, globals, maps, share};
+use profiler_common::{
+    limits::{self, globals},
+    maps, share,
+};
 
 use super::{
     FdInfo, Fit, KernelError, MapTables, MemoryLimit, Options, arena,
@@ -353,7 +356,7 @@ fn load_object(
     }
     if kind == ObjectKind::Arena {
         loader.map_max_entries(maps::ARENA, arena::pages(options));
-        settings.push((globals::RECORDS_AT, limits::arena::records(options.max_extents)));
+        settings.push((globals::RECORDS_AT, profiler_common::arena::records(options.max_extents)));
     }
     if kind == ObjectKind::Fallback {
         // Twice as many: a thread out of scope has a state too, and no record. And

@@ -13,7 +13,10 @@ use std::{
 };
 
 use nix::sys::sysinfo::sysinfo;
-use profiler_common::limits::{MIN_EXTENTS, MIN_THREADS, share};
+use profiler_common::{
+    limits::{MIN_EXTENTS, MIN_THREADS},
+    share,
+};
 
 use super::{KernelError, Options};
 use crate::{filter::unescaped, text};

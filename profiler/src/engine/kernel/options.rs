@@ -1,8 +1,11 @@
 //! What to load, and how large.
 
-use profiler_common::limits::{
-    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
-    MIN_EXTENTS, MIN_THREADS, sampling,
+use profiler_common::{
+    limits::{
+        CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
+        MIN_EXTENTS, MIN_THREADS,
+    },
+    sampling,
 };
 
 use super::KernelError;
@@ -50,7 +53,7 @@ pub struct Options {
     /// Which of their calls, and of them themselves.
     pub filter: Filter,
     /// Threads that can be recorded apart at one time, of one user or of all together; records
-    /// are [`with_reserve`](profiler_common::limits::share::with_reserve).
+    /// are [`with_reserve`](profiler_common::share::with_reserve).
     pub max_threads: u32,
     /// Extents of 1 KiB in the pool of figures, of which one user can hold four fifths.
     pub max_extents: u32,

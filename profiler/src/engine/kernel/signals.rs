@@ -11,10 +11,7 @@ use aya::{
     Ebpf,
     maps::{Array, MapData},
 };
-use profiler_common::{
-    limits::{globals, maps, signals},
-    wire::SignalSent,
-};
+use profiler_common::{limits::globals, maps, signals, wire::SignalSent};
 
 use super::{
     KernelError, Options,

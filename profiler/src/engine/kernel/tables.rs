@@ -7,8 +7,10 @@ use aya::{
     maps::{Map, MapData, PerCpuArray, Stack},
 };
 use profiler_common::{
+    arena,
     call::{CallKey, OVERFLOW_SLOTS},
-    limits::{CACHE_LINE, CELLS_PER_EXTENT, arena, maps, share},
+    limits::{CACHE_LINE, CELLS_PER_EXTENT},
+    maps, share,
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OverflowSlot, Slot,
         ThreadRecord,

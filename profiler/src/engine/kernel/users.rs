@@ -1,5 +1,5 @@
 //! What each user holds of the pools of records and extents: see
-//! [`share`](profiler_common::limits::share).
+//! [`share`](profiler_common::share).
 //!
 //! The programs count what each user takes, and the reader counts what it returns. So the decision
 //! needs no reader, and a late reader only makes the rule stricter. An extent belongs to the user of

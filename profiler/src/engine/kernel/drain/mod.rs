@@ -24,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use profiler_common::limits::share;
+use profiler_common::share;
 
 use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
 use crate::{
