@@ -13,6 +13,17 @@ pub struct Latency {
     counts: Vec<(u16, u64)>,
 }
 
+/// A bucket of a histogram: latencies above `lower_ns`, and up to `upper_ns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Lower bound in nanoseconds: exclusive, except that the first bucket includes 0.
+    pub lower_ns: u64,
+    /// Upper bound in nanoseconds: inclusive; `None` for the last bucket, which has none.
+    pub upper_ns: Option<u64>,
+    /// Latencies in this bucket only.
+    pub count: u64,
+}
+
 impl Latency {
     /// Counts `count` latencies in `bucket`.
     ///
@@ -65,6 +76,15 @@ impl Latency {
     /// Buckets that hold something, with their counts, from low to high.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> + '_ {
         self.counts.iter().map(|&(bucket, count)| (bucket as usize, count))
+    }
+
+    /// The same buckets with their bounds.
+    pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
+        self.iter().map(|(bucket, count)| Bucket {
+            lower_ns: hist::lower(bucket),
+            upper_ns: (bucket < BUCKETS - 1).then(|| hist::upper(bucket)),
+            count,
+        })
     }
 
     /// Latencies counted.

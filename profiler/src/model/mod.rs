@@ -16,7 +16,7 @@ pub use cost::{Cost, CpuTime, Times, Timing};
 pub use figures::{Extremes, Figures};
 pub use health::{Health, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
-pub use latency::Latency;
+pub use latency::{Bucket, Latency};
 pub use process::{ENDED_COMM, OVERFLOW_COMM, Process};
 pub use program::{Program, Runs, Untimed};
 pub use query::{Dimension, Grouping, Scope, SortKey, Span, Timed};

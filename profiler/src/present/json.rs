@@ -3,10 +3,7 @@
 
 use std::{collections::BTreeMap, io, time::Duration};
 
-use profiler_common::{
-    call::{Abi, CallKey},
-    hist,
-};
+use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
 
 use super::{
@@ -17,7 +14,7 @@ use super::{
 };
 use crate::{
     filter::{Comm, Filter},
-    model::{Kind, Scope, ThreadInFlight},
+    model::{self, Kind, Scope, ThreadInFlight},
     names::syscalls,
     text::{self, Untrusted},
 };
@@ -217,13 +214,9 @@ struct Bucket {
     count: u64,
 }
 
-impl Bucket {
-    fn new((bucket, count): (usize, u64)) -> Self {
-        Self {
-            lower_ns: hist::lower(bucket),
-            upper_ns: (bucket < hist::BUCKETS - 1).then(|| hist::upper(bucket)),
-            count,
-        }
+impl From<model::Bucket> for Bucket {
+    fn from(model::Bucket { lower_ns, upper_ns, count }: model::Bucket) -> Self {
+        Self { lower_ns, upper_ns, count }
     }
 }
 
@@ -257,7 +250,7 @@ impl<'a> Line<'a> {
             never_returned: f.never_returned,
             lost: f.lost,
             in_flight: row.in_flight,
-            buckets: shown.buckets.then(|| f.latency.iter().map(Bucket::new).collect()),
+            buckets: shown.buckets.then(|| f.latency.buckets().map(Bucket::from).collect()),
         }
     }
 }

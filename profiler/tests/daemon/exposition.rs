@@ -23,6 +23,7 @@ fn text_of(snapshot: Snapshot) -> String {
     let mut scrapes = Times::default();
     scrapes.add(Duration::from_millis(3));
     let service = Service {
+        attached: None,
         scrapes,
         missed_drains: 3,
         last_drain_late: Duration::from_millis(20),
@@ -78,8 +79,9 @@ fn every_metric_is_documented_and_no_other() {
         .split(|c| !is_in_name(c))
         .filter(|word| word.strip_prefix("profiler_").is_some_and(|rest| !rest.is_empty()))
         .collect();
-    let families = metrics::families(&fake::snapshot(), &Service::default());
-    let exported: BTreeSet<&str> = families.iter().map(|family| family.name()).collect();
+    let (snapshot, service) = (fake::snapshot(), Service::default());
+    let metrics = metrics::collect(&snapshot, &service);
+    let exported: BTreeSet<&str> = metrics.families().iter().map(|family| family.name).collect();
     assert_eq!(documented, exported);
 }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
@@ -153,6 +153,10 @@ impl<'a, E: Engine> Work<'a, E> {
         // Processes are no labels, so they would be read for nobody.
         let snapshot = self.engine.snapshot(Detail::Calls);
         self.cadence.was_read(started, Instant::now());
+        // Once: by a wall clock that is set, it would seem to change.
+        if self.service.attached.is_none() {
+            self.service.attached = SystemTime::now().checked_sub(snapshot.window);
+        }
         self.service.scrapes = self.publisher.scrapes();
         self.service.unlogged =
             self.settings.logging.as_ref().map(Logging::unlogged).unwrap_or_default();

@@ -256,6 +256,7 @@ pub(super) fn without_statistics() -> Snapshot {
 
 pub(super) fn service() -> Service {
     Service {
+        attached: None,
         scrapes: times(&[400, 2_600, 1_300_000]),
         missed_drains: 301,
         last_drain_late: Duration::from_micros(1_234_567),

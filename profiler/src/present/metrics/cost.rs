@@ -1,14 +1,18 @@
 //! What the profiler itself costs, and how it fares as a service.
 
-use prometheus::proto::{LabelPair, Metric, MetricFamily, MetricType};
+use std::borrow::Cow;
 
-use super::{Service, counter, counter_metric, family, gauge, histogram, label, one};
+use super::{
+    Service,
+    model::{Bounds, Family, Histogram, Label, Labels},
+    one,
+};
 use crate::model::{Cost, Program, Runs, Snapshot, Times, Timing};
 
-/// The octaves whose upper ends are the bounds for drains and scrapes: from 65 us to 1.1 s.
-const BOUND_OCTAVES: std::ops::RangeInclusive<u32> = 16..=30;
+/// The bounds for drains and scrapes where buckets are fixed: each octave from 65 us to 1.1 s.
+const BOUNDS: Bounds = Bounds::new(16..=30, 1);
 
-pub(super) fn families(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
+pub(super) fn families<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
     let cost = &snapshot.health.cost;
     let mut families = process(cost, service);
     families.extend(programs(cost));
@@ -16,136 +20,127 @@ pub(super) fn families(snapshot: &Snapshot, service: &Service) -> Vec<MetricFami
     families
 }
 
-fn process(cost: &Cost, service: &Service) -> Vec<MetricFamily> {
+fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
     let cpu = [("user", cost.cpu.user), ("system", cost.cpu.system)];
     vec![
         times(
             "profiler_drain_duration_seconds",
-            "Time that reading the kernel's maps took.",
+            "Duration of the drains, which read the kernel's maps, in seconds.",
             &cost.drains,
-        ),
-        gauge(
+        )
+        .created(service.attached),
+        Family::gauge(
             "profiler_last_drain_duration_seconds",
-            "Time that the last reading of the kernel's maps took.",
-            one(cost.drains.last.as_secs_f64()),
+            "Duration of the last drain in seconds.",
+            one(cost.drains.last),
         ),
-        gauge(
+        Family::gauge(
             "profiler_last_drain_late_seconds",
-            "How long after its time the last drain began, the host's CPUs being busy.",
-            one(service.last_drain_late.as_secs_f64()),
+            "Delay of the last drain in seconds, because the host's CPUs were busy.",
+            one(service.last_drain_late),
         ),
-        counter(
+        Family::counter(
             "profiler_missed_drains_total",
-            "Drains that did not take place, as the next one came an interval or more too late.",
+            "Drains that did not take place, because a drain began an interval or more too late.",
             one(service.missed_drains),
-        ),
+        )
+        .created(service.attached),
         times(
             "profiler_scrape_duration_seconds",
-            "Time from a request for these metrics to its answer, with the drain that it asked for.",
+            "Time from a request for these metrics to its answer in seconds, with the drain that it triggers.",
             &service.scrapes,
-        ),
-        family(
+        )
+        .created(service.attached),
+        Family::counter(
             "profiler_cpu_seconds_total",
-            "CPU time of the profiler's process; that of its eBPF programs is the callers'.",
-            MetricType::COUNTER,
-            cpu.map(|(mode, time)| counter_metric(vec![label("mode", mode)], time.as_secs_f64()))
-                .into(),
+            "CPU time of the profiler's process in seconds, without its eBPF programs, which run on their callers' time.",
+            cpu.map(|(mode, time)| (vec![Label::new("mode", mode)], time)),
         ),
-        gauge(
+        Family::gauge(
             "profiler_resident_memory_bytes",
-            "Resident memory of the profiler's process.",
-            one(cost.resident_bytes as f64),
+            "Resident memory of the profiler's process in bytes.",
+            one(cost.resident_bytes),
         ),
-        gauge(
+        Family::gauge(
             "profiler_peak_resident_memory_bytes",
-            "The most memory of the profiler's process that was ever resident.",
-            one(cost.peak_resident_bytes as f64),
+            "Peak of the resident memory of the profiler's process in bytes.",
+            one(cost.peak_resident_bytes),
         ),
     ]
 }
 
-fn programs(cost: &Cost) -> Vec<MetricFamily> {
+fn programs(cost: &Cost) -> Vec<Family<'_>> {
     let timed = matches!(cost.timing, Timing::Of { .. });
     let each = || cost.programs.iter().map(|program| (of(program), program));
     // Without statistics there are no such series: 0 would be a figure.
     let runs = || cost.by_program().filter_map(|(program, runs)| Some((of(program), runs?)));
-    let seconds = |runs: Runs| runs.time.as_secs_f64();
     vec![
-        gauge(
+        Family::gauge(
             "profiler_program_statistics_enabled",
-            "Whether the kernel counts and times the runs of eBPF programs, which makes them dearer.",
-            one(f64::from(u8::from(timed))),
+            "1 if the kernel counts and times the runs of eBPF programs, which makes every run slower, otherwise 0.",
+            one(timed),
         ),
-        counter(
+        Family::counter(
             "profiler_program_runs_total",
-            "Runs of an eBPF program, all its copies together, since the kernel counts them.",
-            runs().map(|(labels, runs)| (labels, runs.count)),
+            "Runs of an eBPF program over all its copies, since the kernel counts them.",
+            runs().map(|(labels, Runs { count, .. })| (labels, count)),
         ),
-        family(
+        Family::counter(
             "profiler_program_run_seconds_total",
-            "CPU time of an eBPF program, spent by those who make calls, since the kernel times it.",
-            MetricType::COUNTER,
-            runs().map(|(labels, runs)| counter_metric(labels, seconds(runs))).collect(),
+            "CPU time of an eBPF program in seconds, spent by its callers, since the kernel times it.",
+            runs().map(|(labels, Runs { time, .. })| (labels, time)),
         ),
-        gauge(
+        Family::gauge(
             "profiler_program_jited_bytes",
-            "Machine code of an eBPF program, all its copies together.",
-            each().map(|(labels, program)| (labels, program.jited_bytes as f64)),
+            "Machine code of an eBPF program in bytes, over all its copies.",
+            each().map(|(labels, program)| (labels, program.jited_bytes)),
         ),
-        gauge(
+        Family::gauge(
             "profiler_program_verified_instructions",
-            "Instructions that the verifier went through to accept an eBPF program.",
-            each().filter_map(|(labels, program)| {
-                Some((labels, f64::from(program.verified_instructions?)))
-            }),
+            "Instructions that the verifier walked to accept an eBPF program.",
+            each().filter_map(|(labels, program)| Some((labels, program.verified_instructions?))),
         ),
     ]
 }
 
-fn of(program: &Program) -> Vec<LabelPair> {
-    vec![label("program", program.name.clone())]
+fn of(program: &Program) -> Labels<'_> {
+    vec![Label::new("program", program.name.as_str())]
 }
 
-fn itself(snapshot: &Snapshot, service: &Service) -> Vec<MetricFamily> {
+fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
+    let version = Label::new("version", env!("CARGO_PKG_VERSION"));
     vec![
-        gauge(
+        Family::gauge(
             "profiler_uptime_seconds",
-            "Time for which system calls have been counted.",
-            one(snapshot.window.as_secs_f64()),
+            "Time for which the profiler has counted syscalls, in seconds.",
+            one(snapshot.window),
         ),
-        gauge(
+        Family::gauge(
             "profiler_config_last_reload_successful",
-            "Whether the configuration is what the file said at the last reload.",
-            one(f64::from(u8::from(!service.reload_failed))),
+            "1 if the last reload of the configuration succeeded or there was none, otherwise 0.",
+            one(!service.reload_failed),
         ),
-        counter(
+        Family::counter(
             "profiler_log_messages_unlogged_total",
-            "Log messages that were not written: \"dropped\" if standard error was not read, \"repeated\" if they repeated others too often.",
+            "Log messages that were not written: \"dropped\" if nobody read standard error in time, \"repeated\" if they repeated other messages too often.",
             [("dropped", service.unlogged.dropped), ("repeated", service.unlogged.repeated)]
-                .map(|(reason, count)| (vec![label("reason", reason)], count)),
+                .map(|(reason, count)| (vec![Label::new("reason", reason)], count)),
         ),
-        gauge(
+        Family::info(
             "profiler_attach_info",
             "How the eBPF programs are attached; always 1.",
-            [(vec![label("mode", snapshot.health.mode)], 1.0)],
+            vec![Label::new("mode", snapshot.health.mode)],
         ),
-        gauge(
+        Family::info(
             "profiler_build_info",
-            "What this profiler was built from and for; always 1.",
-            [(
-                vec![
-                    label("version", env!("CARGO_PKG_VERSION")),
-                    label("arch", std::env::consts::ARCH),
-                ],
-                1.0,
-            )],
+            "Version and architecture of this profiler; always 1.",
+            vec![version, Label::new("arch", std::env::consts::ARCH)],
         ),
     ]
 }
 
-fn times(name: &str, help: &str, times: &Times) -> MetricFamily {
+fn times<'a>(name: &'static str, help: &'static str, times: &'a Times) -> Family<'a> {
     let total_ns = u64::try_from(times.total.as_nanos()).unwrap_or(u64::MAX);
-    let mut metric = Metric::from_label(Vec::new());
-    metric.set_histogram(histogram(&times.spread, total_ns, BOUND_OCTAVES));
-    family(name, help, MetricType::HISTOGRAM, vec![metric])
+    let histogram = Histogram::new(Cow::Borrowed(&times.spread), total_ns, BOUNDS);
+    Family::histogram(name, help, one(histogram))
 }

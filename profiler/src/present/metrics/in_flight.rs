@@ -2,20 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use prometheus::proto::MetricFamily;
-
-use super::{Name, call_labels, call_name, gauge, label};
+use super::{
+    calls::{self, Name},
+    model::{Family, Label},
+};
 use crate::{
     model::{Kind, Snapshot},
     names::waits,
 };
 
-/// Threads in each call, of them those of before, and for how long the longest. A call that
-/// was ever seen to enter has these series, zero where nobody is in it, so that they do not
-/// come and go.
-pub(super) fn families(snapshot: &Snapshot) -> [MetricFamily; 3] {
+/// Threads in each syscall, how many of them entered before the attach, and the age of the
+/// oldest. A syscall that was ever seen to enter has these series, zero if nobody is in it, so
+/// that they do not come and go.
+pub(super) fn families<'a>(snapshot: &Snapshot) -> [Family<'a>; 3] {
     let mut named: BTreeMap<(Name, Kind), (u64, u64, Duration)> = BTreeMap::new();
-    let of = |key| ((call_name(key), waits::kind(key)), (0, 0, Duration::ZERO));
+    let of = |key| ((calls::name(key), waits::kind(key)), (0, 0, Duration::ZERO));
     named.extend(snapshot.calls.iter().map(|row| of(row.key)));
     named.extend(snapshot.in_flight.calls.iter().map(|call| of(call.key)));
     for call in &snapshot.in_flight.calls {
@@ -26,25 +27,25 @@ pub(super) fn families(snapshot: &Snapshot) -> [MetricFamily; 3] {
         }
     }
     let labels = |(name, kind): &(Name, Kind)| {
-        let mut labels = call_labels(name);
-        labels.push(label("kind", kind.name()));
+        let mut labels = calls::labels(name);
+        labels.push(Label::new("kind", kind.name()));
         labels
     };
     [
-        gauge(
+        Family::gauge(
             "profiler_syscalls_in_flight",
-            "System calls entered that have not left; of the kind \"waits\" are those that wait by their nature.",
-            named.iter().map(|(name, &(threads, ..))| (labels(name), threads as f64)),
+            "Syscalls that entered and have not left; those of kind \"waits\" wait by nature.",
+            named.iter().map(|(name, &(threads, ..))| (labels(name), threads)),
         ),
-        gauge(
+        Family::gauge(
             "profiler_syscalls_in_flight_before",
-            "Of the system calls in flight those that entered before the profiler attached, and are in no count of calls.",
-            named.iter().map(|(name, &(_, before, _))| (labels(name), before as f64)),
+            "Syscalls in flight that entered before the profiler attached, and are in no counter of calls.",
+            named.iter().map(|(name, &(_, before, _))| (labels(name), before)),
         ),
-        gauge(
+        Family::gauge(
             "profiler_syscall_in_flight_oldest_seconds",
-            "For how long the oldest system call in flight has been so; 0 where none is. At least, and since the profiler attached, if it entered before that.",
-            named.iter().map(|(name, &(.., oldest))| (labels(name), oldest.as_secs_f64())),
+            "Age of the oldest syscall in flight in seconds, or 0; a lower bound if it entered before the attach.",
+            named.iter().map(|(name, &(.., oldest))| (labels(name), oldest)),
         ),
     ]
 }

@@ -1,0 +1,116 @@
+//! Counters and histograms of syscalls.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use profiler_common::call::{Abi, CallKey};
+
+use super::model::{Bounds, Family, Histogram, Label, Labels, Number};
+use crate::{
+    model::{Figures, Snapshot, Timed},
+    names::{errnos, syscalls},
+};
+
+/// The bounds of the latency histogram where buckets are fixed: every second octave from 128 ns
+/// to 2^41 ns (37 minutes).
+///
+/// The bounds are what costs: with 100 syscalls in use, 18 bounds make 2,100 series, a bound
+/// every octave would make 4,000, and the kernel side's own buckets 32,000. Fewer would leave
+/// `histogram_quantile()` too little to go by: a factor of four already is as far apart as they
+/// can usefully be. Sum and count are exact whatever the bounds.
+pub(super) const BOUNDS: Bounds = Bounds::new(7..=41, 2);
+
+/// ABI and name of a syscall, which make a series.
+pub(super) type Name = (&'static str, &'static str);
+
+pub(super) fn name(key: CallKey) -> Name {
+    (key.abi().map_or(syscalls::UNKNOWN, Abi::name), syscalls::name(key))
+}
+
+pub(super) fn labels<'a>(&(abi, syscall): &Name) -> Labels<'a> {
+    vec![Label::new("abi", abi), Label::new("syscall", syscall)]
+}
+
+/// The figures of a snapshot by the labels of a series.
+///
+/// Numbers that share a name share a series: all that no table knows, and calls that x32 has
+/// under its own number and under that of x86_64. Two series with the same labels would make
+/// Prometheus refuse the scrape.
+fn named(snapshot: &Snapshot) -> BTreeMap<Name, Cow<'_, Figures>> {
+    let mut named: BTreeMap<Name, Cow<'_, Figures>> = BTreeMap::new();
+    for row in &snapshot.calls {
+        named
+            .entry(name(row.key))
+            .and_modify(|figures| figures.to_mut().merge(&row.total))
+            .or_insert(Cow::Borrowed(&row.total));
+    }
+    named
+}
+
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
+    let named = named(snapshot);
+    let each = |value: fn(&Figures) -> u64| {
+        named.iter().map(move |(name, figures)| (labels(name), value(figures)))
+    };
+    // Most syscalls never see these outcomes. A series appears with its first event rather than
+    // as a hundred zeros, as those of errors do, whose errnos nobody can list beforehand.
+    let rare = |value| each(value).filter(|&(_, count)| count > 0);
+    let mut families = vec![
+        Family::counter("profiler_syscalls_total", "Syscalls that entered.", each(|f| f.calls)),
+        Family::counter(
+            "profiler_syscall_errors_total",
+            "Syscalls that returned an errno; \"other\" is any errno that is not counted separately.",
+            named.iter().flat_map(|(name, figures)| errors(name, figures)),
+        ),
+        Family::counter(
+            "profiler_syscall_restarts_total",
+            "Syscalls that a signal interrupted and the kernel restarted, which are no errors.",
+            rare(|f| f.restarted),
+        ),
+        Family::counter(
+            "profiler_syscall_denials_total",
+            "Syscalls that seccomp or ptrace refused before they entered.",
+            rare(|f| f.denied),
+        ),
+        Family::counter(
+            "profiler_syscall_never_returned_total",
+            "Syscalls that ended their thread, or whose thread was killed in them.",
+            rare(|f| f.never_returned),
+        ),
+        Family::counter(
+            "profiler_syscall_missed_exits_total",
+            "Syscalls whose exit the profiler missed, so that their outcome and latency are unknown.",
+            rare(|f| f.lost),
+        ),
+    ];
+    // A family of empty histograms would look as if nothing ever took any time.
+    if snapshot.health.timed != Timed::None {
+        families.push(Family::histogram(
+            "profiler_syscall_duration_seconds",
+            "Latency of the timed syscalls from entry to exit in seconds of wall time, whatever their outcome.",
+            named.iter().map(|(name, figures)| (labels(name), histogram(figures))),
+        ));
+    }
+    families
+}
+
+fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {
+    let latency = match figures {
+        Cow::Borrowed(figures) => Cow::Borrowed(&figures.latency),
+        Cow::Owned(figures) => Cow::Owned(figures.latency.clone()),
+    };
+    Histogram::new(latency, figures.total_ns, BOUNDS)
+}
+
+fn errors<'a, 'b>(
+    name: &'b Name,
+    figures: &'b Figures,
+) -> impl Iterator<Item = (Labels<'a>, Number)> + use<'a, 'b> {
+    let listed = figures.errnos.iter().map(|&(errno, count)| (errnos::name(errno), count));
+    let unlisted =
+        (figures.errors_unlisted > 0).then_some((Cow::Borrowed("other"), figures.errors_unlisted));
+    listed.chain(unlisted).map(|(errno, count)| {
+        let mut labels = labels(name);
+        labels.push(Label::new("errno", errno));
+        (labels, count.into())
+    })
+}

@@ -1,0 +1,134 @@
+//! What was lost, and how full the tables are.
+
+use super::{
+    model::{Family, Label},
+    one,
+};
+use crate::model::Snapshot;
+
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
+    let mut families = losses(snapshot);
+    families.extend(capacity(snapshot));
+    families
+}
+
+/// Samples with one label each.
+fn by<'a, V, const N: usize>(
+    label: &'static str,
+    samples: [(&'static str, V); N],
+) -> [(Vec<Label<'a>>, V); N] {
+    samples.map(|(value, n)| (vec![Label::new(label, value)], n))
+}
+
+fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
+    let health = &snapshot.health;
+    let counters = &health.counters;
+    let misses = health.program_misses.iter();
+    vec![
+        Family::counter(
+            "profiler_lost_calls_total",
+            "Events that the profiler did not count, by reason; if not 0, figures are too low.",
+            by(
+                "reason",
+                [
+                    ("no_task_state", counters.lost_entries),
+                    ("missed_entry", counters.missed_entries),
+                    ("missed_exit", counters.lost_exits),
+                    ("unfollowed_child", counters.lost_children),
+                    ("missed_life_event", health.lives_missed()),
+                ],
+            ),
+        ),
+        Family::gauge(
+            "profiler_lost_calls_unseen",
+            "Upper bound of calls that may be lost in addition to profiler_lost_calls_total, without a trace.",
+            one(health.unseen()),
+        ),
+        Family::counter(
+            "profiler_accounting_breaches_total",
+            "Threads, processes and syscalls whose counts at entry and at exit disagree; if not 0, the profiler has a bug.",
+            one(health.breaches),
+        ),
+        Family::counter(
+            "profiler_program_misses_total",
+            "Upper bound of the runs of an eBPF program that the kernel skipped, over all its copies.",
+            misses.map(|&(program, count)| (vec![Label::new("program", program)], count)),
+        ),
+        Family::counter(
+            "profiler_program_takeovers_total",
+            "Entries and exits that another copy of a program counted, because the kernel skipped the first copy.",
+            by(
+                "program",
+                [
+                    ("sys_enter", counters.entries_taken_over),
+                    ("sys_exit", counters.exits_taken_over),
+                ],
+            ),
+        ),
+        Family::counter(
+            "profiler_overflowed_calls_total",
+            "Syscalls that are in all totals but in no process, because the tables were full.",
+            one(health.overflowed),
+        ),
+        Family::counter(
+            "profiler_pool_exhausted_total",
+            "Requests to a pool that failed because the pool was empty.",
+            by(
+                "pool",
+                [("records", counters.records_exhausted), ("extents", counters.extents_exhausted)],
+            ),
+        ),
+        Family::counter(
+            "profiler_pool_withheld_total",
+            "Requests to a pool that failed because the thread's user had used up its share.",
+            by(
+                "pool",
+                [("records", counters.records_withheld), ("extents", counters.extents_withheld)],
+            ),
+        ),
+        Family::counter(
+            "profiler_unmatched_exits_total",
+            "Exits that correctly had no entry and count as no call, by reason.",
+            by(
+                "reason",
+                [
+                    ("in_flight_at_attach", counters.in_flight_at_attach),
+                    ("birth", counters.births),
+                    ("denied", counters.denied_unrecorded),
+                ],
+            ),
+        ),
+        Family::counter(
+            "profiler_denied_presumed_total",
+            "Denied calls that may instead have been in flight when the profiler attached; at most one per thread.",
+            one(counters.denied_presumed),
+        ),
+    ]
+}
+
+fn capacity(snapshot: &Snapshot) -> Vec<Family<'_>> {
+    let health = &snapshot.health;
+    let (records, extents) = (health.records, health.extents);
+    vec![
+        Family::gauge(
+            "profiler_pool_used",
+            "Entries of a pool in use: records of threads, or extents of 1 KiB for figures.",
+            by("pool", [("records", records.used), ("extents", extents.used)]),
+        ),
+        Family::gauge(
+            "profiler_pool_capacity",
+            "Entries that a pool has: records of threads, or extents of 1 KiB for figures.",
+            by("pool", [("records", records.capacity), ("extents", extents.capacity)]),
+        ),
+        Family::gauge(
+            "profiler_kernel_memory_bytes",
+            "Kernel memory of all eBPF maps in bytes.",
+            one(health.kernel_memory_bytes),
+        ),
+        Family::gauge(
+            "profiler_cpus",
+            "CPUs of the host that are online.",
+            one(snapshot.cpus as u64),
+        ),
+    ]
+}
