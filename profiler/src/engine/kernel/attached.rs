@@ -1,84 +1,137 @@
-//! A program at its tracepoint, in as many copies as the kernel makes necessary.
+//! A program attached to its tracepoint, in as many copies as the kernel requires.
 //!
-//! The kernel runs no program twice at a time on a CPU (`prog->active`), and from Linux 7.1 on it may
+//! The kernel runs a program only once at a time on a CPU (`prog->active`). From Linux 7.1 on, it can
 //! preempt a program. While a thread waits inside a program, the kernel skips that program for all
-//! other threads on the CPU. `enter_again` and `exit_again` do the same as the first copy, if no copy
-//! before them has: the call in flight in the record says so.
+//! other threads on the CPU. `enter_again` and `exit_again` do the same as the first copy, unless a
+//! copy before them already has. The call in flight in the record tells them.
 //!
-//! Half of the copies attach at the start. One more attaches each time the kernel counts a skip in all
-//! attached copies, which requires no privilege.
+//! Half of the copies attach at the start. One more attaches each time the kernel skips all attached
+//! copies. That requires no privilege, because all copies are loaded.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use aya::{
     Ebpf,
     programs::{
-        BtfTracePoint, RawTracePoint, raw_trace_point::RawTracePointLink, tp_btf::BtfTracePointLink,
+        BtfTracePoint, ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink,
+        tp_btf::BtfTracePointLink,
     },
 };
+use aya_log::EbpfLogger;
 
-use super::{FdInfo, KernelError, load::program, object::ObjectKind, programs::ProgramSpec};
+use super::{
+    error::KernelError,
+    fd_info::FdInfo,
+    load::Loaded,
+    object::{Hook, ObjectSpec, ProgramSpec},
+    programs,
+};
 
-/// A copy's attachment; dropping it detaches.
-#[expect(dead_code, reason = "held for what dropping it does")]
+/// A loaded object and the attachments of its programs. Dropping it detaches and unloads
+/// everything.
+pub(super) struct AttachedObject {
+    pub(super) spec: &'static ObjectSpec,
+    /// In the order in which they attach.
+    pub(super) programs: Vec<Attached>,
+    log: Option<EbpfLogger<&'static dyn log::Log>>,
+    /// Holds the programs and the maps that were not taken out.
+    pub(super) ebpf: Ebpf,
+}
+
+impl AttachedObject {
+    /// An object whose programs are loaded and not yet attached.
+    pub(super) fn new(
+        loaded: Loaded,
+        programs: impl Iterator<Item = &'static ProgramSpec>,
+        preemptible: bool,
+    ) -> Self {
+        let Loaded { spec, mut ebpf } = loaded;
+        let log = EbpfLogger::init(&mut ebpf).ok();
+        let programs = programs.map(|program| Attached::new(&ebpf, program, preemptible)).collect();
+        Self { spec, programs, log, ebpf }
+    }
+
+    /// Attaches one more copy of each program all of whose copies were skipped since the last
+    /// call.
+    pub(super) fn reinforce(&mut self) -> Result<(), KernelError> {
+        for program in &mut self.programs {
+            if program.needs_more() {
+                program.attach_next(&mut self.ebpf, self.spec.hook)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Detaches all programs.
+    pub(super) fn detach(&mut self) {
+        self.programs.iter_mut().for_each(Attached::detach);
+    }
+
+    /// Passes the messages of the programs on to the log.
+    pub(super) fn flush_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+    }
+}
+
+/// The attachment of a copy. Dropping it detaches the copy.
+#[expect(dead_code, reason = "dropping it detaches")]
 enum Link {
     Typed(BtfTracePointLink),
     Raw(RawTracePointLink),
 }
 
-/// See the module. Dropping it detaches.
+/// An attached program. Dropping it detaches all copies.
 pub(super) struct Attached {
-    pub(super) spec: ProgramSpec,
-    /// Of the loaded copies, by number.
+    pub(super) spec: &'static ProgramSpec,
+    /// What the kernel says about each loaded copy.
     infos: Vec<FdInfo>,
     links: Vec<Link>,
-    /// How often all copies were skipped, at most, until the last of them was attached,
-    before: u64,
-    /// and how often each had been by then.
-    at_last: Vec<u64>,
-    /// How often all had been skipped when [`Self::needs_more`] was asked last.
+    /// How often, at most, all copies had been skipped when the last one attached.
+    skipped_at_last: u64,
+    /// How often each copy had been skipped when the last one attached.
+    misses_at_last: Vec<u64>,
+    /// How often, at most, all copies had been skipped at the last [`Self::needs_more`].
     known: u64,
 }
 
 impl Attached {
-    /// Of a program that is loaded, and attached nowhere yet.
-    pub(super) fn new(ebpf: &Ebpf, spec: ProgramSpec, preemptible: bool) -> Self {
+    /// A program that is loaded and not yet attached.
+    fn new(ebpf: &Ebpf, spec: &'static ProgramSpec, preemptible: bool) -> Self {
         let info =
-            |name: &&str| Some(FdInfo::of(ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd()));
+            |name: &&str| Some(FdInfo::open(ebpf.program(name)?.fd().ok()?.as_fd().as_raw_fd()));
         Self {
             spec,
             infos: spec.copies(preemptible).iter().filter_map(info).collect(),
             links: Vec::new(),
-            before: 0,
-            at_last: Vec::new(),
+            skipped_at_last: 0,
+            misses_at_last: Vec::new(),
             known: 0,
         }
     }
 
     /// Attaches the next copy, if there is one.
-    pub(super) fn attach_next(
-        &mut self,
-        ebpf: &mut Ebpf,
-        kind: ObjectKind,
-    ) -> Result<(), KernelError> {
+    pub(super) fn attach_next(&mut self, ebpf: &mut Ebpf, hook: Hook) -> Result<(), KernelError> {
         let Some(infos) = self.infos.get(..=self.links.len()) else { return Ok(()) };
         let skipped = self.skipped();
         let name = self.spec.copies(true)[self.links.len()];
-        self.links.push(attach(ebpf, kind, name, self.spec.tracepoint)?);
-        self.before = skipped;
-        self.at_last = infos.iter().map(misses).collect();
+        self.links.push(attach(ebpf, hook, name, self.spec.tracepoint)?);
+        self.skipped_at_last = skipped;
+        self.misses_at_last = infos.iter().map(misses).collect();
         Ok(())
     }
 
-    /// How often the kernel skipped all copies, at most.
+    /// How often, at most, the kernel skipped all copies.
     pub(super) fn skipped(&self) -> u64 {
         let since = |(info, at_last): (&FdInfo, &u64)| misses(info).saturating_sub(*at_last);
-        self.before + self.infos.iter().zip(&self.at_last).map(since).min().unwrap_or(0)
+        let since = self.infos.iter().zip(&self.misses_at_last).map(since).min();
+        self.skipped_at_last + since.unwrap_or(0)
     }
 
-    /// Whether all copies were skipped again, and there is another one.
+    /// Whether all copies were skipped since the last call, and one more copy is loaded.
     pub(super) fn needs_more(&mut self) -> bool {
-        // Detached, or all there are: the usual case costs nothing.
+        // The usual case costs nothing: detached, or all copies attached.
         if self.links.is_empty() || self.links.len() == self.infos.len() {
             return false;
         }
@@ -97,28 +150,28 @@ impl Attached {
     }
 }
 
-/// How often the kernel skipped a program because it was running already.
+/// How often the kernel skipped a copy because it was already running.
 fn misses(info: &FdInfo) -> u64 {
-    info.number("recursion_misses").unwrap_or(0)
+    info.read_number("recursion_misses").unwrap_or(0)
 }
 
 fn attach(
     ebpf: &mut Ebpf,
-    kind: ObjectKind,
+    hook: Hook,
     name: &str,
     tracepoint: &'static str,
 ) -> Result<Link, KernelError> {
-    let failed = |e: aya::programs::ProgramError| {
+    let failed = |e: ProgramError| {
         KernelError::from_any(format!("attach to the tracepoint {tracepoint}"), &e)
     };
-    match kind {
-        ObjectKind::Arena | ObjectKind::Arrays => {
-            let program = program::<BtfTracePoint>(ebpf, name)?;
+    match hook {
+        Hook::Typed => {
+            let program = programs::find::<BtfTracePoint>(ebpf, name)?;
             let id = program.attach().map_err(failed)?;
             program.take_link(id).map(Link::Typed).map_err(failed)
         }
-        ObjectKind::Fallback => {
-            let program = program::<RawTracePoint>(ebpf, name)?;
+        Hook::Raw => {
+            let program = programs::find::<RawTracePoint>(ebpf, name)?;
             let id = program.attach(tracepoint).map_err(failed)?;
             program.take_link(id).map(Link::Raw).map_err(failed)
         }

@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use super::arch;
+
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 24;
@@ -49,7 +51,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// A type by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Named {
     Typedef(String),
     Function(String),
@@ -460,11 +462,10 @@ impl TaskLayout {
         })
     }
 
-    /// Without BTF only `status` can be told, since `thread_info` comes first in
-    /// `task_struct`: behind `flags` and, from Linux 5.11 on, `syscall_work`
-    /// (arch/x86/include/asm/thread_info.h). Zero elsewhere means "not known".
+    /// The layout if there is no BTF: only the offset of `status` is known. Zero stands for an
+    /// unknown offset.
     pub(super) fn without_btf(kernel: (u32, u32)) -> Self {
-        Self { status: if kernel >= (5, 11) { 16 } else { 8 }, ..Self::default() }
+        Self { status: arch::status_offset_without_btf(kernel), ..Self::default() }
     }
 }
 

@@ -1,16 +1,16 @@
-//! What this kernel and this process have.
+//! What this kernel offers, and what this process may do.
 
-use std::{fs, io, path::Path};
+use std::{collections::HashMap, fs, io, path::Path};
 
 use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
 
 pub use super::btf::{CgroupLayout, FilterLayout};
 use super::{
-    arena::Cast,
     btf::{Named, TaskLayout, Types, excerpt},
+    cast::Cast,
     error::KernelError,
-    programs::{CGROUP_ATTACH, PROGRAMS, SIGNAL_SENT, preemptible},
+    object::{CGROUP_ATTACH, ProgramSpec, Requirement, SYSCALL_PROGRAMS, When, preemptible},
 };
 use crate::{exhausted::Exhausted, text::Untrusted};
 
@@ -19,40 +19,40 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What this kernel and this process have.
+/// What this kernel offers, and what this process may do.
 #[derive(Clone, Debug)]
 pub struct Features {
     /// Kernel release, as `uname -r`.
     pub release: String,
     /// Major and minor version out of it.
     pub version: (u32, u32),
-    /// Where the fields of a task are; `None` without BTF.
+    /// The offsets in a task; `None` without BTF.
     pub layout: Option<TaskLayout>,
-    /// Where that is by which filters decide; `None` without BTF.
+    /// The offsets that filters read; `None` without BTF.
     pub filters: Option<FilterLayout>,
-    /// It can be told when a task is moved to another cgroup.
+    /// Whether a tracepoint reports moves between cgroups.
     pub cgroup_tracepoint: bool,
-    /// The tracepoints are there as typed ones.
+    /// Whether the tracepoints can be attached to as typed ones.
     pub tp_btf: bool,
-    /// Task storage maps can be made.
+    /// Whether task storage maps can be made.
     pub task_storage: bool,
-    /// What the object with an arena needs to know of this kernel; `None` if it has no
+    /// The ids that are patched into the object with an arena; `None` if the kernel has no
     /// arenas.
     pub arena: Option<Cast>,
-    /// The errno with which the BTF could not be read, if a resource ran out. What the other
-    /// fields say of it is not known then.
+    /// The errno with which the read of the BTF failed, if a resource ran out. In that case the
+    /// other fields say nothing about the BTF.
     pub unread: Option<i32>,
-    /// Capabilities needed and not there.
+    /// Required capabilities that this process lacks.
     pub missing_capabilities: Vec<&'static str>,
-    /// Whether this process is in the host's own pid namespace, so that ids mean the same;
-    /// `None` if `/proc` does not say.
+    /// Whether this process is in the pid namespace of the host, so that its process ids are those
+    /// of the host; `None` if `/proc` does not say.
     pub host_pid_namespace: Option<bool>,
-    /// The kernel's BTF as far as programs attach to it; empty without BTF.
+    /// An excerpt of the kernel's BTF, with what programs attach to; empty without BTF.
     pub attach_btf: Vec<u8>,
 }
 
 impl Features {
-    /// Looks. Costs a few milliseconds, most of it for the BTF.
+    /// Finds out. This takes a few milliseconds, mostly for the BTF.
     pub fn probe() -> Self {
         let release = nix::sys::utsname::uname()
             .map(|u| Untrusted::from(u.release()).to_string())
@@ -73,8 +73,8 @@ impl Features {
             tp_btf: attach.tp_btf,
             cgroup_tracepoint: attach.cgroup_tracepoint,
             filters: attach.filters,
-            // To make one and see takes tens of milliseconds: the kernel waits for a grace
-            // period before it lets go of it (bpf_local_storage_map_free).
+            // A trial takes tens of milliseconds: the kernel waits for a grace period before it
+            // frees the map (bpf_local_storage_map_free).
             task_storage: may_probe
                 && (attach.task_storage
                     || sys::is_map_supported(MapType::TaskStorage).unwrap_or(false)),
@@ -88,22 +88,31 @@ impl Features {
         }
     }
 
-    /// Whether records and cells can be in an arena.
+    /// Whether the kernel has arenas.
     pub fn has_arena(&self) -> bool {
-        self.arena.is_some()
+        self.meets(Requirement::Arena)
     }
 
-    /// Whether typed tracepoints and task storage can be used: without them, the fallback runs.
+    /// Whether the kernel has typed tracepoints and task storage. Otherwise, the fallback runs.
     pub fn has_typed_tracepoints(&self) -> bool {
-        self.layout.is_some() && self.tp_btf && self.task_storage
+        [Requirement::TypedTracepoints, Requirement::TaskStorage].into_iter().all(|r| self.meets(r))
     }
 
-    /// Whether programs in tracepoints can be preempted, so that the kernel may skip them.
+    /// Whether the kernel meets a requirement of an object.
+    pub(super) fn meets(&self, requirement: Requirement) -> bool {
+        match requirement {
+            Requirement::TypedTracepoints => self.layout.is_some() && self.tp_btf,
+            Requirement::TaskStorage => self.task_storage,
+            Requirement::Arena => self.arena.is_some(),
+        }
+    }
+
+    /// Whether the kernel can preempt programs in tracepoints, and may therefore skip them.
     pub fn preemptible_tracepoints(&self) -> bool {
         preemptible(self.version)
     }
 
-    /// Checks that the kernel has everything that each object requires.
+    /// Checks what every object requires: capabilities, and a BTF that can be read if there is one.
     pub(super) fn require(&self) -> Result<(), KernelError> {
         if !self.missing_capabilities.is_empty() {
             return Err(KernelError::Privilege { missing: self.missing_capabilities.clone() });
@@ -116,7 +125,7 @@ impl Features {
     }
 }
 
-/// What programs attach to, as far as the kernel's types say.
+/// What the kernel's types say about attaching.
 #[derive(Default)]
 struct AttachTypes {
     tp_btf: bool,
@@ -127,39 +136,46 @@ struct AttachTypes {
     found: Vec<(Named, u32)>,
 }
 
+/// `BPF_CALL_4` makes a typedef of each helper that is compiled in (include/linux/filter.h). This
+/// helper comes with task storage (bpf_task_storage.c).
+const TASK_STORAGE: &str = "btf_bpf_task_storage_get";
+
+/// The function that comes with task iterators.
+const TASK_ITERATOR: &str = "bpf_iter_task";
+
+/// The function that comes with arenas.
+const ARENA: &str = "bpf_arena_alloc_pages";
+
+/// The typedef of a typed tracepoint (Linux 5.5, include/trace/bpf_probe.h). A trial load would
+/// not answer the question: the program type also stands for fentry, which some kernels lack.
+fn typed_tracepoint(program: &ProgramSpec) -> Named {
+    Named::Typedef(format!("btf_trace_{}", program.tracepoint))
+}
+
 impl AttachTypes {
     fn find(types: &Types<'_>) -> Self {
-        // A typed tracepoint is found by this typedef (Linux 5.5,
-        // include/trace/bpf_probe.h). Trying a program of the type would not do:
-        // it also stands for fentry, which some kernels lack.
-        let tracepoints =
-            PROGRAMS.iter().map(|spec| Named::Typedef(format!("btf_trace_{}", spec.tracepoint)));
-        // `BPF_CALL_4` makes a typedef of each helper that is compiled in
-        // (include/linux/filter.h); this one comes with the map (bpf_task_storage.c).
-        let storage = Named::Typedef("btf_bpf_task_storage_get".into());
-        let iterator = Named::Function("bpf_iter_task".into());
-        let of_arena = Cast::FUNCTIONS.map(|name| Named::Function(name.into()));
-        let migration = Named::Typedef(format!("btf_trace_{}", CGROUP_ATTACH.tracepoint));
-        let sending = Named::Typedef(format!("btf_trace_{}", SIGNAL_SENT.tracepoint));
-        let wanted: Vec<Named> =
-            tracepoints.chain([storage, migration, sending, iterator]).chain(of_arena).collect();
-        let ids = types.find(&wanted);
-        let arena = match ids[..] {
-            [.., Some(_), Some(cast)] => Cast::new(cast, types),
-            _ => None,
-        };
+        let tracepoints = SYSCALL_PROGRAMS.iter().map(typed_tracepoint);
+        let storage = Named::Typedef(TASK_STORAGE.into());
+        let functions = [TASK_ITERATOR, ARENA, Cast::FUNCTION];
+        let functions = functions.map(|name| Named::Function(name.into()));
+        let wanted: Vec<Named> = tracepoints.chain([storage.clone()]).chain(functions).collect();
+        let ids: HashMap<&Named, u32> =
+            wanted.iter().zip(types.find(&wanted)).filter_map(|(n, id)| Some((n, id?))).collect();
+        let function = |name: &str| ids.get(&Named::Function(name.into())).copied();
+        let mut always = SYSCALL_PROGRAMS.iter().filter(|program| program.when == When::Always);
         Self {
-            tp_btf: ids[..PROGRAMS.len()].iter().all(Option::is_some),
-            task_storage: ids[PROGRAMS.len()].is_some(),
-            cgroup_tracepoint: ids[PROGRAMS.len() + 1].is_some(),
+            tp_btf: always.all(|program| ids.contains_key(&typed_tracepoint(program))),
+            task_storage: ids.contains_key(&storage),
+            cgroup_tracepoint: ids.contains_key(&typed_tracepoint(&CGROUP_ATTACH)),
             filters: FilterLayout::from_types(types),
-            arena,
-            found: wanted.into_iter().zip(ids).filter_map(|(n, id)| Some((n, id?))).collect(),
+            arena: function(ARENA).and_then(|_| Cast::new(function(Cast::FUNCTION)?, types)),
+            found: ids.into_iter().map(|(named, id)| (named.clone(), id)).collect(),
         }
     }
 }
 
-/// CAP_BPF and CAP_PERFMON (Linux 5.8), or CAP_SYS_ADMIN, which stands for both.
+/// The required capabilities that this process lacks: CAP_BPF and CAP_PERFMON (Linux 5.8).
+/// CAP_SYS_ADMIN stands for both.
 fn missing_capabilities() -> Vec<&'static str> {
     let has = |c| caps::has_cap(None, CapSet::Effective, c).unwrap_or(false);
     if has(Capability::CAP_SYS_ADMIN) {
@@ -171,6 +187,7 @@ fn missing_capabilities() -> Vec<&'static str> {
         .collect()
 }
 
+/// The major and minor version in a release such as `6.18.44-fc-v595`.
 fn parse_version(release: &str) -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).unwrap_or(0);

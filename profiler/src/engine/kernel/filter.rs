@@ -1,18 +1,16 @@
-//! What a filter needs of the kernel, and how the programs are told of it.
+//! What a scope and a filter require of the kernel, and the maps by which the programs apply them.
 
-use aya::{Ebpf, EbpfLoader, Pod, maps};
-use profiler_common::{
-    limits::{RENAMES, globals},
-    maps as names,
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, MapError},
 };
+use profiler_common::maps as names;
 
-use super::{
-    KernelError, btf::FilterLayout, features::Features, load::take_map, programs::CGROUP_ATTACH,
-};
+use super::{error::KernelError, features::Features, maps};
 use crate::{filter::Filter, model::Scope};
 
-/// Whether this kernel can decide by `filter`.
-pub(super) fn require(filter: &Filter, features: &Features) -> Result<(), KernelError> {
+/// Checks that this kernel can apply `filter`.
+pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), KernelError> {
     if !filter.changes() {
         return Ok(());
     }
@@ -37,79 +35,43 @@ pub(super) fn require(filter: &Filter, features: &Features) -> Result<(), Kernel
     Ok(())
 }
 
-/// What the programs are to know of it before they are loaded.
-pub(super) fn settings(
-    filter: &Filter,
+/// Fills the maps that name the processes in scope and what the filter names.
+pub(super) fn fill_maps(
+    ebpf: &mut Ebpf,
     scope: &Scope,
-    features: &Features,
-) -> Vec<(&'static str, u32)> {
-    let narrow = filter.changes() || *scope != Scope::Host;
-    let mut settings = vec![
-        (globals::SCOPE_IS_NARROW, u32::from(narrow)),
-        (globals::SCOPE_CHANGES, u32::from(filter.changes())),
-        (globals::CGROUPS_ONLY, u32::from(!filter.cgroups.is_empty())),
-        (globals::COMMS_ONLY, u32::from(!filter.comms.is_empty())),
-        (globals::CALLS_ONLY, u32::from(filter.calls.is_some())),
-    ];
-    if let Some(FilterLayout { signal, nr_threads, cgroup }) = features.filters {
-        settings
-            .extend([(globals::SIGNAL_OFFSET, signal), (globals::NR_THREADS_OFFSET, nr_threads)]);
-        if let Some(cgroup) = cgroup {
-            settings.extend([
-                (globals::CGROUPS_OFFSET, cgroup.of_task),
-                (globals::DFL_CGRP_OFFSET, cgroup.of_set),
-                (globals::LEVEL_OFFSET, cgroup.level),
-                (globals::ANCESTOR_IDS_OFFSET, cgroup.ancestor_ids),
-                (globals::ANCESTORS_OFFSET, cgroup.ancestors),
-                (globals::KN_OFFSET, cgroup.kn),
-                (globals::KN_ID_OFFSET, cgroup.kn_id),
-            ]);
-        }
+    filter: &Filter,
+) -> Result<(), KernelError> {
+    if let Scope::Processes(processes) = scope {
+        fill_set(ebpf, names::TARGETS, processes.iter().copied())?;
     }
-    settings
-}
-
-/// How large its maps have to be.
-pub(super) fn size(filter: &Filter, loader: &mut EbpfLoader<'_>) {
-    if !filter.comms.is_empty() {
-        loader.map_max_entries(names::RENAMED, RENAMES);
-    }
-}
-
-/// The program that it needs beside all others, by name.
-pub(super) fn program(filter: &Filter) -> Option<crate::engine::kernel::programs::ProgramSpec> {
-    (!filter.cgroups.is_empty()).then_some(CGROUP_ATTACH)
-}
-
-/// Tells the programs what it names.
-pub(super) fn fill(ebpf: &mut Ebpf, filter: &Filter) -> Result<(), KernelError> {
-    name_all(ebpf, names::CGROUPS, filter.cgroups.iter().map(|cgroup| cgroup.id))?;
-    name_all(ebpf, names::COMMS, filter.comms.iter().map(|comm| comm.padded()))?;
+    fill_set(ebpf, names::CGROUPS, filter.cgroups.iter().map(|cgroup| cgroup.id))?;
+    fill_set(ebpf, names::COMMS, filter.comms.iter().map(|comm| comm.padded()))?;
     let Some(calls) = &filter.calls else { return Ok(()) };
-    let mut map: maps::Array<_, u32> =
-        maps::Array::try_from(take_map(ebpf, names::CALLS)?).map_err(failed)?;
+    let mut map: Array<_, u32> =
+        Array::try_from(maps::take(ebpf, names::CALLS)?).map_err(|e| failed(names::CALLS, &e))?;
     for (index, _) in (0..).zip(calls.counts()).filter(|(_, counts)| **counts) {
-        map.set(index, 1, 0).map_err(failed)?;
+        map.set(index, 1, 0).map_err(|e| failed(names::CALLS, &e))?;
     }
     Ok(())
 }
 
-fn name_all<K: Pod>(
+/// Inserts all keys into a map that is used as a set. Takes no map if there are no keys.
+fn fill_set<K: Pod>(
     ebpf: &mut Ebpf,
-    map: &'static str,
+    name: &'static str,
     keys: impl ExactSizeIterator<Item = K>,
 ) -> Result<(), KernelError> {
     if keys.len() == 0 {
         return Ok(());
     }
-    let mut map: maps::HashMap<_, K, u32> =
-        maps::HashMap::try_from(take_map(ebpf, map)?).map_err(failed)?;
+    let mut set: HashMap<_, K, u32> =
+        HashMap::try_from(maps::take(ebpf, name)?).map_err(|e| failed(name, &e))?;
     for key in keys {
-        map.insert(key, 1, 0).map_err(failed)?;
+        set.insert(key, 1, 0).map_err(|e| failed(name, &e))?;
     }
     Ok(())
 }
 
-fn failed(error: maps::MapError) -> KernelError {
-    KernelError::from_any("say what counts".into(), &error)
+fn failed(map: &str, error: &MapError) -> KernelError {
+    KernelError::from_any(format!("fill the map {map}"), error)
 }

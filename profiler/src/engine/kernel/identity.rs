@@ -1,8 +1,8 @@
-//! Asks the kernel for our process id on the host and for the offset of our clock.
+//! Our process id on the host, and the offset of our clock.
 //!
-//! In a pid namespace `getpid` is not the host's id. In a time namespace `CLOCK_MONOTONIC`
-//! is not the clock of `bpf_ktime_get_ns` (`timens_add_monotonic`,
-//! include/linux/time_namespace.h). So a program that the kernel runs for us tells both.
+//! In a pid namespace, `getpid` does not return the id on the host. In a time namespace,
+//! `CLOCK_MONOTONIC` is not the clock of `bpf_ktime_get_ns` (`timens_add_monotonic`,
+//! include/linux/time_namespace.h). So the kernel runs a program that returns both.
 
 use std::{fs, io, path::Path, time::Duration};
 
@@ -14,17 +14,18 @@ use nix::time::{ClockId, clock_gettime};
 use profiler_common::identity as question;
 
 use super::{
-    KernelError,
-    load::{program, though_interrupted},
-    object,
+    error::KernelError,
+    object::{self, ObjectName},
+    programs,
 };
 
 const PROGRAM: &str = "identify";
 
-/// Readings of both clocks. The best one is kept: a preempted reading says little.
+/// How often both clocks are read. The narrowest reading counts, because a preempted one is
+/// imprecise.
 const READINGS: usize = 16;
 
-/// What the kernel knows of this process, and this process does not.
+/// What the kernel knows about this process, and this process does not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     /// Our process id in the host's pid namespace.
@@ -34,11 +35,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Asks the kernel. If it does not answer, our own id and clock have to do, which are the
-    /// host's in the initial namespaces.
+    /// Asks the kernel. If it does not answer, uses the process's own id and clock, which are those
+    /// of the host in the initial namespaces.
     ///
     /// # Errors
-    /// The kernel's, in any other namespace: our own calls would count, and ages be wrong.
+    /// The kernel's error, in any other namespace: there, our own calls would count, and ages
+    /// would be wrong.
     pub(super) fn learn(
         loader: &mut EbpfLoader<'_>,
         in_host_namespace: Option<bool>,
@@ -52,8 +54,8 @@ impl Identity {
         })
     }
 
-    /// Whether process ids mean the same here as on the host. `link` is what
-    /// `/proc/self/ns/pid` says; without `/proc`, equal ids decide.
+    /// Whether process ids mean the same here as on the host. `link` is the answer of
+    /// `/proc/self/ns/pid`. Without `/proc`, equal ids decide.
     pub(super) fn is_in_host_namespace(&self, link: Option<bool>) -> bool {
         link.unwrap_or_else(|| self.tgid == std::process::id())
     }
@@ -62,7 +64,7 @@ impl Identity {
 /// Inode of the initial time namespace (`PROC_TIME_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_TIME_NAMESPACE: &str = "time:[4026531834]";
 
-/// Whether this process is in no time namespace but the host's, or the kernel has none
+/// Whether this process is in the host's time namespace, or the kernel has no time namespaces
 /// (`CONFIG_TIME_NS`).
 fn has_host_clock() -> bool {
     match fs::read_link("/proc/self/ns/time") {
@@ -75,9 +77,10 @@ fn ask(loader: &mut EbpfLoader<'_>) -> Result<Identity, KernelError> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         KernelError::from_any(format!("run {PROGRAM}"), error)
     };
-    let mut ebpf: Ebpf = loader.load(&object::identity()).map_err(|error| failed(&error))?;
-    let identify = program::<RawTracePoint>(&mut ebpf, PROGRAM)?;
-    though_interrupted(|| identify.load()).map_err(|error| failed(&error))?;
+    let mut ebpf: Ebpf =
+        loader.load(&object::find(ObjectName::Identity).bytes()).map_err(|error| failed(&error))?;
+    let identify = programs::find::<RawTracePoint>(&mut ebpf, PROGRAM)?;
+    programs::load_despite_signals(|| identify.load()).map_err(|error| failed(&error))?;
     let answer = |asked| answer(identify, asked).map_err(|error| failed(&error));
     // A kernel that ran the program but returned nothing would answer 0.
     let tgid = Some(answer(question::TGID)?).filter(|&tgid| tgid != 0);
@@ -90,7 +93,7 @@ fn ask(loader: &mut EbpfLoader<'_>) -> Result<Identity, KernelError> {
             (best, reading) => reading.or(best),
         };
     }
-    // The lower half wraps every four seconds, so not at every reading.
+    // The lower half wraps every four seconds, so some reading succeeds.
     let best = best.ok_or_else(|| KernelError::Object("the kernel's clock leaps".into()))?;
     let offset_ns = best.offset_ns();
     Ok(Identity { tgid, clock: Clock { offset_ns } })
@@ -111,7 +114,7 @@ struct Bracket {
 }
 
 impl Bracket {
-    /// `None` if the lower half of the kernel's clock wrapped meanwhile.
+    /// Reads both clocks. `None` if the lower half of the kernel's clock wrapped meanwhile.
     fn read(answer: impl Fn(u64) -> Result<u32, KernelError>) -> Result<Option<Self>, KernelError> {
         let high = answer(question::CLOCK_HIGH)?;
         let before = monotonic_ns();
@@ -128,7 +131,7 @@ impl Bracket {
         self.after.saturating_sub(self.before)
     }
 
-    /// What has to be added to our clock. 0 if the two can be the same.
+    /// The offset from our clock to the kernel's; 0 if both can be the same.
     fn offset_ns(&self) -> i64 {
         if (self.before..=self.after).contains(&self.kernel) {
             return 0;
@@ -141,20 +144,20 @@ impl Bracket {
 /// The clock of `bpf_ktime_get_ns`: `CLOCK_MONOTONIC` of the host's time namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Clock {
-    /// What has to be added to `CLOCK_MONOTONIC` as this process reads it.
+    /// The offset from `CLOCK_MONOTONIC`, as this process reads it, nanoseconds.
     offset_ns: i64,
 }
 
 impl Clock {
-    /// The time now, nanoseconds. In a time namespace it can be wrong by as long as one call
-    /// into the kernel takes, about a microsecond.
+    /// The time now, nanoseconds. In a time namespace, the error is at most the duration of one
+    /// call into the kernel, about a microsecond.
     pub(super) fn now_ns(self) -> u64 {
         monotonic_ns().saturating_add_signed(self.offset_ns)
     }
 }
 
 fn monotonic_ns() -> u64 {
-    // There is this clock since Linux 2.6: it cannot fail.
+    // Linux has had this clock since 2.6, so this cannot fail.
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(0, |now| Duration::from(now).as_nanos() as u64)
 }
 

@@ -1,9 +1,9 @@
-//! A loader that has not parsed the kernel's types.
+//! Makes loaders that have not parsed the kernel's types.
 //!
-//! `EbpfLoader::new` always parses /sys/kernel/btf/vmlinux, to relocate by it. Nothing here is
-//! relocated by it: `features` and `btf` read what is needed. The parsed types would take some
-//! 14 MiB, more than anything else at the start, and the time of the whole attach on one CPU.
-//! So a thread that cannot open files makes the loader.
+//! `EbpfLoader::new` always parses /sys/kernel/btf/vmlinux for relocations. The objects have no
+//! such relocations: `features` and `btf` read what is needed. The parsed types would use some
+//! 14 MiB, more than anything else at the start, and double the time of the attach on one CPU. So
+//! a thread that cannot open files makes the loader.
 
 use std::{collections::BTreeMap, thread};
 
@@ -13,7 +13,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_fi
 /// Makes a loader.
 pub(super) fn without_types() -> EbpfLoader<'static> {
     let made = thread::Builder::new().spawn(|| {
-        // Where there is no seccomp, the types are parsed, for nothing.
+        // Without seccomp, the loader parses the types for nothing.
         if let Err(error) = refuse_files() {
             tracing::debug!("the loader parses the kernel's types: {error}");
         }
@@ -28,7 +28,7 @@ fn empty() -> EbpfLoader<'static> {
     loader
 }
 
-/// Has the kernel refuse to open files to this thread, by a seccomp filter of the thread's own.
+/// Makes the kernel refuse to open files in this thread, by a seccomp filter of the thread.
 fn refuse_files() -> Result<(), Box<dyn std::error::Error>> {
     let rules = BTreeMap::from([(libc::SYS_openat, Vec::new())]);
     let refuse = SeccompAction::Errno(libc::ENOENT as u32);

@@ -1,71 +1,60 @@
-//! What to load, and how large.
+//! What a session loads, and how large its tables are.
 
-use profiler_common::{
-    limits::{
-        CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
-        MIN_EXTENTS, MIN_THREADS,
-    },
-    sampling,
+use profiler_common::limits::{
+    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
+    MIN_EXTENTS, MIN_THREADS,
 };
 
-use super::KernelError;
+use super::{error::KernelError, object::When};
 use crate::{
     filter::Filter,
     model::{Scope, Timed},
 };
 
-/// Extents in a MiB.
+/// Extents per MiB.
 const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
 
-/// What is asked of the kernel side; [`Options::new`] fills in the defaults.
+/// What the flags ask of the kernel side. [`Options::new`] fills in the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Which calls are timed.
     pub timed: Timed,
-    /// Threads that can be recorded apart at one time.
+    /// The most threads that have records at one time.
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, MiB.
     pub max_memory_mib: Option<u32>,
-    /// Count the profiler's own calls too.
+    /// Also count the profiler's own calls.
     pub include_self: bool,
-    /// Use the fallback even where the kernel has typed tracepoints and task storage.
+    /// Use the fallback even if the kernel has typed tracepoints and task storage.
     pub force_fallback: bool,
-    /// Use arrays even where the kernel has arenas.
+    /// Use arrays even if the kernel has arenas.
     pub force_arrays: bool,
 }
 
-/// How a sampling is written into the programs.
-pub(super) fn threshold(timed: Timed) -> u32 {
-    match timed {
-        Timed::All => sampling::ALL,
-        Timed::OneIn(calls) => sampling::one_in(calls.get()),
-        Timed::None => sampling::NONE,
-    }
-}
-
-/// What to load, and how large.
+/// What a session loads, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Which processes count.
     pub scope: Scope,
     /// Which calls are timed.
     pub timed: Timed,
-    /// Which of their calls, and of them themselves.
+    /// Which of these processes and of their calls count.
     pub filter: Filter,
-    /// Threads that can be recorded apart at one time, of one user or of all together; records
-    /// are [`with_reserve`](profiler_common::share::with_reserve).
+    /// The most threads that have records at one time, of one user or of all users. The records
+    /// for further users come on top
+    /// ([`with_reserve`](profiler_common::share::with_reserve)).
     pub max_threads: u32,
-    /// Extents of 1 KiB in the pool of figures, of which one user can hold four fifths.
+    /// Extents of 1 KiB in the pool of figures. One user can hold four fifths of them.
     pub max_extents: u32,
-    /// Count the profiler's own calls too.
+    /// Also count the profiler's own calls.
     pub include_self: bool,
-    /// Use the fallback even where the kernel has typed tracepoints and task storage.
+    /// Use the fallback even if the kernel has typed tracepoints and task storage.
     pub force_fallback: bool,
-    /// Use arrays even where the kernel has arenas.
+    /// Use arrays even if the kernel has arenas.
     pub force_arrays: bool,
-    /// Process id of the command that the profiler started, if it passes signals on to one.
+    /// Process id of the command that the profiler started and passes signals on to.
     pub command: Option<u32>,
-    /// Have the kernel time the programs, from their first run on, if it may be asked to.
+    /// Let the kernel time the programs from their first run on, if this process may ask for it.
     pub time_programs: bool,
 }
 
@@ -87,7 +76,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The options that meet a request, checked against the limits.
+    /// Turns a request into options, and checks them against the limits.
     ///
     /// # Errors
     /// [`KernelError::Limit`] names the flag and its range.
@@ -114,13 +103,22 @@ impl Options {
         Ok(options)
     }
 
-    /// The same, of what the filter lets count.
+    /// Adds a filter.
     #[must_use]
     pub fn filtered(self, filter: Filter) -> Self {
         Self { filter, ..self }
     }
 
-    /// Whether every size is within its limits.
+    /// Whether a query with these options needs what is loaded `when`.
+    pub(super) fn needs(&self, when: When) -> bool {
+        match when {
+            When::Always => true,
+            When::CgroupFilter => !self.filter.cgroups.is_empty(),
+            When::Command => self.command.is_some(),
+        }
+    }
+
+    /// Checks that every size is within its limits.
     pub(super) fn check(&self) -> Result<(), KernelError> {
         within("--max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
         within("number of extents", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;

@@ -1,15 +1,16 @@
-//! What the kernel says that our own programs cost: their size, and while it keeps
-//! statistics how often each ran and for how long.
+//! The kernel's statistics of our own programs: their size, and while the kernel keeps statistics,
+//! how often each program ran and for how long.
 //!
-//! Keeping them costs two readings of a clock at every run of every BPF program of the
-//! host, ours or not. So they are kept only while somebody asks.
+//! Statistics cost two clock readings per run of every BPF program of the host, ours or not. So the
+//! profiler requests them only while somebody asks.
 //!
-//! A descriptor held open asks the kernel for them. `Options::time_programs` asks before anything
-//! attaches, so that every run is counted; `Engine::time_programs` asks at any time.
+//! An open descriptor requests them from the kernel. `Options::time_programs` requests them before
+//! anything attaches, so that every run is counted. `Engine::time_programs` requests them at any
+//! time.
 //!
-//! The sysctl does not tell whether the kernel keeps statistics: it ignores descriptors of others, and a
-//! hardened service cannot see it. Our own calls run the programs. So if the count does not move while
-//! we read it twice, nobody keeps statistics.
+//! The sysctl does not show whether the kernel keeps statistics: it ignores descriptors of others, and
+//! a hardened service cannot see it. Our own calls run the programs. So if the count does not move
+//! between two reads, nobody keeps statistics.
 
 use std::{
     io,
@@ -23,19 +24,19 @@ use aya::{
 };
 
 use super::{
-    FdInfo, field,
-    programs::{ENTRY, PROGRAMS},
+    fd_info::{self, FdInfo},
+    object::{ENTRY, SYSCALL_PROGRAMS, program_named},
 };
 use crate::model::{Program, Runs, Untimed};
 
 /// The kernel's statistics of our programs.
 pub struct Statistics {
     programs: Vec<(Program, Vec<FdInfo>)>,
-    /// While this is open, the kernel keeps them.
+    /// While this descriptor is open, the kernel keeps statistics.
     kept: Option<OwnedFd>,
 }
 
-/// Asks the kernel to keep statistics for as long as the descriptor is open
+/// Requests statistics from the kernel for as long as the descriptor is open
 /// (`bpf_enable_stats`, kernel/bpf/syscall.c; Linux 5.8).
 pub(super) fn keep() -> Result<OwnedFd, Untimed> {
     enable_stats(Stats::RunTime).map_err(|error| untimed(&error.io_error))
@@ -48,19 +49,19 @@ fn untimed(error: &io::Error) -> Untimed {
     }
 }
 
-/// Whether this process could have the kernel keep them. Tried, and undone at once.
+/// Checks that this process may request statistics, by a request that ends at once.
 ///
 /// # Errors
-/// Why not.
+/// Why the kernel refuses.
 pub fn can_be_kept() -> Result<(), Untimed> {
     keep().map(drop)
 }
 
 impl Statistics {
-    /// Of the programs that are loaded by now.
-    pub(super) fn of(ebpf: &Ebpf, kept: Option<OwnedFd>) -> Self {
+    /// The statistics of all loaded programs of these objects.
+    pub(super) fn of<'a>(objects: impl Iterator<Item = &'a Ebpf>, kept: Option<OwnedFd>) -> Self {
         let mut programs: Vec<(Program, Vec<FdInfo>)> = Vec::new();
-        for (name, loaded) in ebpf.programs() {
+        for (name, loaded) in objects.flat_map(Ebpf::programs) {
             let Ok(fd) = loaded.fd() else { continue };
             let fd = fd.as_fd().as_raw_fd();
             let name = name_of(name);
@@ -70,33 +71,33 @@ impl Statistics {
                 programs.len() - 1
             });
             let (program, fds) = &mut programs[at];
-            fds.push(FdInfo::of(fd));
+            fds.push(FdInfo::open(fd));
             program.copies += 1;
-            // Asked once: the size needs CAP_BPF, which the daemon gives up.
+            // Read once: the size requires CAP_BPF, which the daemon gives up.
             if let Ok(info) = loaded.info() {
                 program.jited_bytes += u64::from(info.size_jitted());
                 let verified = info.verified_instruction_count();
                 program.verified_instructions = program.verified_instructions.max(verified);
             }
         }
-        programs.sort_by_key(|(program, _)| place(&program.name));
+        programs.sort_by_key(|(program, _)| rank(&program.name));
         Self { programs, kept }
     }
 
-    /// The programs: those that run at each call first.
+    /// The programs. Those that run at each call come first.
     pub fn programs(&self) -> Vec<Program> {
         self.programs.iter().map(|(program, _)| program.clone()).collect()
     }
 
-    /// How often each of [`Self::programs`] ran while the kernel kept statistics.
+    /// How often each of [`Self::programs`] ran while the kernel kept statistics, and for how long.
     pub fn runs(&self) -> Vec<Runs> {
         self.programs.iter().map(|(_, fds)| runs(fds)).collect()
     }
 
-    /// Has the kernel keep statistics from now on.
+    /// Requests statistics from now on.
     ///
     /// # Errors
-    /// Why it does not.
+    /// Why the kernel refuses.
     pub fn keep(&mut self) -> Result<(), Untimed> {
         if self.kept.is_none() {
             self.kept = Some(keep()?);
@@ -104,15 +105,15 @@ impl Statistics {
         Ok(())
     }
 
-    /// No longer has the kernel keep statistics. Others may.
+    /// Ends the request. Other processes may still request statistics.
     pub fn release(&mut self) {
         self.kept = None;
     }
 
-    /// Whether the kernel keeps statistics now, whoever asked for them.
+    /// Whether the kernel keeps statistics now, for whoever requested them.
     ///
-    /// Only while the programs are attached: to look makes calls, of which the runs show.
-    /// The sysctl would not tell of descriptors, nor is it in sight of a hardened service.
+    /// The answer is right only while the programs are attached, because it looks for runs that
+    /// its own calls cause.
     pub fn are_kept(&self) -> bool {
         let entries = self.programs.iter().find(|(program, _)| program.name == ENTRY.name);
         self.kept.is_some()
@@ -125,8 +126,8 @@ impl Statistics {
 
 fn runs(infos: &[FdInfo]) -> Runs {
     let mut sum = Runs::default();
-    for text in infos.iter().filter_map(FdInfo::text) {
-        let of = |key| field(&text, key).unwrap_or(0);
+    for text in infos.iter().filter_map(FdInfo::read) {
+        let of = |key| fd_info::number(&text, key).unwrap_or(0);
         let count = of("run_cnt");
         sum.count += count;
         sum.events = sum.events.max(count);
@@ -135,18 +136,15 @@ fn runs(infos: &[FdInfo]) -> Runs {
     sum
 }
 
-/// What a program is called that has this name in the object: as its first copy.
+/// The name for people of a program that has this name in its object: that of its first copy.
 fn name_of(in_object: &str) -> &str {
-    let of_copy = |spec: &&crate::engine::kernel::programs::ProgramSpec| {
-        spec.copies(true).contains(&in_object)
-    };
-    PROGRAMS.iter().find(of_copy).map_or(in_object, |spec| spec.name)
+    program_named(in_object).map_or(in_object, |spec| spec.name)
 }
 
-/// Entries, exits, then what runs less and less often.
-fn place(name: &str) -> usize {
-    let known = PROGRAMS.iter().rev().position(|spec| spec.name == name);
-    known.unwrap_or(PROGRAMS.len())
+/// Sorts programs: entries, exits, and then those that run less often.
+fn rank(name: &str) -> usize {
+    let known = SYSCALL_PROGRAMS.iter().rev().position(|spec| spec.name == name);
+    known.unwrap_or(SYSCALL_PROGRAMS.len())
 }
 
 #[cfg(test)]
@@ -159,7 +157,7 @@ mod tests {
         assert_eq!(name_of("sys_exit_8"), "sys_exit");
         assert_eq!(name_of("calls_before"), "calls_before");
         let mut names = ["calls_before", "task_rename", "sys_exit", "sys_enter"];
-        names.sort_by_key(|name| place(name));
+        names.sort_by_key(|name| rank(name));
         assert_eq!(names, ["sys_enter", "sys_exit", "task_rename", "calls_before"]);
     }
 

@@ -32,7 +32,7 @@ use super::{
     books::Books,
     shadow::{Shadow, WORDS},
 };
-use crate::engine::kernel::{Activity, SlotCounts, Tables};
+use crate::engine::kernel::tables::{Activity, SlotCounts, Tables};
 
 /// Threads in a batch: enough for many misses at a time, and few enough that what is on its
 /// way is in the first cache when it is read.

@@ -20,7 +20,7 @@ use profiler_common::{
 
 use crate::{
     aggregate::Account,
-    engine::kernel::{Activity, SlotCounts},
+    engine::kernel::tables::{Activity, SlotCounts},
 };
 
 /// The sums over a thread's slots, as they stand.

@@ -8,7 +8,7 @@ use nix::sys::{
 };
 
 use crate::{
-    engine::kernel::Session,
+    engine::kernel::session::Session,
     model::{Cost, CpuTime, Program, Runs, Times, Timing, Untimed, runs_since},
     proc_fields,
 };

@@ -14,7 +14,7 @@ use profiler_common::{
 };
 
 use super::reader::ZERO_OVERFLOW;
-use crate::engine::kernel::{Activity, Before, SlotCounts, Tables, UNOWNED};
+use crate::engine::kernel::tables::{Activity, Before, SlotCounts, Tables, UNOWNED};
 
 /// A record that nobody owns.
 const FREE: ThreadRecord =

@@ -17,7 +17,7 @@ use profiler_common::{
 use super::reader::Thread;
 use crate::{
     aggregate::{Aggregate, Identity, ProcessIndex},
-    engine::kernel::{Before, Tables},
+    engine::kernel::tables::{Before, Tables},
     model::{CallInFlight, InFlight, Kind, Process, ThreadInFlight},
     names::{syscalls, waits::kind},
     text::Untrusted,
@@ -464,7 +464,7 @@ mod tests {
             left: 1,
             entry_ns: 10,
             in_flight_key: CallKey::NONE.0,
-            ..crate::engine::kernel::UNOWNED
+            ..crate::engine::kernel::tables::UNOWNED
         };
         let counted = ThreadRecord { entered: 2, ..before };
         let timed = ThreadRecord { entry_ns: 900, ..counted };

@@ -26,7 +26,9 @@ use std::{
 
 use profiler_common::share;
 
-use super::{KernelError, Options, Session, SignalsSent, Tables, online_cpus};
+use super::{
+    error::KernelError, options::Options, session::Session, signals::SignalsSent, tables::Tables,
+};
 use crate::{
     aggregate::{Aggregate, KeepEnded},
     engine::Engine,
@@ -78,7 +80,7 @@ impl Profiler {
             attached,
             sequence: 0,
             refused: (0, 0),
-            cpus: online_cpus(),
+            cpus: Session::online_cpus(),
             timed: options.timed,
             meter,
         };

@@ -63,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::engine::kernel::ZERO_OVERFLOW;
+    use crate::engine::kernel::tables::ZERO_OVERFLOW;
 
     /// A call that leaves: its latency and errno, and how much of it has been stored.
     fn call() -> impl Strategy<Value = (u64, Option<usize>, u32)> {

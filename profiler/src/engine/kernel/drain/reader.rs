@@ -22,10 +22,10 @@ use super::{
     shadow::Shadow,
     slot::{SlotReading, untimed},
 };
-pub(super) use crate::engine::kernel::ZERO_OVERFLOW;
+pub(super) use crate::engine::kernel::tables::ZERO_OVERFLOW;
 use crate::{
     aggregate::{Account, Aggregate, Identity, ProcessIndex},
-    engine::kernel::{Activity, SlotCounts, Tables},
+    engine::kernel::tables::{Activity, SlotCounts, Tables},
     model::{Extremes, Figures, Timed, Use},
 };
 

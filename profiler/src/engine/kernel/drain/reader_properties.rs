@@ -19,7 +19,7 @@ use crate::{
     aggregate::{Aggregate, KeepEnded},
     engine::{
         Intervals,
-        kernel::{Activity, Before, SlotCounts, Tables, UNOWNED},
+        kernel::tables::{Activity, Before, SlotCounts, Tables, UNOWNED},
     },
     model::{Detail, Extremes, Figures, Snapshot, Timed},
 };

@@ -59,7 +59,7 @@ fn counts_that_wrap_are_differences_still() {
 /// An error may be read before its errno is there; it must not stay without.
 #[test]
 fn an_errno_that_comes_after_its_error_is_found() {
-    for steps in 0..=crate::engine::kernel::drain::fake::Leaving::STEPS {
+    for steps in 0..=super::fake::Leaving::STEPS {
         let mut tables = Fake::new(1, 16);
         let (mut reader, mut aggregate) = reader(&tables);
         let record = tables.start(1, 1);
@@ -82,7 +82,7 @@ fn an_errno_that_comes_after_its_error_is_found() {
 /// its call once it goes on, even if it then does nothing else.
 #[test]
 fn a_slot_of_a_thread_within_a_program_is_left_to_the_next_reading() {
-    for steps in 1..crate::engine::kernel::drain::fake::Leaving::STEPS {
+    for steps in 1..super::fake::Leaving::STEPS {
         let mut tables = Fake::new(1, 16);
         let (mut reader, mut aggregate) = reader(&tables);
         let record = tables.start(1, 1);
@@ -111,7 +111,7 @@ fn the_last_reading_leaves_nothing() {
     let (mut reader, mut aggregate) = reader(&tables);
     let record = tables.start(1, 1);
     let call = tables.enter(record, 5, 300, None);
-    tables.go_on_meanwhile(call, crate::engine::kernel::drain::fake::Leaving::STEPS - 1, None, 0);
+    tables.go_on_meanwhile(call, super::fake::Leaving::STEPS - 1, None, 0);
     reader.read_last(&mut tables, &mut aggregate);
     assert_eq!(total(&aggregate, 5).returned, 1);
 }
@@ -170,7 +170,7 @@ fn event() -> impl Strategy<Value = Event> {
         8 => call.clone().prop_map(|(thread, nr, latency_ns, errno)| Event::Call {
             thread, nr, latency_ns, errno
         }),
-        4 => (call, 0..crate::engine::kernel::drain::fake::Leaving::STEPS).prop_map(
+        4 => (call, 0..super::fake::Leaving::STEPS).prop_map(
             |((thread, nr, latency_ns, errno), steps)| Event::CallMeanwhile {
                 thread, nr, latency_ns, errno, steps
             }
@@ -396,7 +396,7 @@ fn a_call_whose_exit_was_missed_is_lost() {
     tables.end(record);
     reader.read(&mut tables, &mut aggregate);
     assert_eq!(total(&aggregate, 5).lost, 2);
-    assert_eq!(*reader.breaches(), crate::engine::kernel::drain::reader::Breaches::default());
+    assert_eq!(*reader.breaches(), super::reader::Breaches::default());
 }
 
 /// A thread stopped in the middle of a program for as long as it likes is no breach.

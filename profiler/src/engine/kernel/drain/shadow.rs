@@ -7,7 +7,7 @@ use profiler_common::{
     wire::{CellIndex, LINES, Line},
 };
 
-use crate::engine::kernel::prefetch::prefetch;
+use crate::engine::kernel::arch::prefetch;
 
 /// Words in a line, such as counts.
 pub(super) const WORDS: usize = size_of::<Line>() / size_of::<u32>();

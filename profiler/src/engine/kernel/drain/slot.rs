@@ -21,7 +21,7 @@ use super::{
     shadow::{Shadow, WORDS},
 };
 use crate::{
-    engine::kernel::{Activity, SlotCounts, Tables},
+    engine::kernel::tables::{Activity, SlotCounts, Tables},
     model::{Extremes, Figures, Timed},
 };
 

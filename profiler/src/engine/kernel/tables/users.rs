@@ -1,5 +1,4 @@
-//! What each user holds of the pools of records and extents: see
-//! [`share`](profiler_common::share).
+//! How much of the pools each user holds ([`share`](profiler_common::share)).
 //!
 //! The programs count what each user takes, and the reader counts what it returns. So the decision
 //! needs no reader, and a late reader only makes the rule stricter. An extent belongs to the user of
@@ -15,21 +14,21 @@ use std::mem::offset_of;
 
 use profiler_common::wire::{Control, User};
 
-use super::mapping::Mapping;
+use crate::engine::kernel::mapping::Mapping;
 
 /// The table of users.
 pub(super) struct Users(pub(super) Mapping<User>);
 
 impl Users {
-    /// Counts a record of this user as given back. After it was: until then the programs take
-    /// it to be in use.
-    pub(super) fn returned_record(&self, control: &Mapping<Control>, user: u16) {
+    /// Counts a record of this user as returned. Called after the return: until then, the programs
+    /// count the record as in use.
+    pub(super) fn count_returned_record(&self, control: &Mapping<Control>, user: u16) {
         add_one(control, 0, offset_of!(Control, records.all.returned));
         self.add_one(user, offset_of!(User, records.returned));
     }
 
-    /// Counts an extent of this user as given back, after it was.
-    pub(super) fn returned_extent(&self, control: &Mapping<Control>, user: u16) {
+    /// Counts an extent of this user as returned. Called after the return.
+    pub(super) fn count_returned_extent(&self, control: &Mapping<Control>, user: u16) {
         add_one(control, 0, offset_of!(Control, extents.all.returned));
         self.add_one(user, offset_of!(User, extents.returned));
     }
@@ -40,7 +39,7 @@ impl Users {
         }
     }
 
-    /// The user id that holds the largest part of either pool, if any holds something.
+    /// The user that holds the largest share of either pool, if any user holds something.
     pub(super) fn greediest(&self, control: &Control) -> Option<u32> {
         let part = |used: u64, filled: u64| used as f64 / filled.max(1) as f64;
         let users = (0..self.0.len()).map(|index| self.0.read(index));

@@ -1,0 +1,236 @@
+//! The catalogue: each object, described once.
+
+use profiler_common::maps;
+
+use super::{
+    file,
+    program::{ProgramSpec, SYSCALL_PROGRAMS},
+    spec::{Group, Hook, MapSpec, ObjectName, ObjectSpec, Requirement, Size, When},
+};
+
+/// The objects that count calls, the best one first. A session loads the first one whose
+/// requirements the kernel meets.
+pub(crate) const COUNTERS: [ObjectName; 3] =
+    [ObjectName::Arena, ObjectName::Arrays, ObjectName::Fallback];
+
+/// The objects that a session loads beside the one that counts calls, if the query needs them.
+const COMPANIONS: [ObjectName; 0] = [];
+
+const fn map(name: &'static str, size: Size) -> MapSpec {
+    MapSpec { name, size }
+}
+
+/// The maps that every object that counts calls has, and the sizes of those that differ.
+macro_rules! counting_maps {
+    ($records:expr, $cells:expr, $before:expr, $($own:expr),+) => {
+        &[
+            map(maps::RECORDS, $records),
+            map(maps::CELLS, $cells),
+            map(maps::BEFORE, $before),
+            map(maps::BEFORE_BY_TASK, $before),
+            map(maps::FREE_RECORDS, Size::Records),
+            map(maps::FREE_EXTENTS, Size::Extents),
+            map(maps::EXTENT_OWNERS, Size::Extents),
+            map(maps::RENAMED, Size::Renames),
+            map(maps::CALLS, Size::Compiled),
+            map(maps::CGROUPS, Size::Compiled),
+            map(maps::COMMS, Size::Compiled),
+            map(maps::CONTROL, Size::Compiled),
+            map(maps::COUNTERS, Size::Compiled),
+            map(maps::OVERFLOW, Size::Compiled),
+            map(maps::OVERFLOW_EXTREMES, Size::Compiled),
+            map(maps::SIGNALS_SENT, Size::Compiled),
+            map(maps::TARGETS, Size::Compiled),
+            map(maps::USERS, Size::Compiled),
+            map(maps::WAKE, Size::Compiled),
+            map("HINT", Size::Compiled),
+            map("REPORTED", Size::Compiled),
+            $($own),+
+        ]
+    };
+}
+
+/// The groups of settings that every object that counts calls has.
+macro_rules! counting_settings {
+    ($($own:expr),*) => {
+        &[
+            Group::Scope,
+            Group::Filter,
+            Group::Sampling,
+            Group::Kernel,
+            Group::Task,
+            Group::Seccomp,
+            Group::Signals,
+            $($own),*
+        ]
+    };
+}
+
+static ARENA: ObjectSpec = ObjectSpec {
+    name: ObjectName::Arena,
+    description: "tp_btf, task storage, arena",
+    file: file::ARENA,
+    requires: &[Requirement::TypedTracepoints, Requirement::TaskStorage, Requirement::Arena],
+    when: When::Always,
+    hook: Hook::Typed,
+    programs: &SYSCALL_PROGRAMS,
+    call_lister: Some("calls_before"),
+    // Records and cells are in the arena.
+    maps: counting_maps!(
+        Size::Compiled,
+        Size::Compiled,
+        Size::CallsBefore,
+        map(maps::ARENA, Size::ArenaPages),
+        map("TASK_STORAGE", Size::Compiled)
+    ),
+    settings: counting_settings!(Group::CallLister, Group::Arena),
+};
+
+static ARRAYS: ObjectSpec = ObjectSpec {
+    name: ObjectName::Arrays,
+    description: "tp_btf, task storage",
+    file: file::TASK,
+    requires: &[Requirement::TypedTracepoints, Requirement::TaskStorage],
+    when: When::Always,
+    hook: Hook::Typed,
+    programs: &SYSCALL_PROGRAMS,
+    call_lister: Some("calls_before"),
+    maps: counting_maps!(
+        Size::Records,
+        Size::Cells,
+        Size::CallsBefore,
+        map("TASK_STORAGE", Size::Compiled)
+    ),
+    settings: counting_settings!(Group::CallLister),
+};
+
+static FALLBACK: ObjectSpec = ObjectSpec {
+    name: ObjectName::Fallback,
+    description: "raw_tp, table by task",
+    file: file::TID,
+    requires: &[],
+    when: When::Always,
+    hook: Hook::Raw,
+    programs: &SYSCALL_PROGRAMS,
+    call_lister: None,
+    maps: counting_maps!(
+        Size::Records,
+        Size::Cells,
+        Size::Compiled,
+        map(maps::TASKS, Size::TaskStates)
+    ),
+    settings: counting_settings!(),
+};
+
+static IDENTITY: ObjectSpec = ObjectSpec {
+    name: ObjectName::Identity,
+    description: "raw_tp, run once",
+    file: file::IDENTITY,
+    requires: &[],
+    when: When::Always,
+    hook: Hook::Raw,
+    // Its program attaches nowhere.
+    programs: &[],
+    call_lister: None,
+    maps: &[],
+    settings: &[],
+};
+
+/// The description of an object.
+pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
+    match name {
+        ObjectName::Arena => &ARENA,
+        ObjectName::Arrays => &ARRAYS,
+        ObjectName::Fallback => &FALLBACK,
+        ObjectName::Identity => &IDENTITY,
+    }
+}
+
+/// The objects that a session loads beside the one that counts calls, if `is_needed` says so.
+pub(crate) fn companions(
+    is_needed: impl Fn(When) -> bool,
+) -> impl Iterator<Item = &'static ObjectSpec> {
+    COMPANIONS.into_iter().map(find).filter(move |spec| is_needed(spec.when))
+}
+
+/// The program that has this name in an object, or whose copy has it.
+pub(crate) fn program_named(in_object: &str) -> Option<&'static ProgramSpec> {
+    let objects = COUNTERS.into_iter().chain(COMPANIONS).map(find);
+    let mut programs = objects.flat_map(|object| object.programs);
+    programs.find(|spec| spec.copies.contains(&in_object))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use object::{
+        Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind, read::elf::ElfFile64,
+    };
+
+    use super::*;
+
+    const ALL: [ObjectName; 4] =
+        [ObjectName::Arena, ObjectName::Arrays, ObjectName::Fallback, ObjectName::Identity];
+
+    /// The names of the symbols of a kind in the sections that `is_wanted` chooses by name.
+    fn symbols(
+        bytes: &[u8],
+        kind: SymbolKind,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> BTreeSet<String> {
+        let elf: ElfFile64<'_> = ElfFile64::parse(bytes).expect("an ELF file");
+        elf.symbols()
+            .filter(|symbol| symbol.kind() == kind)
+            .filter(|symbol| {
+                let section = symbol.section_index().and_then(|i| elf.section_by_index(i).ok());
+                section.is_some_and(|section| section.name().is_ok_and(&is_wanted))
+            })
+            .filter_map(|symbol| symbol.name().ok().map(str::to_owned))
+            .collect()
+    }
+
+    /// Without BTF the kernel would refuse `tp_btf` programs; with DWARF the objects would be
+    /// several times as large.
+    #[test]
+    fn objects_have_btf_and_no_dwarf() {
+        for bytes in ALL.map(|name| find(name).bytes()) {
+            let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).expect("an ELF file");
+            let names: Vec<_> = elf.sections().filter_map(|s| s.name().ok()).collect();
+            assert!(names.contains(&".BTF") && names.contains(&".BTF.ext"), "{names:?}");
+            assert!(!names.iter().any(|name| name.contains("debug")), "{names:?}");
+            assert!(bytes.len() < 200_000, "{} bytes", bytes.len());
+        }
+    }
+
+    #[test]
+    fn each_object_has_the_maps_of_its_description() {
+        for spec in ALL.map(find) {
+            let found = symbols(&spec.bytes(), SymbolKind::Data, |section| section == ".maps");
+            let described = spec.maps.iter().map(|map| map.name.to_owned()).collect();
+            assert_eq!(found, described, "{:?}", spec.name);
+        }
+    }
+
+    #[test]
+    fn each_object_has_the_programs_of_its_description_at_their_tracepoints() {
+        for spec in COUNTERS.map(find) {
+            let prefix = match spec.hook {
+                Hook::Typed => "tp_btf/",
+                Hook::Raw => "raw_tp/",
+            };
+            let bytes = spec.bytes();
+            let at = |tracepoint: &str| {
+                symbols(&bytes, SymbolKind::Text, |section| {
+                    section.strip_prefix(prefix) == Some(tracepoint)
+                })
+            };
+            for program in spec.programs {
+                let copies = program.copies(true).iter().map(|&copy| copy.to_owned()).collect();
+                assert_eq!(at(program.tracepoint), copies, "{:?}", spec.name);
+            }
+            let iterators = symbols(&bytes, SymbolKind::Text, |s| s == "iter/task");
+            assert_eq!(iterators, spec.call_lister.map(str::to_owned).into_iter().collect());
+        }
+    }
+}

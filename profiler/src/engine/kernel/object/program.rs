@@ -1,0 +1,132 @@
+//! What a description of a program consists of, and the programs that count calls.
+
+use profiler_common::wire::FURTHER_EXITS;
+
+use super::spec::When;
+
+/// Describes a program.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProgramSpec {
+    /// Its name for people.
+    pub(crate) name: &'static str,
+    /// The tracepoint that it attaches to.
+    pub(crate) tracepoint: &'static str,
+    /// The queries that need it.
+    pub(crate) when: When,
+    /// The names of its copies in the object.
+    pub(super) copies: &'static [&'static str],
+}
+
+macro_rules! spec {
+    ($name:literal, $tracepoint:literal, $($copy:literal),+) => {
+        ProgramSpec {
+            name: $name,
+            tracepoint: $tracepoint,
+            when: When::Always,
+            copies: &[$name, $(concat!($name, "_", $copy)),+],
+        }
+    };
+}
+
+/// Counts what enters. It attaches last and detaches first: whatever it counts finds all other
+/// programs attached.
+pub(crate) const ENTRY: ProgramSpec = spec!("sys_enter", "sys_enter", 2, 3, 4, 5, 6, 7, 8);
+
+/// Counts what leaves.
+const EXIT: ProgramSpec = spec!("sys_exit", "sys_exit", 2, 3, 4, 5, 6, 7, 8);
+
+/// A record has a counter for each further copy.
+const _: () = assert!(EXIT.copies.len() == 1 + FURTHER_EXITS);
+
+/// Follows tasks that move to another cgroup. It attaches before the programs that decide by
+/// cgroup, so that a decision never outlives the cgroup that it was made by.
+pub(crate) const CGROUP_ATTACH: ProgramSpec = ProgramSpec {
+    when: When::CgroupFilter,
+    ..spec!("cgroup_attach", "cgroup_attach_task", 2, 3, 4)
+};
+
+/// Records which signals are sent to the profiler and to its command.
+const SIGNAL_SENT: ProgramSpec = ProgramSpec {
+    name: "signal_sent",
+    tracepoint: "signal_generate",
+    when: When::Command,
+    // A second copy would record the same again.
+    copies: &["signal_sent"],
+};
+
+/// Follows what interrupted calls end with. The names of the copies have no underscore before
+/// the number, because a program's name has no space for it.
+const SIGNAL_DELIVER: ProgramSpec = ProgramSpec {
+    name: "signal_deliver",
+    tracepoint: "signal_deliver",
+    when: When::Always,
+    copies: &["signal_deliver", "signal_deliver2", "signal_deliver3", "signal_deliver4"],
+};
+
+/// The programs of an object that counts calls, in the order in which they attach.
+///
+/// Forks come before entries, so that no child of a process in scope is missed. Exits come
+/// before entries, so that no exit of a counted call is missed.
+pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 9] = [
+    CGROUP_ATTACH,
+    SIGNAL_SENT,
+    spec!("process_exit", "sched_process_exit", 2, 3, 4),
+    spec!("process_fork", "sched_process_fork", 2, 3, 4),
+    spec!("process_exec", "sched_process_exec", 2, 3, 4),
+    spec!("task_rename", "task_rename", 2, 3, 4),
+    SIGNAL_DELIVER,
+    EXIT,
+    ENTRY,
+];
+
+/// The first kernel that can preempt a program in a tracepoint. Earlier kernels run the program
+/// with preemption off (`__BPF_DECLARE_TRACE` in include/trace/bpf_probe.h).
+const PREEMPTIBLE: (u32, u32) = (7, 1);
+
+/// Whether a kernel of this version can preempt programs in tracepoints.
+///
+/// The kernel skips a program on a CPU on which the program is already running, for whichever
+/// thread (`bpf_prog_get_recursion_context`, include/linux/bpf.h). So while a thread is preempted
+/// within a program, the kernel skips the program for every other thread of that CPU. On such a
+/// kernel, a second copy counts what the first one was skipped for, and so on. A thread holds up
+/// at most one copy of a program. So nothing is lost if there are as many copies as threads that
+/// share a CPU.
+pub(crate) fn preemptible(version: (u32, u32)) -> bool {
+    version >= PREEMPTIBLE
+}
+
+impl ProgramSpec {
+    /// The names of the copies to load.
+    pub(crate) fn copies(&self, preemptible: bool) -> &'static [&'static str] {
+        if preemptible { self.copies } else { &self.copies[..1] }
+    }
+
+    /// How many copies attach at the start: half, because each copy costs something at every
+    /// call. Further copies attach if these are too few.
+    pub(crate) fn copies_at_start(&self, preemptible: bool) -> usize {
+        self.copies(preemptible).len().div_ceil(2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_copy_is_enough_where_tracepoints_are_not_preempted() {
+        let needed = || SYSCALL_PROGRAMS.iter().filter(|spec| spec.when != When::Command);
+        assert!(needed().all(|spec| spec.copies(false) == [spec.name]));
+        assert!(needed().all(|spec| spec.copies(true).len() > 1));
+        assert!(!preemptible((5, 10)) && !preemptible((7, 0)));
+        assert!(preemptible((7, 1)) && preemptible((8, 0)));
+    }
+
+    /// The kernel cuts a longer name (`BPF_OBJ_NAME_LEN`, include/uapi/linux/bpf.h), and
+    /// copies would look alike in bpftool.
+    #[test]
+    fn names_fit() {
+        for name in SYSCALL_PROGRAMS.iter().flat_map(|spec| spec.copies) {
+            assert!(name.len() < 16, "{name}");
+        }
+    }
+}

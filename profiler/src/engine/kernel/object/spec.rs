@@ -1,0 +1,149 @@
+//! What a description of an object consists of.
+
+use std::borrow::Cow;
+
+use super::{file::File, program::ProgramSpec};
+
+/// The objects, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ObjectName {
+    /// Counts calls: typed tracepoints, task storage, an arena.
+    Arena,
+    /// Counts calls: typed tracepoints, task storage, arrays.
+    Arrays,
+    /// Counts calls: raw tracepoints, a table of tasks, arrays.
+    Fallback,
+    /// Tells our process id on the host and the kernel's clock.
+    Identity,
+}
+
+/// Describes an object.
+#[derive(Debug)]
+pub(crate) struct ObjectSpec {
+    /// Its name.
+    pub(crate) name: ObjectName,
+    /// What its programs are built on, for people.
+    pub(crate) description: &'static str,
+    /// Its compiled form.
+    pub(super) file: File,
+    /// What the kernel must have to run it.
+    pub(crate) requires: &'static [Requirement],
+    /// The queries that need it.
+    pub(crate) when: When,
+    /// How its programs attach.
+    pub(crate) hook: Hook,
+    /// Its programs, in the order in which they attach.
+    pub(crate) programs: &'static [ProgramSpec],
+    /// The program that lists the calls in flight at the attach, by a task iterator.
+    pub(crate) call_lister: Option<&'static str>,
+    /// Its maps, except those that the loader makes for itself (`.rodata`, `.bss`, `AYA_LOGS`).
+    pub(crate) maps: &'static [MapSpec],
+    /// The groups of settings that it has.
+    pub(crate) settings: &'static [Group],
+}
+
+impl ObjectSpec {
+    /// Its compiled form.
+    pub(crate) fn bytes(&self) -> Cow<'static, [u8]> {
+        self.file.bytes()
+    }
+
+    /// The programs that `is_needed` chooses, in the order in which they attach.
+    pub(crate) fn programs_for(
+        &self,
+        is_needed: impl Fn(When) -> bool,
+    ) -> impl Iterator<Item = &'static ProgramSpec> {
+        self.programs.iter().filter(move |program| is_needed(program.when))
+    }
+
+    /// Whether it has a map of this name.
+    pub(crate) fn has_map(&self, name: &str) -> bool {
+        self.maps.iter().any(|map| map.name == name)
+    }
+}
+
+/// What a kernel must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Requirement {
+    /// Typed tracepoints (Linux 5.5) and BTF.
+    TypedTracepoints,
+    /// Task storage (Linux 5.11).
+    TaskStorage,
+    /// Arenas (Linux 6.9).
+    Arena,
+}
+
+/// The queries for which something is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// All of them.
+    Always,
+    /// Those that filter by cgroup.
+    CgroupFilter,
+    /// Those with a command to which the profiler passes signals on.
+    Command,
+}
+
+/// How the programs of an object attach to a tracepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hook {
+    /// As `tp_btf`, with typed arguments.
+    Typed,
+    /// As `raw_tp`.
+    Raw,
+}
+
+/// A map of an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MapSpec {
+    /// Its name in the object.
+    pub(crate) name: &'static str,
+    /// How many entries it has.
+    pub(crate) size: Size,
+}
+
+/// How many entries a map has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// As many as it was compiled with.
+    Compiled,
+    /// One per record.
+    Records,
+    /// One per extent.
+    Extents,
+    /// One per cell.
+    Cells,
+    /// One per page of the arena.
+    ArenaPages,
+    /// One per thread, in scope or not.
+    TaskStates,
+    /// One per call that entered before the attach.
+    CallsBefore,
+    /// One per rename that is remembered, if names decide.
+    Renames,
+    /// None of its own: the map of the same name of an object that was loaded before.
+    Shared,
+}
+
+/// Settings that belong together: constants that are patched before the load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Which processes are in scope.
+    Scope,
+    /// Which of their calls count, and the offsets by which filters decide.
+    Filter,
+    /// Which calls are timed.
+    Sampling,
+    /// What differs between versions of the kernel.
+    Kernel,
+    /// Offsets in `task_struct`.
+    Task,
+    /// Offsets by which refused calls are recognised.
+    Seccomp,
+    /// Offsets by which the calls that entered before the attach are listed.
+    CallLister,
+    /// Where records are in the arena.
+    Arena,
+    /// The processes whose signals are watched.
+    Signals,
+}

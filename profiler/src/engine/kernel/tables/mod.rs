@@ -1,0 +1,157 @@
+//! What the programs recorded: the interface by which the drain reads it, and the maps behind it.
+
+mod mapped;
+mod pools;
+mod shared;
+mod users;
+
+use profiler_common::wire::{
+    CallBefore, Cell, CellIndex, Control, Counters, Line, OverflowSlot, ThreadRecord,
+};
+
+pub use mapped::MapTables;
+
+/// What the programs recorded, value by value. Tests implement it without a kernel.
+pub trait Tables {
+    /// How many records can be in use by now. Their indexes are below this number.
+    fn record_limit(&self) -> u32;
+    /// How many records there are.
+    fn record_count(&self) -> u32;
+    /// Whether records are taken in ascending order: a record is taken only while all records
+    /// with lower indexes are in use.
+    fn records_are_dense(&self) -> bool {
+        false
+    }
+    /// How many extents there are. Their indexes are below this number. Extent 0 is never used.
+    fn extent_count(&self) -> u32;
+    /// How many extents can be in use by now. Their indexes are below this number.
+    fn extent_limit(&self) -> u32 {
+        self.extent_count()
+    }
+    /// The counters in the first cache line of a record. They show cheaply whether the thread did
+    /// anything.
+    fn activity(&self, record: u32) -> Activity;
+    /// A copy of a record.
+    fn record(&self, record: u32) -> ThreadRecord;
+    /// Prefetches a record.
+    fn prefetch_record(&self, _record: u32) {}
+    /// The counters of the slot in a cell; zeros if there is no such cell. A caller reads them
+    /// before the cell, which then has all figures of the counted calls.
+    fn slot_counts(&self, cell: CellIndex) -> SlotCounts;
+    /// A copy of a cell; zeros if there is no such cell.
+    fn cell(&self, cell: CellIndex) -> Cell;
+    /// A copy of a cache line of a cell, counted from 0; zeros if there is no such line.
+    fn line(&self, cell: CellIndex, line: usize) -> Line {
+        self.cell(cell).as_chunks().0[line]
+    }
+    /// Prefetches a cache line of a cell.
+    fn prefetch(&self, _cell: CellIndex, _line: usize) {}
+    /// The record that owns an extent, as its index plus one; 0 if nobody owns the extent.
+    fn extent_owner(&self, extent: u32) -> u32;
+    /// The overflow slot at `index`.
+    fn overflow(&self, index: u32) -> OverflowSlot;
+    /// Minimum and maximum latency of an overflow slot over all CPUs, nanoseconds.
+    fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)>;
+    /// Counters of rare events, summed over all CPUs.
+    fn counters(&self) -> Counters;
+    /// How many records and extents were taken since the start, in all and by user.
+    fn control(&self) -> Control;
+    /// The calls that entered before the attach; `None` if the kernel cannot list them.
+    fn before(&self) -> Option<Before>;
+    /// The call at `index` of [`Self::before`].
+    fn call_before(&self, index: u32) -> CallBefore;
+    /// The user that holds the largest share of either pool; `None` if nobody holds any, or if the
+    /// shares are unknown.
+    fn greediest_user(&self) -> Option<u32> {
+        None
+    }
+    /// Sets how many records and extents have to be taken in all until the kernel side wakes us.
+    fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
+    /// Returns the record of an ended thread to its pool.
+    fn free_record(&mut self, record: u32);
+    /// Zeroes the cells of an extent, and returns the extent to its pool.
+    fn free_extent(&mut self, extent: u32);
+}
+
+/// The calls that entered before the attach ([`Tables::before`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// How many were listed. Some of them may have left by now.
+    pub count: u32,
+    /// The time by which all of them had entered, `CLOCK_MONOTONIC` nanoseconds.
+    pub until_ns: u64,
+}
+
+/// The counters in the first cache line of a record ([`Tables::activity`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// A [`RecordState`](profiler_common::wire::RecordState).
+    pub state: u16,
+    /// [`ThreadRecord::entered`].
+    pub entered: u64,
+    /// [`ThreadRecord::left`].
+    pub left: u64,
+    /// [`ThreadRecord::denied`].
+    pub denied: u32,
+    /// [`ThreadRecord::in_flight_key`].
+    pub in_flight_key: u32,
+}
+
+/// The counters of a slot ([`Tables::slot_counts`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    /// [`Slot::entered`](profiler_common::wire::Slot::entered).
+    pub entered: u64,
+    /// [`Slot::returned`](profiler_common::wire::Slot::returned).
+    pub returned: u64,
+    /// [`Slot::restarted`](profiler_common::wire::Slot::restarted).
+    pub restarted: u64,
+    /// [`Slot::denied`](profiler_common::wire::Slot::denied).
+    pub denied: u32,
+}
+
+/// A record that nobody owns: all zeros.
+pub(crate) const UNOWNED: ThreadRecord = ThreadRecord {
+    owner: 0,
+    entry_ns: 0,
+    entered: 0,
+    left: 0,
+    status_address: 0,
+    in_flight_slot: 0,
+    in_flight_key: 0,
+    last_key: 0,
+    last_slot: 0,
+    state: 0,
+    user: 0,
+    denied: 0,
+    native_pages: [0; _],
+    foreign_roots: [0; _],
+    tgid: 0,
+    tid: 0,
+    process_start_ns: 0,
+    comm: [0; _],
+    overflowed: 0,
+    missed_exits: 0,
+    generation: 0,
+    index: 0,
+    next_cell: 0,
+    first_turn: 0,
+    exits_seen: [0; _],
+    interrupted_by: 0,
+    named_ns: 0,
+    interrupted_ns: 0,
+};
+
+/// An empty overflow slot: all zeros.
+pub(crate) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
+    entered: 0,
+    returned: 0,
+    restarted: 0,
+    total_ns: 0,
+    errors: 0,
+    denied: 0,
+    never_returned: 0,
+    errors_unlisted: 0,
+    buckets: [0; _],
+    errnos: [0; _],
+};

@@ -1,0 +1,102 @@
+//! The memory that both sides use: records, cells, their owners, and what controls the pools.
+
+use std::{io, ops::Range, os::fd::AsFd as _, sync::Arc};
+
+use aya::{Ebpf, Pod, maps::Map};
+use profiler_common::{
+    arena,
+    limits::CELLS_PER_EXTENT,
+    maps as names, share,
+    wire::{Cell, Control, ThreadRecord},
+};
+
+use super::users::Users;
+use crate::engine::kernel::{
+    error::KernelError, mapping::Mapping, maps, options::Options, region::Region,
+};
+
+/// Mappings of the records, the cells, and what says who holds them.
+pub(super) struct Shared {
+    pub(super) records: Mapping<ThreadRecord>,
+    pub(super) cells: Mapping<Cell>,
+    /// The owner of each extent: the index of its record plus one, or 0.
+    pub(super) owners: Mapping<u32>,
+    pub(super) control: Mapping<Control>,
+    pub(super) users: Users,
+    /// Whether records and cells are in an arena, in which they have no pages before they are
+    /// handed out.
+    in_arena: bool,
+}
+
+impl Shared {
+    /// Maps the values. `memory_bytes` grows by their kernel memory.
+    pub(super) fn map(
+        ebpf: &mut Ebpf,
+        options: &Options,
+        region: Option<Arc<Region>>,
+        memory_bytes: &mut u64,
+    ) -> Result<Self, KernelError> {
+        let cell_count = options.max_extents * CELLS_PER_EXTENT;
+        let record_count = share::with_reserve(options.max_threads);
+        let in_arena = region.is_some();
+        let m = memory_bytes;
+        let (records, cells) = match region {
+            Some(region) => {
+                *m += u64::from(arena::CELLS);
+                let at = arena::records(options.max_extents) as usize;
+                (
+                    Mapping::within(Arc::clone(&region), at, record_count),
+                    Mapping::within(region, arena::CELLS as usize, cell_count),
+                )
+            }
+            None => (
+                map_array(ebpf, names::RECORDS, record_count, m)?,
+                map_array(ebpf, names::CELLS, cell_count, m)?,
+            ),
+        };
+        Ok(Self {
+            records,
+            cells,
+            owners: map_array(ebpf, names::EXTENT_OWNERS, options.max_extents, m)?,
+            control: map_array(ebpf, names::CONTROL, 1, m)?,
+            users: Users(map_array(ebpf, names::USERS, share::USERS, m)?),
+            in_arena,
+        })
+    }
+
+    /// Populates the pages of records and extents that are to be handed out, if they are in an
+    /// arena. Returns the kernel memory of these pages, bytes.
+    pub(super) fn populate(&self, records: Range<u32>, extents: Range<u32>) -> io::Result<u64> {
+        let mut bytes = 0;
+        if !self.in_arena {
+            return Ok(bytes);
+        }
+        if !records.is_empty() {
+            self.records.populate(records.clone())?;
+            bytes += records.len() as u64 * size_of::<ThreadRecord>() as u64;
+        }
+        if !extents.is_empty() {
+            let cells = extents.start * CELLS_PER_EXTENT..extents.end * CELLS_PER_EXTENT;
+            self.cells.populate(cells.clone())?;
+            bytes += cells.len() as u64 * size_of::<Cell>() as u64;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Maps an array of `len` values. `memory_bytes` grows by its kernel memory.
+pub(super) fn map_array<T: Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    len: u32,
+    memory_bytes: &mut u64,
+) -> Result<Mapping<T>, KernelError> {
+    let map = maps::take(ebpf, name)?;
+    let Map::Array(data) = &map else {
+        return Err(KernelError::Object(format!("{name} is no array")));
+    };
+    *memory_bytes += maps::memory_bytes(data.fd().as_fd());
+    // The mapping keeps the map alive (bpf_map_mmap takes a reference).
+    Mapping::new(&data.fd().as_fd(), len)
+        .map_err(|source| KernelError::Refused { what: format!("map {name}"), source })
+}
