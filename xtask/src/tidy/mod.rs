@@ -3,6 +3,7 @@
 
 mod arrows;
 mod documents;
+mod layers;
 
 use std::{fs, path::PathBuf};
 

@@ -1,0 +1,224 @@
+//! The modules of `profiler/src/engine/kernel` form layers: a module uses only modules of the
+//! layers above its own. So there is no circle between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, assert_none, rust_sources};
+use crate::workspace::root;
+
+/// Where the modules are.
+const PLACE: &str = "profiler/src/engine/kernel/";
+
+/// The path of the modules from the top of the crate.
+const PATH: [&str; 2] = ["engine", "kernel"];
+
+/// The layers from the ground up: what each one does, and its modules.
+const LAYERS: [(&str, &[&str]); 10] = [
+    (
+        "facts and descriptions",
+        &[
+            "allocator",
+            "arch",
+            "error",
+            "fd_info",
+            "host_tasks",
+            "loader",
+            "memory_limit",
+            "object",
+        ],
+    ),
+    (
+        "access to types, maps, programs and memory",
+        &["btf", "maps", "options", "programs", "region", "statistics"],
+    ),
+    (
+        "one use of such access each",
+        &["arena", "cast", "fit", "identity", "mapping", "sharing", "signals"],
+    ),
+    ("what the kernel offers; what the programs recorded", &["features", "tables"]),
+    ("what the programs are told", &["filter", "settings"]),
+    ("the calls that entered before the attach", &["call_lister"]),
+    ("an object, loaded", &["load"]),
+    ("an object, attached", &["attached"]),
+    ("all objects of a query", &["session"]),
+    ("snapshots", &["drain"]),
+];
+
+/// The module below [`PLACE`] that a file belongs to, and the path of the file's own module.
+fn module(path: &str) -> Option<(&str, Vec<&str>)> {
+    let inside = path.strip_prefix(PLACE)?.strip_suffix(".rs")?;
+    let name = inside.split('/').next()?;
+    let own = PATH.into_iter().chain(inside.split('/').filter(|&part| part != "mod"));
+    (name != "mod").then(|| (name, own.collect()))
+}
+
+/// The code of a file without comments, and without its tests, which may use anything.
+fn code(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// All paths that begin with `crate` or `super`, with the lists in braces written out.
+fn paths(code: &str) -> Vec<Vec<&str>> {
+    let mut found = Vec::new();
+    for word in ["crate::", "super::"] {
+        for (at, _) in code.match_indices(word) {
+            let before = code[..at].chars().next_back();
+            if !before.is_some_and(|c| c.is_alphanumeric() || "_$:".contains(c)) {
+                expand(&[], &code[at..], &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// Adds the paths that `rest` begins with, each behind `prefix`.
+fn expand<'a>(prefix: &[&'a str], rest: &'a str, found: &mut Vec<Vec<&'a str>>) {
+    let mut path = prefix.to_vec();
+    let mut rest = rest.trim_start();
+    loop {
+        if let Some(list) = rest.strip_prefix('{') {
+            return items(list).into_iter().for_each(|item| expand(&path, item, found));
+        }
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        if end > 0 {
+            path.push(&rest[..end]);
+        }
+        match rest[end..].strip_prefix("::") {
+            Some(more) if end > 0 => rest = more,
+            _ => return found.push(path),
+        }
+    }
+}
+
+/// The items of a list, up to the brace that closes it.
+fn items(list: &str) -> Vec<&str> {
+    let mut items = Vec::new();
+    let (mut depth, mut start) = (0, 0);
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth > 0 => depth -= 1,
+            ',' | '}' if depth == 0 => {
+                items.push(list[start..at].trim_start());
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+/// The names directly below [`PATH`] that code in a module of this path uses.
+fn used<'a>(own: &[&'a str], code: &'a str) -> BTreeSet<&'a str> {
+    let from_top = |path: Vec<&'a str>| -> Vec<&'a str> {
+        let levels = path.iter().take_while(|&&part| part == "super").count();
+        match levels {
+            // `crate`.
+            0 => path[1..].to_vec(),
+            _ => {
+                let kept = own.len().saturating_sub(levels);
+                own[..kept].iter().copied().chain(path[levels..].iter().copied()).collect()
+            }
+        }
+    };
+    let absolute = paths(code).into_iter().map(from_top);
+    absolute.filter_map(|path| path.strip_prefix(&PATH)?.first().copied()).collect()
+}
+
+/// The arrows between modules: module, what it uses, and a file that does.
+fn drawn(sources: &[Source]) -> BTreeMap<(String, String), String> {
+    let mut arrows = BTreeMap::new();
+    for source in sources {
+        let Some((from, own)) = module(&source.path) else { continue };
+        for to in used(&own, &code(&source.text)).into_iter().filter(|&to| to != from) {
+            arrows.insert((from.to_owned(), to.to_owned()), source.path.clone());
+        }
+    }
+    arrows
+}
+
+/// The layer of a module, counted from the ground.
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|(_, modules)| modules.contains(&module))
+}
+
+/// What is wrong with the arrows of these sources.
+fn offences(sources: &[Source]) -> Vec<String> {
+    let judge = |((from, to), file): (&(String, String), &String)| {
+        let Some(above) = layer(from) else { return Some(format!("{file}: {from} has no layer")) };
+        match layer(to) {
+            Some(below) if below < above => None,
+            Some(_) => Some(format!("{file}: {from} uses {to}, which is in no layer above it")),
+            None => Some(format!("{file}: {from} uses {to} through mod.rs, not by its module")),
+        }
+    };
+    drawn(sources).iter().filter_map(judge).collect()
+}
+
+#[test]
+fn modules_of_the_kernel_engine_use_only_layers_above_their_own() {
+    let sources = rust_sources();
+    assert_none("see LAYERS in xtask/src/tidy/layers.rs", &offences(&sources));
+    let there: BTreeSet<_> = sources.iter().filter_map(|s| Some(module(&s.path)?.0)).collect();
+    let listed: BTreeSet<_> = LAYERS.iter().flat_map(|(_, modules)| *modules).copied().collect();
+    assert_eq!(there, listed, "LAYERS has each module once");
+}
+
+#[test]
+fn no_layer_can_be_taken_away() {
+    let drawn = drawn(&rust_sources());
+    let uses = |from: &str, to: &str| drawn.contains_key(&(from.to_owned(), to.to_owned()));
+    for pair in LAYERS.windows(2) {
+        let [(_, above), (does, modules)] = pair else { continue };
+        for module in *modules {
+            let needs_layer = above.iter().any(|to| uses(module, to));
+            assert!(needs_layer, "{module} ({does}) uses nothing of the layer above: move it up");
+        }
+    }
+}
+
+#[test]
+fn the_architecture_shows_the_same_layers() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("readable");
+    let row = |(does, modules): &(&str, &[&str])| {
+        let modules: Vec<_> = modules.iter().map(|module| format!("`{module}`")).collect();
+        format!("| {} | {does} |", modules.join(", "))
+    };
+    let missing: Vec<_> = LAYERS.iter().map(row).filter(|row| !text.contains(row)).collect();
+    assert_none("ARCHITECTURE.md lacks these rows of its table of layers", &missing);
+}
+
+#[test]
+fn a_circle_that_is_added_is_found() {
+    let source =
+        |path: &str, text: &str| Source { path: format!("{PLACE}{path}"), text: text.into() };
+    let found = |path: &str, text: &str| offences(&[source(path, text)]);
+    assert_eq!(
+        found("maps.rs", "use super::{error::KernelError, load::{Loaded, Setup}};"),
+        [format!("{PLACE}maps.rs: maps uses load, which is in no layer above it")]
+    );
+    assert_eq!(
+        found("tables/pools.rs", "fn f() { super::super::session::attach() }"),
+        [format!("{PLACE}tables/pools.rs: tables uses session, which is in no layer above it")]
+    );
+    let nested = "use crate::{engine::{Engine, kernel::{drain::Profiler, error}}, model::Scope};";
+    assert_eq!(
+        found("session.rs", nested),
+        [format!("{PLACE}session.rs: session uses drain, which is in no layer above it")]
+    );
+    assert_eq!(
+        found("maps.rs", "use super::KernelError;"),
+        [format!("{PLACE}maps.rs: maps uses KernelError through mod.rs, not by its module")]
+    );
+    assert_eq!(found("new.rs", "use super::maps;"), [format!("{PLACE}new.rs: new has no layer")]);
+    let inside = "use super::{shared::Shared, users::Users};\n// super::super::session\n\
+        use crate::{engine::Engine, model};\n#[cfg(test)]\nmod tests { use super::super::x; }";
+    assert!(found("tables/mapped.rs", inside).is_empty());
+    assert!(found("mod.rs", "pub use session::Session;").is_empty());
+}
