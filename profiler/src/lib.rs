@@ -8,6 +8,7 @@
 
 pub mod address;
 pub mod aggregate;
+pub mod budget;
 pub mod commands;
 pub mod duration;
 pub mod engine;

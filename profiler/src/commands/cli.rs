@@ -1,5 +1,6 @@
 //! The command line.
 
+mod budget;
 mod durations;
 mod lists;
 mod shown;
@@ -7,6 +8,7 @@ mod values;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
+pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use lists::List;
 pub use shown::ShownArgs;
@@ -38,8 +40,8 @@ Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFM
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
-8 cannot listen, 9 cannot write the output, 126 command cannot be run, 127 command
-not found. `stat -- COMMAND` otherwise exits as the command did.
+8 cannot listen, 9 cannot write the output, 10 budget exceeded, 126 command cannot be run,
+127 command not found. `stat -- COMMAND` otherwise exits as the command did.
 
 A signal ends the profiler at once if its programs are not attached yet: `daemon` with 0,
 and other commands by that signal, so that a shell shows 130 after Ctrl-C.
@@ -220,6 +222,9 @@ pub struct StatArgs {
     /// What is shown.
     #[command(flatten)]
     pub shown: ShownArgs,
+    /// Limits for the run.
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// What counts.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -246,6 +251,8 @@ Examples:
   profiler stat --errno ENOENT,EACCES --by process -a -d 10s
   profiler stat --no-waits -a -d 10s   without futex, epoll_wait and the like
   profiler stat -u nobody -- id        a command that runs as another user
+  profiler stat --write-budget limits.toml -- make check
+  profiler stat --budget limits.toml -- make check   exits with 10 if the run does more
 
 If the profiler gets HUP, INT, QUIT, TERM, USR1 or USR2, the command gets that signal once. A
 second Ctrl-C within one second ends the profiler, which prints the report so far. The command

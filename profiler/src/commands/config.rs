@@ -1,6 +1,6 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
-mod file;
+pub(in crate::commands) mod file;
 mod running;
 
 use std::{
@@ -216,7 +216,7 @@ pub struct Place {
 }
 
 impl Place {
-    fn new(path: &Path, text: &str, error: &toml::de::Error) -> Self {
+    pub(in crate::commands) fn new(path: &Path, text: &str, error: &toml::de::Error) -> Self {
         let start = error.span().map(|span| span.start.min(text.len()));
         let before = start.and_then(|start| text.get(..start));
         let line = before.map(|before| before.matches('\n').count() + 1);

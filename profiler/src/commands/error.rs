@@ -3,7 +3,7 @@
 
 use std::io;
 
-use super::config::ConfigError;
+use super::{config::ConfigError, stat::BudgetError};
 use crate::{
     engine::kernel::KernelError, exhausted::Exhausted, filter::FilterError, launch::LaunchError,
     logging::LoggingError, privilege::PrivilegeError, serve::ServeError, streams::OutputError,
@@ -18,6 +18,9 @@ pub enum Error {
     /// The configuration is no good.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The budget of a run is no good.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
     /// What is to count cannot be told.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -69,6 +72,7 @@ impl Error {
         match self {
             Self::Kernel(e) => e.hint(),
             Self::Config(e) => e.hint(),
+            Self::Budget(e) => e.hint(),
             Self::Filter(e) => e.hint(),
             Self::Launch(e) => hint_of_launch(e),
             Self::Serve(e) => hint_of_serve(e),
@@ -85,7 +89,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Kernel(e) => e.exit_code(),
-            Self::Config(_) => 7,
+            Self::Config(_) | Self::Budget(_) => 7,
             Self::Usage { .. } => 2,
             Self::Filter(e) => e.exit_code(),
             Self::Launch(e) => match e {

@@ -53,6 +53,21 @@ impl CallPattern {
         self.except = true;
         self
     }
+
+    /// Whether it excludes calls (`!read`).
+    pub fn is_excluding(&self) -> bool {
+        self.except
+    }
+
+    /// Whether it names this call.
+    pub fn names(&self, key: CallKey) -> bool {
+        self.keys.contains(&key)
+    }
+
+    /// Whether any call that it names counts.
+    pub fn is_counted_by(&self, calls: &Calls) -> bool {
+        self.keys.iter().any(|key| calls.counts[key.overflow_index() as usize])
+    }
 }
 
 impl FromStr for CallPattern {

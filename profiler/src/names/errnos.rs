@@ -19,10 +19,15 @@ const ALIASES: [(&str, &str); 3] =
     [("EWOULDBLOCK", "EAGAIN"), ("EDEADLOCK", "EDEADLK"), ("ENOTSUP", "EOPNOTSUPP")];
 
 /// An errno that the kernel side counts separately, as the user names it: `ENOENT` or `2`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Errno(u16);
 
 impl Errno {
+    /// The errno of this number, if the kernel side counts it separately.
+    pub fn from_number(number: u16) -> Option<Self> {
+        (1..ERRNOS).contains(&usize::from(number)).then_some(Self(number))
+    }
+
     /// The number.
     pub fn number(self) -> u16 {
         self.0
@@ -50,8 +55,7 @@ impl FromStr for Errno {
     fn from_str(text: &str) -> Result<Self, ErrnoError> {
         if let Ok(number) = text.parse::<u64>() {
             let number = u16::try_from(number).ok();
-            let number = number.filter(|&n| (1..ERRNOS).contains(&usize::from(n)));
-            return number.map(Self).ok_or(ErrnoError::Number);
+            return number.and_then(Self::from_number).ok_or(ErrnoError::Number);
         }
         let upper = text.to_uppercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == upper);

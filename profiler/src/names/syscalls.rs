@@ -75,6 +75,14 @@ pub fn name_with_abi(key: CallKey) -> String {
     }
 }
 
+/// The name of the call after that of its ABI, as filters take it: `i386:open`.
+pub fn name_in_abi(key: CallKey) -> String {
+    match key.abi() {
+        Some(abi) => format!("{abi}:{}", name(key)),
+        None => name(key).to_owned(),
+    }
+}
+
 /// `key`, or the one that stands for all unknown numbers of its ABI, so that
 /// bogus numbers make one row and not hundreds.
 pub fn fold_unknown(key: CallKey) -> CallKey {

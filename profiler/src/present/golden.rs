@@ -67,6 +67,7 @@ fn report<T>(snapshot: &Snapshot, of: &Of<'_>, write: impl FnOnce(&Report<'_>) -
         own: of.own.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
         scope: &scope,
         filter: &fixture::filter(),
+        verdict: None,
         more_follow: of.more_follow,
     })
 }

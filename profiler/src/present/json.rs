@@ -7,7 +7,7 @@ use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
 
 use super::{
-    Report, cost,
+    Report, budget, cost,
     origin::exact_time,
     rows::{self, Row},
     shown::{Hidden, Shown, Sum},
@@ -66,6 +66,9 @@ struct Object<'a> {
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
+    /// How the run compares with its budget, with `--budget`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<budget::Object<'a>>,
 }
 
 /// The sum of what the rows leave out.
@@ -269,7 +272,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 /// What `out` returns.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { origin, rows, hidden, shown, window, health, in_flight, .. } = *report;
-    let Report { own, scope, filter, .. } = *report;
+    let Report { own, scope, filter, verdict, .. } = *report;
     let object = Object {
         schema: SCHEMA,
         host: origin.host.as_ref(),
@@ -291,6 +294,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
         own: own.map(|own| cost::Object::new(own, health)),
+        budget: verdict.map(budget::Object::new),
     };
     text::json::write(out, &object)?;
     writeln!(out)
@@ -302,6 +306,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        budget::{Check, Doubt, Limit, Verdict},
         filter::Calls,
         model::{
             CallInFlight, Cost, Extremes, Figures, Grouping, InFlight, Process, Program, Runs,
@@ -436,6 +441,29 @@ mod tests {
         let failed = Shown { failed: true, ..Shown::default() };
         assert!(json(&[], &hidden, &failed)["hidden"].get("waits").is_none());
         assert!(json(&[], &hidden, &Shown::default()).get("hidden").is_none());
+    }
+
+    #[test]
+    fn the_contract_of_a_budget() {
+        let enoent = "ENOENT".parse().expect("an errno");
+        let verdict = Verdict {
+            checks: vec![
+                Check { of: None, limit: Limit::TotalTime, allowed: 2_000, found: 700 },
+                Check {
+                    of: Some("open".into()),
+                    limit: Limit::Errno(enoent),
+                    allowed: 0,
+                    found: 1,
+                },
+            ],
+            doubt: Some(Doubt::CutShort),
+        };
+        let report = Report { verdict: Some(&verdict), ..testing::report() };
+        let mut out = Vec::new();
+        write(&mut out, &report).expect("a vector takes everything");
+        let json: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_documented(&json);
+        insta::assert_snapshot!(json["budget"], @r#"{"limits":[{"allowed":2000,"exceeded":false,"found":700,"limit":"total_time","syscall":null},{"allowed":0,"errno":"ENOENT","exceeded":true,"found":1,"limit":"errno","syscall":"open"}],"met":false,"uncounted":null}"#);
     }
 
     #[test]

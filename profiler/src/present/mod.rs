@@ -1,5 +1,6 @@
 //! Snapshots made into bytes. Pure functions; nothing here reads anything.
 
+pub mod budget;
 pub mod columns;
 mod cost;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub mod units;
 use std::time::Duration;
 
 use crate::{
+    budget::Verdict,
     filter::Filter,
     model::{Cost, Grouping, Health, InFlight, Scope},
     present::rows::Row,
@@ -52,6 +54,8 @@ pub struct Report<'a> {
     pub scope: &'a Scope,
     /// and what of them.
     pub filter: &'a Filter,
+    /// How the run compares with its budget, if it has one.
+    pub verdict: Option<&'a Verdict>,
     /// One as time passes, and not the last.
     pub more_follow: bool,
 }

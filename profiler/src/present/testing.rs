@@ -32,6 +32,7 @@ pub(super) fn report() -> Report<'static> {
         own: None,
         scope: &Scope::Host,
         filter: &FILTER,
+        verdict: None,
         more_follow: false,
     }
 }

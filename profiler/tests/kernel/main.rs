@@ -5,6 +5,7 @@
 //! [`suite`]. A harness of its own, since this executable is also the workloads that it has
 //! measured: see [`workload`]; and the soak, see [`soak`].
 
+mod budget;
 mod confinement;
 mod conformance;
 mod consumers;
@@ -227,6 +228,10 @@ fn tests() -> Vec<Test> {
         starved::a_daemon_beside_spinning_threads,
         consumers::three_consumers_share_an_engine,
         counts::by_name_and_by_abi,
+        budget::a_run_is_held_to_what_a_workload_states,
+        budget::a_run_writes_the_budget_of_the_next,
+        budget::what_is_forbidden_exceeds_a_budget,
+        budget::a_budget_that_cannot_be_checked_is_refused,
     ];
     let mut tests = Vec::new();
     for mode in Mode::ALL {

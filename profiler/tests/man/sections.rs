@@ -3,7 +3,7 @@
 use profiler::{commands::top::help as top, present::columns};
 
 /// Exit codes of every command, and what each means. `profiler --help` lists them too.
-const EXIT_CODES: [(&str, &str); 12] = [
+const EXIT_CODES: [(&str, &str); 13] = [
     ("0", "Success. Also if the reader of the output has gone away."),
     ("1", "Another failure, for example too few open files."),
     ("2", "The command line is wrong."),
@@ -14,6 +14,7 @@ const EXIT_CODES: [(&str, &str); 12] = [
     ("7", "The configuration is wrong."),
     ("8", "The daemon cannot listen on its address."),
     ("9", "The output cannot be written."),
+    ("10", "The run exceeded its budget, or may have done so."),
     ("126", "The command cannot be run."),
     ("127", "The command was not found."),
 ];

@@ -7,7 +7,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
 /// up: a module uses only modules that stand above it in this table.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("address", &[]),
     ("environment", &[]),
     ("exhausted", &[]),
@@ -19,18 +19,20 @@ const ARROWS: [(&str, &[&str]); 19] = [
     ("model", &["text"]),
     ("names", &["model"]),
     ("filter", &["names", "text"]),
+    ("budget", &["duration", "filter", "model", "names"]),
     ("aggregate", &["model", "names", "text"]),
     ("engine", &["aggregate", "exhausted", "filter", "model", "names", "proc_fields", "text"]),
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text"]),
-    ("present", &["filter", "model", "names", "text"]),
+    ("present", &["budget", "filter", "model", "names", "text"]),
     ("serve", &["model", "present"]),
     (
         "commands",
         &[
             "address",
             "aggregate",
+            "budget",
             "duration",
             "engine",
             "environment",

@@ -15,7 +15,7 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// If it cannot be read, is of another kind, is too large or not UTF-8.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub(in crate::commands) fn read(path: &Path) -> io::Result<String> {
     let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
     // Not to wait for a writer of a FIFO, nor to take a terminal.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;

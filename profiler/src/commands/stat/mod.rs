@@ -1,5 +1,6 @@
 //! `profiler stat`: count for a while, then print.
 
+mod budget;
 mod hints;
 mod output;
 mod wait;
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     aggregate::KeepEnded,
+    budget::Verdict,
     duration::Interval,
     engine::{
         Cadence, Engine as _, Intervals,
@@ -33,6 +35,8 @@ use crate::{
     present::{OwnCost, Report, origin::Origin, shown::Shown},
     streams::Stream,
 };
+pub use budget::BudgetError;
+use budget::Budgets;
 use output::{Output, Reader};
 use wait::{Event, Events, Sources};
 
@@ -62,6 +66,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     };
     let filter = args.filters.filter()?;
     let options = Options::new(scope, &args.kernel.request())?.filtered(filter);
+    let budgets = Budgets::open(args, &options.filter, options.timed)?;
     let command = prepared.as_ref().map(Prepared::pid);
     let options = Options { time_programs: args.own_cost, command, ..options };
     // An interval shows what came in it, so what ended before it need not be listed.
@@ -82,6 +87,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         args,
         shown: args.shown.shown(args.sort),
         options,
+        budgets,
         profiler,
         intervals: Intervals::default(),
         output,
@@ -135,6 +141,7 @@ struct Session<'a> {
     args: &'a StatArgs,
     shown: Shown,
     options: Options,
+    budgets: Budgets,
     profiler: Profiler,
     intervals: Intervals,
     output: Output,
@@ -226,7 +233,8 @@ impl Session<'_> {
         let before = self.cost_before.as_ref();
         let origin = &self.origin;
         let span = Span::Recent;
-        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: true };
+        let report =
+            Printed { origin, snapshot: &snapshot, before, span, verdict: None, more_follow: true };
         let of = (self.args, &self.shown, &self.options);
         let reader = print((&mut self.output, events), of, &report)?;
         self.cost_before = Some(snapshot.health.cost);
@@ -246,11 +254,12 @@ impl Session<'_> {
             args,
             shown,
             options,
+            mut budgets,
             profiler,
             mut intervals,
             mut output,
             cost_before,
-            command,
+            mut command,
             origin,
             ..
         } = self;
@@ -261,16 +270,24 @@ impl Session<'_> {
         };
         let before = cost_before.as_ref();
         let origin = &origin;
-        let report = Printed { origin, snapshot: &snapshot, before, span, more_follow: false };
+        let has_ended = command.as_mut().is_none_or(Prepared::has_ended);
+        let verdict = budgets.verdict(&snapshot, has_ended);
+        let verdict = verdict.as_ref();
+        let report =
+            Printed { origin, snapshot: &snapshot, before, span, verdict, more_follow: false };
         print((&mut output, events), (args, &shown, &options), &report)?;
+        budgets.write(args, &snapshot)?;
         hints::at_end(args, &options.filter.comms, &snapshot);
-        Ok(command.map_or(0, |mut command| command.exit_code()))
+        let code = command.map_or(0, |mut command| command.exit_code());
+        let Some(verdict) = verdict else { return Ok(code) };
+        budgets.tell(verdict);
+        Ok(if verdict.is_met() { code } else { budget::EXCEEDED })
     }
 
     /// Ends without a report, since nobody reads it or, if there is a `failure`, it cannot be
     /// written. A command goes on, unwatched, and we wait for its end.
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
-        let Self { profiler, command, mut relay, .. } = self;
+        let Self { profiler, command, mut relay, budgets, .. } = self;
         drop(profiler);
         let mut code = 0;
         if let Some(mut command) = command {
@@ -285,7 +302,7 @@ impl Session<'_> {
             }
             code = command.exit_code();
         }
-        failure.map_or(Ok(code), Err)
+        failure.map_or_else(|| Ok(budgets.unchecked().unwrap_or(code)), Err)
     }
 }
 
@@ -305,6 +322,8 @@ struct Printed<'a> {
     /// What the profiler had cost before the interval.
     before: Option<&'a Cost>,
     span: Span,
+    /// How the run compares with its budget.
+    verdict: Option<&'a Verdict>,
     /// An interval as time passes, and not the last.
     more_follow: bool,
 }
@@ -314,7 +333,7 @@ fn print(
     (args, shown, options): (&StatArgs, &Shown, &Options),
     printed: &Printed<'_>,
 ) -> Result<Reader, Error> {
-    let &Printed { origin, snapshot, before, span, more_follow } = printed;
+    let &Printed { origin, snapshot, before, span, verdict, more_follow } = printed;
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     let (rows, hidden) = shown.rows(snapshot, args.by, span);
@@ -330,6 +349,7 @@ fn print(
         own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
         scope: &options.scope,
         filter: &options.filter,
+        verdict,
         more_follow,
     };
     output.print(&report, events)

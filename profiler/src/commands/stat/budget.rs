@@ -1,0 +1,173 @@
+//! The budgets of a run: the one that it is checked against, and the one that it writes.
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    budget::{Budget, Doubt, Margin, Verdict},
+    commands::{
+        cli::StatArgs,
+        config::{Place, file},
+        error::Error,
+    },
+    filter::Filter,
+    model::{Snapshot, Timed},
+    present::budget,
+    streams::{OutputError, Stream},
+    text::{self, Untrusted},
+};
+
+/// The exit code of a run that is not within its budget.
+pub(super) const EXCEEDED: u8 = 10;
+
+/// Why a budget cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum BudgetError {
+    /// The file cannot be read.
+    #[error("cannot read the budget {}: {source}", text::path(path))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The file is not a budget.
+    #[error("{place}: {message}")]
+    File {
+        /// Where.
+        place: Place,
+        /// What is wrong, and what was expected.
+        message: Untrusted,
+    },
+    /// The budget limits a syscall that does not count.
+    #[error("the budget limits {pattern}, which the filters leave out")]
+    LeftOut {
+        /// As the budget names it.
+        pattern: String,
+    },
+    /// The budget limits times, and no call is timed.
+    #[error("the budget limits times, and --no-latency measures none")]
+    Untimed,
+}
+
+impl BudgetError {
+    /// What the user can do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Some("`profiler stat --write-budget FILE -- COMMAND` writes one".into())
+            }
+            Self::Read { .. } => None,
+            Self::File { .. } => Some("`profiler stat --help` lists the keys of a budget".into()),
+            Self::LeftOut { .. } => Some("drop the limit, or the filter of syscalls".into()),
+            Self::Untimed => Some("drop the limits of time, or --no-latency".into()),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Budgets {
+    check: Option<(PathBuf, Budget)>,
+    write: Option<(PathBuf, File, Option<Margin>)>,
+}
+
+impl Budgets {
+    /// Reads the budget to check, and opens the file to write, so that neither fails after a
+    /// long run.
+    ///
+    /// # Errors
+    /// [`Error::Budget`], and [`Error::Output`] if the file cannot be written.
+    pub(super) fn open(args: &StatArgs, filter: &Filter, timed: Timed) -> Result<Self, Error> {
+        let check = match &args.budget.budget {
+            Some(path) => Some((path.clone(), read(path, filter, timed)?)),
+            None => None,
+        };
+        let write = match &args.budget.write_budget {
+            Some(path) => {
+                // Kept as it is until there is something to write.
+                let open = File::options().write(true).create(true).truncate(false).open(path);
+                let file = open.map_err(|source| OutputError { path: path.clone(), source })?;
+                Some((path.clone(), file, args.budget.time_margin))
+            }
+            None => None,
+        };
+        Ok(Self { check, write })
+    }
+
+    /// Writes the budget that the run gives.
+    ///
+    /// # Errors
+    /// [`Error::Output`].
+    pub(super) fn write(&mut self, args: &StatArgs, snapshot: &Snapshot) -> Result<(), Error> {
+        let Some((path, file, margin)) = &mut self.write else { return Ok(()) };
+        let text = text_of(args, &Budget::of_run(&snapshot.calls, *margin));
+        let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+        written.map_err(|source| OutputError { path: path.clone(), source }.into())
+    }
+
+    /// How the run compares with its budget, if it has one.
+    pub(super) fn verdict(&self, snapshot: &Snapshot, has_ended: bool) -> Option<Verdict> {
+        let (_, budget) = self.check.as_ref()?;
+        let mut verdict = budget.check(&snapshot.calls, &snapshot.health);
+        if !has_ended {
+            verdict.doubt = Some(Doubt::CutShort);
+        }
+        Some(verdict)
+    }
+
+    /// Tells the verdict on standard error.
+    pub(super) fn tell(&self, verdict: &Verdict) {
+        if let Some((path, _)) = &self.check {
+            let text = budget::text(verdict, &text::path(path).to_string());
+            // Where it cannot be written, the exit code tells it.
+            let _ = Stream::Error.tell(&format!("profiler: {text}"));
+        }
+    }
+
+    /// Tells that the budget, if there is one, was not checked; and the exit code of that.
+    pub(super) fn unchecked(&self) -> Option<u8> {
+        let (path, _) = self.check.as_ref()?;
+        let path = text::path(path);
+        let text =
+            format!("profiler: budget {path}: not checked, because nobody reads the report\n");
+        let _ = Stream::Error.tell(&text);
+        Some(EXCEEDED)
+    }
+}
+
+fn read(path: &Path, filter: &Filter, timed: Timed) -> Result<Budget, BudgetError> {
+    let text =
+        file::read(path).map_err(|source| BudgetError::Read { path: path.to_owned(), source })?;
+    let budget = Budget::from_toml(&text).map_err(|error| BudgetError::File {
+        place: Place::new(path, &text, &error),
+        message: error.message().trim_end().replace('\n', ", ").into(),
+    })?;
+    if let Some(calls) = &filter.calls
+        && let Some(pattern) = budget.first_left_out(calls)
+    {
+        return Err(BudgetError::LeftOut { pattern: pattern.to_string() });
+    }
+    if timed == Timed::None && budget.has_times() {
+        return Err(BudgetError::Untimed);
+    }
+    Ok(budget)
+}
+
+/// A budget as a file, with what a reader of it has to know.
+fn text_of(args: &StatArgs, budget: &Budget) -> String {
+    let words = args.command.iter().map(|word| Untrusted::from(word.as_os_str()).to_string());
+    let command = words.collect::<Vec<_>>().join(" ");
+    let of = if command.is_empty() { String::new() } else { format!(" of: {command}") };
+    let head = format!("# The syscalls{of}\n");
+    format!("{head}{HEAD}\n{}", text::escaped_toml(&budget.to_toml()))
+}
+
+/// What the file says about itself.
+const HEAD: &str = "\
+# `profiler stat --write-budget` wrote this. `profiler stat --budget` exits with 10 if a run does
+# more than a number here allows, or calls a syscall that is not listed here.
+";
