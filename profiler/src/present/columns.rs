@@ -1,156 +1,335 @@
-//! The columns of the table of `profiler stat`: titles, cells and meanings.
+//! The columns of every table: of `stat`, of `top` on the screen, and of `top` as plain text.
+//!
+//! A column has its titles, alignment, unit, sort key and meaning here. A table chooses columns
+//! and lays them out.
 
-use super::{grid, rows::Row, units};
-use crate::{
-    model::{Dimension, Figures, Grouping, Timed},
-    names::syscalls,
-};
+mod cell;
 
-/// A column of the grid, and what stands in it.
-pub(super) struct Column {
-    pub(super) place: grid::Column,
-    pub(super) cell: fn(&Row, &Sums) -> String,
-    /// What it means, for the manual page.
+use crate::model::{Dimension, Grouping, SortKey, Timed};
+
+pub(super) use cell::share;
+pub use cell::{Form, Source, Whole};
+
+/// A column of a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Column {
+    /// Process id.
+    Pid,
+    /// Thread id.
+    Tid,
+    /// The user of a process.
+    User,
+    /// Process name, or command line.
+    Comm,
+    /// The ABI of syscalls.
+    Abi,
+    /// Syscall.
+    Call,
+    /// Calls.
+    Calls,
+    /// Calls that failed.
+    Errors,
+    /// Time in calls.
+    Time,
+    /// Share of the time of all rows.
+    Share,
+    /// Share of the calls of all rows.
+    CallShare,
+    /// Mean latency.
+    Mean,
+    /// Median latency.
+    P50,
+    /// 99th percentile of the latency.
+    P99,
+    /// Maximum latency.
+    Max,
+    /// Calls that were refused.
+    Denied,
+    /// Calls that have not returned.
+    InFlight,
+    /// Calls that the kernel restarted.
+    Restarted,
+    /// Calls in which their thread ended.
+    NoReturn,
+    /// Calls whose exit was missed.
+    Lost,
+    /// Errors by name.
+    ErrorsByName,
+    /// The syscall that has most of what the table is sorted by.
+    TopCall,
+    /// The distribution of latencies, drawn.
+    Spread,
+    /// How long a call has been in flight.
+    Age,
+    /// What a call in flight does while it lasts.
+    Kind,
+}
+
+/// What the cells of a column are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Unit {
+    /// An id.
+    Id,
+    /// A name.
+    Name,
+    /// A count.
+    Count,
+    /// A sum of times, nanoseconds.
+    Time,
+    /// A latency, nanoseconds; unknown if no call was timed.
+    Latency,
+    /// A share of the sum of all rows.
+    Share,
+    /// How long something has lasted so far, nanoseconds.
+    Age,
+    /// A kind of calls in flight, in the order of concern.
+    Kind,
+    /// A drawing.
+    Drawing,
+}
+
+/// What is fixed for a column, whatever its table.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The title in a report.
+    pub title: &'static str,
+    /// The title on a screen,
+    pub heading: &'static str,
+    /// and if figures are per second.
+    pub per_second: &'static str,
+    /// What the cells are.
+    pub unit: Unit,
+    /// The value of `--sort` that sorts by this column.
+    pub sort: Option<SortKey>,
+    /// The meaning: for manual pages.
+    pub help: &'static str,
+    /// The least and the greatest width on a screen that are of use.
+    pub widths: (usize, usize),
+    /// When a report leaves the column out if it is too wide: the greatest first, 0 never. A
+    /// count that is not 0 here leaves its cell empty if there is nothing to count.
+    pub(super) expendable: u8,
+    /// When a screen leaves the column out if it is too wide, likewise.
+    pub expendable_on_screen: u8,
+}
+
+/// Characters of [`Column::Spread`] on a screen.
+pub const SPREAD_CELLS: usize = 14;
+
+/// The widths of a column that no screen has.
+const ONLY_IN_REPORTS: (usize, usize) = (0, 0);
+
+const fn spec(
+    (title, heading): (&'static str, &'static str),
+    unit: Unit,
+    widths: (usize, usize),
+    (expendable, expendable_on_screen): (u8, u8),
     help: &'static str,
+) -> Spec {
+    let (sort, per_second) = (None, heading);
+    Spec { title, heading, per_second, unit, sort, help, widths, expendable, expendable_on_screen }
 }
 
-/// What a row is compared with.
-pub(super) struct Sums {
-    pub(super) total_ns: u64,
-    pub(super) calls: u64,
+impl Spec {
+    const fn sorts(self, key: SortKey) -> Self {
+        Self { sort: Some(key), ..self }
+    }
+
+    const fn per_second(self, heading: &'static str) -> Self {
+        Self { per_second: heading, ..self }
+    }
 }
 
-const SHARE_OF_TIME: &str = "% time";
-
-/// The columns that say nothing where no call is timed, beside [`SHARE_OF_TIME`].
-const OF_TIMES: [&str; 5] = ["total", "mean", "p50", "p99", "max"];
-
-/// What stands there instead of the share of the time.
-const SHARE_OF_CALLS: Column =
-    number("% calls", 0, SHARE_OF_CALLS_HELP, |row, sums| share(row.figures.calls, sums.calls));
-const SHARE_OF_CALLS_HELP: &str = "Share of all calls. It replaces `% time` with --no-latency.";
-
-const fn number(
-    title: &'static str,
-    expendable: u8,
-    help: &'static str,
-    cell: fn(&Row, &Sums) -> String,
-) -> Column {
-    Column { place: grid::Column { title, right: true, expendable }, cell, help }
-}
-
-const fn text(title: &'static str, help: &'static str, cell: fn(&Row, &Sums) -> String) -> Column {
-    Column { place: grid::Column { title, right: false, expendable: 0 }, cell, help }
-}
-
-const FIGURES: [Column; 13] = [
-    number(
-        SHARE_OF_TIME,
-        0,
-        "Share of the total time of all rows. With --no-waits, share of the time without the \
-         calls that wait by nature.",
-        |row, sums| share(row.figures.estimated_total_ns(), sums.total_ns),
-    ),
-    number("total", 0, "Wall time of all calls in the kernel.", |row, _| {
-        units::time(row.figures.estimated_total_ns())
-    }),
-    number("calls", 0, "Calls that entered.", |row, _| units::grouped(row.figures.calls)),
-    number("errors", 2, "Calls that returned an errno.", |row, _| unless_zero(row.figures.errors)),
-    number("mean", 1, "Mean latency.", |row, _| time(&row.figures, Figures::mean_ns)),
-    number("p50", 4, "Median latency.", |row, _| time(&row.figures, |f| f.quantiles([0.5])[0])),
-    number("p99", 3, "99th percentile of the latency.", |row, _| {
-        time(&row.figures, |f| f.quantiles([0.99])[0])
-    }),
-    number("max", 5, "Maximum latency.", |row, _| time(&row.figures, Figures::max_ns)),
-    number("denied", 6, "Calls that seccomp or ptrace refused; not part of `calls`.", |row, _| {
-        unless_zero(row.figures.denied)
-    }),
-    number("in flight", 7, "Calls that have not left the kernel yet.", |row, _| {
-        unless_zero(row.in_flight)
-    }),
-    number(
-        "restarted",
-        8,
-        "Calls that a signal interrupted and the kernel restarted.",
-        |row, _| unless_zero(row.figures.restarted),
-    ),
-    number(
-        "no return",
-        9,
-        "Calls in which their thread ended, as exit and exit_group do.",
-        |row, _| unless_zero(row.figures.never_returned),
-    ),
-    number("lost", 1, "Calls whose exit was missed.", |row, _| unless_zero(row.figures.lost)),
-];
-
-/// The columns that say what a row is about.
-const SUBJECTS: [Column; 4] = [
-    number("pid", 0, "Process id.", pid),
-    text("process", "Name of the process.", comm),
-    text("abi", "ABI of the syscalls, with `--by abi`.", abi),
-    text("syscall", "Name of the syscall, with its ABI unless that is x86_64.", syscall),
-];
-
-/// The title of what --show-errno adds.
-pub(super) const ERRORS_BY_NAME: &str = "errors by name";
-const ERRORS_BY_NAME_HELP: &str = "With --show-errno: the errors of the row, the most frequent \
-    first. On a terminal they are in a line of their own below the row.";
-
-/// Titles and meanings of all columns, in their order: for the manual page.
-pub fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
-    let of = |column: &Column| (column.place.title, column.help);
-    let first: Vec<_> = FIGURES.iter().chain(&SUBJECTS).map(of).collect();
-    first.into_iter().chain([of(&SHARE_OF_CALLS), (ERRORS_BY_NAME, ERRORS_BY_NAME_HELP)])
-}
-
-fn unless_zero(n: u64) -> String {
-    if n == 0 { String::new() } else { units::grouped(n) }
-}
-
-fn time(figures: &Figures, of: impl Fn(&Figures) -> u64) -> String {
-    if figures.timed() == 0 { units::NONE.into() } else { units::time(of(figures)) }
-}
-
-pub(super) fn share(part: u64, whole: u64) -> String {
-    format!("{:.1}", 100.0 * part as f64 / whole.max(1) as f64)
-}
-
-fn pid(row: &Row, _: &Sums) -> String {
-    row.process.as_ref().and_then(|p| p.tgid).map_or_else(|| "-".into(), |pid| pid.to_string())
-}
-
-fn comm(row: &Row, _: &Sums) -> String {
-    row.comm().map(ToString::to_string).unwrap_or_default()
-}
-
-fn abi(row: &Row, _: &Sums) -> String {
-    row.abi().map(|abi| abi.name().to_owned()).unwrap_or_default()
-}
-
-fn syscall(row: &Row, _: &Sums) -> String {
-    row.key.map(syscalls::name_with_abi).unwrap_or_default()
-}
-
-/// The columns of a table with a row per `by`.
-pub(super) fn columns(by: Grouping, timed: Timed) -> Vec<Column> {
-    let mut columns: Vec<Column> = FIGURES.into();
-    if timed == Timed::None {
-        columns.retain(|column| !OF_TIMES.contains(&column.place.title));
-        for column in columns.iter_mut().filter(|c| c.place.title == SHARE_OF_TIME) {
-            *column = SHARE_OF_CALLS;
+impl Column {
+    /// What is fixed for the column.
+    pub const fn spec(self) -> Spec {
+        // A figure takes at most seven characters, and a sort arrow stands after a heading.
+        const FIGURE: (usize, usize) = (7, 7);
+        const WIDE_FIGURE: (usize, usize) = (8, 8);
+        // The longest name of a syscall has 23 characters, the longest ABI shown 7 with its
+        // parentheses and space.
+        const SYSCALL: (usize, usize) = (14, 30);
+        match self {
+            Self::Pid => spec(("pid", "PID"), Unit::Id, FIGURE, (1, 3), "Process id."),
+            Self::Tid => spec(("tid", "TID"), Unit::Id, FIGURE, (3, 10), "Thread id."),
+            Self::User => {
+                let help = "Real user of the process.";
+                spec(("user", "USER"), Unit::Name, WIDE_FIGURE, (0, 13), help)
+            }
+            // TASK_COMM_LEN (include/linux/sched.h) without its NUL.
+            Self::Comm => {
+                spec(("process", "COMM"), Unit::Name, (10, 15), (0, 0), "Name of the process.")
+                    .sorts(SortKey::Name)
+            }
+            Self::Abi => {
+                let help = "ABI of the syscalls, with `--by abi`.";
+                spec(("abi", "ABI"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Call => {
+                let help = "Name of the syscall, with its ABI unless that is x86_64.";
+                spec(("syscall", "SYSCALL"), Unit::Name, SYSCALL, (0, 0), help).sorts(SortKey::Name)
+            }
+            Self::Calls => {
+                spec(("calls", "CALLS"), Unit::Count, WIDE_FIGURE, (0, 1), "Calls that entered.")
+                    .per_second("CALLS/S")
+                    .sorts(SortKey::Calls)
+            }
+            Self::Errors => {
+                let help = "Calls that returned an errno.";
+                spec(("errors", "ERRORS"), Unit::Count, FIGURE, (2, 4), help)
+                    .per_second("ERR/S")
+                    .sorts(SortKey::Errors)
+            }
+            Self::Time => {
+                let help = "Wall time of all calls in the kernel.";
+                spec(("total", "TIME"), Unit::Time, WIDE_FIGURE, (0, 2), help)
+                    .per_second("TIME/S")
+                    .sorts(SortKey::Total)
+            }
+            Self::Share => {
+                let help = "Share of the total time of all rows. With --no-waits, share of the \
+                            time without the calls that wait by nature.";
+                spec(("% time", "TIME%"), Unit::Share, FIGURE, (0, 12), help)
+            }
+            Self::CallShare => {
+                let help = "Share of all calls. It replaces `% time` with --no-latency.";
+                spec(("% calls", "CALLS%"), Unit::Share, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Mean => spec(("mean", "MEAN"), Unit::Latency, FIGURE, (1, 5), "Mean latency.")
+                .sorts(SortKey::Mean),
+            Self::P50 => spec(("p50", "P50"), Unit::Latency, FIGURE, (4, 9), "Median latency.")
+                .sorts(SortKey::P50),
+            Self::P99 => {
+                let help = "99th percentile of the latency.";
+                spec(("p99", "P99"), Unit::Latency, FIGURE, (3, 6), help).sorts(SortKey::P99)
+            }
+            Self::Max => spec(("max", "MAX"), Unit::Latency, FIGURE, (5, 8), "Maximum latency.")
+                .sorts(SortKey::Max),
+            Self::Denied => {
+                let help = "Calls that seccomp or ptrace refused; not part of `calls`.";
+                spec(("denied", "DENIED"), Unit::Count, ONLY_IN_REPORTS, (6, 0), help)
+            }
+            Self::InFlight => {
+                let help = "Calls that have not left the kernel yet.";
+                spec(("in flight", "IN FLIGHT"), Unit::Count, ONLY_IN_REPORTS, (7, 0), help)
+            }
+            Self::Restarted => {
+                let help = "Calls that a signal interrupted and the kernel restarted.";
+                spec(("restarted", "RESTARTED"), Unit::Count, ONLY_IN_REPORTS, (8, 0), help)
+            }
+            Self::NoReturn => {
+                let help = "Calls in which their thread ended, as exit and exit_group do.";
+                spec(("no return", "NO RETURN"), Unit::Count, ONLY_IN_REPORTS, (9, 0), help)
+            }
+            Self::Lost => {
+                let help = "Calls whose exit was missed.";
+                spec(("lost", "LOST"), Unit::Count, ONLY_IN_REPORTS, (1, 0), help)
+            }
+            Self::ErrorsByName => {
+                let help = "With --show-errno: the errors of the row, the most frequent first. On \
+                            a terminal they are in a line of their own below the row.";
+                let titles = ("errors by name", "ERRORS BY NAME");
+                spec(titles, Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::TopCall => {
+                let help = "The syscall with most calls or errors if sorted by that, or most time.";
+                spec(("top syscall", "TOP SYSCALL"), Unit::Name, (12, 30), (0, 7), help)
+            }
+            Self::Spread => {
+                let help = "Distribution of the latencies: two octaves in each character.";
+                let widths = (SPREAD_CELLS, SPREAD_CELLS);
+                spec(("latencies", "LATENCIES"), Unit::Drawing, widths, (0, 11), help)
+            }
+            Self::Age => {
+                let help = "How long the call has lasted; `>` means at least.";
+                spec(("age", "AGE"), Unit::Age, WIDE_FIGURE, (0, 0), help)
+            }
+            Self::Kind => {
+                let help = "Whether the call works, may wait or waits by nature.";
+                spec(("kind", "KIND"), Unit::Kind, WIDE_FIGURE, (2, 1), help)
+            }
         }
     }
-    let [pid, process, abi, syscall] = SUBJECTS;
+
+    /// The column that `--sort` means in a table of syscalls.
+    pub(super) const fn sorted_by(key: SortKey) -> Self {
+        match key {
+            SortKey::Total => Self::Time,
+            SortKey::Calls => Self::Calls,
+            SortKey::Errors => Self::Errors,
+            SortKey::Mean => Self::Mean,
+            SortKey::P50 => Self::P50,
+            SortKey::P99 => Self::P99,
+            SortKey::Max => Self::Max,
+            SortKey::Name => Self::Call,
+        }
+    }
+
+    /// Whether cells begin at the left.
+    pub const fn is_text(self) -> bool {
+        matches!(self.spec().unit, Unit::Name | Unit::Kind | Unit::Drawing)
+    }
+
+    /// Whether the greatest come first if rows are sorted by the column.
+    pub const fn descends(self) -> bool {
+        !matches!(self.spec().unit, Unit::Id | Unit::Name)
+    }
+
+    /// Whether `--no-latency` leaves the column without figures.
+    const fn needs_times(self) -> bool {
+        matches!(self.spec().unit, Unit::Time | Unit::Latency)
+    }
+}
+
+const FIGURES: [Column; 13] = {
+    use Column::*;
+    [Share, Time, Calls, Errors, Mean, P50, P99, Max, Denied, InFlight, Restarted, NoReturn, Lost]
+};
+
+/// The columns of the table of `stat` with a row per `by`.
+pub(super) fn of_report(by: Grouping, timed: Timed) -> Vec<Column> {
+    let mut columns: Vec<Column> = FIGURES.into();
+    if timed == Timed::None {
+        columns.retain(|column| !column.needs_times());
+        columns[0] = Column::CallShare;
+    }
     if by.has(Dimension::Process) {
-        columns.push(pid);
+        columns.push(Column::Pid);
     }
     if by.needs_processes() {
-        columns.push(process);
+        columns.push(Column::Comm);
     }
     if by.has(Dimension::Syscall) {
-        columns.push(syscall);
+        columns.push(Column::Call);
     } else if by.has(Dimension::Abi) {
-        columns.push(abi);
+        columns.push(Column::Abi);
     }
     columns
+}
+
+/// Titles and meanings of all columns of `stat`, in their order: for the manual page.
+pub fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
+    use Column::{Abi, Call, CallShare, Comm, ErrorsByName, Pid};
+    let others = [Pid, Comm, Abi, Call, CallShare, ErrorsByName];
+    FIGURES.into_iter().chain(others).map(|column| (column.spec().title, column.spec().help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sort_key_has_its_column() {
+        use SortKey::*;
+        for key in [Total, Calls, Errors, Mean, P50, P99, Max, Name] {
+            assert_eq!(Column::sorted_by(key).spec().sort, Some(key));
+        }
+    }
+
+    #[test]
+    fn without_times_a_report_has_counts_only() {
+        use Column::*;
+        let columns = of_report(Grouping::PROCESS, Timed::None);
+        let counts = [CallShare, Calls, Errors, Denied, InFlight, Restarted, NoReturn, Lost];
+        assert_eq!(columns, [&counts[..], &[Pid, Comm]].concat());
+    }
 }

@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use super::{
     OwnCost, Report,
-    grid::{Column, Grid},
+    grid::{Grid, Place},
     table::{BOLD, RED, RESET, Style},
     units,
 };
 use crate::model::{Health, Program, Runs, Timing};
 
-const COLUMNS: [Column; 8] = [
-    Column { title: "% CPUs", right: true, expendable: 1 },
-    Column { title: "total", right: true, expendable: 2 },
-    Column { title: "runs", right: true, expendable: 4 },
-    Column { title: "mean", right: true, expendable: 3 },
-    Column { title: "skipped", right: true, expendable: 5 },
-    Column { title: "code", right: true, expendable: 6 },
-    Column { title: "verified", right: true, expendable: 7 },
-    Column { title: "program", right: false, expendable: 0 },
+const COLUMNS: [Place; 8] = [
+    Place { title: "% CPUs", right: true, expendable: 1 },
+    Place { title: "total", right: true, expendable: 2 },
+    Place { title: "runs", right: true, expendable: 4 },
+    Place { title: "mean", right: true, expendable: 3 },
+    Place { title: "skipped", right: true, expendable: 5 },
+    Place { title: "code", right: true, expendable: 6 },
+    Place { title: "verified", right: true, expendable: 7 },
+    Place { title: "program", right: false, expendable: 0 },
 ];
 
 /// Writes it.

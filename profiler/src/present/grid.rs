@@ -3,30 +3,40 @@
 
 use unicode_width::UnicodeWidthStr;
 
-use super::units;
+use super::{
+    columns::{Column, Spec},
+    units,
+};
 
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A column: its title, whether it is aligned to the right, and when it is left
-/// out on a narrow terminal (the greatest first; 0 is never).
+/// How a column is laid out: its title, its alignment, and when it is left out on a narrow
+/// terminal (the greatest first; 0 is never).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Column {
+pub(super) struct Place {
     pub(super) title: &'static str,
     pub(super) right: bool,
     pub(super) expendable: u8,
 }
 
+impl From<Column> for Place {
+    fn from(column: Column) -> Self {
+        let Spec { title, expendable, .. } = column.spec();
+        Self { title, right: !column.is_text(), expendable }
+    }
+}
+
 /// Lines of cells below titles.
 pub(super) struct Grid {
-    columns: Vec<Column>,
+    columns: Vec<Place>,
     cells: Vec<Vec<String>>,
 }
 
 impl Grid {
     /// `cells` by line and column, in `width` columns of the terminal if there is a
     /// limit. Expendable columns in which no line has anything are left out.
-    pub(super) fn new(columns: Vec<Column>, cells: Vec<Vec<String>>, width: Option<usize>) -> Self {
+    pub(super) fn new(columns: Vec<Place>, cells: Vec<Vec<String>>, width: Option<usize>) -> Self {
         let mut grid = Self { columns, cells };
         grid.drop_empty();
         if let Some(width) = width {
@@ -86,7 +96,7 @@ impl Grid {
     }
 }
 
-fn line<'a>(columns: &[Column], widths: &[usize], cell: impl Fn(usize) -> &'a str) -> String {
+fn line<'a>(columns: &[Place], widths: &[usize], cell: impl Fn(usize) -> &'a str) -> String {
     let cells: Vec<String> = columns
         .iter()
         .enumerate()

@@ -4,7 +4,8 @@ use std::{cmp::Reverse, io, time::Duration};
 
 use super::{
     Report,
-    grid::{Column, Grid},
+    columns::{Column, Form, Whole},
+    grid::Grid,
     table::{BOLD, RED, RESET, Style},
     units,
 };
@@ -21,14 +22,10 @@ const NAMED: usize = 5;
 /// this age on any is listed: what is younger will be in the next report's counts.
 const LASTING: Duration = Duration::from_secs(1);
 
-const COLUMNS: [Column; 6] = [
-    Column { title: "age", right: true, expendable: 0 },
-    Column { title: "pid", right: true, expendable: 1 },
-    Column { title: "process", right: false, expendable: 0 },
-    Column { title: "tid", right: true, expendable: 3 },
-    Column { title: "syscall", right: false, expendable: 0 },
-    Column { title: "kind", right: false, expendable: 2 },
-];
+const COLUMNS: [Column; 6] = {
+    use Column::*;
+    [Age, Pid, Comm, Tid, Call, Kind]
+};
 
 /// Writes the oldest calls that do not wait by their nature, and how many do. Nothing
 /// where there is nothing to say.
@@ -67,21 +64,12 @@ fn list(
     threads: &[&ThreadInFlight],
     style: Style,
 ) -> io::Result<()> {
-    let cells = threads
-        .iter()
-        .map(|thread| {
-            let pid = thread.process.tgid.map_or_else(String::new, |pid| pid.to_string());
-            vec![
-                units::age_of(thread),
-                pid,
-                thread.process.comm.to_string(),
-                thread.tid.to_string(),
-                syscalls::name_with_abi(thread.key),
-                thread.kind.title().to_owned(),
-            ]
-        })
-        .collect();
-    let grid = Grid::new(COLUMNS.into(), cells, style.width);
+    let of_thread = |thread: &&ThreadInFlight| {
+        let cell = |column: Column| column.cell(*thread, Whole::default(), Form::Exact);
+        COLUMNS.map(cell).into()
+    };
+    let cells = threads.iter().map(of_thread).collect();
+    let grid = Grid::new(COLUMNS.map(Into::into).into(), cells, style.width);
     let coloured = |on| if style.color { (on, RESET) } else { ("", "") };
     let (on, off) = coloured(BOLD);
     let in_flight = units::grouped(in_flight);

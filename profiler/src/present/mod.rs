@@ -1,5 +1,6 @@
 //! Snapshots made into bytes. Pure functions; nothing here reads anything.
 
+pub mod bars;
 pub mod budget;
 pub mod columns;
 mod cost;

@@ -8,7 +8,7 @@ use std::{
 
 use profiler_common::call::{Abi, CallKey};
 
-use super::units;
+use super::{columns::Column, units};
 use crate::{
     model::{CallRow, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span},
     names::{self, syscalls, waits},
@@ -155,22 +155,11 @@ pub fn errnos(figures: &Figures) -> BTreeMap<String, u64> {
 /// Sorts rows by `sort`.
 pub(super) fn sort(rows: &mut [Row], sort: SortKey) {
     // Quantiles are worth computing once a row, not once a comparison.
-    let descending = |f: &Figures| -> u64 {
-        match sort {
-            SortKey::Total => f.estimated_total_ns(),
-            SortKey::Calls => f.calls,
-            SortKey::Errors => f.errors,
-            SortKey::Mean => f.mean_ns(),
-            SortKey::P50 => f.quantiles([0.5])[0],
-            SortKey::P99 => f.quantiles([0.99])[0],
-            SortKey::Max => f.max_ns(),
-            SortKey::Name => 0,
-        }
-    };
+    let figure = |row: &Row| Column::sorted_by(sort).figure(row).unwrap_or(0);
     rows.sort_by_cached_key(|row| {
         let (comm, pid, syscall) = row.name();
         (
-            Reverse((descending(&row.figures), tie_break(sort, &row.figures))),
+            Reverse((figure(row), tie_break(sort, &row.figures))),
             comm.to_owned(),
             pid,
             syscall.to_owned(),

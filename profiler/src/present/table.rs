@@ -5,10 +5,10 @@ use std::{fmt::Write as _, io, time::Duration};
 use profiler_common::hist::BUCKETS;
 
 use super::{
-    Report,
-    columns::{ERRORS_BY_NAME, Sums, columns, share},
+    Report, bars,
+    columns::{self, Column, Form, Whole, share},
     cost,
-    grid::Grid,
+    grid::{Grid, Place},
     in_flight, not_shown,
     origin::time as time_of_day,
     rows::{self, Row},
@@ -34,10 +34,8 @@ impl Style {
     pub const PLAIN: Self = Self { width: None, sparkline: false, color: false, unicode: false };
 }
 
-/// Characters of a sparkline, and of its narrowest form.
+/// Characters of a sparkline.
 const SPARK_WIDTH: usize = 16;
-const SPARKS_UNICODE: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const SPARKS_ASCII: [char; 9] = [' ', '.', '.', ':', ':', '|', '|', '#', '#'];
 
 pub(super) const BOLD: &str = "\x1b[1m";
 pub(super) const RED: &str = "\x1b[31m";
@@ -75,17 +73,14 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
     // Of the rows as they are shown: estimates of parts do not add up to that of the whole. What
     // waits by nature and is not wanted would make every share tiny.
     let shown_ns: u64 = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
-    let sums = Sums {
-        total_ns: shown_ns + hidden.left_out.total_ns - hidden.waits.total_ns,
+    let whole = Whole {
+        time_ns: shown_ns + hidden.left_out.total_ns - hidden.waits.total_ns,
         calls: sum.calls + hidden.left_out.figures.calls - hidden.waits.figures.calls,
     };
-    let columns = columns(by, health.timed);
-    let cells = rows
-        .iter()
-        .map(|row| columns.iter().map(|column| (column.cell)(row, &sums)).collect())
-        .collect();
-    let places = columns.iter().map(|column| column.place).collect();
-    let grid = Grid::new(places, cells, style.width);
+    let columns = columns::of_report(by, health.timed);
+    let of_row = |row: &Row| columns.iter().map(|c| c.cell(row, whole, Form::Exact)).collect();
+    let cells = rows.iter().map(of_row).collect();
+    let grid = Grid::new(columns.iter().map(|&column| place(column)).collect(), cells, style.width);
     let needed = grid.width() + 2 + SPARK_WIDTH;
     let sparkline = style.sparkline && style.width.is_none_or(|width| needed <= width);
     let scale = style.sparkline.then(|| scale(&sum.latency)).flatten();
@@ -97,7 +92,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
         let _ = write!(title, "  {}", scale_title(first, last));
     }
     if errors_in_line {
-        let _ = write!(title, "  {ERRORS_BY_NAME}");
+        let _ = write!(title, "  {}", Column::ErrorsByName.spec().title);
     }
     let (on, off) = if style.color { (BOLD, RESET) } else { ("", "") };
     writeln!(out, "{on}{}{off}", title.trim_end())?;
@@ -105,7 +100,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
     for (index, (row, mut text)) in rows.iter().zip(grid.lines()).enumerate() {
         if first_that_waits == Some(index) {
             let waiting = rows[index..].iter().map(|row| row.figures.estimated_total_ns()).sum();
-            let share = share(waiting, sums.total_ns);
+            let share = share(waiting, whole.time_ns);
             writeln!(
                 out,
                 "{on}Waiting by nature, {share} % of the time (--no-waits hides it):{off}"
@@ -127,6 +122,12 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
         }
     }
     Ok(())
+}
+
+/// A row says which process it is of however narrow the terminal is.
+fn place(column: Column) -> Place {
+    let place = Place::from(column);
+    if column == Column::Pid { Place { expendable: 0, ..place } } else { place }
 }
 
 /// The first row of those that wait by nature, if the default order has put them after others.
@@ -243,12 +244,7 @@ fn spark(latency: &Latency, (first, last): (usize, usize), unicode: bool) -> Str
     for (bucket, count) in latency.iter() {
         sums[(bucket - first) * SPARK_WIDTH / buckets] += count;
     }
-    let most = sums.iter().copied().max().unwrap_or(0).max(1);
-    let sparks = if unicode { SPARKS_UNICODE } else { SPARKS_ASCII };
-    sums.iter()
-        // What is there at all is seen, however little it is.
-        .map(|&n| sparks[(n * 8).div_ceil(most) as usize])
-        .collect()
+    bars::sparkline(&sums, unicode)
 }
 
 #[cfg(test)]

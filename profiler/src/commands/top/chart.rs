@@ -1,15 +1,11 @@
-//! A latency distribution as text: a bar chart with scales and percentiles, and
-//! the few cells that a list has room for.
+//! A latency distribution as text: a bar chart with scales and percentiles.
 
 use profiler_common::hist::{self, BUCKETS};
 
-use super::{
-    columns::SPREAD_CELLS,
-    style::{Look, Tone},
-};
+use super::style::{Look, Tone};
 use crate::{
     model::{Figures, Latency},
-    present::units,
+    present::{bars, units},
 };
 
 /// The percentiles that are shown, with their names.
@@ -25,37 +21,12 @@ const LINES_BELOW: usize = 4;
 const MIN_BUCKETS: usize = 16;
 /// A bar is not drawn wider than this.
 const MAX_BAR: usize = 6;
-/// Buckets in a cell of the small distribution.
-const SPREAD_BUCKETS: usize = 16;
 
 /// The percentiles of `figures`, then its greatest, each with its name.
 pub(super) fn percentiles(figures: &Figures) -> Vec<(&'static str, u64)> {
     let values = figures.quantiles(PERCENTILES.map(|(_, quantile)| quantile));
     let named = PERCENTILES.iter().zip(values).map(|(&(name, _), ns)| (name, ns));
     named.chain([("max", figures.max_ns())]).collect()
-}
-
-/// The distribution in [`SPREAD_CELLS`] cells. A cell stands for the same
-/// latencies in every row, two octaves from 128 ns up, so that rows compare; the
-/// last one holds all above.
-pub(super) fn spread(latency: &Latency, look: Look) -> String {
-    let mut cells = [0_u64; SPREAD_CELLS];
-    for (bucket, count) in latency.iter() {
-        cells[(bucket / SPREAD_BUCKETS).min(SPREAD_CELLS - 1)] += count;
-    }
-    let most = cells.iter().copied().max().unwrap_or(0);
-    let levels = look.levels();
-    cells.map(|count| levels[eighths(count, most, 1)]).iter().collect()
-}
-
-/// Height in eighths of a line of the bar for `count`, the greatest being `most`
-/// and `lines` high. What is not zero is seen: a lone outlier is what one looks for.
-fn eighths(count: u64, most: u64, lines: usize) -> usize {
-    if count == 0 {
-        return 0;
-    }
-    let full = lines as f64 * 8.0;
-    ((count as f64 / most.max(1) as f64 * full).round() as usize).clamp(1, lines * 8)
 }
 
 /// How buckets map to columns of the screen.
@@ -131,7 +102,7 @@ pub(super) fn lines(
 
 fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(String, Tone)> {
     let most = bars.iter().copied().max().unwrap_or(0);
-    let levels = look.levels();
+    let levels = bars::levels(look.unicode);
     let [vertical, ..] = look.axes();
     let line = |row: usize| {
         let label = match row {
@@ -145,9 +116,9 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
         let mut line = units::pad(&label, SCALE_WIDTH - 2, true);
         line.push(' ');
         line.push(vertical);
-        let below = (rows - 1 - row) * 8;
+        let below = (rows - 1 - row) * bars::PARTS;
         for &count in bars {
-            let filled = eighths(count, most, rows).saturating_sub(below).min(8);
+            let filled = bars::height(count, most, rows).saturating_sub(below).min(bars::PARTS);
             // A gap between bars that are wide enough to spare a column.
             let gap = usize::from(scale.bar_width >= 3);
             line.extend(std::iter::repeat_n(levels[filled], scale.bar_width - gap));
@@ -236,15 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_puts_two_octaves_in_a_cell() {
-        let latency: Latency = [(0, 800), (15, 800), (16, 400), (64, 1)].into_iter().collect();
-        assert_eq!(spread(&latency, ASCII), "#:  .         ");
-        assert_eq!(spread(&Latency::default(), ASCII), " ".repeat(SPREAD_CELLS));
-        let slow: Latency = [(BUCKETS - 1, 1)].into_iter().collect();
-        assert_eq!(spread(&slow, ASCII), "             #");
-    }
-
-    #[test]
     fn a_chart_puts_each_bucket_over_its_latency() {
         // 1 to 4 us are the buckets 40 to 55.
         let drawn = lines(&figures(&[(40, 8), (48, 4), (49, 1)]), 40, 8, ASCII);
@@ -293,12 +255,5 @@ mod tests {
                 assert!(line.len() <= width, "{width}: {line}");
             }
         }
-    }
-
-    #[test]
-    fn a_rare_outlier_is_seen() {
-        assert_eq!(eighths(1, 1_000_000, 10), 1);
-        assert_eq!(eighths(1_000_000, 1_000_000, 10), 80);
-        assert_eq!(eighths(0, 1_000_000, 10), 0);
     }
 }

@@ -3,48 +3,7 @@
 
 use super::view::View;
 use crate::model::{SortKey, Span};
-
-/// A column of a list.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Column {
-    /// Process id.
-    Pid,
-    /// Thread id.
-    Tid,
-    /// The user of a process.
-    User,
-    /// Process name.
-    Comm,
-    /// System call.
-    Call,
-    /// Calls.
-    Calls,
-    /// Calls that failed.
-    Errors,
-    /// Time in calls.
-    Time,
-    /// Share of the time of all rows.
-    Share,
-    /// Mean latency.
-    Mean,
-    /// Median latency.
-    P50,
-    /// 99th percentile of latency.
-    P99,
-    /// Greatest latency.
-    Max,
-    /// The call that takes the most time.
-    TopCall,
-    /// The distribution of latencies, drawn.
-    Spread,
-    /// For how long a call has been in flight.
-    Age,
-    /// What a call in flight does while it lasts.
-    Kind,
-}
-
-/// Cells of [`Column::Spread`], two octaves of latency each.
-pub(super) const SPREAD_CELLS: usize = 14;
+pub(super) use crate::present::columns::Column;
 
 const PROCESSES: &[Column] = {
     use Column::*;
@@ -76,106 +35,27 @@ pub(super) fn of(view: &View) -> &'static [Column] {
 
 /// The column of `view` that `--sort` means.
 pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
-    let wanted = match key {
-        SortKey::Total => Column::Time,
-        SortKey::Calls => Column::Calls,
-        SortKey::Errors => Column::Errors,
-        SortKey::Mean => Column::Mean,
-        SortKey::P50 => Column::P50,
-        SortKey::P99 => Column::P99,
-        SortKey::Max => Column::Max,
-        SortKey::Name => match view {
-            View::Calls | View::CallsOf(_) => Column::Call,
-            _ => Column::Comm,
-        },
-    };
-    if of(view).contains(&wanted) { wanted } else { Column::Kind }
+    let sorts = |column: &Column| column.spec().sort == Some(key);
+    of(view).iter().copied().find(sorts).unwrap_or(Column::Kind)
 }
 
-impl Column {
-    /// Whether one can sort by it.
-    pub(super) fn sortable(self) -> bool {
-        !matches!(self, Self::Spread | Self::User)
-    }
+/// Whether one can sort by `column`.
+pub(super) fn is_sortable(column: Column) -> bool {
+    !matches!(column, Column::Spread | Column::User)
+}
 
-    /// Whether its greatest come first when it is chosen.
-    pub(super) fn descends(self) -> bool {
-        !matches!(self, Self::Pid | Self::Tid | Self::Comm | Self::Call | Self::TopCall)
+/// The heading of `column`.
+pub(super) fn heading(column: Column, span: Span) -> &'static str {
+    match span {
+        Span::Total => column.spec().heading,
+        Span::Recent => column.spec().per_second,
     }
+}
 
-    /// Whether it is text, and so begins at the left.
-    pub(super) fn is_text(self) -> bool {
-        matches!(
-            self,
-            Self::User | Self::Comm | Self::Call | Self::TopCall | Self::Spread | Self::Kind
-        )
-    }
-
-    /// Its heading.
-    pub(super) fn heading(self, span: Span) -> &'static str {
-        match (self, span) {
-            (Self::Pid, _) => "PID",
-            (Self::Tid, _) => "TID",
-            (Self::User, _) => "USER",
-            (Self::Comm, _) => "COMM",
-            (Self::Call, _) => "SYSCALL",
-            (Self::Calls, Span::Recent) => "CALLS/S",
-            (Self::Calls, Span::Total) => "CALLS",
-            (Self::Errors, Span::Recent) => "ERR/S",
-            (Self::Errors, Span::Total) => "ERRORS",
-            (Self::Time, Span::Recent) => "TIME/S",
-            (Self::Time, Span::Total) => "TIME",
-            (Self::Share, _) => "TIME%",
-            (Self::Mean, _) => "MEAN",
-            (Self::P50, _) => "P50",
-            (Self::P99, _) => "P99",
-            (Self::Max, _) => "MAX",
-            (Self::TopCall, _) => "TOP SYSCALL",
-            (Self::Spread, _) => "LATENCIES",
-            (Self::Age, _) => "AGE",
-            (Self::Kind, _) => "KIND",
-        }
-    }
-
-    /// The least and the greatest width that are of use. A figure has room for
-    /// seven characters, and for the sort arrow after its heading.
-    fn widths(self, commands: bool) -> (usize, usize) {
-        match self {
-            Self::Comm if commands => (16, 60),
-            Self::User => (8, 8),
-            Self::Pid | Self::Tid => (7, 7),
-            // TASK_COMM_LEN without its NUL.
-            Self::Comm => (10, 15),
-            // The longest name has 23 characters, the longest ABI shown 7 with
-            // its parentheses and space.
-            Self::Call => (14, 30),
-            Self::Calls | Self::Time => (8, 8),
-            Self::Errors | Self::Share | Self::Mean | Self::P50 | Self::P99 | Self::Max => (7, 7),
-            Self::TopCall => (12, 30),
-            Self::Spread => (SPREAD_CELLS, SPREAD_CELLS),
-            Self::Age | Self::Kind => (8, 8),
-        }
-    }
-
-    /// The greater, the sooner it gives way.
-    fn expendable(self) -> u8 {
-        match self {
-            Self::Comm | Self::Call | Self::Age => 0,
-            Self::Calls | Self::Kind => 1,
-            Self::Time => 2,
-            Self::Pid => 3,
-            Self::Errors => 4,
-            Self::Mean => 5,
-            Self::P99 => 6,
-            Self::TopCall => 7,
-            Self::Max => 8,
-            Self::P50 => 9,
-            Self::Tid => 10,
-            Self::Spread => 11,
-            Self::Share => 12,
-            Self::User => 13,
-        }
-    }
+/// The least and the greatest width of `column` that are of use, if processes are shown by their
+/// command lines or not.
+fn widths(column: Column, commands: bool) -> (usize, usize) {
+    if column == Column::Comm && commands { (16, 60) } else { column.spec().widths }
 }
 
 /// The columns out of `all` that fit in `width` with a space between, each with
@@ -187,15 +67,16 @@ pub(super) fn arrange(
     width: usize,
     commands: bool,
 ) -> Vec<(Column, usize)> {
-    let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, c.widths(commands).0)).collect();
+    let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, widths(c, commands).0)).collect();
     while needed(&kept) > width && kept.len() > 1 {
-        let cost = |&(c, _): &(Column, usize)| if c == sorted { 0 } else { c.expendable() };
+        let cost =
+            |&(c, _): &(Column, usize)| if c == sorted { 0 } else { c.spec().expendable_on_screen };
         let Some(at) = (0..kept.len()).max_by_key(|&at| cost(&kept[at])) else { break };
         kept.remove(at);
     }
     let mut spare = width.saturating_sub(needed(&kept));
     for (column, width) in &mut kept {
-        let more = (column.widths(commands).1 - *width).min(spare);
+        let more = (widths(*column, commands).1 - *width).min(spare);
         *width += more;
         spare -= more;
     }

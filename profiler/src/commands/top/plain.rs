@@ -135,7 +135,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
         columns::of(&view).iter().copied().filter(|c| !NOT_PRINTED.contains(c)).collect();
     let people = People::default();
     let list = List { shown, view: &view, selection, sort, look, people: &people, commands: false };
-    let mut lines = vec![columns.iter().map(|&c| c.heading(span).to_owned()).collect()];
+    let mut lines = vec![columns.iter().map(|&c| columns::heading(c, span).to_owned()).collect()];
     lines.extend(list.lines(&items, &columns).into_iter().map(|line| line.cells));
     if !items.is_empty() {
         align(page, &columns, &lines);

@@ -6,9 +6,9 @@ use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
 use profiler_common::call::CallKey;
 
 use super::{
-    chart,
     columns::Column,
     groups::{self, Group},
+    people::Who,
     shown::Shown,
     table::List,
     view::{ItemId, ProcessId, Selection, View},
@@ -16,7 +16,8 @@ use super::{
 use crate::{
     model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight},
     names::waits::waits_by_nature,
-    present::units,
+    present::columns::{Form, Source, Whole},
+    text::Untrusted,
 };
 
 /// By what a list is sorted.
@@ -180,10 +181,6 @@ impl<'a> Row<'a> {
         self.calls.iter().filter(included).map(move |row| (row.key, span.of(row)))
     }
 
-    fn sum(&self, of: impl Fn(&Figures) -> u64) -> u64 {
-        self.parts().map(|(_, figures)| of(figures)).sum()
-    }
-
     /// Nanoseconds in calls.
     pub(super) fn total_ns(&self) -> u64 {
         self.sum(Figures::estimated_total_ns)
@@ -192,28 +189,6 @@ impl<'a> Row<'a> {
     /// Whether there is nothing to say of this span.
     pub(super) fn idle(&self) -> bool {
         self.in_flight.is_none() && self.parts().all(|(_, figures)| figures.is_empty())
-    }
-
-    /// Its figures with their latencies: costly for a process, whose calls must be
-    /// merged.
-    fn figures(&self) -> Cow<'a, Figures> {
-        match (self.calls, self.key) {
-            ([one], Some(_)) => Cow::Borrowed(self.selection.span.of(one)),
-            _ => Cow::Owned(self.parts().map(|(_, figures)| figures).collect()),
-        }
-    }
-
-    fn quantile(&self, quantile: f64) -> u64 {
-        let [ns] = self.figures().quantiles([quantile]);
-        ns
-    }
-
-    fn mean_ns(&self) -> u64 {
-        self.sum(|f| f.total_ns).checked_div(self.sum(Figures::timed)).unwrap_or(0)
-    }
-
-    fn max_ns(&self) -> u64 {
-        self.parts().map(|(_, figures)| figures.max_ns()).max().unwrap_or(0)
     }
 
     /// The system call that has most of what `by` counts: calls, errors, or else time.
@@ -258,81 +233,108 @@ impl<'a> Row<'a> {
             }
             Column::Call => return name(self.key),
             Column::TopCall => return name(self.top_call(column)),
-            // Unknown until it is in sight.
-            Column::User => 0,
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
             Column::Tid => self.in_flight.map_or(0, |thread| thread.tid.into()),
-            Column::Age => self.in_flight.map_or(0, |thread| nanoseconds(thread.age)),
             Column::Kind => self.in_flight.map_or(0, concern),
-            Column::Calls => self.sum(|f| f.calls),
-            Column::Errors => self.sum(|f| f.errors),
-            Column::Time | Column::Share | Column::Spread => self.total_ns(),
-            Column::Mean => self.mean_ns(),
-            Column::P50 => self.quantile(0.5),
-            Column::P99 => self.quantile(0.99),
-            Column::Max => self.max_ns(),
+            // Users are unknown until they are in sight.
+            column => column.figure(self).unwrap_or(0),
         })
     }
 
-    /// What the cell in `column` of `list` says, in figures per second where the span is the
-    /// interval; `list_ns` is the time of all rows, `seconds` the span's length.
-    pub(super) fn cell(
-        &self,
-        column: Column,
-        seconds: f64,
-        list_ns: u64,
-        list: &List<'_>,
-    ) -> String {
-        let (span, look) = (self.selection.span, list.look);
-        let amount = |events: u64| match span {
-            Span::Recent => units::rate(events, seconds),
-            Span::Total => units::count(events),
-        };
-        let latency = |ns: u64| units::latency(ns, self.sum(Figures::timed));
-        let name = |key: Option<CallKey>| {
-            key.map_or_else(|| units::NONE.into(), crate::names::syscalls::name_with_abi)
-        };
-        match column {
-            Column::Pid => match self.process.map(|process| process.tgid) {
-                None => String::new(),
-                Some(Some(tgid)) => tgid.to_string(),
-                Some(None) if self.processes > 1 => {
-                    format!("{}{}", look.times(), units::count(self.processes as u64))
-                }
-                Some(None) => units::NONE.into(),
-            },
-            Column::Comm => self.process.map_or_else(String::new, |process| {
-                let command = list.people.of(process).and_then(|who| who.command.as_ref());
-                let name = command.filter(|_| list.commands).unwrap_or(&process.comm);
-                look.printable(&name.to_string())
-            }),
-            Column::User => self
-                .process
-                .and_then(|process| list.people.of(process))
-                .map_or_else(|| units::NONE.into(), |who| look.printable(&who.user.to_string())),
-            Column::Tid => self.in_flight.map_or_else(String::new, |thread| thread.tid.to_string()),
-            Column::Age => self.in_flight.map_or_else(String::new, units::age_of),
-            Column::Kind => {
-                self.in_flight.map_or_else(String::new, |thread| thread.kind.title().into())
-            }
-            Column::Call => name(self.key),
-            Column::TopCall => name(self.top_call(list.sort.column)),
-            Column::Calls => amount(self.sum(|f| f.calls)),
-            Column::Errors => amount(self.sum(|f| f.errors)),
-            Column::Time => match (self.total_ns(), span) {
-                (0, _) => units::NONE.into(),
-                (ns, Span::Total) => units::time(ns),
-                (_, Span::Recent) if seconds <= 0.0 => units::NONE.into(),
-                (ns, Span::Recent) => units::time((ns as f64 / seconds).round() as u64),
-            },
-            Column::Share if list_ns == 0 => units::NONE.into(),
-            Column::Share => units::percent(self.total_ns() as f64 / list_ns as f64),
-            Column::Mean => latency(self.mean_ns()),
-            Column::P50 => latency(self.quantile(0.5)),
-            Column::P99 => latency(self.quantile(0.99)),
-            Column::Max => latency(self.max_ns()),
-            Column::Spread => chart::spread(&self.figures().latency, look),
+    /// The cell in `column` of `list`; `whole` is the sum of all its rows.
+    pub(super) fn cell(&self, column: Column, whole: Whole, list: &List<'_>) -> String {
+        let seconds = || self.selection.span.length(&list.shown.snapshot).as_secs_f64();
+        let per_second = (self.selection.span == Span::Recent).then(seconds);
+        let form = Form::Short { per_second, unicode: list.look.unicode };
+        list.look.printable(&column.cell(&Listed { row: self, list }, whole, form))
+    }
+}
+
+impl Source for Row<'_> {
+    fn process(&self) -> Option<&Process> {
+        self.process.map(|process| &**process)
+    }
+
+    fn call(&self) -> Option<CallKey> {
+        self.key
+    }
+
+    fn thread(&self) -> Option<&ThreadInFlight> {
+        self.in_flight
+    }
+
+    fn processes(&self) -> usize {
+        self.processes
+    }
+
+    fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
+        self.parts().map(|(_, figures)| of(figures)).sum()
+    }
+
+    fn figures(&self) -> Cow<'_, Figures> {
+        match (self.calls, self.key) {
+            ([one], Some(_)) => Cow::Borrowed(self.selection.span.of(one)),
+            _ => Cow::Owned(self.parts().map(|(_, figures)| figures).collect()),
         }
+    }
+
+    fn max_ns(&self) -> u64 {
+        self.parts().map(|(_, figures)| figures.max_ns()).max().unwrap_or(0)
+    }
+}
+
+/// A row, with what its list knows of processes.
+struct Listed<'a> {
+    row: &'a Row<'a>,
+    list: &'a List<'a>,
+}
+
+impl Listed<'_> {
+    fn who(&self) -> Option<&Who> {
+        self.row.process.and_then(|process| self.list.people.of(process))
+    }
+}
+
+impl Source for Listed<'_> {
+    fn process(&self) -> Option<&Process> {
+        Source::process(self.row)
+    }
+
+    fn comm(&self) -> Option<&Untrusted> {
+        let command = self.who().and_then(|who| who.command.as_ref());
+        command.filter(|_| self.list.commands).or(self.row.process.map(|process| &process.comm))
+    }
+
+    fn call(&self) -> Option<CallKey> {
+        self.row.call()
+    }
+
+    fn thread(&self) -> Option<&ThreadInFlight> {
+        self.row.thread()
+    }
+
+    fn user(&self) -> Option<&Untrusted> {
+        self.who().map(|who| &who.user)
+    }
+
+    fn processes(&self) -> usize {
+        self.row.processes()
+    }
+
+    fn top_call(&self) -> Option<CallKey> {
+        self.row.top_call(self.list.sort.column)
+    }
+
+    fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
+        self.row.sum(of)
+    }
+
+    fn figures(&self) -> Cow<'_, Figures> {
+        self.row.figures()
+    }
+
+    fn max_ns(&self) -> u64 {
+        self.row.max_ns()
     }
 }
 

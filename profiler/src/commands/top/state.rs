@@ -458,7 +458,7 @@ impl App {
     fn step_sort(&mut self, onward: bool) -> Action {
         let place = self.place();
         let all: Vec<Column> =
-            columns::of(&place.view).iter().copied().filter(|c| c.sortable()).collect();
+            columns::of(&place.view).iter().copied().filter(|&c| columns::is_sortable(c)).collect();
         let at = all.iter().position(|&column| column == place.sort.column).unwrap_or(0);
         let to = if onward { at + 1 } else { at.wrapping_sub(1) };
         let Some(&column) = all.get(to) else { return Action::Nothing };

@@ -78,11 +78,6 @@ impl Look {
         Style::new().add_modifier(Modifier::REVERSED)
     }
 
-    /// Stands before a number of like things.
-    pub(super) fn times(self) -> char {
-        if self.unicode { '\u{d7}' } else { 'x' }
-    }
-
     /// Marks text that was cut off.
     pub(super) fn ellipsis(self) -> char {
         if self.unicode { '…' } else { '~' }
@@ -95,15 +90,6 @@ impl Look {
             (true, false) => '▲',
             (false, true) => 'v',
             (false, false) => '^',
-        }
-    }
-
-    /// Fillings of a cell, from empty to full.
-    pub(super) fn levels(self) -> &'static [char] {
-        if self.unicode {
-            &[' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
-        } else {
-            &[' ', '.', ':', '-', '=', '+', '*', '%', '#']
         }
     }
 
@@ -136,6 +122,7 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::present::bars;
 
     fn look(variables: &[(&str, &str)]) -> Look {
         Look::new(|name| {
@@ -182,7 +169,7 @@ mod tests {
     fn ascii_replaces_what_it_cannot_show() {
         let ascii = Look { colour: true, unicode: false };
         assert_eq!(ascii.printable("caf\u{e9}"), "caf?");
-        let drawn = ascii.levels().iter().copied().chain(ascii.axes());
+        let drawn = bars::levels(ascii.unicode).iter().copied().chain(ascii.axes());
         assert!(drawn.chain([ascii.ellipsis(), ascii.pointer()]).all(|c| c.is_ascii()));
     }
 }

@@ -1,7 +1,7 @@
 //! A list as text: the heading and the cells of the rows that are in sight.
 
 use super::{
-    columns::Column,
+    columns::{self, Column},
     groups,
     people::People,
     rows::{self, Item, Row, Sort},
@@ -9,7 +9,7 @@ use super::{
     style::{Look, Tone},
     view::{Selection, View},
 };
-use crate::present::units;
+use crate::present::{columns::Whole, units};
 
 /// What the cells of a list are made from.
 pub(super) struct List<'a> {
@@ -42,7 +42,7 @@ impl List<'_> {
     pub(super) fn heading(&self, column: Column) -> (String, Tone) {
         let heading = match column {
             Column::Comm if self.commands => "COMMAND",
-            column => column.heading(self.selection.span),
+            column => columns::heading(column, self.selection.span),
         };
         if column == self.sort.column {
             (format!("{heading}{}", self.look.arrow(self.sort.descends())), Tone::Sorted)
@@ -53,11 +53,11 @@ impl List<'_> {
 
     /// The cells of `items` in `columns`.
     pub(super) fn lines(&self, items: &[Item], columns: &[Column]) -> Vec<Line> {
-        let seconds = self.selection.span.length(&self.shown.snapshot).as_secs_f64();
-        let list_ns = if columns.contains(&Column::Share) { self.total_ns() } else { 0 };
+        let time_ns = if columns.contains(&Column::Share) { self.total_ns() } else { 0 };
+        let whole = Whole { time_ns, ..Whole::default() };
         let line = |&item: &Item| {
             let row = Row::of(self.shown, item, self.selection);
-            let cell = |&column: &Column| row.cell(column, seconds, list_ns, self);
+            let cell = |&column: &Column| row.cell(column, whole, self);
             let ended = row.process.is_some_and(|process| groups::has_ended(process));
             let tone = if ended || row.idle() { Tone::Dim } else { Tone::Normal };
             Line { cells: columns.iter().map(cell).collect(), tone }

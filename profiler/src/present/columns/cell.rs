@@ -1,0 +1,289 @@
+//! The cells of columns: from the figures of a row to text.
+
+use std::borrow::Cow;
+
+use profiler_common::call::{Abi, CallKey};
+
+use super::{Column, SPREAD_CELLS, Unit};
+use crate::{
+    model::{Figures, Latency, Process, ThreadInFlight},
+    names::syscalls,
+    present::{
+        bars,
+        rows::{self, Row},
+        units,
+    },
+    text::Untrusted,
+};
+
+/// What the cells of a row are made from.
+pub trait Source {
+    /// The process, if the row is of one.
+    fn process(&self) -> Option<&Process>;
+
+    /// What the process or processes are called.
+    fn comm(&self) -> Option<&Untrusted> {
+        self.process().map(|process| &process.comm)
+    }
+
+    /// The syscall, if the row is of one.
+    fn call(&self) -> Option<CallKey>;
+
+    /// The ABI, if the row is of one.
+    fn abi(&self) -> Option<Abi> {
+        self.call().and_then(CallKey::abi)
+    }
+
+    /// The thread, if the row is of a call in flight.
+    fn thread(&self) -> Option<&ThreadInFlight> {
+        None
+    }
+
+    /// The user of the process, if that is known.
+    fn user(&self) -> Option<&Untrusted> {
+        None
+    }
+
+    /// How many ended processes of one name the row stands for; 1 for any other row.
+    fn processes(&self) -> usize {
+        1
+    }
+
+    /// The syscall that has most of what the table is sorted by.
+    fn top_call(&self) -> Option<CallKey> {
+        None
+    }
+
+    /// The sum of a figure over the row's calls.
+    fn sum(&self, of: fn(&Figures) -> u64) -> u64;
+
+    /// All figures: costly if latencies of several syscalls have to be merged.
+    fn figures(&self) -> Cow<'_, Figures>;
+
+    /// The maximum latency, nanoseconds.
+    fn max_ns(&self) -> u64 {
+        self.figures().max_ns()
+    }
+
+    /// Calls that have not returned.
+    fn in_flight(&self) -> u64 {
+        self.sum(Figures::in_flight)
+    }
+}
+
+impl Source for Row {
+    fn process(&self) -> Option<&Process> {
+        self.process.as_deref()
+    }
+
+    fn comm(&self) -> Option<&Untrusted> {
+        self.comm()
+    }
+
+    fn call(&self) -> Option<CallKey> {
+        self.key
+    }
+
+    fn abi(&self) -> Option<Abi> {
+        self.abi()
+    }
+
+    fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
+        of(&self.figures)
+    }
+
+    fn figures(&self) -> Cow<'_, Figures> {
+        Cow::Borrowed(&self.figures)
+    }
+
+    fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+}
+
+/// A call in flight has no figures.
+impl Source for ThreadInFlight {
+    fn process(&self) -> Option<&Process> {
+        Some(&self.process)
+    }
+
+    fn call(&self) -> Option<CallKey> {
+        Some(self.key)
+    }
+
+    fn thread(&self) -> Option<&ThreadInFlight> {
+        Some(self)
+    }
+
+    fn sum(&self, _of: fn(&Figures) -> u64) -> u64 {
+        0
+    }
+
+    fn figures(&self) -> Cow<'_, Figures> {
+        Cow::Owned(Figures::default())
+    }
+}
+
+/// The sum of all rows, for shares.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whole {
+    /// Time, nanoseconds.
+    pub time_ns: u64,
+    /// Calls.
+    pub calls: u64,
+}
+
+/// How figures are written.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// Exact counts with thousands apart: for a report.
+    Exact,
+    /// At most seven characters: for a screen.
+    Short {
+        /// The length of the span in seconds, if figures are per second.
+        per_second: Option<f64>,
+        /// Characters beyond ASCII may be used.
+        unicode: bool,
+    },
+}
+
+impl Form {
+    const fn unicode(self) -> bool {
+        match self {
+            Self::Exact => true,
+            Self::Short { unicode, .. } => unicode,
+        }
+    }
+}
+
+impl Column {
+    /// The figure of a row: a count, or nanoseconds; `None` for a column of names or ids.
+    pub fn figure(self, source: &impl Source) -> Option<u64> {
+        let quantile = |quantile: f64| {
+            let [ns] = source.figures().quantiles([quantile]);
+            ns
+        };
+        Some(match self {
+            Self::Calls | Self::CallShare => source.sum(|f| f.calls),
+            Self::Errors => source.sum(|f| f.errors),
+            Self::Time | Self::Share | Self::Spread => source.sum(Figures::estimated_total_ns),
+            Self::Mean => {
+                let timed = source.sum(Figures::timed);
+                source.sum(|f| f.total_ns).checked_div(timed).unwrap_or(0)
+            }
+            Self::P50 => quantile(0.5),
+            Self::P99 => quantile(0.99),
+            Self::Max => source.max_ns(),
+            Self::Denied => source.sum(|f| f.denied),
+            Self::InFlight => source.in_flight(),
+            Self::Restarted => source.sum(|f| f.restarted),
+            Self::NoReturn => source.sum(|f| f.never_returned),
+            Self::Lost => source.sum(|f| f.lost),
+            Self::Age => u64::try_from(source.thread()?.age.as_nanos()).unwrap_or(u64::MAX),
+            Self::Pid
+            | Self::Tid
+            | Self::User
+            | Self::Comm
+            | Self::Abi
+            | Self::Call
+            | Self::ErrorsByName
+            | Self::TopCall
+            | Self::Kind => return None,
+        })
+    }
+
+    /// The cell of a row as text; empty if there is nothing to say.
+    pub fn cell(self, source: &impl Source, whole: Whole, form: Form) -> String {
+        let name = |name: Option<&Untrusted>| name.map(ToString::to_string);
+        let thread = source.thread();
+        let text = match self {
+            Self::Pid => source.process().map(|process| pid(process, source.processes(), form)),
+            Self::Tid => thread.map(|thread| thread.tid.to_string()),
+            Self::User => Some(name(source.user()).unwrap_or_else(|| units::NONE.into())),
+            Self::Comm => name(source.comm()),
+            Self::Abi => source.abi().map(|abi| abi.name().to_owned()),
+            Self::Call => source.call().map(syscalls::name_with_abi),
+            Self::ErrorsByName => Some(rows::errors_by_name(&source.figures()).join(", ")),
+            Self::TopCall => {
+                let name = source.top_call().map(syscalls::name_with_abi);
+                Some(name.unwrap_or_else(|| units::NONE.into()))
+            }
+            Self::Spread => Some(spread(&source.figures().latency, form.unicode())),
+            Self::Age => thread.map(units::age_of),
+            Self::Kind => thread.map(|thread| thread.kind.title().to_owned()),
+            _ => self.figure(source).map(|figure| self.figure_text(figure, source, whole, form)),
+        };
+        text.unwrap_or_default()
+    }
+
+    fn figure_text(self, figure: u64, source: &impl Source, whole: Whole, form: Form) -> String {
+        let whole = if self == Self::CallShare { whole.calls } else { whole.time_ns };
+        match (self.spec().unit, form) {
+            (Unit::Latency, _) => units::latency(figure, source.sum(Figures::timed)),
+            (Unit::Count, Form::Exact) if figure == 0 && self.spec().expendable > 0 => {
+                String::new()
+            }
+            (Unit::Count, Form::Exact) => units::grouped(figure),
+            (Unit::Count, Form::Short { per_second: Some(seconds), .. }) => {
+                units::rate(figure, seconds)
+            }
+            (Unit::Count, Form::Short { .. }) => units::count(figure),
+            (Unit::Share, Form::Exact) => share(figure, whole),
+            (Unit::Share, Form::Short { .. }) if whole == 0 => units::NONE.into(),
+            (Unit::Share, Form::Short { .. }) => units::percent(figure as f64 / whole as f64),
+            (_, Form::Exact) => units::time(figure),
+            (_, Form::Short { .. }) if figure == 0 => units::NONE.into(),
+            (_, Form::Short { per_second: Some(seconds), .. }) if seconds <= 0.0 => {
+                units::NONE.into()
+            }
+            (_, Form::Short { per_second: Some(seconds), .. }) => {
+                units::time((figure as f64 / seconds).round() as u64)
+            }
+            (_, Form::Short { .. }) => units::time(figure),
+        }
+    }
+}
+
+/// A share of a whole in percent, without the sign.
+pub(in crate::present) fn share(part: u64, whole: u64) -> String {
+    format!("{:.1}", 100.0 * part as f64 / whole.max(1) as f64)
+}
+
+fn pid(process: &Process, processes: usize, form: Form) -> String {
+    match process.tgid {
+        Some(pid) => pid.to_string(),
+        None if processes > 1 => {
+            let times = if form.unicode() { '\u{d7}' } else { 'x' };
+            format!("{times}{}", units::count(processes as u64))
+        }
+        None => units::NONE.into(),
+    }
+}
+
+/// The distribution in [`SPREAD_CELLS`] characters. A character stands for the same latencies in
+/// every row, two octaves from 128 ns up, so that rows compare; the last one holds all above.
+fn spread(latency: &Latency, unicode: bool) -> String {
+    /// Buckets in a character: two octaves.
+    const BUCKETS: usize = 16;
+    let mut cells = [0_u64; SPREAD_CELLS];
+    for (bucket, count) in latency.iter() {
+        cells[(bucket / BUCKETS).min(SPREAD_CELLS - 1)] += count;
+    }
+    bars::sparkline(&cells, unicode)
+}
+
+#[cfg(test)]
+mod tests {
+    use profiler_common::hist;
+
+    use super::*;
+
+    #[test]
+    fn the_spread_puts_two_octaves_in_a_character() {
+        let latency: Latency = [(0, 800), (15, 800), (16, 400), (64, 1)].into_iter().collect();
+        assert_eq!(spread(&latency, false), "#:  .         ");
+        assert_eq!(spread(&Latency::default(), false), " ".repeat(SPREAD_CELLS));
+        let slow: Latency = [(hist::BUCKETS - 1, 1)].into_iter().collect();
+        assert_eq!(spread(&slow, false), "             #");
+    }
+}
