@@ -18,6 +18,7 @@ mod interrupt;
 mod latency;
 mod memory;
 mod namespaces;
+mod objects;
 mod origin;
 mod own_cost;
 mod privilege;
@@ -227,6 +228,7 @@ fn tests() -> Vec<Test> {
         siege::holds_for_a_while,
         starved::a_daemon_beside_spinning_threads,
         consumers::three_consumers_share_an_engine,
+        objects::two_objects_share_a_map,
         counts::by_name_and_by_abi,
         budget::a_run_is_held_to_what_a_workload_states,
         budget::a_run_writes_the_budget_of_the_next,

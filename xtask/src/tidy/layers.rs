@@ -41,7 +41,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("an object, loaded", &["load"]),
     ("an object, attached", &["attached"]),
     ("all objects of a query", &["session"]),
-    ("snapshots", &["drain"]),
+    ("snapshots; a trial of two objects", &["drain", "trial"]),
 ];
 
 /// The module below [`PLACE`] that a file belongs to, and the path of the file's own module.

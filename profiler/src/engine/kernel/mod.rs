@@ -35,6 +35,8 @@ mod sharing;
 mod signals;
 mod statistics;
 mod tables;
+#[cfg(any(debug_assertions, feature = "object-override"))]
+pub mod trial;
 
 pub use allocator::{release_memory, return_large_blocks};
 pub use cast::Cast;

@@ -55,7 +55,7 @@ impl Session {
     }
 
     /// Same as [`Self::attach`], with these objects beside the object that counts calls.
-    fn attach_with(
+    pub(super) fn attach_with(
         options: &Options,
         companions: &[&'static ObjectSpec],
     ) -> Result<Self, KernelError> {
@@ -225,6 +225,12 @@ impl Session {
     /// CPUs online, whether or not this process may run on them; 1 if that cannot be read.
     pub fn online_cpus() -> usize {
         aya::util::online_cpus().map_or(1, |cpus| cpus.len())
+    }
+
+    /// The objects. The object that counts calls comes first.
+    #[cfg(any(debug_assertions, feature = "object-override"))]
+    pub(super) fn objects_mut(&mut self) -> impl Iterator<Item = &mut AttachedObject> {
+        self.objects.iter_mut()
     }
 
     /// All programs, in the order in which they attach.

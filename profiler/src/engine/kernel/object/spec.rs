@@ -18,7 +18,7 @@ pub(crate) enum ObjectName {
 }
 
 /// Describes an object.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ObjectSpec {
     /// Its name.
     pub(crate) name: ObjectName,
