@@ -10,7 +10,7 @@ use profiler::{
     aggregate::KeepEnded,
     engine::{
         Engine as _, Intervals,
-        kernel::{Options, drain::Profiler},
+        kernel::{Options, Profiler},
     },
     filter::Filter,
     model::{Detail, Figures, Snapshot},

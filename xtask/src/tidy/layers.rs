@@ -13,7 +13,7 @@ const PLACE: &str = "profiler/src/engine/kernel/";
 const PATH: [&str; 2] = ["engine", "kernel"];
 
 /// The layers from the ground up: what each one does, and its modules.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     (
         "facts and descriptions",
         &[
@@ -36,12 +36,13 @@ const LAYERS: [(&str, &[&str]); 10] = [
         &["arena", "cast", "fit", "identity", "mapping", "sharing", "signals"],
     ),
     ("what the kernel offers; what the programs recorded", &["features", "tables"]),
-    ("what the programs are told", &["filter", "settings"]),
+    ("what the programs are told; figures", &["drain", "filter", "settings"]),
     ("the calls that entered before the attach", &["call_lister"]),
     ("an object, loaded", &["load"]),
     ("an object, attached", &["attached"]),
     ("all objects of a query", &["session"]),
-    ("snapshots; a trial of two objects", &["drain", "trial"]),
+    ("what a query costs; a trial of two objects", &["meter", "trial"]),
+    ("snapshots", &["profiler"]),
 ];
 
 /// The module below [`PLACE`] that a file belongs to, and the path of the file's own module.
@@ -207,10 +208,11 @@ fn a_circle_that_is_added_is_found() {
         found("tables/pools.rs", "fn f() { super::super::session::attach() }"),
         [format!("{PLACE}tables/pools.rs: tables uses session, which is in no layer above it")]
     );
-    let nested = "use crate::{engine::{Engine, kernel::{drain::Profiler, error}}, model::Scope};";
+    let nested =
+        "use crate::{engine::{Engine, kernel::{profiler::Profiler, error}}, model::Scope};";
     assert_eq!(
         found("session.rs", nested),
-        [format!("{PLACE}session.rs: session uses drain, which is in no layer above it")]
+        [format!("{PLACE}session.rs: session uses profiler, which is in no layer above it")]
     );
     assert_eq!(
         found("maps.rs", "use super::KernelError;"),

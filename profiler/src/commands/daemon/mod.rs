@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     aggregate::Aggregate,
-    engine::kernel::{Options, drain::Profiler},
+    engine::kernel::{Options, Profiler},
     launch::interruptible::{End, Interruptible},
     logging::Logging,
     model::Scope,

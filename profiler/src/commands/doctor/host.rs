@@ -13,8 +13,8 @@ use crate::{
     engine::{
         Engine as _,
         kernel::{
-            Fit, KernelError, MemoryLimit, Options, can_be_kept, drain::Profiler,
-            features::Features, release_memory, return_large_blocks,
+            Fit, KernelError, MemoryLimit, Options, Profiler, can_be_kept, features::Features,
+            release_memory, return_large_blocks,
         },
     },
     filter,

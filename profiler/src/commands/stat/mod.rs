@@ -22,7 +22,7 @@ use crate::{
     duration::Interval,
     engine::{
         Cadence, Engine as _, Intervals,
-        kernel::{Options, drain::Profiler},
+        kernel::{Options, Profiler},
     },
     launch::{
         command::Prepared,

@@ -50,7 +50,7 @@ use crate::{
     aggregate::KeepEnded,
     engine::{
         Engine,
-        kernel::{Options, drain::Profiler},
+        kernel::{Options, Profiler},
     },
     environment,
     launch::{

@@ -1,7 +1,7 @@
 //! The kernel engine: the only place that uses aya.
 //!
 //! [`Session`] loads and attaches the objects of a query. [`Tables`] is what their programs
-//! recorded, as plain values. [`drain`] interprets the values.
+//! recorded, as plain values. [`drain`] interprets the values, and [`Profiler`] is the engine.
 //!
 //! The modules form a tree: `xtask tidy` checks that there is no circle between them.
 
@@ -25,8 +25,10 @@ mod loader;
 mod mapping;
 mod maps;
 mod memory_limit;
+mod meter;
 mod object;
 mod options;
+mod profiler;
 mod programs;
 mod region;
 mod session;
@@ -44,6 +46,7 @@ pub use error::KernelError;
 pub use fit::Fit;
 pub use memory_limit::MemoryLimit;
 pub use options::{Options, Request};
+pub use profiler::Profiler;
 pub use session::Session;
 pub use signals::SignalsSent;
 pub use statistics::{Statistics, can_be_kept};

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{Btf, Ebpf, include_bytes_aligned, programs::BtfTracePoint};
 use profiler::{
     aggregate::KeepEnded,
-    engine::kernel::{Options, drain::Profiler},
+    engine::kernel::{Options, Profiler},
 };
 
 use super::{

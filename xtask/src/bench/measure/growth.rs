@@ -13,7 +13,7 @@ use profiler::{
     aggregate::KeepEnded,
     engine::{
         Engine as _,
-        kernel::{Options, drain::Profiler},
+        kernel::{Options, Profiler},
     },
     model::Detail,
 };

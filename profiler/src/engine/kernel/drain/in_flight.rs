@@ -60,7 +60,7 @@ impl Open {
 /// The call that a thread is in. It stays what it is for as long as the thread enters no
 /// other, and is not read again until then: most threads of a host sleep for long.
 #[derive(Clone, Copy)]
-pub(super) struct Flight {
+pub(crate) struct Flight {
     /// Its number among the thread's.
     entered: u64,
     /// When it entered; where that was not timed, when it was first found in flight.
@@ -74,7 +74,7 @@ pub(super) struct Flight {
 
 /// The calls in flight of the threads `known`, by their records, at `now_ns`; and those of
 /// threads without a record, by what `of` counted.
-pub(super) fn read<'a>(
+pub(crate) fn read<'a>(
     tables: &impl Tables,
     known: impl Iterator<Item = (u32, &'a mut Thread)>,
     of: &Aggregate,

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What was read last, and so what is new.
-pub(super) struct Reader {
+pub(crate) struct Reader {
     /// What each record's first cache line said. Apart from the threads, since of one that
     /// did nothing this is all that is looked at.
     activities: Vec<Activity>,
@@ -60,10 +60,10 @@ pub(super) struct Reader {
 const BEING_TAKEN: u32 = 1_024;
 
 /// A thread with a record.
-pub(super) struct Thread {
-    pub(super) process: ProcessIndex,
+pub(crate) struct Thread {
+    pub(crate) process: ProcessIndex,
     /// The call that it was found in last.
-    pub(super) flight: Option<Flight>,
+    pub(crate) flight: Option<Flight>,
     account: Account,
     /// Whether its books were found not to balance.
     broken: bool,
@@ -71,11 +71,11 @@ pub(super) struct Thread {
 
 /// Books that did not balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Breaches {
+pub(crate) struct Breaches {
     /// Threads, processes, calls, and the host.
-    pub(super) count: u64,
+    pub(crate) count: u64,
     /// Which the last was, and what did not balance, for people.
-    pub(super) last: String,
+    pub(crate) last: String,
 }
 
 impl Breaches {
@@ -86,13 +86,13 @@ impl Breaches {
 }
 
 /// What is in use of the bounded tables.
-pub(super) struct Used {
-    pub(super) records: Use,
-    pub(super) extents: Use,
+pub(crate) struct Used {
+    pub(crate) records: Use,
+    pub(crate) extents: Use,
 }
 
 impl Reader {
-    pub(super) fn new(tables: &impl Tables, timed: Timed) -> Self {
+    pub(crate) fn new(tables: &impl Tables, timed: Timed) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
             activities: Vec::new(),
@@ -116,12 +116,12 @@ impl Reader {
 
     /// Adds what is new to `into`, and gives back the room of ended threads. What cannot be
     /// read consistently, since its thread goes on, is left to the next reading.
-    pub(super) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+    pub(crate) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, false);
     }
 
     /// Reads all that is left, once no program is attached any more.
-    pub(super) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
+    pub(crate) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, true);
     }
 
@@ -301,17 +301,17 @@ impl Reader {
     }
 
     /// Calls counted in overflow slots.
-    pub(super) fn overflowed(&self) -> u64 {
+    pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed
     }
 
     /// Books that did not balance.
-    pub(super) fn breaches(&self) -> &Breaches {
+    pub(crate) fn breaches(&self) -> &Breaches {
         &self.breaches
     }
 
     /// How full the tables are.
-    pub(super) fn used(&self, tables: &impl Tables) -> Used {
+    pub(crate) fn used(&self, tables: &impl Tables) -> Used {
         Used {
             records: Use { used: self.records_used, capacity: u64::from(tables.record_count()) },
             extents: Use {
@@ -323,7 +323,7 @@ impl Reader {
     }
 
     /// The records whose threads have been read, and those threads.
-    pub(super) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
+    pub(crate) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
         let threads = (0_u32..).zip(&mut self.threads);
         threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
     }

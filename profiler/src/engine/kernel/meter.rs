@@ -1,4 +1,4 @@
-//! What the profiler costs: its own process, and by the kernel's statistics its programs.
+//! What the profiler costs: its process, and its programs by the kernel's statistics.
 
 use std::time::{Duration, Instant};
 
@@ -7,40 +7,40 @@ use nix::sys::{
     time::TimeVal,
 };
 
+use super::session::Session;
 use crate::{
-    engine::kernel::session::Session,
     model::{Cost, CpuTime, Program, Runs, Times, Timing, Untimed, runs_since},
     proc_fields,
 };
 
-/// Adds up what the profiler costs.
+/// Measures what the profiler costs.
 pub(super) struct Meter {
     programs: Vec<Program>,
     attached: Instant,
     cpu_to_attach: CpuTime,
     drains: Times,
     timed: Result<Timed, Untimed>,
-    /// Times that the kernel has begun to keep statistics.
+    /// How many times the kernel has started to keep statistics.
     spells: u64,
-    /// Since when the programs are detached.
+    /// When the programs were detached.
     detached: Option<Instant>,
 }
 
-/// The kernel keeps statistics:
+/// A time in which the kernel keeps statistics.
 struct Timed {
-    /// since then,
+    /// When it started.
     since: Instant,
-    /// when it had counted this.
+    /// The runs that the kernel had counted when it started.
     before: Vec<Runs>,
 }
 
 impl Meter {
-    /// Of a session whose programs were attached at this time.
+    /// The meter of a session whose programs were attached at this time.
     pub(super) fn new(session: &mut Session, attached: Instant) -> Self {
         let untimed = session.untimed();
         let statistics = session.statistics();
         let programs = statistics.programs();
-        // Kept from before they were attached, or not at all: so they began at nothing.
+        // The kernel keeps statistics since before the attach, or not at all: runs start at 0.
         let timed = match untimed {
             None if !statistics.are_kept() => Err(Untimed::Off),
             Some(why) if !statistics.are_kept() => Err(why),
@@ -62,13 +62,13 @@ impl Meter {
         self.timed.as_ref().err().copied()
     }
 
-    /// A reading took this long.
-    pub(super) fn drained(&mut self, took: Duration) -> Times {
+    /// Adds the duration of a drain. Returns the durations of all drains.
+    pub(super) fn add_drain(&mut self, took: Duration) -> Times {
         self.drains.add(took);
         self.drains.clone()
     }
 
-    /// Has the kernel time the programs from now on, or no longer.
+    /// Starts or stops timing the programs.
     pub(super) fn time_programs(&mut self, session: &mut Session, on: bool) {
         let statistics = session.statistics();
         let kept = if on {
@@ -84,10 +84,10 @@ impl Meter {
         }
     }
 
-    /// Looks whether the kernel keeps statistics: that is others' to decide too.
-    pub(super) fn look(&mut self, session: &mut Session) {
+    /// Checks whether the kernel keeps statistics, which other processes can decide too.
+    pub(super) fn check_statistics(&mut self, session: &mut Session) {
         if session.copies() == 0 {
-            // Detached, so that they stand still whether they are kept or not.
+            // Detached programs do not run, whether or not the kernel keeps statistics.
             return;
         }
         match (session.statistics().are_kept(), &self.timed) {
@@ -103,18 +103,18 @@ impl Meter {
         self.timed = Ok(Timed { since, before: session.statistics().runs() });
     }
 
-    /// The programs have been detached just now: none runs any more.
-    pub(super) fn detached(&mut self) {
+    /// Takes note that the programs were detached just now.
+    pub(super) fn set_detached(&mut self) {
         self.detached = Some(Instant::now());
     }
 
-    /// What it costs until now. The drain that this is a part of is missing.
+    /// What the profiler has cost until now, without the drains ([`Self::add_drain`]).
     pub(super) fn cost(&self, session: &mut Session) -> Cost {
         let timing = match &self.timed {
             Err(why) => Timing::No(*why),
             Ok(Timed { since, before }) => {
                 let runs = session.statistics().runs().into_iter();
-                // Not until the drain began: the programs ran all the time that it took.
+                // The programs also ran during the drain.
                 let until = self.detached.unwrap_or_else(Instant::now);
                 Timing::Of {
                     spell: self.spells,
@@ -124,7 +124,7 @@ impl Meter {
             }
         };
         let (resident_bytes, peak_resident_bytes) = memory();
-        // In this order, so that the share of a CPU cannot be above one.
+        // CPU time before the elapsed time, so that the share of a CPU is at most one.
         let cpu = cpu();
         Cost {
             elapsed: self.attached.elapsed(),
@@ -139,7 +139,7 @@ impl Meter {
     }
 }
 
-/// CPU time of all threads since the start.
+/// CPU time of all threads of this process since its start.
 fn cpu() -> CpuTime {
     getrusage(UsageWho::RUSAGE_SELF).map_or_else(
         |_| CpuTime::default(),
@@ -151,8 +151,8 @@ fn time(t: TimeVal) -> Duration {
     Duration::from_micros(t.tv_sec().unsigned_abs() * 1_000_000 + t.tv_usec().unsigned_abs())
 }
 
-/// Resident memory now, and at most so far. The kernel's `ru_maxrss` would be that of
-/// the program that executed this one, if that had more.
+/// Resident memory now and at its peak, bytes. The kernel's `ru_maxrss` could be the peak of the
+/// program that executed this one.
 fn memory() -> (u64, u64) {
     let [now, peak] = proc_fields::sizes("/proc/self/status", ["VmRSS", "VmHWM"]);
     (now.unwrap_or(0), peak.unwrap_or(0))

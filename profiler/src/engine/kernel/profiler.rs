@@ -1,0 +1,226 @@
+//! The engine: attached programs, and everything that they have recorded so far.
+//!
+//! It reads the maps in time, lets the pools grow, and adds the profiler's own state to each
+//! snapshot.
+
+use std::{
+    os::fd::BorrowedFd,
+    time::{Duration, Instant},
+};
+
+use profiler_common::share;
+
+use super::{
+    drain::{Reader, in_flight},
+    error::KernelError,
+    meter::Meter,
+    options::Options,
+    session::Session,
+    signals::SignalsSent,
+    tables::Tables,
+};
+use crate::{
+    aggregate::{Aggregate, KeepEnded},
+    engine::Engine,
+    model::{Detail, Health, Snapshot, Timed, Untimed, Use},
+};
+
+/// The kernel side wakes us when one in so many of the free records or extents is taken.
+const WAKE_SHARE: u64 = 2;
+
+/// Attached programs, and everything that they have recorded so far.
+pub struct Profiler {
+    session: Session,
+    reader: Reader,
+    aggregate: Aggregate,
+    attached: Instant,
+    sequence: u64,
+    /// How often, at the last reading, a thread had got no record, and no extent.
+    refused: (u64, u64),
+    cpus: usize,
+    timed: Timed,
+    meter: Meter,
+}
+
+impl Profiler {
+    /// Loads and attaches the programs. When it returns, every call in scope counts. `keep` says
+    /// how long ended processes stay in the snapshots.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; nothing stays attached.
+    pub fn attach(options: &Options, keep: KeepEnded) -> Result<Self, KernelError> {
+        Self::attach_into(options, Aggregate::new(keep))
+    }
+
+    /// Same as [`Self::attach`], but adds the figures to an existing `aggregate`.
+    ///
+    /// # Errors
+    /// See [`KernelError`]; nothing stays attached.
+    pub fn attach_into(options: &Options, aggregate: Aggregate) -> Result<Self, KernelError> {
+        let mut session = Session::attach(options)?;
+        let attached = Instant::now();
+        let meter = Meter::new(&mut session, attached);
+        let reader = Reader::new(session.tables(), options.timed);
+        let mut this = Self {
+            session,
+            reader,
+            aggregate,
+            attached,
+            sequence: 0,
+            refused: (0, 0),
+            cpus: Session::online_cpus(),
+            timed: options.timed,
+            meter,
+        };
+        // The first drain may come too late for a small table.
+        this.set_wake_marks();
+        Ok(this)
+    }
+
+    /// Why the tables are smaller than requested, if they are.
+    pub fn shrunk(&self) -> Option<&str> {
+        self.session.shrunk()
+    }
+
+    /// Why the kernel does not time the programs, if it does not.
+    pub fn untimed(&self) -> Option<Untimed> {
+        self.meter.untimed()
+    }
+
+    /// Reads what the programs recorded. `is_last` says that nothing is attached any more.
+    fn drain(&mut self, is_last: bool) {
+        self.session.clear_wake();
+        self.session.flush_log();
+        if let Err(error) = self.session.reinforce() {
+            tracing::warn!("cannot attach a further copy of a program: {error}");
+        }
+        self.aggregate.begin_reading(self.attached.elapsed());
+        let tables = self.session.tables();
+        if is_last {
+            self.reader.read_last(tables, &mut self.aggregate);
+        } else {
+            self.reader.read(tables, &mut self.aggregate);
+        }
+        self.aggregate.forget_ended();
+        let counters = tables.counters();
+        let refused = (counters.records_refused(), counters.extents_refused());
+        let in_use = self.reader.used(tables);
+        // The reading has returned records and extents. So if the pools ran out before it, only
+        // the counters show that.
+        let used = |new, old, used| if new > old { u64::MAX } else { used };
+        let records = used(refused.0, self.refused.0, in_use.records.used);
+        let extents = used(refused.1, self.refused.1, in_use.extents.used);
+        self.refused = refused;
+        tables.refill(records, extents);
+        self.set_wake_marks();
+    }
+
+    /// Asks the kernel side to wake us when half of what is free is taken.
+    fn set_wake_marks(&mut self) {
+        let tables = self.session.tables();
+        let (used, taken) = (self.reader.used(tables), tables.control());
+        // One user may take everything that is taken, so its limit counts.
+        let room = |u: Use| (share::limit(u.capacity) / WAKE_SHARE).saturating_sub(u.used);
+        // Only what has been on the free stacks can be taken. Extent 0 is none.
+        let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
+        let extents = Use { capacity: u64::from(tables.extent_limit()) - 1, ..used.extents };
+        tables.set_wake_marks(
+            taken.records.all.taken + room(records),
+            taken.extents.all.taken + room(extents),
+        );
+    }
+
+    /// Takes a snapshot. Calls in flight are as old as they were at `now_ns`.
+    fn take_snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
+        self.sequence += 1;
+        let tables = self.session.tables();
+        let counters = tables.counters();
+        let used = self.reader.used(tables);
+        let is_withheld = counters.records_withheld + counters.extents_withheld > 0;
+        let greediest_user = is_withheld.then(|| tables.greediest_user()).flatten();
+        let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
+        let cost = self.meter.cost(&mut self.session);
+        let mut snapshot = Snapshot {
+            sequence: self.sequence - 1,
+            window: started.duration_since(self.attached),
+            interval: Duration::ZERO,
+            cpus: self.cpus,
+            calls: self.aggregate.calls(),
+            processes: self.aggregate.processes(detail),
+            in_flight,
+            health: Health {
+                counters,
+                program_misses: self.session.program_misses(),
+                overflowed: self.reader.overflowed(),
+                breaches: self.reader.breaches().count,
+                last_breach: self.reader.breaches().last.clone(),
+                records: used.records,
+                extents: used.extents,
+                greediest_user,
+                kernel_memory_bytes: self.session.memory_bytes(),
+                cost,
+                copies: self.session.copies(),
+                mode: self.session.mode(),
+                timed: self.timed,
+            },
+        };
+        snapshot.health.cost.drains = self.meter.add_drain(started.elapsed());
+        snapshot
+    }
+
+    /// Which signals were sent to us and to the command, if there is one.
+    pub fn signals_sent(&self) -> Option<&SignalsSent> {
+        self.session.signals_sent()
+    }
+}
+
+impl Engine for Profiler {
+    /// Never fails: the next reading reads what cannot be read now.
+    fn snapshot(&mut self, detail: Detail) -> Snapshot {
+        let started = Instant::now();
+        self.drain(false);
+        self.meter.check_statistics(&mut self.session);
+        let now_ns = self.session.now_ns();
+        self.take_snapshot(detail, started, now_ns)
+    }
+
+    fn read(&mut self) {
+        let started = Instant::now();
+        self.drain(false);
+        self.meter.add_drain(started.elapsed());
+    }
+
+    fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.session.wake_fd())
+    }
+
+    fn time_programs(&mut self, on: bool) {
+        self.meter.time_programs(&mut self.session, on);
+    }
+
+    fn keep_ended(&mut self, time: Duration) {
+        self.aggregate.keep_ended(KeepEnded::For(time));
+    }
+
+    fn all_ended(&self) -> bool {
+        self.aggregate.all_ended()
+    }
+
+    fn stop(&mut self) {
+        self.meter.check_statistics(&mut self.session);
+        self.session.stop_entries();
+    }
+
+    /// Detaches everything.
+    fn finish(mut self, detail: Detail) -> Snapshot {
+        let ended = Instant::now();
+        self.meter.check_statistics(&mut self.session);
+        // Before the programs detach: a call that leaves later is not seen to leave, and must not
+        // grow older.
+        let ended_ns = self.session.now_ns();
+        self.session.detach();
+        self.meter.set_detached();
+        self.drain(true);
+        self.take_snapshot(detail, ended, ended_ns)
+    }
+}
