@@ -12,6 +12,7 @@ pub mod identity;
 pub mod limits;
 pub mod maps;
 pub mod sampling;
+pub mod settings;
 pub mod share;
 pub mod signals;
 pub mod wire;

@@ -26,11 +26,12 @@ use profiler_common::call::CallKey;
 use crate::{
     maps::{BEFORE, BEFORE_BY_TASK, CONTROL},
     pool, refusal, scope,
-    task::{
+    settings::{
         FLAGS_OFFSET, JOBCTL_OFFSET, LAST_SIGINFO_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET,
         NVCSW_OFFSET, ON_CPU_OFFSET, PID_OFFSET, SI_CODE_OFFSET, START_OFFSET, STATE_OFFSET,
-        TGID_OFFSET, Task, field_u32, field_u64, read_comm,
+        TGID_OFFSET,
     },
+    task::{Task, field_u32, field_u64, read_comm},
     way::Way,
 };
 

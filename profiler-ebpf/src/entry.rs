@@ -6,9 +6,9 @@ use profiler_common::{call::CallKey, sampling, wire::OVERFLOWED};
 use crate::{
     overflow,
     pool::{self, count},
-    scope, slots,
-    task::TIMED,
-    thread,
+    scope,
+    settings::TIMED,
+    slots, thread,
     way::Way,
 };
 

@@ -15,8 +15,10 @@ use profiler_common::{
 use crate::{
     global, interrupted, overflow,
     pool::{self, count},
-    refusal, scope, slots,
-    task::{PROBE_CALLS, TIMED, may_be_refused},
+    refusal, scope,
+    settings::{PROBE_CALLS, TIMED},
+    slots,
+    task::may_be_refused,
     thread,
     way::Way,
 };

@@ -5,7 +5,7 @@
 //! The cgroups of a task are read from its `css_set`. No helper of Linux 5.10 returns the cgroups above
 //! that of a task, and none returns those of a task that does not run.
 
-use aya_ebpf::{Global, helpers::bpf_probe_read_kernel_str_bytes};
+use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use profiler_common::{
     call::CallKey,
     limits::{CGROUP_LEVELS, COMM_LEN},
@@ -13,33 +13,13 @@ use profiler_common::{
 
 use crate::{
     maps::{CALLS, CGROUPS, COMMS, RENAMED},
-    task::{
-        CGROUPS_ONLY, COMM_OFFSET, COMMS_ONLY, LEADER_OFFSET, Task, field_u32, field_u64, settings,
+    settings::{
+        ANCESTOR_IDS_OFFSET, ANCESTORS_OFFSET, CGROUPS_OFFSET, CGROUPS_ONLY, COMM_OFFSET,
+        COMMS_ONLY, DFL_CGRP_OFFSET, KN_ID_OFFSET, KN_OFFSET, LEADER_OFFSET, LEVEL_OFFSET,
+        NR_THREADS_OFFSET, SIGNAL_OFFSET,
     },
+    task::{Task, field_u32, field_u64},
 };
-
-settings! {
-    /// 1 when only the calls in [`CALLS`] count.
-    CALLS_ONLY,
-    /// `offsetof(struct task_struct, cgroups)`.
-    CGROUPS_OFFSET,
-    /// `offsetof(struct css_set, dfl_cgrp)`.
-    DFL_CGRP_OFFSET,
-    /// `offsetof(struct cgroup, level)`.
-    LEVEL_OFFSET,
-    /// `offsetof(struct cgroup, ancestor_ids)`; 0 from Linux 6.1 on.
-    ANCESTOR_IDS_OFFSET,
-    /// `offsetof(struct cgroup, ancestors)`; 0 before.
-    ANCESTORS_OFFSET,
-    /// `offsetof(struct cgroup, kn)`.
-    KN_OFFSET,
-    /// `offsetof(struct kernfs_node, id)`.
-    KN_ID_OFFSET,
-    /// `offsetof(struct task_struct, signal)`.
-    SIGNAL_OFFSET,
-    /// `offsetof(struct signal_struct, nr_threads)`.
-    NR_THREADS_OFFSET,
-}
 
 /// A process's name, NUL-padded.
 pub type Comm = [u8; COMM_LEN];

@@ -26,7 +26,7 @@ use crate::{
     exit, global,
     overflow::{self, UNTIMED},
     pool,
-    task::PROBE_CALLS,
+    settings::PROBE_CALLS,
     thread::record_of,
     way::Way,
 };

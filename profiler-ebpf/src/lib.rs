@@ -30,6 +30,7 @@ pub mod programs;
 pub mod refusal;
 pub mod report;
 pub mod scope;
+pub mod settings;
 pub mod signals;
 pub mod slots;
 pub mod task;

@@ -19,10 +19,8 @@ use crate::{
     overflow,
     pool::{self, count},
     scope,
-    task::{
-        COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET, Task, field_u32,
-        field_u64, layout_known, read_comm,
-    },
+    settings::{COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET},
+    task::{Task, field_u32, field_u64, layout_known, read_comm},
     thread::{self, record_of},
     way::Way,
 };

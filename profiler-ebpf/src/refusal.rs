@@ -29,12 +29,12 @@ use crate::{
     global,
     pool::{self, count},
     scope,
-    task::{
+    settings::{
         ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, FILTER_NOTIF_OFFSET,
         FILTER_PREV_OFFSET, HAS_TASK_REGS, KNOTIF_LIST_OFFSET, KNOTIF_TASK_OFFSET,
-        NOTIFICATIONS_OFFSET, SECCOMP_FILTER_OFFSET, SECCOMP_MODE_OFFSET, Task, WORK_OFFSET,
-        field_u32, field_u64,
+        NOTIFICATIONS_OFFSET, SECCOMP_FILTER_OFFSET, SECCOMP_MODE_OFFSET, WORK_OFFSET,
     },
+    task::{Task, field_u32, field_u64},
     thread,
     way::Way,
 };

@@ -44,7 +44,8 @@ use crate::{
     filter, interrupted,
     maps::TARGETS,
     pool::{self, count},
-    task::{COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY, Task},
+    settings::{CALLS_ONLY, COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY},
+    task::Task,
     way::Way,
 };
 
@@ -303,13 +304,13 @@ pub unsafe fn ends_before(record: *mut ThreadRecord) {
 /// Whether this key in flight is of a call that does not count.
 #[inline(always)]
 pub fn is_uncounted(in_flight_key: u32) -> bool {
-    filter::CALLS_ONLY.load() != 0 && in_flight_key == CallKey::UNCOUNTED.0
+    CALLS_ONLY.load() != 0 && in_flight_key == CallKey::UNCOUNTED.0
 }
 
 /// Whether calls of this key count.
 #[inline(always)]
 pub fn counts(key: u32) -> bool {
-    filter::CALLS_ONLY.load() == 0 || filter::counts(key)
+    CALLS_ONLY.load() == 0 || filter::counts(key)
 }
 
 /// What is decided of a task of which nothing is known but its process.

@@ -7,7 +7,8 @@ use profiler_common::signals::{self, SIGNALS};
 
 use crate::{
     maps::SIGNALS_SENT,
-    task::{COMMAND_TGID, PROFILER_TGID, TGID_OFFSET, Task, field_u32},
+    settings::{COMMAND_TGID, PROFILER_TGID, TGID_OFFSET},
+    task::{Task, field_u32},
 };
 
 /// `signal_generate`: the running process sent `signal` to `task`, also if the signal is

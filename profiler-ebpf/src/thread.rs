@@ -28,10 +28,8 @@ use crate::{
     global, interrupted, overflow,
     pool::{self, count},
     refusal, scope,
-    task::{
-        LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED, Task, field_u64, layout_known,
-        may_be_refused, read_comm,
-    },
+    settings::{LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED},
+    task::{Task, field_u64, layout_known, may_be_refused, read_comm},
     way::Way,
 };
 

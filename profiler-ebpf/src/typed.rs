@@ -9,11 +9,7 @@ use aya_ebpf::{
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 
-use crate::{
-    before,
-    task::{STATUS_OFFSET, Task},
-    way::Way,
-};
+use crate::{before, settings::STATUS_OFFSET, task::Task, way::Way};
 
 /// `BPF_MAP_TYPE_TASK_STORAGE`, which aya has not: state that is found through
 /// the task and dies with it.

@@ -16,14 +16,10 @@ use aya_ebpf::{
 use profiler_common::{
     arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
     call::TS_COMPAT,
-    limits::patch,
+    settings::placeholder,
     wire::{Cell, CellIndex, FURTHER_EXITS, TaskState, ThreadRecord},
 };
-use profiler_ebpf::{
-    task::{RECORDS_AT, Task},
-    typed,
-    way::Way,
-};
+use profiler_ebpf::{settings::RECORDS_AT, task::Task, typed, way::Way};
 
 profiler_ebpf::task_storage!(Storage);
 
@@ -166,8 +162,8 @@ impl Way for InArena {
                 "{status} = *(u32 *)(r0 + 0)",
                 address = in(reg) address,
                 status = lateout(reg) status,
-                cast_type = const patch::RDONLY_CAST_TYPE,
-                cast = const patch::RDONLY_CAST,
+                cast_type = const placeholder::RDONLY_CAST_TYPE,
+                cast = const placeholder::RDONLY_CAST,
                 out("r0") _, out("r1") _, out("r2") _, out("r3") _, out("r4") _, out("r5") _,
                 options(nostack)
             );

@@ -16,7 +16,8 @@ use aya_ebpf::{
 };
 use profiler_common::{call::TS_COMPAT, wire::TaskState};
 use profiler_ebpf::{
-    task::{STATUS_OFFSET, Task, field_u32},
+    settings::STATUS_OFFSET,
+    task::{Task, field_u32},
     way::Way,
 };
 

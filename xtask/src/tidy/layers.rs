@@ -19,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
         &[
             "allocator",
             "arch",
+            "btf",
             "error",
             "fd_info",
             "host_tasks",
@@ -29,12 +30,9 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     (
         "access to types, maps, programs and memory",
-        &["btf", "maps", "options", "programs", "region", "statistics"],
+        &["cast", "layout", "maps", "options", "programs", "region", "statistics"],
     ),
-    (
-        "one use of such access each",
-        &["arena", "cast", "fit", "identity", "mapping", "sharing", "signals"],
-    ),
+    ("one use of such access each", &["arena", "fit", "identity", "mapping", "sharing", "signals"]),
     ("what the kernel offers; what the programs recorded", &["features", "tables"]),
     ("what the programs are told; figures", &["drain", "filter", "settings"]),
     ("the calls that entered before the attach", &["call_lister"]),

@@ -1,13 +1,12 @@
 //! Judges what was found: pure functions of [`Host`].
 
+use profiler_common::settings::{FieldGroup, OLDEST_KERNEL};
+
 use super::{
     Finding, Status,
     host::{Host, Trial},
 };
 use crate::{engine::kernel::Fit, text};
-
-/// The oldest kernel with all that even the fallback needs.
-const OLDEST_KERNEL: (u32, u32) = (5, 10);
 
 pub(super) const EXIT_PRIVILEGE: u8 = 3;
 const EXIT_KERNEL: u8 = 4;
@@ -79,7 +78,7 @@ fn kernel(host: &Host) -> Finding {
 
 fn type_information(host: &Host) -> Finding {
     const WHAT: &str = "type information (BTF)";
-    if host.features.layout.is_some() {
+    if host.features.layout.has(FieldGroup::Task) {
         return ok(WHAT, "/sys/kernel/btf/vmlinux");
     }
     warning(
@@ -307,14 +306,14 @@ fn programs(trial: &Trial) -> String {
 fn filters(host: &Host) -> Finding {
     const WHAT: &str = "filters";
     let features = &host.features;
-    let Some(layout) = features.filters else {
+    if !features.layout.has(FieldGroup::Threads) {
         return warning(
             WHAT,
             "by system call only",
             "--comm and --cgroup need type information (BTF)",
         );
-    };
-    if layout.cgroup.is_none() || !features.cgroup_tracepoint {
+    }
+    if !features.layout.has(FieldGroup::Cgroup) || !features.cgroup_tracepoint {
         let remedy = "--cgroup needs a kernel with CONFIG_CGROUPS=y and its tracepoints";
         return warning(WHAT, "by system call and name", remedy);
     }
@@ -368,7 +367,7 @@ mod tests {
     use crate::{
         engine::kernel::{
             Cast, KernelError, Options,
-            features::{CgroupLayout, Features, FilterLayout},
+            features::{Features, Layout},
         },
         model::Untimed,
     };
@@ -378,13 +377,8 @@ mod tests {
             features: Features {
                 release: "6.12.1".into(),
                 version: (6, 12),
-                layout: Some(Default::default()),
+                layout: Layout::with(&FieldGroup::ALL),
                 tp_btf: true,
-                filters: Some(FilterLayout {
-                    signal: 8,
-                    nr_threads: 8,
-                    cgroup: Some(CgroupLayout::default()),
-                }),
                 cgroup_tracepoint: true,
                 task_storage: true,
                 arena: Some(Cast::default()),
@@ -465,7 +459,7 @@ mod tests {
     #[test]
     fn drawbacks_are_warnings() {
         let mut host = good();
-        host.features.layout = None;
+        host.features.layout = Layout::default();
         host.features.task_storage = false;
         host.features.arena = None;
         host.jit = Some(0);
@@ -510,7 +504,7 @@ mod tests {
         assert_eq!(at(&host, "filters").status, Status::Warning);
         host.features.cgroup_tracepoint = false;
         assert_eq!(at(&host, "filters").found, "by system call and name");
-        host.features.filters = None;
+        host.features.layout = Layout::with(&[FieldGroup::Task]);
         assert_eq!(at(&host, "filters").found, "by system call only");
     }
 

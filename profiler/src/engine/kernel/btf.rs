@@ -1,4 +1,4 @@
-//! Where the fields of a kernel structure are, out of the kernel's own BTF.
+//! Looks up types and their members in the kernel's own BTF.
 //!
 //! Our own walk over the type section, since it takes a few milliseconds where a
 //! general parser takes seventy, and start-up time is a promise. What the loader has to
@@ -8,8 +8,6 @@
 
 use std::collections::HashMap;
 
-use super::arch;
-
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 24;
@@ -17,6 +15,7 @@ const HEADER_LEN: usize = 24;
 const MAX_DEPTH: u32 = 16;
 
 const KIND_INT: u32 = 1;
+const KIND_PTR: u32 = 2;
 const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
@@ -97,7 +96,7 @@ pub(super) fn excerpt(types: &[(Named, u32)]) -> Vec<u8> {
 
 /// One type's fixed part.
 #[derive(Clone, Copy)]
-struct Type {
+pub(super) struct Type {
     name: u32,
     kind: u32,
     vlen: u32,
@@ -208,13 +207,13 @@ impl<'a> Types<'a> {
     }
 
     /// The structure of this name.
-    fn structure(&self, name: &str) -> Option<Type> {
+    pub(super) fn structure(&self, name: &str) -> Option<Type> {
         self.get(self.structure_id(name)?)
     }
 
     /// The offset in bytes of a member, its name given as a path: `a.b` is member
     /// `b` of the structure that is member `a`.
-    fn offset_of(&self, structure: Type, path: &str) -> Option<u32> {
+    pub(super) fn offset_of(&self, structure: Type, path: &str) -> Option<u32> {
         let mut ty = structure;
         let mut bits = 0_u32;
         for part in path.split('.') {
@@ -223,6 +222,32 @@ impl<'a> Types<'a> {
             ty = self.resolve(member)?;
         }
         bits.is_multiple_of(8).then_some(bits / 8)
+    }
+
+    /// The size in bytes of a member, its name given as a path.
+    pub(super) fn size_of(&self, structure: Type, path: &str) -> Option<u32> {
+        let mut id = None;
+        let mut ty = structure;
+        for part in path.split('.') {
+            let (member, _) = self.member(ty, part, MAX_DEPTH)?;
+            id = Some(member);
+            ty = self.resolve(member)?;
+        }
+        self.size_of_type(id?, MAX_DEPTH)
+    }
+
+    fn size_of_type(&self, id: u32, depth: u32) -> Option<u32> {
+        let ty = self.resolve(id)?;
+        match ty.kind {
+            KIND_INT | KIND_STRUCT | KIND_UNION | KIND_ENUM | KIND_ENUM64 => Some(ty.size_or_type),
+            KIND_PTR => Some(8),
+            KIND_ARRAY if depth > 0 => {
+                let (element, count) =
+                    (u32_at(self.types, ty.rest)?, u32_at(self.types, ty.rest + 8)?);
+                self.size_of_type(element, depth - 1)?.checked_mul(count)
+            }
+            _ => None,
+        }
     }
 
     /// A member's type and offset in bits, looked for in anonymous members too.
@@ -264,221 +289,16 @@ impl<'a> Types<'a> {
     }
 }
 
-/// The offsets in `task_struct` that the programs need.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TaskLayout {
-    /// `thread_info.status`.
-    pub status: u32,
-    /// `pid`.
-    pub pid: u32,
-    /// `tgid`.
-    pub tgid: u32,
-    /// `group_leader`.
-    pub leader: u32,
-    /// `start_boottime`.
-    pub start: u32,
-    /// `comm`.
-    pub comm: u32,
-    /// `thread_info.syscall_work`; 0 before Linux 5.11, which has it not.
-    pub syscall_work: u32,
-    /// `ptrace`.
-    pub ptrace: u32,
-    /// What tells whether a task sleeps; `None` before Linux 5.14, where `__state` has
-    /// another name.
-    pub sleep: Option<SleepLayout>,
-    /// What tells whether seccomp may have refused a call; `None` before Linux 5.11.
-    pub seccomp: Option<SeccompLayout>,
-}
-
-/// Where the kernel keeps which calls the filters of a task allow by their number alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeccompLayout {
-    /// `task_struct.seccomp.mode`.
-    pub mode: u32,
-    /// `task_struct.seccomp.filter`.
-    pub filter: u32,
-    /// `seccomp_filter.cache.allow_native`.
-    pub allowed: u32,
-    /// Size of `allow_native`.
-    pub native_bytes: u32,
-    /// Size of `allow_compat`, which follows it; 0 on a kernel without 32-bit calls.
-    pub compat_bytes: u32,
-    /// Which calls wait for a supervisor; `None` on a kernel without user notification.
-    pub supervisor: Option<SupervisorLayout>,
-}
-
-/// Where the kernel lists the calls that wait for a supervisor of seccomp.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SupervisorLayout {
-    /// `seccomp_filter.prev`.
-    pub prev: u32,
-    /// `seccomp_filter.notif`.
-    pub notif: u32,
-    /// `notification.notifications`.
-    pub notifications: u32,
-    /// `seccomp_knotif.list`.
-    pub list: u32,
-    /// `seccomp_knotif.task`.
-    pub task: u32,
-}
-
-impl SupervisorLayout {
-    /// Reads the layout from the kernel's types.
-    fn from_types(types: &Types<'_>) -> Option<Self> {
-        let of = |name: &str, path| types.offset_of(types.structure(name)?, path);
-        Some(Self {
-            prev: of("seccomp_filter", "prev")?,
-            notif: of("seccomp_filter", "notif")?,
-            notifications: of("notification", "notifications")?,
-            list: of("seccomp_knotif", "list")?,
-            task: of("seccomp_knotif", "task")?,
-        })
-    }
-}
-
-impl SeccompLayout {
-    /// Reads the layout from the kernel's types.
-    fn from_types(types: &Types<'_>) -> Option<Self> {
-        let (task, filter) = (types.structure("task_struct")?, types.structure("seccomp_filter")?);
-        let cache = types.structure("action_cache")?;
-        let native_bytes = types.offset_of(cache, "allow_compat").unwrap_or(cache.size_or_type);
-        Some(Self {
-            mode: types.offset_of(task, "seccomp.mode")?,
-            filter: types.offset_of(task, "seccomp.filter")?,
-            allowed: types.offset_of(filter, "cache.allow_native")?,
-            native_bytes,
-            compat_bytes: cache.size_or_type.checked_sub(native_bytes)?,
-            supervisor: SupervisorLayout::from_types(types),
-        })
-    }
-}
-
-/// The offsets in `task_struct` by which a task is known to sleep.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SleepLayout {
-    /// `__state`.
-    pub state: u32,
-    /// `flags`.
-    pub flags: u32,
-    /// `on_cpu`.
-    pub on_cpu: u32,
-    /// `jobctl`.
-    pub jobctl: u32,
-    /// `nvcsw`.
-    pub nvcsw: u32,
-    /// `nivcsw`.
-    pub nivcsw: u32,
-    /// `last_siginfo`.
-    pub last_siginfo: u32,
-    /// `kernel_siginfo.si_code`.
-    pub si_code: u32,
-}
-
-/// The offsets by which filters decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FilterLayout {
-    /// `task_struct.signal`.
-    pub signal: u32,
-    /// `signal_struct.nr_threads`.
-    pub nr_threads: u32,
-    /// Those of cgroups; `None` where there are none.
-    pub cgroup: Option<CgroupLayout>,
-}
-
-/// The offsets by which a task's cgroup is known, and those above it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CgroupLayout {
-    /// `task_struct.cgroups`.
-    pub of_task: u32,
-    /// `css_set.dfl_cgrp`.
-    pub of_set: u32,
-    /// `cgroup.level`.
-    pub level: u32,
-    /// `cgroup.ancestor_ids`; 0 from Linux 6.1 on, which has
-    pub ancestor_ids: u32,
-    /// `cgroup.ancestors`; 0 before.
-    pub ancestors: u32,
-    /// `cgroup.kn`.
-    pub kn: u32,
-    /// `kernfs_node.id`.
-    pub kn_id: u32,
-}
-
-impl FilterLayout {
-    /// Out of the kernel's types.
-    pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
-        let of = |name: &str, path| types.offset_of(types.structure(name)?, path);
-        let cgroup = || {
-            let cgroup = types.structure("cgroup")?;
-            let at = |path| types.offset_of(cgroup, path);
-            let (ancestor_ids, ancestors) = (at("ancestor_ids"), at("ancestors"));
-            ancestor_ids.or(ancestors)?;
-            Some(CgroupLayout {
-                of_task: of("task_struct", "cgroups")?,
-                of_set: of("css_set", "dfl_cgrp")?,
-                level: at("level")?,
-                ancestor_ids: ancestor_ids.unwrap_or(0),
-                ancestors: ancestors.unwrap_or(0),
-                kn: at("kn")?,
-                kn_id: of("kernfs_node", "id")?,
-            })
-        };
-        Some(Self {
-            signal: of("task_struct", "signal")?,
-            nr_threads: of("signal_struct", "nr_threads")?,
-            cgroup: cgroup(),
-        })
-    }
-}
-
-impl TaskLayout {
-    /// Out of the kernel's types.
-    pub(super) fn from_types(types: &Types<'_>) -> Option<Self> {
-        let structure = types.structure("task_struct")?;
-        let task = |path| types.offset_of(structure, path);
-        let sleep = || {
-            Some(SleepLayout {
-                state: task("__state")?,
-                flags: task("flags")?,
-                on_cpu: task("on_cpu")?,
-                jobctl: task("jobctl")?,
-                nvcsw: task("nvcsw")?,
-                nivcsw: task("nivcsw")?,
-                last_siginfo: task("last_siginfo")?,
-                si_code: types.offset_of(types.structure("kernel_siginfo")?, "si_code")?,
-            })
-        };
-        Some(Self {
-            status: task("thread_info.status")?,
-            pid: task("pid")?,
-            tgid: task("tgid")?,
-            leader: task("group_leader")?,
-            start: task("start_boottime")?,
-            comm: task("comm")?,
-            syscall_work: task("thread_info.syscall_work").unwrap_or(0),
-            ptrace: task("ptrace")?,
-            sleep: sleep(),
-            seccomp: SeccompLayout::from_types(types),
-        })
-    }
-
-    /// The layout if there is no BTF: only the offset of `status` is known. Zero stands for an
-    /// unknown offset.
-    pub(super) fn without_btf(kernel: (u32, u32)) -> Self {
-        Self { status: arch::status_offset_without_btf(kernel), ..Self::default() }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// Name, type id, offset in bits.
-    type Member = (&'static str, u32, u32);
+    pub(in crate::engine::kernel) type Member = (&'static str, u32, u32);
 
     /// A BTF blob with an int, and structures of these names and members.
-    fn blob(structs: &[(&str, &[Member])]) -> Vec<u8> {
+    pub(in crate::engine::kernel) fn blob(structs: &[(&str, &[Member])]) -> Vec<u8> {
         let mut strings = vec![0_u8];
         let mut string = |s: &str| {
             if s.is_empty() {
@@ -541,24 +361,6 @@ mod tests {
         assert!(excerpt.len() < btf.len() / 2);
         assert_eq!(Types::parse(&excerpt).expect("valid").find(&wanted), ids);
         assert!(aya::Btf::parse(&excerpt, aya::Endianness::default()).is_ok());
-    }
-
-    #[test]
-    fn the_running_kernel_has_a_layout() {
-        let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
-        let types = Types::parse(&btf).expect("a type section");
-        let layout = TaskLayout::from_types(&types).expect("task_struct");
-        let wanted = ["btf_trace_sys_enter", "btf_trace_no_such_tracepoint"]
-            .map(|name| Named::Typedef(name.into()));
-        assert!(matches!(types.find(&wanted)[..], [Some(_), None]));
-        // thread_info is the first member, and status behind flags and syscall_work.
-        assert_eq!((layout.syscall_work, layout.status), (8, 16));
-        assert_eq!(layout.tgid, layout.pid + 4);
-        assert!(layout.comm > layout.start && layout.start > 0);
-        let filters = FilterLayout::from_types(&types).expect("signal_struct");
-        let cgroup = filters.cgroup.expect("cgroups");
-        assert!(filters.nr_threads > 0 && cgroup.ancestor_ids.max(cgroup.ancestors) > cgroup.level);
-        assert!(layout.sleep.is_some_and(|sleep| sleep.nivcsw == sleep.nvcsw + 8));
     }
 
     proptest! {

@@ -5,6 +5,7 @@
 use std::io::{self, Read as _};
 
 use aya::{Btf, Ebpf, programs::Iter};
+use profiler_common::settings::FieldGroup;
 
 use super::{features::Features, host_tasks, programs, settings::TASK_REGS_SINCE};
 
@@ -14,8 +15,7 @@ pub(super) fn capacity(features: &Features) -> u32 {
 }
 
 fn is_possible(features: &Features) -> bool {
-    features.version >= TASK_REGS_SINCE
-        && features.layout.is_some_and(|layout| layout.sleep.is_some())
+    features.version >= TASK_REGS_SINCE && features.layout.has(FieldGroup::Sleep)
 }
 
 /// Loads the iterator `name`. Returns whether it was loaded.

@@ -1,7 +1,7 @@
 //! The kernel function `bpf_rdonly_cast`: patches its ids into the object with an arena.
 
 use object::{Object as _, ObjectSection as _, SectionKind, read::elf::ElfFile64};
-use profiler_common::limits::patch;
+use profiler_common::settings::placeholder;
 
 use super::{btf::Types, error::KernelError};
 
@@ -41,11 +41,11 @@ impl Cast {
             for instruction in section.chunks_exact_mut(INSTRUCTION) {
                 let (head, immediate) = instruction.split_at_mut(4);
                 let is = |number: i32| *immediate == number.to_le_bytes();
-                if head[0] == CALL && is(patch::RDONLY_CAST) {
+                if head[0] == CALL && is(placeholder::RDONLY_CAST) {
                     head[1] = KFUNC;
                     immediate.copy_from_slice(&self.function.to_le_bytes());
                     patched += 1;
-                } else if MOVES.contains(&head[0]) && is(patch::RDONLY_CAST_TYPE) {
+                } else if MOVES.contains(&head[0]) && is(placeholder::RDONLY_CAST_TYPE) {
                     immediate.copy_from_slice(&self.target.to_le_bytes());
                 }
             }
@@ -78,11 +78,11 @@ mod tests {
         let count = |bytes: &[u8], number: i32| {
             bytes.chunks_exact(INSTRUCTION).filter(|i| i[4..] == number.to_le_bytes()).count()
         };
-        let casts = count(&object, patch::RDONLY_CAST);
+        let casts = count(&object, placeholder::RDONLY_CAST);
         assert!(casts > 0);
-        assert_eq!(count(&object, patch::RDONLY_CAST_TYPE), casts);
-        assert_eq!(count(&patched, patch::RDONLY_CAST), 0);
-        assert_eq!(count(&patched, patch::RDONLY_CAST_TYPE), 0);
+        assert_eq!(count(&object, placeholder::RDONLY_CAST_TYPE), casts);
+        assert_eq!(count(&patched, placeholder::RDONLY_CAST), 0);
+        assert_eq!(count(&patched, placeholder::RDONLY_CAST_TYPE), 0);
         let differing = object.iter().zip(&patched).filter(|(old, new)| old != new).count();
         // Four bytes of each number, and the source register of each call.
         assert_eq!(differing, casts * 9);

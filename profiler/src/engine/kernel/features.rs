@@ -4,10 +4,11 @@ use std::{collections::HashMap, fs, io, path::Path};
 
 use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
+use profiler_common::settings::FieldGroup;
 
-pub use super::btf::{CgroupLayout, FilterLayout};
+pub use super::layout::Layout;
 use super::{
-    btf::{Named, TaskLayout, Types, excerpt},
+    btf::{Named, Types, excerpt},
     cast::Cast,
     error::KernelError,
     object::{CGROUP_ATTACH, ProgramSpec, Requirement, SYSCALL_PROGRAMS, When, preemptible},
@@ -26,10 +27,8 @@ pub struct Features {
     pub release: String,
     /// Major and minor version out of it.
     pub version: (u32, u32),
-    /// The offsets in a task; `None` without BTF.
-    pub layout: Option<TaskLayout>,
-    /// The offsets that filters read; `None` without BTF.
-    pub filters: Option<FilterLayout>,
+    /// Where the fields of the kernel's types are. Without BTF, none is known.
+    pub layout: Layout,
     /// Whether a tracepoint reports moves between cgroups.
     pub cgroup_tracepoint: bool,
     /// Whether the tracepoints can be attached to as typed ones.
@@ -62,7 +61,7 @@ impl Features {
             Err(error) => (Vec::new(), Exhausted::of(&error).and_then(|_| error.raw_os_error())),
         };
         let types = Types::parse(&btf);
-        let layout = types.as_ref().and_then(TaskLayout::from_types);
+        let layout = types.as_ref().map(Layout::from_types).unwrap_or_default();
         let missing_capabilities = missing_capabilities();
         let may_probe = missing_capabilities.is_empty();
         let attach = types.map_or_else(AttachTypes::default, |types| AttachTypes::find(&types));
@@ -72,7 +71,6 @@ impl Features {
             layout,
             tp_btf: attach.tp_btf,
             cgroup_tracepoint: attach.cgroup_tracepoint,
-            filters: attach.filters,
             // A trial takes tens of milliseconds: the kernel waits for a grace period before it
             // frees the map (bpf_local_storage_map_free).
             task_storage: may_probe
@@ -101,7 +99,7 @@ impl Features {
     /// Whether the kernel meets a requirement of an object.
     pub(super) fn meets(&self, requirement: Requirement) -> bool {
         match requirement {
-            Requirement::TypedTracepoints => self.layout.is_some() && self.tp_btf,
+            Requirement::TypedTracepoints => self.layout.has(FieldGroup::Task) && self.tp_btf,
             Requirement::TaskStorage => self.task_storage,
             Requirement::Arena => self.arena.is_some(),
         }
@@ -132,7 +130,6 @@ struct AttachTypes {
     task_storage: bool,
     arena: Option<Cast>,
     cgroup_tracepoint: bool,
-    filters: Option<FilterLayout>,
     found: Vec<(Named, u32)>,
 }
 
@@ -167,7 +164,6 @@ impl AttachTypes {
             tp_btf: always.all(|program| ids.contains_key(&typed_tracepoint(program))),
             task_storage: ids.contains_key(&storage),
             cgroup_tracepoint: ids.contains_key(&typed_tracepoint(&CGROUP_ATTACH)),
-            filters: FilterLayout::from_types(types),
             arena: function(ARENA).and_then(|_| Cast::new(function(Cast::FUNCTION)?, types)),
             found: ids.into_iter().map(|(named, id)| (named.clone(), id)).collect(),
         }

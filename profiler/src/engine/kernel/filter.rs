@@ -4,7 +4,7 @@ use aya::{
     Ebpf, Pod,
     maps::{Array, HashMap, MapError},
 };
-use profiler_common::maps as names;
+use profiler_common::{maps as names, settings::FieldGroup};
 
 use super::{error::KernelError, features::Features, maps};
 use crate::{filter::Filter, model::Scope};
@@ -14,13 +14,14 @@ pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), 
     if !filter.changes() {
         return Ok(());
     }
-    let Some(layout) = features.filters else {
+    let layout = &features.layout;
+    if !layout.has(FieldGroup::Threads) {
         return Err(KernelError::Missing {
             feature: "type information (BTF) of cgroups and processes, by which to filter",
             needs: "CONFIG_DEBUG_INFO_BTF=y; --syscall works without it",
         });
-    };
-    if !filter.cgroups.is_empty() && layout.cgroup.is_none() {
+    }
+    if !filter.cgroups.is_empty() && !layout.has(FieldGroup::Cgroup) {
         return Err(KernelError::Missing {
             feature: "cgroups as this program knows them, by which to filter",
             needs: "CONFIG_CGROUPS=y; --comm works without it",

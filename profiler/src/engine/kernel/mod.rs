@@ -20,6 +20,7 @@ mod filter;
 mod fit;
 mod host_tasks;
 mod identity;
+mod layout;
 mod load;
 mod loader;
 mod mapping;

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
-use profiler_common::maps as names;
+use profiler_common::{maps as names, settings::FieldGroup};
 
 use super::{
     allocator::{release_memory, return_large_blocks},
@@ -328,7 +328,7 @@ fn best_counter(features: &Features, options: &Options) -> &'static ObjectSpec {
 fn check_scope(options: &Options, features: &Features) -> Result<(), KernelError> {
     let counter = best_counter(features, options);
     if counter.name == ObjectName::Fallback
-        && features.layout.is_none()
+        && !features.layout.has(FieldGroup::Task)
         && options.scope != Scope::Host
     {
         return Err(KernelError::Missing {

@@ -1,0 +1,249 @@
+//! Settings: the constants in the objects that the user side sets before it loads them.
+//!
+//! The verifier knows the value of a setting, and drops the branches that the value rules out.
+//! Each setting is a `u32`, and each object has all of them.
+//!
+//! This file has the only two lists. [`for_each_option!`] lists what the user side decides.
+//! [`for_each_field!`] lists where the fields of kernel types are. The kernel side defines its
+//! constants from these lists, and the user side looks up their names and the fields here.
+
+/// Calls `$callback!` with the list of options: settings that the user side decides.
+#[macro_export]
+macro_rules! for_each_option {
+    ($callback:ident) => {
+        $callback! {
+            /// Host process id of the profiler, whose calls do not count; 0 if they do.
+            OWN_TGID,
+            /// Host process id of the profiler, to recognise signals to it; 0 without a command.
+            PROFILER_TGID,
+            /// Host process id of the command, to recognise signals to it; 0 without a command.
+            COMMAND_TGID,
+            /// 1 if only the processes in `TARGETS` and their children count.
+            TARGETS_ONLY,
+            /// Which calls are timed: a threshold of `sampling`.
+            TIMED,
+            /// 1 if the scope is less than the whole host.
+            SCOPE_IS_NARROW,
+            /// 1 if a task can enter and leave the scope.
+            SCOPE_CHANGES,
+            /// 1 if only processes in the cgroups in `CGROUPS` count.
+            CGROUPS_ONLY,
+            /// 1 if only processes with a name in `COMMS` count.
+            COMMS_ONLY,
+            /// 1 if only the calls in `CALLS` count.
+            CALLS_ONLY,
+            /// How many of the syscalls `uretprobe` and `uprobe`, in this order, the kernel has.
+            PROBE_CALLS,
+            /// 1 if the kernel may skip the entry program, so that an entry can be missed.
+            ENTRIES_CAN_BE_MISSED,
+            /// 1 if the kernel has the helper `bpf_task_pt_regs` (Linux 5.15, with BTF).
+            HAS_TASK_REGS,
+            /// Byte offset of the records in the arena: `arena::records`. Only for the arena.
+            RECORDS_AT,
+        }
+    };
+}
+
+/// Calls `$callback!` with the list of fields of kernel types: the setting that has the value,
+/// what the value is, the type and the member, the [`FieldGroup`], the [`Presence`], and which kernels
+/// have the field, if not all that we support.
+#[macro_export]
+macro_rules! for_each_field {
+    ($callback:ident) => {
+        $callback! {
+            STATUS_OFFSET         Offset "task_struct"    "thread_info.status"       Task       Required;
+            PID_OFFSET            Offset "task_struct"    "pid"                      Task       Required;
+            TGID_OFFSET           Offset "task_struct"    "tgid"                     Task       Required;
+            LEADER_OFFSET         Offset "task_struct"    "group_leader"             Task       Required;
+            START_OFFSET          Offset "task_struct"    "start_boottime"           Task       Required;
+            COMM_OFFSET           Offset "task_struct"    "comm"                     Task       Required;
+            PTRACE_OFFSET         Offset "task_struct"    "ptrace"                   Task       Required;
+            WORK_OFFSET           Offset "task_struct"    "thread_info.syscall_work" Task       Optional    from (5, 11);
+
+            SECCOMP_MODE_OFFSET   Offset "task_struct"    "seccomp.mode"             Seccomp    Required;
+            SECCOMP_FILTER_OFFSET Offset "task_struct"    "seccomp.filter"           Seccomp    Required;
+            ALLOWED_OFFSET        Offset "seccomp_filter" "cache.allow_native"       Seccomp    Required    from (5, 11);
+            ALLOWED_NATIVE_BYTES  Size   "action_cache"   "allow_native"             Seccomp    Required    from (5, 11);
+            ALLOWED_COMPAT_BYTES  Size   "action_cache"   "allow_compat"             Seccomp    Optional    from (5, 11);
+
+            FILTER_PREV_OFFSET    Offset "seccomp_filter" "prev"                     Supervisor Required;
+            FILTER_NOTIF_OFFSET   Offset "seccomp_filter" "notif"                    Supervisor Required;
+            NOTIFICATIONS_OFFSET  Offset "notification"   "notifications"            Supervisor Required;
+            KNOTIF_LIST_OFFSET    Offset "seccomp_knotif" "list"                     Supervisor Required;
+            KNOTIF_TASK_OFFSET    Offset "seccomp_knotif" "task"                     Supervisor Required;
+
+            STATE_OFFSET          Offset "task_struct"    "__state"                  Sleep      Required    from (5, 14);
+            FLAGS_OFFSET          Offset "task_struct"    "flags"                    Sleep      Required;
+            ON_CPU_OFFSET         Offset "task_struct"    "on_cpu"                   Sleep      Required;
+            JOBCTL_OFFSET         Offset "task_struct"    "jobctl"                   Sleep      Required;
+            NVCSW_OFFSET          Offset "task_struct"    "nvcsw"                    Sleep      Required;
+            NIVCSW_OFFSET         Offset "task_struct"    "nivcsw"                   Sleep      Required;
+            LAST_SIGINFO_OFFSET   Offset "task_struct"    "last_siginfo"             Sleep      Required;
+            SI_CODE_OFFSET        Offset "kernel_siginfo" "si_code"                  Sleep      Required;
+
+            SIGNAL_OFFSET         Offset "task_struct"    "signal"                   Threads    Required;
+            NR_THREADS_OFFSET     Offset "signal_struct"  "nr_threads"               Threads    Required;
+
+            CGROUPS_OFFSET        Offset "task_struct"    "cgroups"                  Cgroup     Required;
+            DFL_CGRP_OFFSET       Offset "css_set"        "dfl_cgrp"                 Cgroup     Required;
+            LEVEL_OFFSET          Offset "cgroup"         "level"                    Cgroup     Required;
+            ANCESTOR_IDS_OFFSET   Offset "cgroup"         "ancestor_ids"             Cgroup     Alternative to (6, 1);
+            ANCESTORS_OFFSET      Offset "cgroup"         "ancestors"                Cgroup     Alternative from (6, 1);
+            KN_OFFSET             Offset "cgroup"         "kn"                       Cgroup     Required;
+            KN_ID_OFFSET          Offset "kernfs_node"    "id"                       Cgroup     Required;
+        }
+    };
+}
+
+/// The oldest kernel that we support, as major and minor version.
+pub const OLDEST_KERNEL: (u32, u32) = (5, 10);
+
+/// A field of a kernel type, and the setting that tells the programs about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the setting.
+    pub setting: &'static str,
+    /// What the value of the setting is.
+    pub measure: Measure,
+    /// Name of the kernel's structure, without `struct`.
+    pub structure: &'static str,
+    /// Path of the member in the structure: `a.b` is member `b` of the structure that is `a`.
+    pub member: &'static str,
+    /// The feature that needs the field.
+    pub group: FieldGroup,
+    /// Whether the group can do without the field.
+    pub presence: Presence,
+    /// First of the supported kernels that has the field, as major and minor version.
+    pub from: (u32, u32),
+    /// First kernel that no longer has the field, if there is one.
+    pub to: Option<(u32, u32)>,
+}
+
+/// What the value of a setting says about a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Its offset in the structure, bytes.
+    Offset,
+    /// Its size, bytes.
+    Size,
+}
+
+/// The feature that needs a field. Either the kernel has all fields of a group, but for those
+/// that are not required, or all settings of the group are 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldGroup {
+    /// Identities of tasks.
+    Task,
+    /// Whether seccomp may have refused a call.
+    Seccomp,
+    /// Whether a call waits for a supervisor of seccomp.
+    Supervisor,
+    /// Whether a task sleeps.
+    Sleep,
+    /// How many threads a process has.
+    Threads,
+    /// The cgroup of a task, and the cgroups above it.
+    Cgroup,
+}
+
+impl FieldGroup {
+    /// Every group.
+    pub const ALL: [Self; 6] =
+        [Self::Task, Self::Seccomp, Self::Supervisor, Self::Sleep, Self::Threads, Self::Cgroup];
+}
+
+/// Whether a group can do without a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// The group needs the field.
+    Required,
+    /// If the kernel lacks the field, its setting is 0.
+    Optional,
+    /// The group needs one of its fields of this kind. The settings of the others are 0.
+    Alternative,
+}
+
+macro_rules! define_options {
+    ($($(#[$doc:meta])* $setting:ident,)+) => {
+        $($(#[$doc])* pub const $setting: &str = stringify!($setting);)+
+
+        /// Names of all options.
+        pub const OPTIONS: &[&str] = &[$($setting),+];
+    };
+}
+for_each_option!(define_options);
+
+macro_rules! define_fields {
+    ($(
+        $setting:ident $measure:ident $structure:literal $member:literal
+        $group:ident $presence:ident $(from $from:tt)? $(to $to:tt)?;
+    )+) => {
+        $(
+            #[doc = concat!(stringify!($measure), " of `", $structure, ".", $member, "`, bytes.")]
+            pub const $setting: &str = stringify!($setting);
+        )+
+
+        /// All fields.
+        pub const FIELDS: &[Field] = &[$(Field {
+            setting: $setting,
+            measure: Measure::$measure,
+            structure: $structure,
+            member: $member,
+            group: FieldGroup::$group,
+            presence: Presence::$presence,
+            from: define_fields!(@or OLDEST_KERNEL $(, $from)?),
+            to: define_fields!(@or None $(, Some($to))?),
+        }),+];
+    };
+    (@or $default:expr) => { $default };
+    (@or $default:expr, $value:expr) => { $value };
+}
+for_each_field!(define_fields);
+
+/// Numbers in the instructions of the object with an arena, which the user side replaces before
+/// it loads the object. No other instruction there is likely to have them.
+pub mod placeholder {
+    /// In place of the BTF id of the function `bpf_rdonly_cast`.
+    pub const RDONLY_CAST: i32 = 0x7072_6f01;
+    /// In place of the BTF id of the type to cast to, a structure of integers.
+    pub const RDONLY_CAST_TYPE: i32 = 0x7072_6f02;
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::{collections::HashSet, vec::Vec};
+
+    use super::*;
+
+    #[test]
+    fn every_setting_is_listed_once() {
+        let names: Vec<_> =
+            OPTIONS.iter().copied().chain(FIELDS.iter().map(|field| field.setting)).collect();
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+
+    #[test]
+    fn every_field_is_listed_once() {
+        let fields: HashSet<_> =
+            FIELDS.iter().map(|field| (field.structure, field.member)).collect();
+        assert_eq!(fields.len(), FIELDS.len());
+    }
+
+    /// Of alternatives, exactly one is in each kernel.
+    #[test]
+    fn alternatives_follow_each_other() {
+        for group in FieldGroup::ALL {
+            let alternatives: Vec<_> = FIELDS
+                .iter()
+                .filter(|field| field.group == group && field.presence == Presence::Alternative)
+                .collect();
+            assert_ne!(alternatives.len(), 1, "{group:?}");
+            for pair in alternatives.windows(2) {
+                assert_eq!(pair[0].to, Some(pair[1].from), "{group:?}");
+            }
+            assert_eq!(alternatives.last().and_then(|last| last.to), None, "{group:?}");
+        }
+    }
+}
