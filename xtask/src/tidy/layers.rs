@@ -13,7 +13,7 @@ const PLACE: &str = "profiler/src/engine/kernel/";
 const PATH: [&str; 2] = ["engine", "kernel"];
 
 /// The layers from the ground up: what each one does, and its modules.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     (
         "facts and descriptions",
         &[
@@ -32,10 +32,12 @@ const LAYERS: [(&str, &[&str]); 11] = [
         "access to types, maps, programs and memory",
         &["cast", "layout", "maps", "options", "programs", "region", "statistics"],
     ),
-    ("one use of such access each", &["arena", "fit", "identity", "mapping", "sharing", "signals"]),
-    ("what the kernel offers; what the programs recorded", &["features", "tables"]),
-    ("what the programs are told; figures", &["drain", "filter", "settings"]),
-    ("the calls that entered before the attach", &["call_lister"]),
+    (
+        "one use of such access each",
+        &["arena", "features", "fit", "identity", "mapping", "sharing", "signals"],
+    ),
+    ("what the programs are told; what they recorded", &["filter", "settings", "tables"]),
+    ("figures; the calls that entered before the attach", &["call_lister", "drain"]),
     ("an object, loaded", &["load"]),
     ("an object, attached", &["attached"]),
     ("all objects of a query", &["session"]),
