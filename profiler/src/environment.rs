@@ -10,12 +10,6 @@ fn set(variable: impl Fn(&str) -> Option<OsString>) -> impl Fn(&str) -> Option<O
     move |name| variable(name).filter(|value| !value.is_empty())
 }
 
-/// Colours: unless <https://no-color.org>, any value that is not empty, or a terminal that
-/// takes no escape sequences.
-pub(crate) fn allows_colour(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    set(&variable)("NO_COLOR").is_none() && takes_escapes(variable)
-}
-
 /// Escape sequences: the terminal's type is known, and is not `dumb`.
 pub(crate) fn takes_escapes(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     set(variable)("TERM").is_some_and(|term| term != "dumb")
@@ -55,6 +49,20 @@ fn ascii(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_locale_variable_that_is_set_decides() {
+        let unicode = |variables: &[(&str, &str)]| {
+            allows_unicode(|name| {
+                variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+            })
+        };
+        assert!(unicode(&[("LANG", "en_US.UTF-8")]));
+        assert!(unicode(&[("LC_CTYPE", "C.utf8"), ("LANG", "C")]));
+        assert!(unicode(&[("LC_ALL", ""), ("LANG", "de_DE.utf8")]));
+        assert!(!unicode(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]));
+        assert!(!unicode(&[]));
+    }
 
     #[test]
     fn what_is_not_ascii_keeps_its_columns() {

@@ -49,7 +49,7 @@ fn explain(mut error: clap::Error) -> Result<u8, Error> {
         error.insert(ContextKind::Suggested, tips);
     }
     let stream = if error.use_stderr() { Stream::Error } else { Stream::Output };
-    let printed = stream.tell(&refusal(&error, stream.allows_colour()));
+    let printed = stream.tell(&refusal(&error));
     // A refusal is one even if nobody can read why.
     if !error.use_stderr() {
         printed?;
@@ -110,12 +110,12 @@ fn make_harmless(error: &mut clap::Error) {
     }
 }
 
-/// What clap says, in colours only if nothing in it would be another escape sequence.
-fn refusal(error: &clap::Error, colour: bool) -> String {
+/// What clap says, with styles only if nothing in it would be another escape sequence.
+fn refusal(error: &clap::Error) -> String {
     let rendered = error.render();
     let plain = rendered.to_string();
     let harmless = harmless_lines(&plain);
-    if colour && matches!(harmless, Cow::Borrowed(_)) {
+    if matches!(harmless, Cow::Borrowed(_)) {
         rendered.ansi().to_string()
     } else {
         harmless.into_owned()

@@ -9,12 +9,13 @@
 //! ripgrep.
 
 use std::{
-    env, io,
-    io::{IsTerminal as _, Write},
+    borrow::Cow,
+    io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
     path::PathBuf,
 };
 
+use anstream::{AutoStream, ColorChoice, adapter::strip_str};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -78,13 +79,18 @@ impl Stream {
         self.outcome(self.write_all(text))
     }
 
-    /// Writes all of `text`, for people: in ASCII unless the locale is one of UTF-8. Success
-    /// if the reader has gone away.
+    /// Writes all of `text`, for people: without styles unless [`Self::allows_colour`], and in
+    /// ASCII unless the locale is one of UTF-8. Success if the reader has gone away.
     ///
     /// # Errors
     /// [`OutputError`].
     pub fn tell(self, text: &str) -> Result<(), OutputError> {
-        self.print(environment::in_locale(text).as_bytes())
+        self.print(environment::in_locale(&self.styled(text)).as_bytes())
+    }
+
+    /// `text` as people see it on this stream: without styles unless [`Self::allows_colour`].
+    pub fn styled(self, text: &str) -> Cow<'_, str> {
+        if self.allows_colour() { Cow::Borrowed(text) } else { Cow::Owned(unstyled(text)) }
     }
 
     /// What becomes of a command whose output was `written` with this outcome: a reader that
@@ -104,10 +110,21 @@ impl Stream {
         OutputError { path: self.name().into(), source }
     }
 
-    /// Whether the stream is a terminal on which colours may be used.
+    /// Whether styles may be used: on a terminal whose `TERM` is not `dumb`. `NO_COLOR` and
+    /// `CLICOLOR=0` forbid them, and `CLICOLOR_FORCE` forces them, in a pipe too
+    /// (<https://bixense.com/clicolors>).
     pub fn allows_colour(self) -> bool {
-        self.as_fd().is_terminal() && environment::allows_colour(|name| env::var_os(name))
+        let choice = match self {
+            Self::Output => AutoStream::choice(&io::stdout()),
+            Self::Error => AutoStream::choice(&io::stderr()),
+        };
+        choice != ColorChoice::Never
     }
+}
+
+/// `text` without styles.
+pub(crate) fn unstyled(text: &str) -> String {
+    strip_str(text).to_string()
 }
 
 impl AsFd for Stream {

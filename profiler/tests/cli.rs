@@ -2,6 +2,8 @@
 //! files under `tests/cli` (`TRYCMD=overwrite` writes them anew), and what becomes of output
 //! that cannot be written.
 
+#[path = "cli/colours.rs"]
+mod colours;
 #[path = "cli/documents.rs"]
 mod documents;
 #[path = "cli/streams.rs"]

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{
     OwnCost, Report,
     grid::{Grid, Place},
-    table::{BOLD, RED, RESET, Style},
+    paint::{BAD, HEADING, PLAIN},
+    table::Style,
     units,
 };
 use crate::model::{Health, Program, Runs, Timing};
@@ -35,15 +36,13 @@ pub(super) fn write(
     style: Style,
 ) -> io::Result<()> {
     let OwnCost { spent, cpus } = own;
-    let coloured = |on| if style.color { (on, RESET) } else { ("", "") };
-    let (on, off) = coloured(BOLD);
-    writeln!(out, "\n{on}What the profiler cost:{off}")?;
+    writeln!(out, "\n{HEADING}What the profiler cost:{HEADING:#}")?;
     let programs = programs(own);
-    let (on, off) = match spent.timing {
-        Timing::No(_) => coloured(RED),
-        Timing::Of { .. } => ("", ""),
+    let paint = match spent.timing {
+        Timing::No(_) => BAD,
+        Timing::Of { .. } => PLAIN,
     };
-    writeln!(out, "programs  {on}{programs}{off}")?;
+    writeln!(out, "programs  {paint}{programs}{paint:#}")?;
     let time = |duration: Duration| units::time(nanoseconds(duration));
     let percent = |share: Option<f64>| share.map_or_else(|| units::NONE.into(), units::percent);
     writeln!(
@@ -76,8 +75,7 @@ pub(super) fn write(
         .map(|(program, runs)| cells(program, runs, report.health, &spent.timing, cpus))
         .collect();
     let grid = Grid::new(COLUMNS.into(), cells, style.width);
-    let (on, off) = coloured(BOLD);
-    writeln!(out, "\n{on}{}{off}", grid.title().trim_end())?;
+    writeln!(out, "\n{HEADING}{}{HEADING:#}", grid.title().trim_end())?;
     for line in grid.lines() {
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -281,7 +279,7 @@ mod tests {
         let report = Report { health: &health, own: Some(own), ..testing::report() };
         let mut out = Vec::new();
         write(&mut out, own, &report, Style { width, ..Style::PLAIN }).expect("a vector");
-        String::from_utf8(out).expect("UTF-8")
+        testing::unstyled(out)
     }
 
     #[test]

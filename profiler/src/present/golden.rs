@@ -12,6 +12,7 @@ use super::{
     metrics::{self, Exposition},
     shown::Shown,
     table::{self, Style},
+    testing,
 };
 use crate::model::{Dimension, Grouping, Scope, Snapshot, SortKey, Span, Timed};
 
@@ -81,7 +82,8 @@ fn json(snapshot: &Snapshot, of: &Of<'_>) -> String {
 fn table(title: &str, snapshot: &Snapshot, of: &Of<'_>, style: Style) -> String {
     let mut out = format!("==== {title}\n").into_bytes();
     report(snapshot, of, |report| table::write(&mut out, report, style)).expect("a vector");
-    String::from_utf8(out).expect("UTF-8")
+    // Styles are for a terminal.
+    if style.unicode { String::from_utf8(out).expect("UTF-8") } else { testing::unstyled(out) }
 }
 
 const ALL: &[Dimension] = &[Dimension::Process, Dimension::Syscall];
@@ -145,16 +147,15 @@ fn the_table_of_a_snapshot_is_the_same() {
     for by in LISTS {
         text += &table(&names(by), &snapshot, &Of { by, ..Of::default() }, Style::PLAIN);
     }
-    let terminal =
-        |width, color, unicode| Style { width: Some(width), sparkline: true, color, unicode };
+    let terminal = |width, unicode| Style { width: Some(width), sparkline: true, unicode };
     for width in [40, 80, 120, 200] {
         let title = format!("{width} columns");
-        text += &table(&title, &snapshot, &Of::default(), terminal(width, true, true));
+        text += &table(&title, &snapshot, &Of::default(), terminal(width, true));
     }
-    text += &table("ascii", &snapshot, &Of::default(), terminal(200, false, false));
+    text += &table("ascii", &snapshot, &Of::default(), terminal(200, false));
     let all = Of { by: ALL, shown: with_everything(), own: true, ..Of::default() };
     text += &table("all of it", &snapshot, &all, Style::PLAIN);
-    text += &table("all of it, on a terminal", &snapshot, &all, terminal(100, true, true));
+    text += &table("all of it, on a terminal", &snapshot, &all, terminal(100, true));
     let interval = Of { span: Span::Recent, more_follow: true, own: true, ..Of::default() };
     text += &table("an interval", &snapshot, &interval, Style::PLAIN);
     let filtered = Of { shown: filtered(), ..Of::default() };

@@ -6,7 +6,8 @@ use super::{
     Report,
     columns::{Column, Form, Whole},
     grid::Grid,
-    table::{BOLD, RED, RESET, Style},
+    paint::{BAD, HEADING, PLAIN},
+    table::Style,
     units,
 };
 use crate::{
@@ -70,15 +71,16 @@ fn list(
     };
     let cells = threads.iter().map(of_thread).collect();
     let grid = Grid::new(COLUMNS.map(Into::into).into(), cells, style.width);
-    let coloured = |on| if style.color { (on, RESET) } else { ("", "") };
-    let (on, off) = coloured(BOLD);
     let in_flight = units::grouped(in_flight);
-    writeln!(out, "{on}{in_flight} in flight, the oldest that do not wait by nature:{off}")?;
-    writeln!(out, "{on}{}{off}", grid.title().trim_end())?;
+    writeln!(
+        out,
+        "{HEADING}{in_flight} in flight, the oldest that do not wait by nature:{HEADING:#}"
+    )?;
+    writeln!(out, "{HEADING}{}{HEADING:#}", grid.title().trim_end())?;
     for (thread, line) in threads.iter().zip(grid.lines()) {
         let concern = thread.kind == Kind::Works && thread.age >= LASTING;
-        let (on, off) = if concern { coloured(RED) } else { ("", "") };
-        writeln!(out, "{on}{}{off}", line.trim_end())?;
+        let paint = if concern { BAD } else { PLAIN };
+        writeln!(out, "{paint}{}{paint:#}", line.trim_end())?;
     }
     Ok(())
 }
@@ -149,6 +151,10 @@ mod tests {
     }
 
     fn text(in_flight: &InFlight, more_follow: bool, style: Style) -> String {
+        testing::unstyled(styled(in_flight, more_follow, style).into_bytes())
+    }
+
+    fn styled(in_flight: &InFlight, more_follow: bool, style: Style) -> String {
         let report = Report { in_flight, more_follow, ..testing::report() };
         let mut out = Vec::new();
         write(&mut out, &report, style).expect("a vector takes everything");
@@ -230,9 +236,9 @@ mod tests {
 
     #[test]
     fn only_what_works_and_lasts_is_red() {
-        let style = Style { color: true, ..Style::PLAIN };
-        let text = text(&stuck(), false, style);
-        let red: Vec<&str> = text.lines().filter(|line| line.starts_with(RED)).collect();
+        let text = styled(&stuck(), false, Style::PLAIN);
+        let start = BAD.render().to_string();
+        let red: Vec<&str> = text.lines().filter(|line| line.starts_with(&start)).collect();
         assert!(red.len() == 1 && red[0].contains("fsync"), "{text}");
     }
 }

@@ -12,6 +12,7 @@ pub mod json;
 pub mod metrics;
 mod not_shown;
 pub mod origin;
+pub(crate) mod paint;
 pub mod rows;
 pub mod shown;
 pub mod table;

@@ -11,6 +11,7 @@ use super::{
     grid::{Grid, Place},
     in_flight, not_shown,
     origin::time as time_of_day,
+    paint::{BAD, HEADING, PLAIN},
     rows::{self, Row},
     units,
 };
@@ -23,23 +24,17 @@ pub struct Style {
     pub width: Option<usize>,
     /// A distribution of latencies at the end of a line: only for eyes.
     pub sparkline: bool,
-    /// Escape sequences for colour may be used.
-    pub color: bool,
     /// Characters beyond ASCII may be used.
     pub unicode: bool,
 }
 
 impl Style {
     /// For a file or a pipe.
-    pub const PLAIN: Self = Self { width: None, sparkline: false, color: false, unicode: false };
+    pub const PLAIN: Self = Self { width: None, sparkline: false, unicode: false };
 }
 
 /// Characters of a sparkline.
 const SPARK_WIDTH: usize = 16;
-
-pub(super) const BOLD: &str = "\x1b[1m";
-pub(super) const RED: &str = "\x1b[31m";
-pub(super) const RESET: &str = "\x1b[0m";
 
 /// Writes when it is of, a headline, what was lost if anything was, the table, what it leaves out,
 /// what has not returned, and if it is asked for what all that cost.
@@ -55,7 +50,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
     if let Timed::OneIn(calls) = health.timed {
         writeln!(out, "Timed: one call in {calls}; totals are estimates from these.")?;
     }
-    warnings(out, health, style)?;
+    warnings(out, health)?;
     if !rows.is_empty() {
         writeln!(out)?;
         table(out, report, style)?;
@@ -94,8 +89,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
     if errors_in_line {
         let _ = write!(title, "  {}", Column::ErrorsByName.spec().title);
     }
-    let (on, off) = if style.color { (BOLD, RESET) } else { ("", "") };
-    writeln!(out, "{on}{}{off}", title.trim_end())?;
+    writeln!(out, "{HEADING}{}{HEADING:#}", title.trim_end())?;
     let first_that_waits = first_that_waits(report);
     for (index, (row, mut text)) in rows.iter().zip(grid.lines()).enumerate() {
         if first_that_waits == Some(index) {
@@ -103,7 +97,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
             let share = share(waiting, whole.time_ns);
             writeln!(
                 out,
-                "{on}Waiting by nature, {share} % of the time (--no-waits hides it):{off}"
+                "{HEADING}Waiting by nature, {share} % of the time (--no-waits hides it):{HEADING:#}"
             )?;
         }
         if let (true, Some(scale)) = (sparkline, scale) {
@@ -113,11 +107,11 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
         if errors_in_line {
             let _ = write!(text, "  {}", errors.join(", "));
         }
-        let (on, off) = if style.color && row.figures.errors > 0 { (RED, RESET) } else { ("", "") };
-        writeln!(out, "{on}{}{off}", text.trim_end())?;
+        let paint = if row.figures.errors > 0 { BAD } else { PLAIN };
+        writeln!(out, "{paint}{}{paint:#}", text.trim_end())?;
         if let (false, Some(width)) = (errors_in_line, style.width) {
             for line in wrapped(&errors, width) {
-                writeln!(out, "{on}{line}{off}")?;
+                writeln!(out, "{paint}{line}{paint:#}")?;
             }
         }
     }
@@ -186,26 +180,25 @@ fn headline(sum: &Figures, in_flight: &InFlight, window: Duration) -> String {
     line
 }
 
-fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Result<()> {
-    let (on, off) = if style.color { (RED, RESET) } else { ("", "") };
+fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     if health.lost() > 0 {
         writeln!(
             out,
-            "{on}{} calls were lost: these figures are too low.{off}",
+            "{BAD}{} calls were lost: these figures are too low.{BAD:#}",
             units::grouped(health.lost())
         )?;
     }
     if health.unseen() > 0 {
         writeln!(
             out,
-            "{on}The kernel skipped the profiler for up to {} more entries and exits; see `profiler doctor`.{off}",
+            "{BAD}The kernel skipped the profiler for up to {} more entries and exits; see `profiler doctor`.{BAD:#}",
             units::grouped(health.unseen())
         )?;
     }
     if health.breaches > 0 {
         writeln!(
             out,
-            "{on}{} books do not balance, the last of them of {}. Please report this.{off}",
+            "{BAD}{} books do not balance, the last of them of {}. Please report this.{BAD:#}",
             units::grouped(health.breaches),
             health.last_breach
         )?;
@@ -213,7 +206,7 @@ fn warnings(out: &mut impl io::Write, health: &Health, style: Style) -> io::Resu
     if health.overflowed > 0 {
         writeln!(
             out,
-            "{on}{} calls found no room and are counted without their process; raise --max-memory or --max-threads{}.{off}",
+            "{BAD}{} calls found no room and are counted without their process; raise --max-memory or --max-threads{}.{BAD:#}",
             units::grouped(health.overflowed),
             health.used_up_share()
         )?;

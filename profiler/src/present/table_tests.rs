@@ -56,7 +56,7 @@ fn shown(
     };
     let mut out = Vec::new();
     write(&mut out, &report, Style { width, ..Style::PLAIN }).expect("a vector takes all");
-    String::from_utf8(out).expect("UTF-8")
+    testing::unstyled(out)
 }
 
 fn every_outcome() -> [Row; 3] {
@@ -219,10 +219,9 @@ fn calls_in_flight_from_before_the_attach_are_in_their_sum() {
 fn calls_without_room_say_whether_a_user_had_used_up_its_share() {
     let text = |greediest_user| {
         let health = Health { overflowed: 7, greediest_user, ..Health::default() };
-        let style = Style { width: None, sparkline: false, color: false, unicode: false };
         let mut out = Vec::new();
-        warnings(&mut out, &health, style).expect("a vector");
-        String::from_utf8(out).expect("text")
+        warnings(&mut out, &health).expect("a vector");
+        testing::unstyled(out)
     };
     assert!(text(None).contains("raise --max-memory or --max-threads."));
     let said = "--max-threads (a user has used up its share; user 1000 holds the most).";

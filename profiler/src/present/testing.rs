@@ -36,3 +36,9 @@ pub(super) fn report() -> Report<'static> {
         more_follow: false,
     }
 }
+
+/// What a writer wrote, without styles.
+pub(super) fn unstyled(out: Vec<u8>) -> String {
+    let text = String::from_utf8(out).expect("UTF-8");
+    anstream::adapter::strip_str(&text).to_string()
+}

@@ -35,15 +35,15 @@ pub(super) fn archive(built: &Built, cases: &[&str], patience: Duration) -> Resu
     let mut root = Root::default();
     let seconds = patience.as_secs().to_string();
     let init = include_str!("init.sh").replace("CASE_SECONDS", &seconds);
-    root.content("/init", 0o755, init.as_bytes());
-    root.content("/cases", 0o644, format!("{}\n", cases.join("\n")).as_bytes());
-    root.directory("/tmp", 0o777);
+    root.content("/init", 0o755, init.as_bytes())?;
+    root.content("/cases", 0o644, format!("{}\n", cases.join("\n")).as_bytes())?;
+    root.directory("/tmp", 0o777)?;
     for directory in ["/dev", "/proc", "/sys"] {
-        root.directory(directory, 0o755);
+        root.directory(directory, 0o755)?;
     }
     // Tests ask for ids by number; the C library asks these first.
-    root.content("/etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\n");
-    root.content("/etc/group", 0o644, b"root:x:0:\n");
+    root.content("/etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\n")?;
+    root.content("/etc/group", 0o644, b"root:x:0:\n")?;
     root.file(path_text(&built.profiler)?, &built.profiler)?;
     root.file(TESTS, &built.tests)?;
     if let Some(program) = &built.i386_program {
@@ -56,7 +56,7 @@ pub(super) fn archive(built: &Built, cases: &[&str], patience: Duration) -> Resu
             root.file(path_text(&library)?, &library)?;
         }
     }
-    Ok(root.archive.finish())
+    Ok(root.archive.finish()?)
 }
 
 fn path_text(path: &Path) -> Result<&str> {
@@ -86,31 +86,33 @@ impl Root {
     fn file(&mut self, path: &str, source: &Path) -> Result<()> {
         let content =
             fs::read(source).with_context(|| format!("cannot read {}", source.display()))?;
-        self.content(path, 0o755, &content);
+        self.content(path, 0o755, &content)
+    }
+
+    fn content(&mut self, path: &str, permissions: u32, content: &[u8]) -> Result<()> {
+        self.parents(path)?;
+        if self.paths.insert(path.to_owned()) {
+            self.archive.file(path, permissions, content)?;
+        }
         Ok(())
     }
 
-    fn content(&mut self, path: &str, permissions: u32, content: &[u8]) {
-        self.parents(path);
+    fn directory(&mut self, path: &str, permissions: u32) -> Result<()> {
+        self.parents(path)?;
         if self.paths.insert(path.to_owned()) {
-            self.archive.file(path, permissions, content);
+            self.archive.directory(path, permissions)?;
         }
+        Ok(())
     }
 
-    fn directory(&mut self, path: &str, permissions: u32) {
-        self.parents(path);
-        if self.paths.insert(path.to_owned()) {
-            self.archive.directory(path, permissions);
-        }
-    }
-
-    fn parents(&mut self, path: &str) {
+    fn parents(&mut self, path: &str) -> Result<()> {
         for (end, _) in path.match_indices('/').filter(|(end, _)| *end > 0) {
             let parent = &path[..end];
             if self.paths.insert(parent.to_owned()) {
-                self.archive.directory(parent, 0o755);
+                self.archive.directory(parent, 0o755)?;
             }
         }
+        Ok(())
     }
 }
 
@@ -130,8 +132,8 @@ mod tests {
     #[test]
     fn directories_come_before_what_is_in_them_and_once() {
         let mut root = Root::default();
-        root.content("/a/b/c", 0o644, b"");
-        root.content("/a/b/d", 0o644, b"");
+        root.content("/a/b/c", 0o644, b"").expect("a vector");
+        root.content("/a/b/d", 0o644, b"").expect("a vector");
         assert_eq!(root.paths.into_iter().collect::<Vec<_>>(), ["/a", "/a/b", "/a/b/c", "/a/b/d"]);
     }
 }

@@ -54,7 +54,7 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let findings = checks::all(&host);
     let (stream, mut text) = (Stream::Output, Vec::new());
     let written = match args.format {
-        Format::Table => print::table(&mut text, &findings, stream.allows_colour()),
+        Format::Table => print::table(&mut text, &findings),
         Format::Json => print::json(&mut text, &findings),
     };
     stream.outcome(written)?;

@@ -3,26 +3,28 @@
 use std::io::{self, Write};
 
 use super::{Finding, Status};
-use crate::text;
-
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const RED: &str = "\x1b[31m";
-const RESET: &str = "\x1b[0m";
+use crate::{
+    present::paint::{BAD, GOOD, WARNING},
+    text,
+};
 
 /// For people.
-pub(super) fn table(out: &mut impl Write, findings: &[Finding], color: bool) -> io::Result<()> {
+pub(super) fn table(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
     for finding in findings {
         let (word, paint) = match finding.status {
-            Status::Ok => ("ok     ", GREEN),
-            Status::Warning => ("warning", YELLOW),
-            Status::Missing => ("MISSING", RED),
+            Status::Ok => ("ok     ", GOOD),
+            Status::Warning => ("warning", WARNING),
+            Status::Missing => ("MISSING", BAD),
         };
-        let (on, off) = if color { (paint, RESET) } else { ("", "") };
         let found = text::harmless_lines(&finding.found);
         let mut lines = found.lines();
-        writeln!(out, "{on}{word}{off}  {:width$}  {}", finding.what, lines.next().unwrap_or(""))?;
+        writeln!(
+            out,
+            "{paint}{word}{paint:#}  {:width$}  {}",
+            finding.what,
+            lines.next().unwrap_or("")
+        )?;
         for line in lines.chain(finding.remedy.iter().flat_map(|r| r.lines())) {
             writeln!(out, "         {:width$}  {line}", "")?;
         }
@@ -58,6 +60,7 @@ pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::streams;
 
     fn finding(what: &'static str, status: Status, remedy: Option<&str>) -> Finding {
         let remedy = remedy.map(str::to_owned);
@@ -73,7 +76,7 @@ mod tests {
                 .chain([finding("kernel", Status::Ok, None)])
                 .collect();
             let mut out = Vec::new();
-            table(&mut out, &findings, false).expect("a vector takes everything");
+            table(&mut out, &findings).expect("a vector takes everything");
             String::from_utf8(out).expect("UTF-8")
         };
         assert!(verdict(&[3, 3]).contains("This process lacks the privilege"));
@@ -89,8 +92,9 @@ mod tests {
             finding("capabilities", Status::Missing, Some("run as root,\nor with sudo")),
         ];
         let mut out = Vec::new();
-        table(&mut out, &findings, false).expect("a vector takes everything");
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r"
+        table(&mut out, &findings).expect("a vector takes everything");
+        let text = String::from_utf8(out).expect("UTF-8");
+        insta::assert_snapshot!(streams::unstyled(&text), @r"
         ok       kernel        found
         MISSING  capabilities  found
                                run as root,

@@ -1,6 +1,7 @@
 //! Where the result goes, and how it may look there.
 
 use std::{
+    borrow::Cow,
     env,
     fs::File,
     io::{self, IsTerminal as _, Write},
@@ -79,8 +80,8 @@ impl Output {
             Destination::Stream(stream) => style(*stream),
         };
         let mut text = Vec::new();
-        let written = write(&mut text, report, style, self.format)
-            .and_then(|()| events.write(self.as_fd(), &text));
+        let written =
+            self.write(&mut text, report, style).and_then(|()| events.write(self.as_fd(), &text));
         match written {
             Ok(()) => Ok(Reader::Present),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
@@ -89,6 +90,23 @@ impl Output {
                 Destination::Stream(stream) => stream.failed(source),
             }
             .into()),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>, report: &Report<'_>, style: Style) -> io::Result<()> {
+        match self.format {
+            Format::Table => {
+                let mut table = Vec::new();
+                writeln!(table)?;
+                table::write(&mut table, report, style)?;
+                let table = String::from_utf8(table).map_err(io::Error::other)?;
+                let table = match &self.to {
+                    Destination::File(..) => Cow::Owned(streams::unstyled(&table)),
+                    Destination::Stream(stream) => stream.styled(&table),
+                };
+                out.write_all(environment::in_locale(&table).as_bytes())
+            }
+            Format::Json => json::write(out, report),
         }
     }
 
@@ -107,19 +125,6 @@ impl AsFd for Output {
     }
 }
 
-fn write(out: &mut Vec<u8>, report: &Report<'_>, style: Style, format: Format) -> io::Result<()> {
-    match format {
-        Format::Table => {
-            let mut table = Vec::new();
-            writeln!(table)?;
-            table::write(&mut table, report, style)?;
-            let table = String::from_utf8(table).map_err(io::Error::other)?;
-            out.write_all(environment::in_locale(&table).as_bytes())
-        }
-        Format::Json => json::write(out, report),
-    }
-}
-
 /// What the stream can show.
 fn style(stream: Stream) -> Style {
     let out = stream.as_fd();
@@ -129,7 +134,6 @@ fn style(stream: Stream) -> Style {
     Style {
         width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
         sparkline: true,
-        color: stream.allows_colour(),
         unicode: environment::allows_unicode(|name| env::var_os(name)),
     }
 }

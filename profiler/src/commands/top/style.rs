@@ -1,11 +1,9 @@
-//! What the terminal can show: colours unless NO_COLOR, drawing characters where
-//! the locale is UTF-8.
-
-use std::ffi::OsString;
+//! What the terminal can show: colours as [`Stream::allows_colour`] says, and drawing characters
+//! if the locale is UTF-8.
 
 use ratatui::style::{Color, Modifier, Style};
 
-use crate::environment;
+use crate::{environment, streams::Stream};
 
 /// What a piece of text means; how that looks is [`Look::style`]'s business.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -41,13 +39,9 @@ pub(super) struct Look {
 impl Look {
     /// What the environment asks for.
     pub(super) fn from_environment() -> Self {
-        Self::new(|name| std::env::var_os(name))
-    }
-
-    fn new(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         Self {
-            colour: environment::allows_colour(&variable),
-            unicode: environment::allows_unicode(&variable),
+            colour: Stream::Output.allows_colour(),
+            unicode: environment::allows_unicode(|name| std::env::var_os(name)),
         }
     }
 
@@ -123,36 +117,6 @@ impl Look {
 mod tests {
     use super::*;
     use crate::present::bars;
-
-    fn look(variables: &[(&str, &str)]) -> Look {
-        Look::new(|name| {
-            variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
-        })
-    }
-
-    #[test]
-    fn the_first_locale_variable_that_is_set_decides() {
-        assert!(look(&[("LANG", "en_US.UTF-8")]).unicode);
-        assert!(look(&[("LC_CTYPE", "C.utf8"), ("LANG", "C")]).unicode);
-        assert!(look(&[("LC_ALL", ""), ("LANG", "de_DE.utf8")]).unicode);
-        assert!(!look(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")]).unicode);
-        assert!(!look(&[]).unicode);
-    }
-
-    #[test]
-    fn no_color_counts_when_it_is_not_empty() {
-        let xterm = ("TERM", "xterm");
-        assert!(look(&[xterm]).colour);
-        assert!(look(&[xterm, ("NO_COLOR", "")]).colour);
-        assert!(!look(&[xterm, ("NO_COLOR", "1")]).colour);
-    }
-
-    #[test]
-    fn a_terminal_that_takes_no_escapes_has_no_colours() {
-        for terminal in [&[][..], &[("TERM", "")], &[("TERM", "dumb")]] {
-            assert!(!look(terminal).colour);
-        }
-    }
 
     #[test]
     fn without_colours_no_tone_has_one() {
