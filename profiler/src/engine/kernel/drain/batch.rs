@@ -22,7 +22,7 @@
 use std::ops::Range;
 
 use profiler_common::{
-    call::{Abi, CallKey},
+    call::{ABIS, Abi, CallKey},
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
     limits::ERRNO_PAGES,
     wire::{CALLS_PER_PAGE, CellIndex, LINES, Line, Slot, ThreadRecord},
@@ -157,8 +157,9 @@ impl Batch {
             let before = tables.activity(index);
             let record = tables.record(index);
             let first = self.pages.len();
-            self.add_pages(tables, Abi::X86_64, &record.native_pages);
-            for (abi, root) in [Abi::I386, Abi::X32].into_iter().zip(record.foreign_roots) {
+            let [native, foreign @ ..] = ABIS;
+            self.add_pages(tables, native, &record.native_pages);
+            for (abi, root) in foreign.into_iter().zip(record.foreign_roots) {
                 if root != 0 {
                     self.add_pages(tables, abi, &tables.cell(root));
                 }

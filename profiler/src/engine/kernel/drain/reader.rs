@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use profiler_common::{
-    call::{ABIS, CallKey, OVERFLOW_SLOTS},
+    call::{CallKey, OVERFLOW_SLOTS},
     hist::BUCKETS,
     limits::CELLS_PER_EXTENT,
     wire::{CellIndex, Counters, OVERFLOWED, OverflowSlot, RecordState, ThreadRecord},
@@ -22,10 +22,9 @@ use super::{
     shadow::Shadow,
     slot::{SlotReading, untimed},
 };
-pub(super) use crate::engine::kernel::tables::ZERO_OVERFLOW;
 use crate::{
     aggregate::{Account, Aggregate, Identity, ProcessIndex},
-    engine::kernel::tables::{Activity, SlotCounts, Tables},
+    engine::kernel::tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
     model::{Extremes, Figures, Timed, Use},
 };
 
@@ -382,6 +381,3 @@ fn overflow_figures(new: &OverflowSlot, extremes: Option<Extremes>, old: &Overfl
     }
     figures
 }
-
-/// Every ABI that a record keeps pages for is read.
-const _: () = assert!(ABIS.len() == 1 + 2);

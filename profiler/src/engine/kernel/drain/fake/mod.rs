@@ -1,0 +1,252 @@
+//! [`Tables`] without a kernel: threads that make calls, and the reads that the drain makes.
+
+mod programs;
+
+use std::cell::RefCell;
+
+use profiler_common::{
+    call::{CallKey, OVERFLOW_SLOTS},
+    limits::CELLS_PER_EXTENT,
+    wire::{CallBefore, Cell, CellIndex, Control, Counters, RecordState, Slot, ThreadRecord},
+};
+
+use crate::engine::kernel::tables::{Activity, Before, SlotCounts, Tables, ZERO_OVERFLOW};
+pub(super) use programs::Leaving;
+use programs::{FREE, State};
+
+/// Fake tables. Each read lets the calls of [`Self::leave_meanwhile`] go on.
+pub(super) struct Fake {
+    state: RefCell<State>,
+    before: Option<Before>,
+    calls_before: Vec<CallBefore>,
+    pub(super) freed_records: Vec<u32>,
+    pub(super) freed_extents: Vec<u32>,
+}
+
+impl Fake {
+    /// Tables with so many records and extents.
+    pub(super) fn new(records: u32, extents: u32) -> Self {
+        Self {
+            state: RefCell::new(State::new(records, extents)),
+            before: None,
+            calls_before: Vec::new(),
+            freed_records: Vec::new(),
+            freed_extents: Vec::new(),
+        }
+    }
+
+    /// Lists calls that entered before the attach: process, thread and number.
+    pub(super) fn list_before(&mut self, until_ns: u64, calls: &[(u32, u32, u32)]) {
+        let call = |&(tgid, tid, key)| CallBefore {
+            key,
+            tid,
+            tgid,
+            process_start_ns: tgid.into(),
+            comm: *b"before\0\0\0\0\0\0\0\0\0\0",
+            ..CallBefore::default()
+        };
+        self.calls_before = calls.iter().map(call).collect();
+        self.before = Some(Before { count: calls.len() as u32, until_ns });
+    }
+
+    /// A call that was listed leaves.
+    pub(super) fn leave_before(&mut self, tid: u32) {
+        let call = self.calls_before.iter_mut().find(|call| call.tid == tid);
+        call.expect("a call of this thread").key = CallKey::NONE.0;
+    }
+
+    /// A thread starts. Returns its record.
+    pub(super) fn start(&mut self, tgid: u32, tid: u32) -> u32 {
+        self.state.get_mut().take_record(tgid, tid)
+    }
+
+    /// A call enters. Returns what [`Self::leave`] takes.
+    pub(super) fn enter(
+        &mut self,
+        record: u32,
+        nr: u32,
+        latency_ns: u64,
+        errno: Option<u16>,
+    ) -> Leaving {
+        self.state.get_mut().enter(record, nr, latency_ns, errno)
+    }
+
+    /// A call enters at a time, and stays in flight.
+    pub(super) fn enter_at(&mut self, record: u32, nr: u32, entry_ns: u64) -> Leaving {
+        let call = self.enter(record, nr, 0, None);
+        self.state.get_mut().records[record as usize].entry_ns = entry_ns;
+        call
+    }
+
+    /// A call leaves.
+    pub(super) fn leave(&mut self, call: Leaving) {
+        self.state.get_mut().leave(call);
+    }
+
+    /// A call leaves during the reading: it makes `steps` stores now, and one before each read that
+    /// follows.
+    pub(super) fn leave_meanwhile(&mut self, call: Leaving, steps: u32) {
+        self.go_on_meanwhile(call, steps, Some(0), 0);
+    }
+
+    /// Same as [`Self::leave_meanwhile`], with `pause` reads between two stores. With `None`, the
+    /// thread stops until [`Self::settle`]. Then the same call follows `more` times.
+    pub(super) fn go_on_meanwhile(
+        &mut self,
+        mut call: Leaving,
+        steps: u32,
+        pause: Option<u32>,
+        more: u32,
+    ) {
+        (call.pause, call.more) = ((0, pause), more);
+        let state = self.state.get_mut();
+        (0..steps.min(Leaving::STEPS)).for_each(|_| state.step(&mut call));
+        if !call.is_over() {
+            state.leaving.push(call);
+        }
+    }
+
+    /// Lets all calls leave that leave during the reading.
+    pub(super) fn settle(&mut self) {
+        let state = self.state.get_mut();
+        std::mem::take(&mut state.leaving).into_iter().for_each(|call| state.leave(call));
+    }
+
+    /// A thread ends, in a call or not.
+    pub(super) fn end(&mut self, record: u32) {
+        self.settle();
+        let record = &mut self.state.get_mut().records[record as usize];
+        record.owner = 0;
+        record.state = RecordState::Ended as u16;
+    }
+
+    /// Sets every bucket and every errno count of a slot that is not 0, as after many calls.
+    pub(super) fn set_counts(&mut self, record: u32, nr: u32, value: u32) {
+        let state = self.state.get_mut();
+        let slot = state.slot_of(record, nr);
+        let figures = Slot::from_cell(&state.cells[slot as usize]);
+        for cell in figures.chunks.into_iter().chain(figures.errno_pages).filter(|&c| c != 0) {
+            for count in state.cells[cell as usize].iter_mut().filter(|count| **count != 0) {
+                *count = value;
+            }
+        }
+    }
+
+    /// Counts an entry in a slot, and not in the record.
+    pub(super) fn miscount(&mut self, record: u32, nr: u32) {
+        self.state.get_mut().count_entry(record, nr);
+    }
+
+    /// A call left and the exit program was skipped, as the next entry finds.
+    pub(super) fn miss_exit(&mut self, record: u32) {
+        let record = &mut self.state.get_mut().records[record as usize];
+        record.missed_exits += 1;
+        record.in_flight_key = CallKey::NONE.0;
+    }
+
+    /// Whether every extent is free or owned by a record.
+    pub(super) fn is_whole(&self) -> bool {
+        let state = self.state.borrow();
+        let owned = state.owners.iter().filter(|&&owner| owner != 0).count();
+        owned + state.free_extents.len() + 1 == state.owners.len()
+    }
+}
+
+impl Tables for Fake {
+    fn record_limit(&self) -> u32 {
+        self.record_count()
+    }
+
+    fn record_count(&self) -> u32 {
+        self.state.borrow().records.len() as u32
+    }
+
+    fn extent_count(&self) -> u32 {
+        self.state.borrow().owners.len() as u32
+    }
+
+    fn activity(&self, record: u32) -> Activity {
+        // In the order of the real tables. The thread goes on in between.
+        let read = || {
+            self.state.borrow_mut().go_on();
+            self.state.borrow().records[record as usize]
+        };
+        let ThreadRecord { state, .. } = read();
+        let ThreadRecord { in_flight_key, .. } = read();
+        let ThreadRecord { denied, .. } = read();
+        let ThreadRecord { left, .. } = read();
+        let ThreadRecord { entered, .. } = read();
+        Activity { state, entered, left, denied, in_flight_key }
+    }
+
+    fn record(&self, record: u32) -> ThreadRecord {
+        self.state.borrow_mut().go_on();
+        self.state.borrow().records[record as usize]
+    }
+
+    fn slot_counts(&self, cell: CellIndex) -> SlotCounts {
+        self.state.borrow_mut().go_on();
+        let read = || {
+            self.state.borrow_mut().go_on();
+            Slot::from_cell(&self.state.borrow().cells[cell as usize])
+        };
+        let Slot { returned, .. } = read();
+        let Slot { entered, restarted, denied, .. } = read();
+        SlotCounts { entered, returned, restarted, denied }
+    }
+
+    fn cell(&self, cell: CellIndex) -> Cell {
+        self.state.borrow_mut().go_on();
+        self.state.borrow().cells[cell as usize]
+    }
+
+    fn extent_owner(&self, extent: u32) -> u32 {
+        self.state.borrow().owners[extent as usize]
+    }
+
+    fn overflow(&self, index: u32) -> profiler_common::wire::OverflowSlot {
+        assert!(index < OVERFLOW_SLOTS);
+        ZERO_OVERFLOW
+    }
+
+    fn overflow_extremes(&self, _: u32) -> Option<(u64, u64)> {
+        None
+    }
+
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+
+    fn control(&self) -> Control {
+        self.state.borrow().control
+    }
+
+    fn before(&self) -> Option<Before> {
+        self.before
+    }
+
+    fn call_before(&self, index: u32) -> CallBefore {
+        self.calls_before[index as usize]
+    }
+
+    fn set_wake_marks(&mut self, _: u64, _: u64) {}
+
+    fn free_record(&mut self, record: u32) {
+        let state = self.state.get_mut();
+        let freed = &mut state.records[record as usize];
+        assert_eq!(freed.state, RecordState::Ended as u16, "only what has ended is freed");
+        *freed = FREE;
+        state.free_records.push(record);
+        self.freed_records.push(record);
+    }
+
+    fn free_extent(&mut self, extent: u32) {
+        let state = self.state.get_mut();
+        assert_ne!(state.owners[extent as usize], 0, "only what is owned is freed");
+        state.owners[extent as usize] = 0;
+        let first = (extent * CELLS_PER_EXTENT) as usize;
+        state.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);
+        state.free_extents.push(extent);
+        self.freed_extents.push(extent);
+    }
+}
