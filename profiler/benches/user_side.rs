@@ -160,6 +160,7 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
             own: None,
             scope: &profiler::model::Scope::Host,
             filter: &profiler::filter::Filter::default(),
+            verdict: None,
             more_follow: false,
         })
     });
