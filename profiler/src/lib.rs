@@ -20,6 +20,7 @@ mod launch;
 pub mod logging;
 pub mod model;
 pub mod names;
+pub mod placement;
 pub mod present;
 pub mod privilege;
 mod proc_fields;

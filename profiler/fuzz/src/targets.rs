@@ -14,9 +14,11 @@ use std::{
 };
 
 use profiler::{
+    budget::Budget,
     commands::config::Config,
     duration::Interval,
     filter::{CallPattern, Calls, Comm},
+    placement::Placement,
     serve::{feed, http},
 };
 
@@ -24,8 +26,36 @@ use profiler::{
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 4] =
-    [("config", config), ("duration", duration), ("filters", filters), ("request", request)];
+pub(crate) const ALL: [(&str, Target); 6] = [
+    ("budget", budget),
+    ("config", config),
+    ("duration", duration),
+    ("filters", filters),
+    ("placement", placement),
+    ("request", request),
+];
+
+/// A budget's file. What parses is written and parsed again as the same.
+fn budget(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match Budget::from_toml(text) {
+        Ok(budget) => {
+            let written = budget.to_toml();
+            let again = Budget::from_toml(&written).map(|budget| budget.to_toml());
+            assert_eq!(again.as_ref(), Ok(&written), "{text:?}");
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// `/proc/PID/cgroup`. A label has nothing that a terminal obeys.
+fn placement(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for placement in [Placement::of_proc(&text), Placement::of_path(&text)] {
+        let label = placement.label().unwrap_or_default();
+        assert!(!label.chars().any(char::is_control), "{label:?}");
+    }
+}
 
 /// The daemon's configuration file. What parses is written and parsed again as the same.
 fn config(data: &[u8]) {

@@ -7,7 +7,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
 /// up: a module uses only modules that stand above it in this table.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("address", &[]),
     ("environment", &[]),
     ("exhausted", &[]),
@@ -15,6 +15,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("proc_fields", &[]),
     ("text", &[]),
     ("duration", &["text"]),
+    ("placement", &["text"]),
     ("privilege", &["text"]),
     ("model", &["text"]),
     ("names", &["model"]),
@@ -43,6 +44,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "logging",
             "model",
             "names",
+            "placement",
             "present",
             "privilege",
             "proc_fields",

@@ -198,7 +198,13 @@ mod tests {
 
     impl Lookup for Slow {
         fn ask(&mut self, processes: Vec<std::sync::Arc<crate::model::Process>>) {
-            let who = |user: &str| Some(Who { command: None, user: user.into() });
+            let who = |user: &str| {
+                Some(Who {
+                    command: None,
+                    user: user.into(),
+                    placement: crate::placement::Placement::default(),
+                })
+            };
             self.asked.extend(processes.into_iter().map(|process| (process, who("www"))));
         }
 

@@ -1,4 +1,4 @@
-//! Who the processes in sight are: their command lines and users.
+//! Who the processes in sight are: their command lines, users, and units or containers.
 //!
 //! Only processes that are on the screen are looked up in /proc, each once. A thread of its own
 //! does that, since a lookup can block: the kernel takes the lock of a process's memory to read
@@ -20,10 +20,14 @@ use std::{
 use nix::unistd::{Uid, User};
 
 use super::view::ProcessId;
-use crate::{model::Process, text::Untrusted};
+use crate::{model::Process, placement::Placement, text::Untrusted};
 
 /// The longest command line that is read, in bytes.
 const MAX_COMMAND: u64 = 4096;
+
+/// The most that is read of a file `cgroup`, in bytes: paths are rarely longer than 200, and a
+/// process is in fourteen hierarchies at most.
+const MAX_CGROUP: u64 = 65_536;
 
 /// Nanoseconds in a tick of /proc/PID/stat: USER_HZ is 100 on x86 (include/asm-generic/param.h).
 const TICK_NS: u64 = 10_000_000;
@@ -35,6 +39,8 @@ pub(super) struct Who {
     pub(super) command: Option<Untrusted>,
     /// The name of its real user, or the id of a user without a name.
     pub(super) user: Untrusted,
+    /// The unit and the container that it is in.
+    pub(super) placement: Placement,
 }
 
 /// What was found out about a process; nothing if it has ended meanwhile.
@@ -170,6 +176,7 @@ fn look_up(proc: &Path, process: &Process, users: &mut HashMap<u32, Untrusted>) 
     let command = command_line(directory.join("cmdline"));
     let status = fs::read(directory.join("status")).ok()?;
     let uid = real_uid(Untrusted::from_bytes(&status).raw())?;
+    let placement = placement(directory.join("cgroup"));
     // Last: what was read before is then of this process as well.
     let stat = fs::read(directory.join("stat")).ok()?;
     if start_ticks(Untrusted::from_bytes(&stat).raw())? != process.start_ns / TICK_NS {
@@ -179,7 +186,7 @@ fn look_up(proc: &Path, process: &Process, users: &mut HashMap<u32, Untrusted>) 
         Ok(Some(user)) => user.name.into(),
         _ => uid.to_string().into(),
     });
-    Some(Who { command, user: user.clone() })
+    Some(Who { command, user: user.clone(), placement })
 }
 
 /// The arguments in a file with a NUL after each.
@@ -190,6 +197,16 @@ fn command_line(path: PathBuf) -> Option<Untrusted> {
     bytes.truncate(end);
     bytes.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
     Some(Untrusted::from_bytes(&bytes))
+}
+
+/// Where a process belongs, by its file `cgroup`. Nothing if that cannot be read.
+fn placement(path: PathBuf) -> Placement {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_CGROUP).read_to_end(&mut bytes));
+    if read.is_err() {
+        return Placement::default();
+    }
+    Placement::of_proc(Untrusted::from_bytes(&bytes).raw())
 }
 
 /// The first id of the line `Uid:` of /proc/PID/status.
@@ -213,7 +230,7 @@ mod tests {
     use crate::commands::top::fixtures::process;
 
     fn who(command: &str) -> Who {
-        Who { command: Some(command.into()), user: "root".into() }
+        Who { command: Some(command.into()), user: "root".into(), placement: Placement::default() }
     }
 
     /// This process.
@@ -274,6 +291,8 @@ mod tests {
         assert!(arguments.join(" ").starts_with(command.raw()), "{command}");
         let user = User::from_uid(Uid::current()).unwrap().unwrap();
         assert_eq!(found.user.raw(), user.name);
+        let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
+        assert_eq!(found.placement, Placement::of_proc(&cgroups));
     }
 
     #[test]

@@ -151,6 +151,12 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
         }
     }
     let who = app.place().view.process().and_then(|process| app.people().of(process));
+    if let Some(label) = who.and_then(|who| who.placement.label()) {
+        let text = format!("in {}", look.printable(&label));
+        if used(&pieces) + text.width() <= width {
+            pieces.push(Piece::new(text, Tone::Dim));
+        }
+    }
     if let Some(command) = who.and_then(|who| who.command.as_ref()) {
         let room = width.saturating_sub(used(&pieces));
         if room >= LEAST_COMMAND {

@@ -1,0 +1,84 @@
+//! Kubernetes pods, as the kubelet calls their cgroups.
+//!
+//! With the driver `cgroupfs`: `kubepods/burstable/podUID`. With `systemd`:
+//! `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice`, in which the dashes
+//! of the UID are underscores (kubelet, pkg/kubelet/cm/cgroup_manager_linux.go). A pod of the class
+//! `guaranteed` is directly below `kubepods`.
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its UID: a UUID, or 32 hexadecimal digits for a static pod.
+    pub uid: String,
+    /// Its class.
+    pub qos: Qos,
+}
+
+impl Pod {
+    /// The UID as people write it: its first eight digits, which tell the pods of a node apart.
+    pub fn short_uid(&self) -> &str {
+        &self.uid[..8]
+    }
+}
+
+/// Classes of quality of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Qos {
+    /// Limits equal requests.
+    Guaranteed,
+    /// Some requests or limits.
+    Burstable,
+    /// Neither.
+    BestEffort,
+}
+
+impl Qos {
+    /// Its name, as Kubernetes has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "Guaranteed",
+            Self::Burstable => "Burstable",
+            Self::BestEffort => "BestEffort",
+        }
+    }
+}
+
+/// The innermost pod among `components`.
+pub(super) fn find(components: &[&str]) -> Option<Pod> {
+    (0..components.len()).rev().find_map(|at| pod(&components[..at], components[at]))
+}
+
+fn pod(above: &[&str], component: &str) -> Option<Pod> {
+    match component.strip_suffix(".slice") {
+        // The whole path is in the name; a kubelet in a container puts its own root before it.
+        Some(slice) => {
+            let (path, uid) = slice.rsplit_once("-pod")?;
+            let at = path.rfind("kubepods")?;
+            qos_and_uid(&path[at + "kubepods".len()..], '-', uid)
+        }
+        None => {
+            let uid = component.strip_prefix("pod")?;
+            let at = above.iter().rposition(|name| *name == "kubepods")?;
+            qos_and_uid(&above[at + 1..].join("/"), '/', uid)
+        }
+    }
+}
+
+fn qos_and_uid(class: &str, separator: char, uid: &str) -> Option<Pod> {
+    let qos = match class.trim_start_matches(separator) {
+        "" => Qos::Guaranteed,
+        "burstable" => Qos::Burstable,
+        "besteffort" => Qos::BestEffort,
+        _ => return None,
+    };
+    let uid = uid.replace('_', "-");
+    is_uid(&uid).then_some(Pod { uid, qos })
+}
+
+/// `8-4-4-4-12` hexadecimal digits, or 32 in one.
+fn is_uid(uid: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let groups: Vec<&str> = uid.split('-').collect();
+    let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+    (lengths == [8, 4, 4, 4, 12] || lengths == [32]) && groups.iter().all(|group| is_hex(group))
+}
