@@ -5,6 +5,7 @@
 //! how many cells there are.
 
 use crate::{
+    arch::KERNEL_STACK_SHIFT,
     limits::{CELLS_PER_EXTENT, MAX_EXTENTS, MAX_THREADS},
     share,
     wire::{Cell, ThreadRecord},
@@ -19,14 +20,15 @@ pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
 /// See [`CELL_SHIFT`].
 pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
 
-/// The hint for the task whose registers are saved at this distance from anywhere.
+/// Byte offset of the hint for a task. `distance` is how far the task's saved registers are from
+/// any place that does not move.
 ///
-/// Kernel stacks are multiples of 16 KiB apart (`THREAD_SIZE`,
-/// arch/x86/include/asm/page_64_types.h), and most of them lie side by side in the
-/// kernel's dynamic memory: so this many next to each other have hints of their own.
+/// Most kernel stacks lie side by side in the kernel's dynamic memory. So [`HINTS`] neighbouring
+/// stacks have hints of their own.
 #[inline(always)]
 pub const fn hint(distance: u64) -> u64 {
-    (distance >> 12) & ((HINTS as u64 - 1) << 2)
+    // Hints have four bytes.
+    (distance >> (KERNEL_STACK_SHIFT - 2)) & ((HINTS as u64 - 1) << 2)
 }
 
 /// Where the records begin, with so many extents of cells.

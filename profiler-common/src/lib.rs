@@ -5,6 +5,7 @@
 //! `no_std`, so that the eBPF object and the daemon compile the same source.
 #![no_std]
 
+pub mod arch;
 pub mod arena;
 pub mod call;
 pub mod hist;

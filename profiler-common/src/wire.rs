@@ -8,6 +8,7 @@
 use core::mem::{align_of, offset_of, size_of};
 
 use crate::{
+    arch::FOREIGN_ABIS,
     call::CallKey,
     hist::{BUCKETS, BUCKETS_PER_CHUNK, CHUNKS},
     limits::{CACHE_LINE, COMM_LEN, ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
@@ -15,7 +16,7 @@ use crate::{
 
 /// System calls per page of a thread's table.
 pub const CALLS_PER_PAGE: u32 = 32;
-/// Pages of the x86_64 table, which stand in the record itself.
+/// Pages of the native ABI's table, which are in the record itself.
 pub const NATIVE_PAGES: usize = 16;
 
 /// Index of a cell in the pool; 0 is none.
@@ -61,10 +62,11 @@ pub struct ThreadRecord {
     pub user: u16,
     /// Exits without an entry after the first: seccomp or ptrace denied the call. Wraps.
     pub denied: u32,
-    /// Page cells of the x86_64 table, by `nr / CALLS_PER_PAGE`.
+    /// Page cells of the native ABI's table, by `nr / CALLS_PER_PAGE`.
     pub native_pages: [CellIndex; NATIVE_PAGES],
-    /// Cells with the page cells of the i386 and of the x32 table.
-    pub foreign_roots: [CellIndex; 2],
+    /// Cells with the page cells of the other ABIs' tables, by
+    /// [`foreign_index`](crate::arch::foreign_index).
+    pub foreign_roots: [CellIndex; FOREIGN_ABIS],
     /// Process id, in the initial pid namespace like every id here.
     pub tgid: u32,
     /// Thread id.
@@ -462,8 +464,8 @@ const _: () = {
     assert!(size_of::<Control>() == 2 * CACHE_LINE);
     assert!(size_of::<User>() == 40);
     assert!(crate::share::USERS <= 1 << u16::BITS);
-    assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::call::Abi::X86_64.limit() as usize);
-    assert!(32 * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
+    assert!(NATIVE_PAGES * CALLS_PER_PAGE as usize >= crate::arch::NATIVE.limit() as usize);
+    assert!(CALLS_PER_PAGE * CALLS_PER_PAGE >= crate::call::Abi::X32.limit());
     assert!(CallKey::NONE.0 == u32::MAX);
 };
 

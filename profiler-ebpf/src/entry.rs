@@ -4,12 +4,13 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{call::CallKey, sampling, wire::OVERFLOWED};
 
 use crate::{
-    overflow,
-    pool::{self, count},
+    arch,
+    backend::Backend,
+    counters::count,
+    pool::{overflow, slots},
     scope,
     settings::TIMED,
-    slots, thread,
-    way::Way,
+    thread::{self, RecordIndex},
 };
 
 /// What a further copy of the program does: the same, if no copy before it has.
@@ -19,58 +20,55 @@ use crate::{
 /// preempted (Linux 7.1) it may be running there for another task, for as long as that
 /// one waits for the CPU. So the program is then attached several times over.
 #[inline(always)]
-pub fn enter_again<W: Way>(regs: u64, nr: u64) {
-    if scope::is_outside::<W>(regs) {
+pub fn enter_again<B: Backend>(regs: u64, nr: u64) {
+    if scope::outside::has::<B>(regs) {
         return;
     }
-    if let Some(record) = thread::hinted::<W>(regs) {
+    if let Some(record) = thread::from_hint::<B>(regs) {
         // SAFETY: a live map value of the running thread's own.
         let key = CallKey(unsafe { (*record).in_flight_key });
         if key != CallKey::NONE && !key.is_interrupted() {
             return;
         }
-    } else if thread::has_entered::<W>(W::current()) {
+    } else if thread::entry_is_counted::<B>(B::current()) {
         return;
     }
     count!(entries_taken_over);
-    enter::<W>(regs, nr);
+    enter::<B>(regs, nr);
 }
 
 /// A call of number `nr` enters, `regs` being its registers.
 #[inline(always)]
-pub fn enter<W: Way>(regs: u64, nr: u64) {
-    if scope::is_outside::<W>(regs) {
+pub fn enter<B: Backend>(regs: u64, nr: u64) {
+    if scope::outside::has::<B>(regs) {
         return;
     }
-    let record = match thread::hinted::<W>(regs) {
-        Some(found) if scope::holds(found) => found,
+    let record = match thread::from_hint::<B>(regs) {
+        Some(found) if scope::is_current(found) => found,
         _ => {
-            let found = thread::entering::<W>(regs, nr);
-            if found == 0 {
-                return;
-            }
-            let Some(record) = W::record(found - 1) else { return };
+            let found = thread::at_entry::<B>(regs, nr).and_then(RecordIndex::record::<B>);
+            let Some(record) = found else { return };
             record
         }
     };
-    let key = CallKey::new(nr, W::owner_is_compat(record)).0;
+    let key = CallKey::new(nr, B::owner_is_compat(record)).0;
     // SAFETY: a live map value, and its owner, the running thread, is its only writer.
     unsafe {
-        scope::ends_before(record);
+        thread::end_previous_call(record);
         let mut slot = (*record).last_slot;
         if (*record).last_key != key {
-            if !scope::counts(key) {
+            if !scope::counts_call(key) {
                 (*record).in_flight_key = CallKey::UNCOUNTED.0;
                 return;
             }
-            slot = slots::find::<W>(record, key);
+            slot = slots::find::<B>(record, key);
             if slot != 0 {
                 (*record).last_key = key;
                 (*record).last_slot = slot;
             }
         }
         let turn;
-        match slots::slot::<W>(slot) {
+        match slots::slot::<B>(slot) {
             Some(figures) if slot != 0 => {
                 turn = (*figures).entered;
                 (*figures).entered = turn + 1;
@@ -84,7 +82,7 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
         }
         (*record).in_flight_slot = slot;
         // Once a reader sees the sum, it sees all that is in it.
-        pool::publish();
+        arch::publish();
         (*record).entered += 1;
         // As late as can be, so that little of our own time is in the latency.
         match TIMED.load() {
@@ -96,7 +94,7 @@ pub fn enter<W: Way>(regs: u64, nr: u64) {
             _ => (*record).entry_ns = 0,
         }
         // Once a reader sees a key, it sees that call's time.
-        pool::publish();
+        arch::publish();
         (*record).in_flight_key = key;
     }
 }

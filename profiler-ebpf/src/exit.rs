@@ -13,24 +13,28 @@ use profiler_common::{
 };
 
 use crate::{
-    global, interrupted, overflow,
-    pool::{self, count},
-    refusal, scope,
+    arch,
+    backend::Backend,
+    control,
+    counters::count,
+    global, interrupted,
+    pool::{self, overflow, slots},
+    refusal,
+    restart::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS},
+    scope,
     settings::{PROBE_CALLS, TIMED},
-    slots,
     task::may_be_refused,
-    thread,
-    way::Way,
+    thread::{self, Remaining},
+    verifier::opaque,
 };
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
 const FIRST_ERRNO: u64 = -4095_i64 as u64;
 
-/// Whether a result's lower half is that of an errno. A 32-bit tracer's `PTRACE_SETREGS` sets
-/// only that half, and clears the other one (`putreg32`, arch/x86/kernel/ptrace.c).
+/// Whether a result, or the lower half of it, is an errno: see [`arch::lower_half_is_at_least`].
 #[inline(always)]
 fn may_be_errno(result: u64) -> bool {
-    result as u32 >= FIRST_ERRNO as u32
+    arch::lower_half_is_at_least(result, FIRST_ERRNO)
 }
 
 /// How a call left.
@@ -39,9 +43,7 @@ pub enum Outcome {
     Ok,
     /// With this errno.
     Error(u32),
-    /// With one of the codes by which the kernel asks itself to restart the call
-    /// once a signal is handled (include/linux/errno.h). User space never sees
-    /// them. 515, ENOIOCTLCMD, stands among them and is no such code.
+    /// With a restart code.
     Restarted,
 }
 
@@ -50,12 +52,14 @@ impl Outcome {
     #[inline(always)]
     pub fn of(result: u64, key: u32) -> Self {
         let key = CallKey(key);
-        let is_errno = result >= FIRST_ERRNO || key.is_of_tracer() && may_be_errno(result);
+        let is_errno = result >= FIRST_ERRNO || key.has_result_of_tracer() && may_be_errno(result);
         if !is_errno || key.restores_registers(PROBE_CALLS.load()) {
             return Self::Ok;
         }
         match (result as u32).wrapping_neg() {
-            512..=514 | 516 if key.can_be_restarted() => Self::Restarted,
+            ERESTARTSYS..=ERESTARTNOHAND | ERESTART_RESTARTBLOCK if key.can_be_restarted() => {
+                Self::Restarted
+            }
             errno => Self::Error(errno),
         }
     }
@@ -64,23 +68,23 @@ impl Outcome {
 /// What a further copy of the program does, the one with this number: the same, if no copy
 /// before it has. See [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
-pub fn exit_again<W: Way>(regs: u64, result: u64, copy: usize) {
-    if scope::is_outside::<W>(regs) {
+pub fn exit_again<B: Backend>(regs: u64, result: u64, copy: usize) {
+    if scope::outside::has::<B>(regs) {
         return;
     }
-    let record = thread::hinted::<W>(regs);
-    let state = if record.is_some() { None } else { W::state(W::current()) };
-    let record = record.or_else(|| state.and_then(thread::record_of::<W>));
+    let record = thread::from_hint::<B>(regs);
+    let state = if record.is_some() { None } else { B::state(B::current()) };
+    let record = record.or_else(|| state.and_then(thread::record_of::<B>));
     let is_certain = if let Some(record) = record {
         // SAFETY: a live map value of the running thread's own.
         let key = CallKey(unsafe { (*record).in_flight_key });
         let entered = key != CallKey::NONE && !key.is_interrupted();
-        if !entered && (unsafe { was_counted(record, copy) } || !may_be_refused(W::current())) {
+        if !entered && (unsafe { was_counted(record, copy) } || !may_be_refused(B::current())) {
             return;
         }
         entered
     } else {
-        if state.is_some_and(|state| thread::has_left(state, copy)) {
+        if state.is_some_and(|state| thread::exit_is_accounted_for(state, copy)) {
             return;
         }
         true
@@ -88,9 +92,9 @@ pub fn exit_again<W: Way>(regs: u64, result: u64, copy: usize) {
     if is_certain {
         count!(exits_taken_over);
     }
-    exit::<W>(regs, result);
+    exit::<B>(regs, result);
     // Its first call to be refused has given it a record.
-    let record = record.or_else(|| W::state(W::current()).and_then(thread::record_of::<W>));
+    let record = record.or_else(|| B::state(B::current()).and_then(thread::record_of::<B>));
     // SAFETY: as above. Once more, for what this copy has counted itself.
     if record.is_some_and(|record| unsafe { was_counted(record, copy) }) && !is_certain {
         count!(exits_taken_over);
@@ -122,22 +126,19 @@ unsafe fn was_counted(record: *mut ThreadRecord, copy: usize) -> bool {
 
 /// A call leaves with `result`, `regs` being its registers.
 #[inline(always)]
-pub fn exit<W: Way>(regs: u64, result: u64) {
-    if scope::is_outside::<W>(regs) {
+pub fn exit<B: Backend>(regs: u64, result: u64) {
+    if scope::outside::has::<B>(regs) {
         return;
     }
     // First, for the same reason as the entry's clock is last. Where not all calls are timed,
     // the record says whether this one is.
     // SAFETY: always safe to call.
     let now = if TIMED.load() == sampling::ALL { unsafe { bpf_ktime_get_ns() } } else { 0 };
-    let record = match thread::hinted::<W>(regs) {
+    let record = match thread::from_hint::<B>(regs) {
         Some(found) => found,
         None => {
-            let found = thread::leaving::<W>(result, regs);
-            if found == 0 {
-                return;
-            }
-            let Some(record) = W::record(found - 1) else { return };
+            let Remaining::Count(index) = thread::at_exit::<B>(result, regs) else { return };
+            let Some(record) = index.record::<B>() else { return };
             record
         }
     };
@@ -150,9 +151,9 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
                 return;
             }
             if key != CallKey::NONE.0 {
-                interrupted::restarted();
+                interrupted::count_restarted();
             }
-            global::count_denied(W::number_at_exit(regs));
+            global::count_denied(arch::call_number(regs));
             return;
         }
         let latency_ns = latency(now, &raw const (*record).entry_ns);
@@ -165,10 +166,10 @@ pub fn exit<W: Way>(regs: u64, result: u64) {
         if slot == OVERFLOWED {
             overflow::leave(key, latency_ns, result);
         } else {
-            add::<W>(record, slot, key, latency_ns, result);
+            add::<B>(record, slot, key, latency_ns, result);
         }
         // Once a reader sees the sum, it sees all that is in it.
-        pool::publish();
+        arch::publish();
         (*record).left += 1;
     }
 }
@@ -206,14 +207,14 @@ pub fn is_negative(latency_ns: u64) -> bool {
 /// # Safety
 /// `record` is a live map value, the running thread's own.
 #[inline(always)]
-pub unsafe fn add<W: Way>(
+pub unsafe fn add<B: Backend>(
     record: *mut ThreadRecord,
     slot: CellIndex,
     key: u32,
     latency_ns: Option<u64>,
     result: u64,
 ) {
-    let Some(slot) = slots::slot::<W>(slot) else { return };
+    let Some(slot) = slots::slot::<B>(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
         if let Some(mut latency_ns) = latency_ns {
@@ -228,27 +229,27 @@ pub unsafe fn add<W: Way>(
             if latency_ns < (*slot).min_ns {
                 (*slot).min_ns = latency_ns;
             }
-            add_bucket::<W>(record, slot, key, latency_ns);
+            add_bucket::<B>(record, slot, key, latency_ns);
         }
         if may_be_errno(result) {
-            failed::<W>(record, slot, result, key);
+            failed::<B>(record, slot, result, key);
             return;
         }
         // Once a reader sees the call, it sees all its figures.
-        pool::publish();
+        arch::publish();
         (*slot).returned += 1;
     }
 }
 
 /// Adds a latency to a slot's histogram.
 #[inline(always)]
-unsafe fn add_bucket<W: Way>(
+unsafe fn add_bucket<B: Backend>(
     record: *mut ThreadRecord,
     slot: *mut Slot,
     key: u32,
     latency_ns: u64,
 ) {
-    let bucket = pool::unproven(hist::bucket(latency_ns));
+    let bucket = opaque(hist::bucket(latency_ns));
     let chunk = bucket / BUCKETS_PER_CHUNK as u32;
     if chunk >= CHUNKS as u32 {
         return;
@@ -258,10 +259,10 @@ unsafe fn add_bucket<W: Way>(
         let place = (&raw mut (*slot).chunks).cast::<u32>().add(chunk as usize);
         let mut cell = *place;
         if cell == 0 {
-            cell = pool::take_cell(record);
+            cell = pool::cells::take(record);
             *place = cell;
         }
-        match W::cell(cell) {
+        match B::cell(cell) {
             Some(counts) if cell != 0 => {
                 let offset = bucket % BUCKETS_PER_CHUNK as u32;
                 *counts.cast::<u32>().add(offset as usize) += 1;
@@ -276,46 +277,46 @@ unsafe fn add_bucket<W: Way>(
 
 /// Counts how a call of `key` left whose result may be an errno.
 #[inline(always)]
-unsafe fn failed<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
+unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
     // SAFETY: live map values of the running thread's own.
     unsafe {
         match Outcome::of(result, key) {
             Outcome::Ok => {}
             Outcome::Restarted => {
-                pool::publish();
+                arch::publish();
                 (*slot).restarted += 1;
                 return;
             }
             Outcome::Error(errno) => {
-                let errno = pool::unproven(errno);
+                let errno = opaque(errno);
                 if errno >= ERRNOS as u32 {
                     (*slot).errors += 1;
                     (*slot).errors_unlisted += 1;
-                } else if add_errno::<W>(record, slot, errno) {
+                } else if add_errno::<B>(record, slot, errno) {
                     (*slot).errors += 1;
                 } else {
                     global::count_error_only(key, errno);
                 }
             }
         }
-        pool::publish();
+        arch::publish();
         (*slot).returned += 1;
     }
 }
 
 /// Counts an errno below [`ERRNOS`]; false if there is no room.
 #[inline(always)]
-unsafe fn add_errno<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, errno: u32) -> bool {
+unsafe fn add_errno<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, errno: u32) -> bool {
     let page = errno / ERRNOS_PER_PAGE as u32;
     // SAFETY: live map values of the running thread's own, and a page below the bound.
     unsafe {
         let place = (&raw mut (*slot).errno_pages).cast::<u32>().add(page as usize);
         let mut cell = *place;
         if cell == 0 {
-            cell = pool::take_cell(record);
+            cell = pool::cells::take(record);
             *place = cell;
         }
-        match W::cell(cell) {
+        match B::cell(cell) {
             Some(counts) if cell != 0 => {
                 *counts.cast::<u32>().add((errno % ERRNOS_PER_PAGE as u32) as usize) += 1;
                 true
@@ -329,34 +330,34 @@ unsafe fn add_errno<W: Way>(record: *mut ThreadRecord, slot: *mut Slot, errno: u
 /// refused call `nr` before the entry tracepoint (`syscall_trace_enter`, kernel/entry/common.c),
 /// or the kernel skipped our program there.
 #[inline(always)]
-pub fn denied<W: Way>(nr: u64) {
+pub fn denied<B: Backend>(nr: u64) {
     // While the programs attach and detach, an entry may be missing for our own sake.
-    if !pool::attached() {
+    if !control::are_programs_attached() {
         return;
     }
-    let task = W::current();
-    if !scope::may_be_denied::<W>(task) {
+    let task = B::current();
+    if !scope::may_count_denied::<B>(task) {
         return;
     }
-    let key = CallKey::new(nr, W::is_compat(task)).0;
-    if !scope::counts(key) {
+    let key = CallKey::new(nr, B::is_compat(task)).0;
+    if !scope::counts_call(key) {
         return;
     }
     if !may_be_refused(task) {
         count!(missed_entries);
         return;
     }
-    let Some(state) = W::state(task) else { return };
+    let Some(state) = B::state(task) else { return };
     refusal::note_kill(state, task);
-    let Some(record) = thread::record_of::<W>(state) else { return };
+    let Some(record) = thread::record_of::<B>(state) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        let slot = slots::find::<W>(record, key);
-        match slots::slot::<W>(slot) {
+        let slot = slots::find::<B>(record, key);
+        match slots::slot::<B>(slot) {
             Some(figures) if slot != 0 => (*figures).denied += 1,
             _ => overflow::denied(key),
         }
-        pool::publish();
+        arch::publish();
         (*record).denied = (*record).denied.wrapping_add(1);
     }
 }

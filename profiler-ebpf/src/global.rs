@@ -5,11 +5,13 @@
 //! rare and reached by many paths is here. A global function takes only numbers, and finds the
 //! running task and its state itself.
 
-unsafe extern "C" {
-    /// [`interrupted::settle`](crate::interrupted::settle). Returns 0.
-    pub safe fn settle_interrupted(result: u64) -> u32;
+use crate::thread::RecordIndex;
 
-    /// [`interrupted::is_possible`](crate::interrupted::is_possible), as 0 or 1.
+unsafe extern "C" {
+    /// [`interrupted::count_as`](crate::interrupted::count_as). Returns 0.
+    pub safe fn count_interrupted(result: u64) -> u32;
+
+    /// [`interrupted::can_be_interrupted`](crate::interrupted::can_be_interrupted), as 0 or 1.
     pub safe fn can_be_interrupted(key: u32) -> u32;
 
     /// [`refusal::is_presumed`](crate::refusal::is_presumed), as 0 or 1.
@@ -19,82 +21,82 @@ unsafe extern "C" {
     pub safe fn count_denied(nr: u64) -> u32;
 
     /// [`thread::take_record`](crate::thread::take_record).
-    pub safe fn take_record() -> u32;
+    pub safe fn take_record() -> Option<RecordIndex>;
 
-    /// [`pool::take_extent`](crate::pool::take_extent).
+    /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
 
-    /// [`overflow::left`](crate::overflow::left), for a latency that may be
-    /// [`UNTIMED`](crate::overflow::UNTIMED). Returns 0.
+    /// [`overflow::left`](crate::pool::overflow::left), for a latency that may be
+    /// [`UNTIMED`](crate::pool::overflow::UNTIMED). Returns 0.
     pub safe fn leave_overflow(key: u32, latency_ns: u64, result: u64) -> u32;
 
-    /// [`overflow::bucket_only`](crate::overflow::bucket_only). Returns 0.
+    /// [`overflow::bucket_only`](crate::pool::overflow::bucket_only). Returns 0.
     pub safe fn count_bucket_only(key: u32, latency_ns: u64) -> u32;
 
-    /// [`overflow::error_only`](crate::overflow::error_only). Returns 0.
+    /// [`overflow::error_only`](crate::pool::overflow::error_only). Returns 0.
     pub safe fn count_error_only(key: u32, errno: u32) -> u32;
 }
 
 /// Defines the global functions of an object.
 #[macro_export]
 macro_rules! global_functions {
-    ($Way:ident) => {
+    ($Backend:ident) => {
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn settle_interrupted(result: u64) -> u32 {
-            $crate::interrupted::settle::<$Way>(result);
+        extern "C" fn count_interrupted(result: u64) -> u32 {
+            $crate::interrupted::count_as::<$Backend>(result);
             0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn can_be_interrupted(key: u32) -> u32 {
-            $crate::interrupted::is_possible(key) as u32
+            $crate::interrupted::can_be_interrupted(key) as u32
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn is_presumed_refused(nr: u64, is_compat: u32) -> u32 {
-            $crate::refusal::is_presumed::<$Way>(nr, is_compat != 0) as u32
+            $crate::refusal::is_presumed::<$Backend>(nr, is_compat != 0) as u32
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn count_denied(nr: u64) -> u32 {
-            $crate::exit::denied::<$Way>(nr);
+            $crate::exit::denied::<$Backend>(nr);
             0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn take_record() -> u32 {
-            $crate::thread::take_record::<$Way>()
+        extern "C" fn take_record() -> Option<$crate::thread::RecordIndex> {
+            $crate::thread::take_record::<$Backend>()
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn take_extent(record: u32) -> u32 {
-            $crate::pool::take_extent::<$Way>(record)
+            $crate::pool::cells::take_extent::<$Backend>(record)
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn leave_overflow(key: u32, latency_ns: u64, result: u64) -> u32 {
-            $crate::overflow::left::<$Way>(key, latency_ns, result);
+            $crate::pool::overflow::left::<$Backend>(key, latency_ns, result);
             0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn count_bucket_only(key: u32, latency_ns: u64) -> u32 {
-            $crate::overflow::bucket_only(key, latency_ns);
+            $crate::pool::overflow::bucket_only(key, latency_ns);
             0
         }
 
         #[unsafe(no_mangle)]
         #[inline(never)]
         extern "C" fn count_error_only(key: u32, errno: u32) -> u32 {
-            $crate::overflow::error_only(key, errno);
+            $crate::pool::overflow::error_only(key, errno);
             0
         }
     };

@@ -16,51 +16,34 @@
 //! latency of such a call ends at its `sys_exit`. If a tracer changes the result after that, the
 //! change is not seen. While a thread is stopped, its interrupted call is in flight.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
 use profiler_common::{
     call::CallKey,
     wire::{OVERFLOWED, TaskState, ThreadRecord},
 };
 
 use crate::{
+    arch::{self, SigAction},
+    backend::Backend,
     exit, global,
-    overflow::{self, UNTIMED},
-    pool,
+    pool::overflow::{self, UNTIMED},
+    restart,
     settings::PROBE_CALLS,
     thread::record_of,
-    way::Way,
+    verifier::opaque,
 };
 
-/// `ERESTARTSYS`, `ERESTARTNOINTR`, `ENOIOCTLCMD` (which restarts nothing), `ERESTARTNOHAND`
-/// and `ERESTART_RESTARTBLOCK` (include/linux/errno.h). User space never sees the others.
-const ERESTARTSYS: u32 = 512;
-const ERESTARTNOINTR: u32 = 513;
-const ENOIOCTLCMD: u32 = 515;
-const ERESTART_RESTARTBLOCK: u32 = 516;
-
-/// The result that stands for a call that is restarted, whatever the code was.
-const RESTARTED: u64 = -(ERESTARTNOINTR as i64) as u64;
-const EINTR: u64 = -4_i64 as u64;
-
-/// `SA_RESTART` (include/uapi/asm-generic/signal-defs.h), and `SIG_IGN`, below which
-/// `SIG_DFL` is.
-const SA_RESTART: u64 = 0x1000_0000;
+/// `SIG_IGN`, below which `SIG_DFL` is (include/uapi/asm-generic/signal-defs.h).
 const SIG_IGN: u64 = 1;
 
 /// Whether a call of `key` that leaves with `result` has been interrupted.
 #[inline(always)]
 pub fn is_interruption(result: u64, key: u32) -> bool {
-    let code = (result as u32).wrapping_neg();
-    // One comparison where calls succeed.
-    code.wrapping_sub(ERESTARTSYS) <= ERESTART_RESTARTBLOCK - ERESTARTSYS
-        && result as i64 >> 32 == -1
-        && code != ENOIOCTLCMD
-        && global::can_be_interrupted(key) != 0
+    restart::is_result(result) && global::can_be_interrupted(key) != 0
 }
 
 /// Whether a call of `key` has been interrupted if it leaves with a code that says so.
 #[inline(always)]
-pub fn is_possible(key: u32) -> bool {
+pub fn can_be_interrupted(key: u32) -> bool {
     CallKey(key).can_be_restarted() && !CallKey(key).restores_registers(PROBE_CALLS.load())
 }
 
@@ -81,26 +64,26 @@ pub unsafe fn keep(record: *mut ThreadRecord, key: u32, latency_ns: Option<u64>,
 /// Counts the interrupted call of the running thread as one that left with `result`. Does
 /// nothing if the thread has none.
 #[inline(always)]
-pub fn settle<W: Way>(result: u64) {
-    let Some(state) = W::state(W::current()) else { return };
+pub fn count_as<B: Backend>(result: u64) {
+    let Some(state) = B::state(B::current()) else { return };
     // SAFETY: a live state and a live map value of the running thread's own.
     unsafe {
-        match record_of::<W>(state) {
+        match record_of::<B>(state) {
             Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
-                settle_recorded::<W>(record, result);
+                count_recorded::<B>(record, result);
             }
-            None if is_kept_unrecorded(state) => settle_unrecorded(state, result),
+            None if is_kept_unrecorded(state) => count_unrecorded(state, result),
             _ => {}
         }
     }
 }
 
-/// [`settle`], for a thread with a record.
+/// [`count_as`], for a thread with a record.
 ///
 /// # Safety
 /// `record` is a live map value, the running thread's own, which keeps a call.
 #[inline(always)]
-unsafe fn settle_recorded<W: Way>(record: *mut ThreadRecord, result: u64) {
+unsafe fn count_recorded<B: Backend>(record: *mut ThreadRecord, result: u64) {
     // SAFETY: the caller's record.
     unsafe {
         let key = (*record).in_flight_key & !CallKey::INTERRUPTED;
@@ -110,9 +93,9 @@ unsafe fn settle_recorded<W: Way>(record: *mut ThreadRecord, result: u64) {
         if slot == OVERFLOWED {
             overflow::leave(key, latency_ns, result);
         } else {
-            exit::add::<W>(record, slot, key, latency_ns, result);
+            exit::add::<B>(record, slot, key, latency_ns, result);
         }
-        pool::publish();
+        arch::publish();
         (*record).left += 1;
     }
 }
@@ -120,8 +103,8 @@ unsafe fn settle_recorded<W: Way>(record: *mut ThreadRecord, result: u64) {
 /// Counts the interrupted call of the running thread as restarted. The thread is about to
 /// enter a call, or leaves one that was refused.
 #[inline(always)]
-pub fn restarted() {
-    global::settle_interrupted(RESTARTED);
+pub fn count_restarted() {
+    global::count_interrupted(restart::RESTARTED);
 }
 
 /// [`keep`], for a thread without a record.
@@ -154,12 +137,12 @@ pub unsafe fn is_kept_unrecorded(state: *mut TaskState) -> bool {
     key_plus_one != 0 && CallKey(key_plus_one - 1).is_interrupted()
 }
 
-/// [`settle`], for a thread without a record.
+/// [`count_as`], for a thread without a record.
 ///
 /// # Safety
 /// `state` is a live state of the running task, which keeps a call.
 #[inline(always)]
-unsafe fn settle_unrecorded(state: *mut TaskState, result: u64) {
+unsafe fn count_unrecorded(state: *mut TaskState, result: u64) {
     // SAFETY: the caller's state.
     unsafe {
         let key = ((*state).key_plus_one - 1) & !CallKey::INTERRUPTED;
@@ -169,15 +152,15 @@ unsafe fn settle_unrecorded(state: *mut TaskState, result: u64) {
     }
 }
 
-/// [`restarted`], for a thread that may be without a record and may keep a call.
+/// [`count_restarted`], for a thread that may be without a record and may keep a call.
 ///
 /// # Safety
 /// `state` is a live state of the running task.
 #[inline(always)]
-pub unsafe fn restarted_if_unrecorded(state: *mut TaskState) {
+pub unsafe fn count_restarted_if_unrecorded(state: *mut TaskState) {
     // SAFETY: the caller's state.
     if unsafe { is_kept_unrecorded(state) } {
-        restarted();
+        count_restarted();
     }
 }
 
@@ -185,12 +168,11 @@ pub unsafe fn restarted_if_unrecorded(state: *mut TaskState) {
 /// `struct k_sigaction`. A signal that it ignores restarts the call, and so does one that stops
 /// it and one that a tracer takes; one that ends it is followed by its end.
 #[inline(always)]
-pub fn deliver<W: Way>(action: *const u64) {
-    let Some(state) = W::state(W::current()) else { return };
-    let record = record_of::<W>(state);
-    // SAFETY: a live state and a live map value of the running thread's own; the helper checks
-    // the address. `struct sigaction` begins with `sa_handler` and `sa_flags`
-    // (include/linux/signal_types.h).
+pub fn deliver<B: Backend>(action: *const u64) {
+    let Some(state) = B::state(B::current()) else { return };
+    let record = record_of::<B>(state);
+    // SAFETY: a live state and a live map value of the running thread's own; nobody else writes
+    // them.
     unsafe {
         let code = match record {
             Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
@@ -198,19 +180,14 @@ pub fn deliver<W: Way>(action: *const u64) {
             }
             // The compiler would make one load of both, from either pointer, which the verifier
             // refuses where one of them is in an arena.
-            None if is_kept_unrecorded(state) => pool::unproven((*state).interrupted_by),
+            None if is_kept_unrecorded(state) => opaque((*state).interrupted_by),
             _ => return,
         };
-        let handler = bpf_probe_read_kernel(action).unwrap_or(0);
-        let flags = bpf_probe_read_kernel(action.add(1)).unwrap_or(0);
+        let SigAction { handler, flags } = SigAction::read(action);
         if handler <= SIG_IGN {
             return;
         }
-        let result = match code {
-            ERESTARTSYS if flags & SA_RESTART != 0 => RESTARTED,
-            ERESTARTNOINTR => RESTARTED,
-            _ => EINTR,
-        };
-        global::settle_interrupted(result);
+        let result = restart::result_after_handler(code, flags);
+        global::count_interrupted(result);
     }
 }

@@ -16,27 +16,30 @@
 // For the atomic additions: Rust gives this target no `fetch_add`.
 #![feature(asm_experimental_arch)]
 
-pub mod before;
+pub mod arch;
+pub mod atomic;
+pub mod backend;
+pub mod call_lister;
+pub mod control;
+pub mod counters;
 pub mod entry;
 pub mod exit;
-pub mod filter;
 pub mod global;
 pub mod interrupted;
 pub mod life;
 pub mod maps;
-pub mod overflow;
 pub mod pool;
 pub mod programs;
 pub mod refusal;
 pub mod report;
+pub mod restart;
 pub mod scope;
 pub mod settings;
 pub mod signals;
-pub mod slots;
 pub mod task;
 pub mod thread;
 pub mod typed;
-pub mod way;
+pub mod verifier;
 
 #[cfg(target_arch = "bpf")]
 #[panic_handler]

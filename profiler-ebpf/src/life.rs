@@ -14,15 +14,15 @@ use profiler_common::call::CallKey;
 use profiler_common::wire::{RecordState, TaskState, ThreadRecord};
 
 use crate::{
-    filter,
+    arch,
+    backend::Backend,
+    counters::count,
     maps::RENAMED,
-    overflow,
-    pool::{self, count},
-    scope,
+    pool::overflow,
+    scope::{self, filter},
     settings::{COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET},
     task::{Task, field_u32, field_u64, layout_known, read_comm},
     thread::{self, record_of},
-    way::Way,
 };
 
 /// `sched_process_fork`: `parent`, which runs, made `child`, which has not run yet.
@@ -30,18 +30,18 @@ use crate::{
 /// The child gets its state here, so that its first exit is known for what it is,
 /// and so that it is in scope by its parent rather than by its number.
 #[inline(always)]
-pub fn fork<W: Way>(parent: Task, child: Task) {
+pub fn fork<B: Backend>(parent: Task, child: Task) {
     if !layout_known() {
         return;
     }
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
     let child_tgid = field_u32(child, TGID_OFFSET.load());
-    let child_flags = scope::inherit(W::state(parent), parent_tgid, child_tgid);
+    let child_flags = scope::inherited_flags(B::state(parent), parent_tgid, child_tgid);
     if COMMS_ONLY.load() != 0 {
         // Of another task, which was there before.
         let _ = RENAMED.remove(child as u64);
     }
-    let Some(state) = W::state_or_new(child) else {
+    let Some(state) = B::state_or_new(child) else {
         if child_flags & TaskState::WATCHED != 0 {
             count!(lost_children);
         }
@@ -56,14 +56,14 @@ pub fn fork<W: Way>(parent: Task, child: Task) {
 /// `sched_process_exec`: the running task runs another program. An exec by a thread that
 /// is not the leader takes the leader's id (`de_thread`, fs/exec.c).
 #[inline(always)]
-pub fn exec<W: Way>(task: Task) {
+pub fn exec<B: Backend>(task: Task) {
     let tid = bpf_get_current_pid_tgid() as u32;
-    let Some(state) = W::state(task) else { return };
-    let record = record_of::<W>(state);
+    let Some(state) = B::state(task) else { return };
+    let record = record_of::<B>(state);
     // The program's name has been written by now (`begin_new_exec`, fs/exec.c). A thread's exec
     // replaces its leader too, by whose name was decided: not by what `task_rename` compares,
     // which is the thread's own.
-    scope::renamed(state, record);
+    scope::invalidate_after_rename(state, record);
     let Some(record) = record else { return };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
@@ -80,7 +80,7 @@ pub fn exec<W: Way>(task: Task) {
 /// `task_rename`: `task` will be called `comm`. Only a leader's name is its
 /// process's.
 #[inline(always)]
-pub fn rename<W: Way>(task: Task, comm: *const u8) {
+pub fn rename<B: Backend>(task: Task, comm: *const u8) {
     if !layout_known() {
         return;
     }
@@ -88,17 +88,17 @@ pub fn rename<W: Way>(task: Task, comm: *const u8) {
     if tid != field_u32(task, TGID_OFFSET.load()) {
         return;
     }
-    let state = W::state(task);
+    let state = B::state(task);
     // SAFETY: the helper checks the address.
     let Some(name) = (unsafe { filter::read_name(comm) }) else { return };
     if COMMS_ONLY.load() != 0 {
-        decide_by_name::<W>(task, state, &name);
+        decide_by_name::<B>(task, state, &name);
     }
     // The running thread's record, since that thread is about to leave a call, and so is read
     // again: the leader may sleep, may never have had a record, or may be a zombie. Only threads
     // of the same process can rename a leader (`comm_write`, fs/proc/base.c).
-    let own = match W::state(W::current()).and_then(record_of::<W>) {
-        None => state.and_then(record_of::<W>),
+    let own = match B::state(B::current()).and_then(record_of::<B>) {
+        None => state.and_then(record_of::<B>),
         own => own,
     };
     let Some(record) = own else { return };
@@ -107,7 +107,7 @@ pub fn rename<W: Way>(task: Task, comm: *const u8) {
     unsafe {
         if (*record).tgid == field_u32(task, TGID_OFFSET.load()) {
             (*record).comm = name;
-            pool::publish();
+            arch::publish();
             (*record).named_ns = bpf_ktime_get_ns();
         }
     }
@@ -115,7 +115,7 @@ pub fn rename<W: Way>(task: Task, comm: *const u8) {
 
 /// `leader` will be called `name`: its threads may come into scope by it, or leave it.
 #[inline(always)]
-fn decide_by_name<W: Way>(leader: Task, state: Option<*mut TaskState>, name: &filter::Comm) {
+fn decide_by_name<B: Backend>(leader: Task, state: Option<*mut TaskState>, name: &filter::Comm) {
     let named = filter::is_name(name);
     if named == filter::leader_is_named(leader) {
         return;
@@ -123,29 +123,29 @@ fn decide_by_name<W: Way>(leader: Task, state: Option<*mut TaskState>, name: &fi
     // The name is written after this; until then it is known from here.
     let _ = RENAMED.insert(leader as u64, u32::from(named), 0);
     // As in every exec: nobody else is to be told.
-    if leader == W::current() && filter::is_alone(leader) {
+    if leader == B::current() && filter::is_alone(leader) {
         if let Some(state) = state {
-            scope::changed_for_itself(state, record_of::<W>(state));
+            scope::invalidate_own(state, record_of::<B>(state));
         }
     } else {
-        scope::changed();
+        scope::invalidate_all();
     }
 }
 
 /// `sched_process_exit`: the running task ends.
 #[inline(always)]
-pub fn exit<W: Way>(task: Task) {
-    let state = W::state(task);
+pub fn exit<B: Backend>(task: Task) {
+    let state = B::state(task);
     // SAFETY: a live state of the running task.
     if state.is_none_or(|state| unsafe { (*state).flags } & TaskState::KNOWN == 0) {
-        W::forget_before(task);
+        B::forget_listed_call(task);
     }
     if COMMS_ONLY.load() != 0 {
         let _ = RENAMED.remove(task as u64);
     }
     if let Some(state) = state {
-        scope::forget_outside(state);
-        match record_of::<W>(state) {
+        scope::outside::forget(state);
+        match record_of::<B>(state) {
             // SAFETY: a live map value of the running thread's own. The state comes
             // last: once it says "ended", nothing is written any more.
             Some(record) => unsafe {
@@ -156,7 +156,7 @@ pub fn exit<W: Way>(task: Task) {
                 // A rename by another thread must not reach the record's next owner.
                 (*state).record = 0;
                 (*record).owner = 0;
-                pool::publish();
+                arch::publish();
                 (*record).state = RecordState::Ended as u16;
             },
             None => {
@@ -174,7 +174,7 @@ pub fn exit<W: Way>(task: Task) {
             }
         }
     }
-    W::forget(task);
+    B::forget(task);
 }
 
 #[inline(always)]

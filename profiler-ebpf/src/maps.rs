@@ -54,7 +54,7 @@ pub static HINT: PerCpuArray<u32, 1> = PerCpuArray::new();
 pub static OVERFLOW: Array<OverflowSlot, { OVERFLOW_SLOTS as usize }, MMAPABLE> = Array::new();
 
 /// Per CPU: where programs cannot be preempted, the extremes then need no atomic operation.
-/// Where they can, see [`Way::raise`](crate::way::Way::raise).
+/// Where they can, see [`Backend::raise`](crate::backend::Backend::raise).
 #[btf_map]
 pub static OVERFLOW_EXTREMES: PerCpuArray<Extremes, { OVERFLOW_SLOTS as usize }> =
     PerCpuArray::new();

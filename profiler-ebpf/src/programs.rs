@@ -9,26 +9,26 @@
 //! `signal_deliver`.
 
 /// Defines them: they take a `$Context`, are marked by `#[$attribute($key = "...")]`, and
-/// go about it in `$Way`.
+/// go about it in `$Backend`.
 #[macro_export]
 macro_rules! programs {
-    ($Context:ident, $Way:ident, $attribute:ident, $key:ident) => {
+    ($Context:ident, $Backend:ident, $attribute:ident, $key:ident) => {
         #[$attribute($key = "sys_enter")]
         pub fn sys_enter(ctx: $Context) -> i32 {
-            $crate::entry::enter::<$Way>(ctx.arg(0), ctx.arg(1));
+            $crate::entry::enter::<$Backend>(ctx.arg(0), ctx.arg(1));
             0
         }
 
         #[$attribute($key = "sys_exit")]
         pub fn sys_exit(ctx: $Context) -> i32 {
-            $crate::exit::exit::<$Way>(ctx.arg(0), ctx.arg(1));
+            $crate::exit::exit::<$Backend>(ctx.arg(0), ctx.arg(1));
             0
         }
 
         #[$attribute($key = "sched_process_exit")]
         pub fn process_exit(ctx: $Context) -> i32 {
-            $crate::refusal::count_kill::<$Way>(true);
-            $crate::life::exit::<$Way>(ctx.arg(0));
+            $crate::refusal::count_kill::<$Backend>(true);
+            $crate::life::exit::<$Backend>(ctx.arg(0));
             $crate::report::exhaustion();
             0
         }
@@ -53,7 +53,7 @@ macro_rules! programs {
             "signal_generate": signal_sent => sent;
         }
 
-        $crate::global_functions! { $Way }
+        $crate::global_functions! { $Backend }
 
         $crate::further_exits! { $Context, $attribute, $key;
             sys_exit_2: 0, sys_exit_3: 1, sys_exit_4: 2, sys_exit_5: 3, sys_exit_6: 4,
@@ -62,33 +62,33 @@ macro_rules! programs {
 
         #[inline(never)]
         fn enter_again(ctx: $Context) {
-            $crate::entry::enter_again::<$Way>(ctx.arg(0), ctx.arg(1));
+            $crate::entry::enter_again::<$Backend>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]
         fn exit_again(ctx: $Context, copy: usize) {
-            $crate::exit::exit_again::<$Way>(ctx.arg(0), ctx.arg(1), copy);
+            $crate::exit::exit_again::<$Backend>(ctx.arg(0), ctx.arg(1), copy);
         }
 
         #[inline(never)]
         fn fork(ctx: $Context) {
-            $crate::life::fork::<$Way>(ctx.arg(0), ctx.arg(1));
+            $crate::life::fork::<$Backend>(ctx.arg(0), ctx.arg(1));
         }
 
         #[inline(never)]
         fn exec(ctx: $Context) {
-            $crate::life::exec::<$Way>(ctx.arg(0));
+            $crate::life::exec::<$Backend>(ctx.arg(0));
         }
 
         #[inline(never)]
         fn end_again(ctx: $Context) {
-            $crate::refusal::count_kill::<$Way>(false);
-            $crate::life::exit::<$Way>(ctx.arg(0));
+            $crate::refusal::count_kill::<$Backend>(false);
+            $crate::life::exit::<$Backend>(ctx.arg(0));
         }
 
         #[inline(never)]
         fn migrated(_ctx: $Context) {
-            $crate::scope::changed();
+            $crate::scope::invalidate_all();
         }
 
         #[inline(never)]
@@ -98,12 +98,12 @@ macro_rules! programs {
 
         #[inline(never)]
         fn deliver(ctx: $Context) {
-            $crate::interrupted::deliver::<$Way>(ctx.arg(2));
+            $crate::interrupted::deliver::<$Backend>(ctx.arg(2));
         }
 
         #[inline(never)]
         fn rename(ctx: $Context) {
-            $crate::life::rename::<$Way>(ctx.arg(0), ctx.arg(1));
+            $crate::life::rename::<$Backend>(ctx.arg(0), ctx.arg(1));
         }
     };
 }

@@ -26,9 +26,11 @@ use aya_ebpf::{
 use profiler_common::{call::CallKey, wire::TaskState};
 
 use crate::{
-    global,
-    pool::{self, count},
-    scope,
+    arch,
+    backend::Backend,
+    control,
+    counters::count,
+    global, scope,
     settings::{
         ALLOWED_COMPAT_BYTES, ALLOWED_NATIVE_BYTES, ALLOWED_OFFSET, FILTER_NOTIF_OFFSET,
         FILTER_PREV_OFFSET, HAS_TASK_REGS, KNOTIF_LIST_OFFSET, KNOTIF_TASK_OFFSET,
@@ -36,7 +38,6 @@ use crate::{
     },
     task::{Task, field_u32, field_u64},
     thread,
-    way::Way,
 };
 
 /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
@@ -60,8 +61,8 @@ const EMULATED: u64 = 1 << 3;
 /// User dispatch does not matter: a call that it refuses does not reach the tracepoint of
 /// the exit (`syscall_exit_work`, kernel/entry/common.c).
 #[inline(always)]
-pub fn is_presumed<W: Way>(nr: u64, is_compat: bool) -> bool {
-    let task = W::current();
+pub fn is_presumed<B: Backend>(nr: u64, is_compat: bool) -> bool {
+    let task = B::current();
     let work = WORK_OFFSET.load();
     if work != 0 && field_u64(task, work) & EMULATED != 0 {
         return true;
@@ -127,19 +128,19 @@ pub fn note_kill(state: *mut TaskState, task: Task) {
 /// `is_first` is false in a further copy of the program, which runs also if an earlier copy has
 /// counted the call. The state of the task tells; a task without one is left to the first copy.
 #[inline(always)]
-pub fn count_kill<W: Way>(is_first: bool) {
-    let task = W::current();
-    if HAS_TASK_REGS.load() != 0 && is_killed(task) && pool::attached() {
-        let state = if is_first { W::state_or_new(task) } else { W::state(task) };
+pub fn count_kill<B: Backend>(is_first: bool) {
+    let task = B::current();
+    if HAS_TASK_REGS.load() != 0 && is_killed(task) && control::are_programs_attached() {
+        let state = if is_first { B::state_or_new(task) } else { B::state(task) };
         if let Some(state) = state {
-            count_kill_of::<W>(state, task);
+            count_kill_of::<B>(state, task);
         }
     }
 }
 
 #[inline(never)]
-fn count_kill_of<W: Way>(state: *mut TaskState, task: Task) {
-    if !scope::leaves(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
+fn count_kill_of<B: Backend>(state: *mut TaskState, task: Task) {
+    if !scope::counts_at_exit(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
         return;
     }
     // SAFETY: a live state of the running task.
@@ -151,13 +152,12 @@ fn count_kill_of<W: Way>(state: *mut TaskState, task: Task) {
     }
     // SAFETY: of the running task, and always safe to call where the helper exists.
     let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let key = CallKey::new(W::number_at_exit(regs), W::is_compat(task)).0;
-    if !scope::counts(key) {
+    let key = CallKey::new(arch::call_number(regs), B::is_compat(task)).0;
+    if !scope::counts_call(key) {
         return;
     }
-    let index_plus_one = thread::refused::<W>(state, task, regs, key);
-    if index_plus_one != 0 {
-        global::count_denied(W::number_at_exit(regs));
+    if thread::at_refusal::<B>(state, task, regs, key).is_some() {
+        global::count_denied(arch::call_number(regs));
     }
 }
 

@@ -15,6 +15,8 @@
 //! ends with the task and follows it through an exec. In the fallback, the state is in a hash by the
 //! address of the task, and the exit hook deletes it.
 
+use core::num::NonZeroU32;
+
 use aya_ebpf::helpers::{
     bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_ktime_get_ns,
 };
@@ -25,143 +27,170 @@ use profiler_common::{
 };
 
 use crate::{
-    global, interrupted, overflow,
-    pool::{self, count},
+    arch,
+    backend::Backend,
+    control,
+    counters::count,
+    global, interrupted,
+    pool::{overflow, records},
     refusal, scope,
     settings::{LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED},
     task::{Task, field_u64, layout_known, may_be_refused, read_comm},
-    way::Way,
 };
 
 /// The record of the task whose registers are at `regs`, if the hint says which it is: the
 /// common case. By the registers rather than by the task, since they are an argument, and
 /// asking for the task is a call.
 #[inline(always)]
-pub fn hinted<W: Way>(regs: u64) -> Option<*mut ThreadRecord> {
-    let owner = W::owner(regs);
-    let record = W::likely_record(owner)?;
+pub fn from_hint<B: Backend>(regs: u64) -> Option<*mut ThreadRecord> {
+    let owner = B::owner(regs);
+    let record = B::likely_record(owner)?;
     // SAFETY: a live map value. The hint can be stale, so the record decides: its
     // owner's stack is cleared there when the owner ends, before the stack can
     // belong to another task.
     (unsafe { (*record).owner } == owner).then_some(record)
 }
 
-/// The record index plus one of a task that enters a call and that the hint
-/// missed. 0 when there is nothing left to do: the task is out of scope, or the
-/// call went to its overflow slot.
+/// The index of a record, as `TaskState` has it: plus one, so that it fits in a word with "none".
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub struct RecordIndex(NonZeroU32);
+
+impl RecordIndex {
+    /// The index of the record at `index`.
+    #[inline(always)]
+    fn of(index: u32) -> Option<Self> {
+        Self::from_state(index + 1)
+    }
+
+    /// The index in [`TaskState::record`].
+    #[inline(always)]
+    fn from_state(index_plus_one: u32) -> Option<Self> {
+        NonZeroU32::new(index_plus_one).map(Self)
+    }
+
+    /// The record.
+    #[inline(always)]
+    pub fn record<B: Backend>(self) -> Option<*mut ThreadRecord> {
+        B::record(self.0.get() - 1)
+    }
+}
+
+/// Finds the record of a task that enters a call, if the hint missed. Gives the task a record if it
+/// has none.
+///
+/// `None` if nothing is left to do: the task is out of scope, or the call is counted in its overflow
+/// slot.
 #[inline(never)]
-pub fn entering<W: Way>(regs: u64, nr: u64) -> u32 {
-    let task = W::current();
-    let Some(state) = W::state_or_new(task) else {
+pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
+    let task = B::current();
+    let Some(state) = B::state_or_new(task) else {
         count!(lost_entries);
-        return 0;
+        return None;
     };
     // SAFETY: a live state of the running task.
-    unsafe { interrupted::restarted_if_unrecorded(state) };
+    unsafe { interrupted::count_restarted_if_unrecorded(state) };
     let ids = bpf_get_current_pid_tgid();
-    if !scope::enters(state, task, (ids >> 32) as u32) {
-        scope::stays_out::<W>(state, record_of::<W>(state), regs);
-        return 0;
+    if !scope::counts_at_entry(state, task, (ids >> 32) as u32) {
+        scope::note_out_of_scope::<B>(state, record_of::<B>(state), regs);
+        return None;
     }
     // SAFETY: a live state that only its own task writes by now.
     unsafe {
         if (*state).flags & TaskState::KNOWN == 0 {
-            // Its exit may have been missed.
-            W::forget_before(task);
+            // The exit of the listed call may have been missed.
+            B::forget_listed_call(task);
         }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
-        if (*state).record == 0 {
-            if !give_record::<W>(regs) {
-                let key = CallKey::new(nr, W::is_compat(task)).0;
-                if !scope::counts(key) {
-                    (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
-                    return 0;
-                }
-                (*state).key_plus_one = key + 1;
-                overflow::entered(key);
-                (*state).entry_ns = entry_ns();
-                return 0;
+        if (*state).record == 0 && !assign_record::<B>(regs) {
+            let key = CallKey::new(nr, B::is_compat(task)).0;
+            if !scope::counts_call(key) {
+                (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
+                return None;
             }
+            (*state).key_plus_one = key + 1;
+            overflow::entered(key);
+            (*state).entry_ns = entry_ns();
+            return None;
         }
-        use_record::<W>(state, regs)
+        remember_record::<B>(state, regs)
     }
 }
 
-/// Gives the running task, which has none, a record. Returns whether there was one left.
+/// Gives the running task, which has no record, one. Returns whether there was one left.
 #[inline(always)]
-fn give_record<W: Way>(regs: u64) -> bool {
-    let index_plus_one = global::take_record();
-    if index_plus_one == 0 {
+fn assign_record<B: Backend>(regs: u64) -> bool {
+    let Some(record) = global::take_record().and_then(RecordIndex::record::<B>) else {
         return false;
-    }
-    let Some(record) = W::record(index_plus_one - 1) else { return false };
+    };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
-        (*record).owner = W::owner(regs);
-        // Once a reader sees it live, it sees whose it is.
-        pool::publish();
+        (*record).owner = B::owner(regs);
+        // A reader that sees the record live sees its owner.
+        arch::publish();
         (*record).state = RecordState::Live as u16;
     }
     true
 }
 
-/// Takes a record for the running task, which has none, and fills it in, but for its owner
-/// and its state of life. Returns its index plus one; 0 if there was none left.
+/// Takes a record for the running task, which has none, and fills it in, except for its owner and
+/// its state. `None` if there is none left.
 #[inline(always)]
-pub fn take_record<W: Way>() -> u32 {
-    let task = W::current();
-    let Some(state) = W::state(task) else { return 0 };
-    let Some((index, user)) = pool::take_record() else { return 0 };
-    let Some(record) = W::record(index) else { return 0 };
+pub fn take_record<B: Backend>() -> Option<RecordIndex> {
+    let task = B::current();
+    let state = B::state(task)?;
+    let (index, user) = records::take()?;
+    let record = B::record(index)?;
     // SAFETY: a record that was taken just now, and a live state of the running task.
     unsafe {
         fill_in(record, (index, user), task, bpf_get_current_pid_tgid());
         (*state).record = index + 1;
     }
-    index + 1
+    RecordIndex::of(index)
 }
 
-/// Makes the hint name the record of the running task, which has one. Returns its index plus
-/// one.
+/// Makes the hint name the record of the running task, and returns its index.
 ///
 /// # Safety
 /// `state` is the live state of the running task.
 #[inline(always)]
-unsafe fn use_record<W: Way>(state: *mut TaskState, regs: u64) -> u32 {
-    if let Some(record) = record_of::<W>(state) {
-        scope::stays_in(state, record);
+unsafe fn remember_record<B: Backend>(state: *mut TaskState, regs: u64) -> Option<RecordIndex> {
+    if let Some(record) = record_of::<B>(state) {
+        scope::note_in_scope(state, record);
     }
     // SAFETY: the caller's state.
     unsafe {
-        W::remember(W::owner(regs), (*state).record - 1);
-        (*state).record
+        B::remember(B::owner(regs), (*state).record.wrapping_sub(1));
+        RecordIndex::from_state((*state).record)
     }
 }
 
-/// The record index plus one of a task of which a call was refused, for that call to be
-/// counted there. 0 if no record is left: then the call is counted in its overflow slot.
+/// Finds the record of a task of which a call was refused, so that the call is counted there. If
+/// none is left, counts the call in its overflow slot and returns `None`.
 #[inline(always)]
-pub fn refused<W: Way>(state: *mut TaskState, task: Task, regs: u64, key: u32) -> u32 {
+pub fn at_refusal<B: Backend>(
+    state: *mut TaskState,
+    task: Task,
+    regs: u64,
+    key: u32,
+) -> Option<RecordIndex> {
     // SAFETY: a live state of the running task.
     unsafe {
-        if (*state).record == 0 && !give_record::<W>(regs) {
+        if (*state).record == 0 && !assign_record::<B>(regs) {
             refusal::note_kill(state, task);
             count!(denied_unrecorded);
             overflow::denied(key);
-            return 0;
+            return None;
         }
-        use_record::<W>(state, regs)
+        remember_record::<B>(state, regs)
     }
 }
 
 /// The record of the task whose state this is.
 #[inline(always)]
-pub fn record_of<W: Way>(state: *mut TaskState) -> Option<*mut ThreadRecord> {
+pub fn record_of<B: Backend>(state: *mut TaskState) -> Option<*mut ThreadRecord> {
     // SAFETY: a live state.
-    match unsafe { (*state).record } {
-        0 => None,
-        index_plus_one => W::record(index_plus_one - 1),
-    }
+    RecordIndex::from_state(unsafe { (*state).record }).and_then(RecordIndex::record::<B>)
 }
 
 /// The time, if the call is to be timed; otherwise 0. Off the common path, so that whose turn
@@ -219,91 +248,195 @@ pub fn read_name_ns() -> u64 {
     unsafe { bpf_ktime_get_ns() }.saturating_sub(1_000_000_000)
 }
 
-/// The record index plus one of a task that leaves a call and that the hint
-/// missed; 0 when there is nothing left to do.
+/// What an exit is that the hint missed.
+enum Exit {
+    /// The second return of the fork that made the task.
+    Birth,
+    /// Of a task that has a record. Either its call in flight leaves, or a call was refused.
+    Recorded,
+    /// Of the call in flight of a task without a record.
+    Unrecorded(CallKey),
+    /// Of a call that entered before the programs attached, or while they attach or detach.
+    AtAttach,
+    /// Of a call that did not enter: it was refused, or its entry was missed.
+    WithoutEntry,
+}
+
+/// What remains to be done about an exit that the hint missed.
+pub enum Remaining {
+    /// Nothing: the exit is accounted for, or does not count.
+    Nothing,
+    /// The task has this record, in which the exit is to be counted.
+    Count(RecordIndex),
+}
+
+/// Finds the record of a task that leaves a call, if the hint missed. Accounts for the exit of a
+/// task without a record.
 #[inline(never)]
-pub fn leaving<W: Way>(result: u64, regs: u64) -> u32 {
-    let task = W::current();
-    let Some(state) = W::state_or_new(task) else { return 0 };
+pub fn at_exit<B: Backend>(result: u64, regs: u64) -> Remaining {
+    let task = B::current();
+    let Some(state) = B::state_or_new(task) else { return Remaining::Nothing };
     // SAFETY: a live state that only its own task writes by now.
     let is_known = unsafe { (*state).flags } & TaskState::KNOWN != 0;
-    let was_listed = !is_known && W::forget_before(task);
-    if !scope::leaves(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
-        return 0;
+    let was_listed = !is_known && B::forget_listed_call(task);
+    if !scope::counts_at_exit(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
+        return Remaining::Nothing;
     }
     // SAFETY: as above.
     unsafe {
-        if (*state).flags & TaskState::NEWBORN != 0 {
-            (*state).flags &= !TaskState::NEWBORN;
-            if pool::attached() {
-                (*state).flags |= TaskState::KNOWN;
+        match classify(state) {
+            Exit::Birth => count_birth(state),
+            Exit::Recorded => {
+                B::remember(B::owner(regs), (*state).record.wrapping_sub(1));
+                return RecordIndex::from_state((*state).record)
+                    .map_or(Remaining::Nothing, Remaining::Count);
             }
-            count!(births);
-            return 0;
+            Exit::Unrecorded(key) => count_unrecorded(state, key, result),
+            Exit::AtAttach => {
+                if !is_known {
+                    count!(in_flight_at_attach);
+                }
+            }
+            Exit::WithoutEntry => {
+                let index = without_entry::<B>(state, task, regs, (is_known, was_listed));
+                return index.map_or(Remaining::Nothing, Remaining::Count);
+            }
+        }
+    }
+    Remaining::Nothing
+}
+
+/// Classifies the exit of a task with this state.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn classify(state: *mut TaskState) -> Exit {
+    // SAFETY: the caller's state.
+    unsafe {
+        if (*state).flags & TaskState::NEWBORN != 0 {
+            return Exit::Birth;
         }
         if (*state).record != 0 {
-            W::remember(W::owner(regs), (*state).record - 1);
-            return (*state).record;
+            return Exit::Recorded;
         }
-        // Whatever follows accounts for this exit.
+        // All that follows accounts for this exit.
         (*state).flags &= !TaskState::EXITS_SEEN;
-        interrupted::restarted_if_unrecorded(state);
-        let key_plus_one = (*state).key_plus_one;
-        if key_plus_one != 0 {
-            (*state).key_plus_one = 0;
-            let key = key_plus_one - 1;
-            if scope::is_uncounted(key) {
-                return 0;
-            }
-            let entry_ns = (*state).entry_ns;
-            let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
-            if interrupted::is_interruption(result, key) {
-                interrupted::keep_unrecorded(state, key, latency_ns, result);
-            } else {
-                overflow::leave(key, latency_ns, result);
-            }
-            return 0;
+        interrupted::count_restarted_if_unrecorded(state);
+        match (*state).key_plus_one {
+            0 if control::are_programs_attached() => Exit::WithoutEntry,
+            0 => Exit::AtAttach,
+            key_plus_one => Exit::Unrecorded(CallKey(key_plus_one - 1)),
         }
-        if !pool::attached() {
-            if !is_known {
-                count!(in_flight_at_attach);
-            }
-            return 0;
-        }
-        let nr = W::number_at_exit(regs);
-        let is_compat = W::is_compat(task);
-        if !is_known {
-            // Every entry from now on is seen, so only this exit can be of a call that
-            // entered before.
+    }
+}
+
+/// Counts the second return of the fork that made the running task.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn count_birth(state: *mut TaskState) {
+    // SAFETY: the caller's state.
+    unsafe {
+        (*state).flags &= !TaskState::NEWBORN;
+        if control::are_programs_attached() {
             (*state).flags |= TaskState::KNOWN;
-            if was_listed || global::is_presumed_refused(nr, is_compat.into()) == 0 {
-                count!(in_flight_at_attach);
-                return 0;
-            }
         }
-        let key = CallKey::new(nr, is_compat).0;
-        if !scope::counts(key) {
-            return 0;
+    }
+    count!(births);
+}
+
+/// Counts the exit of a task without a record, whose call in flight is `key`, in the overflow slot.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn count_unrecorded(state: *mut TaskState, key: CallKey, result: u64) {
+    // SAFETY: the caller's state.
+    unsafe {
+        (*state).key_plus_one = 0;
+        if scope::is_uncounted(key.0) {
+            return;
         }
-        if !may_be_refused(task) {
-            count!(missed_entries);
-            return 0;
+        let entry_ns = (*state).entry_ns;
+        let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
+        if interrupted::is_interruption(result, key.0) {
+            interrupted::keep_unrecorded(state, key.0, latency_ns, result);
+        } else {
+            overflow::leave(key.0, latency_ns, result);
         }
-        refused::<W>(state, task, regs, key)
+    }
+}
+
+/// Accounts for the exit of a call that did not enter. Returns the record in which to count the call
+/// as refused, if it was refused.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn without_entry<B: Backend>(
+    state: *mut TaskState,
+    task: Task,
+    regs: u64,
+    (is_known, was_listed): (bool, bool),
+) -> Option<RecordIndex> {
+    let nr = arch::call_number(regs);
+    let is_compat = B::is_compat(task);
+    if !is_known {
+        // Each entry from now on is seen, so only this exit can be that of a call that entered
+        // before the programs attached.
+        // SAFETY: the caller's state.
+        unsafe { (*state).flags |= TaskState::KNOWN };
+        if was_listed || global::is_presumed_refused(nr, is_compat.into()) == 0 {
+            count!(in_flight_at_attach);
+            return None;
+        }
+    }
+    let key = CallKey::new(nr, is_compat).0;
+    if !scope::counts_call(key) {
+        return None;
+    }
+    if !may_be_refused(task) {
+        count!(missed_entries);
+        return None;
+    }
+    at_refusal::<B>(state, task, regs, key)
+}
+
+/// Ends the call in flight of the running thread, which enters another call. The call in flight was
+/// interrupted and is restarted now, or its exit was missed.
+///
+/// # Safety
+/// `record` is a live map value, the running thread's own.
+#[inline(always)]
+pub unsafe fn end_previous_call(record: *mut ThreadRecord) {
+    // SAFETY: the caller's record.
+    unsafe {
+        let key = (*record).in_flight_key;
+        if key == CallKey::NONE.0 || scope::is_uncounted(key) {
+            return;
+        }
+        if CallKey(key).is_interrupted() {
+            interrupted::count_restarted();
+        } else {
+            (*record).missed_exits += 1;
+            count!(lost_exits);
+        }
     }
 }
 
 /// Whether a copy of the entry program has counted the call that `task`, which the hint
 /// missed, is entering; or has nothing to count of it.
 #[inline(always)]
-pub fn has_entered<W: Way>(task: Task) -> bool {
-    let Some(state) = W::state(task) else { return false };
+pub fn entry_is_counted<B: Backend>(task: Task) -> bool {
+    let Some(state) = B::state(task) else { return false };
     // The call in flight first: what is decided may have changed since the copy before.
     // SAFETY: a live state that only its own task writes by now, and its record.
     let in_flight = unsafe {
-        match (*state).record {
-            0 => (*state).key_plus_one != 0 && !interrupted::is_kept_unrecorded(state),
-            index_plus_one => W::record(index_plus_one - 1).is_some_and(|record| {
+        match RecordIndex::from_state((*state).record) {
+            None => (*state).key_plus_one != 0 && !interrupted::is_kept_unrecorded(state),
+            Some(index) => index.record::<B>().is_some_and(|record| {
                 let key = CallKey((*record).in_flight_key);
                 key != CallKey::NONE && !key.is_interrupted()
             }),
@@ -315,7 +448,7 @@ pub fn has_entered<W: Way>(task: Task) -> bool {
 /// Whether an earlier copy of the exit program has accounted for the exit of a task that has
 /// no record, `state` being its state. `copy` is the number of the copy that asks.
 #[inline(always)]
-pub fn has_left(state: *mut TaskState, copy: usize) -> bool {
+pub fn exit_is_accounted_for(state: *mut TaskState, copy: usize) -> bool {
     let seen = TaskState::EXIT_SEEN << copy;
     // SAFETY: a live state that only its own task writes by now.
     unsafe {

@@ -4,12 +4,12 @@
 use core::{arch::asm, marker::PhantomData, ptr};
 
 use aya_ebpf::{
-    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type, pt_regs},
+    bindings::{BPF_F_NO_PREALLOC, BPF_LOCAL_STORAGE_GET_F_CREATE, bpf_map_type},
     helpers::{bpf_get_current_task_btf, generated::bpf_task_storage_get},
 };
-use profiler_common::{call::TS_COMPAT, wire::TaskState};
+use profiler_common::{arch, wire::TaskState};
 
-use crate::{before, settings::STATUS_OFFSET, task::Task, way::Way};
+use crate::{backend::Backend, call_lister, settings::STATUS_OFFSET, task::Task};
 
 /// `BPF_MAP_TYPE_TASK_STORAGE`, which aya has not: state that is found through
 /// the task and dies with it.
@@ -74,9 +74,9 @@ fn storage<S: Storage>(task: Task, flags: u64) -> Option<*mut TaskState> {
 }
 
 /// Tasks by pointer, records and cells in arrays.
-pub struct ByPointer<S>(PhantomData<S>);
+pub struct TypedBackend<S>(PhantomData<S>);
 
-impl<S: Storage> Way for ByPointer<S> {
+impl<S: Storage> Backend for TypedBackend<S> {
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.
@@ -97,8 +97,8 @@ impl<S: Storage> Way for ByPointer<S> {
     fn forget(_task: Task) {}
 
     #[inline(always)]
-    fn forget_before(task: Task) -> bool {
-        before::forget(task)
+    fn forget_listed_call(task: Task) -> bool {
+        call_lister::forget(task)
     }
 
     #[inline(always)]
@@ -109,7 +109,7 @@ impl<S: Storage> Way for ByPointer<S> {
             let offset = STATUS_OFFSET.load() as usize;
             task.cast::<u8>().add(offset).cast::<u32>().read_volatile()
         };
-        status & TS_COMPAT != 0
+        arch::is_compat(status)
     }
 
     #[inline(always)]
@@ -123,23 +123,13 @@ impl<S: Storage> Way for ByPointer<S> {
         }
         distance
     }
-
-    #[inline(always)]
-    fn number_at_exit(regs: u64) -> u64 {
-        // SAFETY: the helper checks the address.
-        unsafe {
-            let regs = regs as *const pt_regs;
-            aya_ebpf::helpers::bpf_probe_read_kernel(&raw const (*regs).orig_rax)
-                .unwrap_or(u64::MAX)
-        }
-    }
 }
 
 /// A task iterator, for which aya has no macro. Needs `bpf_task_pt_regs` (Linux 5.15), and
 /// is not loaded where that is missing.
 #[macro_export]
 macro_rules! calls_before {
-    ($Way:ident) => {
+    ($Backend:ident) => {
         /// `struct bpf_iter__task` (kernel/bpf/task_iter.c).
         #[repr(C)]
         pub struct TaskIteration {
@@ -156,7 +146,7 @@ macro_rules! calls_before {
                 let task = (&raw const (*ctx).task).read_volatile();
                 if !task.is_null() {
                     let regs = aya_ebpf::helpers::generated::bpf_task_pt_regs(task);
-                    $crate::before::list::<$Way>(task, regs as *const _);
+                    $crate::call_lister::list::<$Backend>(task, regs as *const _);
                 }
             }
             0

@@ -14,16 +14,16 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use profiler_common::{
+    arch,
     arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
-    call::TS_COMPAT,
     settings::placeholder,
     wire::{Cell, CellIndex, FURTHER_EXITS, TaskState, ThreadRecord},
 };
-use profiler_ebpf::{settings::RECORDS_AT, task::Task, typed, way::Way};
+use profiler_ebpf::{backend::Backend, settings::RECORDS_AT, task::Task, typed};
 
 profiler_ebpf::task_storage!(Storage);
 
-type ByPointer = typed::ByPointer<Storage>;
+type TypedBackend = typed::TypedBackend<Storage>;
 
 /// `BPF_MAP_TYPE_ARENA` (include/uapi/linux/bpf.h), which aya has not.
 const MAP_TYPE: usize = 33;
@@ -66,16 +66,16 @@ fn at<T>(offset: u64) -> *mut T {
 #[inline(always)]
 fn refer() {
     let map = &raw const ARENA;
-    // A real instruction, as in `pool::unproven`: the kernel refuses an empty one, whose line
+    // A real instruction, as in `opaque`: the kernel refuses an empty one, whose line
     // is also that of the next instruction.
     // SAFETY: moves a register onto itself.
     unsafe { asm!("{0} = {0}", inlateout(reg) map => _, options(nostack)) };
 }
 
 /// Tasks by pointer, records and cells in an arena.
-struct InArena;
+struct ArenaBackend;
 
-impl Way for InArena {
+impl Backend for ArenaBackend {
     /// How far they are from the map, which stays where it is.
     #[inline(always)]
     fn owner(regs: u64) -> u64 {
@@ -84,37 +84,37 @@ impl Way for InArena {
 
     #[inline(always)]
     fn distance(regs: u64, place: *const u8) -> u64 {
-        ByPointer::distance(regs, place)
+        TypedBackend::distance(regs, place)
     }
 
     #[inline(always)]
     fn current() -> Task {
-        ByPointer::current()
+        TypedBackend::current()
     }
 
     #[inline(always)]
     fn state(task: Task) -> Option<*mut TaskState> {
-        ByPointer::state(task)
+        TypedBackend::state(task)
     }
 
     #[inline(always)]
     fn state_or_new(task: Task) -> Option<*mut TaskState> {
-        ByPointer::state_or_new(task)
+        TypedBackend::state_or_new(task)
     }
 
     #[inline(always)]
     fn forget(task: Task) {
-        ByPointer::forget(task);
+        TypedBackend::forget(task);
     }
 
     #[inline(always)]
-    fn forget_before(task: Task) -> bool {
-        ByPointer::forget_before(task)
+    fn forget_listed_call(task: Task) -> bool {
+        TypedBackend::forget_listed_call(task)
     }
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
-        ByPointer::is_compat(task)
+        TypedBackend::is_compat(task)
     }
 
     /// By `cmpxchg` (Linux 5.12), so that of several copies of the exit program on this CPU none
@@ -168,12 +168,7 @@ impl Way for InArena {
                 options(nostack)
             );
         }
-        status as u32 & TS_COMPAT != 0
-    }
-
-    #[inline(always)]
-    fn number_at_exit(regs: u64) -> u64 {
-        ByPointer::number_at_exit(regs)
+        arch::is_compat(status as u32)
     }
 
     #[inline(always)]
@@ -209,8 +204,8 @@ fn record_offset(index: u32) -> u64 {
     u64::from(RECORDS_AT.load()) + (u64::from(index) << RECORD_SHIFT)
 }
 
-profiler_ebpf::programs!(BtfTracePointContext, InArena, btf_tracepoint, function);
-profiler_ebpf::calls_before!(InArena);
+profiler_ebpf::programs!(BtfTracePointContext, ArenaBackend, btf_tracepoint, function);
+profiler_ebpf::calls_before!(ArenaBackend);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -8,10 +8,10 @@ use profiler_ebpf::typed;
 
 profiler_ebpf::task_storage!(Storage);
 
-type ByPointer = typed::ByPointer<Storage>;
+type TypedBackend = typed::TypedBackend<Storage>;
 
-profiler_ebpf::programs!(BtfTracePointContext, ByPointer, btf_tracepoint, function);
-profiler_ebpf::calls_before!(ByPointer);
+profiler_ebpf::programs!(BtfTracePointContext, TypedBackend, btf_tracepoint, function);
+profiler_ebpf::calls_before!(TypedBackend);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -8,17 +8,16 @@
 #![no_main]
 
 use aya_ebpf::{
-    bindings::pt_regs,
     btf_maps::HashMap,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
+    helpers::bpf_get_current_task,
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
-use profiler_common::{call::TS_COMPAT, wire::TaskState};
+use profiler_common::{arch, wire::TaskState};
 use profiler_ebpf::{
+    backend::Backend,
     settings::STATUS_OFFSET,
     task::{Task, field_u32},
-    way::Way,
 };
 
 /// State by the address of the `task_struct`. Preallocated, so that an insert fails only
@@ -27,9 +26,9 @@ use profiler_ebpf::{
 static TASKS: HashMap<u64, TaskState, 1> = HashMap::new();
 
 /// Tasks by address, records and cells in arrays.
-struct ByAddress;
+struct FallbackBackend;
 
-impl Way for ByAddress {
+impl Backend for FallbackBackend {
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.
@@ -57,13 +56,13 @@ impl Way for ByAddress {
 
     /// Always false: the fallback lists no such calls.
     #[inline(always)]
-    fn forget_before(_task: Task) -> bool {
+    fn forget_listed_call(_task: Task) -> bool {
         false
     }
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
-        field_u32(task, STATUS_OFFSET.load()) & TS_COMPAT != 0
+        arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
     }
 
     /// They are a number here.
@@ -71,18 +70,9 @@ impl Way for ByAddress {
     fn distance(regs: u64, _place: *const u8) -> u64 {
         regs
     }
-
-    #[inline(always)]
-    fn number_at_exit(regs: u64) -> u64 {
-        // SAFETY: the helper checks the address.
-        unsafe {
-            let regs = regs as *const pt_regs;
-            bpf_probe_read_kernel(&raw const (*regs).orig_rax).unwrap_or(u64::MAX)
-        }
-    }
 }
 
-profiler_ebpf::programs!(RawTracePointContext, ByAddress, raw_tracepoint, tracepoint);
+profiler_ebpf::programs!(RawTracePointContext, FallbackBackend, raw_tracepoint, tracepoint);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

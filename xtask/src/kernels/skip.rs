@@ -43,7 +43,7 @@ pub(super) struct Prepared {
     pub(super) i386_program: bool,
 }
 
-/// Cases by the end of their names, which they have for both objects.
+/// Cases by the end of their names, which is the same for each object that counts calls.
 const NEEDS: [(&str, Skip); 12] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),

@@ -11,11 +11,12 @@ use profiler_common::{
 };
 
 use crate::{
+    atomic::{add, increment_u32},
+    backend::Backend,
     exit::{Outcome, is_negative},
     global,
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
-    pool::{add, increment_u32, unproven},
-    way::Way,
+    verifier::opaque,
 };
 
 #[inline(always)]
@@ -61,9 +62,9 @@ pub fn leave(key: u32, latency_ns: Option<u64>, result: u64) {
 
 /// [`leave`], as a global function: `latency_ns` is [`UNTIMED`] if the call was not timed.
 #[inline(always)]
-pub fn left<W: Way>(key: u32, latency_ns: u64, result: u64) {
+pub fn left<B: Backend>(key: u32, latency_ns: u64, result: u64) {
     if latency_ns != UNTIMED {
-        timed::<W>(key, latency_ns);
+        timed::<B>(key, latency_ns);
     }
     ended(key, result);
 }
@@ -77,7 +78,7 @@ fn ended(key: u32, result: u64) {
             Outcome::Ok => add(&raw mut (*slot).returned, 1),
             Outcome::Restarted => add(&raw mut (*slot).restarted, 1),
             Outcome::Error(errno) => {
-                let errno = unproven(errno);
+                let errno = opaque(errno);
                 if errno < ERRNOS as u32 {
                     increment_u32((&raw mut (*slot).errnos).cast::<u32>().add(errno as usize));
                 } else {
@@ -92,7 +93,7 @@ fn ended(key: u32, result: u64) {
 }
 
 #[inline(never)]
-fn timed<W: Way>(key: u32, latency_ns: u64) {
+fn timed<B: Backend>(key: u32, latency_ns: u64) {
     let Some(slot) = slot(key) else { return };
     let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
     // SAFETY: a field of a live map value.
@@ -102,8 +103,8 @@ fn timed<W: Way>(key: u32, latency_ns: u64) {
         // SAFETY: fields of a live map value of this CPU. Every copy of the exit program writes
         // them, each by `raise`.
         unsafe {
-            W::raise(&raw mut (*extremes).max_ns, latency_ns);
-            W::raise(&raw mut (*extremes).min_ns_inverted, !latency_ns);
+            B::raise(&raw mut (*extremes).max_ns, latency_ns);
+            B::raise(&raw mut (*extremes).min_ns_inverted, !latency_ns);
         }
     }
 }
@@ -132,7 +133,7 @@ pub fn error_only(key: u32, errno: u32) {
 
 #[inline(always)]
 fn add_bucket(slot: *mut OverflowSlot, latency_ns: u64) {
-    let bucket = unproven(hist::bucket(latency_ns));
+    let bucket = opaque(hist::bucket(latency_ns));
     if bucket < BUCKETS as u32 {
         // SAFETY: compared with the bound just above.
         unsafe { increment_u32((&raw mut (*slot).buckets).cast::<u32>().add(bucket as usize)) }

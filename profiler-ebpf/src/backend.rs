@@ -10,7 +10,7 @@ use crate::{
 
 /// What differs between kinds of kernels. As far as it is given here, records and cells are
 /// in arrays.
-pub trait Way {
+pub trait Backend {
     /// A number that stands for the task whose registers are saved at `regs`: for no other
     /// live task, and the same in every program. Not 0.
     #[inline(always)]
@@ -32,7 +32,7 @@ pub trait Way {
 
     /// Takes `task`, which is the running one, off the list of calls that entered before the
     /// programs attached. Returns whether it was listed.
-    fn forget_before(task: Task) -> bool;
+    fn forget_listed_call(task: Task) -> bool;
 
     /// Whether `task` is in a 32-bit system call.
     fn is_compat(task: Task) -> bool;
@@ -66,9 +66,6 @@ pub trait Way {
     /// be anywhere as long as it stays there: a number of the task's own, where `regs` may
     /// be a pointer that the verifier lets nothing be done with.
     fn distance(regs: u64, place: *const u8) -> u64;
-
-    /// `orig_ax`, the number of a call, out of the registers that `sys_exit` gives.
-    fn number_at_exit(regs: u64) -> u64;
 
     /// The record at `index`.
     #[inline(always)]

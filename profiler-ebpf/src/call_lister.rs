@@ -20,19 +20,20 @@
 //! A thousand threads take the iterator a millisecond. The array has an entry for each thread of the
 //! host.
 
-use aya_ebpf::{bindings::pt_regs, helpers::bpf_probe_read_kernel};
+use aya_ebpf::bindings::pt_regs;
 use profiler_common::call::CallKey;
 
 use crate::{
+    arch, atomic,
+    backend::Backend,
     maps::{BEFORE, BEFORE_BY_TASK, CONTROL},
-    pool, refusal, scope,
+    refusal, scope,
     settings::{
         FLAGS_OFFSET, JOBCTL_OFFSET, LAST_SIGINFO_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET,
         NVCSW_OFFSET, ON_CPU_OFFSET, PID_OFFSET, SI_CODE_OFFSET, START_OFFSET, STATE_OFFSET,
         TGID_OFFSET,
     },
     task::{Task, field_u32, field_u64, read_comm},
-    way::Way,
 };
 
 /// `TASK_INTERRUPTIBLE` and `TASK_UNINTERRUPTIBLE` (include/linux/sched.h).
@@ -64,27 +65,23 @@ const SIGTRAP: u32 = 5;
 const EVENT_FORK: u32 = 1;
 const EVENT_EXIT: u32 = 6;
 
-/// What `regs->ax` is from the entry of a call until it has a result: `-ENOSYS`
-/// (arch/x86/entry).
-const NO_RESULT: i32 = -38;
-
 /// Lists the call that `task` sleeps in, if it does; `regs` is where it entered the kernel.
 #[inline(always)]
-pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
+pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
     let tgid = field_u32(task, TGID_OFFSET.load());
-    if !scope::counts_now(task, tgid) {
+    if !scope::counts_task(task, tgid) {
         return;
     }
     let switches = switches(task);
     if on_cpu(task) || !sleeps(task) {
         return;
     }
-    let Some(nr) = number(regs) else { return };
+    let Some(nr) = arch::number_of_unfinished_call(regs) else { return };
     if refusal::is_held(task) {
         return;
     }
-    let key = CallKey::new(nr, W::is_compat(task)).0;
-    if !scope::counts(key) {
+    let key = CallKey::new(nr, B::is_compat(task)).0;
+    if !scope::counts_call(key) {
         return;
     }
     let Some(control) = CONTROL.get_ptr_mut(0) else { return };
@@ -92,7 +89,7 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     let index = unsafe { (*control).calls_before } as u32;
     let Some(call) = BEFORE.get_ptr_mut(index) else {
         // SAFETY: as above.
-        unsafe { pool::add(&raw mut (*control).calls_before, 1) };
+        unsafe { atomic::add(&raw mut (*control).calls_before, 1) };
         return;
     };
     // SAFETY: a live map value that nobody else knows yet.
@@ -107,7 +104,7 @@ pub fn list<W: Way>(task: Task, regs: *const pt_regs) {
     let listed = BEFORE_BY_TASK.insert(task as u64, index, 0).is_ok();
     // Atomic, and so a full barrier: what follows is read after the call was listed.
     // SAFETY: as above.
-    unsafe { pool::add(&raw mut (*control).calls_before, 1) };
+    unsafe { atomic::add(&raw mut (*control).calls_before, 1) };
     // Had it run since it was found asleep, it may have left before it was listed. If it
     // runs from now on, it finds what to forget.
     if !listed || on_cpu(task) || self::switches(task) != switches {
@@ -130,7 +127,7 @@ pub fn forget(task: Task) -> bool {
     true
 }
 
-/// Whether `task` sleeps as one does within a call. Whether it is in one, [`number`] tells.
+/// Whether `task` sleeps as one does within a call. [`arch::number_of_unfinished_call`] tells whether it is in a call.
 ///
 /// False for a task that waits for a CPU: it may be in user space by its next step. False for
 /// one that is about to end, since its end may have been seen already. False for a task that
@@ -185,22 +182,4 @@ fn on_cpu(task: Task) -> bool {
 fn switches(task: Task) -> u64 {
     let of = |offset| field_u64(task, offset);
     of(NVCSW_OFFSET.load()).wrapping_add(of(NIVCSW_OFFSET.load()))
-}
-
-/// The number of the call whose registers these are, if the call has no result yet.
-///
-/// `None` if the registers are of an exception or an interrupt, which leave a negative number
-/// (`error_entry`, arch/x86/entry/entry_64.S), or of a worker of io_uring, which has a copy of
-/// the registers of its maker but no stack (`copy_thread`, arch/x86/kernel/process.c). `None`
-/// also for a task that sleeps on its way out of a call, since its call has a result. If
-/// that result is `-ENOSYS` itself, there is no telling.
-#[inline(always)]
-fn number(regs: *const pt_regs) -> Option<u64> {
-    // SAFETY: the helper checks the address.
-    unsafe {
-        let nr = bpf_probe_read_kernel(&raw const (*regs).orig_rax).ok()?;
-        let stack = bpf_probe_read_kernel(&raw const (*regs).rsp).ok()?;
-        let result = bpf_probe_read_kernel(&raw const (*regs).rax).ok()?;
-        (nr as i32 >= 0 && stack != 0 && result as i32 == NO_RESULT).then_some(nr)
-    }
 }

@@ -6,32 +6,32 @@
 //! remembers the last call and its slot.
 
 use profiler_common::{
-    call::Abi,
+    arch,
     wire::{CALLS_PER_PAGE, Cell, CellIndex, Slot, ThreadRecord},
 };
 
-use crate::{pool, way::Way};
+use crate::{backend::Backend, pool::cells};
 
 /// The slot cell for `key`, made now if this thread makes this call for the
 /// first time; 0 where the pool is used up.
 #[inline(always)]
-pub fn find<W: Way>(record: *mut ThreadRecord, key: u32) -> CellIndex {
+pub fn find<B: Backend>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     // Compared rather than masked: LLVM rewrites masks into wider ones that the
     // verifier refuses.
-    if key < Abi::X86_64.limit() {
+    if key < arch::NATIVE.limit() {
         let page = key / CALLS_PER_PAGE;
         // SAFETY: `page` is below NATIVE_PAGES, since `key` is below the limit.
         unsafe {
             let entry = (&raw mut (*record).native_pages).cast::<u32>().add(page as usize);
-            return in_page::<W>(entry, record, key % CALLS_PER_PAGE);
+            return in_page::<B>(entry, record, key % CALLS_PER_PAGE);
         }
     }
-    find_foreign::<W>(record, key)
+    find_foreign::<B>(record, key)
 }
 
 /// The slot in the page that `entry` names; page and slot are made as needed.
 #[inline(always)]
-unsafe fn in_page<W: Way>(
+unsafe fn in_page<B: Backend>(
     entry: *mut CellIndex,
     record: *mut ThreadRecord,
     offset: u32,
@@ -40,20 +40,20 @@ unsafe fn in_page<W: Way>(
     unsafe {
         let mut page = *entry;
         if page == 0 {
-            page = pool::take_cell(record);
+            page = cells::take(record);
             if page == 0 {
                 return 0;
             }
             *entry = page;
         }
-        let Some(cell) = W::cell(page) else { return 0 };
+        let Some(cell) = B::cell(page) else { return 0 };
         if offset >= CALLS_PER_PAGE {
             return 0;
         }
         let place = cell.cast::<u32>().add(offset as usize);
         let mut slot = *place;
         if slot == 0 {
-            slot = new_slot::<W>(record);
+            slot = new_slot::<B>(record);
             *place = slot;
         }
         slot
@@ -62,10 +62,10 @@ unsafe fn in_page<W: Way>(
 
 /// A slot without a call; 0 where the pool is used up.
 #[inline(never)]
-fn new_slot<W: Way>(record: *mut ThreadRecord) -> CellIndex {
-    let index = pool::take_cell(record);
+fn new_slot<B: Backend>(record: *mut ThreadRecord) -> CellIndex {
+    let index = cells::take(record);
     if index != 0
-        && let Some(slot) = slot::<W>(index)
+        && let Some(slot) = slot::<B>(index)
     {
         // So that the common path need not ask whether a call is the first.
         // SAFETY: a live map value of this thread's own.
@@ -75,7 +75,7 @@ fn new_slot<W: Way>(record: *mut ThreadRecord) -> CellIndex {
 }
 
 #[inline(never)]
-fn find_foreign<W: Way>(record: *mut ThreadRecord, key: u32) -> CellIndex {
+fn find_foreign<B: Backend>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     let nr = key & 0xffff;
     let page = nr / CALLS_PER_PAGE;
     if page >= CALLS_PER_PAGE {
@@ -84,20 +84,20 @@ fn find_foreign<W: Way>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     // SAFETY: constant offsets in a live map value, and a cell index below 32.
     unsafe {
         let roots = (&raw mut (*record).foreign_roots).cast::<CellIndex>();
-        let root = if key >> 16 == Abi::I386 as u32 { roots } else { roots.add(1) };
+        let root = roots.add(arch::foreign_index(key >> 16));
         if *root == 0 {
-            *root = pool::take_cell(record);
+            *root = cells::take(record);
         }
-        let Some(pages) = W::cell(*root) else { return 0 };
+        let Some(pages) = B::cell(*root) else { return 0 };
         if *root == 0 {
             return 0;
         }
-        in_page::<W>(pages.cast::<u32>().add(page as usize), record, nr % CALLS_PER_PAGE)
+        in_page::<B>(pages.cast::<u32>().add(page as usize), record, nr % CALLS_PER_PAGE)
     }
 }
 
 /// The slot at `index`.
 #[inline(always)]
-pub fn slot<W: Way>(index: CellIndex) -> Option<*mut Slot> {
-    W::cell(index).map(<*mut Cell>::cast)
+pub fn slot<B: Backend>(index: CellIndex) -> Option<*mut Slot> {
+    B::cell(index).map(<*mut Cell>::cast)
 }

@@ -1,0 +1,96 @@
+//! x86_64: stores stay in order (x86-TSO), and `orig_ax` has the number of a syscall.
+
+use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
+
+use aya_ebpf::{bindings::pt_regs, helpers::bpf_probe_read_kernel};
+
+use crate::atomic;
+
+/// Publishes the stores above to a reader on another CPU: the reader sees them if it sees a store
+/// below.
+///
+/// x86 keeps the order of stores (Intel's Software Developer's Manual, volume 3, 9.2.2), so only
+/// the compiler has to keep it too.
+#[inline(always)]
+pub fn publish() {
+    compiler_fence(SeqCst);
+}
+
+/// Orders all memory accesses above before all below. `word` keeps its value.
+///
+/// An instruction with a lock prefix is a full barrier (Intel's Software Developer's Manual, volume
+/// 3, 9.2.2). BPF has no barrier of its own that Linux 5.10 knows.
+///
+/// # Safety
+/// `word` is within a live map value.
+#[inline(always)]
+pub unsafe fn full_barrier(word: *mut u64) {
+    // SAFETY: the caller's word.
+    unsafe { atomic::add(word, 0) }
+}
+
+/// The number of the call whose registers are at `regs`; `u64::MAX` if they cannot be read.
+#[inline(always)]
+pub fn call_number(regs: u64) -> u64 {
+    // SAFETY: the helper checks the address.
+    unsafe {
+        let regs = regs as *const pt_regs;
+        bpf_probe_read_kernel(&raw const (*regs).orig_rax).unwrap_or(u64::MAX)
+    }
+}
+
+/// The value of `regs->ax` from the entry of a call until the call has a result: `-ENOSYS`
+/// (arch/x86/entry).
+const NO_RESULT: i32 = -38;
+
+/// The number of the call whose registers are at `regs`, if the call has no result yet.
+///
+/// `None` also in these cases:
+///
+/// - The registers are of an exception or an interrupt, which leave a negative number
+///   (`error_entry`, arch/x86/entry/entry_64.S).
+/// - The task is a worker of io_uring. It has a copy of the registers of its maker, but no stack
+///   (`copy_thread`, arch/x86/kernel/process.c).
+/// - The task sleeps on its way out of a call, so the call has a result. If the result is `-ENOSYS`
+///   itself, this function cannot tell.
+#[inline(always)]
+pub fn number_of_unfinished_call(regs: *const pt_regs) -> Option<u64> {
+    // SAFETY: the helper checks the address.
+    unsafe {
+        let nr = bpf_probe_read_kernel(&raw const (*regs).orig_rax).ok()?;
+        let stack = bpf_probe_read_kernel(&raw const (*regs).rsp).ok()?;
+        let result = bpf_probe_read_kernel(&raw const (*regs).rax).ok()?;
+        (nr as i32 >= 0 && stack != 0 && result as i32 == NO_RESULT).then_some(nr)
+    }
+}
+
+/// Whether the lower half of a result is at least `least`, which is negative.
+///
+/// A 32-bit tracer's `PTRACE_SETREGS` sets only the lower half, and clears the other half
+/// (`putreg32`, arch/x86/kernel/ptrace.c).
+#[inline(always)]
+pub fn lower_half_is_at_least(result: u64, least: u64) -> bool {
+    result as u32 >= least as u32
+}
+
+/// The beginning of `struct sigaction` (include/linux/signal_types.h).
+pub struct SigAction {
+    /// `sa_handler`; 0 if it cannot be read.
+    pub handler: u64,
+    /// `sa_flags`; 0 if they cannot be read.
+    pub flags: u64,
+}
+
+impl SigAction {
+    /// Reads the action of a signal.
+    #[inline(always)]
+    pub fn read(action: *const u64) -> Self {
+        // SAFETY: the helper checks the address.
+        unsafe {
+            Self {
+                handler: bpf_probe_read_kernel(action).unwrap_or(0),
+                flags: bpf_probe_read_kernel(action.add(1)).unwrap_or(0),
+            }
+        }
+    }
+}

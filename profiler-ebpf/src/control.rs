@@ -1,0 +1,26 @@
+//! What the two sides tell each other while the programs run.
+
+use profiler_common::wire::Pool;
+
+use crate::maps::{CONTROL, WAKE};
+
+/// Whether all programs are attached.
+#[inline(always)]
+pub fn are_programs_attached() -> bool {
+    // SAFETY: a live map value.
+    CONTROL.get_ptr(0).is_some_and(|control| unsafe { (*control).attached } != 0)
+}
+
+/// Wakes the reader if a pool runs low. Each allocation above the mark wakes it, until the reader
+/// moves the mark. If the buffer is full, the reader has been woken.
+///
+/// # Safety
+/// `pool` is in a live map value.
+#[inline(always)]
+pub unsafe fn wake_reader_if_low(pool: *const Pool) {
+    // SAFETY: the caller's pool.
+    let (taken, mark) = unsafe { ((*pool).all.taken, (*pool).wake_at) };
+    if taken >= mark {
+        let _ = WAKE.output(taken, 0);
+    }
+}
