@@ -82,7 +82,7 @@ fn units_of_the_system_and_of_users() {
 #[test]
 fn containers_by_each_runtime_and_driver() {
     let docker = "docker-ID64.scope";
-    let scope = |scope: &str| format!("{}", scope.replace("ID64", ID));
+    let scope = |scope: &str| scope.replace("ID64", ID);
     for (path, unit, container) in [
         ("/docker/ID64", "-".to_owned(), "docker ID"),
         (
