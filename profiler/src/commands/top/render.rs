@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    Frame,
+    buffer::Buffer,
+    layout::{Constraint, Layout, Rect},
+    style::Style,
+};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
@@ -79,11 +84,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
 
 /// `area` from top to bottom, its first `above` and last `below` lines apart.
 fn split(area: Rect, above: u16, below: u16) -> [Rect; 3] {
-    let above = above.min(area.height);
-    let below = below.min(area.height - above);
-    let middle = area.height - above - below;
-    let part = |y, height| Rect { y: area.y + y, height, ..area };
-    [part(0, above), part(above, middle), part(above + middle, below)]
+    let (above, below) = (Constraint::Length(above), Constraint::Length(below));
+    Layout::vertical([above, Constraint::Fill(1), below]).areas(area)
 }
 
 /// Lines of text, written from the top of an area.
