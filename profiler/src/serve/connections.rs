@@ -21,6 +21,7 @@ use hyper_util::{
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, Id, JoinSet, yield_now},
     time::{Instant, sleep, timeout},
@@ -30,6 +31,7 @@ use super::{
     hosts::Local,
     places::{Peer, Places, Progress},
     stream::{ClientStream, micros_since, refuse},
+    transport::Transport,
 };
 
 /// Connections served at one time, if there are descriptors for so many. One more
@@ -101,12 +103,17 @@ fn defer_accept(socket: &Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Answers by `router` for as long as it is polled.
-pub async fn serve(listener: TcpListener, router: Router) -> Infallible {
+/// Answers by `router`, over `transport`, for as long as it is polled.
+pub async fn serve<T: Transport>(
+    listener: TcpListener,
+    transport: T,
+    router: Router,
+) -> Infallible {
     let limit = limit_by_descriptors();
     let mut server = Server {
         places: Places::new(limit),
         tasks: JoinSet::new(),
+        transport,
         router,
         epoch: Instant::now(),
         events: 0,
@@ -140,9 +147,10 @@ enum Happened {
     Accepted(io::Result<(TcpStream, SocketAddr)>),
 }
 
-struct Server {
+struct Server<T> {
     places: Places<Id, AbortHandle>,
     tasks: JoinSet<()>,
+    transport: T,
     router: Router,
     epoch: Instant,
     /// Since the tasks of connections had their turn: what happened,
@@ -151,7 +159,7 @@ struct Server {
     incomplete: usize,
 }
 
-impl Server {
+impl<T: Transport> Server<T> {
     async fn next_event(&mut self, listener: &TcpListener) -> Happened {
         let (tasks, mut waited) = (&mut self.tasks, false);
         let happened = poll_fn(|cx| {
@@ -197,7 +205,7 @@ impl Server {
             epoch: self.epoch,
             local,
         };
-        let task = self.tasks.spawn(connection(client, answers));
+        let task = self.tasks.spawn(connection(self.transport.clone().begin(client), answers));
         self.places.enter(task.id(), Peer::of(from.ip()), progress, task);
     }
 
@@ -210,18 +218,29 @@ impl Server {
 
 /// One request and its answer. A scrape every few seconds gains nothing from a
 /// connection that stays open, and one that ends can be bounded as a whole.
-async fn connection(client: ClientStream, answers: Answers) {
-    let answered = http1::Builder::new()
-        .keep_alive(false)
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(MAX_HEADER_BYTES)
-        .max_headers(MAX_HEADER_FIELDS)
-        .serve_connection(TokioIo::new(client), answers);
-    match timeout(CONNECTION_TIMEOUT, answered).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("connection failed: {error}"),
-        Err(_) => tracing::debug!("connection timed out"),
+async fn connection<S>(begin: impl Future<Output = io::Result<S>>, answers: Answers)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let answered = async {
+        let stream = match timeout(HEADER_TIMEOUT, begin).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return tracing::debug!("handshake failed: {error}"),
+            Err(_) => return tracing::debug!("handshake timed out"),
+        };
+        let served = http1::Builder::new()
+            .keep_alive(false)
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(MAX_HEADER_BYTES)
+            .max_headers(MAX_HEADER_FIELDS)
+            .serve_connection(TokioIo::new(stream), answers);
+        if let Err(error) = served.await {
+            tracing::debug!("connection failed: {error}");
+        }
+    };
+    if timeout(CONNECTION_TIMEOUT, answered).await.is_err() {
+        tracing::debug!("connection timed out");
     }
 }
 
@@ -256,7 +275,8 @@ impl Service<Request<Incoming>> for Answers {
 }
 
 /// Whether a whole request has arrived already. Since the kernel defers the connection
-/// until bytes arrive, this is the usual case.
+/// until bytes arrive, this is the usual case. A request within another protocol, as TLS, counts
+/// as incomplete until that has decoded it.
 fn has_request(stream: &TcpStream) -> bool {
     let mut bytes = [MaybeUninit::uninit(); 4096];
     let peeked = SockRef::from(stream).peek(&mut bytes).unwrap_or(0);

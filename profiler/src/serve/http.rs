@@ -16,6 +16,7 @@ use super::{
     ServeError, connections,
     feed::Feed,
     hosts::{self, HostName},
+    transport::{Plain, Transport},
 };
 use crate::present::metrics;
 
@@ -56,7 +57,17 @@ pub fn spawn(
 
 /// Answers requests for as long as it is polled.
 pub async fn serve(listener: TcpListener, feed: Feed, allowed_hosts: Vec<HostName>) -> Infallible {
-    connections::serve(listener, router(feed, allowed_hosts)).await
+    serve_over(Plain, listener, feed, allowed_hosts).await
+}
+
+/// Answers requests over `transport` for as long as it is polled.
+pub async fn serve_over(
+    transport: impl Transport,
+    listener: TcpListener,
+    feed: Feed,
+    allowed_hosts: Vec<HostName>,
+) -> Infallible {
+    connections::serve(listener, transport, router(feed, allowed_hosts)).await
 }
 
 /// What is served where.

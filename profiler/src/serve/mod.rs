@@ -6,6 +6,7 @@ pub mod hosts;
 pub mod http;
 pub mod places;
 pub mod stream;
+pub mod transport;
 
 use std::{io, net::SocketAddr};
 

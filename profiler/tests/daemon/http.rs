@@ -1,7 +1,7 @@
 //! What a client sees, over real connections.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
     thread,
@@ -13,13 +13,20 @@ use profiler::{
     serve::{
         feed::{self, Publisher, Reading},
         http,
+        stream::ClientStream,
+        transport::{Plain, Transport},
     },
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 
 use crate::fake;
 
 /// Serves a feed on a port of its own until the test ends.
 pub(crate) fn serve() -> (SocketAddr, Publisher) {
+    serve_over(Plain)
+}
+
+fn serve_over(transport: impl Transport) -> (SocketAddr, Publisher) {
     let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (publisher, feed) = feed::feed();
@@ -28,7 +35,7 @@ pub(crate) fn serve() -> (SocketAddr, Publisher) {
             tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("registers");
-            match http::serve(listener, feed, Vec::new()).await {}
+            match http::serve_over(transport, listener, feed, Vec::new()).await {}
         })
     });
     (address, publisher)
@@ -180,4 +187,76 @@ fn a_drain_that_does_not_come_does_not_hold_a_scrape_up() {
     let started = Instant::now();
     assert_eq!(status(&get(address, "/metrics")), "200");
     assert!(started.elapsed() < Duration::from_secs(3));
+}
+
+/// A protocol below HTTP, as TLS is: it begins with a handshake, and has a stream of its own.
+#[derive(Clone)]
+struct Greeting;
+
+impl Transport for Greeting {
+    type Stream = BufStream<ClientStream>;
+
+    async fn begin(self, mut client: ClientStream) -> io::Result<Self::Stream> {
+        if client.read_u8().await? != b'?' {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        client.write_all(b"!").await?;
+        Ok(BufStream::new(client))
+    }
+}
+
+#[test]
+fn http_is_spoken_over_any_stream() {
+    let (address, publisher) = serve_over(Greeting);
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    let answer = ask(address, "?GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(answer.starts_with("!HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\nprofiler_build_info{version="), "{answer}");
+    // Headers arrive at the router.
+    let refused = ask(address, "?GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n");
+    assert!(refused.starts_with("!HTTP/1.1 421 "), "{refused}");
+}
+
+#[test]
+fn a_handshake_that_fails_or_never_ends_is_cut_off() {
+    let (address, publisher) = serve_over(Greeting);
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    assert_eq!(get(address, "/metrics"), "", "without the greeting there is no answer");
+    let mut silent = TcpStream::connect(address).expect("connects");
+    silent.set_read_timeout(Some(Duration::from_secs(15))).expect("a timeout");
+    let began = Instant::now();
+    let mut said = Vec::new();
+    // It is reset, or ended.
+    let _ = silent.read_to_end(&mut said);
+    assert!(said.is_empty() && began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+}
+
+/// The drain's thread only swaps a pointer: encoding and writing are done by the thread of HTTP.
+#[test]
+fn clients_that_do_not_read_hold_no_drain_up() {
+    let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let (publisher, feed) = feed::feed();
+    let ended = http::spawn(listener, feed, Vec::new()).expect("a thread");
+    publish(&publisher, Instant::now() + Duration::from_secs(60));
+    let deaf: Vec<TcpStream> = (0..100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("connects");
+            let request = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
+            stream.write_all(request).expect("sent");
+            stream
+        })
+        .collect();
+    let mut took: Vec<Duration> = (0..50)
+        .map(|_| {
+            let began = Instant::now();
+            publish(&publisher, Instant::now() + Duration::from_secs(60));
+            publisher.scrapes();
+            began.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    // Making the snapshot of the test is most of it.
+    assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
+    drop((deaf, ended));
 }

@@ -1,0 +1,32 @@
+//! What HTTP is spoken on: the connection itself, or a layer above it such as TLS.
+
+use std::io;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::stream::ClientStream;
+
+/// Turns an accepted connection into the stream that HTTP is spoken on.
+pub trait Transport: Clone + Send + 'static {
+    /// The stream.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// Begins to talk to a client, with a handshake if the transport has one. The time for a
+    /// request's header bounds the handshake too.
+    ///
+    /// # Errors
+    /// If the client does not keep to the protocol, or goes away.
+    fn begin(self, client: ClientStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+/// The connection itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
+
+impl Transport for Plain {
+    type Stream = ClientStream;
+
+    async fn begin(self, client: ClientStream) -> io::Result<ClientStream> {
+        Ok(client)
+    }
+}
