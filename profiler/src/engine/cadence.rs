@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-/// The longest time between two readings: often enough that processes that live for a short
-/// time give their room back.
+/// The longest time between two readings. Readings free the records of ended processes, so a
+/// longer time would fill the tables with short-lived processes.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The least time between two readings that the engine asks for. If its room runs low and stays
-/// low, it asks at every thread that begins.
+/// The shortest time between two readings that the engine requests. While its tables are nearly
+/// full, the engine requests a reading for every new thread.
 const LEAST: Duration = Duration::from_millis(20);
 
-/// When an engine was read, and so when it has to be read next.
+/// When an engine was read last, and when it has to be read next.
 #[derive(Clone, Copy, Debug)]
 pub struct Cadence {
     last: Instant,
@@ -24,21 +24,21 @@ impl Cadence {
         Self { last: now, deaf_until: now }
     }
 
-    /// The engine was read from `started` to `ended`.
+    /// Takes note that the engine was read from `started` to `ended`.
     ///
-    /// Requests are ignored for as long as the reading took, and for 20 ms at least: so
-    /// readings that the engine asks for take half of a CPU at most.
+    /// Requests are then ignored for as long as the reading took, and for at least 20 ms. So
+    /// requested readings use at most half of a CPU.
     pub fn was_read(&mut self, started: Instant, ended: Instant) {
         self.last = started;
         self.deaf_until = ended + ended.saturating_duration_since(started).max(LEAST);
     }
 
-    /// When the engine has to be read, whether it asks or not.
+    /// When the engine has to be read, with or without a request.
     pub fn due(&self) -> Instant {
         self.last + LONGEST
     }
 
-    /// When the engine may be read because it asks.
+    /// When the engine may be read on request.
     pub fn deaf_until(&self) -> Instant {
         self.deaf_until
     }

@@ -2,16 +2,16 @@
 
 use crate::model::Snapshot;
 
-/// Makes intervals out of the cumulative snapshots of an engine. Each consumer has its own, so
-/// that several consumers with different intervals can share an engine.
+/// Makes intervals from the cumulative snapshots of an engine. Each consumer has its own, so that
+/// several consumers with different intervals can share an engine.
 #[derive(Debug, Default)]
 pub struct Intervals {
     previous: Option<Snapshot>,
 }
 
 impl Intervals {
-    /// Ends an interval with `snapshot`, and begins the next. The result has what came since
-    /// the snapshot before, or since the start ([`Snapshot::since`]).
+    /// Ends an interval with `snapshot`, and starts the next one. The result has the difference to
+    /// the previous snapshot, or everything since the start ([`Snapshot::since`]).
     pub fn end_with(&mut self, snapshot: Snapshot) -> Snapshot {
         let shown = snapshot.since(self.previous.as_ref());
         self.previous = Some(shown.clone());

@@ -1,5 +1,4 @@
-//! Where snapshots come from: an engine watches what a query asks for, and its consumers read
-//! its snapshots.
+//! Engines: an engine watches what a query names, and its consumers read its snapshots.
 
 mod cadence;
 mod intervals;
@@ -13,14 +12,14 @@ pub use intervals::Intervals;
 
 /// Something that watches syscalls. It counts from the moment it is attached.
 pub trait Engine {
-    /// Reads what happened, and takes a snapshot of all that happened since the start.
+    /// Reads what happened, and takes a snapshot of everything since the start.
     fn snapshot(&mut self, detail: Detail) -> Snapshot;
 
-    /// Reads what happened, without a snapshot, so that the engine does not run out of room.
+    /// Reads what happened without a snapshot, so that the tables of the engine do not fill up.
     fn read(&mut self);
 
-    /// Readable when the engine should be read before its time ([`Cadence`]). Reading the
-    /// engine makes it quiet. `None` if it never has to be.
+    /// A descriptor that is readable while the engine requests a reading ([`Cadence`]). A reading
+    /// ends the request. `None` if the engine never requests one.
     fn wake_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -29,11 +28,11 @@ pub trait Engine {
     /// nothing in an engine without programs.
     fn time_programs(&mut self, _on: bool) {}
 
-    /// Lists an ended process for this time from now on, if the engine does not list it for good.
-    /// Afterwards, the row of ended processes has its figures.
+    /// Sets how long an ended process stays in the snapshots, unless the engine keeps ended
+    /// processes forever. Afterwards, the row of ended processes has its figures.
     fn keep_ended(&mut self, _time: Duration) {}
 
-    /// Whether every process that was seen has ended.
+    /// Whether all processes that were seen have ended.
     fn all_ended(&self) -> bool;
 
     /// Stops counting new calls. Calls in flight are still seen to leave until

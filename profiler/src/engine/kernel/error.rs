@@ -1,79 +1,79 @@
-//! Why the kernel side did not come up, and what to do about it.
+//! Why the kernel side did not start, and what to do about it.
 
 use std::io;
 
 use crate::exhausted::Exhausted;
 
-/// Lines of the verifier's log that are shown: its verdict is at its end.
+/// How many lines of the verifier's log are shown. Its verdict is at the end.
 const VERIFIER_LINES: usize = 12;
 
-/// Why the kernel side did not come up.
+/// Why the kernel side did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// A size is out of its range.
-    #[error("{what} is {found}, and must be {least} to {most}")]
+    #[error("{what} is {found}: expected {least} to {most}")]
     Limit {
-        /// Which.
+        /// Which size: a flag, or a noun.
         what: &'static str,
-        /// What was asked for.
+        /// The requested value.
         found: u32,
-        /// The least possible.
+        /// The smallest value.
         least: u32,
-        /// The greatest possible.
+        /// The largest value.
         most: u32,
     },
-    /// Not even the least that the profiler needs fits into the memory that it may use.
-    #[error("{of}, and the profiler needs {least} MiB at least")]
+    /// The memory that the profiler may use is too small even for the smallest tables.
+    #[error("{of}, and the profiler requires at least {least} MiB")]
     Memory {
         /// Which limit, for people.
         of: String,
-        /// The least limit with which it starts, MiB.
+        /// The smallest limit with which the profiler starts, MiB.
         least: u64,
-        /// The limit with which all fits that was asked for, MiB.
+        /// The limit with which the requested sizes fit, MiB.
         all: u64,
     },
     /// Capabilities are missing.
-    #[error("loading BPF programs needs {}, which this process has not", missing.join(" and "))]
+    #[error("loading BPF programs requires {}, which this process lacks", missing.join(" and "))]
     Privilege {
-        /// The missing ones.
+        /// The missing capabilities.
         missing: Vec<&'static str>,
     },
-    /// The kernel said no although the capabilities are there.
+    /// The kernel refused, although this process has the capabilities.
     #[error("the kernel refused to {what}: {source}")]
     Refused {
-        /// What was being done.
+        /// The refused operation: a verb and its object.
         what: String,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// A resource ran out, which is neither a lack of privilege nor a refusal.
+    /// A resource ran out.
     #[error("cannot {what}: {source}")]
     Exhausted {
-        /// What was being done.
+        /// The refused operation: a verb and its object.
         what: String,
-        /// Which resource.
+        /// The resource.
         resource: Exhausted,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The kernel has not what even the fallback needs.
+    /// The kernel lacks a feature that even the fallback requires.
     #[error("this kernel has no {feature}")]
     Missing {
-        /// What is missing.
+        /// The missing feature.
         feature: &'static str,
-        /// Which kernel option or version brings it.
+        /// The kernel option or version that has the feature.
         needs: &'static str,
     },
     /// The verifier refused a program.
     #[error("the kernel's verifier refused the program {program}:\n{log}")]
     Verifier {
-        /// Which program.
+        /// The name of the program.
         program: &'static str,
-        /// The last lines of its log.
+        /// The last lines of the verifier's log.
         log: String,
     },
-    /// The object and this program do not fit together; a mistake in the build.
-    #[error("the BPF object is not what this program expects: {0}")]
+    /// The object does not match this program, which is a fault of the build.
+    #[error("the BPF object does not match this program: {0}")]
     Object(String),
 }
 
@@ -87,22 +87,22 @@ impl KernelError {
             )),
             Self::Refused { source, .. } => match source.raw_os_error() {
                 Some(libc::EPERM | libc::EACCES) => Some(
-                    "inside a container the host's seccomp filter or user namespace may forbid bpf(2);\n\
-                     on Linux 5.10 raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity, ulimit -l unlimited);\n\
-                     with kernel lockdown (confidentiality) no tracing is possible"
+                    "in a container, the host's seccomp filter or user namespace may forbid bpf(2);\n\
+                     on Linux 5.10, raise RLIMIT_MEMLOCK (LimitMEMLOCK=infinity, ulimit -l unlimited);\n\
+                     kernel lockdown (confidentiality) forbids all tracing"
                         .into(),
                 ),
                 Some(libc::E2BIG) => {
-                    Some("ask for less with --max-memory and --max-threads".into())
+                    Some("reduce --max-memory and --max-threads".into())
                 }
                 _ => Some("`profiler doctor` shows what this host offers".into()),
             },
             Self::Memory { all, .. } => Some(format!(
-                "raise the limit (MemoryMax= of a unit, `resources.limits.memory` of a pod); with\n\
-                 {all} MiB there is room for all that was asked for"
+                "raise the limit (MemoryMax= of a unit, `resources.limits.memory` of a pod); the\n\
+                 requested sizes fit into {all} MiB"
             )),
             Self::Exhausted { resource, .. } => Some(resource.hint()),
-            Self::Missing { needs, .. } => Some(format!("it needs {needs}")),
+            Self::Missing { needs, .. } => Some(format!("the profiler requires {needs}")),
             Self::Verifier { .. } => Some(
                 "please report this with the lines above and the output of `profiler doctor`".into(),
             ),
@@ -110,7 +110,7 @@ impl KernelError {
         }
     }
 
-    /// The exit code, as `--help` lists them.
+    /// The exit code, as in `--help`.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Limit { .. } => 2,
@@ -121,12 +121,12 @@ impl KernelError {
         }
     }
 
-    /// From an attempt to load `program`.
+    /// The error of a load of `program`.
     pub(super) fn from_load(program: &'static str, error: aya::programs::ProgramError) -> Self {
         use aya::programs::ProgramError;
         match error {
             ProgramError::LoadError { io_error, verifier_log } => {
-                // The verifier may have said much before a descriptor was found missing.
+                // The verifier may have written a log before a resource ran out.
                 let log = verifier_log.to_string();
                 let denied = io_error.raw_os_error() == Some(libc::EPERM);
                 let is_exhausted = Exhausted::of(&io_error).is_some();
@@ -139,7 +139,7 @@ impl KernelError {
         }
     }
 
-    /// From what the kernel said when it was asked to do `what`.
+    /// The kernel's error when it was asked to do `what`.
     pub(super) fn from_io(what: String, source: io::Error) -> Self {
         match Exhausted::of(&source) {
             Some(resource) => Self::Exhausted { what, resource, source },
@@ -147,7 +147,7 @@ impl KernelError {
         }
     }
 
-    /// From any error, by the system call error that is its root.
+    /// Any error of `what`, by the syscall error at its root.
     pub(super) fn from_any(what: String, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut cause = Some(error);
         while let Some(e) = cause {

@@ -17,19 +17,19 @@ pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), 
     let layout = &features.layout;
     if !layout.has(FieldGroup::Threads) {
         return Err(KernelError::Missing {
-            feature: "type information (BTF) of cgroups and processes, by which to filter",
+            feature: "type information (BTF) of cgroups and processes, which filters require",
             needs: "CONFIG_DEBUG_INFO_BTF=y; --syscall works without it",
         });
     }
     if !filter.cgroups.is_empty() && !layout.has(FieldGroup::Cgroup) {
         return Err(KernelError::Missing {
-            feature: "cgroups as this program knows them, by which to filter",
+            feature: "cgroups that the profiler can read, which filters by cgroup require",
             needs: "CONFIG_CGROUPS=y; --comm works without it",
         });
     }
     if !filter.cgroups.is_empty() && !features.cgroup_tracepoint {
         return Err(KernelError::Missing {
-            feature: "tracepoint cgroup_attach_task, which tells of moves between cgroups",
+            feature: "tracepoint cgroup_attach_task, which reports moves between cgroups",
             needs: "CONFIG_CGROUPS=y and CONFIG_TRACING=y; --comm works without it",
         });
     }

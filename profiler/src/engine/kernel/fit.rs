@@ -110,7 +110,7 @@ impl Fit {
         let all = (used + fixed + RESERVE + wanted).div_ceil(MIB);
         let why = format!(
             "{of}: room for {max_threads} threads and {} KiB of figures instead of {} and {} KiB, \
-             which need {all} MiB. What finds no room is counted, but not by process",
+             which require {all} MiB. Further calls are counted, but not by process",
             max_extents, options.max_threads, options.max_extents
         );
         Ok(Self { max_threads, max_extents, why: Some(why) })

@@ -332,7 +332,7 @@ fn check_scope(options: &Options, features: &Features) -> Result<(), KernelError
         && options.scope != Scope::Host
     {
         return Err(KernelError::Missing {
-            feature: "type information (BTF), without which children cannot be followed",
+            feature: "type information (BTF), without which the profiler cannot follow children",
             needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
         });
     }

@@ -1,8 +1,8 @@
-//! Threads that did something, read several at a time and in passes.
+//! Reads the threads that did something, several at a time and in passes.
 //!
-//! What is new lies scattered over megabytes, in the maps and in the copy of what was read
-//! last, so that a drain is a series of cache misses. Each pass has on its way what the
-//! next one reads, so that the CPU waits for many of them at once.
+//! The values that changed are scattered over megabytes, in the maps and in the copy of the last
+//! reading. So a drain is a series of cache misses. Each pass prefetches what the next pass reads, so
+//! that the CPU waits for many misses at once.
 //!
 //! The passes read records, then the pages of their tables, then slots, then counts. Each pass reads
 //! only the cache lines that it needs:
@@ -34,13 +34,13 @@ use super::{
 };
 use crate::engine::kernel::tables::{Activity, SlotCounts, Tables};
 
-/// Threads in a batch: enough for many misses at a time, and few enough that what is on its
-/// way is in the first cache when it is read.
+/// How many threads are in a batch: enough for many misses at a time, and few enough that prefetched
+/// lines are still in the first-level cache when they are read.
 pub(super) const THREADS: usize = 8;
 
-/// The line of a slot that has its sums, which is all that is remembered of it, and ...
+/// The line of a slot with its sums. The reader's copy of a slot has only this line.
 pub(super) const SUMS: usize = 0;
-/// ... the one that has the cells with its counts.
+/// The line of a slot with the cells of its counts.
 const CELLS: usize = 1;
 
 const NOTHING: Line = [0; WORDS];

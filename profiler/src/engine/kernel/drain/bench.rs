@@ -1,5 +1,4 @@
-//! A host that the benchmarks watch: processes of one thread each, in the tables of the
-//! tests.
+//! A host for the benchmarks: processes of one thread each, in the fake tables of the tests.
 
 use super::{fake::Fake, in_flight, reader::Reader};
 use crate::{
@@ -7,13 +6,13 @@ use crate::{
     model::{Detail, InFlight, ProcessRow, Snapshot},
 };
 
-/// A page, and of each call a slot, a chunk and some: more than a thread takes.
+/// More cells per call than a thread takes: a page, a slot, a chunk, and spare ones.
 const CELLS_OF_A_CALL: u32 = 4;
 
-/// So long does each call take at most, nanoseconds.
+/// The longest latency, nanoseconds.
 const LONGEST: u64 = 4_000;
 
-/// See the module.
+/// A host, and a reader that watches it.
 pub struct Watch {
     tables: Fake,
     reader: Reader,
@@ -24,7 +23,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Of processes that have made each of so many calls once.
+    /// A host whose processes have made each of `calls` calls once.
     pub fn new(processes: u32, calls: u32, aggregate: Aggregate) -> Self {
         let extents = processes * (calls * CELLS_OF_A_CALL).div_ceil(8) + 2;
         let mut tables = Fake::new(processes, extents);
@@ -35,7 +34,7 @@ impl Watch {
         watch
     }
 
-    /// Each makes each of its calls once more.
+    /// Each process makes each of its calls once more.
     pub fn everybody_calls(&mut self) {
         self.turn += 1;
         for &record in &self.records {
@@ -47,29 +46,29 @@ impl Watch {
         }
     }
 
-    /// Each enters a call, and stays.
+    /// Each process enters a call and stays in it.
     pub fn everybody_sleeps(&mut self) {
         for &record in &self.records {
             self.tables.enter_at(record, 0, 1);
         }
     }
 
-    /// A drain.
+    /// Drains the tables.
     pub fn read(&mut self) {
         self.reader.read(&mut self.tables, &mut self.aggregate);
     }
 
-    /// What is in flight.
+    /// The calls in flight.
     pub fn in_flight(&mut self) -> InFlight {
         in_flight::read(&self.tables, self.reader.known(), &self.aggregate, 1_000_000_000)
     }
 
-    /// The processes, as a snapshot has them.
+    /// The processes of a snapshot.
     pub fn processes(&self) -> Vec<ProcessRow> {
         self.aggregate.processes(Detail::Processes)
     }
 
-    /// A snapshot without them.
+    /// A snapshot without processes.
     pub fn totals(&self) -> Snapshot {
         Snapshot { calls: self.aggregate.calls(), ..Snapshot::default() }
     }

@@ -1,17 +1,17 @@
-//! Whether a thread's books balance.
+//! Checks that the books of a thread balance.
 //!
-//! The kernel side counts a call four times over: at its entry and at its exit, in the
-//! thread's record and in the call's slot. No two of these come from one another, so
-//! that they agree says that nothing was lost or counted twice:
+//! The kernel side counts each call four times: at its entry and at its exit, in the record of the
+//! thread and in the slot of the call. No count is computed from another one. So if the counts
+//! agree, nothing was lost or counted twice:
 //!
-//! - all that entered is in a slot or an overflow slot,
-//! - all that left likewise,
-//! - and of each call as many are open, entered and not left, as are in flight, one of
-//!   the one and none of all others; but for those whose exit was missed, which are lost.
+//! - Every call that entered is in a slot or an overflow slot.
+//! - Every call that left is in a slot or an overflow slot.
+//! - A slot has one open call (entered and not left) if the thread is in that call, and none
+//!   otherwise. Calls whose exit was missed are also open; they are lost.
 //!
-//! A thread that goes on while it is read cannot be held to that, but to bounds: what
-//! its slots say lies between what its record said before and after, one call more at
-//! most, as slots are written first.
+//! If a thread goes on while it is read, only bounds can be checked. The programs write slots before
+//! records. So the sum over the slots lies between the record before the reading, and the record
+//! after it plus one call.
 
 use profiler_common::{
     call::CallKey,
@@ -23,7 +23,7 @@ use crate::{
     engine::kernel::tables::{Activity, SlotCounts},
 };
 
-/// The sums over a thread's slots, as they stand.
+/// The sums over the slots of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
     entered: u64,
@@ -46,7 +46,7 @@ impl Books {
         }
     }
 
-    /// Corrects a slot that was added: `counts` of it are in the thread's figures.
+    /// Replaces the counts `added` of a slot by `counts`, which are in the figures of the thread.
     pub(super) fn correct(
         &mut self,
         (key, slot): (CallKey, CellIndex),
@@ -64,8 +64,8 @@ impl Books {
         self.add(key, slot, counts);
     }
 
-    /// What does not balance, if anything. `record` was read between the two activities,
-    /// and the slots after it.
+    /// Says what does not balance, if anything. `record` was read between the two activities, and the
+    /// slots after the record.
     pub(super) fn breach(
         &self,
         record: &ThreadRecord,
@@ -79,7 +79,7 @@ impl Books {
         }
         let gone = record.left.wrapping_add(record.missed_exits);
         if !in_flight(record) && before.state == RecordState::Live as u16 {
-            // Perhaps within one of the programs, stopped between two of its stores.
+            // The thread may be in one of the programs, stopped between two stores.
             return between("entered", entered, record.entered, record.entered)
                 .or_else(|| self.left_between(record, record.left, record.left))
                 .or_else(|| between("entered and not left", record.entered, gone, gone));
@@ -90,7 +90,7 @@ impl Books {
             .or_else(|| self.left_between(record, record.left, record.left.wrapping_sub(1)))
             .or_else(|| {
                 let astray: u64 = self.astray(record).map(|(_, _, n)| n.unsigned_abs()).sum();
-                // Of calls in overflow slots it is not told whose exit was missed.
+                // Overflow slots do not say whose exit was missed.
                 let missed = record.missed_exits;
                 let apart =
                     if record.overflowed == 0 { astray == missed } else { astray <= missed };
@@ -104,14 +104,14 @@ impl Books {
             })
     }
 
-    /// What left by the slots against what left by the record, `after` at most and one
-    /// more. What is counted in overflow slots cannot be told by thread.
+    /// Compares the calls that left by the slots with those by the record: from `before` to one more
+    /// than `after`. Overflow slots do not count by thread.
     fn left_between(&self, record: &ThreadRecord, before: u64, after: u64) -> Option<String> {
         let before = if record.overflowed == 0 { before } else { 0 };
         between("left", self.left, before, after)
     }
 
-    /// Slots with other open calls than those in flight: how many too many, or too few.
+    /// The slots whose open calls are not those in flight, and by how many they differ.
     fn astray(&self, record: &ThreadRecord) -> impl Iterator<Item = (CallKey, CellIndex, i64)> {
         let flying = (in_flight(record) && record.in_flight_slot != OVERFLOWED)
             .then_some((CallKey(record.in_flight_key), record.in_flight_slot));
@@ -122,8 +122,8 @@ impl Books {
         open.chain(missing.map(|(key, slot)| (key, slot, -1))).filter(|&(_, _, n)| n != 0)
     }
 
-    /// Calls whose exit was missed, by slot; all of them since the thread's first. Empty
-    /// while that cannot be told, for the thread went on or is within a program.
+    /// How many calls missed their exit, by slot, since the start of the thread. Empty if the thread
+    /// went on or is in a program, because then the number is unknown.
     pub(super) fn lost(
         &self,
         record: &ThreadRecord,
@@ -140,9 +140,8 @@ impl Books {
         self.astray(record).filter_map(lost).collect()
     }
 
-    /// The same sums, for the books of the thread's process and of each call: without
-    /// those of its open calls that `settled` says are accounted for as lost or as never
-    /// returned.
+    /// The sums for the books of the process and of each call. They exclude open calls that are
+    /// counted as lost or as never returned; `settled` says how many.
     pub(super) fn account(&self, settled: impl Fn(CallKey, CellIndex) -> u64) -> Account {
         let open = |&(key, slot, open): &(CallKey, CellIndex, i64)| {
             (key, open - settled(key, slot).cast_signed())
@@ -155,17 +154,18 @@ impl Books {
     }
 }
 
-/// Whether a call is in flight by the record, which is written last at the entry and
-/// first at the exit: then none of our programs is at work for this thread.
+/// Whether a call is in flight by the record. The entry program writes that last and the exit program
+/// clears it first. So if it is set, no program runs for this thread.
 fn in_flight(record: &ThreadRecord) -> bool {
     record.in_call()
 }
 
+/// Says so if `a` and `b` differ.
 fn equal(what: &str, a: u64, b: u64) -> Option<String> {
     (a != b).then(|| format!("{what}: {a} and {b}"))
 }
 
-/// Whether `of_slots` lies outside `before` and one more than `after`.
+/// Says so if `of_slots` is not between `before` and `after` plus one.
 fn between(what: &str, of_slots: u64, before: u64, after: u64) -> Option<String> {
     let most = after.wrapping_add(1);
     let within = of_slots.wrapping_sub(before) <= most.wrapping_sub(before);

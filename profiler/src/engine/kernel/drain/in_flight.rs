@@ -1,11 +1,12 @@
-//! The calls that have not returned, from the threads' records.
+//! The calls in flight, from the records of the threads.
 //!
-//! Not by subtraction: a call whose exit was missed would be in flight for ever.
+//! They are not computed by subtraction, because a call whose exit was missed would be in flight
+//! forever.
 //!
-//! A record is read until two readings agree, since the kernel side stores the time before the call. It
-//! is not read again while the thread is in the same call. The oldest calls are listed by kind, and each
+//! The kernel side stores the time before the call. So a record is read until two readings agree. It is
+//! not read again while the thread is in the same call. The oldest calls are listed by kind, and each
 //! kind has its own bound: thousands of threads that sleep in `futex` must not hide one `fsync`. Calls
-//! from before the attach are as old as the end of their listing, and in no figures.
+//! that entered before the attach are as old as the end of their listing, and are in no figures.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,12 +24,12 @@ use crate::{
     text::Untrusted,
 };
 
-/// Threads of each kind that are listed. Told apart, since thousands that sleep for days
-/// would leave no place for the one that should not.
+/// How many threads of each kind are listed. With one bound for all kinds, thousands of threads that
+/// sleep for days would hide the one that should not.
 const MOST_OF_A_KIND: usize = 256;
 
-/// How often a thread is looked at that makes calls faster than it can be read. What
-/// ends within so few reads is not in flight as anybody means it.
+/// How often the record of a thread is read while it changes. A call that ends within so few reads
+/// is too short to be shown as in flight.
 const LOOKS: usize = 4;
 
 /// A thread in a call.
@@ -37,17 +38,18 @@ struct Open {
     age_ns: u64,
     tid: u32,
     whose: Whose,
-    /// It is at least as old.
+    /// Whether the age is a lower bound.
     at_least: bool,
-    /// Its entry is counted in an overflow slot.
+    /// Whether its entry is counted in an overflow slot.
     overflowed: bool,
 }
 
-/// Where the process of a thread is found.
+/// Where the process of a thread is.
 #[derive(Clone, Copy)]
 enum Whose {
+    /// In the aggregate.
     Known(ProcessIndex),
-    /// By the number of a call from before the programs attached, which are in no figures.
+    /// In the call of this index that entered before the attach, which is in no figures.
     Before(u32),
 }
 
@@ -57,23 +59,23 @@ impl Open {
     }
 }
 
-/// The call that a thread is in. It stays what it is for as long as the thread enters no
-/// other, and is not read again until then: most threads of a host sleep for long.
+/// The call that a thread is in. It is not read again until the thread enters another call, because
+/// most threads of a host sleep for a long time.
 #[derive(Clone, Copy)]
 pub(crate) struct Flight {
-    /// Its number among the thread's.
+    /// How many calls the thread had entered, with this one.
     entered: u64,
-    /// When it entered; where that was not timed, when it was first found in flight.
+    /// When it entered. If the call was not timed: when it was first found in flight.
     entry_ns: u64,
-    /// It was not timed, and may have entered before that.
+    /// Whether `entry_ns` is an upper bound, because the call was not timed.
     at_least: bool,
     key: u32,
     tid: u32,
     overflowed: bool,
 }
 
-/// The calls in flight of the threads `known`, by their records, at `now_ns`; and those of
-/// threads without a record, by what `of` counted.
+/// Reads the calls in flight at `now_ns`: those of the threads `known` from their records, and those
+/// of threads without a record from the counts in `of`.
 pub(crate) fn read<'a>(
     tables: &impl Tables,
     known: impl Iterator<Item = (u32, &'a mut Thread)>,
@@ -84,7 +86,7 @@ pub(crate) fn read<'a>(
         .filter_map(|(index, thread)| {
             let flight = in_call(tables, index, &mut thread.flight, now_ns)?;
             Some(Open {
-                // As the aggregate has it.
+                // The same key as in the aggregate.
                 key: syscalls::fold_unknown(CallKey(flight.key)),
                 // A call may enter after the time was read.
                 age_ns: now_ns.saturating_sub(flight.entry_ns),
@@ -116,12 +118,12 @@ pub(crate) fn read<'a>(
     }
 }
 
-/// A call from before the programs attached, if it is not over.
+/// A call that entered before the attach, if it is still in flight.
 fn still_before(tables: &impl Tables, index: u32) -> Option<CallBefore> {
     Some(tables.call_before(index)).filter(|call| call.key != CallKey::NONE.0)
 }
 
-/// The call that a thread is in, if it is in one; `known` is the last that was found.
+/// The call that a thread is in, if any. `known` is the last call that was found.
 fn in_call(
     tables: &impl Tables,
     index: u32,
@@ -129,11 +131,11 @@ fn in_call(
     now_ns: u64,
 ) -> Option<Flight> {
     let activity = tables.activity(index);
-    // A thread between two calls costs no more than this; so does one that has ended.
+    // This is all that a thread between two calls costs, or one that has ended.
     if activity.state != RecordState::Live as u16 || activity.entered == activity.left {
         return None;
     }
-    // Nor does one that is in the same call as before.
+    // A thread that is in the same call as before costs no more either.
     let same = |flight: &Flight| {
         (flight.entered, flight.key) == (activity.entered, activity.in_flight_key)
     };
@@ -152,9 +154,9 @@ fn in_call(
     *known
 }
 
-/// A record whose call and time belong together. The thread stores the time before the
-/// call; a reading may get the time of the call before and then this call. A second
-/// reading then finds another time.
+/// Reads a record until its call and its time belong together. The thread stores the time before the
+/// call. So a reading can get the time of one call and the key of the next. A second reading then
+/// finds another time.
 fn settled(mut read: impl FnMut() -> ThreadRecord) -> Option<ThreadRecord> {
     let call = |r: &ThreadRecord| (r.in_flight_key, r.entry_ns, r.entered);
     let mut record = read();
@@ -188,8 +190,8 @@ fn by_call(open: &[Open], of: &Aggregate) -> Vec<CallInFlight> {
         sums.before += u64::from(thread.is_before());
         sums.oldest_ns = sums.oldest_ns.max(thread.age_ns);
     }
-    // Of threads without a record there are only sums. Calls of other threads are in
-    // these too, where the pool had no room for a slot; they are known from above.
+    // Threads without a record have only sums. If the pool was full, the sums also contain calls of
+    // threads with records, which are counted above.
     for row in of.unattributed() {
         let open = row.total.in_flight();
         if open > 0 {
@@ -244,8 +246,8 @@ fn oldest(open: Vec<Open>, tables: &impl Tables, of: &Aggregate) -> Vec<ThreadIn
         .collect()
 }
 
-/// The process of a call from before the programs attached: what is known of it by now,
-/// and what was then if it has made no call since.
+/// The process of a call that entered before the attach: from the aggregate, or from the list if the
+/// process has made no call since.
 fn process_before(call: &CallBefore, of: &Aggregate) -> Arc<Process> {
     let identity = Identity { tgid: call.tgid, start_ns: call.process_start_ns };
     let known = of.process_by_identity(identity).map(Arc::clone);

@@ -1,17 +1,16 @@
 //! Makes the figures of an overflow slot agree with each other.
 //!
-//! Many threads write an overflow slot at once, so that there is no moment at which nobody
-//! does. Its counters are read in an order in which all that belongs to a call that left is
-//! read after the call itself. So there may be too much of everything but calls, and what is
-//! too much is held over to the next reading.
+//! Many threads write an overflow slot at once, so no moment is without a writer. The reader reads
+//! the calls that left first, and everything that belongs to them later. So every count except the
+//! calls may be too large. The surplus is left to the next reading.
 
 use profiler_common::wire::OverflowSlot;
 
 use crate::model::{Extremes, Timed};
 
-/// Takes out of `new` what belongs to calls that have not left by it, `old` being what is
-/// reported already. `alone` says that nothing but the slot's own calls counts there: then
-/// each that left has one bucket, and each error is of a call that returned.
+/// Removes from `new` what belongs to calls that have not left. `old` is what was reported already.
+/// `alone` says that only calls of the slot itself are counted in it. Then each call that left has
+/// one bucket, and each error belongs to a call that returned.
 pub(super) fn hold_over(
     new: &mut OverflowSlot,
     old: &OverflowSlot,
@@ -40,12 +39,12 @@ pub(super) fn hold_over(
     }
 }
 
-/// How much larger `new` is than `old` in all.
+/// The sum of the increases from `old` to `new`.
 fn sum(new: &[u32], old: &[u32]) -> u64 {
     new.iter().zip(old).map(|(new, old)| u64::from(new.wrapping_sub(*old))).sum()
 }
 
-/// Makes `new` larger than `old` by so much less in all.
+/// Reduces the increases from `old` to `new` by `surplus` in all.
 fn take_back(new: &mut [u32], old: &[u32], mut surplus: u64) {
     for (new, old) in new.iter_mut().zip(old) {
         if surplus == 0 {
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
     use crate::engine::kernel::tables::ZERO_OVERFLOW;
 
-    /// A call that leaves: its latency and errno, and how much of it has been stored.
+    /// A call that leaves: its latency, its errno, and how many of its stores were made.
     fn call() -> impl Strategy<Value = (u64, Option<usize>, u32)> {
         (1..300_u64, prop::option::of(1..134_usize), 0..4_u32)
     }
@@ -81,8 +80,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each reading finds some calls half stored; each row agrees with itself, and all
-        /// add up.
+        /// Each reading finds some calls half stored. Each row agrees with itself, and the rows add
+        /// up to all calls.
         #[test]
         fn what_is_reported_agrees_and_adds_up(
             readings in prop::collection::vec(prop::collection::vec(call(), 0..20), 1..20)

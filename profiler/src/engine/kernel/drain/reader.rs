@@ -1,10 +1,10 @@
-//! From map values to figures: what is new since the reading before.
+//! From map values to figures: the differences to the last reading.
 //!
-//! The kernel side only ever adds up, so nothing is reset and nothing can fall
-//! between two readings: what is new is the difference to a copy of what was read
-//! last. A thread that did nothing costs one look at its record.
+//! The kernel side only adds, and nothing is ever reset. So no call can fall between two readings:
+//! the reader subtracts a copy of the last reading. A thread that did nothing costs one read of its
+//! record's first cache line.
 //!
-//! Counts in chunks have 32 bits and wrap; the subtraction undoes that.
+//! Counts in chunks have 32 bits and wrap. The subtraction undoes that.
 
 use std::collections::HashMap;
 
@@ -28,25 +28,27 @@ use crate::{
     model::{Extremes, Figures, Timed, Use},
 };
 
-/// What was read last, and so what is new.
+/// Reads tables, and computes differences to what it read last.
 pub(crate) struct Reader {
-    /// What each record's first cache line said. Apart from the threads, since of one that
-    /// did nothing this is all that is looked at.
+    /// The first cache line of each record at the last reading. Apart from `threads`, because only
+    /// this is read of a thread that did nothing.
     activities: Vec<Activity>,
-    /// By record.
+    /// The threads, by the index of their records.
     threads: Vec<Option<Box<Thread>>>,
-    /// What the pool held when it was read last.
+    /// The pool of cells at the last reading.
     cells: Shadow,
+    /// The overflow slots at the last reading.
     overflow: Vec<Option<Box<OverflowSlot>>>,
+    /// How many calls the overflow slots counted.
     overflowed: u64,
-    /// Calls of each slot whose exit was missed, as far as they are in the figures.
+    /// By slot: how many calls whose exit was missed are in the figures.
     lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
     batch: Batch,
     slot: SlotReading,
-    /// Slots of the thread being read whose reported counts are not those in its books.
+    /// The slots of the thread that is being read whose reported counts differ from its books.
     corrections: Vec<(CallKey, CellIndex, SlotCounts, SlotCounts)>,
-    /// The most that were in use at one time.
+    /// The most records that were in use at one time.
     most_records: u64,
     records_freed: u64,
     extents_freed: u64,
@@ -55,42 +57,44 @@ pub(crate) struct Reader {
     timed: Timed,
 }
 
-/// Records that may have been taken and not counted yet: at most one on each CPU.
+/// How many records may have been taken and not yet counted: at most one per CPU.
 const BEING_TAKEN: u32 = 1_024;
 
 /// A thread with a record.
 pub(crate) struct Thread {
     pub(crate) process: ProcessIndex,
-    /// The call that it was found in last.
+    /// The call in which it was last found.
     pub(crate) flight: Option<Flight>,
     account: Account,
-    /// Whether its books were found not to balance.
+    /// Whether its books were reported not to balance.
     broken: bool,
 }
 
 /// Books that did not balance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Breaches {
-    /// Threads, processes, calls, and the host.
+    /// How many books of threads, processes, calls and of the host did not balance.
     pub(crate) count: u64,
-    /// Which the last was, and what did not balance, for people.
+    /// The last one, and what did not balance, for people.
     pub(crate) last: String,
 }
 
 impl Breaches {
+    /// Counts a breach.
     fn add(&mut self, what: String) {
         self.count += 1;
         self.last = what;
     }
 }
 
-/// What is in use of the bounded tables.
+/// How full the pools are.
 pub(crate) struct Used {
     pub(crate) records: Use,
     pub(crate) extents: Use,
 }
 
 impl Reader {
+    /// A reader that has read nothing. `timed` says which calls the programs time.
     pub(crate) fn new(tables: &impl Tables, timed: Timed) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
@@ -113,13 +117,13 @@ impl Reader {
         }
     }
 
-    /// Adds what is new to `into`, and gives back the room of ended threads. What cannot be
-    /// read consistently, since its thread goes on, is left to the next reading.
+    /// Adds the differences to `into`, and frees the records and extents of ended threads. A slot that
+    /// cannot be read consistently, because its thread goes on, is left to the next reading.
     pub(crate) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, false);
     }
 
-    /// Reads all that is left, once no program is attached any more.
+    /// Reads everything that is left, after all programs are detached.
     pub(crate) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, true);
     }
@@ -151,30 +155,30 @@ impl Reader {
         let freed_before = self.records_freed;
         self.free(tables, &ended);
         let control = tables.control();
-        // Some may have been taken before the first was given back.
+        // Some may have been taken before the first one was freed.
         let most = control.records.all.taken.saturating_sub(freed_before);
         self.most_records = self.most_records.max(most);
         self.records_used = control.records.all.taken.saturating_sub(self.records_freed);
         self.extents_used = control.extents.all.taken.saturating_sub(self.extents_freed);
     }
 
-    /// Records that can be in use, the indexes being below.
+    /// How many records can be in use. Their indexes are below this number.
     fn record_limit(&self, tables: &impl Tables) -> u32 {
         let limit = tables.record_limit();
         if !tables.records_are_dense() {
             return limit;
         }
-        // The index of a record is below the most that were in use at one time.
+        // The index of a record is below the largest number in use at one time.
         u32::try_from(self.most_records).unwrap_or(limit).saturating_add(BEING_TAKEN).min(limit)
     }
 
-    /// Whether a thread did something since its record was read.
+    /// Whether a thread did something since its record was last read.
     fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
         let activity = tables.activity(index);
         activity.state != RecordState::Free as u16 && activity != self.activities[index as usize]
     }
 
-    /// Adds what is new of a thread, of whose slots these have changed.
+    /// Adds the differences of a thread, of which the slots `changed` have changed.
     fn read_thread(
         &mut self,
         tables: &impl Tables,
@@ -183,8 +187,8 @@ impl Reader {
         last: bool,
     ) {
         let Visit { index, before, ref record, .. } = *visit;
-        // What was read before the figures were: had the thread gone on since,
-        // this differs at the next reading, and its figures are read again.
+        // The activity before the figures: if the thread went on since, the activity differs at the
+        // next reading, which then reads the figures again.
         self.activities[index as usize] = before;
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
@@ -200,7 +204,7 @@ impl Reader {
             };
             let reading = self.slot.read(tables, &mut self.cells, visit, slot, (self.timed, last));
             let reported = reading.unwrap_or_else(|| {
-                // To be looked at again, even if the thread does nothing until then.
+                // The next reading reads it again, even if the thread does nothing until then.
                 self.activities[index as usize] = Activity::default();
                 known
             });
@@ -243,6 +247,7 @@ impl Reader {
         }
     }
 
+    /// Adds the differences of the overflow slots.
     fn read_overflow(&mut self, tables: &impl Tables, into: &mut Aggregate, last: bool) {
         let c: Counters = tables.counters();
         if c.records_refused() + c.extents_refused() + c.denied_unrecorded == 0 {
@@ -260,7 +265,7 @@ impl Reader {
             let old = self.overflow[index as usize].take();
             let old = old.as_deref().unwrap_or(&ZERO_OVERFLOW);
             if !last {
-                // Without extents a call's bucket and errno may be here, and the call not.
+                // Without extents, the bucket and the errno of a call may be here without the call.
                 let alone = c.extents_refused() == 0;
                 overflow::hold_over(&mut new, old, extremes, (self.timed, alone));
             }
@@ -275,6 +280,7 @@ impl Reader {
         }
     }
 
+    /// Frees the records `ended`, which are sorted, and their extents.
     fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
         if ended.is_empty() {
             return;
@@ -299,7 +305,7 @@ impl Reader {
         }
     }
 
-    /// Calls counted in overflow slots.
+    /// How many calls the overflow slots counted.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed
     }
@@ -309,7 +315,7 @@ impl Reader {
         &self.breaches
     }
 
-    /// How full the tables are.
+    /// How full the pools are.
     pub(crate) fn used(&self, tables: &impl Tables) -> Used {
         Used {
             records: Use { used: self.records_used, capacity: u64::from(tables.record_count()) },
@@ -321,15 +327,15 @@ impl Reader {
         }
     }
 
-    /// The records whose threads have been read, and those threads.
+    /// The threads that have been read, by the index of their records.
     pub(crate) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
         let threads = (0_u32..).zip(&mut self.threads);
         threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))
     }
 }
 
-/// A thread that ended within a call: `exit`, `exit_group`, or it was killed. The slot
-/// that its entry is in, if it is none for all.
+/// Adds the call in which a thread ended: `exit`, `exit_group`, or the call in which it was killed.
+/// Returns the slot of the call, unless that is an overflow slot.
 fn add_unreturned(
     into: &mut Aggregate,
     process: ProcessIndex,
@@ -343,13 +349,14 @@ fn add_unreturned(
     let key = CallKey(record.in_flight_key);
     into.add(slot.map(|_| process), key, &figures);
     if slot.is_none() {
-        // The overflow slot does not know of it.
+        // The overflow slot does not count it.
         let open = Account { open: vec![(key, 1)], ..Account::default() };
         into.settle(None, &open, &Account::default());
     }
     slot
 }
 
+/// The books of an overflow slot.
 fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
     let left = slot.returned.wrapping_add(slot.restarted);
     let gone = left.wrapping_add(slot.never_returned);
@@ -357,7 +364,7 @@ fn overflow_account(key: CallKey, slot: &OverflowSlot) -> Account {
     Account { entered: slot.entered, left, open: vec![(key, open)] }
 }
 
-/// What is new in an overflow slot; `extremes` are those of all time.
+/// The differences in an overflow slot. `extremes` are those since the start.
 fn overflow_figures(new: &OverflowSlot, extremes: Option<Extremes>, old: &OverflowSlot) -> Figures {
     let mut figures = Figures {
         calls: new.entered.wrapping_sub(old.entered),

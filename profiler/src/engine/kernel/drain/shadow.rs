@@ -1,4 +1,4 @@
-//! A copy of the pool, as it was read last.
+//! A copy of the pool of cells, as it was read last.
 
 use std::ops::Range;
 
@@ -9,21 +9,21 @@ use profiler_common::{
 
 use crate::engine::kernel::arch::prefetch;
 
-/// Words in a line, such as counts.
+/// Words per line.
 pub(super) const WORDS: usize = size_of::<Line>() / size_of::<u32>();
 
-/// See the module.
+/// The copy of the pool of cells.
 pub(super) struct Shadow {
-    /// Plain integers, which the allocator takes zeroed from the kernel: what nobody touched
-    /// then takes no memory, and this is as large as what is in use rather than as the pool.
+    /// Plain integers, which the allocator gets zeroed from the kernel. Untouched pages use no memory,
+    /// so the copy is as large as what is in use, not as the pool.
     words: Vec<u32>,
-    /// Which of them are in use: from where a line is one of the cache's, too, which the
-    /// allocator knows nothing of.
+    /// The words in use. They start where a line is aligned like a cache line, which the allocator
+    /// does not guarantee.
     lines: Range<usize>,
 }
 
 impl Shadow {
-    /// Of a pool of so many cells, all zeros.
+    /// The copy of a pool of `cells` cells, all zeros.
     pub(super) fn new(cells: usize) -> Self {
         let len = cells * LINES * WORDS;
         let words = vec![0; len + WORDS];
@@ -31,24 +31,24 @@ impl Shadow {
         Self { words, lines: first..first + len }
     }
 
-    /// A line of a cell; `None` for an index that is none.
+    /// A line of a cell; `None` if there is no such line.
     pub(super) fn line(&self, cell: CellIndex, line: usize) -> Option<&Line> {
         self.words[self.lines.clone()].as_chunks().0.get(cell as usize * LINES + line)
     }
 
-    /// Likewise, to change it.
+    /// Same as [`Self::line`], but mutable.
     pub(super) fn line_mut(&mut self, cell: CellIndex, line: usize) -> Option<&mut Line> {
         self.words[self.lines.clone()].as_chunks_mut().0.get_mut(cell as usize * LINES + line)
     }
 
-    /// Has a line on its way.
+    /// Prefetches a line of a cell.
     pub(super) fn prefetch(&self, cell: CellIndex, line: usize) {
         if let Some(line) = self.line(cell, line) {
             prefetch(line);
         }
     }
 
-    /// Forgets what a cell held.
+    /// Zeroes a cell.
     pub(super) fn clear(&mut self, cell: CellIndex) {
         for line in 0..LINES {
             if let Some(known) = self.line_mut(cell, line) {
@@ -57,9 +57,9 @@ impl Shadow {
         }
     }
 
-    /// Calls `each` with the place in the line and the increase of every count in a line of
-    /// counts that grew to `new`; whether any did. The counts wrap at 2^32, which takes a
-    /// thread many minutes between two readings, and is undone by the subtraction.
+    /// Calls `each` for every count that grew in a line that now is `new`, with its position and its
+    /// increase. Returns whether any count grew. Counts wrap at 2^32, which takes a thread many
+    /// minutes, and the subtraction undoes one wrap between two readings.
     pub(super) fn each_new(
         &self,
         (cell, line): (CellIndex, usize),
@@ -67,7 +67,7 @@ impl Shadow {
         mut each: impl FnMut(usize, u64),
     ) -> bool {
         let Some(old) = self.line(cell, line) else { return false };
-        // All at once, and without a branch at each: mostly one has changed.
+        // All at once, without a branch per count: usually one has changed.
         let changed = new.iter().zip(old).enumerate();
         let mut changed =
             changed.fold(0_u32, |bits, (i, (new, old))| bits | u32::from(new != old) << i);

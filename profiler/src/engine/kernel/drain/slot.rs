@@ -1,11 +1,10 @@
-//! Reads the figures of one slot so that they agree with each other, although the thread may
-//! go on meanwhile.
+//! Reads the figures of one slot, so that they agree with each other while the thread goes on.
 //!
-//! A slot's figures are several cache lines, which cannot be read at one moment. So the
-//! thread's activity is read before and after them, as with a seqlock. If no program was at
-//! work for the thread in between, the figures are those of one moment. Otherwise they are
-//! read again, and after [`TRIES`] the slot is left to the next drain as a whole: what is
-//! reported then is late, and never contradicts itself.
+//! The figures of a slot are in several cache lines, which cannot be read at one moment. So the
+//! activity of the thread is read before and after them, as with a seqlock. If no program ran for
+//! the thread in between, the figures are those of one moment. Otherwise they are read again. After
+//! [`TRIES`] attempts, the whole slot is left to the next drain: its figures are then late, and
+//! never contradict each other.
 //!
 //! The last reading comes after the programs are detached, so it leaves no slot.
 
@@ -25,23 +24,23 @@ use crate::{
     model::{Extremes, Figures, Timed},
 };
 
-/// How often a slot is read whose thread goes on. A reading takes about as long as the
-/// shortest system calls, so that of a thread that makes nothing else every few succeed.
+/// How often a slot is read while its thread goes on. A reading takes about as long as the shortest
+/// syscalls. So even for a thread that makes nothing else, one in a few readings succeeds.
 const TRIES: usize = 64;
 
-/// Filled anew for each slot.
+/// A reading of a slot. It is reused for each slot.
 #[derive(Default)]
 pub(super) struct SlotReading {
-    /// What is new.
+    /// The figures since the last reading.
     pub(super) figures: Figures,
-    /// Lines of counts that have changed.
+    /// The lines of counts that have changed: cell, line, and new content.
     lines: Vec<(CellIndex, usize, Line)>,
 }
 
 impl SlotReading {
-    /// Reads a slot that has changed, and remembers it in `known`. Returns the counts that
-    /// are reported by now, or `None` if the slot has to be left to the next drain. `last`
-    /// says that there is none: no program is at work any more.
+    /// Reads a slot that has changed, and stores it in `known`. Returns the counts that are reported
+    /// by now, or `None` if the slot has to be left to the next drain. `last` says that there is no
+    /// next drain, because the programs are detached.
     pub(super) fn read(
         &mut self,
         tables: &impl Tables,
@@ -70,7 +69,7 @@ impl SlotReading {
         None
     }
 
-    /// Collects the counts that are new.
+    /// Collects the counts since the last reading.
     fn collect(
         &mut self,
         tables: &impl Tables,
@@ -89,7 +88,7 @@ impl SlotReading {
         figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
         let left = figures.left();
         let mut found = 0;
-        // There are as many new latencies as calls that left. Once they are found, the other
+        // There are as many new latencies as calls that left. Once all are found, the remaining
         // lines have none.
         let others = Counts::all().filter(|&other| other != changed.likely);
         for counts in once(changed.likely).chain(others) {
@@ -115,7 +114,7 @@ impl SlotReading {
         }
     }
 
-    /// Collects the errnos of so many errors.
+    /// Collects the errnos of `errors` errors.
     fn collect_errnos(
         &mut self,
         tables: &impl Tables,
@@ -143,18 +142,19 @@ impl SlotReading {
         }
     }
 
-    /// Completes the figures with what follows from the counts.
+    /// Computes the figures that follow from the counts.
     fn finish(&mut self, new: &Slot, timed: Timed) {
         let figures = &mut self.figures;
         figures.errors =
             figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
         figures.untimed = untimed(figures, timed);
-        // Set before the first call that was timed counts as left.
+        // The program stores the extremes before it counts the first timed call as left.
         if new.min_ns != u64::MAX {
             figures.extremes = Some(Extremes { min_ns: new.min_ns, max_ns: new.max_ns });
         }
     }
 
+    /// Stores what was read in `known`.
     fn remember(&self, known: &mut Shadow, changed: &Changed) {
         for (cell, at, line) in self.lines.iter().chain(once(&(changed.index, SUMS, changed.sums)))
         {
@@ -165,15 +165,15 @@ impl SlotReading {
     }
 }
 
-/// Whether none of the programs that write figures was at work for the thread when its
-/// activity was read. The exit's begins by clearing the call in flight and ends by counting
-/// the call that left. An entry that is under way changes nothing but how many entered.
+/// Whether no program that writes figures ran for the thread when its activity was read. The exit
+/// program first clears the call in flight, and last counts the call that left. The entry program
+/// changes only the number of entered calls.
 fn is_between_programs(activity: &Activity, record: &ThreadRecord) -> bool {
     let is_in_call = ThreadRecord { in_flight_key: activity.in_flight_key, ..*record }.in_call();
     is_in_call || activity.entered == activity.left.wrapping_add(record.missed_exits)
 }
 
-/// How many of the calls that left were not timed: those that are in no bucket.
+/// How many of the calls that left were not timed, and are therefore in no bucket.
 pub(super) fn untimed(figures: &Figures, timed: Timed) -> u64 {
     match timed {
         Timed::All => 0,
