@@ -5,8 +5,6 @@
 //! rare and reached by many paths is here. A global function takes only numbers, and finds the
 //! running task and its state itself.
 
-use crate::thread::RecordIndex;
-
 unsafe extern "C" {
     /// [`interrupted::count_as`](crate::interrupted::count_as). Returns 0.
     pub safe fn count_interrupted(result: u64) -> u32;
@@ -20,8 +18,8 @@ unsafe extern "C" {
     /// [`exit::denied`](crate::exit::denied). Returns 0.
     pub safe fn count_denied(nr: u64) -> u32;
 
-    /// [`thread::take_record`](crate::thread::take_record).
-    pub safe fn take_record() -> Option<RecordIndex>;
+    /// [`thread::take_record`](crate::thread::take_record): the index of the record plus one, or 0.
+    pub safe fn take_record() -> u32;
 
     /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
@@ -69,8 +67,8 @@ macro_rules! global_functions {
 
         #[unsafe(no_mangle)]
         #[inline(never)]
-        extern "C" fn take_record() -> Option<$crate::thread::RecordIndex> {
-            $crate::thread::take_record::<$Backend>()
+        extern "C" fn take_record() -> u32 {
+            $crate::thread::RecordIndex::to_state($crate::thread::take_record::<$Backend>())
         }
 
         #[unsafe(no_mangle)]

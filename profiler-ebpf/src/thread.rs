@@ -69,6 +69,12 @@ impl RecordIndex {
         NonZeroU32::new(index_plus_one).map(Self)
     }
 
+    /// Reverses [`Self::from_state`]. The kernel takes only numbers from a global function.
+    #[inline(always)]
+    pub fn to_state(index: Option<Self>) -> u32 {
+        index.map_or(0, |index| index.0.get())
+    }
+
     /// The record.
     #[inline(always)]
     pub fn record<B: Backend>(self) -> Option<*mut ThreadRecord> {
@@ -120,9 +126,8 @@ pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
 /// Gives the running task, which has no record, one. Returns whether there was one left.
 #[inline(always)]
 fn assign_record<B: Backend>(regs: u64) -> bool {
-    let Some(record) = global::take_record().and_then(RecordIndex::record::<B>) else {
-        return false;
-    };
+    let taken = RecordIndex::from_state(global::take_record());
+    let Some(record) = taken.and_then(RecordIndex::record::<B>) else { return false };
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).owner = B::owner(regs);
