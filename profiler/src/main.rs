@@ -13,7 +13,7 @@ use profiler::{
         cli::{Cli, Command},
         daemon, doctor,
         error::Error,
-        stat, top,
+        stat, syscalls, top,
     },
     streams::Stream,
     text::{harmless, harmless_lines},
@@ -36,6 +36,7 @@ fn run(command: &Command) -> Result<u8, Error> {
         Command::Top(args) => top::run(args).map(|()| 0),
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
+        Command::Syscalls(args) => syscalls::run(args).map(|()| 0),
     }
 }
 

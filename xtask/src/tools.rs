@@ -12,6 +12,7 @@ mod kernels;
 mod release;
 mod siege;
 mod soak;
+mod syscalls;
 mod test;
 #[cfg(test)]
 mod tidy;
@@ -46,6 +47,7 @@ enum Command {
     Fuzz(fuzz::Args),
     Deny(deny::Args),
     Release(release::Args),
+    Syscalls(syscalls::Args),
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
     #[command(hide = true)]
@@ -56,7 +58,7 @@ enum Command {
 /// Build the profiler and run it, as root where it needs that
 // Only for the help: the binary `xtask` runs it.
 #[derive(clap::Args)]
-#[command(override_usage = "cargo xtask run <top|stat|daemon|doctor> [ARGS]...")]
+#[command(override_usage = "cargo xtask run <top|stat|daemon|doctor|syscalls> [ARGS]...")]
 struct Run {
     /// What `profiler` is given, as `stat -a -d 1s` or `stat -- ls -l`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -90,6 +92,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Deny(args) => deny::run(&args),
         Command::Release(args) => release::run(&args),
+        Command::Syscalls(args) => syscalls::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
         Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
         Command::BenchCrowd(args) => bench::crowd::run(&args),

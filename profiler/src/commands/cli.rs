@@ -4,6 +4,7 @@ mod budget;
 mod durations;
 mod lists;
 mod shown;
+mod syscalls;
 mod values;
 
 use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
@@ -12,6 +13,7 @@ pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use lists::List;
 pub use shown::ShownArgs;
+pub use syscalls::SyscallsArgs;
 
 use crate::{
     address::parse_listen,
@@ -35,8 +37,9 @@ Start with:
   profiler doctor              what this host offers, and what is missing
   profiler top                 live view of the whole host
   profiler stat -- make -j4    every syscall of a command and its children
+  profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
-Everything but --help, --version and doctor needs root, or CAP_BPF and CAP_PERFMON.
+Everything but --help, --version, doctor and syscalls needs root, or CAP_BPF and CAP_PERFMON.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
@@ -61,6 +64,8 @@ pub enum Command {
     Daemon(DaemonArgs),
     /// Say what this host offers, what is missing, and what to do
     Doctor(DoctorArgs),
+    /// Explain syscalls: numbers, arguments, classes, and who allows them
+    Syscalls(SyscallsArgs),
 }
 
 /// How the kernel side records calls; common to all commands that attach.

@@ -6,4 +6,6 @@ pub mod daemon;
 pub mod doctor;
 pub mod error;
 pub mod stat;
+mod style;
+pub mod syscalls;
 pub mod top;

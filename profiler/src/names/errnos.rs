@@ -32,6 +32,30 @@ impl Errno {
     pub fn number(self) -> u16 {
         self.0
     }
+
+    /// Whether errno.h has a name for the number.
+    pub fn is_named(self) -> bool {
+        name(self.0).starts_with('E')
+    }
+
+    /// Second names that errno.h has for it.
+    pub fn aliases(self) -> impl Iterator<Item = &'static str> {
+        let name = name(self.0);
+        ALIASES.iter().filter(move |(_, of)| *of == name).map(|(alias, _)| *alias)
+    }
+
+    /// What it means, for example `No such file or directory`.
+    pub fn meaning(self) -> &'static str {
+        nix::errno::Errno::from_raw(i32::from(self.0)).desc()
+    }
+
+    /// Names of errnos that resemble `text`, the most similar first.
+    pub fn near(text: &str) -> Vec<String> {
+        match text.parse::<Self>() {
+            Err(ErrnoError::Name { near }) => near,
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// Why a text names no errno.
@@ -113,6 +137,15 @@ mod tests {
         for text in ["", "-2", "2,", "quux"] {
             assert!(matches!(number(text), Err(ErrnoError::Name { .. })), "{text}");
         }
+    }
+
+    #[test]
+    fn an_errno_has_a_meaning() {
+        let errno: Errno = "EAGAIN".parse().expect("an errno");
+        assert!(errno.is_named());
+        assert_eq!(errno.aliases().collect::<Vec<_>>(), ["EWOULDBLOCK"]);
+        assert_eq!(errno.meaning(), "Try again");
+        assert!(!Errno(158).is_named());
     }
 
     #[test]

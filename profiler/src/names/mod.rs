@@ -1,6 +1,9 @@
 //! Names for numbers.
 
+pub mod classes;
 pub mod errnos;
+pub mod find;
 pub mod near;
 pub mod syscalls;
+pub mod table;
 pub mod waits;

@@ -54,12 +54,14 @@ const X32: [&str; 36] = [
 /// The name of the call, or `None` for a number that its table does not know.
 pub fn known(key: CallKey) -> Option<&'static str> {
     let nr = key.nr();
-    match key.abi()? {
+    let name = match key.abi()? {
         Abi::X86_64 => x86_64::Sysno::new(nr as usize).map(|s| s.name()),
         Abi::I386 => x86::Sysno::new(nr as usize).map(|s| s.name()),
         Abi::X32 if nr >= X32_FIRST => X32.get((nr - X32_FIRST) as usize).copied(),
         Abi::X32 => x86_64::Sysno::new(nr as usize).map(|s| s.name()),
-    }
+    };
+    // The library writes a name that is a keyword of Rust as one that is not: `r#break`.
+    name.map(|name| name.strip_prefix("r#").unwrap_or(name))
 }
 
 /// The name of the call, or [`UNKNOWN`].
@@ -106,6 +108,7 @@ mod tests {
         assert_eq!(of(Abi::X86_64, 5), "fstat");
         assert_eq!(of(Abi::I386, 5), "open");
         assert_eq!(of(Abi::I386, 252), "exit_group");
+        assert_eq!(of(Abi::I386, 17), "break");
         assert_eq!(of(Abi::X32, 0), "read");
         assert_eq!(of(Abi::X32, 512), "rt_sigaction");
         assert_eq!(of(Abi::X32, 545), "execveat");

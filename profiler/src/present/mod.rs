@@ -15,6 +15,7 @@ pub mod origin;
 pub(crate) mod paint;
 pub mod rows;
 pub mod shown;
+pub mod syscalls;
 pub mod table;
 #[cfg(test)]
 mod testing;

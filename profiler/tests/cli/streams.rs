@@ -4,21 +4,24 @@
 use std::process::{Command, Output};
 
 /// What each command prints to standard output, without the kernel side.
-const PRINTING: [&str; 7] = [
+const PRINTING: [&str; 9] = [
     "--help",
     "--version",
     "help stat",
     "stat -h",
     "doctor",
     "doctor --format json",
+    "syscalls",
+    "syscalls openat --format json",
     "daemon --check-config --config ../deploy/profiler.toml",
 ];
 
 /// Refusals, and their exit codes.
-const REFUSED: [(&str, i32); 6] = [
+const REFUSED: [(&str, i32); 7] = [
     ("", 2),
     ("--no-such-flag", 2),
     ("stat --interval soon", 2),
+    ("syscalls no-such-call", 2),
     ("stat --output /dev/null --pid 999999999", 6),
     ("stat --output /dev/null -- no-such-command", 127),
     ("daemon --check-config --config /no/such/file", 7),

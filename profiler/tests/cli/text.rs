@@ -76,6 +76,8 @@ fn arguments_are_made_harmless() {
             assert_harmless(&["daemon".as_ref(), "--check-config".as_ref(), flag.as_ref(), value]);
         }
         assert_harmless(&["doctor".as_ref(), "--format".as_ref(), value]);
+        assert_harmless(&["syscalls".as_ref(), value]);
+        assert_harmless(&["syscalls".as_ref(), "--abi".as_ref(), value]);
         assert_harmless(&["help".as_ref(), value]);
     }
 }

@@ -36,8 +36,14 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
-const PAGES: [&str; 5] =
-    ["profiler", "profiler-daemon", "profiler-doctor", "profiler-stat", "profiler-top"];
+const PAGES: [&str; 6] = [
+    "profiler",
+    "profiler-daemon",
+    "profiler-doctor",
+    "profiler-stat",
+    "profiler-syscalls",
+    "profiler-top",
+];
 
 /// All sections after the options, as roff. `help` is what `--help` prints after the options.
 pub(crate) fn of(name: &str, help: &str) -> String {
@@ -66,6 +72,9 @@ pub(crate) fn of(name: &str, help: &str) -> String {
     let mut others: Vec<_> = others.map(|page| format!(".BR {} (1)", escaped(page))).collect();
     if name == "profiler-stat" {
         others.push(".BR strace (1)".into());
+    }
+    if name == "profiler-syscalls" {
+        others.extend(["strace (1)", "syscalls (2)", "vdso (7)"].map(|page| format!(".BR {page}")));
     }
     text + ".SH \"SEE ALSO\"\n" + &others.join(",\n") + "\n"
 }

@@ -2,9 +2,8 @@
 
 use std::{
     borrow::Cow,
-    env,
     fs::File,
-    io::{self, IsTerminal as _, Write},
+    io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
@@ -14,6 +13,7 @@ use crate::{
     commands::{
         cli::{Format, StatArgs},
         error::Error,
+        style,
     },
     environment,
     present::{
@@ -77,7 +77,7 @@ impl Output {
     ) -> Result<Reader, Error> {
         let style = match &self.to {
             Destination::File(..) => Style::PLAIN,
-            Destination::Stream(stream) => style(*stream),
+            Destination::Stream(stream) => style::of(*stream),
         };
         let mut text = Vec::new();
         let written =
@@ -122,18 +122,5 @@ impl AsFd for Output {
             Destination::File(_, file) => file.as_fd(),
             Destination::Stream(stream) => stream.as_fd(),
         }
-    }
-}
-
-/// What the stream can show.
-fn style(stream: Stream) -> Style {
-    let out = stream.as_fd();
-    if !out.is_terminal() {
-        return Style::PLAIN;
-    }
-    Style {
-        width: terminal_size::terminal_size_of(out).map(|(width, _)| usize::from(width.0)),
-        sparkline: true,
-        unicode: environment::allows_unicode(|name| env::var_os(name)),
     }
 }

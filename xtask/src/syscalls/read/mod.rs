@@ -1,0 +1,83 @@
+//! Reads facts about syscalls from their sources. Only facts are taken, no text.
+
+mod docker;
+mod linux;
+mod man;
+mod strace;
+mod systemd;
+mod tracefs;
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Where facts come from.
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// Names and types of arguments: tracefs of the running kernel, as root
+    Tracefs,
+    /// Numbers, and arguments that tracefs lacks: the source of Linux
+    Linux,
+    /// Classes: the filters that the installed strace(1) gives to the kernel
+    Strace,
+    /// Groups: the installed systemd-analyze(1)
+    Systemd,
+    /// Docker's default seccomp profile
+    Docker,
+    /// Pages, documented errnos, and first versions: the installed man-pages
+    Man,
+}
+
+/// Where a source is, if not at its usual place on this machine.
+#[derive(Default)]
+pub(super) struct Place<'a> {
+    pub(super) from: Option<&'a Path>,
+    pub(super) edition: Option<&'a str>,
+}
+
+impl Place<'_> {
+    fn from(&self) -> Result<&Path> {
+        self.from.context("--from is missing: it says where the source is")
+    }
+}
+
+impl Source {
+    /// Sources that need neither `--from` nor `--edition`.
+    pub(super) const ON_THIS_MACHINE: [Self; 4] =
+        [Self::Tracefs, Self::Strace, Self::Systemd, Self::Man];
+
+    /// The files of facts, by name without extension.
+    pub(super) fn read(self, place: &Place<'_>) -> Result<Vec<(&'static str, String)>> {
+        match self {
+            Self::Tracefs => Ok(vec![("tracefs", tracefs::read()?)]),
+            Self::Linux => linux::read(place.from()?),
+            Self::Strace => Ok(vec![("strace", strace::read()?)]),
+            Self::Systemd => Ok(vec![("systemd", systemd::read()?)]),
+            Self::Docker => {
+                let edition = place.edition.context("--edition is missing: the version")?;
+                Ok(vec![("docker", docker::read(place.from()?, edition)?)])
+            }
+            Self::Man => man::read(),
+        }
+    }
+}
+
+/// `const char * name` or `const char *name` as type and name.
+pub(super) fn type_and_name(declaration: &str) -> (String, String) {
+    let at = declaration.rfind([' ', '*']).map_or(0, |at| at + 1);
+    let (kind, name) = declaration.split_at(at);
+    (tidy_type(kind), name.to_owned())
+}
+
+/// A C type with one space between words, and without what only the kernel's checkers read.
+fn tidy_type(kind: &str) -> String {
+    let kind = kind.replace('*', " * ").replace("__user", " ");
+    let words: Vec<_> = kind.split_whitespace().collect();
+    words.join(" ").replace("* *", "**")
+}
+
+/// A line of a file of signatures.
+fn signature(entry: &str, arguments: &[(String, String)]) -> String {
+    let arguments: Vec<_> = arguments.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+    format!("{entry}: {}", arguments.join(", ")).trim_end().to_owned()
+}
