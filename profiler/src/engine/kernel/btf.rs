@@ -1,17 +1,15 @@
 //! Looks up types and their members in the kernel's own BTF.
 //!
-//! Our own walk over the type section, since it takes a few milliseconds where a
-//! general parser takes seventy, and start-up time is a promise. What the loader has to
-//! look up for itself it gets as an [`excerpt`]. The format is
-//! that of include/uapi/linux/btf.h. The bytes are the kernel's, and checked all
-//! the same: nothing here indexes beyond what it has.
+//! This walk over the type section takes a few milliseconds, and a general parser takes seventy. The
+//! loader looks up what programs attach to in an [`excerpt`]. The format is in
+//! include/uapi/linux/btf.h. The bytes come from the kernel, and every index is checked all the same.
 
 use std::collections::HashMap;
 
 const MAGIC: u16 = 0xeb9f;
 const VERSION: u8 = 1;
 const HEADER_LEN: usize = 24;
-/// Nested anonymous structures that are followed.
+/// How many nested anonymous structures are followed.
 const MAX_DEPTH: u32 = 16;
 
 const KIND_INT: u32 = 1;
@@ -71,9 +69,8 @@ impl Named {
     }
 }
 
-/// A BTF in which these types have the ids that they have in the kernel's, and nothing
-/// else is. A loader that looks up what to attach to takes a tenth of the time with it
-/// than with the whole, and of the memory.
+/// Makes a BTF that has only these types, with the ids that they have in the kernel's BTF. With it,
+/// the loader needs a tenth of the time and of the memory to look up what programs attach to.
 pub(super) fn excerpt(types: &[(Named, u32)]) -> Vec<u8> {
     let mut strings = vec![0_u8];
     let count = types.iter().map(|&(_, id)| id).max().unwrap_or(0);
@@ -94,16 +91,16 @@ pub(super) fn excerpt(types: &[(Named, u32)]) -> Vec<u8> {
     btf
 }
 
-/// One type's fixed part.
+/// The fixed part of a type.
 #[derive(Clone, Copy)]
 pub(super) struct Type {
     name: u32,
     kind: u32,
     vlen: u32,
     kind_flag: bool,
-    /// Size, or the type referred to.
+    /// Its size in bytes, or the id of the type that it refers to.
     size_or_type: u32,
-    /// Where its variable part starts.
+    /// The offset of its variable part.
     rest: usize,
 }
 
@@ -135,7 +132,7 @@ impl Type {
 }
 
 impl<'a> Types<'a> {
-    /// Indexes the bytes of `/sys/kernel/btf/vmlinux`; `None` if they are no BTF.
+    /// Indexes the bytes of `/sys/kernel/btf/vmlinux`. `None` if they are no BTF.
     pub(super) fn parse(btf: &'a [u8]) -> Option<Self> {
         if btf.len() < HEADER_LEN || u16::from_ne_bytes([btf[0], btf[1]]) != MAGIC {
             return None;
@@ -165,7 +162,7 @@ impl<'a> Types<'a> {
         Some(this)
     }
 
-    /// What these names stand for, in their order: an id where there is such a type.
+    /// Finds the ids of these names, in the same order. `None` for a name that no type has.
     pub(super) fn find(&self, wanted: &[Named]) -> Vec<Option<u32>> {
         let mut found = vec![None; wanted.len()];
         for id in 1..self.offsets.len() as u32 {
@@ -250,7 +247,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// A member's type and offset in bits, looked for in anonymous members too.
+    /// Finds the type and the offset in bits of a member, also in anonymous members.
     fn member(&self, of: Type, name: &str, depth: u32) -> Option<(u32, u32)> {
         if depth == 0 || !matches!(of.kind, KIND_STRUCT | KIND_UNION) {
             return None;
@@ -343,7 +340,7 @@ pub(super) mod tests {
         assert!(types.structure("no_such").is_none());
     }
 
-    /// A loader finds in it what it finds in the whole.
+    /// A loader finds the same in the excerpt as in the whole.
     #[test]
     fn an_excerpt_keeps_ids() {
         let wanted = [

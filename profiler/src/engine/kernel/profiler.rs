@@ -35,11 +35,18 @@ pub struct Profiler {
     aggregate: Aggregate,
     attached: Instant,
     sequence: u64,
-    /// How often, at the last reading, a thread had got no record, and no extent.
-    refused: (u64, u64),
+    /// At the last reading.
+    refused: Refused,
     cpus: usize,
     timed: Timed,
     meter: Meter,
+}
+
+/// How often a thread got no record, and how often it got no extent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Refused {
+    records: u64,
+    extents: u64,
 }
 
 impl Profiler {
@@ -67,7 +74,7 @@ impl Profiler {
             aggregate,
             attached,
             sequence: 0,
-            refused: (0, 0),
+            refused: Refused::default(),
             cpus: Session::online_cpus(),
             timed: options.timed,
             meter,
@@ -103,13 +110,14 @@ impl Profiler {
         }
         self.aggregate.forget_ended();
         let counters = tables.counters();
-        let refused = (counters.records_refused(), counters.extents_refused());
+        let refused =
+            Refused { records: counters.records_refused(), extents: counters.extents_refused() };
         let in_use = self.reader.used(tables);
         // The reading has returned records and extents. So if the pools ran out before it, only
         // the counters show that.
         let used = |new, old, used| if new > old { u64::MAX } else { used };
-        let records = used(refused.0, self.refused.0, in_use.records.used);
-        let extents = used(refused.1, self.refused.1, in_use.extents.used);
+        let records = used(refused.records, self.refused.records, in_use.records.used);
+        let extents = used(refused.extents, self.refused.extents, in_use.extents.used);
         self.refused = refused;
         tables.refill(records, extents);
         self.set_wake_marks();

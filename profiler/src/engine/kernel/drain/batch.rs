@@ -45,7 +45,7 @@ const CELLS: usize = 1;
 
 const NOTHING: Line = [0; WORDS];
 
-/// Filled anew for some threads.
+/// Some threads and their slots. It is reused for each batch.
 #[derive(Default)]
 pub(super) struct Batch {
     visits: Vec<Visit>,
@@ -57,12 +57,12 @@ pub(super) struct Batch {
 
 /// A thread, as it was read.
 pub(super) struct Visit {
-    /// Of its record.
+    /// The index of its record.
     pub(super) index: u32,
-    /// What it had done before the rest was read.
+    /// Its activity before the rest was read.
     pub(super) before: Activity,
     pub(super) record: ThreadRecord,
-    /// Of its slots.
+    /// The books by its slots.
     pub(super) books: Books,
     pages: Range<usize>,
     slots: Range<usize>,
@@ -81,12 +81,12 @@ struct Page {
 pub(super) struct Changed {
     pub(super) key: CallKey,
     pub(super) index: CellIndex,
-    /// What the thread's books have.
+    /// The counts in the books of the thread.
     pub(super) counts: SlotCounts,
-    /// What was read after that.
+    /// Its sums, read after `counts`.
     pub(super) sums: Line,
     cells: Line,
-    /// Where new latencies are looked for first.
+    /// The line in which new latencies are looked for first.
     pub(super) likely: Counts,
 }
 
@@ -97,18 +97,18 @@ impl Changed {
         self.cells = tables.line(self.index, CELLS);
     }
 
-    /// Cells with latencies.
+    /// The cells with latencies.
     pub(super) fn chunks(&self) -> &[CellIndex] {
         &self.cells[..CHUNKS]
     }
 
-    /// Cells with errnos.
+    /// The cells with errnos.
     pub(super) fn errno_pages(&self) -> &[CellIndex] {
         &self.cells[CHUNKS..CHUNKS + ERRNO_PAGES]
     }
 }
 
-/// A line of latencies.
+/// A line of counts of latencies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) chunk: usize,
@@ -116,26 +116,26 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Of a latency.
+    /// The line that has the bucket of a latency, nanoseconds.
     fn of(ns: u64) -> Self {
         let bucket = hist::bucket(ns) as usize;
         let line = bucket % BUCKETS_PER_CHUNK / WORDS;
         Self { chunk: bucket / BUCKETS_PER_CHUNK, line }
     }
 
-    /// All of a slot's.
+    /// All lines of a slot.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         (0..CHUNKS).flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
     }
 
-    /// The bucket of the first.
+    /// The bucket of its first count.
     pub(super) fn first_bucket(self) -> usize {
         self.chunk * BUCKETS_PER_CHUNK + self.line * WORDS
     }
 }
 
 impl Batch {
-    /// Reads these threads, and has the records of the `next` on their way.
+    /// Reads `threads`, and prefetches the records of the `next` ones.
     pub(super) fn read(
         &mut self,
         tables: &impl Tables,
@@ -235,7 +235,7 @@ impl Batch {
         }
     }
 
-    /// Threads that were read, each with its slots that have changed.
+    /// The threads that were read, each with its slots that have changed.
     pub(super) fn visits(&mut self) -> impl Iterator<Item = (&mut Visit, &[Changed])> {
         let Self { visits, changed, .. } = self;
         let changed = &*changed;
@@ -246,7 +246,7 @@ impl Batch {
     }
 }
 
-/// Where the mean of the new latencies is: of a single one itself.
+/// The line that has the mean of the new latencies. For one latency, that is its own line.
 fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
     let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
     let calls =
@@ -254,7 +254,7 @@ fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
     Counts::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
 }
 
-/// What a slot has counted by its sums.
+/// The counts in the sums of a slot.
 pub(super) fn counts_of(known: &Line) -> SlotCounts {
     let Slot { entered, returned, restarted, denied, .. } = sums(known);
     SlotCounts { entered, returned, restarted, denied }

@@ -136,11 +136,11 @@ impl Tables for MapTables {
     }
 
     fn activity(&self, record: u32) -> Activity {
-        // The state first: a record that has ended is then known to be complete.
+        // The state first: if the record has ended, the rest is complete.
         let state = self.shared.records.read_u16(record, offset_of!(ThreadRecord, state));
         let read = |offset| self.shared.records.read_u64(record, offset);
-        // The call in flight before the counters, of which entries come last: if they have
-        // not moved between two readings, that call has not left in between.
+        // The call in flight before the counters, and entries last: if the counters are the same in
+        // two readings, that call has not left in between.
         let in_flight_key =
             self.shared.records.read_u32(record, offset_of!(ThreadRecord, in_flight_key));
         let in_flight_key = CallKey(in_flight_key).without_mark().0;
@@ -167,8 +167,7 @@ impl Tables for MapTables {
         if cell >= self.shared.cells.len() {
             return SlotCounts::default();
         }
-        // The entries last: a call that leaves between two of these reads has then
-        // entered too.
+        // The entries last: a call that leaves between two of these reads is then in them too.
         SlotCounts {
             returned: self.shared.cells.read_u64(cell, offset_of!(Slot, returned)),
             restarted: self.shared.cells.read_u64(cell, offset_of!(Slot, restarted)),
@@ -208,7 +207,7 @@ impl Tables for MapTables {
         if let Some(overflow) = self.overflow.get() {
             return read(overflow);
         }
-        // Without memory for it there is nothing new, and all of it at the next reading.
+        // Without memory for the mapping, this reading finds nothing, and the next one everything.
         let mapped = maps::fd(&self.overflow_map).map(|fd| Mapping::new(&fd, OVERFLOW_SLOTS));
         match mapped {
             Some(Ok(overflow)) => read(self.overflow.get_or_init(|| overflow)),
@@ -246,7 +245,7 @@ impl Tables for MapTables {
     }
 
     fn call_before(&self, index: u32) -> CallBefore {
-        // Counted only where they are mapped.
+        // There are such calls only if the list is mapped.
         self.calls_before.as_ref().map_or(NO_CALL, |calls| calls.read(index))
     }
 
@@ -268,7 +267,7 @@ impl Tables for MapTables {
     }
 }
 
-/// A call that is over.
+/// A call that has left.
 const NO_CALL: CallBefore = CallBefore {
     key: CallKey::NONE.0,
     tid: 0,
