@@ -1,8 +1,8 @@
-//! Where things are in the arena, the one piece of memory that stands for the arrays of
-//! records and cells where the kernel has such (Linux 6.9). Offsets in bytes.
+//! The layout of the arena (Linux 6.9), which replaces the arrays of records and cells. Offsets are
+//! in bytes.
 //!
-//! First the hints, then the cells, and last the records, whose offset therefore depends on
-//! how many cells there are.
+//! The hints come first, then the cells, then the records. So the offset of the records depends on
+//! the number of cells.
 
 use crate::{
     arch::KERNEL_STACK_SHIFT,
@@ -11,13 +11,13 @@ use crate::{
     wire::{Cell, ThreadRecord},
 };
 
-/// Hints: offsets of records, by [`hint`].
+/// How many hints there are. A hint is the offset of a record; [`hint`] says where it is.
 pub const HINTS: usize = 1 << 16;
-/// Where the cells begin.
+/// Offset of the cells.
 pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
-/// Of a cell, and of a record.
+/// Cells have two to this power bytes.
 pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
-/// See [`CELL_SHIFT`].
+/// Records have two to this power bytes.
 pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
 
 /// Byte offset of the hint for a task. `distance` is how far the task's saved registers are from
@@ -31,14 +31,14 @@ pub const fn hint(distance: u64) -> u64 {
     (distance >> (KERNEL_STACK_SHIFT - 2)) & ((HINTS as u64 - 1) << 2)
 }
 
-/// Where the records begin, with so many extents of cells.
+/// Offset of the records, if there are this many extents.
 pub const fn records(extents: u32) -> u32 {
     let end = CELLS as u64 + ((extents as u64 * CELLS_PER_EXTENT as u64) << CELL_SHIFT);
     (end as u32).next_multiple_of(4096)
 }
 
-/// All of it, with so many extents and records (not threads: see
-/// [`share::with_reserve`](crate::share::with_reserve)).
+/// Size of the arena, if there are this many extents and records. There are more records than
+/// threads: see [`share::with_reserve`](crate::share::with_reserve).
 pub const fn len(extents: u32, records: u32) -> u64 {
     (self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT)).next_multiple_of(4096)
 }

@@ -45,12 +45,12 @@ impl CallKey {
         self.0 >= Self::INTERRUPTED
     }
 
-    /// The key of a call that entered with `nr`. `is_compat` says whether the thread was in a 32-bit
-    /// syscall ([`arch::is_compat`]).
+    /// The key of a call that entered with `nr`. `is_compat` says whether the thread was in a
+    /// 32-bit syscall ([`arch::is_compat`]).
     ///
     /// `nr` is what `syscall_get_nr` gave to the tracepoint. The kernel cuts it to 32 bits
-    /// (`do_syscall_64`, arch/x86/entry/common.c) and sign-extends it. So `-1` and numbers beyond the
-    /// table arrive unchanged. They all become the unknown number of their ABI.
+    /// (`do_syscall_64`, arch/x86/entry/common.c) and sign-extends it. So `-1` and numbers beyond
+    /// the table arrive unchanged. They all become the unknown number of their ABI.
     #[inline(always)]
     pub const fn new(nr: u64, is_compat: bool) -> Self {
         if !is_compat && nr < (arch::NATIVE.limit() - 1) as u64 {

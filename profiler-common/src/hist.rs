@@ -1,38 +1,36 @@
-//! Bucket arithmetic of the latency histogram: log-linear, eight buckets an
-//! octave.
+//! Buckets of the latency histogram: log-linear, with eight buckets per octave.
 //!
-//! Bucket `i` holds the latencies in `(lower(i), upper(i)]` nanoseconds. The
-//! upper bound belongs to the bucket, as Prometheus' `le` wants it, so the
-//! exported bounds are exact. Below 64 ns the buckets are 8 ns wide; from there
-//! on a bucket is at most an eighth of its lower bound wide, up to 2^45 ns
-//! (9.8 hours). Longer calls count in the last bucket; sum and maximum are
-//! exact all the same.
+//! Bucket `i` has the latencies in `(lower(i), upper(i)]` nanoseconds. The upper bound belongs to
+//! the bucket, as for Prometheus' `le`, so the exported bounds are exact. Below 64 ns, buckets are
+//! 8 ns wide. From 64 ns to 2^45 ns (9.8 hours), a bucket is at most an eighth of its lower bound
+//! wide. Longer calls count in the last bucket. Sum and maximum are exact for all calls.
 
 /// Buckets in a histogram.
 pub const BUCKETS: usize = 320;
-/// Buckets in a chunk, the unit in which a histogram takes room.
+/// Buckets in a chunk. A histogram takes cells by the chunk.
 pub const BUCKETS_PER_CHUNK: usize = 32;
 /// Chunks in a histogram.
 pub const CHUNKS: usize = BUCKETS / BUCKETS_PER_CHUNK;
 
-/// Buckets per octave are two to this power; so is the unit in nanoseconds.
+/// An octave has two to this power buckets, and a unit has two to this power nanoseconds.
 const SUB_BITS: u32 = 3;
 const SUB_BUCKETS: u64 = 1 << SUB_BITS;
-/// Units at and above which everything is in the last bucket: 2^42 × 8 ns.
+/// Latencies of at least this many units are in the last bucket: 2^42 × 8 ns.
 const UNITS_LIMIT: u64 = 1 << (BUCKETS as u32 / SUB_BUCKETS as u32 + SUB_BITS - 1);
 
-/// The greatest distance of [`representative`] from any latency of its bucket,
-/// relative to that latency, from 64 ns up to 2^45 ns. A bucket's bounds are at most
-/// as 8 to 9, whose harmonic mean is 1/17 from either; whole nanoseconds add at most
-/// half of one in 65.
+/// The greatest distance of [`representative`] from a latency of its bucket, relative to that
+/// latency. It holds from 64 ns to 2^45 ns.
+///
+/// The bounds of a bucket are at most as 8 to 9, and their harmonic mean is 1/17 from either.
+/// Rounding to nanoseconds adds at most half of one in 65.
 pub const RELATIVE_ERROR: f64 = 0.0625;
 
 /// The bucket of a latency of `ns` nanoseconds; always less than [`BUCKETS`].
 ///
-/// A chain of comparisons, one an octave, from short to long: BPF cannot count
-/// leading zeros, a halving search compiles to fifty instructions whatever the
-/// latency, and this takes the fewest where a call is short and so every
-/// instruction weighs most. Long calls skip the first half.
+/// This is a chain of comparisons, one per octave, from short to long. BPF cannot count leading
+/// zeros, and a halving search compiles to fifty instructions for any latency. The chain takes the
+/// fewest instructions for short calls, where each instruction matters most. Long calls skip the
+/// first half.
 #[inline(always)]
 pub const fn bucket(ns: u64) -> u32 {
     let units = ns.wrapping_sub(1) >> SUB_BITS;
@@ -45,21 +43,21 @@ pub const fn bucket(ns: u64) -> u32 {
             };
         }
         chain!(0 1 2 3 4 5 6 7 8 9 10 11 12);
-        // The last of the chain covers all that is below the middle.
+        // Not reached: the last comparison is true for all units below the middle.
         return 0;
     }
     long_bucket(ns, units)
 }
 
-/// Units from which on [`bucket`] takes the second half: 2^16 × 8 ns, half a millisecond.
+/// From this many units on, [`bucket`] takes the second half: 2^16 × 8 ns, half a millisecond.
 const MIDDLE_UNITS: u64 = 16 << 12;
 
-/// [`bucket`] from half a millisecond on, by a halving search.
+/// [`bucket`] for half a millisecond and more, by a halving search.
 #[inline(always)]
 const fn long_bucket(ns: u64, units: u64) -> u32 {
     if units >= UNITS_LIMIT {
-        // Also the way of a latency of 0 ns, which a coarse clock can give: one
-        // test for both.
+        // A latency of 0 ns, which a coarse clock can give, wraps and ends here too: one test for
+        // both.
         return if ns == 0 { 0 } else { BUCKETS as u32 - 1 };
     }
     let shift = floor_log2(units) - SUB_BITS;
@@ -100,8 +98,8 @@ pub const fn lower(bucket: usize) -> u64 {
     if bucket == 0 { 0 } else { upper(bucket - 1) }
 }
 
-/// The inclusive upper bound of a bucket in nanoseconds; the last bucket also
-/// holds everything above it.
+/// The inclusive upper bound of a bucket in nanoseconds. The last bucket also has all greater
+/// latencies.
 pub const fn upper(bucket: usize) -> u64 {
     let next = bucket as u64 + 1;
     if next <= SUB_BUCKETS {
@@ -111,9 +109,10 @@ pub const fn upper(bucket: usize) -> u64 {
     (SUB_BUCKETS + next % SUB_BUCKETS) << (shift + SUB_BITS as u64)
 }
 
-/// The value in nanoseconds that stands for a bucket. From 64 ns on it is the
-/// harmonic mean of the least and the greatest value in it, whose greatest relative
-/// distance from any of them is the least possible; below, it is the middle.
+/// The value in nanoseconds that stands for a bucket.
+///
+/// From 64 ns on, it is the harmonic mean of the least and the greatest value in the bucket. That
+/// has the smallest maximum of relative distances from them. Below 64 ns, it is the middle.
 pub const fn representative(bucket: usize) -> u64 {
     let (least, greatest) = (lower(bucket) as u128 + 1, upper(bucket) as u128);
     let value = if bucket < SUB_BUCKETS as usize {

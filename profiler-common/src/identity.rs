@@ -1,5 +1,5 @@
-//! What the program `identify` can be asked, by its first argument. The kernel returns 32
-//! bits, so the clock takes two questions.
+//! The questions that the program `identify` answers. Its first argument is the question. The
+//! kernel returns 32 bits, so the clock takes two questions.
 
 /// The host's process id of the caller.
 pub const TGID: u64 = 0;

@@ -1,8 +1,8 @@
-//! What both sides of `profiler` have to agree on: the layout of every map
-//! value ([`wire`]), the capacities and names ([`limits`]), how a call is keyed
-//! ([`call`]) and how a latency finds its bucket ([`hist`]).
+//! What both sides of `profiler` share: the values in the maps ([`wire`]), the constants that the
+//! user side sets ([`settings`]), capacities ([`limits`]), keys of calls ([`call`]) and buckets of
+//! latencies ([`hist`]).
 //!
-//! `no_std`, so that the eBPF object and the daemon compile the same source.
+//! The crate is `no_std`, so that the kernel side and the user side compile the same source.
 #![no_std]
 
 pub mod arch;

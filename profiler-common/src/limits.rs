@@ -1,51 +1,53 @@
 //! Capacities: how much of each thing there is at most.
 
-/// Bytes in a cache line of every CPU this runs on.
+/// Bytes in a cache line.
 pub const CACHE_LINE: usize = 64;
 
 /// `TASK_COMM_LEN` of the kernel (include/linux/sched.h): a name and its NUL.
 pub const COMM_LEN: usize = 16;
 
-/// Cells in an extent, the unit in which a thread takes room from the pool.
+/// Cells in an extent. A thread takes cells from the pool by the extent.
 ///
-/// Eight cells are 1 KiB: small enough that an idle thread holds little, large
-/// enough that a short-lived process gives its room back in a few pushes.
+/// Eight cells are 1 KiB. That is small enough for an idle thread to hold little memory, and large
+/// enough for the reader to free a short-lived process with a few pushes.
 pub const CELLS_PER_EXTENT: u32 = 8;
 
-/// Threads that can be recorded apart at one time, unless configured.
+/// How many threads can have a record at the same time, by default.
 pub const DEFAULT_THREADS: u32 = 32_768;
 
-/// Extents in the pool, unless configured: 40 MiB of cells.
+/// Extents in the pool by default: 40 MiB of cells.
 pub const DEFAULT_EXTENTS: u32 = 40_960;
 
-/// Fewest threads and extents with which the maps still make sense.
+/// The smallest number of threads that a configuration can ask for.
 pub const MIN_THREADS: u32 = 1;
-/// See [`MIN_THREADS`]. Extent 0 is never handed out, since cell 0 means "none".
+/// The smallest number of extents that a configuration can ask for. Extent 0 is never handed out,
+/// because cell 0 means "none".
 pub const MIN_EXTENTS: u32 = 2;
 
-/// Most threads a configuration may ask for: `PID_MAX_LIMIT` on 64 bits.
+/// The largest number of threads that a configuration can ask for: `PID_MAX_LIMIT` on 64 bits
+/// (include/linux/threads.h).
 pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
-/// Most extents a configuration may ask for: 2.5 GiB of cells, which with the records for
-/// [`MAX_THREADS`] and their reserve are within the 4 GiB of an arena.
+/// The largest number of extents that a configuration can ask for: 2.5 GiB of cells. With the
+/// records for [`MAX_THREADS`] and their reserve, they fit in the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
 
-/// Processes that a scope (`-p`, a command) can name at its start.
+/// How many processes a scope (`-p`, a command) can name.
 pub const MAX_TARGETS: u32 = 4_096;
 
-/// Cgroups that a filter can name.
+/// How many cgroups a filter can name.
 pub const MAX_CGROUPS: u32 = 256;
-/// Names of processes that a filter can name.
+/// How many names of processes a filter can name.
 pub const MAX_COMMS: u32 = 256;
-/// Levels of the cgroup tree, from the root down, on which a filter's cgroup may be.
+/// How deep in the cgroup tree the cgroup of a filter can be, in levels from the root.
 pub const CGROUP_LEVELS: u32 = 64;
-/// Renamings of processes that are remembered at one time, where names decide: those that
-/// are under way have to be among them.
+/// How many renames of processes are remembered at the same time, if a filter names processes. The
+/// renames that the kernel has not finished must be among them.
 pub const RENAMES: u32 = 16_384;
-/// Tasks out of scope that are known to be at one time.
+/// Places in the table of tasks that are known to be out of scope.
 pub const OUTSIDE: usize = 4_096;
 
-/// Errnos are counted each on its own below this. The largest errno that a
-/// system call may return on x86 is 133 (`EHWPOISON`).
+/// Each errno below this number has a counter of its own. The largest errno that a syscall returns
+/// is 133 (`EHWPOISON`, include/uapi/asm-generic/errno.h).
 pub const ERRNOS: usize = 160;
 /// Errnos per page of a slot.
 pub const ERRNOS_PER_PAGE: usize = 32;

@@ -1,20 +1,20 @@
-//! Names of the maps in the object, as the user side looks them up.
+//! Names of the maps in the objects.
 
-/// Records, cells and hints in one, where the kernel has arenas.
+/// Records, cells and hints; only in the object with an arena.
 pub const ARENA: &str = "ARENA";
-/// One [`ThreadRecord`](crate::wire::ThreadRecord) a thread, by index.
+/// One [`ThreadRecord`](crate::wire::ThreadRecord) per thread, by index.
 pub const RECORDS: &str = "RECORDS";
 /// The pool of [`Cell`](crate::wire::Cell)s.
 pub const CELLS: &str = "CELLS";
-/// Indexes of records that nobody owns.
+/// Indexes of the free records.
 pub const FREE_RECORDS: &str = "FREE_RECORDS";
-/// Indexes of extents that nobody owns.
+/// Indexes of the free extents.
 pub const FREE_EXTENTS: &str = "FREE_EXTENTS";
-/// Which record owns an extent.
+/// The record that owns each extent.
 pub const EXTENT_OWNERS: &str = "EXTENT_OWNERS";
-/// One [`OverflowSlot`](crate::wire::OverflowSlot) a system call.
+/// One [`OverflowSlot`](crate::wire::OverflowSlot) per syscall.
 pub const OVERFLOW: &str = "OVERFLOW";
-/// Least and greatest latency of the overflow slots, per CPU.
+/// Minimum and maximum latency of each overflow slot, per CPU.
 pub const OVERFLOW_EXTREMES: &str = "OVERFLOW_EXTREMES";
 /// [`Counters`](crate::wire::Counters), per CPU.
 pub const COUNTERS: &str = "COUNTERS";
@@ -22,23 +22,24 @@ pub const COUNTERS: &str = "COUNTERS";
 pub const CONTROL: &str = "CONTROL";
 /// One [`User`](crate::wire::User) for each hash of a user id.
 pub const USERS: &str = "USERS";
-/// Ring buffer with a wake-up when the pool runs low.
+/// Ring buffer with an event when a pool runs low.
 pub const WAKE: &str = "WAKE";
-/// Host process ids in scope, when the scope is not the whole host.
+/// Host process ids in scope, if the scope is not the whole host.
 pub const TARGETS: &str = "TARGETS";
-/// Ids of the cgroups in scope, when not all are.
+/// Ids of the cgroups in scope, if a filter names cgroups.
 pub const CGROUPS: &str = "CGROUPS";
-/// Names of the processes in scope, when not all are.
+/// Names of the processes in scope, if a filter names processes.
 pub const COMMS: &str = "COMMS";
-/// Processes that have been renamed into or out of these names.
+/// Processes whose new name is in [`COMMS`] and whose old name is not, or the reverse.
 pub const RENAMED: &str = "RENAMED";
-/// The last of each signal to the profiler and to its command; see [`signals`](crate::signals).
+/// The last signal of each number to the profiler and to its command, by the indexes of
+/// [`signals`](crate::signals).
 pub const SIGNALS_SENT: &str = "SIGNALS_SENT";
-/// Which calls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
+/// Which syscalls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
 pub const CALLS: &str = "CALLS";
-/// Calls from before the programs attached, only in the object with task storage.
+/// Calls that entered before the programs attached. Empty in the fallback.
 pub const BEFORE: &str = "BEFORE";
-/// Which of them is whose, likewise.
+/// Index in [`BEFORE`], by the address of the task.
 pub const BEFORE_BY_TASK: &str = "BEFORE_BY_TASK";
-/// Task state by task, only in the object for kernels without task storage.
+/// Task state by the address of the task; only in the fallback.
 pub const TASKS: &str = "TASKS";

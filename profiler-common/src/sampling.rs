@@ -1,50 +1,52 @@
-//! Which calls are timed: all of them, none, or one in so many.
+//! Sampling: which calls are timed. All of them, none, or one in N.
 //!
-//! The threshold is a constant that the verifier knows, so branches that are not taken disappear. The
-//! start time in the record is 0 for a call that is not timed. In flight, the age of such a call counts
-//! from the drain that first saw it.
+//! The verifier knows the threshold, and drops the branches that it rules out. If a call is not
+//! timed, the start time in the record is 0. The age of such a call in flight counts from the drain
+//! that first saw it.
 
-/// Threshold that times every call.
+/// The threshold that times every call.
 pub const ALL: u32 = u32::MAX;
-/// Threshold that times no call.
+/// The threshold that times no call.
 pub const NONE: u32 = 0;
 
-/// The threshold for one call in `calls` on average; `calls` is 1 or more.
+/// The threshold that times one call in `calls` on average. `calls` is at least 1.
 pub const fn one_in(calls: u32) -> u32 {
     if calls == 1 { ALL } else { u32::MAX / calls }
 }
 
-/// Whether the call with this turn, a count of a thread's calls of one number, is timed.
+/// Whether the call with this turn is timed. Turns count the calls of one thread to one syscall.
 ///
-/// Consecutive turns form blocks of as many turns as [`one_in`] was given. In each block
-/// exactly one turn is timed, and a hash of the block's number chooses which. So a program
-/// whose calls repeat in a loop of any length has each of them timed equally often, and of
-/// `n` turns in a row `n / calls` are timed, give or take [`DEVIATION`].
+/// N consecutive turns form a block, where N is the argument of [`one_in`]. In each block, exactly
+/// one turn is timed, and a hash of the number of the block chooses it. So if a program repeats its
+/// calls in a loop of any length, each call is timed equally often. Of `n` consecutive turns, `n /
+/// N` are timed, give or take [`DEVIATION`].
 ///
-/// There is no division: turns are `threshold` apart on a circle of 2^64, and a block is an
-/// arc of 2^32. The hash chooses a point of the arc, and the turn whose stretch contains
-/// that point is timed. A turn that crosses the end of its arc counts as being at both ends,
-/// so that every turn is timed with the same probability.
+/// There is no division. Turns are `threshold` apart on a circle of 2^64, and a block is an arc of
+/// 2^32. The hash chooses a point of the arc, and the turn whose stretch contains the point is
+/// timed. A turn that crosses the end of its arc counts as being at both ends, so all turns have
+/// the same probability.
 #[inline(always)]
 pub const fn is_timed(turn: u64, threshold: u32) -> bool {
     let place = turn.wrapping_mul(threshold as u64);
     hash(place >> 32).wrapping_sub(place as u32) < threshold
 }
 
-/// A multiplication, a shift and a multiplication: the core of MurmurHash3's finaliser. A
-/// multiplication alone is linear and resonates with some periods: multiples of the golden
-/// ratio with those near Fibonacci numbers.
+/// Hashes the number of a block by a multiplication, a shift and a multiplication: the core of
+/// MurmurHash3's finaliser.
+///
+/// A multiplication alone is linear, and resonates with some periods. Multiples of the golden ratio
+/// resonate with periods near Fibonacci numbers.
 #[inline(always)]
 const fn hash(block: u64) -> u32 {
     let mixed = block.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32) as u32
 }
 
-/// How many more or fewer than `n / calls` of `n` turns in a row are timed, at most.
+/// Bound for the number of timed turns among `n` consecutive ones: it is `n / calls`, give or take
+/// this. It holds as long as `n * calls` is below 2^32.
 ///
-/// The turns cover all but two of their blocks in full. Since 2^32 is no multiple of most
-/// numbers, one block in 2^32 / `calls`^2 has a turn more than the others, and can have two
-/// timed turns. So this is the bound as long as `n * calls` is below 2^32.
+/// The turns cover all but two of their blocks in full. Most numbers do not divide 2^32, so one
+/// block in 2^32 / `calls`^2 has one more turn than the others, and can have two timed turns.
 pub const DEVIATION: u64 = 3;
 
 #[cfg(test)]

@@ -44,8 +44,8 @@ macro_rules! for_each_option {
     };
 }
 
-/// Calls `$callback!` with the list of fields of kernel types: the setting that has the value,
-/// what the value is, the type and the member, the [`FieldGroup`], the [`Presence`], and which kernels
+/// Calls `$callback!` with the list of fields of kernel types: the setting that has the value, what
+/// the value is, the type and the member, the [`FieldGroup`], the [`Presence`], and which kernels
 /// have the field, if not all that we support.
 #[macro_export]
 macro_rules! for_each_field {

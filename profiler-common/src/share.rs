@@ -1,14 +1,14 @@
-//! How users share a pool: records of threads, or extents of figures.
+//! Shares: how much of a pool each user can take. A pool has records of threads, or extents of
+//! figures.
 //!
 //! The rule is that of dynamic thresholds in switches with shared memory (Choudhury and Hahne,
-//! "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions
-//! on Networking, 1998): a user may take more as long as it holds less than a multiple of what
-//! is free. The multiple is chosen so that a single user can hold four fifths of the pool, and
-//! two greedy users four ninths each. What nobody takes is free for the next user, whose first
-//! threads therefore always find room.
+//! "Dynamic queue length thresholds for shared-memory packet switches", IEEE/ACM Transactions on
+//! Networking, 1998). A user can take more as long as it holds less than a multiple of what is
+//! free. With our multiple, a single user can hold four fifths of the pool, and two greedy users
+//! four ninths each. The rest is free for the next user, so its first threads always get records.
 //!
-//! The rule needs no knowledge of how many users there are, and frees nothing: what a user
-//! holds stays its own until its threads end.
+//! The rule does not depend on the number of users, and takes nothing back: a user keeps what it
+//! holds until its threads end.
 
 /// The reserve is one part in this many of a pool.
 const PARTS: u64 = 5;
@@ -17,29 +17,29 @@ const PARTS: u64 = 5;
 pub const USERS: u32 = 1 << USERS_SHIFT;
 const USERS_SHIFT: u32 = 12;
 
-/// Index in the table of users for a user id. Users with the same index share one share.
+/// Index of a user id in the table of users. Users with the same index have one share together.
 ///
-/// A multiplicative hash: the user ids of containers begin at multiples of 65,536, so their
+/// This is a multiplicative hash: the user ids of containers begin at multiples of 65,536, so their
 /// lower bits are alike.
 #[inline(always)]
 pub const fn user(uid: u32) -> u32 {
     uid.wrapping_mul(0x9e37_79b1) >> (u32::BITS - USERS_SHIFT)
 }
 
-/// What a single user cannot take of a pool of this size.
+/// How much of a pool of this size a single user cannot take.
 #[inline(always)]
 pub const fn reserve(total: u64) -> u64 {
     if total < PARTS { 1 } else { total / PARTS }
 }
 
-/// The most that a user can hold of a pool of this size: all but the reserve, and at least 1.
+/// How much of a pool of this size a single user can hold: all except the reserve, and at least 1.
 #[inline(always)]
 pub const fn limit(total: u64) -> u64 {
     if total <= 1 { 1 } else { total - reserve(total) }
 }
 
-/// Whether a user that holds `used` may take one more from a pool of `total`, of which all
-/// users together hold `in_use`.
+/// Whether a user that holds `used` can take one more. The pool has `total`, and all users together
+/// hold `in_use`.
 #[inline(always)]
 pub const fn may_take(used: u64, in_use: u64, total: u64) -> bool {
     // Sizes have 23 bits, so the products fit.
@@ -47,7 +47,7 @@ pub const fn may_take(used: u64, in_use: u64, total: u64) -> bool {
     used * reserve(total) < limit(total) * free
 }
 
-/// Size of a pool of which a single user can hold exactly `most`: a quarter larger.
+/// The size of a pool of which a single user can hold exactly `most`: it is a quarter larger.
 #[inline(always)]
 pub const fn with_reserve(most: u32) -> u32 {
     most + if most < 4 { 1 } else { most / 4 }

@@ -1,9 +1,8 @@
-//! The values in the maps, as both sides see them.
+//! The values in the maps.
 //!
-//! A thread's state and figures have one writer, the thread itself, inside the
-//! tracepoints; the user side reads them through a shared mapping. So plain
-//! stores suffice, and no cache line is shared between writers. What many
-//! threads write ([`OverflowSlot`]) is added to atomically.
+//! A record, and the figures in its cells, have one writer: the thread itself, in the tracepoints.
+//! The user side reads them through a shared mapping. So plain stores suffice, and writers share no
+//! cache line. Many threads write an [`OverflowSlot`], by atomic additions.
 
 use core::mem::{align_of, offset_of, size_of};
 
@@ -14,120 +13,122 @@ use crate::{
     limits::{CACHE_LINE, COMM_LEN, ERRNO_PAGES, ERRNOS, ERRNOS_PER_PAGE},
 };
 
-/// System calls per page of a thread's table.
+/// Syscalls per page of the table of a thread.
 pub const CALLS_PER_PAGE: u32 = 32;
 /// Pages of the native ABI's table, which are in the record itself.
 pub const NATIVE_PAGES: usize = 16;
 
-/// Index of a cell in the pool; 0 is none.
+/// Index of a cell in the pool; 0 stands for none.
 pub type CellIndex = u32;
 
-/// [`ThreadRecord::in_flight_slot`] of a call that is counted in an overflow slot.
+/// The value of [`ThreadRecord::in_flight_slot`] if the call is counted in an overflow slot.
 pub const OVERFLOWED: CellIndex = u32::MAX;
 
-/// Further copies that there are of the exit's program.
+/// How many copies of the exit program an object has beside the first.
 pub const FURTHER_EXITS: usize = 7;
 
-/// What is known of one thread, and where its figures are.
+/// The record of a thread: its identity, its call in flight, and the indexes of its figures.
 ///
-/// The first cache line is all that the common path writes.
+/// The common path writes the first cache line only.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct ThreadRecord {
-    /// Where the owner's user registers are saved, at the top of its kernel stack, or how far
-    /// that is from the arena: the proof of ownership, since no other live task has that
-    /// stack, and the tracepoints pass it. 0 once the thread has ended, and while nobody owns the
-    /// record.
+    /// The owner, by the address of its saved user registers at the top of its kernel stack. With
+    /// an arena, this is the distance from the arena to that address.
+    ///
+    /// The address proves ownership: no other live task has that stack, and the tracepoints pass
+    /// the address. 0 once the thread has ended, and while nobody owns the record.
     pub owner: u64,
     /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds.
     pub entry_ns: u64,
     /// Calls that entered.
     pub entered: u64,
-    /// Calls that left again, whatever their outcome.
+    /// Calls that left, with any outcome.
     pub left: u64,
-    /// Where the owner's `thread_info.status` is, for the kernel side.
+    /// Address of the owner's `thread_info.status`. Only the kernel side uses it.
     pub status_address: u64,
-    /// Where the call in flight is counted: a cell, [`OVERFLOWED`], or 0.
+    /// The slot of the call in flight: a cell, [`OVERFLOWED`], or 0.
     pub in_flight_slot: CellIndex,
     /// [`CallKey`] of the call in flight, [`CallKey::NONE`] or [`CallKey::UNCOUNTED`].
     pub in_flight_key: u32,
-    /// The key that was looked up last, and ...
+    /// The key that was looked up last.
     pub last_key: u32,
-    /// ... the slot that was found for it.
+    /// The slot that was found for `last_key`.
     pub last_slot: CellIndex,
     /// A [`RecordState`].
     pub state: u16,
-    /// Index of the [`User`] that had this record taken, whose share the record's extents
-    /// belong to as well. Later changes of the thread's user id do not move them.
+    /// Index of the [`User`] that took this record. The record's extents count towards the share of
+    /// the same user, also if the thread changes its user id.
     pub user: u16,
-    /// Exits without an entry after the first: seccomp or ptrace denied the call. Wraps.
+    /// Calls that seccomp or ptrace denied, so that they left without an entry. Wraps.
     pub denied: u32,
-    /// Page cells of the native ABI's table, by `nr / CALLS_PER_PAGE`.
+    /// Cells with the pages of the native ABI's table, by `nr / CALLS_PER_PAGE`.
     pub native_pages: [CellIndex; NATIVE_PAGES],
     /// Cells with the page cells of the other ABIs' tables, by
     /// [`foreign_index`](crate::arch::foreign_index).
     pub foreign_roots: [CellIndex; FOREIGN_ABIS],
-    /// Process id, in the initial pid namespace like every id here.
+    /// Process id in the initial pid namespace.
     pub tgid: u32,
-    /// Thread id.
+    /// Thread id in the initial pid namespace.
     pub tid: u32,
-    /// Start of the process, nanoseconds since boot; tells apart two processes
-    /// that had the same id. 0 where the kernel's BTF does not say.
+    /// Start of the process, nanoseconds since boot. It distinguishes two processes that had the
+    /// same id. 0 without BTF.
     pub process_start_ns: u64,
-    /// Name of the process (of its group leader) as of `named_ns`, NUL-padded.
+    /// Name of the process, which is that of its group leader, at `named_ns`. NUL-padded.
     pub comm: [u8; COMM_LEN],
     /// Calls of this thread that are counted in overflow slots.
     pub overflowed: u64,
-    /// Calls found still in flight at the next entry: their exit was missed.
+    /// Calls whose exit was missed: they were still in flight at the next entry.
     pub missed_exits: u64,
-    /// [`TaskState::generation`] of the owner; only where a filter can decide anew.
+    /// [`TaskState::generation`] of the owner, if a task can enter and leave the scope.
     pub generation: u64,
-    /// Index of this record, written by its owner.
+    /// Index of this record.
     pub index: u32,
-    /// Next unused cell of the extent the thread is filling; 0 before the first.
+    /// Next unused cell of the extent that the thread uses up; 0 before the first extent.
     pub next_cell: CellIndex,
-    /// From where on turns are counted that say which calls are timed: at random.
+    /// Number of the first turn, at random. Turns decide which calls are timed.
     pub first_turn: u64,
-    /// How many exits were counted, of either kind, when each further copy of the exit's
-    /// program ran last; their lower half.
+    /// For each further copy of the exit program: the lower half of the number of exits that had
+    /// been counted when the copy ran last.
     pub exits_seen: [u32; FURTHER_EXITS],
-    /// The code with which the call in flight left, if it was interrupted
+    /// The restart code of the call in flight, if a signal interrupted the call
     /// ([`CallKey::INTERRUPTED`]).
     pub interrupted_by: u32,
-    /// When `comm` was read or written, `CLOCK_MONOTONIC` nanoseconds: of the names that the
-    /// threads of a process have, the latest is the process's.
+    /// When `comm` was read or written, `CLOCK_MONOTONIC` nanoseconds. The latest name among the
+    /// threads of a process is the name of the process.
     pub named_ns: u64,
-    /// What that call took until it left, nanoseconds; `u64::MAX` if it was not timed.
+    /// Latency of the interrupted call until it left, nanoseconds; `u64::MAX` if it was not timed.
     pub interrupted_ns: u64,
 }
 
 impl ThreadRecord {
-    /// Whether a call that counts is in flight.
+    /// Whether a call is in flight that counts.
     pub fn in_call(&self) -> bool {
         ![CallKey::NONE.0, CallKey::UNCOUNTED.0].contains(&self.in_flight_key)
     }
 }
 
-/// Life of a [`ThreadRecord`], in the order in which it is lived.
+/// The state of a [`ThreadRecord`], in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub enum RecordState {
-    /// In the queue of free records, or about to be.
+    /// On the stack of free records, or about to be.
     Free = 0,
     /// Owned by a thread.
     Live = 1,
-    /// Its thread has ended; nobody writes any more, and the reader may free it.
+    /// Its thread has ended. Nobody writes it any more, and the reader can free it.
     Ended = 2,
 }
 
-/// A piece of the pool: a [`Slot`], or one of three kinds of page.
+/// A cell of the pool: a [`Slot`], a page of a table, a chunk of a histogram, or a page of errnos.
 pub type Cell = [u32; 32];
-/// A cache line of a cell: of a slot the sums, or the cells with its counts.
+/// A cache line of a cell. The first line of a slot has its sums, and the second has the indexes of
+/// its chunks and pages.
 pub type Line = [u32; 16];
 /// Lines in a cell.
 pub const LINES: usize = size_of::<Cell>() / size_of::<Line>();
 
-/// The figures of one system call by one thread.
+/// The figures of one syscall of one thread.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Slot {
@@ -135,38 +136,38 @@ pub struct Slot {
     pub entered: u64,
     /// Calls that returned to user space, with success or with an errno.
     pub returned: u64,
-    /// Calls that a signal interrupted and that the kernel restarted: they enter again.
+    /// Calls that a signal interrupted and the kernel restarted. Each of them enters again.
     pub restarted: u64,
-    /// Wall time of all calls that left, nanoseconds.
+    /// Sum of the latencies, nanoseconds.
     pub total_ns: u64,
-    /// Least latency, nanoseconds; `u64::MAX` before the first call left.
+    /// Minimum latency, nanoseconds; `u64::MAX` before the first call left.
     pub min_ns: u64,
-    /// Greatest latency, nanoseconds.
+    /// Maximum latency, nanoseconds.
     pub max_ns: u64,
     /// Calls that returned an errno.
     pub errors: u64,
     /// Calls refused by seccomp or ptrace before they entered.
     pub denied: u32,
-    /// Errors whose errno is at or above [`ERRNOS`]. One that found no room in the pool
-    /// is in the overflow slot, and not here.
+    /// Errors with an errno of at least [`ERRNOS`]. If there was no cell for an errno, the overflow
+    /// slot has the error instead.
     pub errors_unlisted: u32,
-    /// Cells with 32 bucket counts each.
+    /// Cells with [`BUCKETS_PER_CHUNK`] bucket counts each.
     pub chunks: [CellIndex; CHUNKS],
-    /// Cells with 32 errno counts each.
+    /// Cells with [`ERRNOS_PER_PAGE`] errno counts each.
     pub errno_pages: [CellIndex; ERRNO_PAGES],
-    /// Calls that left whose bucket found no room in the pool. Their time is in
-    /// `total_ns`, their bucket in the overflow slot.
+    /// Calls for whose bucket there was no cell. Their latency is in `total_ns`, and their bucket
+    /// is in the overflow slot.
     pub unbucketed: u32,
 }
 
 impl Slot {
-    /// The slot in a cell that was copied out of the pool.
+    /// The slot in a copied cell.
     pub fn from_cell(cell: &Cell) -> Self {
         let (lines, _) = cell.as_chunks();
         Self::from_lines(&lines[0], &lines[1])
     }
 
-    /// Likewise, line by line.
+    /// The slot in the two copied lines of a cell.
     pub fn from_lines(sums: &Line, cells: &Line) -> Self {
         let long = |at: usize| u64::from(sums[at]) | u64::from(sums[at + 1]) << 32;
         Self {
@@ -186,10 +187,10 @@ impl Slot {
     }
 }
 
-/// The figures of one system call by whoever found no room of their own.
+/// The figures of one syscall of all threads that had no space of their own.
 ///
-/// Written by many, so by atomic additions; counts only, since an atomic
-/// minimum would need instructions that Linux 5.10 has not.
+/// Many threads write it, by atomic additions. It has no extremes, because an atomic minimum
+/// requires instructions that Linux 5.10 lacks. They are in [`Extremes`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct OverflowSlot {
@@ -205,7 +206,7 @@ pub struct OverflowSlot {
     pub errors: u64,
     /// See [`Slot::denied`].
     pub denied: u64,
-    /// Calls that entered here and whose thread ended before they left.
+    /// Calls that entered, and whose thread ended before they left.
     pub never_returned: u64,
     /// See [`Slot::errors_unlisted`].
     pub errors_unlisted: u64,
@@ -215,64 +216,63 @@ pub struct OverflowSlot {
     pub errnos: [u32; ERRNOS],
 }
 
-/// Least and greatest latency of an overflow slot on one CPU. Both fields only grow.
+/// Minimum and maximum latency of an overflow slot on one CPU. Both fields only grow.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct Extremes {
-    /// Nanoseconds, all bits inverted: 0 is "none yet", as the kernel zeroes the map.
+    /// Minimum in nanoseconds, with all bits inverted. 0 stands for "none yet", because the kernel
+    /// zeroes the map.
     pub min_ns_inverted: u64,
-    /// Nanoseconds.
+    /// Maximum in nanoseconds.
     pub max_ns: u64,
 }
 
-/// What the kernel side keeps for a task beside, or instead of, a record. It
-/// lives in task storage, which dies with the task, or in a table by task.
+/// The state of a task. It is in task storage, which ends with the task. In the fallback, it is in
+/// a table by task.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct TaskState {
-    /// Index of the task's record plus one; 0 is none.
+    /// Index of the record of the task, plus one; 0 without a record.
     pub record: u32,
-    /// A [`Scope`], and [`TaskState::NEWBORN`].
+    /// The flags below, from [`TaskState::DECIDED`] on.
     pub flags: u32,
-    /// When the call in flight entered, for a task without a record; of one that was
-    /// interrupted, what it took until it left, or `u64::MAX` if it was not timed.
+    /// For a task without a record: when the call in flight entered. If a signal interrupted the
+    /// call: its latency until it left, or `u64::MAX` if it was not timed.
     pub entry_ns: u64,
-    /// [`CallKey`] plus one of the call in flight, for a task without a record.
+    /// For a task without a record: the [`CallKey`] of the call in flight, plus one.
     pub key_plus_one: u32,
-    /// The code with which that call left, if it was interrupted.
+    /// The restart code of that call, if a signal interrupted it.
     pub interrupted_by: u32,
-    /// The generation in which the filters decided about it last; 0 before they did, and
-    /// [`TaskState::STALE`] once that is known to be over.
+    /// The generation in which the filters last decided about the task. 0 before the first
+    /// decision, and [`TaskState::STALE`] if the decision is known to be out of date.
     pub generation: u64,
-    /// Where it says that it is out of scope, so that its calls end at once: an offset plus
-    /// one, or 0 if nowhere.
+    /// Byte offset of the place of the task in `OUTSIDE`, plus one; 0 if it has none.
     pub outside: u64,
 }
 
 impl TaskState {
-    /// Whether this task is one of those to watch has been decided.
+    /// It is decided whether the task is watched.
     pub const DECIDED: u32 = 1;
-    /// It counts: as its last call entered, with filters.
+    /// The calls of the task count. With filters: they did when its last call entered.
     pub const IN_SCOPE: u32 = 2;
-    /// Created at fork, and not yet back in user space: its first exit is the
-    /// second return of its parent's `clone`, a call that it never entered.
+    /// The task was forked, and is not yet back in user space. Its first exit is the second return
+    /// of the `clone` of its parent, a call that the task never entered.
     pub const NEWBORN: u32 = 4;
-    /// All that it did since is known: it was seen to enter or to leave a call once all
-    /// programs were attached, or was born under observation. So from then on an exit
-    /// without an entry is a denied call.
+    /// Each entry of the task is seen: it entered or left a call since all programs were attached,
+    /// or it was forked since. So an exit without an entry is a denied call.
     pub const KNOWN: u32 = 8;
-    /// It is one of those to watch, and counts where the filters agree.
+    /// The task is watched: its calls count if the filters match.
     pub const WATCHED: u32 = 16;
-    /// The call in which seccomp kills it is counted as denied.
+    /// The call in which seccomp kills the task is counted as denied.
     pub const KILL_COUNTED: u32 = 32;
-    /// Bit of the first further copy of the exit program; the bits of the other copies
-    /// follow. A copy's bit is set if it has run since an exit of this task, which has no
-    /// record, was last accounted for.
+    /// Bit of the first further copy of the exit program. The bits of the other copies follow. A
+    /// bit is set if the copy has run since the last exit of the task that was accounted for. Only
+    /// for a task without a record.
     pub const EXIT_SEEN: u32 = 1 << 8;
     /// The bits of all further copies of the exit program.
     pub const EXITS_SEEN: u32 = ((1 << FURTHER_EXITS) - 1) * Self::EXIT_SEEN;
 
-    /// A generation that never is: the filters have to decide anew.
+    /// A generation that does not occur, so that the filters decide again.
     pub const STALE: u64 = u64::MAX;
 }
 
@@ -280,7 +280,7 @@ impl TaskState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct CallBefore {
-    /// [`CallKey`], or [`CallKey::NONE`] once the call has left or its thread has ended.
+    /// [`CallKey`] of the call; [`CallKey::NONE`] once the call has left or its thread has ended.
     pub key: u32,
     /// Thread id.
     pub tid: u32,
@@ -294,7 +294,7 @@ pub struct CallBefore {
     pub comm: [u8; COMM_LEN],
 }
 
-/// Events off the common path; one copy per CPU.
+/// Counters of events off the common path, per CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
@@ -302,33 +302,34 @@ pub struct Counters {
     pub in_flight_at_attach: u64,
     /// Second returns of `fork`, `vfork` and `clone`, in the child.
     pub births: u64,
-    /// Calls refused before they entered, by threads that found no free record.
+    /// Calls refused before they entered, of threads without a record.
     pub denied_unrecorded: u64,
-    /// Calls counted as denied that may have been in flight when the profiler attached: at
-    /// most one a thread.
+    /// Calls counted as denied that may have been in flight when the profiler attached: at most one
+    /// per thread.
     pub denied_presumed: u64,
-    /// Entries that could not be remembered: no room for a task's state. Lost.
+    /// Lost entries: there was no space for the state of the task.
     pub lost_entries: u64,
-    /// Calls whose entry was missed: exits without one, of tasks whose calls nothing
-    /// could have refused. Lost.
+    /// Lost calls whose entry was missed: they left without an entry, and nothing could have
+    /// refused them.
     pub missed_entries: u64,
-    /// Calls whose exit was missed. Lost.
+    /// Lost calls whose exit was missed.
     pub lost_exits: u64,
-    /// Threads that found no free record; their calls are in overflow slots.
+    /// Threads that found no free record. Their calls are in overflow slots.
     pub records_exhausted: u64,
-    /// Times that a thread found no free extent; the call went to an overflow slot.
+    /// Times that a thread found no free extent. The call is in an overflow slot.
     pub extents_exhausted: u64,
-    /// Times that a thread got no record though some were free, since its user had used up its
-    /// share ([`share`](crate::share)); the call went to an overflow slot.
+    /// Times that a thread got no record because its user had used up its share
+    /// ([`share`](crate::share)). The call is in an overflow slot.
     pub records_withheld: u64,
-    /// Times that a thread got no extent for the same reason.
+    /// Times that a thread got no extent because its user had used up its share. The call is in an
+    /// overflow slot.
     pub extents_withheld: u64,
-    /// Forks whose child could not be brought into scope. Lost.
+    /// Lost children: there was no space for their state.
     pub lost_children: u64,
-    /// Entries that a further copy of the program counted, the kernel having skipped
-    /// the first.
+    /// Entries that a further copy of the program counted, because the kernel skipped the first
+    /// copy.
     pub entries_taken_over: u64,
-    /// Exits likewise.
+    /// Exits that a further copy of the program counted, because the kernel skipped the first copy.
     pub exits_taken_over: u64,
 }
 
@@ -362,19 +363,20 @@ impl Counters {
     }
 }
 
-/// How many records or extents were taken and given back since the start.
+/// How many records or extents were taken and returned since the start.
 ///
-/// The kernel side adds to `taken` atomically, and only the reader writes `returned`. Both
-/// only grow, but for a claim that the kernel side withdraws at once. So no lock is needed:
-/// whoever reads `returned` first and `taken` after it finds at least as many in use as there
-/// are. A reader that is late with `returned` makes users look as if they held more than they
-/// do: they may be refused too early, and never get more than their share.
+/// The kernel side adds to `taken` atomically, and only the reader writes `returned`. Both only
+/// grow, except for a claim that the kernel side withdraws at once. So no lock is needed: a thread
+/// that reads `returned` first and `taken` second finds at least as many in use as there are.
+///
+/// If the reader is late with `returned`, users seem to hold more than they do. They can then be
+/// refused too early, and never get more than their share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Tally {
     /// Taken since the start.
     pub taken: u64,
-    /// Given back since the start.
+    /// Returned since the start.
     pub returned: u64,
 }
 
@@ -385,34 +387,33 @@ impl Tally {
     }
 }
 
-/// What the users hold whose ids have one hash ([`share::user`](crate::share::user)).
+/// What the users hold whose ids have the same hash ([`share::user`](crate::share::user)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct User {
-    /// Records.
+    /// Records of these users.
     pub records: Tally,
-    /// Extents of these records.
+    /// Extents of these users.
     pub extents: Tally,
-    /// Real user id, in the initial user namespace, of the thread that took a record last.
+    /// Real user id in the initial user namespace of the thread that last took a record.
     pub uid: u32,
     /// Padding.
     pub _pad: u32,
 }
 
-/// A pool as a whole.
+/// A pool of records or extents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Pool {
-    /// Of all users.
+    /// What all users hold.
     pub all: Tally,
-    /// How many were put on the free stack since the start, without those given back. The
-    /// reader writes it after it has put them there.
+    /// How many the pool has. The reader increases it after it has put more on the free stack.
     pub filled: u64,
     /// The reader is woken once `all.taken` is at or above this.
     pub wake_at: u64,
 }
 
-/// What the two sides tell each other.
+/// State that the two sides share.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 pub struct Control {
@@ -420,22 +421,21 @@ pub struct Control {
     pub records: Pool,
     /// Extents of figures.
     pub extents: Pool,
-    /// 1 while all programs are attached; set by the reader. Before that, and once
-    /// the entries are detached again, an exit without an entry says nothing.
+    /// 1 while all programs are attached. The reader sets it. If it is 0, an exit without an entry
+    /// does not mean that a call was denied.
     pub attached: u64,
-    /// Calls from before the programs attached that were found; at most as many as there is
-    /// room for are listed, in the order in which they were found.
+    /// How many calls were found that entered before the programs attached. The map has the first
+    /// of them, as many as it has space for.
     pub calls_before: u64,
 }
 
-/// The last time that a signal was sent to a process, and by whom.
+/// The last signal of a number to a process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SignalSent {
-    /// When, by `bpf_ktime_get_ns`; 0 for never.
+    /// When it was sent, by `bpf_ktime_get_ns`; 0 if it never was.
     pub ns: u64,
-    /// Host process id of the process that ran then: the sender, or for a signal of the
-    /// kernel's any process.
+    /// Host process id of the sender. For a signal from the kernel: of the process that ran then.
     pub sender: u64,
 }
 
@@ -492,6 +492,6 @@ mod user {
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for User {}
-    // SAFETY: as above; the tail that its alignment adds is never read as a value.
+    // SAFETY: as above. The padding at the end is never read as a value.
     unsafe impl aya::Pod for Control {}
 }

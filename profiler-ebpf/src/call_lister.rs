@@ -4,21 +4,23 @@
 //! end, and before the entries do. So whatever it finds entered unseen, and leaves seen.
 //!
 //! The calls are in an mmapable array, and in a hash by the address of the task. The task's first
-//! exit, its first entry or its end deletes the entry of the hash. All three are off the common path.
+//! exit, its first entry or its end deletes the entry of the hash. All three are off the common
+//! path.
 //!
 //! A thread that runs between being found asleep and being listed may leave unnoticed. So the
-//! iterator looks at the thread again, after a full barrier. If the thread has given up its CPU since,
-//! or has one, the iterator withdraws the listing.
+//! iterator looks at the thread again, after a full barrier. If the thread has given up its CPU
+//! since, or has one, the iterator withdraws the listing.
 //!
-//! A task is in a call while its saved result is `-ENOSYS`, which the entry code puts there. So a task
-//! that sleeps on its way out of a call is not listed. A tracer that stops a task before the entry
-//! shows in `last_siginfo`. A seccomp supervisor has the task in its list (`refusal::is_held`).
+//! A task is in a call while its saved result is `-ENOSYS`, which the entry code puts there. So a
+//! task that sleeps on its way out of a call is not listed. A tracer that stops a task before the
+//! entry shows in `last_siginfo`. A seccomp supervisor has the task in its list
+//! (`refusal::is_held`).
 //!
 //! The iterator avoids task storage. The lock of task storage is per CPU, and a thread that the
 //! iterator preempts within it would lose another thread's entry.
 //!
-//! A thousand threads take the iterator a millisecond. The array has an entry for each thread of the
-//! host.
+//! A thousand threads take the iterator a millisecond. The array has an entry for each thread of
+//! the host.
 
 use aya_ebpf::bindings::pt_regs;
 use profiler_common::call::CallKey;
@@ -127,7 +129,8 @@ pub fn forget(task: Task) -> bool {
     true
 }
 
-/// Whether `task` sleeps as one does within a call. [`arch::number_of_unfinished_call`] tells whether it is in a call.
+/// Whether `task` sleeps as one does within a call. [`arch::number_of_unfinished_call`] tells
+/// whether it is in a call.
 ///
 /// False for a task that waits for a CPU: it may be in user space by its next step. False for
 /// one that is about to end, since its end may have been seen already. False for a task that

@@ -12,9 +12,9 @@
 //! Until then it counts as in flight: the call's key keeps the mark [`CallKey::INTERRUPTED`],
 //! and what it took until it left is kept beside it.
 //!
-//! The decision depends on the code and on the handler. profiler/docs/outcomes.md has the table. The
-//! latency of such a call ends at its `sys_exit`. If a tracer changes the result after that, the
-//! change is not seen. While a thread is stopped, its interrupted call is in flight.
+//! The decision depends on the code and on the handler. profiler/docs/outcomes.md has the table.
+//! The latency of such a call ends at its `sys_exit`. If a tracer changes the result after that,
+//! the change is not seen. While a thread is stopped, its interrupted call is in flight.
 
 use profiler_common::{
     call::CallKey,

@@ -10,8 +10,8 @@
 //! # Order of stores
 //!
 //! A program writes figures first, and the sums that announce them last. The reader reads sums
-//! first, and figures after. So every figure that a sum announces is there. A figure that the reader
-//! missed shows in the difference of its next reading.
+//! first, and figures after. So every figure that a sum announces is there. A figure that the
+//! reader missed shows in the difference of its next reading.
 #![no_std]
 // For the atomic additions: Rust gives this target no `fetch_add`.
 #![feature(asm_experimental_arch)]

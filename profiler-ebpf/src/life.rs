@@ -5,9 +5,9 @@
 //!
 //! # Names
 //!
-//! A process has the name that its leader had last. Each record has that name, and the time when the
-//! name was read or written. The reader takes the latest name of a process's threads. A rename goes
-//! into the record of the thread that makes it, because the leader may sleep or be a zombie.
+//! A process has the name that its leader had last. Each record has that name, and the time when
+//! the name was read or written. The reader takes the latest name of a process's threads. A rename
+//! goes into the record of the thread that makes it, because the leader may sleep or be a zombie.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::call::CallKey;

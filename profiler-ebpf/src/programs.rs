@@ -1,8 +1,8 @@
 //! The programs, which are the same in all objects, except for their kind.
 //!
 //! The programs attach to `raw_syscalls:sys_enter` and `sys_exit`, as `tp_btf` where the kernel has
-//! BTF and task storage, and as `raw_tp` otherwise. They never attach through perf. perf doubles the
-//! cost, requires more privilege, and skips events while the CPU is inside a BPF map operation.
+//! BTF and task storage, and as `raw_tp` otherwise. They never attach through perf. perf doubles
+//! the cost, requires more privilege, and skips events while the CPU is inside a BPF map operation.
 //!
 //! Six more tracepoints keep identities and outcomes true: `sched_process_fork`,
 //! `sched_process_exec`, `sched_process_exit`, `task_rename`, `cgroup_attach_task` and

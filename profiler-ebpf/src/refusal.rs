@@ -10,14 +10,15 @@
 //! - a call in flight when the programs attached (the thread is not `KNOWN`)
 //! - a call that seccomp or ptrace denied
 //!
-//! Only the first exit of a thread that is older than the programs is ambiguous. That exit makes the
-//! thread `KNOWN`. It belongs to a call in flight if the iterator listed the thread, or if nothing can
-//! have refused the call. Nothing can if the thread has no filter and no tracer that answers, or if its
-//! filters allow the number whatever the arguments are. The kernel keeps the latter as a bitmap
-//! (`struct action_cache`, kernel/seccomp.c, Linux 5.11). Otherwise the call counts as denied.
+//! Only the first exit of a thread that is older than the programs is ambiguous. That exit makes
+//! the thread `KNOWN`. It belongs to a call in flight if the iterator listed the thread, or if
+//! nothing can have refused the call. Nothing can if the thread has no filter and no tracer that
+//! answers, or if its filters allow the number whatever the arguments are. The kernel keeps the
+//! latter as a bitmap (`struct action_cache`, kernel/seccomp.c, Linux 5.11). Otherwise the call
+//! counts as denied.
 //!
-//! A thread that seccomp kills at once has no such exit. When the thread ends, its `seccomp.mode` is
-//! `SECCOMP_MODE_DEAD`, and the call in its registers counts as denied.
+//! A thread that seccomp kills at once has no such exit. When the thread ends, its `seccomp.mode`
+//! is `SECCOMP_MODE_DEAD`, and the call in its registers counts as denied.
 
 use aya_ebpf::{
     bindings::task_struct,

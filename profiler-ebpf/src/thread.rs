@@ -12,8 +12,8 @@
 //! from the map.
 //!
 //! If the hint misses, the state of the task names the record. The state is in task storage, which
-//! ends with the task and follows it through an exec. In the fallback, the state is in a hash by the
-//! address of the task, and the exit hook deletes it.
+//! ends with the task and follows it through an exec. In the fallback, the state is in a hash by
+//! the address of the task, and the exit hook deletes it.
 
 use core::num::NonZeroU32;
 
@@ -85,8 +85,8 @@ impl RecordIndex {
 /// Finds the record of a task that enters a call, if the hint missed. Gives the task a record if it
 /// has none.
 ///
-/// `None` if nothing is left to do: the task is out of scope, or the call is counted in its overflow
-/// slot.
+/// `None` if nothing is left to do: the task is out of scope, or the call is counted in its
+/// overflow slot.
 #[inline(never)]
 pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
     let task = B::current();
@@ -374,8 +374,8 @@ unsafe fn count_unrecorded(state: *mut TaskState, key: CallKey, result: u64) {
     }
 }
 
-/// Accounts for the exit of a call that did not enter. Returns the record in which to count the call
-/// as refused, if it was refused.
+/// Accounts for the exit of a call that did not enter. Returns the record in which to count the
+/// call as refused, if it was refused.
 ///
 /// # Safety
 /// `state` is the live state of the running task.

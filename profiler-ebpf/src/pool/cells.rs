@@ -37,8 +37,8 @@ pub fn take(record: *mut ThreadRecord) -> CellIndex {
     }
 }
 
-/// Takes an extent for the owner of the record at `index`. Returns 0 if the pool or the user's share
-/// is used up.
+/// Takes an extent for the owner of the record at `index`. Returns 0 if the pool or the user's
+/// share is used up.
 #[inline(always)]
 pub fn take_extent<B: Backend>(index: u32) -> u32 {
     let Some(record) = B::record(index) else { return 0 };

@@ -2,8 +2,8 @@
 //!
 //! Of any task, and not only of the running one: by the fields of its `task_struct`.
 //!
-//! The cgroups of a task are read from its `css_set`. No helper of Linux 5.10 returns the cgroups above
-//! that of a task, and none returns those of a task that does not run.
+//! The cgroups of a task are read from its `css_set`. No helper of Linux 5.10 returns the cgroups
+//! above that of a task, and none returns those of a task that does not run.
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use profiler_common::{

@@ -6,15 +6,15 @@
 //!
 //! # Generations
 //!
-//! Without filters, a task is decided about once. With filters by cgroup or name, a decision belongs
-//! to a generation (`CHANGES`). Two events end a generation:
+//! Without filters, a task is decided about once. With filters by cgroup or name, a decision
+//! belongs to a generation (`CHANGES`). Two events end a generation:
 //!
 //! - `cgroup_attach_task`, once a move is done.
 //! - `task_rename`, if exactly one of the old and the new name matches the filter.
 //!
-//! `task_rename` comes before the kernel writes the name, so until then the name is read from a table
-//! (`RENAMED`). An exec, alone in its process, ends only its own decision. A record has the generation
-//! of its owner, so that the hint fails when the generation is over.
+//! `task_rename` comes before the kernel writes the name, so until then the name is read from a
+//! table (`RENAMED`). An exec, alone in its process, ends only its own decision. A record has the
+//! generation of its owner, so that the hint fails when the generation is over.
 //!
 //! A call that does not count leaves a mark in the record (`CallKey::UNCOUNTED`) or in the state.
 //! Without the mark, its exit would look like that of a denied call.

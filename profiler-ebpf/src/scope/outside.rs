@@ -1,8 +1,8 @@
 //! The table of tasks that are known to be out of scope, which ends their calls at once.
 //!
 //! [`has`] comes before everything else, and makes no call, no look-up and no write. A task that is
-//! found to be out of scope writes the address of its registers into the table. Its end, its exec and
-//! every change clear the entry. Two tasks can share a place; the last one has it.
+//! found to be out of scope writes the address of its registers into the table. Its end, its exec
+//! and every change clear the entry. Two tasks can share a place; the last one has it.
 //!
 //! The writer of a change bumps the generation, then clears the table. The task publishes itself,
 //! then rereads the generation. A full barrier between the two guarantees that one of them sees the
