@@ -24,6 +24,7 @@ pub mod placement;
 pub mod present;
 pub mod privilege;
 mod proc_fields;
+mod regular_file;
 pub mod serve;
 pub mod streams;
 pub mod text;

@@ -18,7 +18,7 @@ use profiler::{
     commands::config::Config,
     duration::Interval,
     filter::{CallPattern, Calls, Comm},
-    placement::Placement,
+    placement::{Named, Placement},
     serve::{feed, http},
 };
 
@@ -52,7 +52,7 @@ fn budget(data: &[u8]) {
 fn placement(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for placement in [Placement::of_proc(&text), Placement::of_path(&text)] {
-        let label = placement.label().unwrap_or_default();
+        let label = placement.label(&Named::default()).unwrap_or_default();
         assert!(!label.chars().any(char::is_control), "{label:?}");
     }
 }

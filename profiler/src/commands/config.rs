@@ -1,6 +1,5 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
-pub(in crate::commands) mod file;
 mod running;
 
 use std::{
@@ -21,6 +20,7 @@ use crate::{
     filter::{CallPattern, Comm},
     logging::LogLevel,
     privilege::NOBODY,
+    regular_file,
     serve::hosts::HostName,
     text::{self, Untrusted},
 };
@@ -110,7 +110,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = file::read(path)
+        let text = regular_file::read(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         Self::parse(&text, path)
     }

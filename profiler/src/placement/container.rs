@@ -6,7 +6,7 @@ use crate::text::Untrusted;
 const ID_CHARS: usize = 64;
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Container {
     /// Who runs it.
     pub runtime: Runtime,

@@ -5,11 +5,13 @@
 //! is absent rather than wrong: a cgroup may be called anything.
 
 mod container;
+mod names;
 mod pod;
 mod proc;
 mod unit;
 
 pub use container::{Container, Runtime};
+pub use names::{Named, Names};
 pub use pod::{Pod, Qos};
 pub use unit::Unit;
 
@@ -46,8 +48,9 @@ impl Placement {
         proc::placement(text)
     }
 
-    /// Where the process belongs, in few words: `docker 3f4a0c0b8f0d`, `nginx.service`, or nothing.
-    pub fn label(&self) -> Option<String> {
+    /// Where the process belongs, in few words: `docker web`, `docker 3f4a0c0b8f0d` if its name
+    /// is not known, `nginx.service`, or nothing.
+    pub fn label(&self, named: &Named) -> Option<String> {
         let Some(container) = &self.container else {
             return self.unit.as_ref().map(|unit| unit.name.to_string());
         };
@@ -55,10 +58,12 @@ impl Placement {
             Runtime::Unknown => "container",
             known => known.name(),
         };
-        let container = format!("{runtime} {}", container.short_id());
-        Some(match &self.pod {
-            Some(pod) => format!("pod {}, {container}", pod.short_uid()),
-            None => container,
+        let name = named.container.clone().unwrap_or_else(|| container.short_id());
+        let container = format!("{runtime} {name}");
+        let Some(pod) = &self.pod else { return Some(container) };
+        Some(match (&named.namespace, &named.pod) {
+            (Some(namespace), Some(pod)) => format!("pod {namespace}/{pod}, {container}"),
+            _ => format!("pod {}, {container}", pod.short_uid()),
         })
     }
 

@@ -210,8 +210,9 @@ fn pods_of_each_driver_and_class() {
 
 #[test]
 fn a_label_has_the_innermost_of_what_is_known() {
-    let label =
-        |path: &str| Placement::of_path(&path.replace("ID64", ID).replace("UID36", UID)).label();
+    let label = |path: &str| {
+        Placement::of_path(&path.replace("ID64", ID).replace("UID36", UID)).label(&Named::default())
+    };
     assert_eq!(label("/"), None);
     assert_eq!(label("/system.slice/nginx.service").as_deref(), Some("nginx.service"));
     assert_eq!(label("/system.slice/docker-ID64.scope").as_deref(), Some("docker 3f4a0c0b8f0d"));
@@ -220,6 +221,21 @@ fn a_label_has_the_innermost_of_what_is_known() {
     assert_eq!(
         label("/kubepods/podUID36/crio-ID64").as_deref(),
         Some("pod 0f1e2d3c, cri-o 3f4a0c0b8f0d")
+    );
+    let named = Named {
+        container: Some("w\u{1b}b".into()),
+        pod: Some("web-0".into()),
+        namespace: Some("shop".into()),
+        ..Named::default()
+    };
+    let label = |path: &str| {
+        let path = path.replace("ID64", ID).replace("UID36", UID);
+        Placement::of_path(&path).label(&named)
+    };
+    assert_eq!(label("/docker/ID64").as_deref(), Some("docker w\u{fffd}b"));
+    assert_eq!(
+        label("/kubepods/podUID36/crio-ID64").as_deref(),
+        Some("pod shop/web-0, cri-o w\u{fffd}b")
     );
 }
 

@@ -7,15 +7,16 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
 /// up: a module uses only modules that stand above it in this table.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("address", &[]),
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),
     ("proc_fields", &[]),
+    ("regular_file", &[]),
     ("text", &[]),
     ("duration", &["text"]),
-    ("placement", &["text"]),
+    ("placement", &["regular_file", "text"]),
     ("privilege", &["text"]),
     ("model", &["text"]),
     ("names", &["model"]),
@@ -48,6 +49,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "present",
             "privilege",
             "proc_fields",
+            "regular_file",
             "serve",
             "streams",
             "text",

@@ -8,14 +8,11 @@ use std::{
 
 use crate::{
     budget::{Budget, Doubt, Margin, Verdict},
-    commands::{
-        cli::StatArgs,
-        config::{Place, file},
-        error::Error,
-    },
+    commands::{cli::StatArgs, config::Place, error::Error},
     filter::Filter,
     model::{Snapshot, Timed},
     present::budget,
+    regular_file,
     streams::{OutputError, Stream},
     text::{self, Untrusted},
 };
@@ -140,8 +137,8 @@ impl Budgets {
 }
 
 fn read(path: &Path, filter: &Filter, timed: Timed) -> Result<Budget, BudgetError> {
-    let text =
-        file::read(path).map_err(|source| BudgetError::Read { path: path.to_owned(), source })?;
+    let text = regular_file::read(path)
+        .map_err(|source| BudgetError::Read { path: path.to_owned(), source })?;
     let budget = Budget::from_toml(&text).map_err(|error| BudgetError::File {
         place: Place::new(path, &text, &error),
         message: error.message().trim_end().replace('\n', ", ").into(),

@@ -198,13 +198,7 @@ mod tests {
 
     impl Lookup for Slow {
         fn ask(&mut self, processes: Vec<std::sync::Arc<crate::model::Process>>) {
-            let who = |user: &str| {
-                Some(Who {
-                    command: None,
-                    user: user.into(),
-                    placement: crate::placement::Placement::default(),
-                })
-            };
+            let who = |user: &str| Some(Who { command: None, user: user.into(), place: None });
             self.asked.extend(processes.into_iter().map(|process| (process, who("www"))));
         }
 

@@ -20,7 +20,11 @@ use std::{
 use nix::unistd::{Uid, User};
 
 use super::view::ProcessId;
-use crate::{model::Process, placement::Placement, text::Untrusted};
+use crate::{
+    model::Process,
+    placement::{Named, Names, Placement},
+    text::Untrusted,
+};
 
 /// The longest command line that is read, in bytes.
 const MAX_COMMAND: u64 = 4096;
@@ -39,8 +43,15 @@ pub(super) struct Who {
     pub(super) command: Option<Untrusted>,
     /// The name of its real user, or the id of a user without a name.
     pub(super) user: Untrusted,
-    /// The unit and the container that it is in.
-    pub(super) placement: Placement,
+    /// The container or the unit that it is in, in few words.
+    pub(super) place: Option<Untrusted>,
+}
+
+/// Names that were looked up, by the ids of what has them.
+#[derive(Default)]
+struct NamesOfOthers {
+    users: HashMap<u32, Untrusted>,
+    containers: Names,
 }
 
 /// What was found out about a process; nothing if it has ended meanwhile.
@@ -131,9 +142,9 @@ impl Worker {
         let (questions, asked) = channel::<Arc<Process>>();
         let (answer, answers) = channel();
         let work = move || {
-            let mut users = HashMap::new();
+            let mut names = NamesOfOthers::default();
             for process in asked {
-                let who = look_up(Path::new("/proc"), &process, &mut users);
+                let who = look_up(Path::new("/proc"), &process, &mut names);
                 if answer.send((process, who)).is_err() {
                     return;
                 }
@@ -171,7 +182,7 @@ impl Lookup for Proc {
 
 /// Who `process` is, from the files below `proc`. `None` if it has ended, or if its id is that of
 /// another process there, as in a pid namespace.
-fn look_up(proc: &Path, process: &Process, users: &mut HashMap<u32, Untrusted>) -> Option<Who> {
+fn look_up(proc: &Path, process: &Process, names: &mut NamesOfOthers) -> Option<Who> {
     let directory = proc.join(process.tgid?.to_string());
     let command = command_line(directory.join("cmdline"));
     let status = fs::read(directory.join("status")).ok()?;
@@ -182,11 +193,17 @@ fn look_up(proc: &Path, process: &Process, users: &mut HashMap<u32, Untrusted>) 
     if start_ticks(Untrusted::from_bytes(&stat).raw())? != process.start_ns / TICK_NS {
         return None;
     }
-    let user = users.entry(uid).or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
+    let user = names.users.entry(uid).or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name.into(),
         _ => uid.to_string().into(),
     });
-    Some(Who { command, user: user.clone(), placement })
+    let user = user.clone();
+    let named = match &placement.container {
+        Some(container) => names.containers.of(container),
+        None => &Named::default(),
+    };
+    let place = placement.label(named).map(Untrusted::from);
+    Some(Who { command, user, place })
 }
 
 /// The arguments in a file with a NUL after each.
@@ -230,7 +247,7 @@ mod tests {
     use crate::commands::top::fixtures::process;
 
     fn who(command: &str) -> Who {
-        Who { command: Some(command.into()), user: "root".into(), placement: Placement::default() }
+        Who { command: Some(command.into()), user: "root".into(), place: None }
     }
 
     /// This process.
@@ -292,16 +309,17 @@ mod tests {
         let user = User::from_uid(Uid::current()).unwrap().unwrap();
         assert_eq!(found.user.raw(), user.name);
         let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
-        assert_eq!(found.placement, Placement::of_proc(&cgroups));
+        let place = Placement::of_proc(&cgroups).label(&Named::default());
+        assert_eq!(found.place, place.map(Untrusted::from));
     }
 
     #[test]
     fn a_process_with_the_same_id_that_started_at_another_time_is_not_taken_for_it() {
-        let mut users = HashMap::new();
+        let mut names = NamesOfOthers::default();
         let other = Process { start_ns: own().start_ns + TICK_NS, ..own() };
-        assert_eq!(look_up(Path::new("/proc"), &other, &mut users), None);
-        assert!(look_up(Path::new("/proc"), &own(), &mut users).is_some());
-        assert_eq!(look_up(Path::new("/no/such"), &own(), &mut users), None);
+        assert_eq!(look_up(Path::new("/proc"), &other, &mut names), None);
+        assert!(look_up(Path::new("/proc"), &own(), &mut names).is_some());
+        assert_eq!(look_up(Path::new("/no/such"), &own(), &mut names), None);
     }
 
     #[test]

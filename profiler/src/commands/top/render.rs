@@ -153,8 +153,8 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
         }
     }
     let who = app.place().view.process().and_then(|process| app.people().of(process));
-    if let Some(label) = who.and_then(|who| who.placement.label()) {
-        let text = format!("in {}", look.printable(&label));
+    if let Some(place) = who.and_then(|who| who.place.as_ref()) {
+        let text = format!("in {}", look.printable(&place.to_string()));
         if used(&pieces) + text.width() <= width {
             pieces.push(Piece::new(text, Tone::Dim));
         }

@@ -336,7 +336,7 @@ fn screen_with_people(keys: &str, width: u16, height: u16, look: Look) -> String
     let who = |process: &Process| Who {
         command: Some(format!("/usr/sbin/{0} --name caf\u{e9}\u{1b}[2J {0}", process.comm).into()),
         user: format!("u{}", process.tgid.unwrap_or(0)).into(),
-        placement: crate::placement::Placement::of_path("/system.slice/web.service"),
+        place: Some("web.service".into()),
     };
     let answers = app.ask().into_iter().map(|process| (process.clone(), Some(who(&process))));
     let answers: Vec<_> = answers.collect();

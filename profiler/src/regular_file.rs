@@ -1,4 +1,4 @@
-//! Reads a configuration file, whatever is at its path.
+//! Reads a regular file of bounded size, whatever is at its path.
 
 use std::{
     fs::OpenOptions,
@@ -7,15 +7,15 @@ use std::{
     path::Path,
 };
 
-/// Most bytes of a configuration file.
-pub(super) const MAX_BYTES: u64 = 1 << 20;
+/// The most bytes of a file that is read.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// The text of a regular file of at most [`MAX_BYTES`]. Anything else is an error: a FIFO
 /// may never be written to, a device may never end.
 ///
 /// # Errors
 /// If it cannot be read, is of another kind, is too large or not UTF-8.
-pub(in crate::commands) fn read(path: &Path) -> io::Result<String> {
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
     // Not to wait for a writer of a FIFO, nor to take a terminal.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
