@@ -1,3 +1,5 @@
+//! Tests of budgets on fixed snapshots.
+
 use profiler_common::call::{Abi, CallKey};
 use proptest::prelude::*;
 

@@ -134,5 +134,5 @@ fn unescaped(name: &str) -> String {
         bytes.extend(c_text.as_bytes());
         rest = &rest[c.len_utf8()..];
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    Untrusted::from_bytes(&bytes).raw().to_owned()
 }
