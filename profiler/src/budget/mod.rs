@@ -13,7 +13,7 @@ use profiler_common::call::CallKey;
 
 use crate::{
     filter::{CallPattern, Calls},
-    model::{CallRow, Figures, Health},
+    model::{CallRow, Figures, Health, nanoseconds},
     names::errnos::Errno,
 };
 pub use made::{InvalidMargin, Margin};
@@ -70,7 +70,7 @@ impl Limits {
                 checks.push(Check { of: of.map(str::to_owned), limit, allowed, found });
             }
         };
-        let nanos = |limit: Option<Duration>| limit.map(in_nanos);
+        let nanos = |limit: Option<Duration>| limit.map(nanoseconds);
         check(Limit::Calls, self.calls, figures.calls);
         check(Limit::Errors, self.errors, figures.errors);
         for (&errno, &allowed) in &self.errnos {
@@ -87,10 +87,6 @@ impl Limits {
     fn has_times(&self) -> bool {
         self.total_time.is_some() || self.p99.is_some() || self.max.is_some()
     }
-}
-
-fn in_nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A call that entered, or that was denied before it could.

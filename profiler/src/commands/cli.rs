@@ -62,7 +62,7 @@ pub enum Command {
     Top(TopArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
-    /// Say what this host offers, what is missing, and what to do
+    /// Check what this host offers and lacks, and say what to do
     Doctor(DoctorArgs),
     /// Explain syscalls: numbers, arguments, classes, and who allows them
     Syscalls(SyscallsArgs),
@@ -92,10 +92,10 @@ pub struct KernelArgs {
     /// Count the profiler's own syscalls too
     #[arg(long, help_heading = "Kernel side")]
     pub include_self: bool,
-    /// Use the fallback for kernels without task storage, even where there is one
+    /// Use the fallback for kernels without task storage, even if this kernel has it
     #[arg(long, hide = true)]
     pub force_fallback: bool,
-    /// Use arrays for what would be in an arena, even where there is one
+    /// Use arrays instead of an arena, even if this kernel has arenas
     #[arg(long, hide = true)]
     pub force_arrays: bool,
 }
@@ -283,26 +283,26 @@ pub enum Format {
 #[derive(Args, Debug)]
 #[command(after_help = TOP_AFTER_HELP)]
 pub struct TopArgs {
-    /// Only these processes, and the children that they start
+    /// Watch only these processes, and the children that they start
     #[arg(short, long, value_name = "PID", value_parser = lists::pids)]
     pub pid: Vec<List<u32>>,
     /// Time between two refreshes
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
     ///
-    /// -d is the same, as in top(1).
+    /// -d means the same, as in top(1).
     #[arg(short, long, visible_short_alias = 'd', value_name = "TIME", default_value = "1s")]
     pub interval: Interval,
-    /// Print plain text rather than take the terminal over
+    /// Print plain text instead of taking over the terminal
     #[arg(short, long)]
     pub batch: bool,
     /// Stop after this many refreshes
     #[arg(short = 'n', long, value_name = "N")]
     pub iterations: Option<u64>,
-    /// Sort by this column at first
+    /// Sort by this column at the start
     #[arg(short, long, value_enum, default_value_t = SortKey::Total)]
     pub sort: SortKey,
-    /// Show only what contains this text, at first
+    /// Show only rows whose name or id contains this text, at the start
     #[arg(short, long, value_name = "TEXT")]
     pub filter: Option<String>,
     /// Include calls that wait by nature, as the key w does
@@ -313,8 +313,8 @@ pub struct TopArgs {
     pub waits: bool,
     /// Show what the profiler's programs cost, as the key c does
     ///
-    /// For that the kernel times every BPF program of the host, which makes each call
-    /// dearer; it needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    /// For this, the kernel times every BPF program of the host, which adds to the cost of each
+    /// call. It requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
     /// What counts.
@@ -335,7 +335,7 @@ Examples:
 
 The key ? lists all keys, and explains every word on the screen.";
 
-/// `profiler daemon`. A flag wins over the configuration file.
+/// `profiler daemon`. A flag overrides the configuration file.
 #[derive(Args, Clone, Debug)]
 pub struct DaemonArgs {
     /// Configuration file [default: /etc/profiler/profiler.toml, if it is there]
@@ -349,14 +349,14 @@ pub struct DaemonArgs {
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
     #[arg(short, long, value_name = "TIME")]
     pub interval: Option<Interval>,
-    /// Export how often the profiler's programs ran and for how long
+    /// Export how often the profiler's programs run, and for how long
     ///
-    /// For that the kernel times every BPF program of the host, which makes each call
-    /// dearer; it needs CAP_SYS_ADMIN at the start. Without this flag they are exported
+    /// For this, the kernel times every BPF program of the host, which adds to the cost of each
+    /// call. It requires CAP_SYS_ADMIN at the start. Without this flag, these metrics are exported
     /// while sysctl kernel.bpf_stats_enabled is 1.
     #[arg(long)]
     pub bpf_stats: bool,
-    /// Check the configuration, say what it comes to, and end
+    /// Check the configuration, print the settings in effect, and exit
     #[arg(long)]
     pub check_config: bool,
     /// What counts.

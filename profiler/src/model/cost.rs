@@ -213,7 +213,8 @@ impl Times {
     }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
+/// A duration in nanoseconds; [`u64::MAX`] from 584 years on.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

@@ -11,8 +11,8 @@ mod query;
 mod since;
 mod snapshot;
 
-pub(crate) use cost::runs_since;
 pub use cost::{Cost, CpuTime, Times, Timing};
+pub(crate) use cost::{nanoseconds, runs_since};
 pub use figures::{Extremes, Figures};
 pub use health::{Health, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};

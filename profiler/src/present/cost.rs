@@ -1,5 +1,4 @@
-//! What the profiler itself cost, at the end of `profiler stat --self`: for people, and
-//! as a part of the JSON.
+//! The profiler's own cost, for `profiler stat --self`: in the table and in JSON.
 
 use std::{io, time::Duration};
 
@@ -12,7 +11,7 @@ use super::{
     table::Style,
     units,
 };
-use crate::model::{Health, Program, Runs, Timing};
+use crate::model::{Health, Program, Runs, Timing, nanoseconds};
 
 const COLUMNS: [Place; 8] = [
     Place { title: "% CPUs", right: true, expendable: 1 },
@@ -25,10 +24,10 @@ const COLUMNS: [Place; 8] = [
     Place { title: "program", right: false, expendable: 0 },
 ];
 
-/// Writes it.
+/// Writes the profiler's own cost for people.
 ///
 /// # Errors
-/// What `out` returns.
+/// If `out` cannot be written.
 pub(super) fn write(
     out: &mut impl io::Write,
     own: OwnCost<'_>,
@@ -82,7 +81,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// What the programs cost together.
+/// The cost of all programs, in a sentence.
 fn programs(OwnCost { spent, cpus }: OwnCost<'_>) -> String {
     let runs = match (&spent.timing, spent.all_runs()) {
         (Timing::No(why), _) => return format!("not timed: {why}"),
@@ -126,12 +125,12 @@ fn cells(
     ]
 }
 
-/// Nanoseconds a run.
+/// Mean time of a run, nanoseconds.
 fn mean(runs: Runs) -> Option<f64> {
     (runs.count > 0).then(|| runs.time.as_nanos() as f64 / runs.count as f64)
 }
 
-/// A time of which tenths of a nanosecond matter.
+/// A time as text, with tenths of a nanosecond below 100 ns.
 fn fine(ns: f64) -> String {
     if ns < 99.95 { format!("{ns:.1}ns") } else { units::time(ns.round() as u64) }
 }
@@ -141,7 +140,8 @@ fn skipped(health: &Health, name: &str) -> Option<u64> {
     health.program_misses.iter().find(|(program, _)| *program == name).map(|&(_, misses)| misses)
 }
 
-/// The same for programs. What the kernel's statistics would say is null without them.
+/// The profiler's own cost in JSON. Figures of the kernel's statistics are null if the kernel keeps
+/// none.
 #[derive(Serialize)]
 pub(super) struct Object<'a> {
     /// CPUs of the host.
@@ -150,7 +150,7 @@ pub(super) struct Object<'a> {
     programs_untimed: Option<String>,
     /// Time in the programs, of all CPUs together.
     programs_ns: Option<u64>,
-    /// That as a share of what the host's CPUs had.
+    /// Time in the programs as a share of the time of all CPUs.
     programs_share: Option<f64>,
     /// Time in the two programs that run at every call.
     ns_per_call: Option<f64>,
@@ -159,8 +159,8 @@ pub(super) struct Object<'a> {
     cpu_system_ns: u64,
     /// CPU time of the process as a share of one CPU.
     cpu_share: Option<f64>,
-    /// CPU time from the start of the process until the programs were attached; in no
-    /// other figure.
+    /// CPU time from the start of the process until the programs were attached. No other figure
+    /// includes it.
     cpu_to_attach_ns: u64,
     resident_bytes: u64,
     peak_resident_bytes: u64,
@@ -179,8 +179,8 @@ struct ProgramObject<'a> {
     runs: Option<u64>,
     run_ns: Option<u64>,
     mean_ns: Option<f64>,
-    /// Runs that the kernel skipped since the program was attached; null for what does
-    /// not run at tracepoints.
+    /// Runs that the kernel skipped since the program was attached; null for a program that does
+    /// not run at a tracepoint.
     skipped: Option<u64>,
     jited_bytes: u64,
     verified_instructions: Option<u32>,
@@ -223,10 +223,6 @@ impl<'a> Object<'a> {
             drain_last_ns: nanoseconds(spent.drains.last),
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Text in columns: what is empty is left out, and on a narrow terminal what matters
-//! least.
+//! Lays out text in columns. Leaves out empty columns and, on a narrow terminal, the columns that
+//! matter least.
 
 use unicode_width::UnicodeWidthStr;
 
@@ -8,7 +8,7 @@ use super::{
     units,
 };
 
-/// Between two columns.
+/// The space between two columns.
 const GAP: &str = "  ";
 
 /// How a column is laid out: its title, its alignment, and when it is left out on a narrow
@@ -27,15 +27,15 @@ impl From<Column> for Place {
     }
 }
 
-/// Lines of cells below titles.
+/// Titles, and lines of cells below them.
 pub(super) struct Grid {
     columns: Vec<Place>,
     cells: Vec<Vec<String>>,
 }
 
 impl Grid {
-    /// `cells` by line and column, in `width` columns of the terminal if there is a
-    /// limit. Expendable columns in which no line has anything are left out.
+    /// Lays out `cells`, by line and column, in `width` columns of the terminal; `None` for no
+    /// limit. Leaves out expendable columns that are empty in every line.
     pub(super) fn new(columns: Vec<Place>, cells: Vec<Vec<String>>, width: Option<usize>) -> Self {
         let mut grid = Self { columns, cells };
         grid.drop_empty();

@@ -1,4 +1,4 @@
-//! What the table of `profiler stat` says at its end of calls in flight.
+//! Calls in flight, at the end of the table of `profiler stat`.
 
 use std::{cmp::Reverse, io, time::Duration};
 
@@ -15,12 +15,12 @@ use crate::{
     names::syscalls,
 };
 
-/// Calls that are listed.
+/// Most calls that are listed.
 const LISTED: usize = 10;
-/// Kinds of waiting calls that are named.
+/// Most syscalls that wait by nature and are named.
 const NAMED: usize = 5;
-/// From this age on a call that works is of concern; and while time passes, only from
-/// this age on any is listed: what is younger will be in the next report's counts.
+/// The age from which on a call that works is marked. In a report of an interval, it is also the
+/// least age of a listed call: the next report counts calls that are younger.
 const LASTING: Duration = Duration::from_secs(1);
 
 const COLUMNS: [Column; 6] = {
@@ -28,14 +28,14 @@ const COLUMNS: [Column; 6] = {
     [Age, Pid, Comm, Tid, Call, Kind]
 };
 
-/// Writes the oldest calls that do not wait by their nature, and how many do. Nothing
-/// where there is nothing to say.
+/// Writes the oldest calls that do not wait by nature, and the number of those that do. Writes
+/// nothing if no call is in flight.
 ///
 /// # Errors
-/// What `out` returns.
+/// If `out` cannot be written.
 pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
     let in_flight = report.in_flight;
-    // An interval may be shorter: what lasted for all of it is in none of its counts.
+    // An interval may be shorter. No count of it has a call that lasted throughout.
     let least = if report.more_follow { LASTING.min(report.window) } else { Duration::ZERO };
     let listed: Vec<&ThreadInFlight> = (in_flight.oldest.iter())
         .filter(|thread| thread.kind != Kind::Waits && thread.age >= least)
@@ -85,7 +85,7 @@ fn list(
     Ok(())
 }
 
-/// How many calls wait by their nature, and which.
+/// The number of calls that wait by nature, and the syscalls, in a sentence.
 fn waiting(in_flight: &InFlight) -> Option<String> {
     let mut calls: Vec<&CallInFlight> =
         in_flight.calls.iter().filter(|call| call.kind == Kind::Waits).collect();

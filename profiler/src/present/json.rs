@@ -1,7 +1,7 @@
-//! The JSON of `profiler stat`: a contract that others script against. Fields are
-//! added, and none is renamed or removed.
+//! The JSON of `profiler stat`, which is a contract: fields are added, and none is renamed or
+//! removed.
 
-use std::{collections::BTreeMap, io, time::Duration};
+use std::{collections::BTreeMap, io};
 
 use profiler_common::call::{Abi, CallKey};
 use serde::Serialize;
@@ -14,56 +14,56 @@ use super::{
 };
 use crate::{
     filter::{Comm, Filter},
-    model::{self, Kind, Scope, ThreadInFlight},
+    model::{self, Kind, Scope, ThreadInFlight, nanoseconds},
     names::syscalls,
     text::{self, Untrusted},
 };
 
-/// Version of the contract; would change if a field had to change its meaning.
+/// Version of the contract. It changes if a field has to change its meaning.
 const SCHEMA: u32 = 1;
 
-/// The number shown for calls whose number no table knows.
+/// The number of calls whose number is in no syscall table.
 const UNKNOWN_NR: i64 = -1;
 
 #[derive(Serialize)]
 struct Object<'a> {
     schema: u32,
-    /// Null if it cannot be read.
+    /// The name of the host; null if it cannot be read.
     host: Option<&'a Untrusted>,
-    /// Of the profiler.
+    /// The profiler's version.
     version: &'a str,
-    /// With its arguments; null without one.
+    /// The command with its arguments; null without a command.
     command: Option<&'a [Untrusted]>,
-    /// By the wall clock, RFC 3339 in UTC. The window is by a clock that is never set.
+    /// RFC 3339 in UTC, by the wall clock. `window_ns` is by a clock that nobody sets.
     start: String,
     end: String,
     window_ns: u64,
     lost: u64,
-    /// What may be lost beside that, at most.
+    /// Upper bound of calls that may be lost in addition to `lost`.
     lost_unseen: u64,
-    /// Calls counted without their process, since the tables were full.
+    /// Calls that are counted without their process, because the tables were full.
     overflowed: u64,
-    /// Books that did not balance; anything but 0 is a mistake of ours.
+    /// Books that did not balance; if not 0, the profiler has a bug.
     breaches: u64,
-    /// Which the last of them was.
+    /// The last book that did not balance.
     #[serde(skip_serializing_if = "str::is_empty")]
     last_breach: &'a str,
-    /// One call in how many is timed: 1 for all, null for none.
+    /// One in so many calls is timed: 1 for all, null for none.
     timed_one_in: Option<u32>,
-    /// What counts.
+    /// Which processes and syscalls are counted.
     scope: InScope<'a>,
     rows: Vec<Line<'a>>,
-    /// What the rows leave out; only if a filter of what is shown is set.
+    /// The sum of the rows that `--failed`, `--errno` and `--no-waits` hide, if any of them is set.
     #[serde(skip_serializing_if = "Option::is_none")]
     hidden: Option<LeftOut>,
-    /// Calls in flight, by kind and the oldest of each first; at most 256 of a kind.
+    /// Calls in flight by kind, the oldest of each kind first; at most 256 of a kind.
     in_flight: Vec<InFlight<'a>>,
-    /// How many there are in all of each kind.
+    /// The number of calls in flight of each kind.
     in_flight_by_kind: BTreeMap<&'static str, u64>,
-    /// Of these, such as entered before the profiler attached, and are in no row; null
-    /// where they cannot be known.
+    /// Calls in flight that entered before the profiler attached, and are in no row; null if the
+    /// kernel cannot tell.
     in_flight_before: Option<u64>,
-    /// What the profiler itself cost, with `--self`.
+    /// The profiler's own cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
     /// How the run compares with its budget, with `--budget`.
@@ -71,7 +71,7 @@ struct Object<'a> {
     budget: Option<budget::Object<'a>>,
 }
 
-/// The sum of what the rows leave out.
+/// The sum of rows that are hidden.
 #[derive(Serialize)]
 struct LeftOut {
     rows: usize,
@@ -80,7 +80,7 @@ struct LeftOut {
     denied: u64,
     in_flight: u64,
     estimated_total_ns: u64,
-    /// The part of it that waits by nature, with `--no-waits`.
+    /// The part that waits by nature, with `--no-waits`.
     #[serde(skip_serializing_if = "Option::is_none")]
     waits: Option<Box<LeftOut>>,
 }
@@ -107,20 +107,20 @@ impl LeftOut {
     }
 }
 
-/// Null of each kind is all.
+/// The filters; null for a filter that is not set.
 #[derive(Serialize)]
 struct InScope<'a> {
-    /// These processes, and the children that they started.
+    /// These processes and their children.
     pids: Option<&'a [u32]>,
     cgroups: Option<Vec<&'a Untrusted>>,
     comms: Option<&'a [Comm]>,
     syscalls: Option<Named<'a>>,
 }
 
-/// By what the user said.
+/// The syscalls, as the user named them.
 #[derive(Serialize)]
 struct Named<'a> {
-    /// Empty for all but `except`.
+    /// Empty for all syscalls except those in `except`.
     only: &'a [String],
     except: &'a [String],
 }
@@ -146,7 +146,7 @@ impl<'a> InScope<'a> {
 #[derive(Serialize)]
 struct InFlight<'a> {
     age_ns: u64,
-    /// It is at least as old: it entered before the profiler attached, or was not timed.
+    /// Whether `age_ns` is a lower bound: the call entered before the attach, or was not timed.
     at_least: bool,
     pid: Option<u32>,
     tid: u32,
@@ -181,13 +181,13 @@ struct Line<'a> {
     syscall: Option<&'static str>,
     nr: Option<i64>,
     calls: u64,
-    /// Calls that left whose latency is known, and is in the figures that follow.
+    /// Calls that left and were timed.
     timed: u64,
     errors: u64,
     errnos: BTreeMap<String, u64>,
-    /// Of the timed calls.
+    /// Sum of the latencies of the timed calls.
     total_ns: u64,
-    /// Of all calls that left; the same as `total_ns` where all are timed.
+    /// Estimated sum of the latencies of all calls that left; `total_ns` if all are timed.
     estimated_total_ns: u64,
     min_ns: u64,
     mean_ns: u64,
@@ -210,7 +210,7 @@ struct Line<'a> {
 /// A bucket of the latency histogram: latencies above `lower_ns`, and up to `upper_ns`.
 #[derive(Serialize)]
 struct Bucket {
-    /// Exclusive; but 0 is in the first bucket.
+    /// Exclusive, except that the first bucket includes 0.
     lower_ns: u64,
     /// Inclusive; null for the last bucket, which has no upper bound.
     upper_ns: Option<u64>,
@@ -262,14 +262,10 @@ fn number(key: CallKey) -> i64 {
     if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Writes one object and a newline.
+/// Writes a report as one object and a newline.
 ///
 /// # Errors
-/// What `out` returns.
+/// If `out` cannot be written.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { origin, rows, hidden, shown, window, health, in_flight, .. } = *report;
     let Report { own, scope, filter, verdict, .. } = *report;
@@ -302,7 +298,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::Duration};
 
     use super::*;
     use crate::{

@@ -1,4 +1,4 @@
-//! Snapshots made into bytes. Pure functions; nothing here reads anything.
+//! Renders snapshots as tables, JSON and metrics. Pure functions: nothing here does I/O.
 
 pub mod bars;
 pub mod budget;
@@ -32,42 +32,42 @@ use crate::{
 use origin::Origin;
 use shown::{Hidden, Shown};
 
-/// What `profiler stat` prints at once.
+/// What `profiler stat` prints at the end, or for an interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    /// Where and when it was made.
+    /// Where and when the report was made.
     pub origin: &'a Origin,
     /// The rows that are shown, sorted.
     pub rows: &'a [Row],
     /// What the rows leave out.
     pub hidden: &'a Hidden,
-    /// What the user wants to see.
+    /// What the user chose to see.
     pub shown: &'a Shown,
-    /// What makes a row.
+    /// What each row is about.
     pub by: Grouping,
-    /// The time that the rows are of.
+    /// The length of time that the rows cover.
     pub window: Duration,
     /// What was lost, and how full the tables are.
     pub health: &'a Health,
-    /// Calls that have not returned at the end of it.
+    /// Calls in flight at the end of that time.
     pub in_flight: &'a InFlight,
-    /// What the profiler itself cost, if that is to be printed.
+    /// The profiler's own cost, if it is to be printed.
     pub own: Option<OwnCost<'a>>,
-    /// Which processes count,
+    /// Which processes are counted.
     pub scope: &'a Scope,
-    /// and what of them.
+    /// Which of their calls are counted.
     pub filter: &'a Filter,
     /// How the run compares with its budget, if it has one.
     pub verdict: Option<&'a Verdict>,
-    /// One as time passes, and not the last.
+    /// Whether further intervals follow.
     pub more_follow: bool,
 }
 
-/// What the profiler itself cost within [`Report::window`].
+/// The profiler's own cost within [`Report::window`].
 #[derive(Clone, Copy, Debug)]
 pub struct OwnCost<'a> {
-    /// What was spent.
+    /// The cost.
     pub spent: &'a Cost,
-    /// CPUs of the host.
+    /// The number of CPUs of the host.
     pub cpus: usize,
 }

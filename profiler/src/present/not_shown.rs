@@ -1,12 +1,12 @@
-//! What the table of `profiler stat` says of rows that it does not show.
+//! The rows that the table of `profiler stat` does not show, in a sentence.
 
 use std::io;
 
 use super::{Report, columns::share, shown::Hidden, units};
 use crate::model::{Dimension, Timed};
 
-/// Rows of processes are sums, in which waiting cannot come last: says how much of them it is,
-/// if it is most.
+/// Suggests --no-waits if most of the time is in syscalls that wait by nature. In rows of
+/// processes, waiting is a part of each sum, so it cannot come last.
 fn hint_at_waits(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { rows, hidden, shown, by, .. } = *report;
     let total_ns: u64 = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
@@ -21,10 +21,10 @@ fn hint_at_waits(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()
     )
 }
 
-/// Says what filters of what is shown leave out.
+/// Writes how many rows, how many calls and how much time the filters leave out.
 ///
 /// # Errors
-/// What `out` returns.
+/// If `out` cannot be written.
 pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { rows, hidden, shown, by, health, .. } = *report;
     let Hidden { left_out, waits, .. } = hidden;

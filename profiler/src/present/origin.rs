@@ -1,26 +1,26 @@
-//! What a report is of, beside its figures: where and when it was made, and of which command.
+//! The origin of a report: the host, the time, the version and the command.
 
 use std::{ffi::OsString, fs, time::SystemTime};
 
 use crate::text::Untrusted;
 
-/// See the module.
+/// Where and when a report was made, and of which command.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The host's name; `None` if it cannot be read.
     pub host: Option<Untrusted>,
     /// The profiler's version.
     pub version: &'static str,
-    /// The command that was run, and its arguments; empty without one.
+    /// The command that was run, with its arguments; empty without a command.
     pub command: Vec<Untrusted>,
-    /// When the figures begin, by the wall clock,
+    /// When the figures begin, by the wall clock.
     pub start: SystemTime,
-    /// and when they end.
+    /// When the figures end, by the wall clock.
     pub end: SystemTime,
 }
 
 impl Origin {
-    /// Of this host, now.
+    /// The origin of a report of this host that begins now.
     pub fn here(command: &[OsString]) -> Self {
         // As the process's UTS namespace has it, like hostname(1).
         let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
@@ -35,12 +35,12 @@ impl Origin {
     }
 }
 
-/// A time by RFC 3339, in UTC, with milliseconds: for people.
+/// A time for people: RFC 3339, in UTC, with milliseconds.
 pub fn time(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
 }
 
-/// A time by RFC 3339, in UTC, with nanoseconds: for programs.
+/// A time for programs: RFC 3339, in UTC, with nanoseconds.
 pub(super) fn exact_time(time: SystemTime) -> String {
     humantime::format_rfc3339_nanos(time).to_string()
 }

@@ -17,12 +17,12 @@ use super::{
 };
 use crate::model::{Figures, Health, InFlight, Latency, Timed};
 
-/// How the table may look.
+/// What the table may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Columns of the terminal, or `None` for no limit.
     pub width: Option<usize>,
-    /// A distribution of latencies at the end of a line: only for eyes.
+    /// Draw a sparkline of latencies at the end of each line.
     pub sparkline: bool,
     /// Characters beyond ASCII may be used.
     pub unicode: bool,
@@ -36,11 +36,11 @@ impl Style {
 /// Characters of a sparkline.
 const SPARK_WIDTH: usize = 16;
 
-/// Writes when it is of, a headline, what was lost if anything was, the table, what it leaves out,
-/// what has not returned, and if it is asked for what all that cost.
+/// Writes a report: its time, a headline, warnings, the table, what the table leaves out, calls in
+/// flight and, if the report has it, the profiler's own cost.
 ///
 /// # Errors
-/// What `out` returns.
+/// If `out` cannot be written.
 pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
     let Report { origin, rows, hidden, window, health, .. } = *report;
     writeln!(out, "{} to {}", time_of_day(origin.start), time_of_day(origin.end))?;
@@ -124,7 +124,7 @@ fn place(column: Column) -> Place {
     if column == Column::Pid { Place { expendable: 0, ..place } } else { place }
 }
 
-/// The first row of those that wait by nature, if the default order has put them after others.
+/// The index of the first row that waits by nature, if the default order puts such rows last.
 fn first_that_waits(report: &Report<'_>) -> Option<usize> {
     let Report { rows, shown, health, .. } = *report;
     if shown.sort.is_some() || health.timed == Timed::None {
@@ -198,7 +198,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     if health.breaches > 0 {
         writeln!(
             out,
-            "{BAD}{} books do not balance, the last of them of {}. Please report this.{BAD:#}",
+            "{BAD}{} books do not balance, most recently that of {}. Please report this bug.{BAD:#}",
             units::grouped(health.breaches),
             health.last_breach
         )?;
@@ -206,7 +206,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     if health.overflowed > 0 {
         writeln!(
             out,
-            "{BAD}{} calls found no room and are counted without their process; raise --max-memory or --max-threads{}.{BAD:#}",
+            "{BAD}{} calls are counted without their process, because the tables were full; raise --max-memory or --max-threads{}.{BAD:#}",
             units::grouped(health.overflowed),
             health.used_up_share()
         )?;
@@ -214,7 +214,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     Ok(())
 }
 
-/// First and last bucket that any row fills: all sparklines share one scale.
+/// The first and the last bucket that any row fills. All sparklines share this scale.
 fn scale(all: &Latency) -> Option<(usize, usize)> {
     let (first, _) = all.iter().next()?;
     let (last, _) = all.iter().next_back()?;
@@ -228,8 +228,8 @@ fn scale_title(first: usize, last: usize) -> String {
     format!("{from} {} {to}", ".".repeat(dots.max(1)))
 }
 
-/// A latency distribution in one line; each character is a range of latencies of
-/// the same width on a logarithmic scale.
+/// A latency distribution in one line. Each character stands for a range of latencies, of the
+/// same width on a logarithmic scale.
 fn spark(latency: &Latency, (first, last): (usize, usize), unicode: bool) -> String {
     debug_assert!(last < BUCKETS);
     let mut sums = [0_u64; SPARK_WIDTH];

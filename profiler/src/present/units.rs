@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::model::ThreadInFlight;
 
-/// What stands for a figure that is not there.
+/// The text for a figure that is unknown.
 pub const NONE: &str = "-";
 
 /// A count: whole below 10000, then as `12.3k`.
@@ -43,12 +43,12 @@ pub fn time(ns: u64) -> String {
     }
 }
 
-/// A latency: [`time`], or [`NONE`] where nothing was timed.
+/// A latency as [`time`], or [`NONE`] if no call was `timed`.
 pub fn latency(ns: u64, timed: u64) -> String {
     if timed == 0 { NONE.into() } else { time(ns) }
 }
 
-/// How long something has been going on, to the second: `45s`, `2m05s`, `3h05m`,
+/// How long something has lasted, to the second: `45s`, `2m05s`, `3h05m`,
 /// `2d04h`, `150d`.
 pub fn clock(duration: Duration) -> String {
     let s = duration.as_secs();
@@ -61,8 +61,8 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// For how long something that is not over has lasted: [`time`] up to a minute, and from
-/// there [`clock`], as nobody waits for its nanoseconds.
+/// The age of something that goes on: [`time`] below a minute, and [`clock`] from a minute on,
+/// when nobody needs its nanoseconds any more.
 pub fn age(age: Duration) -> String {
     if age < Duration::from_secs(60) { time(age.as_nanos() as u64) } else { clock(age) }
 }
@@ -127,8 +127,7 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// `text` in at most `width` columns of the terminal, `ellipsis` at its end where
-/// something was cut off.
+/// `text` in at most `width` columns of the terminal. If it is cut off, `ellipsis` is at its end.
 pub fn fit(text: &str, width: usize, ellipsis: char) -> String {
     if text.width() <= width {
         return text.to_owned();

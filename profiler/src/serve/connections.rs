@@ -39,15 +39,15 @@ use super::{
 const MAX_CONNECTIONS: usize = 1024;
 /// Connections served at one time, however few descriptors there are.
 const MIN_CONNECTIONS: usize = 8;
-/// Descriptors left for other purposes: files of `/proc`, the configuration.
+/// Descriptors that remain free for other purposes: files of `/proc`, the configuration.
 const SPARE_DESCRIPTORS: usize = 16;
-/// Time for a request's header to arrive, all of it.
+/// Time within which the whole header of a request has to arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a connection, from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// Bytes of a request's header; the least that hyper takes.
+/// Most bytes of a request's header. Hyper accepts no lower limit.
 const MAX_HEADER_BYTES: usize = 8192;
-/// Fields of a request's header.
+/// Most fields of a request's header.
 const MAX_HEADER_FIELDS: usize = 64;
 /// Connections that the kernel holds for us; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -65,10 +65,10 @@ const INCOMPLETE_PER_TURN: usize = 16;
 /// of the event loop, and without a pause we would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// Listens at the address.
+/// Listens on the address.
 ///
 /// # Errors
-/// As the kernel says.
+/// The kernel's error if the socket cannot be made, bound or set up.
 pub fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As the standard library does: a port is free again as soon as its process is gone.
@@ -244,12 +244,12 @@ where
     }
 }
 
-/// Answers by the router, and tells how far it has come.
+/// Answers by the router, and records the progress.
 struct Answers {
     router: TowerToHyperService<Router>,
     progress: Arc<Progress>,
     epoch: Instant,
-    /// The address of ours that the client has connected to.
+    /// The local address of the connection.
     local: Option<Local>,
 }
 
@@ -327,7 +327,7 @@ fn limit_of(allowed: usize, open: usize) -> usize {
     (room * 4 / 5).clamp(MIN_CONNECTIONS, MAX_CONNECTIONS)
 }
 
-/// Raises the limit of open files as far as connections need, if that is allowed.
+/// Raises the limit of open files to what the connections need, if that is allowed.
 pub fn raise_descriptor_limit() {
     const ENOUGH: u64 = 2 * MAX_CONNECTIONS as u64;
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };

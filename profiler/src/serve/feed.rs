@@ -1,4 +1,4 @@
-//! The last reading, from the drain loop to all who serve it.
+//! Hands the last reading from the drain loop to those who serve it.
 
 use std::{
     sync::{
@@ -16,35 +16,35 @@ use crate::{
     present::metrics::{self, Exposition},
 };
 
-/// How old a reading may be and still pass for the present. It also bounds what
-/// many who watch can cost: ten drains a second.
+/// Greatest age of a reading that is served without another drain. It also bounds the cost of many
+/// scrapes: ten drains a second.
 pub const FRESH: Duration = Duration::from_millis(100);
-/// How long a reader waits for a drain before it makes do with the last one. With the
-/// time to answer it stays below a second, as a scrape should.
+/// How long a reader waits for a drain before it takes the last reading. Together with the time to
+/// answer, a scrape stays below a second.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How many readers may wait for a drain. Further ones make do with the last one, so that
-/// those who wait never take all places of connections.
+/// How many readers may wait for a drain. Further readers take the last reading, so that waiting
+/// readers never take all places of connections.
 const MAX_WAITING: usize = 64;
-/// How late a drain may be before the loop counts as stuck.
+/// How late a drain may be before the daemon counts as unhealthy.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// One drain's result. Immutable, and shared by all who show it.
+/// The result of one drain. Immutable, and shared by all answers.
 #[derive(Debug)]
 pub struct Reading {
     exposition: Exposition,
     taken: Instant,
     next_due: Instant,
-    /// Made for the first who asks, so that however many do, a drain costs one.
+    /// Encoded for the first request, on the thread of HTTP, and shared by all others.
     text: OnceLock<Option<Bytes>>,
 }
 
 impl Reading {
-    /// A reading of this moment, with the next to follow by `next_due`.
+    /// A reading of this moment. The next is due at `next_due`.
     pub fn now(exposition: Exposition, next_due: Instant) -> Self {
         Self { exposition, taken: Instant::now(), next_due, text: OnceLock::new() }
     }
 
-    /// In the text format of Prometheus, or `None` if it cannot be written so.
+    /// The metrics in the text format of Prometheus, or `None` if they cannot be encoded.
     pub fn text(&self) -> Option<Bytes> {
         self.text
             .get_or_init(|| match metrics::text(&self.exposition) {
@@ -93,12 +93,12 @@ impl Publisher {
         self.readings.send_replace(Some(Arc::new(reading)));
     }
 
-    /// How long those took who were answered.
+    /// The durations of the scrapes that were answered.
     pub fn scrapes(&self) -> Times {
         self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Returns when a reader wants a reading now.
+    /// Returns when a reader requests a drain.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
     }
@@ -110,7 +110,7 @@ impl Feed {
         self.readings.borrow().clone()
     }
 
-    /// A reading not older than [`FRESH`]; an older one if none comes in time.
+    /// A reading that is not older than [`FRESH`], or the last one if no drain ends in time.
     pub async fn fresh(&self) -> Option<Arc<Reading>> {
         let latest = self.latest()?;
         if latest.taken.elapsed() <= FRESH {
@@ -128,19 +128,19 @@ impl Feed {
         }
     }
 
-    /// A reader was answered, and that took so long.
+    /// Records the duration of a scrape that was answered.
     pub fn scraped(&self, took: Duration) {
         self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).add(took);
     }
 
-    /// Whether drains come when they are due.
+    /// Whether no drain is overdue.
     pub fn is_alive(&self) -> bool {
         let due = self.latest().map_or(self.started, |reading| reading.next_due);
         Instant::now() <= due + GRACE
     }
 }
 
-/// One of those who wait for a drain, until it is dropped.
+/// A reader that waits for a drain, until this is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {

@@ -1,6 +1,7 @@
-//! Which names clients may address the daemon by, against DNS rebinding: a page in a
-//! browser on this host can make a name of its own resolve to the loopback address, and
-//! then read what is served there. The request has that name in its `Host` field.
+//! The host names that requests may have in their `Host` field, against DNS rebinding.
+//!
+//! A page in a browser on this host can make a name of its own resolve to the loopback address, and
+//! then read what is served there. The `Host` field of such a request has the page's name.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -50,16 +51,16 @@ impl fmt::Display for HostName {
     }
 }
 
-/// The address of ours that a client has connected to, as a request's extension.
+/// The local address of a connection, as an extension of its requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Local(pub IpAddr);
 
 /// Why a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
-    /// There is no `Host`, more than one, or one that is none.
+    /// The request has no `Host` field, more than one, or an invalid one.
     Malformed,
-    /// It names a host that is not served here.
+    /// The `Host` field has a name that is not allowed.
     Misdirected,
 }
 
@@ -78,11 +79,11 @@ pub(super) async fn check(
     match judge(&allowed, local, request.version(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(Refusal::Malformed) => {
-            (StatusCode::BAD_REQUEST, "expected one Host field\n").into_response()
+            (StatusCode::BAD_REQUEST, "expected exactly one valid Host field\n").into_response()
         }
         Err(Refusal::Misdirected) => {
             const WHY: &str =
-                "this host name is not served here; the setting allowed_hosts adds it\n";
+                "this host name is not allowed; add it to the setting allowed_hosts\n";
             (StatusCode::MISDIRECTED_REQUEST, WHY).into_response()
         }
     }

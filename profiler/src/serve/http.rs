@@ -1,4 +1,4 @@
-//! Serves the last reading over HTTP, with a bound on all that a client decides.
+//! Serves the last reading over HTTP.
 
 use std::{convert::Infallible, net::SocketAddr, thread, time::Instant};
 
@@ -20,16 +20,19 @@ use super::{
 };
 use crate::present::metrics;
 
-/// Takes the address. Apart from [`serve`], so that one in use is found out before
-/// anything is attached, and a low port is had before privileges are dropped.
+/// Listens on an address. This comes before [`serve`], so that an address in use is found before
+/// anything is attached, and a low port is bound before privileges are dropped.
+///
+/// # Errors
+/// [`ServeError::Listen`].
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
     connections::listen(address).map_err(|source| ServeError::Listen { address, source })
 }
 
-/// Serves on a thread of its own, so that neither delays the other: a reading of a large
-/// host takes a quarter of a second, and clients may connect as fast as they can.
+/// Serves on a thread of its own, so that drains and clients never delay each other: a drain of a
+/// large host takes a quarter of a second, and clients may connect as fast as they can.
 ///
-/// The thread serves until the process ends. If it ends before, the receiver fails.
+/// The thread serves until the process ends. If the thread panics, the receiver fails.
 ///
 /// # Errors
 /// If the thread or its event loop cannot be started.
@@ -70,7 +73,7 @@ pub async fn serve_over(
     connections::serve(listener, transport, router(feed, allowed_hosts)).await
 }
 
-/// What is served where.
+/// The paths that are served.
 pub fn router(feed: Feed, allowed_hosts: Vec<HostName>) -> Router {
     Router::new()
         .route("/", get(landing_page))
@@ -78,7 +81,7 @@ pub fn router(feed: Feed, allowed_hosts: Vec<HostName>) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .with_state(feed)
-        // Also what is not found: no answer is anybody's but ours.
+        // Also for paths that do not exist.
         .layer(middleware::from_fn_with_state(allowed_hosts, hosts::check))
 }
 
@@ -94,7 +97,7 @@ async fn landing_page() -> impl IntoResponse {
         env!("CARGO_PKG_VERSION"),
         ".</p>\n<ul>\n",
         "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n",
-        "<li><a href=\"/-/healthy\">/-/healthy</a>: whether it does its work</li>\n",
+        "<li><a href=\"/-/healthy\">/-/healthy</a>: whether drains come when they are due</li>\n",
         "<li><a href=\"/-/ready\">/-/ready</a>: whether there are metrics to scrape</li>\n",
         "</ul>\n</body>\n</html>\n",
     );
@@ -116,7 +119,7 @@ async fn healthy(State(feed): State<Feed>) -> Response {
     if feed.is_alive() {
         "healthy\n".into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "no drain when it was due\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, "the last drain is overdue\n").into_response()
     }
 }
 
@@ -128,5 +131,5 @@ async fn ready(State(feed): State<Feed>) -> Response {
 }
 
 fn not_ready() -> Response {
-    (StatusCode::SERVICE_UNAVAILABLE, "nothing has been read yet\n").into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, "no drain has ended yet\n").into_response()
 }

@@ -10,18 +10,18 @@ pub mod transport;
 
 use std::{io, net::SocketAddr};
 
-/// Why nothing can be served.
+/// Why the daemon cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be listened on.
+    /// The daemon cannot listen on the address.
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// The thread that serves cannot start.
-    #[error("cannot start to serve: {0}")]
+    /// The thread that serves, or its event loop, cannot start.
+    #[error("cannot start the thread that serves HTTP: {0}")]
     Start(io::Error),
 }

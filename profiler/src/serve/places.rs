@@ -1,4 +1,4 @@
-//! Which connection is closed when a new one needs its place.
+//! Bounds the number of connections, and chooses which to close for a new one.
 
 use std::{
     cmp::Reverse,
@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-/// How far a connection has come. The connection's own task advances it.
+/// The progress of a connection. The connection's own task advances it.
 #[derive(Debug, Default)]
 pub struct Progress {
     stage: AtomicUsize,

@@ -1,4 +1,4 @@
-//! A client's connection that notices when the client stops reading.
+//! A client's connection that fails if the client stops reading.
 
 use std::{
     io,

@@ -11,7 +11,7 @@ use super::{
     view,
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Span, Timed, Timing, Untimed, Use},
+    model::{CallRow, Figures, Kind, Span, Timed, Timing, Untimed, Use, nanoseconds},
     names::syscalls,
     present::units,
 };
@@ -262,10 +262,6 @@ pub(super) fn fit(mut pieces: Vec<Piece>, width: usize) -> Vec<Piece> {
         pieces.remove(at);
     }
     pieces
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

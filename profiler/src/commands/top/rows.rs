@@ -1,7 +1,7 @@
 //! From a snapshot to the rows of a list: which there are, in what order, and
 //! what their cells say.
 
-use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc, time::Duration};
+use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc};
 
 use profiler_common::call::CallKey;
 
@@ -14,7 +14,7 @@ use super::{
     view::{ItemId, ProcessId, Selection, View},
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight},
+    model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight, nanoseconds},
     names::waits::waits_by_nature,
     present::columns::{Form, Source, Whole},
     text::Untrusted,
@@ -345,8 +345,4 @@ fn concern(thread: &ThreadInFlight) -> u64 {
     const KIND_FROM: u32 = 62;
     let rank = Kind::Waits as u64 - thread.kind as u64;
     rank << KIND_FROM | nanoseconds(thread.age).min((1 << KIND_FROM) - 1)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

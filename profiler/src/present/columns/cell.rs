@@ -6,7 +6,7 @@ use profiler_common::call::{Abi, CallKey};
 
 use super::{Column, SPREAD_CELLS, Unit};
 use crate::{
-    model::{Figures, Latency, Process, ThreadInFlight},
+    model::{Figures, Latency, Process, ThreadInFlight, nanoseconds},
     names::syscalls,
     present::{
         bars,
@@ -179,7 +179,7 @@ impl Column {
             Self::Restarted => source.sum(|f| f.restarted),
             Self::NoReturn => source.sum(|f| f.never_returned),
             Self::Lost => source.sum(|f| f.lost),
-            Self::Age => u64::try_from(source.thread()?.age.as_nanos()).unwrap_or(u64::MAX),
+            Self::Age => nanoseconds(source.thread()?.age),
             Self::Pid
             | Self::Tid
             | Self::User

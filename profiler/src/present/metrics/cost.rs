@@ -7,7 +7,7 @@ use super::{
     model::{Bounds, Family, Histogram, Label, Labels},
     one,
 };
-use crate::model::{Cost, Program, Runs, Snapshot, Times, Timing};
+use crate::model::{Cost, Program, Runs, Snapshot, Times, Timing, nanoseconds};
 
 /// The bounds for drains and scrapes where buckets are fixed: each octave from 65 us to 1.1 s.
 const BOUNDS: Bounds = Bounds::new(16..=30, 1);
@@ -140,7 +140,7 @@ fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
 }
 
 fn times<'a>(name: &'static str, help: &'static str, times: &'a Times) -> Family<'a> {
-    let total_ns = u64::try_from(times.total.as_nanos()).unwrap_or(u64::MAX);
+    let total_ns = nanoseconds(times.total);
     let histogram = Histogram::new(Cow::Borrowed(&times.spread), total_ns, BOUNDS);
     Family::histogram(name, help, one(histogram))
 }
