@@ -127,6 +127,17 @@ fn what_is_no_budget_is_refused() {
 }
 
 #[test]
+fn a_class_is_limited_as_a_whole() {
+    let calls = [row(READ, 5, &[], 1_000), row(OPENAT, 2, &[], 50)];
+    let desc = |most| exceeded(&format!("[syscalls.\"%desc\"]\ncalls = {most}\n"), &calls);
+    assert_eq!(desc(7), []);
+    assert_eq!(desc(6), [(Some("%desc".to_owned()), "calls", 6, 7)]);
+    let forbidden = exceeded("forbidden = [\"%file\"]", &calls);
+    assert_eq!(forbidden.len(), 1);
+    assert_eq!(exceeded("forbidden = [\"%network\"]", &calls), []);
+}
+
+#[test]
 fn filters_that_leave_a_limited_call_out_are_noticed() {
     let counting = |text: &str| {
         let patterns: Vec<CallPattern> =

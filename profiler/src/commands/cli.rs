@@ -136,15 +136,16 @@ pub struct FilterArgs {
     /// are separated by commas. `\,` is a comma within a name.
     #[arg(long, value_name = "NAME", value_parser = lists::comms, help_heading = "Filters")]
     pub comm: Vec<List<Comm>>,
-    /// Count only this syscall, by name or number; `!NAME` excludes it
+    /// Count only this syscall, by name, number or %CLASS; `!NAME` excludes it
     ///
     /// A name such as open matches the syscalls of all ABIs, and i386:open that of one ABI. A
     /// number such as 2 is one of x86_64, and i386:5 one of another ABI. `unknown` matches all
-    /// numbers without a name. Several are separated by commas. Classes such as %file are not
-    /// supported yet.
+    /// numbers without a name. A class of strace such as %file, or a category such as
+    /// %file-management, matches all its syscalls: `profiler syscalls %file` lists them. Several
+    /// are separated by commas.
     #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
     pub syscall: Vec<CallPattern>,
-    /// Exclude this syscall. Same as --syscall '!NAME'
+    /// Exclude this syscall, or a %CLASS. Same as --syscall '!NAME'
     #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
     pub exclude_syscall: Vec<CallPattern>,
 }

@@ -1,15 +1,16 @@
-//! System calls by name or number.
+//! System calls by name, number or class.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use profiler_common::call::{ABIS, Abi, CallKey, OVERFLOW_SLOTS};
 
 use crate::names::{
+    classes,
     near::{self, or_perhaps},
     syscalls::{self, UNKNOWN},
 };
 
-/// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`.
+/// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`, `%file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallPattern {
     /// Without the `!`.
@@ -28,9 +29,12 @@ pub enum CallError {
         /// What it may be meant to be.
         near: Vec<&'static str>,
     },
-    /// A class of syscalls, as strace(1) has them.
-    #[error("classes of syscalls are not supported yet; name syscalls, for example openat,unlink")]
-    Class,
+    /// There is no such class or category.
+    #[error("there is no class or category of this name{}", or_perhaps(near))]
+    Class {
+        /// What it may be meant to be.
+        near: Vec<String>,
+    },
     /// No ABI is called so.
     #[error("there is no ABI {0:?}; expected x86_64, i386 or x32")]
     Abi(String),
@@ -78,9 +82,6 @@ impl FromStr for CallPattern {
             Some(name) => (true, name),
             None => (false, text),
         };
-        if name.starts_with('%') {
-            return Err(CallError::Class);
-        }
         let (abi, call) = match name.split_once(':') {
             Some((abi, call)) => {
                 let found = ABIS.into_iter().find(|known| known.name() == abi);
@@ -88,9 +89,10 @@ impl FromStr for CallPattern {
             }
             None => (None, name),
         };
-        let keys = match call.parse() {
-            Ok(number) => vec![numbered(abi.unwrap_or(Abi::X86_64), number)?],
-            Err(_) => named(abi, call),
+        let keys = match (call.strip_prefix('%'), call.parse()) {
+            (Some(class), _) => of_class(abi, class)?,
+            (None, Ok(number)) => vec![numbered(abi.unwrap_or(Abi::X86_64), number)?],
+            (None, Err(_)) => named(abi, call),
         };
         if keys.is_empty() {
             return Err(CallError::Name { near: near(call) });
@@ -120,6 +122,15 @@ fn named(abi: Option<Abi>, name: &str) -> Vec<CallKey> {
     keys()
         .filter(|key| abi.is_none_or(|abi| key.abi() == Some(abi)) && syscalls::name(*key) == name)
         .collect()
+}
+
+/// Every key in a class or category. Numbers without a name are in none.
+fn of_class(abi: Option<Abi>, name: &str) -> Result<Vec<CallKey>, CallError> {
+    let Some(contains) = classes::contains(name) else {
+        return Err(CallError::Class { near: classes::near(name) });
+    };
+    let keys = keys().filter(|key| abi.is_none_or(|abi| key.abi() == Some(abi)));
+    Ok(keys.filter(|key| contains(*key)).collect())
 }
 
 fn keys() -> impl Iterator<Item = CallKey> {
@@ -221,6 +232,39 @@ mod tests {
     }
 
     #[test]
+    fn a_class_is_its_syscalls_of_every_abi() {
+        use Abi::{I386, X32, X86_64};
+        let file = keys_of("%file");
+        assert!([(X86_64, 257), (I386, 295), (X32, 257)].iter().all(|key| file.contains(key)));
+        assert!(!file.contains(&(X86_64, 0)) && !file.contains(&(X86_64, 400)));
+        assert_eq!(keys_of("%net"), keys_of("%network"));
+        let native = keys_of("x86_64:%protection");
+        assert!(native.contains(&(X86_64, 317)) && native.iter().all(|(abi, _)| *abi == X86_64));
+        assert_eq!(pattern("!i386:%file").to_string(), "!i386:%file");
+    }
+
+    #[test]
+    fn classes_add_up_and_are_taken_away() {
+        let of = |texts: &[&str]| {
+            let patterns: Vec<_> = texts.iter().map(|text| pattern(text)).collect();
+            Calls::new(&patterns).expect("calls").expect("a filter")
+        };
+        let counts = |calls: &Calls, nr| {
+            calls.counts()[CallKey::of(Abi::X86_64, nr).overflow_index() as usize]
+        };
+        // openat is in both, read in %desc only, stat in %file only.
+        let both = of(&["%file", "%desc"]);
+        assert!([257, 0, 4].iter().all(|&nr| counts(&both, nr)) && !counts(&both, 202));
+        let without = of(&["%desc", "!%file"]);
+        assert!(counts(&without, 0) && !counts(&without, 257));
+        assert_eq!(without.to_string(), "%desc not %file");
+        let rest = of(&["!%network"]);
+        assert!(counts(&rest, 202) && !counts(&rest, 41));
+        // Numbers without a name are in no class.
+        assert!(counts(&rest, 400) && !counts(&both, 400));
+    }
+
+    #[test]
     fn unknown_is_every_number_that_no_table_has() {
         let keys = pattern("unknown").keys;
         for abi in ABIS {
@@ -243,10 +287,12 @@ mod tests {
         );
         assert_eq!(error("i386:quux"), "no ABI has a syscall with this name");
         assert_eq!(error(""), "no ABI has a syscall with this name");
-        let class = "classes of syscalls are not supported yet; \
-                     name syscalls, for example openat,unlink";
-        assert_eq!(error("%file"), class);
-        assert_eq!(error("!%net"), class);
+        assert_eq!(
+            error("%netwrok"),
+            "there is no class or category of this name; perhaps %network, %net"
+        );
+        assert_eq!(error("!%quux"), "there is no class or category of this name");
+        assert_eq!(error("%"), "there is no class or category of this name");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{fmt, sync::LazyLock};
 
 use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
-use super::{syscalls, table::Table};
+use super::{near, syscalls, table::Table};
 
 /// What a syscall acts on. Every syscall that the table has is in one category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -121,6 +121,11 @@ impl fmt::Display for Classes {
 /// Every name that can follow a `%` in a filter: classes and categories.
 pub fn names() -> impl Iterator<Item = &'static str> {
     CLASSES.into_iter().chain(["net"]).chain(Category::ALL.map(Category::name))
+}
+
+/// Classes and categories that resemble `name`, the most similar first, with the `%` before each.
+pub fn near(name: &str) -> Vec<String> {
+    near::near(name, names()).into_iter().map(|name| format!("%{name}")).collect()
 }
 
 /// Whether a syscall is in the class or category `name`, or `None` if there is neither of that

@@ -185,9 +185,7 @@ fn of_number(abi: Option<Abi>, number: u32) -> Result<Query, FindError> {
 
 fn of_class(name: &str) -> Result<Query, FindError> {
     let Some(contains) = classes::contains(name) else {
-        let names = near(name, classes::names());
-        let near = names.into_iter().map(|name| format!("%{name}")).collect();
-        return Err(FindError::Class { near });
+        return Err(FindError::Class { near: classes::near(name) });
     };
     Ok(Query::of_calls(|call| call.abis.iter().any(|on| contains(CallKey::of(on.abi, on.number)))))
 }
