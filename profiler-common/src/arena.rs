@@ -1,14 +1,14 @@
 //! The layout of the arena (Linux 6.9), which replaces the arrays of records and cells. Offsets are
 //! in bytes.
 //!
-//! The hints come first, then the cells, then the records. So the offset of the records depends on
-//! the number of cells.
+//! The hints come first, then the cells, the records, and the identities of the records' owners.
+//! So the offsets of the last two depend on the numbers of cells and records.
 
 use crate::{
     arch::KERNEL_STACK_SHIFT,
     limits::{CELLS_PER_EXTENT, MAX_EXTENTS, MAX_THREADS},
     share,
-    wire::{Cell, ThreadRecord},
+    wire::{Cell, TaskIdentity, ThreadRecord},
 };
 
 /// How many hints there are. A hint is the offset of a record; [`hint`] says where it is.
@@ -19,6 +19,8 @@ pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
 pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
 /// Records have two to this power bytes.
 pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
+/// See [`CELL_SHIFT`].
+pub const IDENTITY_SHIFT: u32 = size_of::<TaskIdentity>().trailing_zeros();
 
 /// Byte offset of the hint for a task. `distance` is how far the task's saved registers are from
 /// any place that does not move.
@@ -37,10 +39,17 @@ pub const fn records(extents: u32) -> u32 {
     (end as u32).next_multiple_of(4096)
 }
 
-/// Size of the arena, if there are this many extents and records. There are more records than
-/// threads: see [`share::with_reserve`](crate::share::with_reserve).
+/// Offset of the identities, if there are this many extents and records. There are more records
+/// than threads: see [`share::with_reserve`](crate::share::with_reserve).
+pub const fn identities(extents: u32, records: u32) -> u32 {
+    let end = self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT);
+    (end as u32).next_multiple_of(4096)
+}
+
+/// Size of the arena, if there are this many extents and records.
 pub const fn len(extents: u32, records: u32) -> u64 {
-    (self::records(extents) as u64 + ((records as u64) << RECORD_SHIFT)).next_multiple_of(4096)
+    let end = identities(extents, records) as u64 + ((records as u64) << IDENTITY_SHIFT);
+    end.next_multiple_of(4096)
 }
 
 const _: () = {
@@ -48,4 +57,5 @@ const _: () = {
     assert!(len(MAX_EXTENTS, records) <= 1 << 32);
     assert!(1 << CELL_SHIFT == size_of::<Cell>());
     assert!(1 << RECORD_SHIFT == size_of::<ThreadRecord>());
+    assert!(1 << IDENTITY_SHIFT == size_of::<TaskIdentity>());
 };

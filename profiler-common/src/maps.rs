@@ -1,9 +1,11 @@
 //! Names of the maps in the objects.
 
-/// Records, cells and hints; only in the object with an arena.
+/// Records, identities, cells and hints; only in the object with an arena.
 pub const ARENA: &str = "ARENA";
 /// One [`ThreadRecord`](crate::wire::ThreadRecord) per thread, by index.
 pub const RECORDS: &str = "RECORDS";
+/// One [`TaskIdentity`](crate::wire::TaskIdentity) a record, by index.
+pub const IDENTITIES: &str = "IDENTITIES";
 /// The pool of [`Cell`](crate::wire::Cell)s.
 pub const CELLS: &str = "CELLS";
 /// Indexes of the free records.

@@ -40,6 +40,8 @@ macro_rules! for_each_option {
             HAS_TASK_REGS,
             /// Byte offset of the records in the arena: `arena::records`. Only for the arena.
             RECORDS_AT,
+            /// Byte offset of the identities in the arena: `arena::identities`. Only for the arena.
+            IDENTITIES_AT,
         }
     };
 }

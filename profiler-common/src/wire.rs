@@ -108,6 +108,20 @@ impl ThreadRecord {
     }
 }
 
+/// Who owns the [`ThreadRecord`] at the same index, beyond the ids of the owner. Only rare events
+/// write it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(32))]
+pub struct TaskIdentity {
+    /// The thread's own name, NUL-padded.
+    pub comm: [u8; COMM_LEN],
+    /// The real user id in the initial user namespace, as of the thread's first call, its last
+    /// exec or its end.
+    pub uid: u32,
+    /// Padding.
+    pub _pad: [u32; 3],
+}
+
 /// The state of a [`ThreadRecord`], in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -456,6 +470,7 @@ const _: () = {
     assert!(CALLS_PER_PAGE as usize * 4 == size_of::<Cell>());
     assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
+    assert!(size_of::<TaskIdentity>() == 32);
     assert!(size_of::<TaskState>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
@@ -472,8 +487,8 @@ const _: () = {
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        CallBefore, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskState, ThreadRecord,
-        User,
+        CallBefore, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskIdentity, TaskState,
+        ThreadRecord, User,
     };
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
@@ -482,6 +497,8 @@ mod user {
     unsafe impl aya::Pod for OverflowSlot {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Extremes {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for TaskIdentity {}
     // SAFETY: as above.
     unsafe impl aya::Pod for TaskState {}
     // SAFETY: as above.

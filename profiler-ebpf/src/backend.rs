@@ -1,10 +1,10 @@
 //! What differs between kinds of kernels, behind one trait, so that everything else is
 //! written once: how a task is known, and where records and cells are.
 
-use profiler_common::wire::{Cell, CellIndex, TaskState, ThreadRecord};
+use profiler_common::wire::{Cell, CellIndex, TaskIdentity, TaskState, ThreadRecord};
 
 use crate::{
-    maps::{CELLS, HINT, RECORDS},
+    maps::{CELLS, HINT, IDENTITIES, RECORDS},
     task::Task,
 };
 
@@ -71,6 +71,12 @@ pub trait Backend {
     #[inline(always)]
     fn record(index: u32) -> Option<*mut ThreadRecord> {
         RECORDS.get_ptr_mut(index)
+    }
+
+    /// The identity of the owner of the record at `index`.
+    #[inline(always)]
+    fn identity(index: u32) -> Option<*mut TaskIdentity> {
+        IDENTITIES.get_ptr_mut(index)
     }
 
     /// The cell at `index`.

@@ -21,6 +21,9 @@ unsafe extern "C" {
     /// [`thread::take_record`](crate::thread::take_record): the index of the record plus one, or 0.
     pub safe fn take_record() -> u32;
 
+    /// [`thread::identify`](crate::thread::identify). Returns 0.
+    pub safe fn identify(record: u32) -> u32;
+
     /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
 
@@ -69,6 +72,13 @@ macro_rules! global_functions {
         #[inline(never)]
         extern "C" fn take_record() -> u32 {
             $crate::thread::RecordIndex::to_state($crate::thread::take_record::<$Backend>())
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn identify(record: u32) -> u32 {
+            $crate::thread::identify::<$Backend>(record);
+            0
         }
 
         #[unsafe(no_mangle)]

@@ -17,6 +17,7 @@ use crate::{
     arch,
     backend::Backend,
     counters::count,
+    global,
     maps::RENAMED,
     pool::overflow,
     scope::{self, filter},
@@ -68,6 +69,8 @@ pub fn exec<B: Backend>(task: Task) {
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).tid = tid;
+        // The user may be another since the first call, as after `setuid`.
+        global::identify((*record).index);
         read_comm_or_current(task, record);
         (*record).named_ns = bpf_ktime_get_ns();
         if layout_known() {
@@ -77,20 +80,27 @@ pub fn exec<B: Backend>(task: Task) {
     }
 }
 
-/// `task_rename`: `task` will be called `comm`. Only a leader's name is its
-/// process's.
+/// `task_rename`: `task` will be called `comm`. A leader's name is its process's too.
 #[inline(always)]
 pub fn rename<B: Backend>(task: Task, comm: *const u8) {
     if !layout_known() {
         return;
     }
+    let state = B::state(task);
+    // SAFETY: the helper checks the address.
+    let Some(name) = (unsafe { filter::read_name(comm) }) else { return };
+    if let Some(record) = state.and_then(record_of::<B>) {
+        // SAFETY: a live map value. A reader that meets the name half written reads it again.
+        unsafe {
+            if let Some(identity) = B::identity((*record).index) {
+                (*identity).comm = name;
+            }
+        }
+    }
     let tid = field_u32(task, PID_OFFSET.load());
     if tid != field_u32(task, TGID_OFFSET.load()) {
         return;
     }
-    let state = B::state(task);
-    // SAFETY: the helper checks the address.
-    let Some(name) = (unsafe { filter::read_name(comm) }) else { return };
     if COMMS_ONLY.load() != 0 {
         decide_by_name::<B>(task, state, &name);
     }
@@ -149,6 +159,7 @@ pub fn exit<B: Backend>(task: Task) {
             // SAFETY: a live map value of the running thread's own. The state comes
             // last: once it says "ended", nothing is written any more.
             Some(record) => unsafe {
+                global::identify((*record).index);
                 if (*record).tid == (*record).tgid {
                     read_comm_or_current(task, record);
                     (*record).named_ns = thread::read_name_ns();

@@ -12,7 +12,8 @@ use profiler_common::{
     share,
     signals::SIGNALS,
     wire::{
-        CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, ThreadRecord, User,
+        CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskIdentity,
+        ThreadRecord, User,
     },
 };
 
@@ -22,6 +23,10 @@ const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 /// inlined; mmapable, since the reader must not make a system call a thread.
 #[btf_map]
 pub static RECORDS: Array<ThreadRecord, 1, MMAPABLE> = Array::new();
+
+/// Who the owners of the records are. Apart from these, whose 256 bytes are full.
+#[btf_map]
+pub static IDENTITIES: Array<TaskIdentity, 1, MMAPABLE> = Array::new();
 
 /// The pool: slots, histogram chunks, errno pages and call tables, all of one
 /// size so that none can starve another while there is room.

@@ -18,7 +18,8 @@
 use core::num::NonZeroU32;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_prandom_u32, bpf_ktime_get_ns,
+    bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_prandom_u32,
+    bpf_ktime_get_ns,
 };
 use profiler_common::{
     call::CallKey,
@@ -149,6 +150,7 @@ pub fn take_record<B: Backend>() -> Option<RecordIndex> {
     // SAFETY: a record that was taken just now, and a live state of the running task.
     unsafe {
         fill_in(record, (index, user), task, bpf_get_current_pid_tgid());
+        global::identify(index);
         (*state).record = index + 1;
     }
     RecordIndex::of(index)
@@ -238,6 +240,20 @@ unsafe fn fill_in(record: *mut ThreadRecord, (index, user): (u32, u16), task: Ta
             (*record).comm = comm;
             // A thread's own name is its process's only for want of the leader's.
             (*record).named_ns = if (*record).tid == (*record).tgid { read_name_ns() } else { 0 };
+        }
+    }
+}
+
+/// Writes down who the running task is, `index` being that of its record.
+#[inline(always)]
+pub fn identify<B: Backend>(index: u32) {
+    let Some(identity) = B::identity(index) else { return };
+    // SAFETY: a live map value of the running thread's own. The real user id in the initial user
+    // namespace (bpf_get_current_uid_gid, kernel/bpf/helpers.c).
+    unsafe {
+        (*identity).uid = bpf_get_current_uid_gid() as u32;
+        if let Ok(comm) = bpf_get_current_comm() {
+            (*identity).comm = comm;
         }
     }
 }

@@ -15,11 +15,16 @@ use aya_ebpf::{
 };
 use profiler_common::{
     arch,
-    arena::{self, CELL_SHIFT, CELLS, RECORD_SHIFT},
+    arena::{self, CELL_SHIFT, CELLS, IDENTITY_SHIFT, RECORD_SHIFT},
     settings::placeholder,
-    wire::{Cell, CellIndex, FURTHER_EXITS, TaskState, ThreadRecord},
+    wire::{Cell, CellIndex, FURTHER_EXITS, TaskIdentity, TaskState, ThreadRecord},
 };
-use profiler_ebpf::{backend::Backend, settings::RECORDS_AT, task::Task, typed};
+use profiler_ebpf::{
+    backend::Backend,
+    settings::{IDENTITIES_AT, RECORDS_AT},
+    task::Task,
+    typed,
+};
 
 profiler_ebpf::task_storage!(Storage);
 
@@ -175,6 +180,12 @@ impl Backend for ArenaBackend {
     fn record(index: u32) -> Option<*mut ThreadRecord> {
         refer();
         Some(at(record_offset(index)))
+    }
+
+    #[inline(always)]
+    fn identity(index: u32) -> Option<*mut TaskIdentity> {
+        refer();
+        Some(at(u64::from(IDENTITIES_AT.load()) + (u64::from(index) << IDENTITY_SHIFT)))
     }
 
     #[inline(always)]

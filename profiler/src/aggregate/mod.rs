@@ -3,6 +3,8 @@
 
 mod account;
 mod table;
+mod threads;
 
 pub use account::Account;
 pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};
+pub use threads::ThreadIndex;

@@ -20,16 +20,17 @@ use profiler_common::{
 use super::{
     Account,
     account::{OpenCalls, Sum},
+    threads::{ThreadIndex, Threads},
 };
 use crate::{
-    model::{CallRow, Detail, ENDED_COMM, Figures, OVERFLOW_COMM, Process, ProcessRow},
+    model::{CallRow, Detail, ENDED_COMM, Figures, OVERFLOW_COMM, Process, ProcessRow, ThreadRow},
     names::syscalls,
     text::Untrusted,
 };
 
-/// Ended processes that are kept apart; the oldest beyond it are added up in one
-/// row, so that a host that forks for weeks needs no more memory.
-const MAX_ENDED: usize = 20_000;
+/// Ended processes that are kept apart, and ended threads; the oldest beyond it are added up in
+/// one row, so that a host that forks for weeks needs no more memory.
+pub(super) const MAX_ENDED: usize = 20_000;
 
 /// What tells one process from every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +58,10 @@ struct Entry {
     /// What the rows would say as a whole, where there are none.
     rowless: Sum,
     threads: u32,
+    /// Sum of ended threads that are no longer listed, by key.
+    ended_threads: Vec<CallRow>,
+    /// How many of its threads are listed.
+    listed: usize,
     /// What the slots of its threads say, those that have ended too.
     account: Sum,
     /// Whether its row was found to break the law.
@@ -75,6 +80,16 @@ pub enum KeepEnded {
     For(Duration),
 }
 
+impl KeepEnded {
+    /// Whether what was found to have ended at `ended` is listed at `now`.
+    pub(super) fn keeps(self, now: Duration, ended: Duration) -> bool {
+        match self {
+            Self::Always => true,
+            Self::For(time) => now.saturating_sub(ended) <= time,
+        }
+    }
+}
+
 /// What is added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
@@ -89,6 +104,8 @@ pub struct Aggregate {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     by_identity: HashMap<Identity, usize>,
+    /// The threads, if they are listed.
+    threads: Option<Threads>,
     /// Over all processes, by [`CallKey::overflow_index`], which counts all keys.
     calls: Vec<Option<Box<CallRow>>>,
     /// Calls of which the kernel side knows no process.
@@ -110,7 +127,7 @@ pub struct Aggregate {
     rows: Rows,
 }
 
-fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
+pub(super) fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
     let at = match rows.binary_search_by_key(&key, |row| row.key) {
         Ok(at) => at,
         Err(at) => {
@@ -128,6 +145,7 @@ impl Aggregate {
             entries: Vec::new(),
             free: Vec::new(),
             by_identity: HashMap::new(),
+            threads: None,
             calls: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             unattributed: Vec::new(),
             folded: Vec::new(),
@@ -160,13 +178,10 @@ impl Aggregate {
 
     /// Forgets ended processes that are kept no longer: they are added up in one row.
     pub fn forget_ended(&mut self) {
+        self.forget_ended_threads();
         while let Some(&(index, ended)) = self.ended.front() {
             let alive = self.entries[index].as_ref().is_some_and(|entry| entry.threads > 0);
-            let keep = self.ended.len() <= MAX_ENDED
-                && match self.keep {
-                    KeepEnded::Always => true,
-                    KeepEnded::For(time) => self.now.saturating_sub(ended) <= time,
-                };
+            let keep = self.ended.len() <= MAX_ENDED && self.keep.keeps(self.now, ended);
             if !alive && keep {
                 break;
             }
@@ -182,6 +197,11 @@ impl Aggregate {
                 }
                 self.by_identity.remove(&entry.identity);
                 self.free.push(index);
+                if entry.listed > 0
+                    && let Some(threads) = &mut self.threads
+                {
+                    threads.forget_process(index);
+                }
             }
         }
     }
@@ -204,6 +224,8 @@ impl Aggregate {
                     calls: Arc::default(),
                     rowless: Sum::default(),
                     threads: 0,
+                    ended_threads: Vec::new(),
+                    listed: 0,
                     account: Sum::default(),
                     broken: false,
                     unchecked: false,
@@ -253,6 +275,113 @@ impl Aggregate {
         if entry.comm != *comm {
             entry.comm = *comm;
             Arc::make_mut(&mut entry.process).comm = Untrusted::from_comm(comm);
+        }
+    }
+
+    /// Whether rows by process are kept.
+    pub fn has_processes(&self) -> bool {
+        self.rows == Rows::All
+    }
+
+    /// Whether rows by thread are kept.
+    pub fn has_threads(&self) -> bool {
+        self.threads.is_some()
+    }
+
+    /// Keeps rows by thread from now on, or no longer.
+    ///
+    /// What the threads have done by now is to be added by [`Self::list_thread`] for each thread
+    /// that lives, and the rest by [`Self::attribute_rest`].
+    pub fn keep_threads(&mut self, on: bool) {
+        self.threads = on.then(Threads::default);
+        for entry in self.entries.iter_mut().flatten() {
+            entry.ended_threads = Vec::new();
+            entry.listed = 0;
+        }
+    }
+
+    /// Lists a thread that was first seen; `calls` is what is already in the rows of its process,
+    /// by key. `None` if rows by thread are not kept.
+    pub fn list_thread(
+        &mut self,
+        process: ProcessIndex,
+        tid: u32,
+        comm: &[u8; COMM_LEN],
+        calls: Vec<CallRow>,
+    ) -> Option<ThreadIndex> {
+        let threads = self.threads.as_mut()?;
+        self.entries[process.0].as_mut()?.listed += 1;
+        Some(threads.list(process.0, tid, comm, calls))
+    }
+
+    /// Attributes what the listed threads of each process have not done to threads that have
+    /// ended.
+    pub fn attribute_rest(&mut self) {
+        let Some(threads) = &self.threads else { return };
+        let listed = threads.rows(self.entries.len());
+        for (entry, listed) in self.entries.iter_mut().zip(listed) {
+            let Some(entry) = entry else { continue };
+            let (mut known, none) = (Vec::<CallRow>::new(), Figures::default());
+            for row in listed.iter().flat_map(|thread| thread.calls.iter()) {
+                row_mut(&mut known, row.key).total.merge(&row.total);
+            }
+            let rest = entry.calls.iter().map(|row| {
+                let at = known.binary_search_by_key(&row.key, |known| known.key);
+                let done = at.map_or(&none, |at| &known[at].total);
+                CallRow::new(row.key, row.total.since(done))
+            });
+            entry.ended_threads = rest.filter(|row| !row.total.is_empty()).collect();
+        }
+    }
+
+    /// Sets the name of a thread, and its id if that is known to have changed.
+    pub fn rename_thread(&mut self, thread: ThreadIndex, tid: Option<u32>, comm: &[u8; COMM_LEN]) {
+        if let Some(threads) = &mut self.threads {
+            threads.rename(thread, tid, comm);
+        }
+    }
+
+    /// A listed thread ended; its figures have been added.
+    pub fn listed_thread_ended(&mut self, thread: ThreadIndex) {
+        if let Some(threads) = &mut self.threads {
+            threads.end(thread, self.now);
+        }
+    }
+
+    fn forget_ended_threads(&mut self) {
+        let Some(threads) = &mut self.threads else { return };
+        let entries = &mut self.entries;
+        threads.forget_ended(self.now, self.keep, |process, calls| {
+            if let Some(entry) = &mut entries[process] {
+                entry.listed = entry.listed.saturating_sub(1);
+                for row in calls {
+                    row_mut(&mut entry.ended_threads, row.key).total.merge(&row.total);
+                }
+            }
+        });
+    }
+
+    /// The real user id of a process.
+    pub fn uid(&self, process: ProcessIndex) -> Option<u32> {
+        self.entries[process.0].as_ref()?.process.uid
+    }
+
+    /// Sets the real user id of a process.
+    pub fn set_uid(&mut self, process: ProcessIndex, uid: u32) {
+        if let Some(entry) = &mut self.entries[process.0]
+            && entry.process.uid != Some(uid)
+        {
+            Arc::make_mut(&mut entry.process).uid = Some(uid);
+        }
+    }
+
+    /// Adds figures of a listed thread, as [`Self::add`] does, to its rows and to the rows of its
+    /// process.
+    pub fn add_to_thread(&mut self, thread: ThreadIndex, key: CallKey, new: &Figures) {
+        let Some(threads) = &mut self.threads else { return };
+        threads.add(thread, syscalls::fold_unknown(key), new);
+        if let Some(process) = threads.process(thread) {
+            self.add(Some(ProcessIndex(process)), key, new);
         }
     }
 
@@ -367,12 +496,29 @@ impl Aggregate {
         let nameless = |comm: &str, calls: &[CallRow]| {
             (!calls.is_empty()).then(|| ProcessRow::new(Process::nobody(comm), calls.to_vec()))
         };
+        let of_ended = |entry: &Entry| {
+            (!entry.ended_threads.is_empty())
+                .then(|| ThreadRow { thread: None, calls: Arc::new(entry.ended_threads.clone()) })
+        };
+        let listed = match &self.threads {
+            Some(threads) if detail == Detail::Threads => threads.rows(self.entries.len()),
+            _ => Vec::new(),
+        };
+        let has_threads = !listed.is_empty();
+        let listed = listed.into_iter().map(Some).chain(std::iter::repeat(None));
         self.entries
             .iter()
-            .flatten()
-            .map(|entry| ProcessRow {
+            .zip(listed)
+            .filter_map(|(entry, listed)| {
+                let entry = entry.as_ref()?;
+                let mut threads = listed.unwrap_or_default();
+                threads.extend(of_ended(entry).filter(|_| has_threads));
+                Some((entry, threads))
+            })
+            .map(|(entry, threads)| ProcessRow {
                 process: Arc::clone(&entry.process),
                 calls: Arc::clone(&entry.calls),
+                threads,
             })
             .chain(nameless(OVERFLOW_COMM, &self.unattributed))
             .chain(nameless(ENDED_COMM, &self.folded))

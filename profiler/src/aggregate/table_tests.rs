@@ -172,3 +172,95 @@ fn bogus_numbers_make_one_row() {
     assert_eq!((rows[0].key, rows[0].total.calls), (CallKey::unknown(Abi::X86_64), 3));
     assert_eq!(shown(&all), [(None, 3)]);
 }
+
+const NAME: [u8; COMM_LEN] = *b"worker\0\0\0\0\0\0\0\0\0\0";
+
+/// The rows of the threads of each process: serial number and calls.
+fn threads(aggregate: &Aggregate) -> Vec<(Option<u64>, u64)> {
+    let processes = aggregate.processes(Detail::Threads);
+    for process in processes.iter().filter(|process| process.process.tgid.is_some()) {
+        let of_threads = process.threads.iter().flat_map(|thread| thread.calls.iter());
+        let sum: Figures = of_threads.map(|row| &row.total).collect();
+        assert_eq!(sum.calls, process.total().calls, "threads sum up to their process");
+    }
+    let mut rows: Vec<_> = processes
+        .iter()
+        .flat_map(|process| &process.threads)
+        .map(|row| {
+            let serial = row.thread.as_ref().map(|thread| thread.serial);
+            (serial, row.calls.iter().map(|row| row.total.calls).sum())
+        })
+        .collect();
+    rows.sort_unstable();
+    rows
+}
+
+#[test]
+fn ended_threads_leave_and_their_process_keeps_their_calls() {
+    let mut all = Aggregate::new(KeepEnded::For(Duration::from_secs(1)));
+    all.keep_threads(true);
+    read_at(&mut all, 1);
+    let process = all.thread_started(identity(1), b"a");
+    let first = all.list_thread(process, 1, &NAME, Vec::new()).expect("threads are kept");
+    all.thread_started(identity(1), b"a");
+    let second = all.list_thread(process, 2, &NAME, Vec::new()).expect("threads are kept");
+    all.add_to_thread(first, READ, &calls(3));
+    all.add_to_thread(second, READ, &calls(4));
+    all.add_to_thread(second, WRITE, &calls(2));
+    assert_eq!(threads(&all), [(Some(0), 3), (Some(1), 6)]);
+    all.thread_ended(process);
+    all.listed_thread_ended(second);
+    read_at(&mut all, 2);
+    assert_eq!(threads(&all), [(Some(0), 3), (Some(1), 6)]);
+    read_at(&mut all, 3);
+    assert_eq!(threads(&all), [(None, 6), (Some(0), 3)]);
+    // The process follows, and its threads with it.
+    all.thread_ended(process);
+    all.listed_thread_ended(first);
+    read_at(&mut all, 5);
+    assert_eq!((threads(&all), shown(&all)), (vec![], vec![(None, 9)]));
+    assert!(all.processes(Detail::Processes).iter().all(|process| process.threads.is_empty()));
+}
+
+#[test]
+fn too_many_ended_threads_are_folded_into_their_process() {
+    let mut all = Aggregate::new(KeepEnded::Always);
+    all.keep_threads(true);
+    let process = all.thread_started(identity(1), b"a");
+    let more = 50;
+    for tid in 0..MAX_ENDED as u32 + more {
+        all.thread_started(identity(1), b"a");
+        let thread = all.list_thread(process, tid, &NAME, Vec::new()).expect("threads are kept");
+        all.add_to_thread(thread, READ, &calls(1));
+        all.thread_ended(process);
+        all.listed_thread_ended(thread);
+    }
+    read_at(&mut all, 1);
+    let rows = threads(&all);
+    assert_eq!((rows.len(), rows[0]), (MAX_ENDED + 1, (None, u64::from(more))));
+}
+
+#[test]
+fn rows_by_thread_begin_with_what_is_known_and_can_be_dropped() {
+    let mut all = Aggregate::new(KeepEnded::Always);
+    let process = all.thread_started(identity(1), b"a");
+    all.add(Some(process), READ, &calls(7));
+    assert_eq!(threads_listed(&all), 0);
+    all.keep_threads(true);
+    let known = vec![CallRow::new(READ, calls(4))];
+    let thread = all.list_thread(process, 1, &NAME, known).expect("threads are kept");
+    all.attribute_rest();
+    all.add_to_thread(thread, READ, &calls(1));
+    assert_eq!(threads(&all), [(None, 3), (Some(0), 5)]);
+    all.rename_thread(thread, Some(9), b"new\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let rows = all.processes(Detail::Threads);
+    let named = rows[0].threads[0].thread.as_ref().expect("a thread");
+    assert_eq!((named.tid, named.comm.raw()), (9, "new"));
+    all.keep_threads(false);
+    all.add(Some(process), READ, &calls(1));
+    assert_eq!((threads_listed(&all), shown(&all)), (0, vec![(Some(1), 9)]));
+}
+
+fn threads_listed(aggregate: &Aggregate) -> usize {
+    aggregate.processes(Detail::Threads).iter().map(|process| process.threads.len()).sum()
+}

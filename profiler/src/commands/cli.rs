@@ -196,10 +196,11 @@ pub struct StatArgs {
     /// others, below a line that says so. With a key, the order is strictly by that column.
     #[arg(short, long, value_enum)]
     pub sort: Option<SortKey>,
-    /// What each row is about: syscall, abi, process, comm, or a list as process,syscall
+    /// What each row is about: syscall, abi, process, comm, user, thread, or a list as process,syscall
     ///
     /// Rows that agree in all dimensions of the list are one row. `comm` is the name of a
-    /// process: `--by comm` adds up all processes of one name.
+    /// process: `--by comm` adds up all processes of one name. `user` is the real user of the
+    /// process. `thread` adds the process, and shows each thread under its own name.
     #[arg(short, long, value_name = "LIST", value_parser = lists::grouping, default_value = "syscall")]
     pub by: Grouping,
     /// Format of the report

@@ -13,6 +13,7 @@ pub use intervals::Intervals;
 /// Something that watches syscalls. It counts from the moment it is attached.
 pub trait Engine {
     /// Reads what happened, and takes a snapshot of everything since the start.
+    /// [`Detail::Threads`] requires [`Self::set_detail`] before.
     fn snapshot(&mut self, detail: Detail) -> Snapshot;
 
     /// Reads what happened without a snapshot, so that the tables of the engine do not fill up.
@@ -27,6 +28,10 @@ pub trait Engine {
     /// Starts or stops timing the engine's own programs. The next snapshot has the result. Does
     /// nothing in an engine without programs.
     fn time_programs(&mut self, _on: bool) {}
+
+    /// Sets how detailed the snapshots are from now on. If threads come late, each thread that lives
+    /// has its calls since the start, and each process has one row for its ended threads.
+    fn set_detail(&mut self, _detail: Detail) {}
 
     /// Sets how long an ended process stays in the snapshots, unless the engine keeps ended
     /// processes forever. Afterwards, the row of ended processes has its figures.

@@ -1,4 +1,4 @@
-//! Who makes a call.
+//! Who makes a call: processes, their threads, and users.
 
 use crate::text::Untrusted;
 
@@ -12,6 +12,8 @@ pub struct Process {
     pub start_ns: u64,
     /// Name, the last that was seen.
     pub comm: Untrusted,
+    /// Real user id in the initial user namespace, the last that was seen. `None` if unknown.
+    pub uid: Option<u32>,
     /// Whether it has ended.
     pub ended: bool,
 }
@@ -34,9 +36,24 @@ impl Process {
     }
 }
 
+/// Identity of a thread. Ids are those of the initial pid namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Thread {
+    /// Thread id. An exec by a thread that is not the leader changes it to the id of the process.
+    pub tid: u32,
+    /// Number of the thread, in the order in which the engine found them. No two threads of an
+    /// engine have the same, while thread ids are used again.
+    pub serial: u64,
+    /// The thread's own name, the last that was seen.
+    pub comm: Untrusted,
+    /// Whether it has ended.
+    pub ended: bool,
+}
+
 /// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors
 /// and latencies of calls that found room for all but that.
 pub const OVERFLOW_COMM: &str = "(overflow)";
 
-/// The name of the row that has the sum of ended processes that are no longer listed.
+/// The name of the row that has the sum of ended processes that are no longer listed, and within
+/// a process, of the row that has the sum of such threads.
 pub const ENDED_COMM: &str = "(ended)";

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::{CallRow, Figures, Snapshot};
+use super::{CallRow, Detail, Figures, Snapshot};
 
 /// Which processes count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,11 +70,16 @@ pub enum Dimension {
     Process,
     /// The name of the process: one row for all processes of that name.
     Comm,
+    /// The real user of the process.
+    User,
+    /// The thread.
+    Thread,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 4] = [Self::Syscall, Self::Abi, Self::Process, Self::Comm];
+    pub const ALL: [Self; 6] =
+        [Self::Syscall, Self::Abi, Self::Process, Self::Comm, Self::User, Self::Thread];
 
     /// The name in flags, JSON and labels.
     pub const fn name(self) -> &'static str {
@@ -83,18 +88,29 @@ impl Dimension {
             Self::Abi => "abi",
             Self::Process => "process",
             Self::Comm => "comm",
+            Self::User => "user",
+            Self::Thread => "thread",
         }
     }
 
-    const fn bit(self) -> u8 {
-        1 << self as u8
+    /// How much a snapshot has to hold for rows of this dimension.
+    pub const fn detail(self) -> Detail {
+        match self {
+            Self::Syscall | Self::Abi => Detail::Calls,
+            Self::Process | Self::Comm | Self::User => Detail::Processes,
+            Self::Thread => Detail::Threads,
+        }
+    }
+
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 }
 
 /// The dimensions of a row's key: rows that agree in all of them are one row. By default, the
 /// syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grouping(u8);
+pub struct Grouping(u32);
 
 impl Grouping {
     /// A row per syscall.
@@ -109,9 +125,14 @@ impl Grouping {
         self.0 & dimension.bit() != 0
     }
 
-    /// Whether a snapshot needs [`Detail::Processes`](super::Detail::Processes) for such rows.
-    pub const fn needs_processes(self) -> bool {
-        self.has(Dimension::Process) || self.has(Dimension::Comm)
+    /// Its dimensions, in the order of [`Dimension::ALL`].
+    pub fn dimensions(self) -> impl Iterator<Item = Dimension> {
+        Dimension::ALL.into_iter().filter(move |&dimension| self.has(dimension))
+    }
+
+    /// How much a snapshot has to hold for such rows.
+    pub fn detail(self) -> Detail {
+        self.dimensions().map(Dimension::detail).max().unwrap_or(Detail::Calls)
     }
 }
 

@@ -1,9 +1,9 @@
 //! What came between two snapshots. Snapshots are cumulative, so each consumer makes its own
 //! intervals: it keeps the snapshot that it showed last.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, iter, sync::Arc};
 
-use super::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot};
+use super::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, ThreadRow};
 
 impl Snapshot {
     /// The same snapshot, with the interval since `previous`: its length in
@@ -19,7 +19,7 @@ impl Snapshot {
             self.interval = self.window;
             self.calls.iter_mut().for_each(begin_row);
             for process in &mut self.processes {
-                Arc::make_mut(&mut process.calls).iter_mut().for_each(begin_row);
+                begin(&mut process.calls, &mut process.threads);
             }
             return self;
         };
@@ -39,18 +39,46 @@ impl Snapshot {
                 before.remove(&name(&row.process));
             }
             match old {
-                // Nothing has changed, and so nothing is recent.
-                Some(old) if is_same(&old.calls, &row.calls) => clear_recent(&mut row.calls),
-                Some(old) => set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old.calls),
-                None => Arc::make_mut(&mut row.calls).iter_mut().for_each(begin_row),
+                Some(old) => {
+                    set_recent_shared(&mut row.calls, &old.calls);
+                    set_recent_of_threads(&mut row.threads, old);
+                }
+                None => begin(&mut row.calls, &mut row.threads),
             }
         }
         if let Some(row) = ended {
             // What is left has been added to this row, and so was what was in it before.
-            let old = sum(before.into_values());
+            let old = sum(before.into_values().map(|row| &row.calls));
             set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
         }
         self
+    }
+}
+
+/// Sets what is recent in the rows of threads. A thread that has left the list was added to the
+/// row of ended threads, like a process that has left the list.
+fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
+    if old.threads.is_empty() && !old.calls.is_empty() {
+        // Threads were not listed then. What they had done by then is unknown.
+        threads.iter_mut().for_each(|row| clear_recent(&mut row.calls));
+        return;
+    }
+    let serial = |row: &ThreadRow| row.thread.as_ref().map(|thread| thread.serial);
+    let mut before: HashMap<_, _> = old.threads.iter().map(|row| (serial(row), row)).collect();
+    let mut ended = None;
+    for row in threads {
+        if row.thread.is_none() {
+            ended = Some(row);
+            continue;
+        }
+        match before.remove(&serial(row)) {
+            Some(old) => set_recent_shared(&mut row.calls, &old.calls),
+            None => begin(&mut row.calls, &mut []),
+        }
+    }
+    if let Some(row) = ended {
+        let old = sum(before.into_values().map(|row| &row.calls));
+        set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
     }
 }
 
@@ -72,8 +100,24 @@ fn has_begun_anew(before: &[CallRow], rows: &[CallRow]) -> bool {
     })
 }
 
+fn begin(calls: &mut Arc<Vec<CallRow>>, threads: &mut [ThreadRow]) {
+    for calls in iter::once(calls).chain(threads.iter_mut().map(|thread| &mut thread.calls)) {
+        Arc::make_mut(calls).iter_mut().for_each(begin_row);
+    }
+}
+
 fn begin_row(row: &mut CallRow) {
     row.recent = row.total.clone();
+}
+
+/// Sets what is recent in `rows`, which may be shared with other snapshots.
+fn set_recent_shared(rows: &mut Arc<Vec<CallRow>>, before: &Arc<Vec<CallRow>>) {
+    if is_same(before, rows) {
+        // Nothing has changed, and so nothing is recent.
+        clear_recent(rows);
+    } else {
+        set_recent(&mut Arc::make_mut(rows)[..], before);
+    }
 }
 
 /// Sets what is recent in `rows` to what they gained after `before`; both are by key.
@@ -104,10 +148,10 @@ fn clear_recent(rows: &mut Arc<Vec<CallRow>>) {
     }
 }
 
-/// The rows of several processes, added up by key.
-fn sum<'a>(processes: impl Iterator<Item = &'a ProcessRow>) -> Vec<CallRow> {
+/// The rows of several processes or threads, added up by key.
+fn sum<'a>(owners: impl Iterator<Item = &'a Arc<Vec<CallRow>>>) -> Vec<CallRow> {
     let mut rows: Vec<CallRow> = Vec::new();
-    for row in processes.flat_map(|process| process.calls.iter()) {
+    for row in owners.flat_map(|calls| calls.iter()) {
         match rows.binary_search_by_key(&row.key, |sum| sum.key) {
             Ok(at) => rows[at].total.merge(&row.total),
             Err(at) => rows.insert(at, CallRow { recent: Figures::default(), ..row.clone() }),
@@ -123,7 +167,7 @@ mod tests {
     use profiler_common::call::CallKey;
 
     use super::*;
-    use crate::model::Extremes;
+    use crate::model::{Extremes, Thread};
 
     fn figures(calls: u64, errno: u64, ns: u64) -> Figures {
         let mut figures = Figures {
@@ -150,7 +194,7 @@ mod tests {
     }
 
     fn snapshot(seconds: u64, processes: Vec<ProcessRow>) -> Snapshot {
-        let calls = sum(processes.iter());
+        let calls = sum(processes.iter().map(|row| &row.calls));
         Snapshot { window: Duration::from_secs(seconds), calls, processes, ..Snapshot::default() }
     }
 
@@ -177,6 +221,39 @@ mod tests {
         assert_eq!(shown.calls[0].recent, Figures { extremes, ..figures(2, 2, 5_000) });
         assert_eq!(shown.calls[1].recent, figures(4, 0, 7));
         assert_eq!(recent(&shown), [("a", 2), ("b", 4)]);
+    }
+
+    fn with_threads(threads: &[(Option<u64>, u64)]) -> ProcessRow {
+        let thread = |&(serial, calls): &(Option<u64>, u64)| ThreadRow {
+            thread: serial
+                .map(|serial| Arc::new(Thread { tid: 1, serial, comm: "t".into(), ended: false })),
+            calls: Arc::new(vec![row(0, figures(calls, 0, 100))]),
+        };
+        let all = threads.iter().map(|(_, calls)| calls).sum();
+        let process = process(Some(1), "a", vec![row(0, figures(all, 0, 100))]);
+        ProcessRow { threads: threads.iter().map(thread).collect(), ..process }
+    }
+
+    fn recent_of_threads(snapshot: &Snapshot) -> Vec<u64> {
+        let threads = snapshot.processes[0].threads.iter();
+        threads.map(|thread| thread.calls[0].recent.calls).collect()
+    }
+
+    /// One goes on, one has ended and left the list after two more calls, and one is new.
+    #[test]
+    fn threads_have_what_came_in_the_interval() {
+        let first = snapshot(1, vec![with_threads(&[(Some(1), 5), (Some(2), 4), (None, 10)])]);
+        let second = snapshot(2, vec![with_threads(&[(Some(1), 8), (Some(3), 7), (None, 16)])]);
+        let shown = second.since(Some(&first));
+        assert_eq!(recent_of_threads(&shown), [3, 7, 2]);
+        assert_eq!(shown.calls[0].recent.calls, 12);
+        // Before threads were listed, nobody knows what each had done.
+        let unlisted = snapshot(1, vec![process(Some(1), "a", vec![row(0, figures(5, 0, 100))])]);
+        let third = snapshot(2, vec![with_threads(&[(Some(1), 8), (None, 2)])]);
+        let shown = third.since(Some(&unlisted));
+        assert_eq!((recent_of_threads(&shown), shown.calls[0].recent.calls), (vec![0, 0], 5));
+        let from_the_start = snapshot(2, vec![with_threads(&[(Some(1), 8)])]).since(None);
+        assert_eq!(recent_of_threads(&from_the_start), [8]);
     }
 
     /// It ended and was added to the row of the ended, and then another of its threads made

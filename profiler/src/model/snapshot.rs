@@ -1,10 +1,11 @@
 //! The result of one drain: immutable, and all that consumers read.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::call::CallKey;
 
-use super::{Figures, Health, InFlight, Process};
+use super::{Figures, Health, InFlight, Process, Thread};
+use crate::text::Untrusted;
 
 /// Everything known at one moment.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +24,8 @@ pub struct Snapshot {
     pub calls: Vec<CallRow>,
     /// Processes, in no order. Empty unless [`Detail::Processes`] was asked for.
     pub processes: Vec<ProcessRow>,
+    /// Names of users by id, of those users that have one. Empty unless users were asked for.
+    pub users: Arc<BTreeMap<u32, Untrusted>>,
     /// Calls that have not returned.
     pub in_flight: InFlight,
     /// How the profiler itself fares.
@@ -30,12 +33,14 @@ pub struct Snapshot {
 }
 
 /// How much a snapshot is to hold; what is not asked for costs nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Detail {
     /// System calls over all processes.
     Calls,
     /// Also each process.
     Processes,
+    /// Also each thread of each process. The engine has to be told in advance (`Engine::set_detail`).
+    Threads,
 }
 
 /// A system call.
@@ -57,6 +62,15 @@ impl CallRow {
     }
 }
 
+/// A thread of a process.
+#[derive(Clone, Debug)]
+pub struct ThreadRow {
+    /// Who. `None` for the sum of ended threads that are no longer listed.
+    pub thread: Option<Arc<Thread>>,
+    /// Its system calls, by key. Shared by all snapshots between which it made none.
+    pub calls: Arc<Vec<CallRow>>,
+}
+
 /// A process.
 #[derive(Clone, Debug)]
 pub struct ProcessRow {
@@ -64,12 +78,14 @@ pub struct ProcessRow {
     pub process: Arc<Process>,
     /// Its system calls, by key. Shared by all snapshots between which it made none.
     pub calls: Arc<Vec<CallRow>>,
+    /// The same calls by thread, in no order. Empty unless [`Detail::Threads`] was asked for.
+    pub threads: Vec<ThreadRow>,
 }
 
 impl ProcessRow {
     /// A process with these calls, by key.
     pub fn new(process: impl Into<Arc<Process>>, calls: Vec<CallRow>) -> Self {
-        Self { process: process.into(), calls: calls.into() }
+        Self { process: process.into(), calls: calls.into(), threads: Vec::new() }
     }
 
     /// All its calls since the programs were attached.

@@ -21,6 +21,8 @@ pub enum Column {
     User,
     /// Process name, or command line.
     Comm,
+    /// The thread's own name.
+    Thread,
     /// The ABI of syscalls.
     Abi,
     /// Syscall.
@@ -160,6 +162,10 @@ impl Column {
                 spec(("process", "COMM"), Unit::Name, (10, 15), (0, 0), "Name of the process.")
                     .sorts(SortKey::Name)
             }
+            Self::Thread => {
+                let help = "Name of the thread, with `--by thread`.";
+                spec(("thread", "THREAD"), Unit::Name, (10, 15), (0, 0), help)
+            }
             Self::Abi => {
                 let help = "ABI of the syscalls, with `--by abi`.";
                 spec(("abi", "ABI"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
@@ -285,6 +291,12 @@ const FIGURES: [Column; 13] = {
     [Share, Time, Calls, Errors, Mean, P50, P99, Max, Denied, InFlight, Restarted, NoReturn, Lost]
 };
 
+/// What a row of `stat` can be about.
+const SUBJECTS: [Column; 7] = {
+    use Column::*;
+    [User, Pid, Comm, Tid, Thread, Abi, Call]
+};
+
 /// The columns of the table of `stat` with a row per `by`.
 pub(super) fn of_report(by: Grouping, timed: Timed) -> Vec<Column> {
     let mut columns: Vec<Column> = FIGURES.into();
@@ -292,25 +304,26 @@ pub(super) fn of_report(by: Grouping, timed: Timed) -> Vec<Column> {
         columns.retain(|column| !column.needs_times());
         columns[0] = Column::CallShare;
     }
-    if by.has(Dimension::Process) {
-        columns.push(Column::Pid);
-    }
-    if by.needs_processes() {
-        columns.push(Column::Comm);
-    }
-    if by.has(Dimension::Syscall) {
-        columns.push(Column::Call);
-    } else if by.has(Dimension::Abi) {
-        columns.push(Column::Abi);
-    }
+    let by_thread = by.has(Dimension::Thread);
+    let by_process = by.has(Dimension::Process) || by_thread;
+    let shown = [
+        by.has(Dimension::User),
+        by_process,
+        by_process || by.has(Dimension::Comm),
+        by_thread,
+        by_thread,
+        by.has(Dimension::Abi) && !by.has(Dimension::Syscall),
+        by.has(Dimension::Syscall),
+    ];
+    columns.extend(SUBJECTS.into_iter().zip(shown).filter_map(|(column, is)| is.then_some(column)));
     columns
 }
 
 /// Titles and meanings of all columns of `stat`, in their order: for the manual page.
 pub fn help() -> impl Iterator<Item = (&'static str, &'static str)> {
-    use Column::{Abi, Call, CallShare, Comm, ErrorsByName, Pid};
-    let others = [Pid, Comm, Abi, Call, CallShare, ErrorsByName];
-    FIGURES.into_iter().chain(others).map(|column| (column.spec().title, column.spec().help))
+    let others = [Column::CallShare, Column::ErrorsByName];
+    let all = FIGURES.into_iter().chain(SUBJECTS).chain(others);
+    all.map(|column| (column.spec().title, column.spec().help))
 }
 
 #[cfg(test)]

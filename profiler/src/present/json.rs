@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, io};
 
 use profiler_common::call::{Abi, CallKey};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     Report, budget, cost,
     origin::exact_time,
-    rows::{self, Row},
+    rows::{self, Row, User},
     shown::{Hidden, Shown, Sum},
 };
 use crate::{
@@ -176,7 +176,17 @@ impl<'a> InFlight<'a> {
 #[derive(Serialize)]
 struct Line<'a> {
     pid: Option<u32>,
+    /// With `--by thread`; null for calls that are of no single thread.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread: Option<Option<u32>>,
+    /// With `--by thread` the thread's own name.
     comm: Option<&'a Untrusted>,
+    /// The name of the process, with `--by thread`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process_comm: Option<&'a Untrusted>,
+    /// With `--by user`; null for calls that are of no single user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Option<UserName<'a>>>,
     abi: Option<&'static str>,
     syscall: Option<&'static str>,
     nr: Option<i64>,
@@ -227,13 +237,20 @@ impl<'a> Line<'a> {
     fn new(row: &'a Row, shown: &Shown) -> Self {
         let f = &row.figures;
         let [p50_ns, p90_ns, p99_ns, p999_ns] = f.quantiles([0.5, 0.9, 0.99, 0.999]);
-        let process = row.process.as_deref();
+        let comm = match (row.is_by_thread(), row.thread()) {
+            (true, Some(thread)) => Some(&thread.comm),
+            (true, None) => None,
+            (false, _) => row.comm(),
+        };
         Self {
-            pid: process.and_then(|p| p.tgid),
-            comm: row.comm(),
+            pid: row.process().and_then(|process| process.tgid),
+            thread: row.is_by_thread().then(|| row.thread().map(|thread| thread.tid)),
+            comm,
+            process_comm: row.comm().filter(|_| row.is_by_thread()),
+            user: row.is_by_user().then(|| row.user().map(UserName)),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
-            nr: row.key.map(number),
+            nr: row.call().map(number),
             calls: f.calls,
             timed: f.timed(),
             errors: f.errors,
@@ -254,6 +271,18 @@ impl<'a> Line<'a> {
             lost: f.lost,
             in_flight: row.in_flight,
             buckets: shown.buckets.then(|| f.latency.buckets().map(Bucket::from).collect()),
+        }
+    }
+}
+
+/// A user by name, or by id without a name.
+struct UserName<'a>(&'a User);
+
+impl Serialize for UserName<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0.name {
+            Some(name) => name.serialize(serializer),
+            None => serializer.collect_str(&self.0.uid),
         }
     }
 }
@@ -308,7 +337,7 @@ mod tests {
             CallInFlight, Cost, Extremes, Figures, Grouping, InFlight, Process, Program, Runs,
             Timing, Untimed,
         },
-        present::{OwnCost, testing},
+        present::{OwnCost, rows::Value, testing},
     };
 
     /// Asserts that `docs/json.md` has every field, at any depth.
@@ -348,17 +377,17 @@ mod tests {
         let process = Arc::new(Process::new(42, 1, comm).into_ended());
         let rows = [
             Row {
-                process: Some(Arc::clone(&process)),
-                key: Some(CallKey::of(Abi::X86_64, 0)),
+                key: vec![
+                    Value::Process(Arc::clone(&process)),
+                    Value::Syscall(CallKey::of(Abi::X86_64, 0)),
+                ],
                 figures,
                 in_flight: 1,
-                ..Row::default()
             },
-            Row {
-                key: Some(CallKey::unknown(Abi::I386)),
-                figures: Figures { calls: 1, never_returned: 1, ..Figures::default() },
-                ..Row::default()
-            },
+            Row::of_syscall(
+                CallKey::unknown(Abi::I386),
+                Figures { calls: 1, never_returned: 1, ..Figures::default() },
+            ),
         ];
         let age = Duration::from_micros(12);
         let key = CallKey::of(Abi::X86_64, 0);
@@ -410,7 +439,7 @@ mod tests {
     }
 
     fn read(figures: Figures) -> Row {
-        Row { key: Some(CallKey::of(Abi::X86_64, 0)), figures, in_flight: 1, ..Row::default() }
+        Row { in_flight: 1, ..Row::of_syscall(CallKey::of(Abi::X86_64, 0), figures) }
     }
 
     #[test]

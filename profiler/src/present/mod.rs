@@ -9,6 +9,7 @@ mod golden;
 mod grid;
 mod in_flight;
 pub mod json;
+mod key;
 pub mod metrics;
 mod not_shown;
 pub mod origin;

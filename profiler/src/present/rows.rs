@@ -8,24 +8,22 @@ use std::{
 
 use profiler_common::call::{Abi, CallKey};
 
-use super::{columns::Column, units};
+pub use super::key::{User, Value};
+use super::{columns::Column, key::Owner, units};
 use crate::{
-    model::{CallRow, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span},
+    model::{
+        CallRow, Detail, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span,
+        Thread, ThreadRow,
+    },
     names::{self, syscalls, waits},
     text::Untrusted,
 };
 
-/// One line of a table. Of its key, it has the dimensions that rows are told apart by.
+/// One line of a table: the sum of all calls that agree in its key.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// The process.
-    pub process: Option<Arc<Process>>,
-    /// The name of the processes, if rows are told apart by that and not by process.
-    pub comm: Option<Untrusted>,
-    /// The syscall.
-    pub key: Option<CallKey>,
-    /// The ABI, if rows are told apart by that and not by syscall.
-    pub abi: Option<Abi>,
+    /// What the calls have in common: a value for each dimension that rows are told apart by.
+    pub key: Vec<Value>,
     /// Its figures.
     pub figures: Figures,
     /// Calls that have not returned at the end of the span, whenever they entered: the
@@ -33,33 +31,79 @@ pub struct Row {
     pub in_flight: u64,
 }
 
+/// Finds the value of a kind in a key.
+macro_rules! value {
+    ($row:expr, $kind:path) => {
+        $row.key.iter().find_map(|value| match value {
+            $kind(value) => Some(value),
+            _ => None,
+        })
+    };
+}
+
 impl Row {
-    /// Name of the system call, if the row is of one.
+    /// A row of a syscall.
+    pub fn of_syscall(key: CallKey, figures: Figures) -> Self {
+        Self { key: vec![Value::Syscall(key)], figures, in_flight: 0 }
+    }
+
+    /// The syscall, if the row is of one.
+    pub fn call(&self) -> Option<CallKey> {
+        value!(self, Value::Syscall).copied()
+    }
+
+    /// The name of the syscall, if the row is of one.
     pub fn syscall(&self) -> Option<&'static str> {
-        self.key.map(syscalls::name)
+        self.call().map(syscalls::name)
     }
 
     /// The ABI, if the row is of one.
     pub fn abi(&self) -> Option<Abi> {
-        self.key.and_then(CallKey::abi).or(self.abi)
+        let of_rows = || value!(self, Value::Abi).copied().flatten();
+        self.call().and_then(CallKey::abi).or_else(of_rows)
+    }
+
+    /// The process, if the row is of one.
+    pub fn process(&self) -> Option<&Arc<Process>> {
+        value!(self, Value::Process)
     }
 
     /// The name of the process or processes, if the row is of such.
     pub fn comm(&self) -> Option<&Untrusted> {
-        self.process.as_ref().map(|process| &process.comm).or(self.comm.as_ref())
+        let of_process = || self.process().map(|process| &process.comm);
+        of_process().or_else(|| value!(self, Value::Comm))
+    }
+
+    /// The user, if the row is of one.
+    pub fn user(&self) -> Option<&User> {
+        value!(self, Value::User)?.as_ref()
+    }
+
+    /// Whether rows are told apart by user.
+    pub fn is_by_user(&self) -> bool {
+        value!(self, Value::User).is_some()
+    }
+
+    /// Whether rows are told apart by thread.
+    pub fn is_by_thread(&self) -> bool {
+        value!(self, Value::Thread).is_some()
+    }
+
+    /// The thread, if the row is of one.
+    pub fn thread(&self) -> Option<&Arc<Thread>> {
+        value!(self, Value::Thread)?.as_ref()
     }
 
     /// Whether the row is of a syscall that waits by nature.
     pub fn waits(&self) -> bool {
-        self.key.is_some_and(|key| waits::kind(key) == Kind::Waits)
+        self.call().is_some_and(|key| waits::kind(key) == Kind::Waits)
     }
 
-    fn name(&self) -> (&str, Option<u32>, &str) {
-        (
-            self.comm().map_or("", Untrusted::raw),
-            self.process.as_ref().and_then(|process| process.tgid),
-            self.syscall().or_else(|| self.abi.map(Abi::name)).unwrap_or(""),
-        )
+    /// What rows are sorted by that are alike otherwise: owners first, as in a list of processes.
+    fn order(&self) -> Vec<(String, u64)> {
+        let of_call = |value: &&Value| matches!(value, Value::Syscall(_) | Value::Abi(_));
+        let owners = self.key.iter().filter(|value| !of_call(value));
+        owners.chain(self.key.iter().filter(of_call)).map(Value::order).collect()
     }
 }
 
@@ -78,49 +122,54 @@ pub(super) fn grouped(
     span: Span,
     keep: impl Fn(&CallRow) -> bool,
 ) -> Vec<Row> {
+    let dimensions = dimensions(by);
     let mut rows: Vec<Row> = Vec::new();
-    let mut by_key = HashMap::new();
-    let mut add = |process: Option<&Arc<Process>>, call: &CallRow| {
-        let row = empty_row(by, process, call);
-        let key = (
-            row.process.as_ref().map(Arc::as_ptr),
-            row.comm.as_ref().map(|comm| comm.raw().to_owned()),
-            row.key,
-            row.abi.map(Abi::name),
-        );
-        let at = *by_key.entry(key).or_insert_with(|| {
-            rows.push(row);
-            rows.len() - 1
-        });
+    let mut by_key: HashMap<Vec<Value>, usize> = HashMap::new();
+    let mut add = |owner: Option<Owner<'_>>, call: &CallRow| {
+        let value = |&dimension: &Dimension| Value::of(dimension, owner, call, snapshot);
+        let key: Vec<Value> = dimensions.iter().filter_map(value).collect();
+        let at = match by_key.get(&key) {
+            Some(&at) => at,
+            None => {
+                by_key.insert(key.clone(), rows.len());
+                rows.push(Row { key, ..Row::default() });
+                rows.len() - 1
+            }
+        };
         rows[at].figures.merge(span.of(call));
         rows[at].in_flight += call.total.in_flight();
     };
-    if by.needs_processes() {
-        for process in &snapshot.processes {
-            let kept = process.calls.iter().filter(|call| keep(call));
-            kept.for_each(|call| add(Some(&process.process), call));
-        }
-    } else {
+    let detail = by.detail();
+    if detail == Detail::Calls {
         snapshot.calls.iter().filter(|call| keep(call)).for_each(|call| add(None, call));
+    }
+    for row in snapshot.processes.iter().filter(|_| detail != Detail::Calls) {
+        let process = &row.process;
+        if detail == Detail::Threads && !row.threads.is_empty() {
+            for ThreadRow { thread, calls } in &row.threads {
+                let owner = Owner { process, thread: thread.as_ref() };
+                calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+            }
+        } else {
+            let owner = Owner { process, thread: None };
+            row.calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+        }
     }
     rows.retain(|row| !row.figures.is_empty());
     rows
 }
 
-/// The row of a call of a process, without figures.
-fn empty_row(by: Grouping, process: Option<&Arc<Process>>, call: &CallRow) -> Row {
-    let mut row = Row::default();
-    if by.has(Dimension::Process) {
-        row.process = process.cloned();
-    } else if by.has(Dimension::Comm) {
-        row.comm = process.map(|process| process.comm.clone());
-    }
-    if by.has(Dimension::Syscall) {
-        row.key = Some(call.key);
-    } else if by.has(Dimension::Abi) {
-        row.abi = call.key.abi();
-    }
-    row
+/// The dimensions that make a key: those of `by`, and the process of a thread, but for those that
+/// follow from others.
+fn dimensions(by: Grouping) -> Vec<Dimension> {
+    let by_process = by.has(Dimension::Process) || by.has(Dimension::Thread);
+    let is_needed = |dimension: &Dimension| match dimension {
+        Dimension::Process => by_process,
+        Dimension::Comm => by.has(Dimension::Comm) && !by_process,
+        Dimension::Abi => by.has(Dimension::Abi) && !by.has(Dimension::Syscall),
+        _ => by.has(*dimension),
+    };
+    Dimension::ALL.into_iter().filter(is_needed).collect()
 }
 
 /// The sum of rows.
@@ -157,14 +206,7 @@ pub(super) fn sort(rows: &mut [Row], sort: SortKey) {
     // Quantiles are worth computing once a row, not once a comparison.
     let figure = |row: &Row| Column::sorted_by(sort).figure(row).unwrap_or(0);
     rows.sort_by_cached_key(|row| {
-        let (comm, pid, syscall) = row.name();
-        (
-            Reverse((figure(row), tie_break(sort, &row.figures))),
-            comm.to_owned(),
-            pid,
-            syscall.to_owned(),
-            row.key,
-        )
+        (Reverse((figure(row), tie_break(sort, &row.figures))), row.order())
     });
 }
 
@@ -174,182 +216,5 @@ fn tie_break(sort: SortKey, figures: &Figures) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::cmp::Ordering;
-
-    use super::*;
-    use crate::model::{Extremes, ProcessRow};
-
-    fn is_sorted(rows: &[Row], compare: impl Fn(&Row, &Row) -> Ordering) -> bool {
-        rows.windows(2).all(|pair| compare(&pair[0], &pair[1]) != Ordering::Greater)
-    }
-
-    fn figures(calls: u64, ns: u64) -> Figures {
-        let mut figures = Figures {
-            calls,
-            returned: calls,
-            total_ns: calls * ns,
-            extremes: Some(Extremes { min_ns: ns, max_ns: ns }),
-            ..Figures::default()
-        };
-        figures.latency.add(profiler_common::hist::bucket(ns) as usize, calls);
-        figures
-    }
-
-    fn call(nr: u32, total: Figures, recent: Figures) -> CallRow {
-        CallRow { recent, ..CallRow::new(CallKey(nr), total) }
-    }
-
-    fn snapshot() -> Snapshot {
-        let process = |tgid: u32, comm: &str, calls: Vec<CallRow>| {
-            ProcessRow::new(Process::new(tgid, 0, comm), calls)
-        };
-        let none = Figures::default;
-        Snapshot {
-            calls: vec![
-                call(0, figures(3, 1000), figures(1, 1000)),
-                call(1, figures(20, 100), none()),
-            ],
-            processes: vec![
-                process(7, "b", vec![call(0, figures(1, 1000), none())]),
-                process(
-                    9,
-                    "a",
-                    vec![
-                        call(0, figures(2, 1000), figures(1, 1000)),
-                        call(1, figures(20, 100), none()),
-                    ],
-                ),
-            ],
-            ..Snapshot::default()
-        }
-    }
-
-    fn names(rows: &[Row]) -> Vec<(Option<u32>, Option<&'static str>, u64)> {
-        rows.iter()
-            .map(|r| (r.process.as_ref().and_then(|p| p.tgid), r.syscall(), r.figures.calls))
-            .collect()
-    }
-
-    #[test]
-    fn groups() {
-        let s = snapshot();
-        let by = |by| rows(&s, by, Span::Total, SortKey::Total);
-        assert_eq!(
-            names(&by(Grouping::SYSCALL)),
-            [(None, Some("read"), 3), (None, Some("write"), 20)]
-        );
-        assert_eq!(names(&by(Grouping::PROCESS)), [(Some(9), None, 22), (Some(7), None, 1)]);
-        // Two rows took as long in all; the one with more calls comes first.
-        assert_eq!(
-            names(&by(Grouping::PROCESS_SYSCALL)),
-            [(Some(9), Some("write"), 20), (Some(9), Some("read"), 2), (Some(7), Some("read"), 1)]
-        );
-    }
-
-    /// Two processes of one name, one of which makes i386 calls.
-    #[test]
-    fn rows_are_told_apart_by_any_dimensions() {
-        let mut s = snapshot();
-        let mut namesake = s.processes[0].clone();
-        namesake.process = Arc::new(Process { tgid: Some(8), ..(*namesake.process).clone() });
-        let i386 = CallRow::new(CallKey::of(Abi::I386, 3), figures(5, 1000));
-        namesake.calls = vec![call(0, figures(4, 1000), Figures::default()), i386].into();
-        s.processes.push(namesake);
-        let by = |dimensions: &[Dimension]| {
-            let by = dimensions.iter().copied().collect();
-            let mut rows: Vec<_> = rows(&s, by, Span::Total, SortKey::Name)
-                .iter()
-                .map(|row| {
-                    let process = row.process.as_ref().and_then(|process| process.tgid);
-                    let comm = row.comm().map(|comm| comm.raw().to_owned()).unwrap_or_default();
-                    let abi = row.abi().map(Abi::name).unwrap_or_default();
-                    (process, comm, abi, row.syscall().unwrap_or_default(), row.figures.calls)
-                })
-                .collect();
-            rows.sort();
-            rows
-        };
-        let row = |process, comm: &str, abi, syscall, calls| {
-            (process, comm.to_owned(), abi, syscall, calls)
-        };
-        assert_eq!(
-            by(&[Dimension::Comm]),
-            [row(None, "a", "", "", 22), row(None, "b", "", "", 10)]
-        );
-        assert_eq!(
-            by(&[Dimension::Abi, Dimension::Comm]),
-            [
-                row(None, "a", "x86_64", "", 22),
-                row(None, "b", "i386", "", 5),
-                row(None, "b", "x86_64", "", 5),
-            ]
-        );
-        assert_eq!(
-            by(&[Dimension::Comm, Dimension::Syscall]),
-            [
-                row(None, "a", "x86_64", "read", 2),
-                row(None, "a", "x86_64", "write", 20),
-                row(None, "b", "i386", "read", 5),
-                row(None, "b", "x86_64", "read", 5),
-            ]
-        );
-        assert_eq!(
-            by(&[Dimension::Process, Dimension::Abi]),
-            [
-                row(Some(7), "b", "x86_64", "", 1),
-                row(Some(8), "b", "i386", "", 5),
-                row(Some(8), "b", "x86_64", "", 4),
-                row(Some(9), "a", "x86_64", "", 22),
-            ]
-        );
-        // Over all processes, whether they are still listed or not.
-        assert_eq!(by(&[Dimension::Abi]), [row(None, "", "x86_64", "", 23)]);
-    }
-
-    #[test]
-    fn an_interval_shows_only_what_it_brought() {
-        let s = snapshot();
-        let rows = rows(&s, Grouping::PROCESS_SYSCALL, Span::Recent, SortKey::Total);
-        assert_eq!(names(&rows), [(Some(9), Some("read"), 1)]);
-    }
-
-    #[test]
-    fn what_entered_before_the_interval_is_in_flight_in_it() {
-        let mut s = snapshot();
-        // Five entered, two of them long ago; one returned in this interval.
-        let of_interval = Figures { calls: 3, returned: 1, ..Figures::default() };
-        let total = Figures { calls: 5, returned: 1, ..Figures::default() };
-        s.calls = vec![call(0, total, of_interval)];
-        for span in [Span::Recent, Span::Total] {
-            assert_eq!(rows(&s, Grouping::SYSCALL, span, SortKey::Total)[0].in_flight, 4);
-        }
-    }
-
-    #[test]
-    fn every_sort_key_sorts_by_its_column() {
-        let s = snapshot();
-        let sorted = |key| rows(&s, Grouping::PROCESS_SYSCALL, Span::Total, key);
-        let by = |f: fn(&Figures) -> u64| move |a: &Row, b: &Row| f(&b.figures).cmp(&f(&a.figures));
-        assert!(is_sorted(&sorted(SortKey::Total), by(|f| f.total_ns)));
-        assert!(is_sorted(&sorted(SortKey::Calls), by(|f| f.calls)));
-        assert!(is_sorted(&sorted(SortKey::Errors), by(|f| f.errors)));
-        assert!(is_sorted(&sorted(SortKey::Mean), by(Figures::mean_ns)));
-        assert!(is_sorted(&sorted(SortKey::P50), by(|f| f.quantiles([0.5])[0])));
-        assert!(is_sorted(&sorted(SortKey::P99), by(|f| f.quantiles([0.99])[0])));
-        assert!(is_sorted(&sorted(SortKey::Max), by(Figures::max_ns)));
-        assert!(is_sorted(&sorted(SortKey::Name), |a, b| a.name().cmp(&b.name())));
-    }
-
-    #[test]
-    fn errors_have_names() {
-        let mut f = Figures { errors: 4, errors_unlisted: 1, ..Figures::default() };
-        f.add_errno(11, 2);
-        f.add_errno(2, 1);
-        let errnos = errnos(&f);
-        let shown: Vec<_> = errnos.iter().map(|(name, &n)| (name.as_str(), n)).collect();
-        assert_eq!(shown, [("EAGAIN", 2), ("ENOENT", 1), ("other", 1)]);
-        f.add_errno(13, 1_234);
-        assert_eq!(errors_by_name(&f), ["EACCES 1,234", "EAGAIN 2", "ENOENT 1", "other 1"]);
-    }
-}
+#[path = "rows_tests.rs"]
+mod tests;

@@ -12,7 +12,7 @@ use crate::{
 };
 
 fn row(nr: u32, figures: Figures, in_flight: u64) -> Row {
-    Row { key: Some(CallKey(nr)), figures, in_flight, ..Row::default() }
+    Row { in_flight, ..Row::of_syscall(CallKey(nr), figures) }
 }
 
 fn timed(calls: u64) -> Figures {

@@ -12,6 +12,7 @@ mod consumers;
 mod counts;
 mod detach;
 mod ending;
+mod groups;
 mod in_flight;
 mod in_flight_stopped;
 mod interrupt;
@@ -122,6 +123,9 @@ fn tests() -> Vec<Test> {
         counts::by_interval,
         counts::on_the_whole_host,
         counts::of_a_running_process,
+        groups::by_thread,
+        groups::by_thread_and_interval,
+        groups::by_user,
         latency::is_what_the_workload_measured,
         latency::quantiles_are_within_the_bound,
         latency::time_preempted_is_time_in_the_call,

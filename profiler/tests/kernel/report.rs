@@ -84,7 +84,13 @@ pub(crate) struct InFlight {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Row {
     pub(crate) pid: Option<u32>,
+    /// With `--by thread`.
+    pub(crate) thread: Option<u32>,
     pub(crate) comm: Option<String>,
+    /// With `--by thread`.
+    pub(crate) process_comm: Option<String>,
+    /// With `--by user`.
+    pub(crate) user: Option<String>,
     pub(crate) abi: Option<String>,
     pub(crate) syscall: Option<String>,
     pub(crate) nr: Option<i64>,
@@ -275,6 +281,18 @@ impl Report {
                 row.pid == Some(process.pid) && (process.comm.is_none() || row.comm == process.comm)
             };
             assert_same(&self.made(of_process, &process.calls), &process.calls, self.loss());
+        }
+    }
+
+    /// The same for each stated thread, in a report by thread and system call.
+    #[track_caller]
+    pub(crate) fn has_exactly_by_thread(&self, statement: &Statement) {
+        assert!(!statement.threads.is_empty(), "a workload that states nothing proves nothing");
+        for thread in &statement.threads {
+            let of_thread = |row: &Row| {
+                row.thread == Some(thread.tid) && row.comm.as_ref() == Some(&thread.comm)
+            };
+            assert_same(&self.made(of_thread, &thread.calls), &thread.calls, self.loss());
         }
     }
 

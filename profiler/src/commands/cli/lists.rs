@@ -95,7 +95,7 @@ mod tests {
         for text in ["process,syscall", "syscall,process", "syscall, process,syscall"] {
             assert_eq!(grouping(text), Ok(Grouping::PROCESS_SYSCALL), "{text:?}");
         }
-        for text in ["", "process,", "thread", "process syscall"] {
+        for text in ["", "process,", "threads", "process syscall"] {
             assert!(grouping(text).is_err(), "{text:?}");
         }
     }

@@ -31,7 +31,7 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::{Cost, Detail, Scope, Snapshot, Span},
+    model::{Cost, Detail, Dimension, Scope, Snapshot, Span},
     present::{OwnCost, Report, origin::Origin, shown::Shown},
     streams::Stream,
 };
@@ -68,14 +68,16 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let options = Options::new(scope, &args.kernel.request())?.filtered(filter);
     let budgets = Budgets::open(args, &options.filter, options.timed)?;
     let command = prepared.as_ref().map(Prepared::pid);
-    let options = Options { time_programs: args.own_cost, command, ..options };
+    let users = args.by.has(Dimension::User);
+    let options = Options { time_programs: args.own_cost, command, users, ..options };
     // An interval shows what came in it, so what ended before it need not be listed.
     let keep = match args.interval {
         Some(interval) => KeepEnded::For(interval.get()),
         None => KeepEnded::Always,
     };
     let attach = || Profiler::attach(&options, keep);
-    let profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    profiler.set_detail(detail(args, &options));
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }
@@ -221,11 +223,7 @@ impl Session<'_> {
     }
 
     fn detail(&self) -> Detail {
-        // The names of processes tell which of --comm was seen.
-        if !self.options.filter.comms.is_empty() {
-            return Detail::Processes;
-        }
-        if self.args.by.needs_processes() { Detail::Processes } else { Detail::Calls }
+        detail(self.args, &self.options)
     }
 
     /// Prints an interval.
@@ -304,6 +302,13 @@ impl Session<'_> {
         }
         failure.map_or_else(|| Ok(budgets.unchecked().unwrap_or(code)), Err)
     }
+}
+
+/// How much of a snapshot is needed.
+fn detail(args: &StatArgs, options: &Options) -> Detail {
+    // The names of processes tell which of --comm was seen.
+    let by_name = !options.filter.comms.is_empty();
+    args.by.detail().max(if by_name { Detail::Processes } else { Detail::Calls })
 }
 
 /// When the present interval began: intervals that were missed, as by a stop, make one.

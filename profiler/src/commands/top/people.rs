@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
+    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
     sync::{
@@ -23,6 +23,7 @@ use super::view::ProcessId;
 use crate::{
     model::Process,
     placement::{Named, Names, Placement},
+    proc_fields,
     text::Untrusted,
 };
 
@@ -32,9 +33,6 @@ const MAX_COMMAND: u64 = 4096;
 /// The most that is read of a file `cgroup`, in bytes: paths are rarely longer than 200, and a
 /// process is in fourteen hierarchies at most.
 const MAX_CGROUP: u64 = 65_536;
-
-/// Nanoseconds in a tick of /proc/PID/stat: USER_HZ is 100 on x86 (include/asm-generic/param.h).
-const TICK_NS: u64 = 10_000_000;
 
 /// Who a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,14 +183,9 @@ impl Lookup for Proc {
 fn look_up(proc: &Path, process: &Process, names: &mut NamesOfOthers) -> Option<Who> {
     let directory = proc.join(process.tgid?.to_string());
     let command = command_line(directory.join("cmdline"));
-    let status = fs::read(directory.join("status")).ok()?;
-    let uid = real_uid(Untrusted::from_bytes(&status).raw())?;
     let placement = placement(directory.join("cgroup"));
     // Last: what was read before is then of this process as well.
-    let stat = fs::read(directory.join("stat")).ok()?;
-    if start_ticks(Untrusted::from_bytes(&stat).raw())? != process.start_ns / TICK_NS {
-        return None;
-    }
+    let uid = proc_fields::real_uid(proc, process.tgid?, process.start_ns)?;
     let user = names.users.entry(uid).or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
         Ok(Some(user)) => user.name.into(),
         _ => uid.to_string().into(),
@@ -226,25 +219,14 @@ fn placement(path: PathBuf) -> Placement {
     Placement::of_proc(Untrusted::from_bytes(&bytes).raw())
 }
 
-/// The first id of the line `Uid:` of /proc/PID/status.
-fn real_uid(status: &str) -> Option<u32> {
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    ids.split_whitespace().next()?.parse().ok()
-}
-
-/// The start of a process, in ticks since boot: the field 22 of /proc/PID/stat. The second field
-/// is the name, which may contain anything.
-fn start_ticks(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(22 - 3)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
     use crate::commands::top::fixtures::process;
+    use crate::proc_fields::{TICK_NS, start_ticks};
+    use std::fs;
 
     fn who(command: &str) -> Who {
         Who { command: Some(command.into()), user: "root".into(), place: None }
@@ -252,7 +234,7 @@ mod tests {
 
     /// This process.
     fn own() -> Process {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
+        let stat = fs::read("/proc/self/stat").unwrap();
         let start_ns = start_ticks(&stat).unwrap() * TICK_NS + 1;
         Process::new(std::process::id(), start_ns, "profiler")
     }
@@ -335,10 +317,5 @@ mod tests {
         assert_eq!(file(b"x\0\0\0").as_deref(), Some("x"));
         assert_eq!((file(b""), file(b"\0\0")), (None, None));
         assert_eq!(file(&[b'x'; 10_000]).map(|command| command.len()), Some(4096));
-        assert_eq!(real_uid("Name:\tUid: 1\nUid:\t33\t0\t0\t0\n"), Some(33));
-        assert_eq!(real_uid("Name:\tx\n"), None);
-        let stat = "7 (a) S 1 (b)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
-        assert_eq!(start_ticks(stat), Some(4242));
-        assert_eq!(start_ticks("7 (a) S 1"), None);
     }
 }

@@ -313,8 +313,8 @@ impl Source for Listed<'_> {
         self.row.thread()
     }
 
-    fn user(&self) -> Option<&Untrusted> {
-        self.who().map(|who| &who.user)
+    fn user(&self) -> Option<String> {
+        self.who().map(|who| who.user.to_string())
     }
 
     fn processes(&self) -> usize {

@@ -54,6 +54,9 @@ pub struct Options {
     pub force_arrays: bool,
     /// Process id of the command that the profiler started and passes signals on to.
     pub command: Option<u32>,
+    /// Read the users of processes so that they are exact with any filter, and look up their
+    /// names.
+    pub users: bool,
     /// Let the kernel time the programs from their first run on, if this process may ask for it.
     pub time_programs: bool,
 }
@@ -70,6 +73,7 @@ impl Default for Options {
             force_fallback: false,
             force_arrays: false,
             command: None,
+            users: false,
             time_programs: false,
         }
     }
@@ -97,6 +101,7 @@ impl Options {
             force_fallback: args.force_fallback,
             force_arrays: args.force_arrays,
             command: None,
+            users: false,
             time_programs: false,
         };
         options.check()?;

@@ -11,7 +11,7 @@ use std::{
 use profiler_common::share;
 
 use super::{
-    drain::{Reader, in_flight},
+    drain::{Reader, in_flight, users},
     error::KernelError,
     meter::Meter,
     options::Options,
@@ -40,6 +40,8 @@ pub struct Profiler {
     cpus: usize,
     timed: Timed,
     meter: Meter,
+    /// The names of users, if the query asks for users.
+    user_names: Option<users::Names>,
 }
 
 /// How often a thread got no record, and how often it got no extent.
@@ -67,7 +69,8 @@ impl Profiler {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
         let meter = Meter::new(&mut session, attached);
-        let reader = Reader::new(session.tables(), options.timed);
+        let changes = users::Changes::for_options(options);
+        let reader = Reader::new(session.tables(), options.timed).with_changes(changes);
         let mut this = Self {
             session,
             reader,
@@ -78,6 +81,7 @@ impl Profiler {
             cpus: Session::online_cpus(),
             timed: options.timed,
             meter,
+            user_names: options.users.then(users::Names::default),
         };
         // The first drain may come too late for a small table.
         this.set_wake_marks();
@@ -147,6 +151,10 @@ impl Profiler {
         let is_withheld = counters.records_withheld + counters.extents_withheld > 0;
         let greediest_user = is_withheld.then(|| tables.greediest_user()).flatten();
         let in_flight = in_flight::read(tables, self.reader.known(), &self.aggregate, now_ns);
+        self.reader.identify(tables, &mut self.aggregate);
+        let processes = self.aggregate.processes(detail);
+        let uids = processes.iter().filter_map(|row| row.process.uid);
+        let users = self.user_names.as_mut().map(|names| names.with(uids)).unwrap_or_default();
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
             sequence: self.sequence - 1,
@@ -154,7 +162,8 @@ impl Profiler {
             interval: Duration::ZERO,
             cpus: self.cpus,
             calls: self.aggregate.calls(),
-            processes: self.aggregate.processes(detail),
+            processes,
+            users,
             in_flight,
             health: Health {
                 counters,
@@ -204,6 +213,14 @@ impl Engine for Profiler {
 
     fn time_programs(&mut self, on: bool) {
         self.meter.time_programs(&mut self.session, on);
+    }
+
+    fn set_detail(&mut self, detail: Detail) {
+        let threads = detail == Detail::Threads;
+        if threads != self.aggregate.has_threads() {
+            let tables = self.session.tables();
+            self.reader.keep_threads(tables, &mut self.aggregate, threads);
+        }
     }
 
     fn keep_ended(&mut self, time: Duration) {

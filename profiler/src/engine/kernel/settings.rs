@@ -5,6 +5,7 @@
 use profiler_common::{
     arena, sampling,
     settings::{self as names, FieldGroup},
+    share,
 };
 
 use super::{arch, features::Features, object::Group, options::Options};
@@ -28,8 +29,14 @@ impl Settings {
         settings.add(Group::Sampling, [(names::TIMED, sampling_threshold(options.timed))]);
         settings.add_kernel(features);
         settings.add_fields(features);
-        let records_at = arena::records(options.max_extents);
-        settings.add(Group::Arena, [(names::RECORDS_AT, records_at)]);
+        let (extents, records) = (options.max_extents, share::with_reserve(options.max_threads));
+        settings.add(
+            Group::Arena,
+            [
+                (names::RECORDS_AT, arena::records(extents)),
+                (names::IDENTITIES_AT, arena::identities(extents, records)),
+            ],
+        );
         if let Some(command) = options.command {
             let profiler = std::process::id();
             settings.add(

@@ -6,7 +6,7 @@ use profiler_common::call::{Abi, CallKey};
 
 use super::{Column, SPREAD_CELLS, Unit};
 use crate::{
-    model::{Figures, Latency, Process, ThreadInFlight, nanoseconds},
+    model::{ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
     names::syscalls,
     present::{
         bars,
@@ -39,8 +39,18 @@ pub trait Source {
         None
     }
 
+    /// The thread id, if the row is of one thread.
+    fn tid(&self) -> Option<u32> {
+        self.thread().map(|thread| thread.tid)
+    }
+
+    /// The own name of the thread, if the row is of one thread.
+    fn thread_comm(&self) -> Option<&Untrusted> {
+        None
+    }
+
     /// The user of the process, if that is known.
-    fn user(&self) -> Option<&Untrusted> {
+    fn user(&self) -> Option<String> {
         None
     }
 
@@ -73,7 +83,7 @@ pub trait Source {
 
 impl Source for Row {
     fn process(&self) -> Option<&Process> {
-        self.process.as_deref()
+        self.process().map(AsRef::as_ref)
     }
 
     fn comm(&self) -> Option<&Untrusted> {
@@ -81,11 +91,23 @@ impl Source for Row {
     }
 
     fn call(&self) -> Option<CallKey> {
-        self.key
+        self.call()
     }
 
     fn abi(&self) -> Option<Abi> {
         self.abi()
+    }
+
+    fn tid(&self) -> Option<u32> {
+        self.thread().map(|thread| thread.tid)
+    }
+
+    fn thread_comm(&self) -> Option<&Untrusted> {
+        self.thread().map(|thread| &thread.comm)
+    }
+
+    fn user(&self) -> Option<String> {
+        self.user().map(ToString::to_string)
     }
 
     fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
@@ -184,6 +206,7 @@ impl Column {
             | Self::Tid
             | Self::User
             | Self::Comm
+            | Self::Thread
             | Self::Abi
             | Self::Call
             | Self::ErrorsByName
@@ -198,8 +221,14 @@ impl Column {
         let thread = source.thread();
         let text = match self {
             Self::Pid => source.process().map(|process| pid(process, source.processes(), form)),
-            Self::Tid => thread.map(|thread| thread.tid.to_string()),
-            Self::User => Some(name(source.user()).unwrap_or_else(|| units::NONE.into())),
+            Self::Tid => {
+                Some(source.tid().map_or_else(|| units::NONE.into(), |tid| tid.to_string()))
+            }
+            Self::Thread => Some(name(source.thread_comm()).unwrap_or_else(|| {
+                let is_of_process = source.process().is_some_and(|process| process.tgid.is_some());
+                if is_of_process { ENDED_COMM.into() } else { String::new() }
+            })),
+            Self::User => Some(source.user().unwrap_or_else(|| units::NONE.into())),
             Self::Comm => name(source.comm()),
             Self::Abi => source.abi().map(|abi| abi.name().to_owned()),
             Self::Call => source.call().map(syscalls::name_with_abi),

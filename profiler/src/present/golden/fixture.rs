@@ -76,8 +76,8 @@ fn row(key: CallKey, total: Figures, recent: Figures) -> CallRow {
 }
 
 fn process(tgid: Option<u32>, comm: &str, ended: bool, calls: Vec<CallRow>) -> ProcessRow {
-    let process = Process { tgid, start_ns: 1_000, comm: comm.into(), ended };
-    ProcessRow { process: Arc::new(process), calls: calls.into() }
+    let process = Process { tgid, ended, ..Process::new(0, 1_000, comm) };
+    ProcessRow::new(process, calls)
 }
 
 fn processes() -> Vec<ProcessRow> {
@@ -244,6 +244,7 @@ pub(super) fn snapshot() -> Snapshot {
             mode: "tp_btf, task storage",
             ..Health::default()
         },
+        ..Snapshot::default()
     }
 }
 

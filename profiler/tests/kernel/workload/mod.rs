@@ -7,6 +7,7 @@ mod crowd;
 mod deaths;
 mod execs;
 mod filtered;
+mod groups;
 mod held;
 mod identity;
 mod names;
@@ -35,6 +36,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub(crate) use crowd::IDLE;
 pub(crate) use filtered::WANTED;
+pub(crate) use groups::USERS;
 pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
 use plan::Plan;
@@ -133,6 +135,8 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "many" => births::many(&params),
         "end" => raw::end(0),
         "rename" => names::rename(),
+        "grouped-threads" => groups::threads(&params),
+        "users" => groups::users(&params),
         "named-threads" => names::threads(&params),
         "renamed-by-thread" => names::renamed_by_thread(),
         "renamed-by-thread-alone" => names::renamed_by_a_thread_alone(&params),

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Statement {
     /// Of every process that made calls that count.
     pub(crate) processes: Vec<Process>,
+    /// Of threads that are stated apart.
+    #[serde(default)]
+    pub(crate) threads: Vec<Thread>,
     /// Of those that timed their calls.
     #[serde(default)]
     pub(crate) timings: Vec<Timing>,
@@ -24,6 +27,15 @@ pub(crate) struct Process {
     /// Its name, where another process had the same id.
     #[serde(default)]
     pub(crate) comm: Option<String>,
+    pub(crate) calls: Calls,
+}
+
+/// The calls of one thread.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Thread {
+    pub(crate) tid: u32,
+    /// The name that it had last.
+    pub(crate) comm: String,
     pub(crate) calls: Calls,
 }
 

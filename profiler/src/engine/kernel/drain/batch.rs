@@ -183,16 +183,22 @@ impl Batch {
         }
     }
 
+    /// All slots of a thread.
+    pub(super) fn slots_of(tables: &impl Tables, thread: u32) -> Vec<(CallKey, CellIndex)> {
+        let mut batch = Self::default();
+        batch.read_records(tables, &[thread]);
+        batch.pages.iter().flat_map(|page| slots_in(tables, page)).collect()
+    }
+
     fn read_pages(&mut self, tables: &impl Tables, shadow: &Shadow) {
         self.slots.clear();
         for visit in &mut self.visits {
             let first = self.slots.len();
             for page in &self.pages[visit.pages.clone()] {
-                let slots = tables.cell(page.cell);
-                for (nr, slot) in (page.first..).zip(slots).filter(|&(_, slot)| slot != 0) {
+                for (key, slot) in slots_in(tables, page) {
                     tables.prefetch(slot, SUMS);
                     shadow.prefetch(slot, SUMS);
-                    self.slots.push((CallKey::of(page.abi, nr), slot));
+                    self.slots.push((key, slot));
                 }
             }
             visit.slots = first..self.slots.len();
@@ -244,6 +250,16 @@ impl Batch {
             (visit, slots)
         })
     }
+}
+
+/// The slots that a page names.
+fn slots_in<T: Tables>(
+    tables: &T,
+    page: &Page,
+) -> impl Iterator<Item = (CallKey, CellIndex)> + use<T> {
+    let (abi, slots) = (page.abi, tables.cell(page.cell));
+    let slots = (page.first..).zip(slots).filter(|&(_, slot)| slot != 0);
+    slots.map(move |(nr, slot)| (CallKey::of(abi, nr), slot))
 }
 
 /// The line that has the mean of the new latencies. For one latency, that is its own line.

@@ -19,5 +19,7 @@ mod reader_properties;
 mod reader_tests;
 mod shadow;
 mod slot;
+mod threads;
+pub(super) mod users;
 
 pub(super) use reader::Reader;

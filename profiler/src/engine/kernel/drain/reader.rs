@@ -21,9 +21,10 @@ use super::{
     overflow,
     shadow::Shadow,
     slot::{SlotReading, untimed},
+    users::Changes,
 };
 use crate::{
-    aggregate::{Account, Aggregate, Identity, ProcessIndex},
+    aggregate::{Account, Aggregate, Identity, ProcessIndex, ThreadIndex},
     engine::kernel::tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
     model::{Extremes, Figures, Timed, Use},
 };
@@ -34,15 +35,15 @@ pub(crate) struct Reader {
     /// this is read of a thread that did nothing.
     activities: Vec<Activity>,
     /// The threads, by the index of their records.
-    threads: Vec<Option<Box<Thread>>>,
+    pub(super) threads: Vec<Option<Box<Thread>>>,
     /// The pool of cells at the last reading.
-    cells: Shadow,
+    pub(super) cells: Shadow,
     /// The overflow slots at the last reading.
     overflow: Vec<Option<Box<OverflowSlot>>>,
     /// How many calls the overflow slots counted.
     overflowed: u64,
     /// By slot: how many calls whose exit was missed are in the figures.
-    lost: HashMap<CellIndex, u64>,
+    pub(super) lost: HashMap<CellIndex, u64>,
     breaches: Breaches,
     batch: Batch,
     slot: SlotReading,
@@ -54,7 +55,10 @@ pub(crate) struct Reader {
     extents_freed: u64,
     records_used: u64,
     extents_used: u64,
-    timed: Timed,
+    pub(super) timed: Timed,
+    changes: Changes,
+    /// Records of threads that may have changed their user, and live.
+    pub(super) unknown_users: Vec<u32>,
 }
 
 /// How many records may have been taken and not yet counted: at most one per CPU.
@@ -63,6 +67,10 @@ const BEING_TAKEN: u32 = 1_024;
 /// A thread with a record.
 pub(crate) struct Thread {
     pub(crate) process: ProcessIndex,
+    /// Its own rows, if rows by thread are kept.
+    pub(super) row: Option<ThreadIndex>,
+    /// Whether it is in `Reader::unknown_users`.
+    pub(super) user_is_unknown: bool,
     /// The call in which it was last found.
     pub(crate) flight: Option<Flight>,
     account: Account,
@@ -114,7 +122,14 @@ impl Reader {
             records_used: 0,
             extents_used: 0,
             timed,
+            changes: Changes::new(),
+            unknown_users: Vec::new(),
         }
+    }
+
+    /// Sets which calls say that a user may have changed.
+    pub(crate) fn with_changes(self, changes: Changes) -> Self {
+        Self { changes, ..self }
     }
 
     /// Adds the differences to `into`, and frees the records and extents of ended threads. A slot that
@@ -193,12 +208,27 @@ impl Reader {
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
             let process = into.thread_started(identity, &record.comm);
-            Box::new(Thread { process, flight: None, account: Account::default(), broken: false })
+            let name = || tables.identity(index).comm;
+            let row = if into.has_threads() {
+                into.list_thread(process, record.tid, &name(), Vec::new())
+            } else {
+                None
+            };
+            Box::new(Thread {
+                process,
+                row,
+                user_is_unknown: false,
+                flight: None,
+                account: Account::default(),
+                broken: false,
+            })
         });
-        let process = thread.process;
+        let (process, row) = (thread.process, thread.row);
+        let mut change = self.changes.of_any();
         into.rename(process, &record.comm, record.named_ns);
         self.corrections.clear();
         for slot in changed {
+            change = change.and(self.changes.of(slot.key));
             let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
                 continue;
             };
@@ -209,7 +239,7 @@ impl Reader {
                 known
             });
             if reading.is_some() {
-                into.add(Some(process), slot.key, &self.slot.figures);
+                add(into, (process, row), slot.key, &self.slot.figures);
             }
             if slot.counts != reported {
                 self.corrections.push((slot.key, slot.index, slot.counts, reported));
@@ -220,11 +250,11 @@ impl Reader {
             let known = self.lost.entry(slot).or_default();
             let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
             *known = lost.max(*known);
-            into.add(Some(process), key, &figures);
+            add(into, (process, row), key, &figures);
         }
         let breach = visit.books.breach(record, &before, &after);
         let ended = before.state == RecordState::Ended as u16;
-        let unreturned = ended.then(|| add_unreturned(into, process, record)).flatten();
+        let unreturned = ended.then(|| add_unreturned(into, (process, row), record)).flatten();
         for &(key, slot, read, reported) in &self.corrections {
             visit.books.correct((key, slot), read, reported);
         }
@@ -242,8 +272,17 @@ impl Reader {
         {
             self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
         }
+        if into.has_processes() {
+            self.note_user(tables, into, (index, process), (change, ended));
+        }
         if ended {
             into.thread_ended(process);
+        }
+        if let Some(row) = row {
+            into.rename_thread(row, Some(record.tid), &tables.identity(index).comm);
+            if ended {
+                into.listed_thread_ended(row);
+            }
         }
     }
 
@@ -334,11 +373,24 @@ impl Reader {
     }
 }
 
+/// Adds figures of a thread.
+fn add(
+    into: &mut Aggregate,
+    (process, row): (ProcessIndex, Option<ThreadIndex>),
+    key: CallKey,
+    figures: &Figures,
+) {
+    match row {
+        Some(row) => into.add_to_thread(row, key, figures),
+        None => into.add(Some(process), key, figures),
+    }
+}
+
 /// Adds the call in which a thread ended: `exit`, `exit_group`, or the call in which it was killed.
 /// Returns the slot of the call, unless that is an overflow slot.
 fn add_unreturned(
     into: &mut Aggregate,
-    process: ProcessIndex,
+    owner: (ProcessIndex, Option<ThreadIndex>),
     record: &ThreadRecord,
 ) -> Option<CellIndex> {
     if !record.in_call() {
@@ -347,8 +399,10 @@ fn add_unreturned(
     let figures = Figures { never_returned: 1, ..Figures::default() };
     let slot = (record.in_flight_slot != OVERFLOWED).then_some(record.in_flight_slot);
     let key = CallKey(record.in_flight_key);
-    into.add(slot.map(|_| process), key, &figures);
-    if slot.is_none() {
+    if slot.is_some() {
+        add(into, owner, key, &figures);
+    } else {
+        into.add(None, key, &figures);
         // The overflow slot does not count it.
         let open = Account { open: vec![(key, 1)], ..Account::default() };
         into.settle(None, &open, &Account::default());

@@ -7,7 +7,9 @@ use profiler_common::{
     call::OVERFLOW_SLOTS,
     hist,
     limits::ERRNOS,
-    wire::{CallBefore, Cell, CellIndex, Control, Counters, OverflowSlot, ThreadRecord},
+    wire::{
+        CallBefore, Cell, CellIndex, Control, Counters, OverflowSlot, TaskIdentity, ThreadRecord,
+    },
 };
 use proptest::prelude::*;
 
@@ -24,7 +26,7 @@ use crate::{
     model::{Detail, Extremes, Figures, Snapshot, Timed},
 };
 
-/// By process and number.
+/// By process or thread, and number.
 type ByProcess = BTreeMap<(Option<u32>, u32), Figures>;
 
 /// By number.
@@ -47,6 +49,8 @@ struct Watch {
     threads: Vec<u32>,
     next_tid: u32,
     done: BTreeMap<u32, Done>,
+    /// Whether all threads are of one process.
+    one_process: bool,
 }
 
 const THREADS: usize = 3;
@@ -58,7 +62,42 @@ impl Watch {
         let threads = (1..=THREADS as u32).map(|tid| tables.start(tid, tid)).collect();
         let aggregate = Aggregate::new(KeepEnded::Always);
         let done = BTreeMap::new();
-        Self { tables, reader, aggregate, threads, next_tid: THREADS as u32, done }
+        let (next_tid, one_process) = (THREADS as u32, false);
+        Self { tables, reader, aggregate, threads, next_tid, done, one_process }
+    }
+
+    /// All threads are of process 1.
+    fn of_one_process(records: u32, extents: u32) -> Self {
+        let this = Self::new(records, extents);
+        let mut tables = Fake::new(records, extents);
+        let threads = (1..=THREADS as u32).map(|tid| tables.start(1, tid)).collect();
+        Self { tables, threads, one_process: true, ..this }
+    }
+
+    fn keep_threads(&mut self, on: bool) {
+        self.reader.keep_threads(&self.tables, &mut self.aggregate, on);
+    }
+
+    /// By thread and call. Asserts that threads sum up to their process. Without extremes, which
+    /// for ended threads may be bounds.
+    fn by_thread(&self) -> ByProcess {
+        let mut by_thread = ByProcess::new();
+        for process in self.aggregate.processes(Detail::Threads) {
+            let mut rest: ByCall =
+                process.calls.iter().map(|row| (row.key.0, row.total.clone())).collect();
+            for thread in &process.threads {
+                let tid = thread.thread.as_ref().map(|thread| thread.tid);
+                for row in thread.calls.iter() {
+                    let left = rest.get_mut(&row.key.0).expect("a row of the process");
+                    *left = left.since(&row.total);
+                    let sum = by_thread.entry((tid, row.key.0)).or_default();
+                    sum.merge(&row.total);
+                    sum.extremes = None;
+                }
+            }
+            assert!(rest.values().all(Figures::is_empty), "{rest:?}");
+        }
+        by_thread
     }
 
     fn read(&mut self) {
@@ -94,7 +133,8 @@ impl Watch {
                 }
                 self.tables.end(self.threads[thread]);
                 self.next_tid += 1;
-                self.threads[thread] = self.tables.start(self.next_tid, self.next_tid);
+                let tgid = if self.one_process { 1 } else { self.next_tid };
+                self.threads[thread] = self.tables.start(tgid, self.next_tid);
             }
         }
     }
@@ -218,6 +258,36 @@ fn history() -> impl Strategy<Value = Vec<(Event, bool)>> {
 }
 
 proptest! {
+    /// Rows by thread that begin late have what threads that live have done since the start.
+    #[test]
+    fn rows_by_thread_are_the_same_whenever_they_begin(history in history(), begin in 0..60_usize) {
+        let (mut early, mut late) =
+            (Watch::of_one_process(160, 512), Watch::of_one_process(160, 512));
+        early.keep_threads(true);
+        for (at, (event, read)) in history.iter().enumerate() {
+            for watch in [&mut early, &mut late] {
+                watch.happen(event);
+                if *read {
+                    watch.read();
+                }
+            }
+            if at == begin.min(history.len() - 1) {
+                late.keep_threads(true);
+            }
+        }
+        for watch in [&mut early, &mut late] {
+            watch.tables.settle();
+            watch.read();
+        }
+        let (early, late) = (early.by_thread(), late.by_thread());
+        for (key, figures) in late.iter().filter(|((tid, _), _)| tid.is_some()) {
+            prop_assert_eq!(&early[key], figures, "{:?}", key);
+        }
+        // The others had ended before.
+        let sum = |rows: &ByProcess| rows.values().collect::<Figures>();
+        prop_assert_eq!(sum(&early), sum(&late));
+    }
+
     #[test]
     fn every_call_is_counted_once_whenever_it_is_read(history in history()) {
         let (mut often, mut once) = (Watch::new(160, 512), Watch::new(160, 512));
@@ -367,6 +437,10 @@ impl Tables for OnlyOverflow {
 
     fn record(&self, _: u32) -> ThreadRecord {
         UNOWNED
+    }
+
+    fn identity(&self, _: u32) -> TaskIdentity {
+        TaskIdentity::default()
     }
 
     fn slot_counts(&self, _: CellIndex) -> SlotCounts {

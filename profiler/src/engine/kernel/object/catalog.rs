@@ -25,6 +25,7 @@ macro_rules! counting_maps {
     ($records:expr, $cells:expr, $before:expr, $($own:expr),+) => {
         &[
             map(maps::RECORDS, $records),
+            map(maps::IDENTITIES, $records),
             map(maps::CELLS, $cells),
             map(maps::BEFORE, $before),
             map(maps::BEFORE_BY_TASK, $before),

@@ -12,7 +12,7 @@ use profiler_common::{
     maps as names,
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OverflowSlot, Slot,
-        ThreadRecord,
+        TaskIdentity, ThreadRecord,
     },
 };
 
@@ -154,6 +154,10 @@ impl Tables for MapTables {
         let mut record: ThreadRecord = self.shared.records.read(record);
         record.in_flight_key = CallKey(record.in_flight_key).without_mark().0;
         record
+    }
+
+    fn identity(&self, record: u32) -> TaskIdentity {
+        self.shared.identities.read(record)
     }
 
     fn prefetch_record(&self, record: u32) {

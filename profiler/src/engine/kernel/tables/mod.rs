@@ -6,7 +6,7 @@ mod shared;
 mod users;
 
 use profiler_common::wire::{
-    CallBefore, Cell, CellIndex, Control, Counters, Line, OverflowSlot, ThreadRecord,
+    CallBefore, Cell, CellIndex, Control, Counters, Line, OverflowSlot, TaskIdentity, ThreadRecord,
 };
 
 pub use mapped::MapTables;
@@ -33,6 +33,8 @@ pub trait Tables {
     fn activity(&self, record: u32) -> Activity;
     /// A copy of a record.
     fn record(&self, record: u32) -> ThreadRecord;
+    /// Who owns a record.
+    fn identity(&self, record: u32) -> TaskIdentity;
     /// Prefetches a record.
     fn prefetch_record(&self, _record: u32) {}
     /// The counters of the slot in a cell; zeros if there is no such cell. A caller reads them

@@ -9,7 +9,7 @@ use aya::maps::{MapData, MapError, Stack};
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
     share,
-    wire::{Cell, Control, ThreadRecord},
+    wire::{Cell, Control, TaskIdentity, ThreadRecord},
 };
 
 use super::{UNOWNED, shared::Shared};
@@ -120,7 +120,8 @@ impl Pools {
         let extents = grown(self.filled_extents, extents_used, EXTENTS_PER_DRAIN);
         let records = records.min(shared.records.len());
         let extents = extents.min(shared.owners.len());
-        let new = u64::from(records - self.filled_records) * size_of::<ThreadRecord>() as u64
+        let of_record = size_of::<ThreadRecord>() + size_of::<TaskIdentity>();
+        let new = u64::from(records - self.filled_records) * of_record as u64
             + u64::from(extents - self.filled_extents) * EXTENT_BYTES;
         // The reader's copy uses as much again.
         if new == 0 || self.limit.as_ref().is_some_and(|limit| !limit.allows(2 * new)) {

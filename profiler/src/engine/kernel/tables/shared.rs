@@ -1,4 +1,4 @@
-//! The memory that both sides use: records, cells, their owners, and what controls the pools.
+//! The memory that both sides use: records, who owns them, cells, their owners, and what controls the pools.
 
 use std::{io, ops::Range, os::fd::AsFd as _, sync::Arc};
 
@@ -7,7 +7,7 @@ use profiler_common::{
     arena,
     limits::CELLS_PER_EXTENT,
     maps as names, share,
-    wire::{Cell, Control, ThreadRecord},
+    wire::{Cell, Control, TaskIdentity, ThreadRecord},
 };
 
 use super::users::Users;
@@ -18,6 +18,8 @@ use crate::engine::kernel::{
 /// Mappings of the records, the cells, and what says who holds them.
 pub(super) struct Shared {
     pub(super) records: Mapping<ThreadRecord>,
+    /// The owner of each record, by the same index.
+    pub(super) identities: Mapping<TaskIdentity>,
     pub(super) cells: Mapping<Cell>,
     /// The owner of each extent: the index of its record plus one, or 0.
     pub(super) owners: Mapping<u32>,
@@ -40,22 +42,26 @@ impl Shared {
         let record_count = share::with_reserve(options.max_threads);
         let in_arena = region.is_some();
         let m = memory_bytes;
-        let (records, cells) = match region {
+        let (records, identities, cells) = match region {
             Some(region) => {
                 *m += u64::from(arena::CELLS);
                 let at = arena::records(options.max_extents) as usize;
+                let identities = arena::identities(options.max_extents, record_count) as usize;
                 (
                     Mapping::within(Arc::clone(&region), at, record_count),
+                    Mapping::within(Arc::clone(&region), identities, record_count),
                     Mapping::within(region, arena::CELLS as usize, cell_count),
                 )
             }
             None => (
                 map_array(ebpf, names::RECORDS, record_count, m)?,
+                map_array(ebpf, names::IDENTITIES, record_count, m)?,
                 map_array(ebpf, names::CELLS, cell_count, m)?,
             ),
         };
         Ok(Self {
             records,
+            identities,
             cells,
             owners: map_array(ebpf, names::EXTENT_OWNERS, options.max_extents, m)?,
             control: map_array(ebpf, names::CONTROL, 1, m)?,
@@ -73,7 +79,9 @@ impl Shared {
         }
         if !records.is_empty() {
             self.records.populate(records.clone())?;
-            bytes += records.len() as u64 * size_of::<ThreadRecord>() as u64;
+            self.identities.populate(records.clone())?;
+            let of_record = size_of::<ThreadRecord>() + size_of::<TaskIdentity>();
+            bytes += (records.len() * of_record) as u64;
         }
         if !extents.is_empty() {
             let cells = extents.start * CELLS_PER_EXTENT..extents.end * CELLS_PER_EXTENT;

@@ -7,7 +7,10 @@ use std::cell::RefCell;
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     limits::CELLS_PER_EXTENT,
-    wire::{CallBefore, Cell, CellIndex, Control, Counters, RecordState, Slot, ThreadRecord},
+    wire::{
+        CallBefore, Cell, CellIndex, Control, Counters, RecordState, Slot, TaskIdentity,
+        ThreadRecord,
+    },
 };
 
 use crate::engine::kernel::tables::{Activity, Before, SlotCounts, Tables, ZERO_OVERFLOW};
@@ -19,6 +22,8 @@ pub(super) struct Fake {
     state: RefCell<State>,
     before: Option<Before>,
     calls_before: Vec<CallBefore>,
+    /// The owner of each record.
+    pub(super) identities: Vec<TaskIdentity>,
     pub(super) freed_records: Vec<u32>,
     pub(super) freed_extents: Vec<u32>,
 }
@@ -30,6 +35,7 @@ impl Fake {
             state: RefCell::new(State::new(records, extents)),
             before: None,
             calls_before: Vec::new(),
+            identities: vec![TaskIdentity::default(); records as usize],
             freed_records: Vec::new(),
             freed_extents: Vec::new(),
         }
@@ -57,7 +63,9 @@ impl Fake {
 
     /// A thread starts. Returns its record.
     pub(super) fn start(&mut self, tgid: u32, tid: u32) -> u32 {
-        self.state.get_mut().take_record(tgid, tid)
+        let record = self.state.get_mut().take_record(tgid, tid);
+        self.identities[record as usize] = TaskIdentity { uid: tgid, ..TaskIdentity::default() };
+        record
     }
 
     /// A call enters. Returns what [`Self::leave`] takes.
@@ -153,6 +161,10 @@ impl Fake {
 }
 
 impl Tables for Fake {
+    fn identity(&self, record: u32) -> TaskIdentity {
+        self.identities[record as usize]
+    }
+
     fn record_limit(&self) -> u32 {
         self.record_count()
     }

@@ -1,0 +1,151 @@
+//! Who threads are: their users and names; and rows by thread, which can begin late.
+
+use profiler_common::{
+    hist::{BUCKETS_PER_CHUNK, CHUNKS},
+    limits::{ERRNO_PAGES, ERRNOS_PER_PAGE},
+    wire::{CellIndex, LINES, Slot},
+};
+
+use super::{
+    batch::{self, Batch, SUMS},
+    reader::Reader,
+    shadow::WORDS,
+    slot::untimed,
+    users::Change,
+};
+use crate::{
+    aggregate::{Aggregate, ProcessIndex},
+    engine::kernel::tables::Tables,
+    model::{CallRow, Extremes, Figures},
+    names::syscalls,
+    proc_fields,
+};
+
+impl Reader {
+    /// Notes the user of a process, of which a thread was read that has made calls which say this.
+    pub(super) fn note_user(
+        &mut self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        (index, process): (u32, ProcessIndex),
+        (change, ended): (Change, bool),
+    ) {
+        let Some(thread) = &mut self.threads[index as usize] else { return };
+        let is_noted = if ended {
+            change.noted || change.unnoted || thread.user_is_unknown
+        } else {
+            change.noted
+        };
+        if is_noted || into.uid(process).is_none() {
+            into.set_uid(process, tables.identity(index).uid);
+        }
+        if change.unnoted && !ended && !std::mem::replace(&mut thread.user_is_unknown, true) {
+            self.unknown_users.push(index);
+        }
+    }
+
+    /// Reads the users that may have changed, and the names of threads. Before a snapshot.
+    pub(crate) fn identify(&mut self, tables: &impl Tables, into: &mut Aggregate) {
+        for index in std::mem::take(&mut self.unknown_users) {
+            let Some(thread) = &mut self.threads[index as usize] else { continue };
+            if !std::mem::replace(&mut thread.user_is_unknown, false) {
+                continue;
+            }
+            let Some(process) = into.process(thread.process) else { continue };
+            let (tgid, start_ns) = (process.tgid, process.start_ns);
+            let uid = tgid.and_then(|tgid| proc_fields::real_uid("/proc".as_ref(), tgid, start_ns));
+            match uid {
+                Some(uid) => into.set_uid(thread.process, uid),
+                // It has ended, and the kernel side has noted its user by then.
+                None => thread.user_is_unknown = true,
+            }
+        }
+        if !into.has_threads() {
+            return;
+        }
+        // Another thread can give a thread its name while that sleeps.
+        for (index, thread) in (0_u32..).zip(&self.threads) {
+            if let Some(row) = thread.as_ref().and_then(|thread| thread.row) {
+                into.rename_thread(row, None, &tables.identity(index).comm);
+            }
+        }
+    }
+
+    /// Keeps rows by thread from now on, or no longer. The rows begin with what each thread has
+    /// done by the last reading.
+    pub(crate) fn keep_threads(&mut self, tables: &impl Tables, into: &mut Aggregate, on: bool) {
+        into.keep_threads(on);
+        for index in 0..self.threads.len() as u32 {
+            let Some(thread) = &self.threads[index as usize] else { continue };
+            let row = if on {
+                let calls = self.calls_by_now(tables, index);
+                let tid = tables.record(index).tid;
+                into.list_thread(thread.process, tid, &tables.identity(index).comm, calls)
+            } else {
+                None
+            };
+            if let Some(thread) = &mut self.threads[index as usize] {
+                thread.row = row;
+            }
+        }
+        if on {
+            into.attribute_rest();
+        }
+    }
+
+    /// What a thread has done by the last reading.
+    fn calls_by_now(&self, tables: &impl Tables, index: u32) -> Vec<CallRow> {
+        let mut calls: Vec<CallRow> = Vec::new();
+        for (key, slot) in Batch::slots_of(tables, index) {
+            let Some(sums) = self.cells.line(slot, SUMS).map(batch::sums) else { continue };
+            let total = self.figures_by_now(tables, slot, &sums);
+            let key = syscalls::fold_unknown(key);
+            match calls.binary_search_by_key(&key, |row| row.key) {
+                Ok(at) => calls[at].total.merge(&total),
+                Err(at) => calls.insert(at, CallRow::new(key, total)),
+            }
+        }
+        calls.retain(|row| !row.total.is_empty());
+        calls
+    }
+
+    /// The figures of a slot by the last reading, of which the sums are known.
+    fn figures_by_now(&self, tables: &impl Tables, slot: CellIndex, sums: &Slot) -> Figures {
+        let mut figures = Figures {
+            calls: sums.entered,
+            returned: sums.returned,
+            restarted: sums.restarted,
+            denied: sums.denied.into(),
+            lost: self.lost.get(&slot).copied().unwrap_or(0),
+            total_ns: sums.total_ns,
+            errors_unlisted: sums.errors_unlisted.into(),
+            ..Figures::default()
+        };
+        // Cells are added to a slot and never taken away.
+        let cells = Slot::from_cell(&tables.cell(slot));
+        let counts = |cell: CellIndex| {
+            let lines = (0..LINES).filter(move |_| cell != 0).map(move |line| (cell, line));
+            lines.flat_map(|(cell, line)| {
+                let known = self.cells.line(cell, line).copied().unwrap_or([0; WORDS]);
+                (line * WORDS..).zip(known).filter(|&(_, count)| count != 0)
+            })
+        };
+        for (chunk, &cell) in cells.chunks.iter().enumerate().take(CHUNKS) {
+            for (at, count) in counts(cell) {
+                figures.latency.add(chunk * BUCKETS_PER_CHUNK + at, count.into());
+            }
+        }
+        for (page, &cell) in cells.errno_pages.iter().enumerate().take(ERRNO_PAGES) {
+            for (at, count) in counts(cell) {
+                figures.add_errno((page * ERRNOS_PER_PAGE + at) as u16, count.into());
+            }
+        }
+        figures.errors =
+            figures.errnos.iter().map(|&(_, count)| count).sum::<u64>() + figures.errors_unlisted;
+        figures.untimed = untimed(&figures, self.timed);
+        if sums.min_ns != u64::MAX {
+            figures.extremes = Some(Extremes { min_ns: sums.min_ns, max_ns: sums.max_ns });
+        }
+        figures
+    }
+}
