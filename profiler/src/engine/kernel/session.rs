@@ -18,7 +18,7 @@ use super::{
     load::{Loaded, Setup},
     loader, maps,
     memory_limit::MemoryLimit,
-    object::{self, COUNTERS, ENTRY, ObjectName, ObjectSpec},
+    object::{self, ENTRY, ObjectName, ObjectSpec},
     options::Options,
     signals::SignalsSent,
     statistics::{self, Statistics},
@@ -68,6 +68,7 @@ impl Session {
         features.require()?;
         raise_memlock();
         check_scope(options, &features)?;
+        check_companions(companions, &features)?;
         filter::check_support(&options.filter, &features)?;
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
@@ -318,10 +319,16 @@ fn best_counter(features: &Features, options: &Options) -> &'static ObjectSpec {
         ObjectName::Arrays => !options.force_fallback,
         _ => true,
     };
-    let allowed = COUNTERS.into_iter().filter(|&name| is_allowed(name)).map(object::find);
-    let mut possible = allowed.filter(|spec| spec.requires.iter().all(|&r| features.meets(r)));
-    // The fallback requires nothing.
-    possible.next().unwrap_or(object::find(ObjectName::Fallback))
+    object::best_counter(is_allowed, |requirement| features.meets(requirement))
+}
+
+/// Checks that this kernel can run the objects beside the one that counts calls.
+fn check_companions(companions: &[&ObjectSpec], features: &Features) -> Result<(), KernelError> {
+    let unmet = |spec: &&ObjectSpec| spec.unmet(|requirement| features.meets(requirement));
+    companions.iter().find_map(unmet).map_or(Ok(()), |requirement| {
+        let (feature, needs) = requirement.describe();
+        Err(KernelError::Missing { feature, needs })
+    })
 }
 
 /// Checks that the programs can follow the children of processes in scope.

@@ -34,7 +34,7 @@ fn a_reading_without_news_adds_nothing() {
     assert_eq!(total(&aggregate, 5), once);
 }
 
-/// An error may be read before its errno is there; it must not stay without.
+/// A reading can find an error before its errno. A later reading finds the errno.
 #[test]
 fn an_errno_that_comes_after_its_error_is_found() {
     for steps in 0..=Leaving::STEPS {
@@ -56,8 +56,8 @@ fn an_errno_that_comes_after_its_error_is_found() {
     }
 }
 
-/// A thread that stays within the exit's program is reported as it was before, and all of
-/// its call once it goes on, even if it then does nothing else.
+/// A thread that stays in the exit program is reported as before. Once it goes on, its whole call is
+/// reported, even if the thread then does nothing else.
 #[test]
 fn a_slot_of_a_thread_within_a_program_is_left_to_the_next_reading() {
     for steps in 1..Leaving::STEPS {
@@ -82,7 +82,7 @@ fn a_slot_of_a_thread_within_a_program_is_left_to_the_next_reading() {
     }
 }
 
-/// Where nothing is attached any more, there is no next reading.
+/// After the programs are detached, there is no next reading.
 #[test]
 fn the_last_reading_leaves_nothing() {
     let mut tables = Fake::new(1, 16);
@@ -109,8 +109,8 @@ fn an_ended_thread_s_last_call_never_returned() {
     assert!(aggregate.all_ended());
 }
 
-/// A call too many in a slot, which may be one that is entering, is found once the thread
-/// is known to be in no program of ours: within another call.
+/// A slot may count one call too many while that call enters. If the thread is in another call, no
+/// program runs for it, and the surplus is a breach.
 #[test]
 fn books_that_are_off_are_a_breach_and_are_told_once() {
     let mut tables = Fake::new(1, 16);
@@ -129,7 +129,7 @@ fn books_that_are_off_are_a_breach_and_are_told_once() {
     }
 }
 
-/// Two too many are no call that is entering.
+/// Two calls too many cannot be one call that enters.
 #[test]
 fn books_that_are_far_off_are_a_breach_at_once() {
     let mut tables = Fake::new(1, 16);
@@ -173,7 +173,7 @@ fn books_balance_in_the_middle_of_a_call_and_at_its_end() {
     assert_eq!(total(&aggregate, 7).never_returned, 1);
 }
 
-/// It is lost in the row of its call, once, and neither in flight nor a breach.
+/// The call is lost in its row once. It is not in flight, and no breach.
 #[test]
 fn a_call_whose_exit_was_missed_is_lost() {
     let mut tables = Fake::new(1, 16);
@@ -199,7 +199,7 @@ fn a_call_whose_exit_was_missed_is_lost() {
     assert_eq!(*reader.breaches(), Breaches::default());
 }
 
-/// A thread stopped in the middle of a program for as long as it likes is no breach.
+/// However long a thread is stopped in a program, its books are no breach.
 #[test]
 fn a_thread_stopped_within_a_program_is_no_breach() {
     let mut tables = Fake::new(1, 16);

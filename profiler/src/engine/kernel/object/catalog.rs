@@ -147,6 +147,16 @@ pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
     }
 }
 
+/// The best object that counts calls, of those that `is_allowed` names, on a kernel that `meets`
+/// requirements. The fallback requires nothing.
+pub(crate) fn best_counter(
+    is_allowed: impl Fn(ObjectName) -> bool,
+    meets: impl Fn(Requirement) -> bool,
+) -> &'static ObjectSpec {
+    let allowed = COUNTERS.into_iter().filter(|&name| is_allowed(name)).map(find);
+    allowed.into_iter().find(|spec| spec.unmet(&meets).is_none()).unwrap_or(&FALLBACK)
+}
+
 /// The objects that a session loads beside the one that counts calls, if `is_needed` says so.
 pub(crate) fn companions(
     is_needed: impl Fn(When) -> bool,
@@ -189,6 +199,30 @@ mod tests {
             })
             .filter_map(|symbol| symbol.name().ok().map(str::to_owned))
             .collect()
+    }
+
+    #[test]
+    fn the_best_object_that_the_kernel_runs_is_chosen() {
+        use ObjectName::{Arena, Arrays, Fallback};
+        use Requirement::{TaskStorage, TypedTracepoints};
+        let best = |allowed: &[ObjectName], met: &[Requirement]| {
+            best_counter(|name| allowed.contains(&name), |r| met.contains(&r)).name
+        };
+        let all = [TypedTracepoints, TaskStorage, Requirement::Arena];
+        assert_eq!(best(&COUNTERS, &all), Arena);
+        assert_eq!(best(&COUNTERS, &all[..2]), Arrays);
+        assert_eq!(best(&COUNTERS, &all[1..]), Fallback);
+        assert_eq!(best(&COUNTERS, &[]), Fallback);
+        assert_eq!(best(&[Arrays, Fallback], &all), Arrays);
+        assert_eq!(best(&[Fallback], &all), Fallback);
+    }
+
+    #[test]
+    fn the_first_requirement_that_is_not_met_is_named() {
+        let arena = find(ObjectName::Arena);
+        let unmet = arena.unmet(|r| r == Requirement::TypedTracepoints);
+        assert_eq!(unmet, Some(Requirement::TaskStorage));
+        assert_eq!(find(ObjectName::Fallback).unmet(|_| false), None);
     }
 
     /// Without BTF the kernel would refuse `tp_btf` programs; with DWARF the objects would be

@@ -2,12 +2,18 @@
 //!
 //! The [`catalog`] describes each object once. Everything that loads, attaches or sizes an object
 //! reads that description.
+//!
+//! A session loads the best object that counts calls. To load another object beside it, describe the
+//! object in the catalogue, say when it is needed, and list it in `COMPANIONS`. It gets the settings
+//! of the session. A map with [`Size::Shared`] is the map of the same name of the first object.
 
 mod catalog;
 mod file;
 mod program;
 mod spec;
 
-pub(crate) use catalog::{COUNTERS, companions, find, program_named};
+#[cfg(test)]
+pub(crate) use catalog::COUNTERS;
+pub(crate) use catalog::{best_counter, companions, find, program_named};
 pub(crate) use program::{CGROUP_ATTACH, ENTRY, ProgramSpec, SYSCALL_PROGRAMS, preemptible};
 pub(crate) use spec::{Group, Hook, ObjectName, ObjectSpec, Requirement, Size, When};

@@ -56,6 +56,11 @@ impl ObjectSpec {
         self.programs.iter().filter(move |program| is_needed(program.when))
     }
 
+    /// The first requirement that a kernel does not meet, if there is one.
+    pub(crate) fn unmet(&self, meets: impl Fn(Requirement) -> bool) -> Option<Requirement> {
+        self.requires.iter().copied().find(|&requirement| !meets(requirement))
+    }
+
     /// Whether it has a map of this name.
     pub(crate) fn has_map(&self, name: &str) -> bool {
         self.maps.iter().any(|map| map.name == name)
@@ -71,6 +76,19 @@ pub(crate) enum Requirement {
     TaskStorage,
     /// Arenas (Linux 6.9).
     Arena,
+}
+
+impl Requirement {
+    /// Its name, and what brings it, for people.
+    pub(crate) fn describe(self) -> (&'static str, &'static str) {
+        match self {
+            Self::TypedTracepoints => {
+                ("typed tracepoints", "Linux 5.5 and CONFIG_DEBUG_INFO_BTF=y")
+            }
+            Self::TaskStorage => ("task storage", "Linux 5.11"),
+            Self::Arena => ("arenas", "Linux 6.9"),
+        }
+    }
 }
 
 /// The queries for which something is loaded.
