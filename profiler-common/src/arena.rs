@@ -19,7 +19,7 @@ pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
 pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
 /// Records have two to this power bytes.
 pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
-/// See [`CELL_SHIFT`].
+/// Identities have two to this power bytes.
 pub const IDENTITY_SHIFT: u32 = size_of::<TaskIdentity>().trailing_zeros();
 
 /// Byte offset of the hint for a task. `distance` is how far the task's saved registers are from

@@ -1,5 +1,5 @@
-//! What differs between kinds of kernels, behind one trait, so that everything else is
-//! written once: how a task is known, and where records and cells are.
+//! What differs between objects, behind one trait: how a task is identified, and where records and
+//! cells are.
 
 use profiler_common::wire::{Cell, CellIndex, TaskIdentity, TaskState, ThreadRecord};
 
@@ -8,11 +8,10 @@ use crate::{
     task::Task,
 };
 
-/// What differs between kinds of kernels. As far as it is given here, records and cells are
-/// in arrays.
+/// What differs between objects. The methods with a body have records and cells in arrays.
 pub trait Backend {
-    /// A number that stands for the task whose registers are saved at `regs`: for no other
-    /// live task, and the same in every program. Not 0.
+    /// A number that identifies the task whose registers are saved at `regs`. It is the same in
+    /// every program, no other live task has it, and it is not 0.
     #[inline(always)]
     fn owner(regs: u64) -> u64 {
         regs
@@ -24,31 +23,31 @@ pub trait Backend {
     /// The state of `task`, if it has one.
     fn state(task: Task) -> Option<*mut TaskState>;
 
-    /// The state of `task`, made now if it has none; `None` where there is no room.
+    /// The state of `task`, which is created if it has none. `None` if there is no space.
     fn state_or_new(task: Task) -> Option<*mut TaskState>;
 
-    /// Forgets a task that ends. Task storage does that by itself.
+    /// Deletes the state of a task that ends. Task storage does that by itself.
     fn forget(task: Task);
 
-    /// Takes `task`, which is the running one, off the list of calls that entered before the
-    /// programs attached. Returns whether it was listed.
+    /// Removes the call of the running task from the list of calls that entered before the programs
+    /// attached. Returns whether it was listed.
     fn forget_listed_call(task: Task) -> bool;
 
-    /// Whether `task` is in a 32-bit system call.
+    /// Whether `task` is in a 32-bit syscall.
     fn is_compat(task: Task) -> bool;
 
-    /// Whether the running task is in one, `record` being its own.
+    /// Whether the running task, which owns `record`, is in a 32-bit syscall.
     #[inline(always)]
     fn owner_is_compat(record: *mut ThreadRecord) -> bool {
         let _ = record;
         Self::is_compat(Self::current())
     }
 
-    /// Sets the number at `place` to `value` if that is greater. `place` is of this CPU.
+    /// Sets the number at `place`, which is of this CPU, to `value` if `value` is greater.
     ///
-    /// Where programs can be preempted (Linux 7.1), another copy of the exit program can store
-    /// a greater number between the look and the store here. That number is then lost, unless
-    /// the object has an atomic instruction for it.
+    /// If programs can be preempted (Linux 7.1), another copy of the exit program can store a
+    /// greater number between the comparison and the store. That number is then lost, unless the
+    /// object uses an atomic instruction.
     ///
     /// # Safety
     /// `place` is within a live map value.
@@ -62,9 +61,9 @@ pub trait Backend {
         }
     }
 
-    /// How far `regs`, the registers that the tracepoints give, are from `place`, which may
-    /// be anywhere as long as it stays there: a number of the task's own, where `regs` may
-    /// be a pointer that the verifier lets nothing be done with.
+    /// The distance from `place`, which does not move, to `regs`, the registers that a tracepoint
+    /// passes. The distance is a number of the task's own. `regs` itself may be a pointer, with
+    /// which the verifier permits no other arithmetic.
     fn distance(regs: u64, place: *const u8) -> u64;
 
     /// The record at `index`.
@@ -85,8 +84,8 @@ pub trait Backend {
         CELLS.get_ptr_mut(index)
     }
 
-    /// The record that is likely that of this [`owner`](Self::owner): here, the one that
-    /// this CPU used last.
+    /// The record that the hint names for this [`owner`](Self::owner). With arrays, it is the
+    /// record that this CPU used last.
     #[inline(always)]
     fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
         let _ = owner;
@@ -95,7 +94,7 @@ pub trait Backend {
         Self::record(index)
     }
 
-    /// The record at `index` is that of this owner.
+    /// Makes the hint for this owner name the record at `index`.
     #[inline(always)]
     fn remember(owner: u64, index: u32) {
         let _ = owner;

@@ -1,7 +1,7 @@
-//! Calls that entered before the programs attached, and have not left since.
+//! Lists the calls that entered before the programs attached and have not left.
 //!
-//! A task iterator lists them, once: after everything attached that sees a call or a task
-//! end, and before the entries do. So whatever it finds entered unseen, and leaves seen.
+//! A task iterator runs once: after the programs attached that see a call leave or a task end, and
+//! before the entry program attaches. So each call that it finds entered unseen, and leaves seen.
 //!
 //! The calls are in an mmapable array, and in a hash by the address of the task. The task's first
 //! exit, its first entry or its end deletes the entry of the hash. All three are off the common
@@ -55,19 +55,18 @@ const KERNEL_THREAD: u32 = 0x0020_0000;
 /// `JOBCTL_TRAP_FREEZE` (include/linux/sched/jobctl.h).
 const TRAP_FREEZE: u64 = 1 << 23;
 
-/// `JOBCTL_STOPPED` and `JOBCTL_TRACED` (include/linux/sched/jobctl.h, Linux 5.19): what a
-/// frozen task was before.
+/// `JOBCTL_STOPPED` and `JOBCTL_TRACED` (include/linux/sched/jobctl.h, Linux 5.19): the state of a
+/// task before it was frozen.
 const WAS_STOPPED: u64 = 1 << 26;
 const WAS_TRACED: u64 = 1 << 27;
 
-/// `SIGTRAP`; and of the events of ptrace(2) the first and the last that a call reports while
-/// it is in progress: `PTRACE_EVENT_FORK` and `PTRACE_EVENT_EXIT`
-/// (include/uapi/linux/ptrace.h).
+/// `SIGTRAP`, and the first and the last event of ptrace(2) that a call in progress reports:
+/// `PTRACE_EVENT_FORK` and `PTRACE_EVENT_EXIT` (include/uapi/linux/ptrace.h).
 const SIGTRAP: u32 = 5;
 const EVENT_FORK: u32 = 1;
 const EVENT_EXIT: u32 = 6;
 
-/// Lists the call that `task` sleeps in, if it does; `regs` is where it entered the kernel.
+/// Lists the call in which `task` sleeps, if it sleeps in one. `regs` are its saved registers.
 #[inline(always)]
 pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
     let tgid = field_u32(task, TGID_OFFSET.load());
@@ -104,11 +103,11 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
         read_comm(leader, &raw mut (*call).comm);
     }
     let listed = BEFORE_BY_TASK.insert(task as u64, index, 0).is_ok();
-    // Atomic, and so a full barrier: what follows is read after the call was listed.
+    // All reads below come after the call was listed.
     // SAFETY: as above.
-    unsafe { atomic::add(&raw mut (*control).calls_before, 1) };
-    // Had it run since it was found asleep, it may have left before it was listed. If it
-    // runs from now on, it finds what to forget.
+    unsafe { arch::add_with_full_barrier(&raw mut (*control).calls_before, 1) };
+    // If the task ran since it was found asleep, it may have left before the call was listed. If it
+    // runs from now on, it finds the entry to delete.
     if !listed || on_cpu(task) || self::switches(task) != switches {
         // SAFETY: a live map value.
         unsafe { (*call).key = CallKey::NONE.0 };
@@ -116,10 +115,10 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
     }
 }
 
-/// Takes `task` off the list: its call from before is over. Returns whether it was listed.
+/// Removes the call of `task` from the list. Returns whether it was listed.
 #[inline(always)]
 pub fn forget(task: Task) -> bool {
-    // SAFETY: copied at once, and what it was is deleted by this task alone.
+    // SAFETY: copied at once, and only this task deletes the entry.
     let Some(&index) = (unsafe { BEFORE_BY_TASK.get(task as u64) }) else { return false };
     if let Some(call) = BEFORE.get_ptr_mut(index) {
         // SAFETY: a live map value.
@@ -132,11 +131,15 @@ pub fn forget(task: Task) -> bool {
 /// Whether `task` sleeps as one does within a call. [`arch::number_of_unfinished_call`] tells
 /// whether it is in a call.
 ///
-/// False for a task that waits for a CPU: it may be in user space by its next step. False for
-/// one that is about to end, since its end may have been seen already. False for a task that
-/// a signal has stopped, or the freezer of cgroups v2: its call has left before that
-/// (`exit_to_user_mode_loop`, kernel/entry/common.c). The freezer of cgroups v1 freezes a task
-/// also within a call (`__set_task_frozen`, kernel/freezer.c, Linux 6.1).
+/// False in these cases:
+///
+/// - The task waits for a CPU. Its next step may be in user space.
+/// - The task is about to end. Its end may have been seen already.
+/// - A signal or the freezer of cgroups v2 has stopped the task. Its call left before that
+///   (`exit_to_user_mode_loop`, kernel/entry/common.c).
+///
+/// The freezer of cgroups v1 also freezes a task within a call (`__set_task_frozen`,
+/// kernel/freezer.c, Linux 6.1).
 #[inline(always)]
 fn sleeps(task: Task) -> bool {
     if field_u32(task, FLAGS_OFFSET.load()) & (EXITING | KERNEL_THREAD) != 0 {
@@ -157,8 +160,8 @@ fn sleeps(task: Task) -> bool {
         || state & INTERRUPTIBLE != 0 && jobctl & TRAP_FREEZE == 0
 }
 
-/// Whether `task`, which its tracer has stopped, is within a call that reports an event: a
-/// fork, an exec or an end. All other stops come before a call enters or after it has left.
+/// Whether `task`, which its tracer has stopped, is in a call that reports an event: a fork, an
+/// exec or an exit. All other stops come before a call enters or after it has left.
 #[inline(always)]
 fn is_in_event(task: Task) -> bool {
     // On the stack of the task for as long as it is stopped (`ptrace_stop`, kernel/signal.c).
@@ -179,8 +182,8 @@ fn on_cpu(task: Task) -> bool {
     field_u32(task, ON_CPU_OFFSET.load()) as u8 != 0
 }
 
-/// How often `task` has given its CPU away: it has not run meanwhile if that is the same,
-/// and it was on none before and after.
+/// How often `task` has given up its CPU. If two readings are the same, and the task was on no CPU
+/// at either, it has not run in between.
 #[inline(always)]
 fn switches(task: Task) -> u64 {
     let of = |offset| field_u64(task, offset);

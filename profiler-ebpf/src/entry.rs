@@ -1,4 +1,4 @@
-//! `sys_enter`: remember which call, and when.
+//! The entry program: counts a call that enters, and stores its key and the time.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{call::CallKey, sampling, wire::OVERFLOWED};
@@ -13,12 +13,12 @@ use crate::{
     thread::{self, RecordIndex},
 };
 
-/// What a further copy of the program does: the same, if no copy before it has.
+/// Runs a further copy of the program: it counts the entry if no earlier copy has.
 ///
-/// The kernel skips a program on a CPU on which it is running already
-/// (`bpf_prog_get_recursion_context`, include/linux/bpf.h). Where tracepoints can be
-/// preempted (Linux 7.1) it may be running there for another task, for as long as that
-/// one waits for the CPU. So the program is then attached several times over.
+/// The kernel skips a program on a CPU that already runs it (`bpf_prog_get_recursion_context`,
+/// include/linux/bpf.h). If a program in a tracepoint can be preempted (Linux 7.1), the CPU may be
+/// running it for another task, until that task gets the CPU again. So there, several copies are
+/// attached.
 #[inline(always)]
 pub fn enter_again<B: Backend>(regs: u64, nr: u64) {
     if scope::outside::has::<B>(regs) {
@@ -37,7 +37,7 @@ pub fn enter_again<B: Backend>(regs: u64, nr: u64) {
     enter::<B>(regs, nr);
 }
 
-/// A call of number `nr` enters, `regs` being its registers.
+/// Counts a call that enters, with number `nr` and registers at `regs`.
 #[inline(always)]
 pub fn enter<B: Backend>(regs: u64, nr: u64) {
     if scope::outside::has::<B>(regs) {
@@ -81,10 +81,10 @@ pub fn enter<B: Backend>(regs: u64, nr: u64) {
             }
         }
         (*record).in_flight_slot = slot;
-        // Once a reader sees the sum, it sees all that is in it.
+        // A reader that sees the sum sees what is in it.
         arch::publish();
         (*record).entered += 1;
-        // As late as can be, so that little of our own time is in the latency.
+        // As late as possible, so that little of our own time is in the latency.
         match TIMED.load() {
             sampling::ALL => (*record).entry_ns = bpf_ktime_get_ns(),
             sampling::NONE => {}
@@ -93,7 +93,7 @@ pub fn enter<B: Backend>(regs: u64, nr: u64) {
             }
             _ => (*record).entry_ns = 0,
         }
-        // Once a reader sees a key, it sees that call's time.
+        // A reader that sees the key sees the time of the call.
         arch::publish();
         (*record).in_flight_key = key;
     }

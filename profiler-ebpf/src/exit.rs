@@ -1,7 +1,7 @@
-//! `sys_exit`: add the call to the slot that entry chose.
+//! The exit program: adds a call that leaves to the slot that the entry program chose.
 //!
-//! A result from -4095 to -1 is an errno, as for the C library. The consequences are in
-//! profiler/docs/outcomes.md.
+//! A result from -4095 to -1 is an errno, as for the C library. profiler/docs/outcomes.md has the
+//! consequences.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
@@ -65,8 +65,8 @@ impl Outcome {
     }
 }
 
-/// What a further copy of the program does, the one with this number: the same, if no copy
-/// before it has. See [`enter_again`](crate::entry::enter_again).
+/// Runs a further copy of the program, with this number: it counts the exit if no earlier copy has.
+/// See [`enter_again`](crate::entry::enter_again).
 #[inline(always)]
 pub fn exit_again<B: Backend>(regs: u64, result: u64, copy: usize) {
     if scope::outside::has::<B>(regs) {
@@ -93,16 +93,16 @@ pub fn exit_again<B: Backend>(regs: u64, result: u64, copy: usize) {
         count!(exits_taken_over);
     }
     exit::<B>(regs, result);
-    // Its first call to be refused has given it a record.
+    // The thread has a record now, if this was its first refused call.
     let record = record.or_else(|| B::state(B::current()).and_then(thread::record_of::<B>));
-    // SAFETY: as above. Once more, for what this copy has counted itself.
+    // SAFETY: as above. The second look includes what this copy has counted itself.
     if record.is_some_and(|record| unsafe { was_counted(record, copy) }) && !is_certain {
         count!(exits_taken_over);
     }
 }
 
-/// Whether an exit of the running thread has been counted since this copy asked last. An exit
-/// of a call that was refused leaves no other trace.
+/// Whether an exit of the running thread has been counted since this copy last called this
+/// function. The exit of a refused call leaves no other trace.
 ///
 /// # Safety
 /// `record` is a live map value, the running thread's own.
@@ -111,9 +111,9 @@ unsafe fn was_counted(record: *mut ThreadRecord, copy: usize) -> bool {
     if copy >= FURTHER_EXITS {
         return true;
     }
-    // SAFETY: the caller's record, and a copy that there is.
+    // SAFETY: the caller's record, and a copy below the bound.
     unsafe {
-        // A call that has been interrupted has left, and will be in `left` instead.
+        // An interrupted call has left. It will be in `left` once its outcome is known.
         let interrupted = u32::from(CallKey((*record).in_flight_key).is_interrupted());
         let counted =
             ((*record).left as u32).wrapping_add((*record).denied).wrapping_add(interrupted);
@@ -124,15 +124,14 @@ unsafe fn was_counted(record: *mut ThreadRecord, copy: usize) -> bool {
     }
 }
 
-/// A call leaves with `result`, `regs` being its registers.
+/// Counts a call that leaves with `result`, with registers at `regs`.
 #[inline(always)]
 pub fn exit<B: Backend>(regs: u64, result: u64) {
     if scope::outside::has::<B>(regs) {
         return;
     }
-    // First, for the same reason as the entry's clock is last. Where not all calls are timed,
-    // the record says whether this one is.
-    // SAFETY: always safe to call.
+    // As early as possible, so that little of our own time is in the latency. If not all calls are
+    // timed, the record says whether this call is. SAFETY: always safe to call.
     let now = if TIMED.load() == sampling::ALL { unsafe { bpf_ktime_get_ns() } } else { 0 };
     let record = match thread::from_hint::<B>(regs) {
         Some(found) => found,
@@ -168,14 +167,14 @@ pub fn exit<B: Backend>(regs: u64, result: u64) {
         } else {
             add::<B>(record, slot, key, latency_ns, result);
         }
-        // Once a reader sees the sum, it sees all that is in it.
+        // A reader that sees the sum sees what is in it.
         arch::publish();
         (*record).left += 1;
     }
 }
 
-/// What a call took that entered at `entry_ns`, `now` being the time if all are timed;
-/// `None` where this one was not timed.
+/// The latency of a call that entered at `*entry_ns`; `None` if the call is not timed. `now` is the
+/// time if all calls are timed.
 ///
 /// # Safety
 /// `entry_ns` is in a live map value.
@@ -194,9 +193,11 @@ pub unsafe fn latency(now: u64, entry_ns: *const u64) -> Option<u64> {
     }
 }
 
-/// The clock can step back by a little (`ktime_get_mono_fast_ns`,
-/// kernel/time/timekeeping.c): a call that took next to no time has then taken less than
-/// none, and a great number of nanoseconds.
+/// Whether a latency is negative.
+///
+/// The clock can step back by a little (`ktime_get_mono_fast_ns`, kernel/time/timekeeping.c). A
+/// very short call can then have a negative latency, which is a great number of nanoseconds if
+/// unsigned.
 #[inline(always)]
 pub fn is_negative(latency_ns: u64) -> bool {
     (latency_ns as i64) < 0
@@ -235,7 +236,7 @@ pub unsafe fn add<B: Backend>(
             failed::<B>(record, slot, result, key);
             return;
         }
-        // Once a reader sees the call, it sees all its figures.
+        // A reader that sees the call sees its figures.
         arch::publish();
         (*slot).returned += 1;
     }
@@ -275,7 +276,7 @@ unsafe fn add_bucket<B: Backend>(
     }
 }
 
-/// Counts how a call of `key` left whose result may be an errno.
+/// Counts the outcome of a call with this key. Its result may be an errno.
 #[inline(always)]
 unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
     // SAFETY: live map values of the running thread's own.
@@ -304,7 +305,7 @@ unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result:
     }
 }
 
-/// Counts an errno below [`ERRNOS`]; false if there is no room.
+/// Counts an errno below [`ERRNOS`]. Returns false if there is no cell for it.
 #[inline(always)]
 unsafe fn add_errno<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, errno: u32) -> bool {
     let page = errno / ERRNOS_PER_PAGE as u32;
@@ -326,12 +327,12 @@ unsafe fn add_errno<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, errn
     }
 }
 
-/// Counts an exit without an entry of the running thread, which has a record: seccomp or ptrace
-/// refused call `nr` before the entry tracepoint (`syscall_trace_enter`, kernel/entry/common.c),
-/// or the kernel skipped our program there.
+/// Counts an exit without an entry of the running thread, which has a record. Either seccomp or
+/// ptrace refused call `nr` before the entry tracepoint (`syscall_trace_enter`,
+/// kernel/entry/common.c), or the kernel skipped our program there.
 #[inline(always)]
 pub fn denied<B: Backend>(nr: u64) {
-    // While the programs attach and detach, an entry may be missing for our own sake.
+    // While the programs attach or detach, an entry may be missing because of us.
     if !control::are_programs_attached() {
         return;
     }

@@ -1,8 +1,8 @@
-//! Global functions: each object defines them, by `global_functions!`.
+//! Global functions. Each object defines them by `global_functions!`.
 //!
-//! The verifier checks a global function once per program, and any other function again for
-//! each path that calls it (`do_check_subprogs`, kernel/bpf/verifier.c). So whatever is long,
-//! rare and reached by many paths is here. A global function takes only numbers, and finds the
+//! The verifier checks a global function once per program. It checks any other function once per
+//! path that calls it (`do_check_subprogs`, kernel/bpf/verifier.c). So the code here is long, rare,
+//! and reached by many paths. A global function takes and returns only numbers, and finds the
 //! running task and its state itself.
 
 unsafe extern "C" {

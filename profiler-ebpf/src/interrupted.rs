@@ -1,20 +1,19 @@
-//! Calls that a signal interrupted, from when they left until it is known what became of them.
+//! Calls that a signal interrupted, until their outcome is known.
 //!
-//! Such a call leaves with one of the codes by which the kernel asks itself to restart it, before
-//! the signal is handled (`exit_to_user_mode_loop`, kernel/entry/common.c). The program then
-//! sees one of these:
+//! Such a call leaves with a restart code before the signal is handled
+//! (`exit_to_user_mode_loop`, kernel/entry/common.c). Then one of these happens:
 //!
-//! - a handler runs, and the call returns EINTR or is restarted after it (`handle_signal`,
-//!   arch/x86/kernel/signal.c): `signal_deliver` tells which;
-//! - no handler runs, and the call is restarted at once, or after a stop: it enters again;
-//! - the thread ends, and the call never returns.
+//! - A handler runs. After it, the call returns EINTR or is restarted (`handle_signal`,
+//!   arch/x86/kernel/signal.c). `signal_deliver` tells which.
+//! - No handler runs. The call is restarted at once, or after a stop: it enters again.
+//! - The thread ends, and the call never returns.
 //!
-//! Until then it counts as in flight: the call's key keeps the mark [`CallKey::INTERRUPTED`],
-//! and what it took until it left is kept beside it.
+//! Until then, the call counts as in flight. Its key has the bit [`CallKey::INTERRUPTED`], and the
+//! record keeps the latency.
 //!
-//! The decision depends on the code and on the handler. profiler/docs/outcomes.md has the table.
-//! The latency of such a call ends at its `sys_exit`. If a tracer changes the result after that,
-//! the change is not seen. While a thread is stopped, its interrupted call is in flight.
+//! The outcome depends on the code and on the handler: profiler/docs/outcomes.md has the table. The
+//! latency of such a call ends at its `sys_exit`. If a tracer changes the result later, the change
+//! is not seen.
 
 use profiler_common::{
     call::CallKey,
@@ -35,19 +34,20 @@ use crate::{
 /// `SIG_IGN`, below which `SIG_DFL` is (include/uapi/asm-generic/signal-defs.h).
 const SIG_IGN: u64 = 1;
 
-/// Whether a call of `key` that leaves with `result` has been interrupted.
+/// Whether a signal interrupted the call with this key that leaves with `result`.
 #[inline(always)]
 pub fn is_interruption(result: u64, key: u32) -> bool {
     restart::is_result(result) && global::can_be_interrupted(key) != 0
 }
 
-/// Whether a call of `key` has been interrupted if it leaves with a code that says so.
+/// Whether a restart code as the result of the call with this key means that a signal interrupted
+/// it.
 #[inline(always)]
 pub fn can_be_interrupted(key: u32) -> bool {
     CallKey(key).can_be_restarted() && !CallKey(key).restores_registers(PROBE_CALLS.load())
 }
 
-/// Keeps a call of the running thread's that has been interrupted.
+/// Keeps the interrupted call of the running thread until its outcome is known.
 ///
 /// # Safety
 /// `record` is a live map value, the running thread's own.
@@ -100,8 +100,8 @@ unsafe fn count_recorded<B: Backend>(record: *mut ThreadRecord, result: u64) {
     }
 }
 
-/// Counts the interrupted call of the running thread as restarted. The thread is about to
-/// enter a call, or leaves one that was refused.
+/// Counts the interrupted call of the running thread as restarted. The thread enters a call, or
+/// leaves a refused call.
 #[inline(always)]
 pub fn count_restarted() {
     global::count_interrupted(restart::RESTARTED);
@@ -126,7 +126,7 @@ pub unsafe fn keep_unrecorded(
     }
 }
 
-/// Whether the running task, which has no record, keeps a call.
+/// Whether the running task, which has no record, has an interrupted call.
 ///
 /// # Safety
 /// `state` is a live state of the running task.
@@ -164,9 +164,11 @@ pub unsafe fn count_restarted_if_unrecorded(state: *mut TaskState) {
     }
 }
 
-/// `signal_deliver`: the running task takes a signal for which it has `action`, a
-/// `struct k_sigaction`. A signal that it ignores restarts the call, and so does one that stops
-/// it and one that a tracer takes; one that ends it is followed by its end.
+/// Handles `signal_deliver`: the running task takes a signal with this action, a `struct
+/// k_sigaction`.
+///
+/// If the task ignores the signal, or the signal stops the task, or a tracer takes the signal, the
+/// call is restarted. If the signal kills the task, the exit of the task follows.
 #[inline(always)]
 pub fn deliver<B: Backend>(action: *const u64) {
     let Some(state) = B::state(B::current()) else { return };
@@ -178,8 +180,8 @@ pub fn deliver<B: Backend>(action: *const u64) {
             Some(record) if CallKey((*record).in_flight_key).is_interrupted() => {
                 (*record).interrupted_by
             }
-            // The compiler would make one load of both, from either pointer, which the verifier
-            // refuses where one of them is in an arena.
+            // Without `opaque`, the compiler would merge both loads into one through either
+            // pointer. The verifier refuses that if one pointer is in an arena.
             None if is_kept_unrecorded(state) => opaque((*state).interrupted_by),
             _ => return,
         };

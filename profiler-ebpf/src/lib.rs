@@ -1,17 +1,16 @@
-//! The kernel side of `profiler`: what runs at every system call.
+//! The kernel side of `profiler`: the programs that run at every syscall.
 //!
-//! A call costs two programs. At entry: find the thread's record, find the slot
-//! of this call in it, count, note the time. At exit: read the time, find the
-//! record, add to the slot. The record is found through a per-CPU hint that
-//! holds as long as the CPU runs the same thread, and otherwise through the
-//! task's state ([`task`]). Nothing on that way takes a lock, adds atomically, or
+//! Each call runs two programs. The entry program finds the record of the thread and the slot of
+//! the call, counts the call, and stores the time. The exit program reads the time, finds the
+//! record, and adds to the slot. A hint names the likely record ([`thread`]). If the hint is wrong,
+//! the state of the task names the record. No step on this path takes a lock, adds atomically or
 //! emits an event.
 //!
 //! # Order of stores
 //!
-//! A program writes figures first, and the sums that announce them last. The reader reads sums
-//! first, and figures after. So every figure that a sum announces is there. A figure that the
-//! reader missed shows in the difference of its next reading.
+//! A program writes figures first, and then the sums that announce them. The reader reads the sums
+//! first, and then the figures. So every figure that a sum announces is there. If the reader misses
+//! a figure, the figure is in the difference of its next reading.
 #![no_std]
 // For the atomic additions: Rust gives this target no `fetch_add`.
 #![feature(asm_experimental_arch)]

@@ -1,13 +1,14 @@
-//! Birth, renaming and death of tasks: rare events that keep the records true.
+//! Fork, exec, rename and exit of tasks.
 //!
-//! Each does the same if it is done twice, so that further copies of these programs (see
-//! [`enter_again`](crate::entry::enter_again)) need not ask what the first one did.
+//! To handle an event twice has no further effect. So further copies of these programs (see
+//! [`enter_again`](crate::entry::enter_again)) need not know whether the first copy ran.
 //!
 //! # Names
 //!
-//! A process has the name that its leader had last. Each record has that name, and the time when
-//! the name was read or written. The reader takes the latest name of a process's threads. A rename
-//! goes into the record of the thread that makes it, because the leader may sleep or be a zombie.
+//! The name of a process is the last name of its leader. Each record has that name, and the time
+//! when the name was read or written. The reader takes the latest name among the threads of a
+//! process. A rename is stored in the record of the thread that makes it, because the leader may
+//! sleep or be a zombie.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::call::CallKey;
@@ -26,10 +27,10 @@ use crate::{
     thread::{self, record_of},
 };
 
-/// `sched_process_fork`: `parent`, which runs, made `child`, which has not run yet.
+/// Handles `sched_process_fork`: the running task `parent` made `child`, which has not run yet.
 ///
-/// The child gets its state here, so that its first exit is known for what it is,
-/// and so that it is in scope by its parent rather than by its number.
+/// The child gets its state here. So its first exit is recognised as a birth, and its parent
+/// decides whether it is in scope.
 #[inline(always)]
 pub fn fork<B: Backend>(parent: Task, child: Task) {
     if !layout_known() {
@@ -39,7 +40,7 @@ pub fn fork<B: Backend>(parent: Task, child: Task) {
     let child_tgid = field_u32(child, TGID_OFFSET.load());
     let child_flags = scope::inherited_flags(B::state(parent), parent_tgid, child_tgid);
     if COMMS_ONLY.load() != 0 {
-        // Of another task, which was there before.
+        // The entry of an earlier task at the same address.
         let _ = RENAMED.remove(child as u64);
     }
     let Some(state) = B::state_or_new(child) else {
@@ -54,16 +55,16 @@ pub fn fork<B: Backend>(parent: Task, child: Task) {
     }
 }
 
-/// `sched_process_exec`: the running task runs another program. An exec by a thread that
-/// is not the leader takes the leader's id (`de_thread`, fs/exec.c).
+/// Handles `sched_process_exec`: the running task runs another program. If the task is not the
+/// leader, it takes the id of the leader (`de_thread`, fs/exec.c).
 #[inline(always)]
 pub fn exec<B: Backend>(task: Task) {
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(state) = B::state(task) else { return };
     let record = record_of::<B>(state);
-    // The program's name has been written by now (`begin_new_exec`, fs/exec.c). A thread's exec
-    // replaces its leader too, by whose name was decided: not by what `task_rename` compares,
-    // which is the thread's own.
+    // The kernel has written the name of the program (`begin_new_exec`, fs/exec.c). An exec by a
+    // thread replaces the leader too. The decision was by the name of the old leader, and
+    // `task_rename` compares the name of the thread. So the decision is stale.
     scope::invalidate_after_rename(state, record);
     let Some(record) = record else { return };
     // SAFETY: a live map value of the running thread's own.
@@ -80,17 +81,17 @@ pub fn exec<B: Backend>(task: Task) {
     }
 }
 
-/// `task_rename`: `task` will be called `comm`. A leader's name is its process's too.
+/// Handles `task_rename`: the name of `task` will be `comm`. The name of a leader is also the name
+/// of its process.
 #[inline(always)]
 pub fn rename<B: Backend>(task: Task, comm: *const u8) {
     if !layout_known() {
         return;
     }
     let state = B::state(task);
-    // SAFETY: the helper checks the address.
-    let Some(name) = (unsafe { filter::read_name(comm) }) else { return };
+    let Some(name) = filter::read_name(comm) else { return };
     if let Some(record) = state.and_then(record_of::<B>) {
-        // SAFETY: a live map value. A reader that meets the name half written reads it again.
+        // SAFETY: a live map value. If a reader reads a half-written name, it reads the name again.
         unsafe {
             if let Some(identity) = B::identity((*record).index) {
                 (*identity).comm = name;
@@ -104,15 +105,15 @@ pub fn rename<B: Backend>(task: Task, comm: *const u8) {
     if COMMS_ONLY.load() != 0 {
         decide_by_name::<B>(task, state, &name);
     }
-    // The running thread's record, since that thread is about to leave a call, and so is read
-    // again: the leader may sleep, may never have had a record, or may be a zombie. Only threads
+    // The name goes into the record of the running thread. That thread is about to leave a call, so
+    // its record is read again. The leader may sleep, have no record, or be a zombie. Only threads
     // of the same process can rename a leader (`comm_write`, fs/proc/base.c).
     let own = match B::state(B::current()).and_then(record_of::<B>) {
         None => state.and_then(record_of::<B>),
         own => own,
     };
     let Some(record) = own else { return };
-    // SAFETY: a live map value; a reader that meets the name half written reads it again at
+    // SAFETY: a live map value. If a reader reads a half-written name, it reads the name again at
     // its next drain.
     unsafe {
         if (*record).tgid == field_u32(task, TGID_OFFSET.load()) {
@@ -123,16 +124,16 @@ pub fn rename<B: Backend>(task: Task, comm: *const u8) {
     }
 }
 
-/// `leader` will be called `name`: its threads may come into scope by it, or leave it.
+/// Marks decisions as stale if the new name of `leader` changes whether its process is in scope.
 #[inline(always)]
 fn decide_by_name<B: Backend>(leader: Task, state: Option<*mut TaskState>, name: &filter::Comm) {
     let named = filter::is_name(name);
     if named == filter::leader_is_named(leader) {
         return;
     }
-    // The name is written after this; until then it is known from here.
+    // The kernel writes the name after this. Until then, the answer is in this map.
     let _ = RENAMED.insert(leader as u64, u32::from(named), 0);
-    // As in every exec: nobody else is to be told.
+    // As in every exec: the decision about no other task is stale.
     if leader == B::current() && filter::is_alone(leader) {
         if let Some(state) = state {
             scope::invalidate_own(state, record_of::<B>(state));
@@ -142,7 +143,7 @@ fn decide_by_name<B: Backend>(leader: Task, state: Option<*mut TaskState>, name:
     }
 }
 
-/// `sched_process_exit`: the running task ends.
+/// Handles `sched_process_exit`: the running task ends.
 #[inline(always)]
 pub fn exit<B: Backend>(task: Task) {
     let state = B::state(task);
@@ -156,15 +157,15 @@ pub fn exit<B: Backend>(task: Task) {
     if let Some(state) = state {
         scope::outside::forget(state);
         match record_of::<B>(state) {
-            // SAFETY: a live map value of the running thread's own. The state comes
-            // last: once it says "ended", nothing is written any more.
+            // SAFETY: a live map value of the running thread's own. The state comes last: once the
+            // record has ended, nobody writes it.
             Some(record) => unsafe {
                 global::identify((*record).index);
                 if (*record).tid == (*record).tgid {
                     read_comm_or_current(task, record);
                     (*record).named_ns = thread::read_name_ns();
                 }
-                // A rename by another thread must not reach the record's next owner.
+                // So that a rename by another thread does not reach the next owner of the record.
                 (*state).record = 0;
                 (*record).owner = 0;
                 arch::publish();

@@ -1,5 +1,5 @@
-//! Every map, and why it is of this type and size. `max_entries` given here are
-//! the least that loads; the user side sets the real ones before loading.
+//! The maps, and the reasons for their types and sizes. The user side sets `max_entries` of some
+//! maps before it loads the object. Their sizes here are the smallest that load.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -19,105 +19,106 @@ use profiler_common::{
 
 const MMAPABLE: usize = BPF_F_MMAPABLE as usize;
 
-/// An array, since the look-up is then a bounds check and a multiplication,
-/// inlined; mmapable, since the reader must not make a system call a thread.
+/// Records, by index. In an array, a look-up is an inlined bounds check and a multiplication. The
+/// array is mmapable, so that the reader needs no syscall per thread.
 #[btf_map]
 pub static RECORDS: Array<ThreadRecord, 1, MMAPABLE> = Array::new();
 
-/// Who the owners of the records are. Apart from these, whose 256 bytes are full.
+/// The identities of the owners of the records, by index. A record has no space for them.
 #[btf_map]
 pub static IDENTITIES: Array<TaskIdentity, 1, MMAPABLE> = Array::new();
 
-/// The pool: slots, histogram chunks, errno pages and call tables, all of one
-/// size so that none can starve another while there is room.
+/// Cells: slots, histogram chunks, errno pages and pages of tables. They have the same size, so
+/// none can starve another while cells are free.
 #[btf_map]
 pub static CELLS: Array<Cell, 1, MMAPABLE> = Array::new();
 
-/// Owner of each extent, as record index plus one, written when it is taken and
-/// cleared by the reader when it is given back.
+/// The owner of each extent: the index of a record, plus one. The kernel side writes it when it
+/// takes the extent. The reader clears it when it frees the extent.
 #[btf_map]
 pub static EXTENT_OWNERS: Array<u32, 1, MMAPABLE> = Array::new();
 
-/// Free records. Its pop is the only allocation that Linux 5.10 offers without a
-/// lost update: an atomic that returns a value came in 5.12. A stack rather than a
-/// queue, so that what is in use stays dense, and the reader scans little.
+/// Indexes of free records. A pop is the only allocation without a lost update that Linux 5.10
+/// offers: an atomic that returns a value came with Linux 5.12. With a stack, unlike a queue, the
+/// records in use stay dense, and the reader scans few.
 #[btf_map]
 pub static FREE_RECORDS: Stack<u32, 1> = Stack::new();
 
-/// Free extents, likewise.
+/// Indexes of free extents, in a stack for the same reasons.
 #[btf_map]
 pub static FREE_EXTENTS: Stack<u32, 1> = Stack::new();
 
-/// The record that this CPU used last. Only a hint: the record itself says who
-/// owns it.
+/// The hint where there is no arena: the record that this CPU used last. The record itself names
+/// its owner.
 #[btf_map]
 pub static HINT: PerCpuArray<u32, 1> = PerCpuArray::new();
 
-/// Where calls are counted that found no room: one slot a system call, so the
-/// totals stay exact whatever happens.
+/// The overflow slots, one per syscall. Calls for which there is no space are counted here, so the
+/// totals stay exact.
 #[btf_map]
 pub static OVERFLOW: Array<OverflowSlot, { OVERFLOW_SLOTS as usize }, MMAPABLE> = Array::new();
 
-/// Per CPU: where programs cannot be preempted, the extremes then need no atomic operation.
-/// Where they can, see [`Backend::raise`](crate::backend::Backend::raise).
+/// Minimum and maximum latency of the overflow slots. They are per CPU, so they need no atomic
+/// operation if programs cannot be preempted. Otherwise, see
+/// [`Backend::raise`](crate::backend::Backend::raise).
 #[btf_map]
 pub static OVERFLOW_EXTREMES: PerCpuArray<Extremes, { OVERFLOW_SLOTS as usize }> =
     PerCpuArray::new();
 
-/// What happened off the common path.
+/// Counters of events off the common path.
 #[btf_map]
 pub static COUNTERS: PerCpuArray<Counters, 1> = PerCpuArray::new();
 
-/// Whether this CPU has reported that room ran out.
+/// 1 if this CPU has reported that a pool ran out.
 #[btf_map]
 pub static REPORTED: PerCpuArray<u32, 1> = PerCpuArray::new();
 
-/// How much is taken, and when to wake the reader.
+/// State that the two sides share: how much of the pools is taken, and when to wake the reader.
 #[btf_map]
 pub static CONTROL: Array<Control, 1, MMAPABLE> = Array::new();
 
-/// What each user holds, by a hash of the user id. An array rather than a hash map, which could
-/// be full; 160 KiB.
+/// What each user holds, by a hash of the user id. Unlike a hash map, an array cannot be full. It
+/// takes 160 KiB.
 #[btf_map]
 pub static USERS: Array<User, { share::USERS as usize }, MMAPABLE> = Array::new();
 
-/// Wakes the reader between two drains when room runs low. One page: an event
-/// that does not fit would only repeat one that is already there.
+/// Wakes the reader between two drains if a pool runs low. One page is enough: an event that does
+/// not fit would repeat one that is already there.
 #[btf_map]
 pub static WAKE: RingBuf<u64, 4096> = RingBuf::new();
 
-/// Calls that entered before the programs attached, in the order in which they were found;
-/// the first so many as `Control` counts.
+/// Calls that entered before the programs attached, in the order in which they were found.
+/// `Control` has their number.
 #[btf_map]
 pub static BEFORE: Array<CallBefore, 1, MMAPABLE> = Array::new();
 
-/// Index in [`BEFORE`] by the address of the task, which no other has until this one has
-/// ended: an exec by a thread changes its id, and leaves it where it is.
+/// Index in [`BEFORE`], by the address of the task. No other task has the address until this one
+/// has ended. An exec by a thread changes the id of the task, and keeps the address.
 #[btf_map]
 pub static BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
 
-/// Processes in scope at the start, when the scope is not the whole host.
+/// Processes in scope at the start, if the scope is not the whole host.
 #[btf_map]
 pub static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new();
 
-/// Ids of the cgroups in scope, when not all are.
+/// Ids of the cgroups in scope, if a filter names cgroups.
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_CGROUPS as usize }> = HashMap::new();
 
-/// Names of the processes in scope, when not all are.
+/// Names of the processes in scope, if a filter names processes.
 #[btf_map]
 pub static COMMS: HashMap<[u8; COMM_LEN], u32, { MAX_COMMS as usize }> = HashMap::new();
 
-/// Whether the last name of a process, by the address of its leader, is among [`COMMS`]:
-/// of those that got a name that is though the one before was not, or the reverse. Needed
-/// until the name is written, so that of many the latest suffice.
+/// Whether the new name of a process is in [`COMMS`], by the address of its leader. Only processes
+/// of which exactly one of the old and the new name is in [`COMMS`] are here. An entry is needed
+/// until the kernel has written the name, so the latest entries are enough.
 #[btf_map]
 pub static RENAMED: LruHashMap<u64, u32, 1> = LruHashMap::new();
 
-/// Which calls count, when not all do.
+/// 1 for each syscall that counts, if a filter names syscalls.
 #[btf_map]
 pub static CALLS: Array<u32, { OVERFLOW_SLOTS as usize }> = Array::new();
 
-/// The last of each signal that was sent to the profiler, and after these, to its command.
+/// The last signal of each number to the profiler, and then those to its command.
 #[btf_map]
 pub static SIGNALS_SENT: Array<SignalSent, { 2 * SIGNALS as usize }> = Array::new();

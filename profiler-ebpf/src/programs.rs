@@ -1,4 +1,4 @@
-//! The programs, which are the same in all objects, except for their kind.
+//! The programs. They are the same in all objects that count calls, except for their kind.
 //!
 //! The programs attach to `raw_syscalls:sys_enter` and `sys_exit`, as `tp_btf` where the kernel has
 //! BTF and task storage, and as `raw_tp` otherwise. They never attach through perf. perf doubles
@@ -8,8 +8,8 @@
 //! `sched_process_exec`, `sched_process_exit`, `task_rename`, `cgroup_attach_task` and
 //! `signal_deliver`.
 
-/// Defines them: they take a `$Context`, are marked by `#[$attribute($key = "...")]`, and
-/// go about it in `$Backend`.
+/// Defines the programs of an object. They take a `$Context`, have the attribute
+/// `#[$attribute($key = "...")]`, and use the backend `$Backend`.
 #[macro_export]
 macro_rules! programs {
     ($Context:ident, $Backend:ident, $attribute:ident, $key:ident) => {
@@ -33,8 +33,7 @@ macro_rules! programs {
             0
         }
 
-        // The copies `_2` and so on are attached only where the kernel may skip those
-        // before them.
+        // The copies `_2` and so on are attached only if the kernel may skip the earlier copies.
         $crate::programs_of_one_body! { $Context, $attribute, $key;
             "sys_enter": sys_enter_2, sys_enter_3, sys_enter_4, sys_enter_5, sys_enter_6,
                 sys_enter_7, sys_enter_8 => enter_again;
@@ -46,7 +45,7 @@ macro_rules! programs {
             "task_rename": task_rename, task_rename_2, task_rename_3, task_rename_4 => rename;
             "signal_deliver": signal_deliver, signal_deliver2, signal_deliver3,
                 signal_deliver4 => deliver;
-            // Loaded only where cgroups decide.
+            // Loaded only if a filter names cgroups.
             "cgroup_attach_task":
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
             // Loaded only with a command.
@@ -108,7 +107,7 @@ macro_rules! programs {
     };
 }
 
-/// Programs at a tracepoint that all call the same function.
+/// Defines programs at a tracepoint that all call the same function.
 #[macro_export]
 macro_rules! programs_of_one_body {
     ($Context:ident, $attribute:ident, $key:ident;) => {};
@@ -128,7 +127,7 @@ macro_rules! programs_of_one_body {
     };
 }
 
-/// Copies of the exit's program, each of which knows which it is.
+/// Defines the further copies of the exit program, each with its number.
 #[macro_export]
 macro_rules! further_exits {
     (

@@ -1,4 +1,4 @@
-//! What the kernel keeps of seccomp, and what it tells of calls that have not entered.
+//! Recognises calls that seccomp or ptrace refused before they entered.
 //!
 //! The first exit without an entry of a thread that is older than the programs has one of two
 //! causes: a refused call, or a call that entered before the programs attached. In most cases,
@@ -44,23 +44,24 @@ use crate::{
 /// `SECCOMP_MODE_FILTER` (include/uapi/linux/seccomp.h).
 const FILTER: u32 = 2;
 
-/// `SECCOMP_MODE_DEAD` (kernel/seccomp.c, Linux 5.17): seccomp kills the task in the call that
-/// it makes.
+/// `SECCOMP_MODE_DEAD` (kernel/seccomp.c, Linux 5.17): seccomp kills the task in its current call.
 const DEAD: u32 = 3;
 
 /// `SYSCALL_WORK_SYSCALL_EMU` (include/linux/thread_info.h): a tracer answers every call.
 const EMULATED: u64 = 1 << 3;
 
-/// Whether a call of number `nr` that the running task leaves without having entered
-/// is counted as refused, rather than as one that entered before the programs attached.
+/// Whether a call with number `nr`, which the running task leaves without an entry, counts as
+/// refused. Otherwise it counts as a call that entered before the programs attached.
 ///
-/// No if nothing can have refused it: seccomp has no filter, or all its filters allow this
-/// number whatever the arguments are, and no tracer answers. Yes otherwise, which is wrong
-/// if a filter decides by the arguments and let this call enter: such a one is counted in
-/// `denied_presumed`. No also where the kernel does not tell.
+/// False if nothing can have refused it: seccomp has no filter, or all its filters allow this
+/// number for any arguments, and no tracer answers. False also if the kernel lacks the fields to
+/// tell.
 ///
-/// User dispatch does not matter: a call that it refuses does not reach the tracepoint of
-/// the exit (`syscall_exit_work`, kernel/entry/common.c).
+/// True otherwise. That is wrong if a filter decides by the arguments and let this call enter. Such
+/// a call is counted in `denied_presumed`.
+///
+/// User dispatch does not matter: a call that it refuses does not reach the tracepoint of the exit
+/// (`syscall_exit_work`, kernel/entry/common.c).
 #[inline(always)]
 pub fn is_presumed<B: Backend>(nr: u64, is_compat: bool) -> bool {
     let task = B::current();
@@ -84,10 +85,10 @@ pub fn is_presumed<B: Backend>(nr: u64, is_compat: bool) -> bool {
     true
 }
 
-/// Whether all filters of `task`, which has some, allow a call by its number alone.
+/// Whether all filters of `task`, which has at least one, allow a call by its number alone.
 ///
-/// The last filter has the numbers that it and all before it allow
-/// (`seccomp_cache_prepare_bitmap`, kernel/seccomp.c, Linux 5.11). A task's filters stay until
+/// The last filter has the numbers that it and all earlier filters allow
+/// (`seccomp_cache_prepare_bitmap`, kernel/seccomp.c, Linux 5.11). A task keeps its filters until
 /// it ends.
 #[inline(always)]
 fn is_allowed(task: Task, nr: u32, is_compat: bool) -> bool {
@@ -99,19 +100,19 @@ fn is_allowed(task: Task, nr: u32, is_compat: bool) -> bool {
         return false;
     }
     let filter = field_u64(task, SECCOMP_FILTER_OFFSET.load()) as *mut task_struct;
-    // A bitmap of words: on a little-endian machine, of bytes.
+    // A bitmap of words. On a little-endian machine, it is also a bitmap of bytes.
     let word = field_u32(filter, ALLOWED_OFFSET.load() + start + nr / 32 * 4);
     word >> (nr % 32) & 1 != 0
 }
 
-/// Whether seccomp kills `task` in the call that it makes.
+/// Whether seccomp kills `task` in its current call.
 #[inline(always)]
 fn is_killed(task: Task) -> bool {
     SECCOMP_MODE_OFFSET.load() != 0 && field_u32(task, SECCOMP_MODE_OFFSET.load()) == DEAD
 }
 
-/// Notes that a call of `task`, whose state this is, is counted as denied, if seccomp kills the
-/// task in it.
+/// Notes in the state of `task` that its current call is counted as denied, if seccomp kills the
+/// task in that call.
 #[inline(always)]
 pub fn note_kill(state: *mut TaskState, task: Task) {
     if is_killed(task) {
@@ -120,14 +121,15 @@ pub fn note_kill(state: *mut TaskState, task: Task) {
     }
 }
 
-/// Counts the call in which seccomp kills the running task, which ends, as denied.
+/// Counts the call in which seccomp kills the running task as denied. The task is ending.
 ///
-/// If seccomp ends the thread there and then, its call neither enters nor leaves
-/// (`__seccomp_filter` and `__secure_computing_strict`, kernel/seccomp.c: `do_exit`). If it ends
-/// the thread by a signal, the call leaves and has been counted by then.
+/// If seccomp ends the thread at once, the call neither enters nor leaves (`__seccomp_filter` and
+/// `__secure_computing_strict`, kernel/seccomp.c: `do_exit`). If it ends the thread by a signal,
+/// the call leaves, and is already counted.
 ///
-/// `is_first` is false in a further copy of the program, which runs also if an earlier copy has
-/// counted the call. The state of the task tells; a task without one is left to the first copy.
+/// `is_first` is false in a further copy of the program, which also runs if an earlier copy has
+/// counted the call. The state of the task tells that. Only the first copy handles a task without a
+/// state.
 #[inline(always)]
 pub fn count_kill<B: Backend>(is_first: bool) {
     let task = B::current();
@@ -162,16 +164,16 @@ fn count_kill_of<B: Backend>(state: *mut TaskState, task: Task) {
     }
 }
 
-/// Filters of a task and waiting calls that [`is_held`] looks at, at most.
+/// How many filters of a task and waiting calls [`is_held`] looks at, at most.
 const LOOKS: u32 = 64;
 
-/// Whether the call of `task`, which sleeps, waits for the answer of a supervisor (a user
-/// notification of seccomp): then it has not entered.
+/// Whether the call of `task`, which sleeps, waits for a supervisor (a user notification of
+/// seccomp). Such a call has not entered.
 ///
-/// Such a task is in the list of what its supervisor has to answer
-/// (`seccomp_do_user_notification`, kernel/seccomp.c). The list may change while it is read: if
-/// an element is taken off, it leads nowhere, and the list is read again from its head. With
-/// more than some [`LOOKS`] filters and waiting calls, the answer is no.
+/// The supervisor has a list of the waiting calls (`seccomp_do_user_notification`,
+/// kernel/seccomp.c). The list may change while it is read. A removed element leads nowhere, and
+/// the list is then read again from its head. With more than about [`LOOKS`] filters and waiting
+/// calls, the answer is false.
 #[inline(never)]
 pub fn is_held(task: Task) -> bool {
     if FILTER_NOTIF_OFFSET.load() == 0 || field_u32(task, SECCOMP_MODE_OFFSET.load()) != FILTER {

@@ -1,14 +1,14 @@
-//! Rare messages to the log of the user side.
+//! Messages to the log of the user side.
 //!
-//! Out of the program at a thread's end, and not from where room runs out: a
-//! message is a lot of code to verify, more than Linux 5.10 takes in one piece with
-//! the bookkeeping of a call, and it would stand in the way of every call.
+//! The program at the end of a thread sends them, and not the code that finds a pool used up. A
+//! message is much code to verify: Linux 5.10 cannot verify it together with the code for a call.
+//! It would also slow down every call.
 
 use aya_log_ebpf::warn;
 
 use crate::maps::{COUNTERS, REPORTED};
 
-/// Reports once a CPU that room has run out there.
+/// Reports, once per CPU, that a pool ran out.
 #[inline(always)]
 pub fn exhaustion() {
     let (Some(counters), Some(reported)) = (COUNTERS.get_ptr(0), REPORTED.get_ptr_mut(0)) else {

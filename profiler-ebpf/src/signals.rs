@@ -1,6 +1,6 @@
-//! Which signals reach the profiler and the command that it started.
+//! Records which signals are sent to the profiler and to the command that it started.
 //!
-//! Off the common path: loaded only with a command, and run once a signal.
+//! The program is loaded only with a command, and runs once per signal.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::signals::{self, SIGNALS};
@@ -11,8 +11,8 @@ use crate::{
     task::{Task, field_u32},
 };
 
-/// `signal_generate`: the running process sent `signal` to `task`, also if the signal is
-/// ignored or pending already.
+/// Handles `signal_generate`: the running process sent `signal` to `task`. The event occurs also if
+/// the signal is ignored or is already pending.
 #[inline(always)]
 pub fn sent(signal: u64, task: Task) {
     let tgid = field_u32(task, TGID_OFFSET.load());
@@ -28,8 +28,8 @@ pub fn sent(signal: u64, task: Task) {
         return;
     }
     let Some(last) = SIGNALS_SENT.get_ptr_mut(first + signal) else { return };
-    // SAFETY: a live map value. Two senders at a time may leave the id of one and the time
-    // of the other.
+    // SAFETY: a live map value. If two processes send at the same time, the id of one and the time
+    // of the other may remain.
     unsafe {
         (*last).sender = u64::from((bpf_get_current_pid_tgid() >> 32) as u32);
         (*last).ns = bpf_ktime_get_ns();

@@ -28,9 +28,9 @@ pub fn field_u64(task: Task, offset: u32) -> u64 {
     }
 }
 
-/// Copies `task->comm`; leaves `comm` as it was where that cannot be read.
+/// Copies `task->comm`. If it cannot be read, `comm` keeps its value.
 ///
-/// By way of the stack, since a helper does not write into an arena.
+/// The copy goes through the stack, because a helper does not write into an arena.
 #[inline(always)]
 pub fn read_comm(task: Task, comm: *mut [u8; COMM_LEN]) {
     // SAFETY: as above; `comm` is aligned as the words are, in a live map value.
@@ -42,18 +42,18 @@ pub fn read_comm(task: Task, comm: *mut [u8; COMM_LEN]) {
     }
 }
 
-/// Whether the user side found the layout of `task_struct`.
+/// Whether the user side knows the layout of `task_struct`.
 #[inline(always)]
 pub fn layout_known() -> bool {
     COMM_OFFSET.load() != 0
 }
 
-/// `SYSCALL_WORK_SYSCALL_TRACEPOINT`, `_AUDIT` and `_EXIT_TRAP`
-/// (include/linux/thread_info.h): what a call can have to do that cannot refuse it.
+/// `SYSCALL_WORK_SYSCALL_TRACEPOINT`, `_AUDIT` and `_EXIT_TRAP` (include/linux/thread_info.h): the
+/// work of a call that cannot refuse the call.
 const HARMLESS_WORK: u64 = 1 << 1 | 1 << 4 | 1 << 6;
 
-/// Whether something may have refused the call that the running task leaves: seccomp, a
-/// tracer, or user dispatch. Always true where no entry can be missed.
+/// Whether seccomp, a tracer or user dispatch may have refused the call that the running task
+/// leaves. Always true if no entry can be missed.
 ///
 /// If a tracer refuses a call and detaches before the tracee leaves that call, the refusal goes
 /// unnoticed.
@@ -63,6 +63,6 @@ pub fn may_be_refused(task: Task) -> bool {
     ENTRIES_CAN_BE_MISSED.load() == 0
         || work == 0
         || field_u64(task, work) & !HARMLESS_WORK != 0
-        // A tracer that lets its tracee go on by PTRACE_CONT clears the work.
+        // A tracer that continues its tracee by PTRACE_CONT clears the work.
         || field_u32(task, PTRACE_OFFSET.load()) != 0
 }

@@ -1,4 +1,4 @@
-//! From the running task to its record.
+//! Finds the record of the running task.
 //!
 //! # The hint
 //!
@@ -39,16 +39,14 @@ use crate::{
     task::{Task, field_u64, layout_known, may_be_refused, read_comm},
 };
 
-/// The record of the task whose registers are at `regs`, if the hint says which it is: the
-/// common case. By the registers rather than by the task, since they are an argument, and
-/// asking for the task is a call.
+/// Finds the record of the task whose registers are at `regs` by the hint: the common case. The
+/// registers are an argument of the program. Getting the current task is a helper call.
 #[inline(always)]
 pub fn from_hint<B: Backend>(regs: u64) -> Option<*mut ThreadRecord> {
     let owner = B::owner(regs);
     let record = B::likely_record(owner)?;
-    // SAFETY: a live map value. The hint can be stale, so the record decides: its
-    // owner's stack is cleared there when the owner ends, before the stack can
-    // belong to another task.
+    // SAFETY: a live map value. The hint can be stale, so the record decides. When the owner ends,
+    // the record's owner is cleared before the stack can belong to another task.
     (unsafe { (*record).owner } == owner).then_some(record)
 }
 
@@ -200,8 +198,8 @@ pub fn record_of<B: Backend>(state: *mut TaskState) -> Option<*mut ThreadRecord>
     RecordIndex::from_state(unsafe { (*state).record }).and_then(RecordIndex::record::<B>)
 }
 
-/// The time, if the call is to be timed; otherwise 0. Off the common path, so that whose turn
-/// it is need not be told from what is counted.
+/// The time if the call is timed, and 0 otherwise. A random number decides here, because there is
+/// no slot whose count could be the turn.
 #[inline(always)]
 fn entry_ns() -> u64 {
     // SAFETY: always safe to call.
@@ -216,16 +214,16 @@ fn entry_ns() -> u64 {
     }
 }
 
-/// Fills in a free record, which the reader has zeroed, for the running task.
+/// Fills in a free record for the running task. The reader has zeroed the record.
 #[inline(always)]
 unsafe fn fill_in(record: *mut ThreadRecord, (index, user): (u32, u16), task: Task, ids: u64) {
-    // SAFETY: the caller took the record from the queue, so it is nobody else's.
+    // SAFETY: the caller took the record from the stack, so nobody else has it.
     unsafe {
         (*record).in_flight_key = CallKey::NONE.0;
         (*record).last_key = CallKey::NONE.0;
         (*record).index = index;
         (*record).user = user;
-        // Or the first call of every thread would be timed, and of the rest too few.
+        // Otherwise the first call of every thread would be timed, and too few of the others.
         (*record).first_turn =
             u64::from(bpf_get_prandom_u32()) << 32 | u64::from(bpf_get_prandom_u32());
         (*record).status_address = task as u64 + u64::from(STATUS_OFFSET.load());
@@ -238,18 +236,18 @@ unsafe fn fill_in(record: *mut ThreadRecord, (index, user): (u32, u16), task: Ta
             (*record).named_ns = read_name_ns();
         } else if let Ok(comm) = bpf_get_current_comm() {
             (*record).comm = comm;
-            // A thread's own name is its process's only for want of the leader's.
+            // The name of the thread stands in for the name of the leader, which cannot be read.
             (*record).named_ns = if (*record).tid == (*record).tgid { read_name_ns() } else { 0 };
         }
     }
 }
 
-/// Writes down who the running task is, `index` being that of its record.
+/// Stores the identity of the running task, which owns the record at `index`.
 #[inline(always)]
 pub fn identify<B: Backend>(index: u32) {
     let Some(identity) = B::identity(index) else { return };
-    // SAFETY: a live map value of the running thread's own. The real user id in the initial user
-    // namespace (bpf_get_current_uid_gid, kernel/bpf/helpers.c).
+    // The real user id in the initial user namespace (bpf_get_current_uid_gid, kernel/bpf/helpers.c).
+    // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*identity).uid = bpf_get_current_uid_gid() as u32;
         if let Ok(comm) = bpf_get_current_comm() {
@@ -258,11 +256,11 @@ pub fn identify<B: Backend>(index: u32) {
     }
 }
 
-/// [`ThreadRecord::named_ns`] of a name that is read now.
+/// [`ThreadRecord::named_ns`] of a name that is read now: a second ago.
 ///
-/// `task_rename` comes before the new name is written, so what is read may still be the name
-/// before. A renaming in the second before is therefore the later of the two; if the new name
-/// was read, both say the same.
+/// `task_rename` comes before the kernel writes the new name, so the old name may be read here. A
+/// rename within the last second therefore counts as later than this reading. If the new name was
+/// read, both names are the same.
 #[inline(always)]
 pub fn read_name_ns() -> u64 {
     // SAFETY: always safe to call.
@@ -447,12 +445,12 @@ pub unsafe fn end_previous_call(record: *mut ThreadRecord) {
     }
 }
 
-/// Whether a copy of the entry program has counted the call that `task`, which the hint
-/// missed, is entering; or has nothing to count of it.
+/// Whether an earlier copy of the entry program has counted the call that `task` enters, or the
+/// call does not count. The hint missed the task.
 #[inline(always)]
 pub fn entry_is_counted<B: Backend>(task: Task) -> bool {
     let Some(state) = B::state(task) else { return false };
-    // The call in flight first: what is decided may have changed since the copy before.
+    // The call in flight comes first: the decision may have changed since the earlier copy.
     // SAFETY: a live state that only its own task writes by now, and its record.
     let in_flight = unsafe {
         match RecordIndex::from_state((*state).record) {
@@ -466,8 +464,8 @@ pub fn entry_is_counted<B: Backend>(task: Task) -> bool {
     in_flight || scope::is_decided_out(state)
 }
 
-/// Whether an earlier copy of the exit program has accounted for the exit of a task that has
-/// no record, `state` being its state. `copy` is the number of the copy that asks.
+/// Whether an earlier copy of the exit program has accounted for the exit of a task with this
+/// state, which has no record. `copy` is the number of the calling copy.
 #[inline(always)]
 pub fn exit_is_accounted_for(state: *mut TaskState, copy: usize) -> bool {
     let seen = TaskState::EXIT_SEEN << copy;

@@ -1,5 +1,5 @@
-//! Tasks as kernels with BTF and task storage know them (Linux 5.11): by typed pointers, so
-//! that fields of a task are plain loads.
+//! The backend for kernels with BTF and task storage (Linux 5.11). Tasks are typed pointers, so
+//! their fields are plain loads.
 
 use core::{arch::asm, marker::PhantomData, ptr};
 
@@ -11,8 +11,8 @@ use profiler_common::{arch, wire::TaskState};
 
 use crate::{backend::Backend, call_lister, settings::STATUS_OFFSET, task::Task};
 
-/// `BPF_MAP_TYPE_TASK_STORAGE`, which aya has not: state that is found through
-/// the task and dies with it.
+/// A map of the type `BPF_MAP_TYPE_TASK_STORAGE`, which aya lacks. A task leads to its state, and
+/// the state ends with the task.
 #[repr(C)]
 pub struct TaskStorage {
     r#type: *const [i32; bpf_map_type::BPF_MAP_TYPE_TASK_STORAGE as usize],
@@ -23,7 +23,7 @@ pub struct TaskStorage {
 }
 
 impl TaskStorage {
-    /// The map's definition.
+    /// Defines the map.
     #[expect(clippy::new_without_default, reason = "for statics only")]
     pub const fn new() -> Self {
         Self {
@@ -39,8 +39,9 @@ impl TaskStorage {
 // SAFETY: the pointers only carry types to the loader and are never followed.
 unsafe impl Sync for TaskStorage {}
 
-/// Whose map it is. Every map of this library is in every object, and on a kernel without
-/// task storage no object may have this one: so each object that has it defines it.
+/// An object with task storage. Every object has all maps of this library. A kernel without task
+/// storage refuses an object with this map. So the objects with task storage define the map
+/// themselves.
 pub trait Storage {
     /// The map.
     fn map() -> *const TaskStorage;
@@ -73,7 +74,7 @@ fn storage<S: Storage>(task: Task, flags: u64) -> Option<*mut TaskState> {
     (!state.is_null()).then_some(state.cast())
 }
 
-/// Tasks by pointer, records and cells in arrays.
+/// Tasks by typed pointer; records and cells in arrays.
 pub struct TypedBackend<S>(PhantomData<S>);
 
 impl<S: Storage> Backend for TypedBackend<S> {
@@ -115,7 +116,7 @@ impl<S: Storage> Backend for TypedBackend<S> {
     #[inline(always)]
     fn distance(regs: u64, place: *const u8) -> u64 {
         let mut distance = regs;
-        // Of two pointers only the difference can be had.
+        // The verifier permits only the difference of two pointers.
         // SAFETY: changes a register.
         unsafe {
             asm!("{0} -= {1}", inlateout(reg) distance, in(reg) place,
@@ -125,8 +126,8 @@ impl<S: Storage> Backend for TypedBackend<S> {
     }
 }
 
-/// A task iterator, for which aya has no macro. Needs `bpf_task_pt_regs` (Linux 5.15), and
-/// is not loaded where that is missing.
+/// Defines the task iterator `calls_before`, for which aya has no macro. It requires
+/// `bpf_task_pt_regs` (Linux 5.15), and is not loaded without it.
 #[macro_export]
 macro_rules! calls_before {
     ($Backend:ident) => {
@@ -140,8 +141,7 @@ macro_rules! calls_before {
         #[unsafe(no_mangle)]
         #[unsafe(link_section = "iter/task")]
         pub fn calls_before(ctx: *mut TaskIteration) -> i32 {
-            // SAFETY: the context of this kind of program. The task is null after the last
-            // one.
+            // SAFETY: the context of this kind of program. The task is null after the last task.
             unsafe {
                 let task = (&raw const (*ctx).task).read_volatile();
                 if !task.is_null() {

@@ -7,6 +7,6 @@
 mod x86_64;
 
 pub use x86_64::{
-    SigAction, call_number, full_barrier, lower_half_is_at_least, number_of_unfinished_call,
-    publish,
+    SigAction, add_with_full_barrier, call_number, lower_half_is_at_least,
+    number_of_unfinished_call, publish,
 };

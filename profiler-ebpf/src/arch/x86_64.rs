@@ -16,17 +16,17 @@ pub fn publish() {
     compiler_fence(SeqCst);
 }
 
-/// Orders all memory accesses above before all below. `word` keeps its value.
+/// Adds `value` to `*place`, and orders all memory accesses above before all below.
 ///
 /// An instruction with a lock prefix is a full barrier (Intel's Software Developer's Manual, volume
 /// 3, 9.2.2). BPF has no barrier of its own that Linux 5.10 knows.
 ///
 /// # Safety
-/// `word` is within a live map value.
+/// `place` is within a live map value.
 #[inline(always)]
-pub unsafe fn full_barrier(word: *mut u64) {
-    // SAFETY: the caller's word.
-    unsafe { atomic::add(word, 0) }
+pub unsafe fn add_with_full_barrier(place: *mut u64, value: u64) {
+    // SAFETY: the caller's place.
+    unsafe { atomic::add(place, value) }
 }
 
 /// The number of the call whose registers are at `regs`; `u64::MAX` if they cannot be read.

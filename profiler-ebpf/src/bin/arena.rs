@@ -1,6 +1,6 @@
-//! The object for kernels with arenas (Linux 6.9): as in `task.rs`, but records, cells and
-//! hints are in one piece of memory, where an address is all that it takes to get at them:
-//! no look-up, no bound to compare with and no branch for what is not there.
+//! The object for kernels with arenas (Linux 6.9). It differs from `task.rs` in that records, cells
+//! and hints are in one piece of memory. An address leads to them, without a look-up, a comparison
+//! with a bound, or a branch for a missing entry.
 #![no_std]
 #![no_main]
 // For the instructions that the compiler has no word for.
@@ -30,7 +30,7 @@ profiler_ebpf::task_storage!(Storage);
 
 type TypedBackend = typed::TypedBackend<Storage>;
 
-/// `BPF_MAP_TYPE_ARENA` (include/uapi/linux/bpf.h), which aya has not.
+/// `BPF_MAP_TYPE_ARENA` (include/uapi/linux/bpf.h), which aya lacks.
 const MAP_TYPE: usize = 33;
 
 /// The map: a number of pages.
@@ -51,8 +51,8 @@ static ARENA: Arena = Arena {
     map_flags: core::ptr::null(),
 };
 
-/// What is at an offset in the arena. What was never given a page reads as zero, and a store
-/// there does nothing, so that no offset does harm.
+/// A pointer to an offset in the arena. Where the arena has no page, a load returns zero and a
+/// store does nothing. So no offset does harm.
 #[inline(always)]
 fn at<T>(offset: u64) -> *mut T {
     let mut place = offset;
@@ -67,7 +67,7 @@ fn at<T>(offset: u64) -> *mut T {
     place as *mut T
 }
 
-/// A program uses the arena that it refers to.
+/// Refers to the map, because a program can use only an arena that it refers to.
 #[inline(always)]
 fn refer() {
     let map = &raw const ARENA;
@@ -81,7 +81,7 @@ fn refer() {
 struct ArenaBackend;
 
 impl Backend for ArenaBackend {
-    /// How far they are from the map, which stays where it is.
+    /// The distance from the map, which does not move, to the registers.
     #[inline(always)]
     fn owner(regs: u64) -> u64 {
         Self::distance(regs, (&raw const ARENA).cast())
@@ -122,9 +122,9 @@ impl Backend for ArenaBackend {
         TypedBackend::is_compat(task)
     }
 
-    /// By `cmpxchg` (Linux 5.12), so that of several copies of the exit program on this CPU none
-    /// overwrites a greater number. A look that fails has met another copy, and of these there
-    /// are [`FURTHER_EXITS`]: after some more looks than that, the number is given up.
+    /// Uses `cmpxchg` (Linux 5.12), so that no copy of the exit program on this CPU overwrites a
+    /// greater number. An attempt fails if another copy stored a number in between, and there are
+    /// [`FURTHER_EXITS`] of them. After about twice as many attempts, the number is given up.
     #[inline(always)]
     unsafe fn raise(place: *mut u64, value: u64) {
         // SAFETY: the caller's place, which the instruction changes and nothing else.
@@ -149,10 +149,10 @@ impl Backend for ArenaBackend {
         }
     }
 
-    /// Read where the record says it is: a call to ask for the task costs as much as all of
-    /// the entry else. `bpf_rdonly_cast` is no call: the verifier replaces it by a move
-    /// (`fixup_kfunc_call`, kernel/bpf/verifier.c). Its number, and that of the type, which
-    /// has nothing but integers, are set before loading.
+    /// Reads the status at its address in the record. Getting the current task is a helper call,
+    /// which costs as much as the rest of the entry program. `bpf_rdonly_cast` is not a call at run
+    /// time: the verifier replaces it by a move (`fixup_kfunc_call`, kernel/bpf/verifier.c). The
+    /// user side sets the BTF ids of the function and of the type, which has only integers.
     #[inline(always)]
     fn owner_is_compat(record: *mut ThreadRecord) -> bool {
         let status: u64;
@@ -193,8 +193,8 @@ impl Backend for ArenaBackend {
         Some(at(u64::from(CELLS) + (u64::from(index) << CELL_SHIFT)))
     }
 
-    /// By a hash of the stack, so that it stays found when its CPU runs another task in
-    /// between.
+    /// Hints are indexed by a hash of the stack. So a hint stays valid if its CPU runs another task
+    /// in between.
     #[inline(always)]
     fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
         let hint: *mut u32 = at(arena::hint(owner));

@@ -1,5 +1,5 @@
-//! What any probe costs, to measure ours against: an empty pair, and a pair that
-//! reads the clock and nothing else. Never loaded by the profiler itself.
+//! The cost of any probe, as a reference for ours: an empty pair of programs, and a pair that reads
+//! only the clock. The profiler itself never loads this object.
 #![no_std]
 #![no_main]
 

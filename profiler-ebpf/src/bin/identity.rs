@@ -1,5 +1,5 @@
-//! Tells the user side what the kernel calls it, and what time the kernel has. The user side
-//! runs the program itself (`BPF_PROG_TEST_RUN`, Linux 5.10); it attaches nowhere.
+//! Tells the user side its process id on the host, and the time of the kernel's clock. The user
+//! side runs the program itself (`BPF_PROG_TEST_RUN`, Linux 5.10). The program attaches nowhere.
 //!
 //! In a pid namespace a process does not know its id on the host, and in a time namespace
 //! `CLOCK_MONOTONIC` is not the clock of `bpf_ktime_get_ns`.

@@ -1,9 +1,9 @@
-//! The object for kernels without task storage (Linux 5.10) or without BTF:
-//! `raw_tracepoint` programs, and task state in a table by task.
+//! The object for kernels without task storage (Linux 5.10) or without BTF: `raw_tracepoint`
+//! programs, and task state in a table by task.
 //!
-//! By its address, since a thread id is not a task: an exec by a thread that is not the
-//! leader changes it, and fails after that without any hook being told. An address is
-//! given to another task once this one has ended, when the exit hook has deleted its state.
+//! The key is the address of the task. A thread id does not identify a task: an exec by a thread
+//! that is not the leader changes the id, and can fail after that without an event. Another task
+//! gets the address only once this task has ended. By then, the exit hook has deleted the state.
 #![no_std]
 #![no_main]
 
@@ -20,8 +20,8 @@ use profiler_ebpf::{
     task::{Task, field_u32},
 };
 
-/// State by the address of the `task_struct`. Preallocated, so that an insert fails only
-/// when it is full, and twice as large as the configuration allows threads.
+/// State by the address of the `task_struct`. The map is preallocated, so an insert fails only if
+/// the map is full. It has twice as many entries as the configuration has threads.
 #[btf_map]
 static TASKS: HashMap<u64, TaskState, 1> = HashMap::new();
 
@@ -65,7 +65,7 @@ impl Backend for FallbackBackend {
         arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
     }
 
-    /// They are a number here.
+    /// The registers are a number here.
     #[inline(always)]
     fn distance(regs: u64, _place: *const u8) -> u64 {
         regs

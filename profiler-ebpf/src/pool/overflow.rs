@@ -1,7 +1,7 @@
-//! Counting where there is no room: in one slot a system call, shared by all
-//! threads, by atomic additions. Slower, and as exact in its totals.
+//! The overflow slots: one per syscall, for calls for which there is no record or no cell.
 //!
-//! Totals, errnos and histograms of such calls stay exact. Only the process is unknown.
+//! All threads share them, by atomic additions, which are slower. Totals, errnos and histograms of
+//! such calls stay exact. Only their process is unknown.
 
 use profiler_common::{
     call::CallKey,
@@ -24,7 +24,7 @@ fn slot(key: u32) -> Option<*mut OverflowSlot> {
     OVERFLOW.get_ptr_mut(CallKey(key).overflow_index())
 }
 
-/// A call entered.
+/// Counts a call that enters.
 #[inline(always)]
 pub fn entered(key: u32) {
     if let Some(slot) = slot(key) {
@@ -33,7 +33,7 @@ pub fn entered(key: u32) {
     }
 }
 
-/// A call entered here whose thread ended before it left.
+/// Counts a call that entered here and whose thread ended before the call left.
 #[inline(always)]
 pub fn never_returned(key: u32) {
     if let Some(slot) = slot(key) {
@@ -42,7 +42,7 @@ pub fn never_returned(key: u32) {
     }
 }
 
-/// A call was refused before it entered.
+/// Counts a call that was refused before it entered.
 #[inline(always)]
 pub fn denied(key: u32) {
     if let Some(slot) = slot(key) {
@@ -51,7 +51,7 @@ pub fn denied(key: u32) {
     }
 }
 
-/// A latency that is not known.
+/// Stands for the latency of a call that was not timed.
 pub const UNTIMED: u64 = u64::MAX;
 
 /// Counts a call that entered here and left with `result`, after `latency_ns` if it was timed.
@@ -60,7 +60,8 @@ pub fn leave(key: u32, latency_ns: Option<u64>, result: u64) {
     global::leave_overflow(key, latency_ns.unwrap_or(UNTIMED), result);
 }
 
-/// [`leave`], as a global function: `latency_ns` is [`UNTIMED`] if the call was not timed.
+/// Does the work of [`leave`] in a global function. `latency_ns` is [`UNTIMED`] if the call was not
+/// timed.
 #[inline(always)]
 pub fn left<B: Backend>(key: u32, latency_ns: u64, result: u64) {
     if latency_ns != UNTIMED {
@@ -85,7 +86,7 @@ fn ended(key: u32, result: u64) {
                     add(&raw mut (*slot).errors_unlisted, 1);
                 }
                 add(&raw mut (*slot).errors, 1);
-                // Last, so that a reader that sees the return sees all its figures.
+                // Last, so that a reader that sees the return sees its figures.
                 add(&raw mut (*slot).returned, 1);
             }
         }
@@ -109,7 +110,7 @@ fn timed<B: Backend>(key: u32, latency_ns: u64) {
     }
 }
 
-/// Only the bucket of a call whose slot found no room for one.
+/// Counts only the bucket of a call, for whose slot there was no cell with the bucket.
 #[inline(always)]
 pub fn bucket_only(key: u32, latency_ns: u64) {
     if let Some(slot) = slot(key) {
@@ -117,7 +118,7 @@ pub fn bucket_only(key: u32, latency_ns: u64) {
     }
 }
 
-/// Only the errno of a call whose slot found no room for one.
+/// Counts only the errno of a call, for whose slot there was no cell with the errno.
 #[inline(always)]
 pub fn error_only(key: u32, errno: u32) {
     if let Some(slot) = slot(key)

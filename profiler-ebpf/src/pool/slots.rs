@@ -1,6 +1,5 @@
-//! From a thread's record to the slot of one system call: a table of two
-//! levels, so that finding it takes two look-ups and no hashing, and so that a
-//! thread pays only for the part of the table that it uses.
+//! Finds the slot of a syscall in the record of a thread, by a table of two levels. That takes two
+//! look-ups and no hash, and a thread has only the pages of the table that it uses.
 //!
 //! The table works like a page table: `nr / 32` in the record, `nr % 32` in a page. The record
 //! remembers the last call and its slot.
@@ -12,12 +11,11 @@ use profiler_common::{
 
 use crate::{backend::Backend, pool::cells};
 
-/// The slot cell for `key`, made now if this thread makes this call for the
-/// first time; 0 where the pool is used up.
+/// Finds the cell with the slot for `key`, and takes one if the thread makes this syscall for the
+/// first time. Returns 0 if the pool is used up.
 #[inline(always)]
 pub fn find<B: Backend>(record: *mut ThreadRecord, key: u32) -> CellIndex {
-    // Compared rather than masked: LLVM rewrites masks into wider ones that the
-    // verifier refuses.
+    // A comparison, because LLVM rewrites masks into wider masks that the verifier refuses.
     if key < arch::NATIVE.limit() {
         let page = key / CALLS_PER_PAGE;
         // SAFETY: `page` is below NATIVE_PAGES, since `key` is below the limit.
@@ -29,7 +27,7 @@ pub fn find<B: Backend>(record: *mut ThreadRecord, key: u32) -> CellIndex {
     find_foreign::<B>(record, key)
 }
 
-/// The slot in the page that `entry` names; page and slot are made as needed.
+/// Finds the slot in the page that `entry` names. Takes cells for the page and the slot as needed.
 #[inline(always)]
 unsafe fn in_page<B: Backend>(
     entry: *mut CellIndex,
@@ -60,14 +58,14 @@ unsafe fn in_page<B: Backend>(
     }
 }
 
-/// A slot without a call; 0 where the pool is used up.
+/// Takes a cell for a slot without calls. Returns 0 if the pool is used up.
 #[inline(never)]
 fn new_slot<B: Backend>(record: *mut ThreadRecord) -> CellIndex {
     let index = cells::take(record);
     if index != 0
         && let Some(slot) = slot::<B>(index)
     {
-        // So that the common path need not ask whether a call is the first.
+        // So the common path need not test whether a call is the first.
         // SAFETY: a live map value of this thread's own.
         unsafe { (*slot).min_ns = u64::MAX };
     }

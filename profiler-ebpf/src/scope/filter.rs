@@ -1,6 +1,7 @@
-//! What filters ask of a task: its cgroup, and its process's name; and of a call.
+//! Filters: by the cgroup of a task, by the name of its process, and by syscall.
 //!
-//! Of any task, and not only of the running one: by the fields of its `task_struct`.
+//! The filters apply to any task, and not only to the running task. They read the fields of its
+//! `task_struct`.
 //!
 //! The cgroups of a task are read from its `css_set`. No helper of Linux 5.10 returns the cgroups
 //! above that of a task, and none returns those of a task that does not run.
@@ -24,16 +25,16 @@ use crate::{
 /// A process's name, NUL-padded.
 pub type Comm = [u8; COMM_LEN];
 
-/// Whether every filter lets the calls of `task` count.
+/// Whether `task` matches every filter of tasks.
 #[inline(always)]
 pub fn agrees(task: Task) -> bool {
     (CGROUPS_ONLY.load() == 0 || in_cgroup(task)) && (COMMS_ONLY.load() == 0 || is_named(task))
 }
 
-/// Whether `task` is in one of the cgroups, or below it.
+/// Whether `task` is in a cgroup of the filter, or below one.
 #[inline(never)]
 fn in_cgroup(task: Task) -> bool {
-    // The set is freed after an RCU grace period, which this program is within.
+    // The kernel frees the set after an RCU grace period, and this program is within one.
     let set = field_u64(task, CGROUPS_OFFSET.load()) as Task;
     let cgroup = field_u64(set, DFL_CGRP_OFFSET.load()) as Task;
     let own_level = field_u32(cgroup, LEVEL_OFFSET.load());
@@ -49,7 +50,7 @@ fn in_cgroup(task: Task) -> bool {
     false
 }
 
-/// The id of the ancestor of `cgroup` on this level; its own on its own.
+/// The id of the ancestor of `cgroup` on this level, or of `cgroup` itself on its own level.
 #[inline(always)]
 fn ancestor(cgroup: Task, level: u32) -> u64 {
     match ANCESTOR_IDS_OFFSET.load() {
@@ -58,21 +59,21 @@ fn ancestor(cgroup: Task, level: u32) -> u64 {
     }
 }
 
-/// The id of `cgroup`: that of its node, which is the inode of its directory.
+/// The id of `cgroup`: the id of its node, which is the inode of its directory.
 #[inline(always)]
 fn id(cgroup: Task) -> u64 {
     field_u64(field_u64(cgroup, KN_OFFSET.load()) as Task, KN_ID_OFFSET.load())
 }
 
-/// Whether the process of `task` has one of the names.
+/// Whether the name of the process of `task` is in the filter.
 #[inline(always)]
 fn is_named(task: Task) -> bool {
     leader_is_named(field_u64(task, LEADER_OFFSET.load()) as Task)
 }
 
-/// Whether the process that `leader` leads has one of the names.
+/// Whether the name of the process that `leader` leads is in the filter.
 ///
-/// What is told of a renaming comes before the name is written.
+/// The kernel announces a rename before it writes the name. Until then, [`RENAMED`] has the answer.
 #[inline(never)]
 pub fn leader_is_named(leader: Task) -> bool {
     // SAFETY: copied at once.
@@ -86,34 +87,31 @@ pub fn leader_is_named(leader: Task) -> bool {
     }
 }
 
-/// Whether this is one of the names.
+/// Whether this name is in the filter.
 #[inline(always)]
 pub fn is_name(name: &Comm) -> bool {
     // SAFETY: the value is not read.
     unsafe { COMMS.get(name) }.is_some()
 }
 
-/// The name at `at`, with nothing after its NUL.
-///
-/// # Safety
-/// None: the helper checks the address.
+/// Reads the name at `at`. All bytes after the NUL are 0.
 #[inline(always)]
-pub unsafe fn read_name(at: *const u8) -> Option<Comm> {
+pub fn read_name(at: *const u8) -> Option<Comm> {
     let mut name = [0_u8; COMM_LEN];
-    // SAFETY: see above.
+    // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel_str_bytes(at, &mut name) }.ok()?;
     Some(name)
 }
 
-/// Whether `task` is alone in its process.
+/// Whether `task` is the only thread of its process.
 #[inline(always)]
 pub fn is_alone(task: Task) -> bool {
     field_u32(field_u64(task, SIGNAL_OFFSET.load()) as Task, NR_THREADS_OFFSET.load()) == 1
 }
 
-/// Whether calls of this key count.
+/// Whether the syscall with this key is in the filter.
 #[inline(always)]
 pub fn counts(key: u32) -> bool {
-    // SAFETY: a live map value, which nobody writes any more.
+    // SAFETY: a live map value. Nobody writes it any more.
     CALLS.get_ptr(CallKey(key).overflow_index()).is_some_and(|counts| unsafe { *counts } != 0)
 }

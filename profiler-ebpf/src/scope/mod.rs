@@ -1,8 +1,8 @@
-//! Which tasks count. Decided once a task, and remembered in its state; with filters anew
-//! whenever something has changed by which they decide.
+//! Scope: which tasks and syscalls count.
 //!
-//! What was decided when a call entered holds until it has left. So a decision is made at
-//! an entry, and looked at by the exit.
+//! The entry program decides about a task, and stores the decision in the state of the task. The
+//! exit program uses the decision of the entry, so that a call which entered in scope leaves in
+//! scope.
 //!
 //! # Generations
 //!
@@ -38,38 +38,38 @@ use crate::{
     thread,
 };
 
-/// How often something has changed by which filters decide.
+/// How often the decisions of filters have become stale.
 #[unsafe(no_mangle)]
 static mut CHANGES: u64 = 0;
 
-/// Whether tasks can be in and out of scope by turns.
+/// Whether a task can enter and leave the scope.
 #[inline(always)]
 fn changes() -> bool {
     SCOPE_CHANGES.load() != 0
 }
 
-/// Whether most of the host may be out of scope.
+/// Whether the scope is less than the whole host.
 #[inline(always)]
 fn is_narrow() -> bool {
     SCOPE_IS_NARROW.load() != 0
 }
 
-/// The generation of decisions that are true now; never 0.
+/// The current generation of decisions; never 0.
 #[inline(always)]
 fn generation() -> u64 {
-    // SAFETY: an aligned word, which others add to.
+    // SAFETY: an aligned word, to which other CPUs add.
     unsafe { read_volatile(&raw const CHANGES) + 1 }
 }
 
-/// Whether a record that the hint gave says how its owner's next call counts.
+/// Whether the decision about the owner of `record` is of the current generation.
 #[inline(always)]
 pub fn is_current(record: *mut ThreadRecord) -> bool {
     // SAFETY: a live map value of the running thread's own.
     !changes() || unsafe { (*record).generation } == generation()
 }
 
-/// Whether a call counts that the running task, whose state this is, enters. Decides now if
-/// need be.
+/// Whether a call counts that the running task, which has this state, enters. Decides about the
+/// task if there is no current decision.
 #[inline(never)]
 pub fn counts_at_entry(state: *mut TaskState, task: Task, tgid: u32) -> bool {
     // SAFETY: a live state that only its own task writes by now.
@@ -80,7 +80,7 @@ pub fn counts_at_entry(state: *mut TaskState, task: Task, tgid: u32) -> bool {
         if !changes() {
             return (*state).flags & TaskState::IN_SCOPE != 0;
         }
-        // Before all by which is decided is read.
+        // Read before everything that the decision depends on.
         let generation = generation();
         if (*state).generation != generation {
             let agreed = (*state).flags & TaskState::WATCHED != 0 && filter::agrees(task);
@@ -92,8 +92,8 @@ pub fn counts_at_entry(state: *mut TaskState, task: Task, tgid: u32) -> bool {
     }
 }
 
-/// Whether what the running task leaves counts: if its last entry did, or if that was
-/// before all this, as it would now.
+/// Whether a call counts that the running task leaves. The decision of its last entry applies.
+/// Without one, decides now.
 #[inline(always)]
 pub fn counts_at_exit(state: *mut TaskState, task: Task, tgid: u32) -> bool {
     // SAFETY: a live state that only its own task writes by now.
@@ -105,8 +105,7 @@ pub fn counts_at_exit(state: *mut TaskState, task: Task, tgid: u32) -> bool {
     }
 }
 
-/// Whether an exit of the running task may be of a call that counts though it did not enter.
-/// A task that has a record may be out of scope by now.
+/// Whether a denied call of the running task counts. A task with a record may have left the scope.
 #[inline(always)]
 pub fn may_count_denied<B: Backend>(task: Task) -> bool {
     // SAFETY: a live state of the running task.
@@ -114,7 +113,7 @@ pub fn may_count_denied<B: Backend>(task: Task) -> bool {
         || B::state(task).is_some_and(|state| unsafe { (*state).flags } & TaskState::IN_SCOPE != 0)
 }
 
-/// Whether it has been decided how calls of a task count, and that this is not at all.
+/// Whether there is a current decision about a task, and its calls do not count.
 #[inline(always)]
 pub fn is_decided_out(state: *mut TaskState) -> bool {
     // SAFETY: a live state.
@@ -124,8 +123,8 @@ pub fn is_decided_out(state: *mut TaskState) -> bool {
     }
 }
 
-/// The running task, whose registers are at `regs`, enters a call and is in scope by
-/// `state`: what the hint gives says so too.
+/// Copies the decision that the running task is in scope from its state to its record, to which the
+/// hint leads.
 #[inline(always)]
 pub fn note_in_scope(state: *mut TaskState, record: *mut ThreadRecord) {
     if changes() {
@@ -134,8 +133,8 @@ pub fn note_in_scope(state: *mut TaskState, record: *mut ThreadRecord) {
     }
 }
 
-/// The running task, whose registers are at `regs`, enters a call and is out of scope by
-/// `state`: notes it, so that the next time it is known at once.
+/// Notes that the running task, whose registers are at `regs`, is out of scope. Its next calls then
+/// end at once.
 #[inline(always)]
 pub fn note_out_of_scope<B: Backend>(
     state: *mut TaskState,
@@ -147,7 +146,7 @@ pub fn note_out_of_scope<B: Backend>(
     }
     // SAFETY: a live state and a live map value of the running thread's own.
     unsafe {
-        // A call of before is not what leaves next.
+        // The call in flight, if there is one, is not the call that leaves next.
         if let Some(record) = record {
             thread::end_previous_call(record);
             (*record).in_flight_key = CallKey::NONE.0;
@@ -157,7 +156,7 @@ pub fn note_out_of_scope<B: Backend>(
     }
 }
 
-/// Something has changed by which the filters decide of the running task alone.
+/// Marks the decision about the running task as stale.
 #[inline(always)]
 pub fn invalidate_own(state: *mut TaskState, record: Option<*mut ThreadRecord>) {
     // SAFETY: a live state and a live map value of the running thread's own.
@@ -172,7 +171,7 @@ pub fn invalidate_own(state: *mut TaskState, record: Option<*mut ThreadRecord>) 
     outside::forget(state);
 }
 
-/// The running task has another name than before, if names decide.
+/// Marks the decision about the running task as stale, if filters depend on its name.
 #[inline(always)]
 pub fn invalidate_after_rename(state: *mut TaskState, record: Option<*mut ThreadRecord>) {
     if COMMS_ONLY.load() != 0 {
@@ -180,7 +179,7 @@ pub fn invalidate_after_rename(state: *mut TaskState, record: Option<*mut Thread
     }
 }
 
-/// Something has changed by which the filters decide, of tasks that are not all known here.
+/// Marks all decisions as stale.
 #[inline(never)]
 pub fn invalidate_all() {
     // SAFETY: an aligned word.
@@ -188,19 +187,19 @@ pub fn invalidate_all() {
     outside::clear();
 }
 
-/// Whether this key in flight is of a call that does not count.
+/// Whether this is the key in flight of a call that does not count.
 #[inline(always)]
 pub fn is_uncounted(in_flight_key: u32) -> bool {
     CALLS_ONLY.load() != 0 && in_flight_key == CallKey::UNCOUNTED.0
 }
 
-/// Whether calls of this key count.
+/// Whether the syscall with this key counts.
 #[inline(always)]
 pub fn counts_call(key: u32) -> bool {
     CALLS_ONLY.load() == 0 || filter::counts(key)
 }
 
-/// What is decided of a task of which nothing is known but its process.
+/// The flags of a task about which only its process is known.
 #[inline(always)]
 fn initial_flags(tgid: u32) -> u32 {
     let watched = if TARGETS_ONLY.load() != 0 {
@@ -212,24 +211,24 @@ fn initial_flags(tgid: u32) -> u32 {
     if watched { TaskState::DECIDED | in_scope() } else { TaskState::DECIDED }
 }
 
-/// Of a task that is watched. Where filters decide they do so when it first makes a call.
+/// The flags of a task that is watched. Filters decide when it first makes a call.
 #[inline(always)]
 fn in_scope() -> u32 {
     TaskState::WATCHED | if changes() { 0 } else { TaskState::IN_SCOPE }
 }
 
-/// Whether the calls of any `task` count now, `tgid` being its process.
+/// Whether the calls of `task`, a thread of process `tgid`, count now. It can be any task.
 #[inline(always)]
 pub fn counts_task(task: Task, tgid: u32) -> bool {
     initial_flags(tgid) & TaskState::WATCHED != 0 && (!changes() || filter::agrees(task))
 }
 
-/// What is decided of a task that `parent`, a process `parent_tgid` with this state, forked
-/// as process `tgid`.
+/// The flags of a task of process `tgid` that was forked by `parent`, a task of process
+/// `parent_tgid`.
 ///
-/// With targets a child is watched as its parent is, whatever its number, which may have
-/// been a target's before. Without, only the profiler's own process is not, whose threads
-/// are neither, but its children are.
+/// With targets, the child is watched if its parent is. Its process id does not matter, because it
+/// may have been the id of a target before. Without targets, every task is watched, except for the
+/// threads of the profiler itself.
 #[inline(always)]
 pub fn inherited_flags(parent: Option<*mut TaskState>, parent_tgid: u32, tgid: u32) -> u32 {
     if TARGETS_ONLY.load() == 0 {

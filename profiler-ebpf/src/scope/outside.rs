@@ -80,7 +80,7 @@ pub(super) unsafe fn add<B: Backend>(state: *mut TaskState, regs: u64) {
         write_volatile(place, regs);
         // The writer of a change counts it, and clears the table after that. Either the writer
         // finds what is written here, or the change is found here.
-        arch::full_barrier(&raw mut (*state).outside);
+        arch::add_with_full_barrier(&raw mut (*state).outside, 0);
         if changes() && (*state).generation != generation() {
             write_volatile(place, 0);
         }
