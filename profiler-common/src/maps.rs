@@ -40,8 +40,8 @@ pub const SIGNALS_SENT: &str = "SIGNALS_SENT";
 /// Which syscalls count, by [`overflow_index`](crate::call::CallKey::overflow_index).
 pub const CALLS: &str = "CALLS";
 /// Calls that entered before the programs attached. Empty in the fallback.
-pub const BEFORE: &str = "BEFORE";
-/// Index in [`BEFORE`], by the address of the task.
-pub const BEFORE_BY_TASK: &str = "BEFORE_BY_TASK";
+pub const CALLS_BEFORE: &str = "CALLS_BEFORE";
+/// Index in [`CALLS_BEFORE`], by the address of the task.
+pub const CALLS_BEFORE_BY_TASK: &str = "CALLS_BEFORE_BY_TASK";
 /// Task state by the address of the task; only in the fallback.
 pub const TASKS: &str = "TASKS";

@@ -28,7 +28,7 @@ use profiler_common::call::CallKey;
 use crate::{
     arch, atomic,
     backend::Backend,
-    maps::{BEFORE, BEFORE_BY_TASK, CONTROL},
+    maps::{CALLS_BEFORE, CALLS_BEFORE_BY_TASK, CONTROL},
     refusal, scope,
     settings::{
         FLAGS_OFFSET, JOBCTL_OFFSET, LAST_SIGINFO_OFFSET, LEADER_OFFSET, NIVCSW_OFFSET,
@@ -88,7 +88,7 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
     let Some(control) = CONTROL.get_ptr_mut(0) else { return };
     // SAFETY: a field of a live map value, which only this iterator adds to.
     let index = unsafe { (*control).calls_before } as u32;
-    let Some(call) = BEFORE.get_ptr_mut(index) else {
+    let Some(call) = CALLS_BEFORE.get_ptr_mut(index) else {
         // SAFETY: as above.
         unsafe { atomic::add(&raw mut (*control).calls_before, 1) };
         return;
@@ -102,7 +102,7 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
         (*call).process_start_ns = field_u64(leader, START_OFFSET.load());
         read_comm(leader, &raw mut (*call).comm);
     }
-    let listed = BEFORE_BY_TASK.insert(task as u64, index, 0).is_ok();
+    let listed = CALLS_BEFORE_BY_TASK.insert(task as u64, index, 0).is_ok();
     // All reads below come after the call was listed.
     // SAFETY: as above.
     unsafe { arch::add_with_full_barrier(&raw mut (*control).calls_before, 1) };
@@ -111,7 +111,7 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
     if !listed || on_cpu(task) || self::switches(task) != switches {
         // SAFETY: a live map value.
         unsafe { (*call).key = CallKey::NONE.0 };
-        let _ = BEFORE_BY_TASK.remove(task as u64);
+        let _ = CALLS_BEFORE_BY_TASK.remove(task as u64);
     }
 }
 
@@ -119,12 +119,12 @@ pub fn list<B: Backend>(task: Task, regs: *const pt_regs) {
 #[inline(always)]
 pub fn forget(task: Task) -> bool {
     // SAFETY: copied at once, and only this task deletes the entry.
-    let Some(&index) = (unsafe { BEFORE_BY_TASK.get(task as u64) }) else { return false };
-    if let Some(call) = BEFORE.get_ptr_mut(index) {
+    let Some(&index) = (unsafe { CALLS_BEFORE_BY_TASK.get(task as u64) }) else { return false };
+    if let Some(call) = CALLS_BEFORE.get_ptr_mut(index) {
         // SAFETY: a live map value.
         unsafe { (*call).key = CallKey::NONE.0 };
     }
-    let _ = BEFORE_BY_TASK.remove(task as u64);
+    let _ = CALLS_BEFORE_BY_TASK.remove(task as u64);
     true
 }
 

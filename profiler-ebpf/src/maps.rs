@@ -90,12 +90,12 @@ pub static WAKE: RingBuf<u64, 4096> = RingBuf::new();
 /// Calls that entered before the programs attached, in the order in which they were found.
 /// `Control` has their number.
 #[btf_map]
-pub static BEFORE: Array<CallBefore, 1, MMAPABLE> = Array::new();
+pub static CALLS_BEFORE: Array<CallBefore, 1, MMAPABLE> = Array::new();
 
-/// Index in [`BEFORE`], by the address of the task. No other task has the address until this one
+/// Index in [`CALLS_BEFORE`], by the address of the task. No other task has the address until this one
 /// has ended. An exec by a thread changes the id of the task, and keeps the address.
 #[btf_map]
-pub static BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
+pub static CALLS_BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
 
 /// Processes in scope at the start, if the scope is not the whole host.
 #[btf_map]

@@ -55,7 +55,7 @@ impl MapTables {
         let mut memory_bytes = 0;
         let shared = Shared::map(ebpf, options, region, &mut memory_bytes)?;
         let calls_before = calls_before
-            .map(|len| map_array(ebpf, names::BEFORE, len, &mut memory_bytes))
+            .map(|len| map_array(ebpf, names::CALLS_BEFORE, len, &mut memory_bytes))
             .transpose()?;
         let mut take = |name: &'static str| {
             let map = maps::take(ebpf, name)?;
