@@ -4,13 +4,15 @@ use std::{collections::HashMap, time::Duration};
 
 use profiler_common::hist;
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Latency, Program, Runs, Untimed,
     health::{ENTRY, EXIT},
 };
 
 /// What the profiler costs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// From the moment the programs were attached until this was read.
     pub elapsed: Duration,
@@ -31,7 +33,7 @@ pub struct Cost {
 }
 
 /// CPU time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
     /// In the process's own code.
     pub user: Duration,
@@ -55,7 +57,7 @@ impl CpuTime {
 }
 
 /// The kernel's statistics of the programs, or why it keeps none.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timing {
     /// It keeps none.
     No(Untimed),
@@ -164,7 +166,7 @@ fn share(busy: Duration, of: Duration) -> Option<f64> {
 }
 
 /// How long something took that is done over and over.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// The last time.
     pub last: Duration,

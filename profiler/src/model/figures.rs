@@ -2,10 +2,12 @@
 
 use profiler_common::hist::{self, BUCKETS};
 
+use serde::{Deserialize, Serialize};
+
 use super::latency::{self, Latency};
 
 /// What is known of a set of calls.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls that entered.
     pub calls: u64,
@@ -38,7 +40,7 @@ pub struct Figures {
 }
 
 /// Least and greatest latency, nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extremes {
     /// The least.
     pub min_ns: u64,

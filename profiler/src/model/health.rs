@@ -1,17 +1,22 @@
 //! How the profiler itself fares: what it lost, how full its tables are.
 
+use std::borrow::Cow;
+
 use profiler_common::wire::Counters;
 
-use super::{Cost, Timed};
+use serde::{Deserialize, Serialize};
+
+use super::{Cost, Timed, wire};
 
 /// The profiler's own state: what it lost, how full it is, what it costs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// Rare events, over all CPUs.
+    #[serde(with = "wire::RareEvents")]
     pub counters: Counters,
     /// Programs, and how often the kernel skipped each (`recursion_misses`), with all its
     /// copies where there are several.
-    pub program_misses: Vec<(&'static str, u64)>,
+    pub program_misses: Vec<(Cow<'static, str>, u64)>,
     /// Calls counted in overflow slots: in the totals, but of no process.
     pub overflowed: u64,
     /// Threads, processes and calls whose books did not balance: what was counted at entry
@@ -34,7 +39,7 @@ pub struct Health {
     /// How many copies of each program are attached.
     pub copies: usize,
     /// Which programs run, for people: `tp_btf, task storage` or the fallback.
-    pub mode: &'static str,
+    pub mode: Cow<'static, str>,
     /// Which calls are timed.
     pub timed: Timed,
 }
@@ -68,12 +73,12 @@ impl Health {
     /// both were skipped, or that count as denied, or of processes out of scope.
     pub fn unseen(&self) -> u64 {
         let c = &self.counters;
-        let seen = |name| match name {
+        let seen = |name: &str| match name {
             ENTRY => c.missed_entries,
             _ => c.lost_exits,
         };
         let of_calls = self.program_misses.iter().filter(|(name, _)| of_calls(name));
-        of_calls.map(|&(name, misses)| misses.saturating_sub(seen(name))).sum()
+        of_calls.map(|(name, misses)| misses.saturating_sub(seen(name))).sum()
     }
 }
 
@@ -86,7 +91,7 @@ fn of_calls(program: &str) -> bool {
 }
 
 /// How much of a bounded thing is in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Use {
     /// In use now.
     pub used: u64,

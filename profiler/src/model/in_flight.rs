@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use profiler_common::call::CallKey;
 
-use super::Process;
+use serde::{Deserialize, Serialize};
+
+use super::{Process, wire};
 
 /// The calls that had not returned when the snapshot was taken. Read thread by thread,
 /// so a call that lasts no longer than a reading may be in it or not.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
     /// Every call that anybody is in, by key.
     pub calls: Vec<CallInFlight>,
@@ -20,9 +22,10 @@ pub struct InFlight {
 }
 
 /// How many threads are in a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallInFlight {
     /// Which call.
+    #[serde(with = "wire::Key")]
     pub key: CallKey,
     /// What the call does while it lasts.
     pub kind: Kind,
@@ -39,13 +42,14 @@ pub struct CallInFlight {
 }
 
 /// A thread that is in a call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadInFlight {
     /// Its process.
     pub process: Arc<Process>,
     /// Its id.
     pub tid: u32,
     /// Which call.
+    #[serde(with = "wire::Key")]
     pub key: CallKey,
     /// What the call does while it lasts.
     pub kind: Kind,
@@ -57,7 +61,7 @@ pub struct ThreadInFlight {
 }
 
 /// What a call does for as long as it lasts. In the order of concern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// It works: reads a disk, takes a lock, connects. Where it lasts, something is slow
     /// or stuck.

@@ -2,12 +2,14 @@
 
 use hdrhistogram::Histogram;
 use profiler_common::hist::{self, BUCKETS};
+use serde::{Deserialize, Serialize};
 
 /// How often latencies fell into each bucket.
 ///
 /// Sparse, since a process and system call fills a few buckets of 320: a
 /// thousand processes with twenty system calls each fit in a few megabytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<(u16, u64)>", into = "Vec<(u16, u64)>")]
 pub struct Latency {
     /// Bucket and count, by bucket, no count being zero.
     counts: Vec<(u16, u64)>,
@@ -143,6 +145,27 @@ pub(super) fn gained(counts: &[(u16, u64)], before: &[(u16, u64)]) -> Vec<(u16, 
         }
     }
     gained
+}
+
+impl From<Latency> for Vec<(u16, u64)> {
+    fn from(latency: Latency) -> Self {
+        latency.counts
+    }
+}
+
+/// The counts do not belong to a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected buckets below {BUCKETS} in ascending order, each with a count")]
+pub struct NotALatency;
+
+impl TryFrom<Vec<(u16, u64)>> for Latency {
+    type Error = NotALatency;
+
+    fn try_from(counts: Vec<(u16, u64)>) -> Result<Self, NotALatency> {
+        let is_ascending = counts.is_sorted_by(|(a, _), (b, _)| a < b);
+        let are_counts = counts.iter().all(|&(bucket, n)| usize::from(bucket) < BUCKETS && n > 0);
+        if is_ascending && are_counts { Ok(Self { counts }) } else { Err(NotALatency) }
+    }
 }
 
 impl FromIterator<(usize, u64)> for Latency {

@@ -5,11 +5,15 @@ mod figures;
 mod health;
 mod in_flight;
 mod latency;
+mod origin;
 mod process;
 mod program;
 mod query;
+#[cfg(test)]
+mod serial_tests;
 mod since;
 mod snapshot;
+mod wire;
 
 pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
@@ -17,6 +21,7 @@ pub use figures::{Extremes, Figures};
 pub use health::{Health, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
 pub use latency::{Bucket, Latency};
+pub use origin::Provenance;
 pub use process::{ENDED_COMM, OVERFLOW_COMM, Process, Thread};
 pub use program::{Program, Runs, Untimed};
 pub use query::{Dimension, Grouping, Scope, SortKey, Span, Timed};

@@ -1,9 +1,11 @@
 //! Who makes a call: processes, their threads, and users.
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::Untrusted;
 
 /// Identity of a process. Ids are those of the initial pid namespace.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Process id, or `None` for the bucket of calls that found no room in the
     /// tables and so belong to no process.
@@ -37,7 +39,7 @@ impl Process {
 }
 
 /// Identity of a thread. Ids are those of the initial pid namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Thread {
     /// Thread id. An exec by a thread that is not the leader changes it to the id of the process.
     pub tid: u32,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A program of ours, with all its copies.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// What it does.
     pub name: String,
@@ -17,7 +19,7 @@ pub struct Program {
 }
 
 /// How often a program ran.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
     /// Runs of all copies.
     pub count: u64,
@@ -30,7 +32,7 @@ pub struct Runs {
 }
 
 /// Why there are no [`Runs`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Untimed {
     /// Nobody asked for them.
     #[error("the kernel keeps no statistics of BPF programs now")]

@@ -2,10 +2,12 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{CallRow, Detail, Figures, Snapshot};
 
 /// Which processes count.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// All of the host's.
     #[default]
@@ -15,7 +17,7 @@ pub enum Scope {
 }
 
 /// Which calls are timed. All are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timed {
     /// All of them.
     #[default]

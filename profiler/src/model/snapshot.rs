@@ -4,12 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::call::CallKey;
 
-use super::{Figures, Health, InFlight, Process, Thread};
+use serde::{Deserialize, Serialize};
+
+use super::{Figures, Health, InFlight, Process, Provenance, Thread, wire};
 use crate::text::Untrusted;
 
 /// Everything known at one moment.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// Where it comes from.
+    pub provenance: Arc<Provenance>,
     /// Drains before this one.
     pub sequence: u64,
     /// From the moment the programs were attached to this reading.
@@ -44,9 +48,10 @@ pub enum Detail {
 }
 
 /// A system call.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRow {
     /// Which.
+    #[serde(with = "wire::Key")]
     pub key: CallKey,
     /// Since the programs were attached.
     pub total: Figures,
@@ -63,7 +68,7 @@ impl CallRow {
 }
 
 /// A thread of a process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRow {
     /// Who. `None` for the sum of ended threads that are no longer listed.
     pub thread: Option<Arc<Thread>>,
@@ -72,7 +77,7 @@ pub struct ThreadRow {
 }
 
 /// A process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRow {
     /// Who.
     pub process: Arc<Process>,

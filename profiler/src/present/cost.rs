@@ -268,7 +268,11 @@ mod tests {
     fn text(spent: &Cost, width: Option<usize>) -> String {
         let health = Health {
             kernel_memory_bytes: 52 << 20,
-            program_misses: vec![("sys_enter", 0), ("sys_exit", 3), ("task_rename", 0)],
+            program_misses: vec![
+                ("sys_enter".into(), 0),
+                ("sys_exit".into(), 3),
+                ("task_rename".into(), 0),
+            ],
             ..Health::default()
         };
         let own = OwnCost { spent, cpus: 2 };

@@ -9,7 +9,7 @@ pub mod json;
 
 use std::{borrow::Cow, ffi::OsStr, fmt, path::Path};
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// What a harmful character is printed as.
@@ -18,7 +18,8 @@ const REPLACEMENT: char = '\u{fffd}';
 /// Text that somebody else chose.
 ///
 /// Neither `Deref` nor `AsRef<str>`: `Display` and `Debug`, which print it, make it harmless.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(transparent)]
 pub struct Untrusted(String);
 
 impl Untrusted {

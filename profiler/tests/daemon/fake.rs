@@ -83,7 +83,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 entries_taken_over: 72,
                 exits_taken_over: 73,
             },
-            program_misses: vec![("sys_enter", 61), ("sys_exit", 62)],
+            program_misses: vec![("sys_enter".into(), 61), ("sys_exit".into(), 62)],
             overflowed: 63,
             breaches: 68,
             last_breach: String::new(),
@@ -93,7 +93,7 @@ pub(crate) fn snapshot() -> Snapshot {
             kernel_memory_bytes: 66_000_000,
             cost: cost(),
             copies: 1,
-            mode: "tp_btf, task storage",
+            mode: "tp_btf, task storage".into(),
             timed: Timed::All,
         },
         ..Snapshot::default()

@@ -34,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     (
         "one use of such access each",
-        &["arena", "features", "fit", "identity", "mapping", "sharing", "signals"],
+        &["arena", "features", "fit", "identity", "mapping", "provenance", "sharing", "signals"],
     ),
     ("what the programs are told; what they recorded", &["filter", "settings", "tables"]),
     ("figures; the calls that entered before the attach", &["call_lister", "drain"]),

@@ -70,7 +70,7 @@ struct LastDrain {
     started: Instant,
     took: Duration,
     lost: u64,
-    mode: &'static str,
+    mode: String,
 }
 
 impl<'a, E: Engine> Work<'a, E> {
@@ -90,7 +90,12 @@ impl<'a, E: Engine> Work<'a, E> {
             .map(register)
             .transpose()
             .map_err(|source| Error::Io { context, source })?;
-        let last = LastDrain { started: Instant::now(), took: Duration::ZERO, lost: 0, mode: "" };
+        let last = LastDrain {
+            started: Instant::now(),
+            took: Duration::ZERO,
+            lost: 0,
+            mode: String::new(),
+        };
         let cadence = Cadence::new(last.started);
         let mut work = Self {
             engine,
@@ -165,7 +170,7 @@ impl<'a, E: Engine> Work<'a, E> {
             started,
             took: started.elapsed(),
             lost: snapshot.health.lost(),
-            mode: snapshot.health.mode,
+            mode: snapshot.health.mode.to_string(),
         };
         tracing::trace!(
             "drain {}: {} system calls in {:?}",

@@ -400,7 +400,7 @@ mod tests {
             available_bytes: Some(1024 * MIB),
             confinement: Ok(("uid 65534, gid 65534, no capability".into(), Vec::new())),
             trial: Ok(Trial {
-                mode: "tp_btf, task storage, arena",
+                mode: "tp_btf, task storage, arena".into(),
                 took: Duration::from_millis(90),
                 kernel_memory_bytes: 50 * MIB,
                 jited_bytes: 15 * 1024,

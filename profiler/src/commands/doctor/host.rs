@@ -55,7 +55,7 @@ pub(super) struct Host {
 
 /// A trial that went well.
 pub(super) struct Trial {
-    pub(super) mode: &'static str,
+    pub(super) mode: String,
     pub(super) took: Duration,
     pub(super) kernel_memory_bytes: u64,
     /// Machine code of all programs, bytes.
@@ -109,7 +109,7 @@ fn try_attach() -> Result<Trial, KernelError> {
     let health = profiler.finish(Detail::Calls).health;
     let programs = &health.cost.programs;
     Ok(Trial {
-        mode: health.mode,
+        mode: health.mode.into_owned(),
         took,
         kernel_memory_bytes: health.kernel_memory_bytes,
         jited_bytes: programs.iter().map(|program| program.jited_bytes).sum(),

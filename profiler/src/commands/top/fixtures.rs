@@ -172,7 +172,7 @@ pub(super) fn busy_host() -> Snapshot {
         extents: Use { used: 4_096, capacity: 40_960 },
         kernel_memory_bytes: 52 << 20,
         cost: cost(),
-        mode: "tp_btf, task storage",
+        mode: "tp_btf, task storage".into(),
         ..Health::default()
     };
     snapshot

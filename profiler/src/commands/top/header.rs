@@ -153,7 +153,7 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     let long = cost.drains.last.as_secs_f64()
         >= LONG_DRAIN * shown.snapshot.interval.as_secs_f64().max(f64::MIN_POSITIVE);
     pieces.push(marked(long, format!("{drain} drain"), 4));
-    pieces.push(Piece::new(health.mode, Tone::Dim).or_less(5));
+    pieces.push(Piece::new(health.mode.clone(), Tone::Dim).or_less(5));
     pieces
 }
 
@@ -293,7 +293,8 @@ mod tests {
         assert_eq!(health(Some(&shown))[0], Piece::new("lost 0", Tone::Normal));
         shown.snapshot.health.counters.lost_entries = 12;
         shown.snapshot.health.counters.missed_entries = 20;
-        shown.snapshot.health.program_misses = vec![("sys_enter", 30), ("process_exit", 10)];
+        shown.snapshot.health.program_misses =
+            vec![("sys_enter".into(), 30), ("process_exit".into(), 10)];
         let pieces = health(Some(&shown));
         assert_eq!(pieces[0], Piece::new(" LOST 42 CALLS ", Tone::Alarm));
         // Of the thirty skipped, twenty showed themselves.

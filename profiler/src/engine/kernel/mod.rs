@@ -31,6 +31,7 @@ mod object;
 mod options;
 mod profiler;
 mod programs;
+mod provenance;
 mod region;
 mod session;
 mod settings;

@@ -5,6 +5,7 @@
 
 use std::{
     os::fd::BorrowedFd,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use super::{
     error::KernelError,
     meter::Meter,
     options::Options,
+    provenance,
     session::Session,
     signals::SignalsSent,
     tables::Tables,
@@ -22,7 +24,7 @@ use super::{
 use crate::{
     aggregate::{Aggregate, KeepEnded},
     engine::Engine,
-    model::{Detail, Health, Snapshot, Timed, Untimed, Use},
+    model::{Detail, Health, Provenance, Snapshot, Timed, Untimed, Use},
 };
 
 /// The kernel side wakes us when one in so many of the free records or extents is taken.
@@ -42,6 +44,7 @@ pub struct Profiler {
     meter: Meter,
     /// The names of users, if the query asks for users.
     user_names: Option<users::Names>,
+    provenance: Arc<Provenance>,
 }
 
 /// How often a thread got no record, and how often it got no extent.
@@ -68,6 +71,7 @@ impl Profiler {
     pub fn attach_into(options: &Options, aggregate: Aggregate) -> Result<Self, KernelError> {
         let mut session = Session::attach(options)?;
         let attached = Instant::now();
+        let provenance = Arc::new(provenance::of(options, session.now_ns()));
         let meter = Meter::new(&mut session, attached);
         let changes = users::Changes::for_options(options);
         let reader = Reader::new(session.tables(), options.timed).with_changes(changes);
@@ -82,6 +86,7 @@ impl Profiler {
             timed: options.timed,
             meter,
             user_names: options.users.then(users::Names::default),
+            provenance,
         };
         // The first drain may come too late for a small table.
         this.set_wake_marks();
@@ -155,8 +160,11 @@ impl Profiler {
         let processes = self.aggregate.processes(detail);
         let uids = processes.iter().filter_map(|row| row.process.uid);
         let users = self.user_names.as_mut().map(|names| names.with(uids)).unwrap_or_default();
+        let misses = self.session.program_misses().into_iter();
+        let program_misses = misses.map(|(name, misses)| (name.into(), misses)).collect();
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
+            provenance: Arc::clone(&self.provenance),
             sequence: self.sequence - 1,
             window: started.duration_since(self.attached),
             interval: Duration::ZERO,
@@ -167,7 +175,7 @@ impl Profiler {
             in_flight,
             health: Health {
                 counters,
-                program_misses: self.session.program_misses(),
+                program_misses,
                 overflowed: self.reader.overflowed(),
                 breaches: self.reader.breaches().count,
                 last_breach: self.reader.breaches().last.clone(),
@@ -177,7 +185,7 @@ impl Profiler {
                 kernel_memory_bytes: self.session.memory_bytes(),
                 cost,
                 copies: self.session.copies(),
-                mode: self.session.mode(),
+                mode: self.session.mode().into(),
                 timed: self.timed,
             },
         };

@@ -231,7 +231,11 @@ pub(super) fn snapshot() -> Snapshot {
         processes,
         health: Health {
             counters: counters(),
-            program_misses: vec![("sys_enter", 201), ("sys_exit", 202), ("task_rename", 203)],
+            program_misses: vec![
+                ("sys_enter".into(), 201),
+                ("sys_exit".into(), 202),
+                ("task_rename".into(), 203),
+            ],
             overflowed: 204,
             breaches: 205,
             last_breach: "process 812 (nginx): entered 3, left 4".into(),
@@ -241,7 +245,7 @@ pub(super) fn snapshot() -> Snapshot {
             kernel_memory_bytes: 52 << 20,
             cost: cost(),
             copies: 2,
-            mode: "tp_btf, task storage",
+            mode: "tp_btf, task storage".into(),
             ..Health::default()
         },
         ..Snapshot::default()

@@ -1,0 +1,267 @@
+//! A snapshot is written and read back without loss, whatever it holds.
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use profiler_common::{call::CallKey, hist::BUCKETS, wire::Counters};
+use proptest::prelude::*;
+
+use super::*;
+use crate::text::Untrusted;
+
+/// A source of arbitrary values.
+struct Numbers(std::iter::Cycle<std::vec::IntoIter<u64>>);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0.next().expect("a cycle")
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    fn flag(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
+    fn option<T>(&mut self, of: impl FnOnce(&mut Self) -> T) -> Option<T> {
+        if self.flag() { Some(of(self)) } else { None }
+    }
+
+    fn few<T>(&mut self, of: impl Fn(&mut Self) -> T) -> Vec<T> {
+        (0..self.below(4)).map(|_| of(self)).collect()
+    }
+
+    fn duration(&mut self) -> Duration {
+        Duration::new(self.next() >> 1, self.below(1_000_000_000) as u32)
+    }
+
+    /// With control characters, quotes and the replacement character.
+    fn text(&mut self) -> Untrusted {
+        let chars = ['a', '"', '\\', '\u{1b}', '\u{fffd}', '\u{202e}', '\u{1f980}', '\0'];
+        let text: String = (0..self.below(6)).map(|_| chars[self.below(8) as usize]).collect();
+        text.into()
+    }
+
+    fn key(&mut self) -> CallKey {
+        CallKey(self.next() as u32)
+    }
+
+    fn latency(&mut self) -> Latency {
+        let buckets = self.few(|n| (n.below(BUCKETS as u64) as usize, n.next() >> 8));
+        buckets.into_iter().collect()
+    }
+
+    fn figures(&mut self) -> Figures {
+        let mut figures = Figures {
+            calls: self.next(),
+            returned: self.next(),
+            restarted: self.next(),
+            errors: self.next(),
+            denied: self.next(),
+            never_returned: self.next(),
+            lost: self.next(),
+            untimed: self.next(),
+            total_ns: self.next(),
+            extremes: self.option(|n| Extremes { min_ns: n.next(), max_ns: n.next() }),
+            errnos: Vec::new(),
+            errors_unlisted: self.next(),
+            latency: self.latency(),
+        };
+        for (errno, count) in self.few(|n| (n.next() as u16, n.next() >> 8)) {
+            figures.add_errno(errno, count);
+        }
+        figures
+    }
+
+    fn calls(&mut self) -> Vec<CallRow> {
+        self.few(|n| CallRow { key: n.key(), total: n.figures(), recent: n.figures() })
+    }
+
+    fn process(&mut self) -> Arc<Process> {
+        Arc::new(Process {
+            tgid: self.option(|n| n.next() as u32),
+            start_ns: self.next(),
+            comm: self.text(),
+            uid: self.option(|n| n.next() as u32),
+            ended: self.flag(),
+        })
+    }
+
+    fn thread(&mut self) -> Arc<Thread> {
+        let (tid, serial) = (self.next() as u32, self.next());
+        Arc::new(Thread { tid, serial, comm: self.text(), ended: self.flag() })
+    }
+
+    fn process_row(&mut self) -> ProcessRow {
+        let thread =
+            |n: &mut Self| ThreadRow { thread: n.option(Self::thread), calls: Arc::new(n.calls()) };
+        ProcessRow {
+            process: self.process(),
+            calls: Arc::new(self.calls()),
+            threads: self.few(thread),
+        }
+    }
+
+    fn kind(&mut self) -> Kind {
+        Kind::ALL[self.below(3) as usize]
+    }
+
+    fn in_flight(&mut self) -> InFlight {
+        InFlight {
+            calls: self.few(|n| CallInFlight {
+                key: n.key(),
+                kind: n.kind(),
+                threads: n.next(),
+                unrecorded: n.next(),
+                before: n.next(),
+                oldest: n.duration(),
+            }),
+            oldest: self.few(|n| ThreadInFlight {
+                process: n.process(),
+                tid: n.next() as u32,
+                key: n.key(),
+                kind: n.kind(),
+                age: n.duration(),
+                at_least: n.flag(),
+            }),
+            sees_before: self.flag(),
+        }
+    }
+
+    fn runs(&mut self) -> Runs {
+        Runs { count: self.next(), events: self.next(), time: self.duration() }
+    }
+
+    fn cost(&mut self) -> Cost {
+        let cpu = |n: &mut Self| CpuTime { user: n.duration(), system: n.duration() };
+        Cost {
+            elapsed: self.duration(),
+            cpu: cpu(self),
+            cpu_to_attach: cpu(self),
+            resident_bytes: self.next(),
+            peak_resident_bytes: self.next(),
+            drains: Times {
+                last: self.duration(),
+                total: self.duration(),
+                longest: self.duration(),
+                spread: self.latency(),
+            },
+            programs: self.few(|n| Program {
+                name: n.text().raw().to_owned(),
+                copies: n.next() as usize,
+                jited_bytes: n.next(),
+                verified_instructions: n.option(|n| n.next() as u32),
+            }),
+            timing: match self.below(4) {
+                0 => Timing::No(Untimed::Off),
+                1 => Timing::No(Untimed::Privilege),
+                2 => Timing::No(Untimed::Refused(self.next() as i32)),
+                _ => Timing::Of {
+                    spell: self.next(),
+                    time: self.duration(),
+                    runs: self.few(Self::runs),
+                },
+            },
+        }
+    }
+
+    fn timed(&mut self) -> Timed {
+        match NonZeroU32::new(self.below(5) as u32) {
+            None => Timed::None,
+            Some(NonZeroU32::MIN) => Timed::All,
+            Some(calls) => Timed::OneIn(calls),
+        }
+    }
+
+    fn health(&mut self) -> Health {
+        Health {
+            counters: Counters {
+                in_flight_at_attach: self.next(),
+                births: self.next(),
+                denied_unrecorded: self.next(),
+                denied_presumed: self.next(),
+                lost_entries: self.next(),
+                missed_entries: self.next(),
+                lost_exits: self.next(),
+                records_exhausted: self.next(),
+                extents_exhausted: self.next(),
+                records_withheld: self.next(),
+                extents_withheld: self.next(),
+                lost_children: self.next(),
+                entries_taken_over: self.next(),
+                exits_taken_over: self.next(),
+            },
+            program_misses: self.few(|n| (n.text().raw().to_owned().into(), n.next())),
+            overflowed: self.next(),
+            breaches: self.next(),
+            last_breach: self.text().raw().to_owned(),
+            records: Use { used: self.next(), capacity: self.next() },
+            extents: Use { used: self.next(), capacity: self.next() },
+            greediest_user: self.option(|n| n.next() as u32),
+            kernel_memory_bytes: self.next(),
+            cost: self.cost(),
+            copies: self.next() as usize,
+            mode: self.text().raw().to_owned().into(),
+            timed: self.timed(),
+        }
+    }
+
+    fn provenance(&mut self) -> Arc<Provenance> {
+        let since_epoch = Duration::new(self.below(1 << 40), self.below(1_000_000_000) as u32);
+        Arc::new(Provenance {
+            host: self.option(Self::text),
+            kernel: self.option(Self::text),
+            boot: self.option(Self::text),
+            started: SystemTime::UNIX_EPOCH + since_epoch,
+            started_monotonic: self.duration(),
+            scope: self
+                .option(|n| n.few(|n| n.next() as u32))
+                .map_or(Scope::Host, Scope::Processes),
+            filter: self.text(),
+            timed: self.timed(),
+        })
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        Snapshot {
+            provenance: self.provenance(),
+            sequence: self.next(),
+            window: self.duration(),
+            interval: self.duration(),
+            cpus: self.next() as usize,
+            calls: self.calls(),
+            processes: self.few(Self::process_row),
+            users: Arc::new(self.few(|n| (n.next() as u32, n.text())).into_iter().collect()),
+            in_flight: self.in_flight(),
+            health: self.health(),
+        }
+    }
+}
+
+fn snapshot() -> impl Strategy<Value = Snapshot> {
+    let numbers = prop::collection::vec(any::<u64>(), 97);
+    numbers.prop_map(|numbers| Numbers(numbers.into_iter().cycle()).snapshot())
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_is_read_back_as_it_was_written(snapshot in snapshot()) {
+        let written = serde_json::to_vec(&snapshot).expect("it is serialised");
+        let read: Snapshot = serde_json::from_slice(&written).expect("it is read back");
+        prop_assert_eq!(read, snapshot);
+    }
+}
+
+#[test]
+fn a_histogram_that_is_none_is_refused() {
+    let latency = |json| serde_json::from_str::<Latency>(json);
+    assert_eq!(latency("[[3,1],[7,2]]").expect("a histogram").count(), 3);
+    for wrong in ["[[7,1],[3,2]]", "[[3,1],[3,1]]", "[[3,0]]", "[[320,1]]", "[[-1,1]]"] {
+        assert!(latency(wrong).is_err(), "{wrong}");
+    }
+}
