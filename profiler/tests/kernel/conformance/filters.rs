@@ -60,7 +60,7 @@ pub(super) fn syscalls_excluded(mode: Mode) {
     assert!(report.rows.iter().all(|row| !names.contains(&&*row.name().expect("a call"))));
 }
 
-/// Names of all tables that have them, or of one, and numbers.
+/// Names of all tables that have them, or of one, numbers, and classes.
 pub(super) fn syscalls_by_abi(mode: Mode) {
     for (filter, names) in [
         ("getppid", &["i386/getppid", "x32/getppid", "x86_64/getppid"][..]),
@@ -68,6 +68,8 @@ pub(super) fn syscalls_by_abi(mode: Mode) {
         ("i386:20,110", &["i386/getpid", "x86_64/getppid"]),
         ("unknown", &["i386/unknown"]),
         ("getppid,!x32:getppid", &["i386/getppid", "x86_64/getppid"]),
+        ("i386:%pure", &["i386/getpid", "i386/getppid"]),
+        ("i386:%file,!i386:%pure", &["i386/open"]),
     ] {
         let (report, statement) =
             Stat::new(mode).args(["--syscall", filter]).workload(&["abis", "calls=50"]);
