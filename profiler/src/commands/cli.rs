@@ -196,11 +196,14 @@ pub struct StatArgs {
     /// others, below a line that says so. With a key, the order is strictly by that column.
     #[arg(short, long, value_enum)]
     pub sort: Option<SortKey>,
-    /// What each row is about: syscall, abi, process, comm, user, thread, or a list as process,syscall
+    /// What each row is about: syscall, abi, category, class, process, comm, user, thread, or a list
     ///
+    /// Example: --by process,syscall.
     /// Rows that agree in all dimensions of the list are one row. `comm` is the name of a
     /// process: `--by comm` adds up all processes of one name. `user` is the real user of the
-    /// process. `thread` adds the process, and shows each thread under its own name.
+    /// process. `thread` adds the process, and shows each thread under its own name. `category` and
+    /// `class` are those of `profiler syscalls`. A syscall in several classes of strace, such as
+    /// openat, is in the row that lists them all (`%file %desc`): no call is in two rows.
     #[arg(short, long, value_name = "LIST", value_parser = lists::grouping, default_value = "syscall")]
     pub by: Grouping,
     /// Format of the report

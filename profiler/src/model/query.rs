@@ -68,6 +68,10 @@ pub enum Dimension {
     Syscall,
     /// The ABI of the syscall.
     Abi,
+    /// The category of the syscall.
+    Category,
+    /// The set of strace's classes that the syscall is in. Each call is in one row.
+    Class,
     /// The process.
     Process,
     /// The name of the process: one row for all processes of that name.
@@ -80,14 +84,24 @@ pub enum Dimension {
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 6] =
-        [Self::Syscall, Self::Abi, Self::Process, Self::Comm, Self::User, Self::Thread];
+    pub const ALL: [Self; 8] = [
+        Self::Syscall,
+        Self::Abi,
+        Self::Category,
+        Self::Class,
+        Self::Process,
+        Self::Comm,
+        Self::User,
+        Self::Thread,
+    ];
 
     /// The name in flags, JSON and labels.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Syscall => "syscall",
             Self::Abi => "abi",
+            Self::Category => "category",
+            Self::Class => "class",
             Self::Process => "process",
             Self::Comm => "comm",
             Self::User => "user",
@@ -98,7 +112,7 @@ impl Dimension {
     /// How much a snapshot has to hold for rows of this dimension.
     pub const fn detail(self) -> Detail {
         match self {
-            Self::Syscall | Self::Abi => Detail::Calls,
+            Self::Syscall | Self::Abi | Self::Category | Self::Class => Detail::Calls,
             Self::Process | Self::Comm | Self::User => Detail::Processes,
             Self::Thread => Detail::Threads,
         }

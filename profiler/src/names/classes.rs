@@ -82,6 +82,11 @@ impl Classes {
         CLASSES.iter().position(|class| *class == name).map(|at| Self(1 << at))
     }
 
+    /// A bit for each class.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Whether the sets share a class.
     pub fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0

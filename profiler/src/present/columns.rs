@@ -25,6 +25,10 @@ pub enum Column {
     Thread,
     /// The ABI of syscalls.
     Abi,
+    /// The category of syscalls.
+    Category,
+    /// The classes of syscalls.
+    Class,
     /// Syscall.
     Call,
     /// Calls.
@@ -170,6 +174,16 @@ impl Column {
                 let help = "ABI of the syscalls, with `--by abi`.";
                 spec(("abi", "ABI"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
             }
+            Self::Category => {
+                let help = "Category of the syscalls, with `--by category`.";
+                spec(("category", "CATEGORY"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Class => {
+                let help = "All classes of the syscalls, with `--by class`: a syscall in several \
+                            classes is in the row that lists them all, so that no call is in two \
+                            rows.";
+                spec(("class", "CLASS"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
             Self::Call => {
                 let help = "Name of the syscall, with its ABI unless that is x86_64.";
                 spec(("syscall", "SYSCALL"), Unit::Name, SYSCALL, (0, 0), help).sorts(SortKey::Name)
@@ -292,9 +306,9 @@ const FIGURES: [Column; 13] = {
 };
 
 /// What a row of `stat` can be about.
-const SUBJECTS: [Column; 7] = {
+const SUBJECTS: [Column; 9] = {
     use Column::*;
-    [User, Pid, Comm, Tid, Thread, Abi, Call]
+    [User, Pid, Comm, Tid, Thread, Category, Class, Abi, Call]
 };
 
 /// The columns of the table of `stat` with a row per `by`.
@@ -312,6 +326,8 @@ pub(super) fn of_report(by: Grouping, timed: Timed) -> Vec<Column> {
         by_process || by.has(Dimension::Comm),
         by_thread,
         by_thread,
+        by.has(Dimension::Category),
+        by.has(Dimension::Class),
         by.has(Dimension::Abi) && !by.has(Dimension::Syscall),
         by.has(Dimension::Syscall),
     ];

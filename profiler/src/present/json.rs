@@ -15,7 +15,7 @@ use super::{
 use crate::{
     filter::{Comm, Filter},
     model::{self, Kind, Scope, ThreadInFlight, nanoseconds},
-    names::syscalls,
+    names::{classes::Category, syscalls},
     text::{self, Untrusted},
 };
 
@@ -187,6 +187,12 @@ struct Line<'a> {
     /// With `--by user`; null for calls that are of no single user.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Option<UserName<'a>>>,
+    /// With `--by category`; null for numbers without a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    category: Option<Option<&'static str>>,
+    /// With `--by class`: all classes of the syscalls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<Vec<&'static str>>,
     abi: Option<&'static str>,
     syscall: Option<&'static str>,
     nr: Option<i64>,
@@ -248,6 +254,8 @@ impl<'a> Line<'a> {
             comm,
             process_comm: row.comm().filter(|_| row.is_by_thread()),
             user: row.is_by_user().then(|| row.user().map(UserName)),
+            category: row.category().map(|category| category.map(Category::name)),
+            class: row.classes().map(|classes| classes.names().collect()),
             abi: row.abi().map(|abi| abi.name()),
             syscall: row.syscall(),
             nr: row.call().map(number),

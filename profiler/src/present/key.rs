@@ -11,7 +11,10 @@ use profiler_common::call::{Abi, CallKey};
 
 use crate::{
     model::{CallRow, Dimension, Process, Snapshot, Thread},
-    names::syscalls,
+    names::{
+        classes::{self, Category, Classes},
+        syscalls,
+    },
     text::Untrusted,
 };
 
@@ -22,6 +25,10 @@ pub enum Value {
     Syscall(CallKey),
     /// The ABI. `None` if it is unknown.
     Abi(Option<Abi>),
+    /// The category of the syscall. `None` for a number without a name.
+    Category(Option<Category>),
+    /// All classes of the syscall, but for those that only tell variants of stat apart.
+    Class(Classes),
     /// The process.
     Process(Arc<Process>),
     /// The name of the processes.
@@ -69,6 +76,8 @@ impl Value {
         Some(match dimension {
             Dimension::Syscall => Self::Syscall(call.key),
             Dimension::Abi => Self::Abi(call.key.abi()),
+            Dimension::Category => Self::Category(classes::category(call.key)),
+            Dimension::Class => Self::Class(classes::classes(call.key).wide()),
             Dimension::Process => Self::Process(Arc::clone(owner?.process)),
             Dimension::Comm => Self::Comm(owner?.process.comm.clone()),
             Dimension::User => {
@@ -85,6 +94,8 @@ impl Value {
         match self {
             Self::Syscall(key) => (key.0.into(), 0, ""),
             Self::Abi(abi) => (0, 0, abi.map_or("", Abi::name)),
+            Self::Category(category) => (0, 0, category.map_or("", Category::name)),
+            Self::Class(classes) => (classes.bits().into(), 0, ""),
             Self::Process(process) => match process.tgid {
                 Some(tgid) => (u64::from(tgid) + 1, process.start_ns, ""),
                 None => (0, 0, process.comm.raw()),
@@ -100,6 +111,8 @@ impl Value {
         match self {
             Self::Syscall(key) => (syscalls::name(*key).to_owned(), key.0.into()),
             Self::Abi(abi) => (abi.map_or("", Abi::name).to_owned(), 0),
+            Self::Category(category) => (category.map_or("", Category::name).to_owned(), 0),
+            Self::Class(classes) => (classes.to_string(), 0),
             Self::Process(process) => {
                 let pid = process.tgid.map_or(0, |pid| u64::from(pid) + 1);
                 (process.comm.raw().to_owned(), pid)

@@ -15,7 +15,11 @@ use crate::{
         CallRow, Detail, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span,
         Thread, ThreadRow,
     },
-    names::{self, syscalls, waits},
+    names::{
+        self,
+        classes::{Category, Classes},
+        syscalls, waits,
+    },
     text::Untrusted,
 };
 
@@ -63,6 +67,16 @@ impl Row {
         self.call().and_then(CallKey::abi).or_else(of_rows)
     }
 
+    /// The category, if rows are told apart by that. `None` inside for numbers without a name.
+    pub fn category(&self) -> Option<Option<Category>> {
+        value!(self, Value::Category).copied()
+    }
+
+    /// The classes, if rows are told apart by them.
+    pub fn classes(&self) -> Option<Classes> {
+        value!(self, Value::Class).copied()
+    }
+
     /// The process, if the row is of one.
     pub fn process(&self) -> Option<&Arc<Process>> {
         value!(self, Value::Process)
@@ -101,7 +115,10 @@ impl Row {
 
     /// What rows are sorted by that are alike otherwise: owners first, as in a list of processes.
     fn order(&self) -> Vec<(String, u64)> {
-        let of_call = |value: &&Value| matches!(value, Value::Syscall(_) | Value::Abi(_));
+        let of_call = |value: &&Value| {
+            use Value::{Abi, Category, Class, Syscall};
+            matches!(value, Syscall(_) | Abi(_) | Category(_) | Class(_))
+        };
         let owners = self.key.iter().filter(|value| !of_call(value));
         owners.chain(self.key.iter().filter(of_call)).map(Value::order).collect()
     }

@@ -218,6 +218,32 @@ proptest! {
     }
 }
 
+/// A syscall in several classes is in one row, which lists them all.
+#[test]
+fn categories_and_classes_are_told_apart() {
+    let calls = [(0, 1), (1, 2), (257, 4), (202, 8), (4, 16), (400, 32)];
+    let row = |(nr, calls)| call(nr, figures(calls, 10), Figures::default());
+    let s = Snapshot { calls: calls.into_iter().map(row).collect(), ..Snapshot::default() };
+    let rows = |dimension| rows(&s, [dimension].into_iter().collect(), Span::Total, SortKey::Name);
+    let by_category: Vec<_> = rows(Dimension::Category)
+        .iter()
+        .map(|row| (row.category().flatten().map(Category::name), row.figures.calls))
+        .collect();
+    assert_eq!(
+        by_category,
+        [(None, 32), (Some("file-management"), 23), (Some("process-control"), 8)]
+    );
+    let by_class: Vec<_> = rows(Dimension::Class)
+        .iter()
+        .map(|row| (row.classes().expect("classes").to_string(), row.figures.calls))
+        .collect();
+    let class = |names: &str, calls| (names.to_owned(), calls);
+    assert_eq!(
+        by_class,
+        [class("%desc", 3), class("%file", 16), class("%file %desc", 4), class("-", 40)]
+    );
+}
+
 #[test]
 fn threads_and_users_are_told_apart() {
     let mut s = snapshot();

@@ -7,7 +7,10 @@ use profiler_common::call::{Abi, CallKey};
 use super::{Column, SPREAD_CELLS, Unit};
 use crate::{
     model::{ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
-    names::syscalls,
+    names::{
+        classes::{Category, Classes},
+        syscalls,
+    },
     present::{
         bars,
         rows::{self, Row},
@@ -32,6 +35,16 @@ pub trait Source {
     /// The ABI, if the row is of one.
     fn abi(&self) -> Option<Abi> {
         self.call().and_then(CallKey::abi)
+    }
+
+    /// The category of syscalls, if rows are told apart by that.
+    fn category(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The classes of syscalls, if rows are told apart by them.
+    fn classes(&self) -> Option<Classes> {
+        None
     }
 
     /// The thread, if the row is of a call in flight.
@@ -96,6 +109,14 @@ impl Source for Row {
 
     fn abi(&self) -> Option<Abi> {
         self.abi()
+    }
+
+    fn category(&self) -> Option<&'static str> {
+        self.category()?.map(Category::name)
+    }
+
+    fn classes(&self) -> Option<Classes> {
+        self.classes()
     }
 
     fn tid(&self) -> Option<u32> {
@@ -208,6 +229,8 @@ impl Column {
             | Self::Comm
             | Self::Thread
             | Self::Abi
+            | Self::Category
+            | Self::Class
             | Self::Call
             | Self::ErrorsByName
             | Self::TopCall
@@ -231,6 +254,8 @@ impl Column {
             Self::User => Some(source.user().unwrap_or_else(|| units::NONE.into())),
             Self::Comm => name(source.comm()),
             Self::Abi => source.abi().map(|abi| abi.name().to_owned()),
+            Self::Category => Some(source.category().unwrap_or(units::NONE).to_owned()),
+            Self::Class => source.classes().map(|classes| classes.to_string()),
             Self::Call => source.call().map(syscalls::name_with_abi),
             Self::ErrorsByName => Some(rows::errors_by_name(&source.figures()).join(", ")),
             Self::TopCall => {
