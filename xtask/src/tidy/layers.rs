@@ -15,7 +15,7 @@ const PATH: [&str; 2] = ["engine", "kernel"];
 /// The layers from the ground up: what each one does, and its modules.
 const LAYERS: [(&str, &[&str]); 10] = [
     (
-        "facts and descriptions",
+        "facts about the host, and descriptions of the objects",
         &[
             "allocator",
             "arch",
@@ -33,15 +33,15 @@ const LAYERS: [(&str, &[&str]); 10] = [
         &["cast", "layout", "maps", "options", "programs", "region", "statistics"],
     ),
     (
-        "one use of such access each",
+        "one task each, by means of the access above",
         &["arena", "features", "fit", "identity", "mapping", "provenance", "sharing", "signals"],
     ),
-    ("what the programs are told; what they recorded", &["filter", "settings", "tables"]),
-    ("figures; the calls that entered before the attach", &["call_lister", "drain"]),
-    ("an object, loaded", &["load"]),
-    ("an object, attached", &["attached"]),
+    ("the input of the programs, and their output", &["filter", "settings", "tables"]),
+    ("the figures, and the calls that entered before the attach", &["call_lister", "drain"]),
+    ("a loaded object", &["load"]),
+    ("an attached object", &["attached"]),
     ("all objects of a query", &["session"]),
-    ("what a query costs; a trial of two objects", &["meter", "trial"]),
+    ("the cost of a query, and a trial of two objects", &["meter", "trial"]),
     ("snapshots", &["profiler"]),
 ];
 
