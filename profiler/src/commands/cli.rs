@@ -39,26 +39,27 @@ Start with:
   profiler stat -- make -j4    every syscall of a command and its children
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
-Everything but --help, --version, doctor and syscalls needs root, or CAP_BPF and CAP_PERFMON.
+All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls and help.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
-feature, 5 kernel refused the program, 6 no such process, 7 bad configuration,
+feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 10 budget exceeded, 126 command cannot be run,
-127 command not found. `stat -- COMMAND` otherwise exits as the command did.
+127 command not found. If none of these applies, `stat -- COMMAND` exits as the command did.
 
-A signal ends the profiler at once if its programs are not attached yet: `daemon` with 0,
-and other commands by that signal, so that a shell shows 130 after Ctrl-C.
+If a signal arrives before the profiler's programs are attached, `daemon` exits with 0, and
+the other commands end by that signal. A shell shows 130 after Ctrl-C. One exception:
+`daemon` treats HUP as a reload.
 
-If the reader of the output goes away, as `head` does, that is success: the profiler
-detaches and ends, after the command if there is one. If the output cannot be written, it
-ends in the same way, with 9.";
+If the reader of the output closes its end, as `head` does, the profiler detaches, waits for
+the command if there is one, and exits as after a complete run. With a budget, the exit code
+is then 10. If the output cannot be written, the exit code is 9.";
 
 /// What `profiler` can do.
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Count and time system calls, then print a table
+    /// Count and time syscalls, then print a table
     Stat(StatArgs),
-    /// Show system calls live, as htop shows processes
+    /// Show syscalls live, as htop shows processes
     Top(TopArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
@@ -71,10 +72,11 @@ pub enum Command {
 /// How the kernel side records calls; common to all commands that attach.
 #[derive(Args, Debug, Clone, Default)]
 pub struct KernelArgs {
-    /// How many threads can have a record at one time [default: 32768]
+    /// Most threads that have a record at one time [default: 32768]
     ///
-    /// The limit holds for one user's threads, and for all users' threads together. A quarter
-    /// more records exist, so that one user's threads cannot take the records of other users.
+    /// Calls of further threads are still counted and timed, but without their process. The limit
+    /// applies to one user's threads, and to all users' threads together. A quarter more records
+    /// exist, so that one user's threads cannot take the records of other users.
     #[arg(long, value_name = "N", help_heading = "Kernel side")]
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, in MiB [default: 40]
@@ -83,10 +85,10 @@ pub struct KernelArgs {
     /// only, without their process. One user's threads can use at most four fifths of the memory.
     #[arg(long, value_name = "MIB", help_heading = "Kernel side")]
     pub max_memory: Option<u32>,
-    /// Count calls and outcomes, but time no call: this costs least
+    /// Count calls and outcomes, but do not time calls, which costs least
     #[arg(long, conflicts_with = "sample", help_heading = "Kernel side")]
     pub no_latency: bool,
-    /// Time one call in N of each thread and syscall; counts stay exact
+    /// Time one call in N of each thread and syscall, chosen at random; counts stay exact
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Kernel side")]
     pub sample: Option<u32>,
     /// Count the profiler's own syscalls too
@@ -127,13 +129,13 @@ pub struct FilterArgs {
     /// A path from the root of the hierarchy, such as system.slice/nginx.service, or a directory
     /// below its mount point. A process that moves is counted while it is in the cgroup.
     ///
-    /// Several paths are separated by commas. `\,` is a comma within a path.
+    /// Several paths are separated by commas. Write a comma within a path as `\,`.
     #[arg(long, value_name = "PATH", value_parser = lists::cgroups, help_heading = "Filters")]
     pub cgroup: Vec<List<PathBuf>>,
     /// Count only processes with this name, as in /proc/PID/comm
     ///
     /// The name of a process is that of its first thread, and has at most 15 bytes. Several names
-    /// are separated by commas. `\,` is a comma within a name.
+    /// are separated by commas. Write a comma within a name as `\,`.
     #[arg(long, value_name = "NAME", value_parser = lists::comms, help_heading = "Filters")]
     pub comm: Vec<List<Comm>>,
     /// Count only this syscall, by name, number or %CLASS; `!NAME` excludes it
@@ -170,7 +172,7 @@ impl FilterArgs {
 #[derive(Args, Debug)]
 #[command(after_help = STAT_AFTER_HELP)]
 pub struct StatArgs {
-    /// Watch the whole host; the default without -p and without a command
+    /// Watch the whole host; the default if there is neither -p nor a command
     #[arg(short, long, conflicts_with_all = ["pid", "command"])]
     pub all: bool,
     /// Watch these processes, and the children that they start
@@ -191,42 +193,44 @@ pub struct StatArgs {
     pub interval: Option<Interval>,
     /// Sort by this column [default: total, and syscalls that wait by nature last]
     ///
-    /// On most hosts, calls such as futex, nanosleep and epoll_wait hold over nine tenths of the
-    /// time, because programs wait in them for work. By default their rows therefore follow all
-    /// others, below a line that says so. With a key, the order is strictly by that column.
+    /// Programs wait for work in syscalls such as futex, nanosleep and epoll_wait: these syscalls
+    /// wait by nature. On most hosts, they take over 90 % of the time. By default, their rows
+    /// therefore follow all other rows, below a heading. With -s, the order is strictly by the
+    /// column.
     #[arg(short, long, value_enum)]
     pub sort: Option<SortKey>,
-    /// What each row is about: syscall, abi, category, class, process, comm, user, thread, or a list
+    /// Group calls into rows by syscall, abi, category, class, process, comm, user, thread, or a list
     ///
-    /// Example: --by process,syscall.
-    /// Rows that agree in all dimensions of the list are one row. `comm` is the name of a
-    /// process: `--by comm` adds up all processes of one name. `user` is the real user of the
-    /// process. `thread` adds the process, and shows each thread under its own name. `category` and
-    /// `class` are those of `profiler syscalls`. A syscall in several classes of strace, such as
-    /// openat, is in the row that lists them all (`%file %desc`): no call is in two rows.
+    /// For example, with `--by process,syscall` each process has a row for each of its syscalls.
+    /// `comm` is the name of a process: `--by comm` adds up all processes of one name. `user` is the
+    /// real user of the process. `thread` adds the process, and shows each thread under its own
+    /// name. `category` and `class` are those of `profiler syscalls`. If a syscall is in several
+    /// classes of strace, as openat is, its row lists all of them (`%file %desc`): no call is in two
+    /// rows.
     #[arg(short, long, value_name = "LIST", value_parser = lists::grouping, default_value = "syscall")]
     pub by: Grouping,
     /// Format of the report
+    ///
+    /// With --interval, json prints one object per line.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Print to this file; `-` is standard output
     ///
-    /// Without -o, the report goes to standard output. With a command, it goes to standard error,
-    /// because standard output is the command's. So `--format json -- ls | jq` gives jq the
-    /// output of ls. Write the JSON to a file instead: `-o out.json`.
+    /// Without -o, the report goes to standard output. With a command, the report goes to standard
+    /// error, because the command uses standard output. So with `--format json -- ls | jq`, jq
+    /// reads the output of ls. To get the JSON, write it to a file: `-o out.json`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Print what the profiler itself cost: its programs in the kernel and its process
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
-    /// call. It requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    /// call. The timing requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
     /// Run the command as this user, by name or number
     ///
-    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. A user other than
-    /// root has no capabilities. This requires CAP_SETUID and CAP_SETGID. Without a command, -u is
-    /// refused.
+    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. Unless the user is
+    /// root, the command has no capabilities. -u requires CAP_SETUID and CAP_SETGID, and a command.
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
     /// What is shown.
@@ -265,22 +269,22 @@ Examples:
   profiler stat --budget limits.toml -- make check   exits with 10 if the run does more
 
 If the profiler gets HUP, INT, QUIT, TERM, USR1 or USR2, the command gets that signal once. A
-second Ctrl-C within one second ends the profiler, which prints the report so far. The command
-continues.
+second Ctrl-C within one second ends the profiler: the profiler prints the report so far, and the
+command continues.
 
 Latency is wall time in the kernel, from the entry tracepoint of a call to its exit tracepoint.
-It includes time asleep, waiting and preempted, but not time in which the host was suspended. The
-clock is CLOCK_MONOTONIC. The tracepoints themselves take some tens of nanoseconds of each
+Latency includes time asleep, waiting and preempted, but not time while the host is suspended.
+The clock is CLOCK_MONOTONIC. The tracepoints themselves add some tens of nanoseconds to each
 latency, and more than a hundred with return mitigations. Totals are exact. Minimum and maximum
-are exact over a whole run. Quantiles are within 6.25 %, and below 64 ns within 4 ns.";
+are exact over a whole run. The error of quantiles is at most 6.25 %, and below 64 ns at most 4 ns.";
 
 /// Formats of a report.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Format {
-    /// For people
+    /// For people to read
     #[default]
     Table,
-    /// For programs: one object, or with --interval one object a line
+    /// For programs
     Json,
 }
 
@@ -313,13 +317,13 @@ pub struct TopArgs {
     /// Include calls that wait by nature, as the key w does
     ///
     /// Calls such as futex, epoll_wait and nanosleep take nearly all of the time on most hosts.
-    /// They would hide a slow fsync, so `top` leaves them out. The header counts them.
+    /// They would hide a slow fsync, so `top` hides these calls by default. The header counts them.
     #[arg(long)]
     pub waits: bool,
     /// Show what the profiler's programs cost, as the key c does
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
-    /// call. It requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
+    /// call. The timing requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
     /// What counts.
@@ -343,13 +347,15 @@ The key ? lists all keys, and explains every word on the screen.";
 /// `profiler daemon`. A flag overrides the configuration file.
 #[derive(Args, Clone, Debug)]
 pub struct DaemonArgs {
-    /// Configuration file [default: /etc/profiler/profiler.toml, if it is there]
+    /// Configuration file [default: /etc/profiler/profiler.toml, if the file exists]
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address and port to serve metrics on [default: 127.0.0.1:9494]
     #[arg(short, long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
-    /// Time between two drains of the kernel's maps [default: 1s]
+    /// Longest time between two readings of the kernel's maps [default: 1s]
+    ///
+    /// Each scrape reads the maps too.
     ///
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 1h.
     #[arg(short, long, value_name = "TIME")]
@@ -357,7 +363,7 @@ pub struct DaemonArgs {
     /// Export how often the profiler's programs run, and for how long
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
-    /// call. It requires CAP_SYS_ADMIN at the start. Without this flag, these metrics are exported
+    /// call. The timing requires CAP_SYS_ADMIN at the start. Without this flag, these metrics are exported
     /// while sysctl kernel.bpf_stats_enabled is 1.
     #[arg(long)]
     pub bpf_stats: bool,

@@ -9,9 +9,9 @@ use crate::{model::SortKey, names::errnos::Errno, present::shown::Shown};
 pub struct ShownArgs {
     /// Add the errors by name to the table
     ///
-    /// Example: `ENOENT 240, EACCES 5`, the most frequent first. `other` are errors that the
-    /// kernel side does not tell apart. On a terminal, the errors are in a line below their row.
-    /// JSON always has them, in `errnos`.
+    /// For example, `ENOENT 240, EACCES 5`: the most frequent error is first. `other` means errors
+    /// that have no counter of their own. On a terminal, the errors are in a line below their row.
+    /// JSON always has the errors, in `errnos`.
     #[arg(long, help_heading = "Shown")]
     pub show_errno: bool,
     /// Show only rows that have an error or a denied call
@@ -22,18 +22,18 @@ pub struct ShownArgs {
     pub failed: bool,
     /// Show only rows that have one of these errors
     ///
-    /// A name or a number. Several are separated by commas. Example: --errno ENOENT,EACCES
+    /// Names or numbers, separated by commas. Example: --errno ENOENT,EACCES
     #[arg(long, value_name = "ERRNO", value_delimiter = ',', help_heading = "Shown")]
     pub errno: Vec<Errno>,
-    /// Leave out syscalls that wait by nature, such as futex, nanosleep and epoll_wait
+    /// Hide syscalls that wait by nature, such as futex, nanosleep and epoll_wait
     ///
     /// A call that waits by nature lasts as long as its program wants. The headline still counts
-    /// these calls. The table and the JSON field `hidden` say how much is left out.
+    /// these calls. The table and the JSON field `hidden` say how much is not shown.
     #[arg(long, help_heading = "Shown")]
     pub no_waits: bool,
     /// Add the latency histogram to each row of JSON
     ///
-    /// The field `buckets` lists the buckets that hold a latency. Each has `lower_ns` (exclusive),
+    /// The field `buckets` lists the buckets that are not empty. Each has `lower_ns` (exclusive),
     /// `upper_ns` (inclusive; null for the last bucket) and `count`. Requires --format json.
     #[arg(long, help_heading = "Shown")]
     pub buckets: bool,

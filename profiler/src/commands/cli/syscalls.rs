@@ -40,8 +40,8 @@ Examples:
   profiler syscalls @system-service    a group of systemd
   profiler syscalls -f json | jq -r '.syscalls[]|select(.docker.allowed==\"no\").syscall'
 
-The table is part of the program. It needs neither privilege nor network, and does not depend on
-the running kernel. JSON names the source of each kind of fact, with its version.";
+The command requires neither privilege nor network. Its table is part of the binary, and does not
+depend on the running kernel. JSON names the source of each kind of fact, with its version.";
 
 /// An ABI by its name.
 fn abis() -> impl TypedValueParser<Value = Abi> {
