@@ -110,6 +110,6 @@ mod tests {
     #[test]
     fn the_corpus_names_the_targets() {
         let names = targets(&root().join("profiler/fuzz/corpus")).expect("a corpus");
-        assert_eq!(names, ["config", "duration", "filters", "request"]);
+        assert_eq!(names, ["budget", "config", "duration", "filters", "placement", "request"]);
     }
 }
