@@ -320,6 +320,12 @@ pub struct TopArgs {
     /// They would hide a slow fsync, so `top` hides these calls by default. The header counts them.
     #[arg(long)]
     pub waits: bool,
+    /// List threads instead of processes, as the key H does
+    ///
+    /// A row has the thread id, the thread's own name, and the id, user and name of its process. In
+    /// top(1), -H means the same.
+    #[arg(short = 'H', long)]
+    pub threads: bool,
     /// Show what the profiler's programs cost, as the key c does
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
@@ -340,6 +346,7 @@ Examples:
   profiler top -p 1234                 a process and its children
   profiler top -d 5 -s errors          every five seconds, most errors first
   profiler top --waits                 with futex, epoll_wait and the like
+  profiler top -H -p 1234              the threads of a process
   profiler top -b -n 1                 one interval as plain text
 
 The key ? lists all keys, and explains every word on the screen.";

@@ -17,4 +17,11 @@ impl Intervals {
         self.previous = Some(shown.clone());
         shown
     }
+
+    /// Forgets what each thread had done at the end of the last interval. Call this when the engine
+    /// stops listing threads: if it lists threads again, their serial numbers start anew.
+    pub fn forget_threads(&mut self) {
+        let processes = self.previous.iter_mut().flat_map(|previous| &mut previous.processes);
+        processes.for_each(|row| row.threads.clear());
+    }
 }

@@ -22,10 +22,16 @@ const IN_FLIGHT: &[Column] = {
     &[Age, Pid, Tid, User, Comm, Call, Kind]
 };
 
+const THREADS: &[Column] = {
+    use Column::*;
+    &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, TopCall]
+};
+
 /// All columns of the list of `view`, none for a view that is no list.
 pub(super) fn of(view: &View) -> &'static [Column] {
     match view {
         View::Processes => PROCESSES,
+        View::Threads => THREADS,
         View::Calls | View::CallsOf(_) => CALLS,
         View::CallersOf(_) => CALLERS,
         View::InFlight => IN_FLIGHT,
@@ -35,6 +41,9 @@ pub(super) fn of(view: &View) -> &'static [Column] {
 
 /// The column of `view` that `--sort` means.
 pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
+    if (view, key) == (&View::Threads, SortKey::Name) {
+        return Column::Thread;
+    }
     let sorts = |column: &Column| column.spec().sort == Some(key);
     of(view).iter().copied().find(sorts).unwrap_or(Column::Kind)
 }
@@ -58,6 +67,17 @@ fn widths(column: Column, commands: bool) -> (usize, usize) {
     if column == Column::Comm && commands { (16, 60) } else { column.spec().widths }
 }
 
+/// When `column` gives way in a list with the columns `all`: the greatest first. In a list of
+/// threads, the thread matters most, then its process.
+fn expendable(column: Column, all: &[Column]) -> u8 {
+    let spec = |column: Column| column.spec().expendable_on_screen;
+    match column {
+        Column::Tid if all == THREADS => spec(Column::Pid),
+        Column::Comm if all == THREADS => spec(Column::Errors),
+        column => spec(column),
+    }
+}
+
 /// The columns out of `all` that fit in `width` with a space between, each with
 /// its width. The one `sorted` by stays as long as anything does. With `commands`, the column of
 /// names has room for command lines.
@@ -69,8 +89,7 @@ pub(super) fn arrange(
 ) -> Vec<(Column, usize)> {
     let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, widths(c, commands).0)).collect();
     while needed(&kept) > width && kept.len() > 1 {
-        let cost =
-            |&(c, _): &(Column, usize)| if c == sorted { 0 } else { c.spec().expendable_on_screen };
+        let cost = |&(c, _): &(Column, usize)| if c == sorted { 0 } else { expendable(c, all) };
         let Some(at) = (0..kept.len()).max_by_key(|&at| cost(&kept[at])) else { break };
         kept.remove(at);
     }
@@ -97,7 +116,7 @@ mod tests {
 
     #[test]
     fn everything_fits_in_a_wide_terminal() {
-        for all in [PROCESSES, CALLS, CALLERS, IN_FLIGHT] {
+        for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
             assert_eq!(names(all, all[1], 200), all);
         }
     }
@@ -107,6 +126,8 @@ mod tests {
         use Column::*;
         let processes = names(PROCESSES, Time, 80);
         assert_eq!(processes, [Pid, Comm, Calls, Errors, Time, Mean, P99, TopCall]);
+        let threads = names(THREADS, Time, 80);
+        assert_eq!(threads, [Tid, Thread, Pid, Comm, Calls, Errors, Time, Mean, P99]);
         let calls = names(CALLS, Time, 80);
         assert_eq!(calls, [Call, Calls, Errors, Time, Mean, P50, P99, Max]);
     }
@@ -125,7 +146,7 @@ mod tests {
 
     #[test]
     fn columns_never_exceed_the_width() {
-        for all in [PROCESSES, CALLS, CALLERS, IN_FLIGHT] {
+        for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
             for width in 18..250 {
                 assert!(needed(&arrange(all, all[2], width, false)) <= width, "{all:?} in {width}");
             }
@@ -135,7 +156,7 @@ mod tests {
     #[test]
     fn every_sort_key_finds_a_column_of_the_list() {
         use clap::ValueEnum;
-        for view in [View::Processes, View::Calls, View::InFlight] {
+        for view in [View::Processes, View::Threads, View::Calls, View::InFlight] {
             for key in SortKey::value_variants() {
                 assert!(of(&view).contains(&for_sort_key(&view, *key)), "{view:?} {key:?}");
             }

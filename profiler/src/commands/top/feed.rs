@@ -47,20 +47,30 @@ pub(super) struct Feed<'a, E> {
     engine: &'a mut E,
     cadence: Cadence,
     intervals: Intervals,
+    detail: Detail,
 }
 
 impl<'a, E: Engine> Feed<'a, E> {
     /// Feeds from `engine`, which begins to count at `now`.
     pub(super) fn new(engine: &'a mut E, now: Instant) -> Self {
-        Self { engine, cadence: Cadence::new(now), intervals: Intervals::default() }
+        let (cadence, intervals) = (Cadence::new(now), Intervals::default());
+        Self { engine, cadence, intervals, detail: Detail::Processes }
     }
 
     /// All that happened, with what is new since the refresh before.
     pub(super) fn refresh(&mut self, clock: &impl Clock) -> Snapshot {
         let started = clock.now();
-        let snapshot = self.engine.snapshot(Detail::Processes);
+        let snapshot = self.engine.snapshot(self.detail);
         self.cadence.was_read(started, clock.now());
         self.intervals.end_with(snapshot)
+    }
+
+    /// Sets how detailed the snapshots are from now on.
+    pub(super) fn set_detail(&mut self, detail: Detail) {
+        self.engine.set_detail(detail);
+        self.detail = detail;
+        // If threads are requested again later, they have other serial numbers.
+        self.intervals.forget_threads();
     }
 
     /// Has the engine list an ended process for this time.

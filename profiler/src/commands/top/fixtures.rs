@@ -9,8 +9,8 @@ use profiler_common::{
 
 use crate::model::{
     CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, Latency,
-    OVERFLOW_COMM, Process, ProcessRow, Program, Runs, Snapshot, ThreadInFlight, Times, Timing,
-    Use,
+    OVERFLOW_COMM, Process, ProcessRow, Program, Runs, Snapshot, Thread, ThreadInFlight, ThreadRow,
+    Times, Timing, Use,
 };
 
 /// An x86_64 call by name.
@@ -198,6 +198,33 @@ fn cost() -> Cost {
             runs: vec![runs(60_000, 1_860_000), runs(59_990, 2_279_620), runs(12, 24_000)],
         },
     }
+}
+
+/// The same host with the threads of nginx and of postgres. One thread of nginx ended in the
+/// interval.
+pub(super) fn threaded_host() -> Snapshot {
+    let mut host = busy_host();
+    for row in &mut host.processes {
+        let threads: &[_] = match row.process.tgid {
+            Some(1234) => &[(1234, "nginx", false), (1235, "worker", false), (1236, "cache", true)],
+            Some(2001) => &[(2001, "postgres", false), (2003, "checkpointer", false)],
+            _ => continue,
+        };
+        add_threads(row, threads);
+    }
+    host
+}
+
+/// Gives the calls of a process to these threads (id, name, whether it has ended), in turn.
+pub(super) fn add_threads(row: &mut ProcessRow, threads: &[(u32, &str, bool)]) {
+    row.threads = (threads.iter().enumerate())
+        .map(|(at, &(tid, comm, ended))| {
+            let serial = tid.into();
+            let thread = Thread { tid, serial, comm: comm.into(), ended };
+            let calls = row.calls.iter().skip(at).step_by(threads.len()).cloned().collect();
+            ThreadRow { thread: Some(Arc::new(thread)), calls: Arc::new(calls) }
+        })
+        .collect();
 }
 
 /// The same host, with calls that do not come back.

@@ -1,40 +1,69 @@
-//! The rows of processes: each live process alone, and processes that have ended by their name.
+//! The rows of processes and threads: each live process or thread alone, and those that have ended
+//! by their name.
 //!
 //! A fork storm ends thousands of processes in each interval. A row for each would fill the
 //! screen, so ended processes of one name share a row.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use super::view::ProcessId;
-use crate::model::{CallRow, ENDED_COMM, Process, ProcessRow, Snapshot, Span};
+use super::owner::{Owner, Part};
+use crate::model::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, Span, ThreadRow};
 
-/// A process, or several that have ended and had the same name.
+/// A process or a thread, or several that have ended and had the same name.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// The process. For several, a process without an id that has their name.
-    pub(super) process: Arc<Process>,
+    /// Who. For several processes, a process without an id that has their name.
+    pub(super) owner: Owner,
     /// Its system calls, by key.
     pub(super) calls: Arc<Vec<CallRow>>,
-    /// How many processes it stands for; 0 if that is not known.
-    pub(super) processes: usize,
+    /// How many processes or threads it stands for; 0 if that is not known.
+    pub(super) members: usize,
 }
 
 impl Group {
     fn one(row: &ProcessRow) -> Self {
-        Self { process: Arc::clone(&row.process), calls: Arc::clone(&row.calls), processes: 1 }
+        let owner = Arc::clone(&row.process).into();
+        Self { owner, calls: Arc::clone(&row.calls), members: 1 }
+    }
+
+    fn of_part(process: &Arc<Process>, part: Part, row: &ThreadRow) -> Self {
+        let owner = Owner { process: Arc::clone(process), part };
+        Self { owner, calls: Arc::clone(&row.calls), members: 1 }
+    }
+
+    /// The group of `owner`, if `snapshot` has that process or thread.
+    fn find(snapshot: &Snapshot, owner: &Owner) -> Option<Self> {
+        let is_process = |row: &&ProcessRow| {
+            Owner::from(Arc::clone(&row.process)).id()
+                == Owner::from(Arc::clone(&owner.process)).id()
+        };
+        let row = snapshot.processes.iter().find(is_process)?;
+        match &owner.part {
+            Part::Whole => Some(Self::one(row)),
+            Part::Thread(wanted) => row.threads.iter().find_map(|thread_row| {
+                let thread = thread_row.thread.as_ref()?;
+                let part = Part::Thread(Arc::clone(thread));
+                (thread.serial == wanted.serial)
+                    .then(|| Self::of_part(&row.process, part, thread_row))
+            }),
+            Part::Ended(_) => None,
+        }
     }
 
     fn is_idle(&self) -> bool {
         is_idle(&self.calls)
     }
 
-    /// The same process after it has left the list: it has ended, and does nothing any more.
+    /// The same group after it has left the list: it has ended, and does nothing any more.
     fn departed(&self) -> Self {
         let mut group = self.clone();
-        Arc::make_mut(&mut group.process).ended = true;
+        group.owner.end();
         if !group.is_idle() {
             let calls = Arc::make_mut(&mut group.calls);
-            calls.iter_mut().for_each(|row| row.recent = crate::model::Figures::default());
+            calls.iter_mut().for_each(|row| row.recent = Figures::default());
         }
         group
     }
@@ -45,6 +74,8 @@ impl Group {
 pub(super) struct Groups {
     all: Vec<Group>,
     listed: usize,
+    /// Indexes of the rows of threads.
+    threads: Vec<usize>,
 }
 
 impl Groups {
@@ -54,46 +85,65 @@ impl Groups {
     ///   before it has no row.
     /// - Since the start, all ended processes share the row `(ended)`.
     ///
-    /// The processes `opened` are found by [`Self::find`] even if they have no row. A process
-    /// that the snapshot lacks is taken from the rows `before`.
-    pub(super) fn new(
-        snapshot: &Snapshot,
-        span: Span,
-        opened: &[Arc<Process>],
-        before: &Self,
-    ) -> Self {
+    /// Ended threads of a process share rows in the same way.
+    ///
+    /// [`Self::find`] finds everything in `opened`, even if it has no row. If the snapshot lacks
+    /// it, it is taken from the rows `before`.
+    pub(super) fn new(snapshot: &Snapshot, span: Span, opened: &[Owner], before: &Self) -> Self {
         let mut all = Vec::new();
+        // The process of each row that is one process.
+        let mut alone: Vec<&ProcessRow> = Vec::new();
         let mut ended: HashMap<&str, Vec<&ProcessRow>> = HashMap::new();
         for row in &snapshot.processes {
             let process = &row.process;
-            match (has_ended(process), span) {
-                (false, _) => all.push(Group::one(row)),
+            match (Owner::from(Arc::clone(process)).has_ended(), span) {
+                (false, _) => alone.push(row),
                 (true, Span::Recent) if is_idle(&row.calls) => {}
                 (true, Span::Recent) => ended.entry(process.comm.raw()).or_default().push(row),
                 (true, Span::Total) => ended.entry(ENDED_COMM).or_default().push(row),
             }
         }
-        all.extend(ended.into_iter().map(|(name, rows)| match rows[..] {
-            [one] if one.process.tgid.is_some() && name != ENDED_COMM => Group::one(one),
-            _ => sum(name, &rows),
-        }));
+        let mut several = Vec::new();
+        for (name, rows) in ended {
+            match rows[..] {
+                [one] if one.process.tgid.is_some() && name != ENDED_COMM => alone.push(one),
+                _ => several.push(sum_of_processes(name, &rows)),
+            }
+        }
+        all.extend(alone.iter().map(|row| Group::one(row)));
+        all.extend(several);
         let listed = all.len();
-        let mut groups = Self { all, listed };
-        for process in opened {
-            if groups.find(process).is_some() {
+        let mut threads = Vec::new();
+        for (at, row) in alone.iter().enumerate() {
+            if are_threads_known(row, span) {
+                let first = all.len();
+                add_threads(&mut all, row, span);
+                threads.extend(first..all.len());
+            } else {
+                threads.push(at);
+            }
+        }
+        threads.extend(alone.len()..listed);
+        let mut groups = Self { all, listed, threads };
+        for owner in opened {
+            if groups.find(owner).is_some() {
                 continue;
             }
-            let id = ProcessId::from(&**process);
-            let row = snapshot.processes.iter().find(|row| ProcessId::from(&*row.process) == id);
-            let group = row.map(Group::one).or_else(|| before.find(process).map(Group::departed));
-            groups.all.extend(group);
+            let group = Group::find(snapshot, owner);
+            groups.all.extend(group.or_else(|| before.find(owner).map(Group::departed)));
         }
         groups
     }
 
-    /// The rows that are listed.
+    /// The rows of processes.
     pub(super) fn listed(&self) -> &[Group] {
         &self.all[..self.listed]
+    }
+
+    /// The rows of threads, with their indexes. A process whose threads are not known has one row,
+    /// and so have several ended processes. So the rows always sum up to those of the processes.
+    pub(super) fn threads(&self) -> impl Iterator<Item = (usize, &Group)> {
+        self.threads.iter().map(|&at| (at, &self.all[at]))
     }
 
     /// The row at `index`, listed or not.
@@ -101,31 +151,76 @@ impl Groups {
         &self.all[index]
     }
 
-    /// The index of the row of `process`, listed or not.
-    pub(super) fn position(&self, process: &Process) -> Option<usize> {
-        let id = ProcessId::from(process);
-        self.all.iter().position(|group| ProcessId::from(&*group.process) == id)
+    /// The index of the row of `owner`, listed or not.
+    pub(super) fn position(&self, owner: &Owner) -> Option<usize> {
+        let id = owner.id();
+        self.all.iter().position(|group| group.owner.id() == id)
     }
 
-    /// The row of `process`, listed or not.
-    pub(super) fn find(&self, process: &Process) -> Option<&Group> {
-        self.position(process).map(|index| self.at(index))
+    /// The row of `owner`, listed or not.
+    pub(super) fn find(&self, owner: &Owner) -> Option<&Group> {
+        self.position(owner).map(|index| self.at(index))
     }
-}
-
-/// Whether a process has ended, or stands for processes that have.
-pub(super) fn has_ended(process: &Process) -> bool {
-    process.ended || process.tgid.is_none() && process.comm.raw() == ENDED_COMM
 }
 
 fn is_idle(calls: &[CallRow]) -> bool {
     calls.iter().all(|row| row.recent.is_empty())
 }
 
-/// One row for `rows`.
-fn sum(name: &str, rows: &[&ProcessRow]) -> Group {
+/// Whether the threads of a process made all of its calls. If threads were first requested within
+/// the interval, nobody knows which thread made the calls of the interval.
+fn are_threads_known(row: &ProcessRow, span: Span) -> bool {
+    let add = |(calls, left, ns): (u64, u64, u64), row: &CallRow| {
+        let figures = span.of(row);
+        (calls + figures.calls, left + figures.left(), ns + figures.total_ns)
+    };
+    let of_threads = row.threads.iter().flat_map(|thread| thread.calls.iter());
+    !row.threads.is_empty()
+        && of_threads.fold((0, 0, 0), add) == row.calls.iter().fold((0, 0, 0), add)
+}
+
+/// Adds the rows of the threads of a process.
+fn add_threads(all: &mut Vec<Group>, row: &ProcessRow, span: Span) {
+    let mut ended: BTreeMap<&str, Vec<&ThreadRow>> = BTreeMap::new();
+    for thread_row in &row.threads {
+        match (&thread_row.thread, span) {
+            (Some(thread), _) if !thread.ended => {
+                let part = Part::Thread(Arc::clone(thread));
+                all.push(Group::of_part(&row.process, part, thread_row));
+            }
+            (_, Span::Recent) if is_idle(&thread_row.calls) => {}
+            (Some(thread), Span::Recent) => {
+                ended.entry(thread.comm.raw()).or_default().push(thread_row);
+            }
+            _ => ended.entry(ENDED_COMM).or_default().push(thread_row),
+        }
+    }
+    all.extend(ended.into_iter().map(|(name, rows)| match rows[..] {
+        [ThreadRow { thread: Some(thread), .. }] if name != ENDED_COMM => {
+            Group::of_part(&row.process, Part::Thread(Arc::clone(thread)), rows[0])
+        }
+        _ => Group {
+            owner: Owner { process: Arc::clone(&row.process), part: Part::Ended(name.into()) },
+            calls: Arc::new(sum(rows.iter().map(|row| &row.calls[..]))),
+            members: if name == ENDED_COMM { 0 } else { rows.len() },
+        },
+    }));
+}
+
+/// One row for several processes.
+fn sum_of_processes(name: &str, rows: &[&ProcessRow]) -> Group {
+    let is_known = name != ENDED_COMM;
+    Group {
+        owner: Arc::new(Process::nobody(name).into_ended()).into(),
+        calls: Arc::new(sum(rows.iter().map(|row| &row.calls[..]))),
+        members: if is_known { rows.len() } else { 0 },
+    }
+}
+
+/// The rows of several processes or threads, added up by key.
+fn sum<'a>(rows: impl Iterator<Item = &'a [CallRow]>) -> Vec<CallRow> {
     let mut calls: Vec<CallRow> = Vec::new();
-    for row in rows.iter().flat_map(|row| row.calls.iter()) {
+    for row in rows.flatten() {
         match calls.binary_search_by_key(&row.key, |sum| sum.key) {
             Ok(at) => {
                 calls[at].total.merge(&row.total);
@@ -134,21 +229,15 @@ fn sum(name: &str, rows: &[&ProcessRow]) -> Group {
             Err(at) => calls.insert(at, row.clone()),
         }
     }
-    let is_known = name != ENDED_COMM;
-    let process = Process::nobody(name).into_ended();
-    Group {
-        process: Arc::new(process),
-        calls: Arc::new(calls),
-        processes: if is_known { rows.len() } else { 0 },
-    }
+    calls
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        commands::top::fixtures::{self, call, process, row},
-        model::Figures,
+    use crate::commands::top::{
+        fixtures::{self, call, process, row},
+        view::ProcessId,
     };
 
     fn ended(pid: u32, comm: &str) -> Arc<Process> {
@@ -176,7 +265,7 @@ mod tests {
     fn named(groups: &Groups, span: Span) -> Vec<(String, Option<u32>, usize, u64)> {
         let calls = |group: &Group| group.calls.iter().map(|row| span.of(row).calls).sum();
         let mut named: Vec<_> = (groups.listed().iter())
-            .map(|g| (g.process.comm.to_string(), g.process.tgid, g.processes, calls(g)))
+            .map(|g| (g.owner.process.comm.to_string(), g.owner.process.tgid, g.members, calls(g)))
             .collect();
         named.sort();
         named
@@ -221,23 +310,23 @@ mod tests {
 
     #[test]
     fn an_opened_process_is_found_after_it_has_left_the_list() {
-        let opened = [process(11, "true")];
+        let opened = [process(11, "true").into()];
         let first = Groups::new(&storm(), Span::Recent, &opened, &Groups::default());
-        assert_eq!((first.listed().len(), first.find(&opened[0]).unwrap().processes), (4, 1));
+        assert_eq!((first.listed().len(), first.find(&opened[0]).unwrap().members), (4, 1));
         let mut later = storm();
         later.processes.retain(|row| row.process.tgid != Some(11));
         let second = Groups::new(&later, Span::Recent, &opened, &first);
         let group = second.find(&opened[0]).unwrap();
-        assert!(group.process.ended && group.is_idle());
+        assert!(group.owner.process.ended && group.is_idle());
         assert_eq!(group.calls[0].total.calls, 10);
-        assert!(second.listed().iter().all(|group| group.process.tgid != Some(11)));
+        assert!(second.listed().iter().all(|group| group.owner.process.tgid != Some(11)));
     }
 
     #[test]
     fn rows_without_a_process_id_are_told_apart_by_name() {
         let groups = Groups::new(&storm(), Span::Recent, &[], &Groups::default());
         let ids: std::collections::HashSet<_> =
-            groups.listed().iter().map(|group| ProcessId::from(&*group.process)).collect();
+            groups.listed().iter().map(|group| ProcessId::from(&*group.owner.process)).collect();
         assert_eq!(ids.len(), groups.listed().len());
     }
 }

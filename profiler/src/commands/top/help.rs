@@ -16,6 +16,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("h", "open the latencies of the marked row"),
     ("Esc, Bksp", "clear the filter; then go back"),
     ("F", "follow the marked row; otherwise the mark keeps its position"),
+    ("H", "in the list of processes: show threads or processes"),
     ("w", "show or hide calls that wait by nature, in every view"),
     ("n", "show command lines or names of processes"),
     ("t", "figures of the last interval, or since the start"),
@@ -60,16 +61,18 @@ pub const HEADER: &[(&str, &str)] = &[
     ("waiting", "of these, threads in calls that wait by nature"),
     ("oldest", "the oldest call that works and does not wait, from 1 s on"),
     ("in", "the container, pod or systemd unit of the opened process"),
-    ("ended", "the opened process has ended: its figures since the start"),
+    ("ended", "the opened process or thread has ended: figures since the start"),
     ("idle", "nothing in this interval: figures since the start instead"),
 ];
 
 /// The words of the lists, and what they mean.
 pub const LISTS: &[(&str, &str)] = &[
     ("PID", "process id; \u{d7}N: N processes of this name ended in the interval"),
+    ("TID", "thread id; \u{d7}N: N threads of this name ended in the interval"),
+    ("THREAD", "own name of the thread; (all): a whole process"),
     ("USER", "the real user of the process"),
     ("COMM", "name of the process; COMMAND: its command line"),
-    ("(ended)", "sum of the ended processes that are no longer listed"),
+    ("(ended)", "sum of the ended processes or threads no longer listed"),
     ("(overflow)", "calls that found no room for their process"),
     ("CALLS ERR", "calls, and calls that returned an errno"),
     ("TIME", "wall time in calls; it adds up over threads"),

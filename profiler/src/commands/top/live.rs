@@ -12,7 +12,7 @@ use super::{
     state::{Action, App},
     time_listed,
 };
-use crate::engine::Engine;
+use crate::{engine::Engine, model::Detail};
 
 /// How soon and how often answers about processes are looked for between two refreshes.
 const ANSWER_AFTER: Duration = Duration::from_millis(40);
@@ -53,7 +53,18 @@ pub(super) fn run(
     let mut refreshes = 0;
     let mut interval = app.interval();
     let mut tries = 0;
+    let mut detail = Detail::Processes;
     loop {
+        if app.detail() != detail {
+            detail = app.detail();
+            feed.set_detail(detail);
+            // The figures of threads begin with this reading. The next refresh shows them.
+            if detail == Detail::Threads && last_refresh.is_some() {
+                last_refresh = Some(console.now());
+                app.update(feed.refresh(console));
+                console.draw(app)?;
+            }
+        }
         let asked = app.ask();
         if !asked.is_empty() {
             people.ask(asked);
@@ -233,11 +244,15 @@ mod tests {
         drains: u64,
         readings: u64,
         timed: Vec<bool>,
+        /// What was set, and what each snapshot was asked for.
+        details: Vec<Detail>,
+        asked: Vec<Detail>,
     }
 
     impl Engine for Counting {
-        fn snapshot(&mut self, _detail: Detail) -> Snapshot {
+        fn snapshot(&mut self, detail: Detail) -> Snapshot {
             self.drains += 1;
+            self.asked.push(detail);
             Snapshot { sequence: self.drains, ..fixtures::busy_host() }
         }
 
@@ -257,6 +272,10 @@ mod tests {
 
         fn time_programs(&mut self, on: bool) {
             self.timed.push(on);
+        }
+
+        fn set_detail(&mut self, detail: Detail) {
+            self.details.push(detail);
         }
 
         fn keep_ended(&mut self, time: Duration) {
@@ -309,6 +328,25 @@ mod tests {
         assert_eq!(source.timed, [true, false, true]);
         assert!(app.times_programs());
         assert_eq!(log.len(), 6);
+    }
+
+    /// The first reading with threads is at once, so that the next refresh has their figures.
+    #[test]
+    fn threads_are_asked_for_only_while_they_are_shown() {
+        let (log, _, source) = play(&[(300, key('H')), (1400, key('H')), (2350, Event::End)], None);
+        let drawn = [
+            "0 draw nothing",
+            "200 draw 1",
+            "300 draw 1",
+            "300 draw 2",
+            "1300 draw 3",
+            "1400 draw 3",
+            "2300 draw 4",
+        ];
+        assert_eq!(log, drawn);
+        let (processes, threads) = (Detail::Processes, Detail::Threads);
+        assert_eq!(source.details, [threads, processes]);
+        assert_eq!(source.asked, [processes, threads, threads, processes]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod help;
 mod keys;
 mod latency;
 mod live;
+mod owner;
 mod people;
 #[cfg(test)]
 mod picture;
@@ -37,6 +38,8 @@ mod table;
 mod terminal;
 #[cfg(test)]
 mod terminal_tests;
+#[cfg(test)]
+mod thread_tests;
 mod view;
 
 use std::{
@@ -113,6 +116,7 @@ fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Er
     let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
     app.begin_with_waits(args.waits);
+    app.begin_with_threads(args.threads);
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     let shown = live::run(engine, &mut app, &mut screen, &mut Proc::default(), args.iterations);
@@ -130,6 +134,7 @@ fn print(engine: &mut impl Engine, args: &TopArgs, only: &str) -> Result<(), Err
         look: Look::from_environment(),
         now: SystemTime::now,
         waits: args.waits,
+        threads: args.threads,
         times_programs: args.own_cost,
     };
     let out = Stream::Output;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    model::{Kind, SortKey, Span},
+    model::{Detail, Kind, SortKey, Span},
     present::{origin, units},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Settings<'a> {
     pub(super) now: fn() -> SystemTime,
     /// Whether calls that wait by nature are included.
     pub(super) waits: bool,
+    /// Whether threads are listed instead of processes.
+    pub(super) threads: bool,
     /// Whether the profiler's programs are timed.
     pub(super) times_programs: bool,
 }
@@ -62,6 +64,9 @@ pub(super) fn run(
     write: &mut impl FnMut(&str) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut feed = Feed::new(engine, clock.now());
+    if settings.threads {
+        feed.set_detail(Detail::Threads);
+    }
     let mut costs = Costs::default();
     let mut due = clock.now() + settings.interval;
     for refresh in 0.. {
@@ -107,7 +112,10 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
 
 fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     let (span, look) = (Span::Recent, settings.look);
-    let view = root_view(tab);
+    let view = match root_view(tab) {
+        View::Processes if settings.threads => View::Threads,
+        view => view,
+    };
     // A filter may ask for a call that waits.
     let waits = settings.waits || !settings.filter.is_empty();
     let selection = Selection { span, waits };
@@ -127,7 +135,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     if items.is_empty() && hidden == 0 {
         return;
     }
-    page.push_str(&format!("\n{}\n", tab.title()));
+    page.push_str(&format!("\n{}\n", view.title()));
     let most = if tab == Tab::InFlight { ROWS_IN_FLIGHT } else { ROWS };
     let more = items.len().saturating_sub(most);
     items.truncate(most);
@@ -141,7 +149,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
         align(page, &columns, &lines);
     }
     let what_is_hidden = match view {
-        View::Processes => "whose calls all wait by nature",
+        View::Processes | View::Threads => "whose calls all wait by nature",
         _ => "that wait by nature",
     };
     for (rows, what) in [(more as u64, "more"), (hidden, what_is_hidden)] {
@@ -178,7 +186,10 @@ mod tests {
     struct Fake;
 
     impl Engine for Fake {
-        fn snapshot(&mut self, _detail: Detail) -> Snapshot {
+        fn snapshot(&mut self, detail: Detail) -> Snapshot {
+            if detail == Detail::Threads {
+                return fixtures::threaded_host();
+            }
             fixtures::first_interval()
         }
 
@@ -222,6 +233,7 @@ mod tests {
             look: Look { colour: true, unicode: true },
             now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
             waits: false,
+            threads: false,
             times_programs: false,
         }
     }
@@ -259,6 +271,14 @@ mod tests {
         let head: Vec<&str> = page.lines().take(3).collect();
         let in_flight = page.split("\n\n").last().expect("the last table");
         insta::assert_snapshot!([&head.join("\n"), in_flight].join("\n...\n"));
+    }
+
+    #[test]
+    fn threads_are_printed_on_request() {
+        let page = printed(&Settings { threads: true, ..settings(Some(1), "") });
+        assert!(!page.contains("\nProcesses\n"), "{page}");
+        let threads = page.split("\n\n").find(|part| part.starts_with("Threads"));
+        insta::assert_snapshot!(threads.expect("a table of threads"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     columns,
     header::{self, GAP, Piece},
     help, latency,
+    owner::Owner,
     place::root_view,
     rows::{self, Sort},
     shown::Shown,
@@ -136,7 +137,11 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
     } else {
         let tab = |tab: Tab| {
             let tone = if tab == app.tab() { Tone::Accent } else { Tone::Dim };
-            Piece::new(format!("{} {}", tab as usize + 1, tab.title()), tone)
+            let title = match tab {
+                Tab::Processes if app.threads() => View::Threads.title(),
+                tab => tab.title().into(),
+            };
+            Piece::new(format!("{} {title}", tab as usize + 1), tone)
         };
         Tab::ALL.map(tab).into()
     };
@@ -234,10 +239,11 @@ fn followed(app: &App) -> Option<String> {
     let item = app.items().get(place.cursor()).filter(|_| place.follows())?;
     let row = rows::Row::of(shown, *item, app.selection());
     let call = row.key.map(crate::names::syscalls::name_with_abi);
-    let process = row.process.map(|process| view::process_name(process));
-    Some(match (&place.view, call, process) {
+    let of_process = || row.process.map(|process| view::process_name(process));
+    let owner = row.owner.map(Owner::title).or_else(of_process);
+    Some(match (&place.view, call, owner) {
         (View::CallsOf(_), Some(call), _) | (_, Some(call), None) => call,
-        (_, _, process) => process?,
+        (_, _, owner) => owner?,
     })
 }
 
@@ -324,6 +330,9 @@ fn nothing(app: &App) -> &'static str {
         View::InFlight if waits => "no call is in flight",
         View::InFlight => "no call is in flight except those that wait: w shows them",
         _ if has_waits => "no system call except those that wait: w shows them",
+        View::CallsOf(owner) if owner.thread().is_some() => {
+            "this thread has ended and is no longer listed"
+        }
         View::CallsOf(_) => "this process has ended and is no longer listed",
         View::CallersOf(_) => "no process that is still listed has made this call",
         _ => "no system call yet",

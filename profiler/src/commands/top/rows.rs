@@ -1,13 +1,19 @@
 //! From a snapshot to the rows of a list: which there are, in what order, and
 //! what their cells say.
 
-use std::{borrow::Cow, cmp::Reverse, slice, sync::Arc};
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    slice,
+    sync::{Arc, LazyLock},
+};
 
 use profiler_common::call::CallKey;
 
 use super::{
     columns::Column,
-    groups::{self, Group},
+    groups::Group,
+    owner::Owner,
     people::Who,
     shown::Shown,
     table::List,
@@ -19,6 +25,9 @@ use crate::{
     present::columns::{Form, Source, Whole},
     text::Untrusted,
 };
+
+/// The name of the thread in a row that has all threads of a process.
+static ALL_THREADS: LazyLock<Untrusted> = LazyLock::new(|| "(all)".into());
 
 /// By what a list is sorted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +56,7 @@ pub(super) struct Item {
 /// Indexes into a snapshot.
 #[derive(Clone, Copy, Debug)]
 enum At {
-    Process(usize),
+    Owner(usize),
     Call(usize),
     CallOf(usize, usize),
     InFlight(usize),
@@ -63,8 +72,10 @@ pub(super) struct Row<'a> {
     in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
     selection: Selection,
-    /// How many processes it stands for, where it is of a process.
-    processes: usize,
+    /// The process or thread, where it is the row of one, or of one's calls.
+    pub(super) owner: Option<&'a Owner>,
+    /// How many processes or threads the owner stands for.
+    members: usize,
 }
 
 /// What the order of rows goes by; one list has only one kind.
@@ -104,11 +115,14 @@ pub(super) fn list(
 pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item> {
     let snapshot = &shown.snapshot;
     let processes = || shown.groups.listed().iter().enumerate();
-    let of_process = |row: &Process| ItemId::Process(row.into());
+    let of_owner = |row: &Group| ItemId::Owner(row.owner.id());
     let includes = |row: &CallRow| selection.waits || !waits_by_nature(row.key);
     match view {
-        View::Processes => processes()
-            .map(|(at, row)| Item { id: of_process(&row.process), at: At::Process(at) })
+        View::Processes => {
+            processes().map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) }).collect()
+        }
+        View::Threads => (shown.groups.threads())
+            .map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) })
             .collect(),
         View::Calls => (snapshot.calls.iter().enumerate())
             .filter(|(_, row)| includes(row))
@@ -117,11 +131,11 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
         View::InFlight => (snapshot.in_flight.oldest.iter().enumerate())
             .filter(|(_, row)| selection.waits || row.kind != Kind::Waits)
             .map(|(at, row)| {
-                let id = ItemId::Thread(ProcessId::from(&*row.process), row.tid);
+                let id = ItemId::InFlight(ProcessId::from(&*row.process), row.tid);
                 Item { id, at: At::InFlight(at) }
             })
             .collect(),
-        View::CallsOf(process) => shown.groups.position(process).map_or_else(Vec::new, |at| {
+        View::CallsOf(owner) => shown.groups.position(owner).map_or_else(Vec::new, |at| {
             let calls = shown.groups.at(at).calls.iter().enumerate();
             calls
                 .filter(|(_, row)| includes(row))
@@ -131,9 +145,8 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
         View::CallersOf(key) => processes()
             .filter_map(|(at, row)| {
                 let n = row.calls.iter().position(|call| call.key == *key)?;
-                let is_over =
-                    groups::has_ended(&row.process) && selection.span.of(&row.calls[n]).is_empty();
-                let item = Item { id: of_process(&row.process), at: At::CallOf(at, n) };
+                let is_over = row.owner.has_ended() && selection.span.of(&row.calls[n]).is_empty();
+                let item = Item { id: of_owner(row), at: At::CallOf(at, n) };
                 (!is_over).then_some(item)
             })
             .collect(),
@@ -144,15 +157,23 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
 impl<'a> Row<'a> {
     /// The row of `item`, which has to come from the same `shown`.
     pub(super) fn of(shown: &'a Shown, item: Item, selection: Selection) -> Self {
-        let none =
-            Self { process: None, key: None, in_flight: None, calls: &[], selection, processes: 1 };
+        let none = Self {
+            process: None,
+            key: None,
+            in_flight: None,
+            calls: &[],
+            selection,
+            owner: None,
+            members: 1,
+        };
         let of_group = |group: &'a Group| Self {
-            process: Some(&group.process),
-            processes: group.processes,
+            process: Some(&group.owner.process),
+            owner: Some(&group.owner),
+            members: group.members,
             ..none
         };
         match item.at {
-            At::Process(at) => {
+            At::Owner(at) => {
                 let group = shown.groups.at(at);
                 Self { calls: &group.calls, ..of_group(group) }
             }
@@ -179,6 +200,11 @@ impl<'a> Row<'a> {
         let (Selection { span, waits }, one) = (self.selection, self.key.is_some());
         let included = move |row: &&CallRow| one || waits || !waits_by_nature(row.key);
         self.calls.iter().filter(included).map(move |row| (row.key, span.of(row)))
+    }
+
+    /// Whether the process or the thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.owner.is_some_and(Owner::has_ended) || self.process.is_some_and(|p| p.ended)
     }
 
     /// Nanoseconds in calls.
@@ -216,6 +242,10 @@ impl<'a> Row<'a> {
         let call = || self.key.map_or_else(String::new, crate::names::syscalls::name_with_abi);
         match (view, self.in_flight) {
             (View::Calls | View::CallsOf(_), _) => call(),
+            (View::Threads, _) => {
+                let tid = self.tid().map_or_else(String::new, |tid| tid.to_string());
+                format!("{tid} {} {}", thread_comm(self.owner), process())
+            }
             (_, Some(thread)) => format!("{} {} {}", process(), thread.tid, call()),
             _ => process(),
         }
@@ -231,10 +261,11 @@ impl<'a> Row<'a> {
                     self.process.map_or_else(String::new, |p| p.comm.to_string()),
                 );
             }
+            Column::Thread => return SortValue::Text(thread_comm(self.owner).to_string()),
             Column::Call => return name(self.key),
             Column::TopCall => return name(self.top_call(column)),
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
-            Column::Tid => self.in_flight.map_or(0, |thread| thread.tid.into()),
+            Column::Tid => self.tid().map_or(0, u64::from),
             Column::Kind => self.in_flight.map_or(0, concern),
             // Users are unknown until they are in sight.
             column => column.figure(self).unwrap_or(0),
@@ -263,8 +294,17 @@ impl Source for Row<'_> {
         self.in_flight
     }
 
-    fn processes(&self) -> usize {
-        self.processes
+    fn tid(&self) -> Option<u32> {
+        let thread = self.owner.and_then(Owner::thread).map(|thread| thread.tid);
+        thread.or(self.in_flight.map(|thread| thread.tid))
+    }
+
+    fn thread_comm(&self) -> Option<&Untrusted> {
+        Some(thread_comm(self.owner))
+    }
+
+    fn members(&self) -> usize {
+        self.members
     }
 
     fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
@@ -317,8 +357,16 @@ impl Source for Listed<'_> {
         self.who().map(|who| who.user.to_string())
     }
 
-    fn processes(&self) -> usize {
-        self.row.processes()
+    fn tid(&self) -> Option<u32> {
+        self.row.tid()
+    }
+
+    fn thread_comm(&self) -> Option<&Untrusted> {
+        self.row.thread_comm()
+    }
+
+    fn members(&self) -> usize {
+        self.row.members()
     }
 
     fn top_call(&self) -> Option<CallKey> {
@@ -336,6 +384,11 @@ impl Source for Listed<'_> {
     fn max_ns(&self) -> u64 {
         self.row.max_ns()
     }
+}
+
+/// The name of a thread, or [`ALL_THREADS`].
+fn thread_comm(owner: Option<&Owner>) -> &Untrusted {
+    owner.and_then(Owner::thread_comm).unwrap_or(&ALL_THREADS)
 }
 
 /// The order of concern: what works before what may wait before what waits, and the

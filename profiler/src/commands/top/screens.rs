@@ -501,7 +501,7 @@ fn percentiles_on_the_screen_are_those_of_the_figures() {
     let bash = snapshot.processes[2].process.clone();
     let shown = Costs::default().add(snapshot).grouped(Span::Recent);
     let selection = Selection { span: Span::Recent, waits: false };
-    let figures = Subject { process: Some(bash), call: None }.figures(&shown, selection);
+    let figures = Subject { owner: Some(bash.into()), call: None }.figures(&shown, selection);
     let values = figures.quantiles(chart::PERCENTILES.map(|(_, quantile)| quantile));
     for ((name, _), ns) in chart::PERCENTILES.into_iter().zip(values) {
         let shown = format!("{name} {}", units::time(ns));

@@ -9,13 +9,14 @@ use super::{
     columns::{self, Column},
     groups::Groups,
     help,
+    owner::Owner,
     people::{Answer, People},
     place::{Place, Trail, root_view},
     rows::{self, Item, Row, Sort},
     shown::{Costs, Shown},
     view::{Selection, SinceStart, Subject, Tab, View},
 };
-use crate::model::{Process, Snapshot, SortKey, Span};
+use crate::model::{Detail, Process, Snapshot, SortKey, Span};
 
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
@@ -161,6 +162,24 @@ impl App {
         self.waits = waits;
     }
 
+    /// Whether the first tab lists threads.
+    pub(super) fn threads(&self) -> bool {
+        let mut places = self.trails[Tab::Processes as usize].places();
+        places.any(|place| place.view == View::Threads)
+    }
+
+    /// How detailed snapshots have to be.
+    pub(super) fn detail(&self) -> Detail {
+        if self.threads() { Detail::Threads } else { Detail::Processes }
+    }
+
+    /// Lists threads from the start.
+    pub(super) fn begin_with_threads(&mut self, threads: bool) {
+        if threads {
+            self.toggle_threads();
+        }
+    }
+
     /// Whether a process is shown by its command line instead of its name.
     pub(super) fn commands(&self) -> bool {
         self.commands
@@ -251,14 +270,15 @@ impl App {
 
     /// Shows `new` from now on.
     fn show(&mut self, mut new: Shown) {
-        let opened: Vec<Arc<Process>> = (self.trails.iter())
+        let opened: Vec<Owner> = (self.trails.iter())
             .flat_map(Trail::places)
-            .filter_map(|place| place.view.process().cloned())
+            .filter_map(|place| place.view.owner().cloned())
             .collect();
         let before = self.shown.take().map(|shown| shown.groups).unwrap_or_default();
         new.groups = Groups::new(&new.snapshot, self.span, &opened, &before);
         let alive = new.snapshot.processes.iter().map(|row| &row.process);
-        self.people.retain(alive.filter(|process| !process.ended).chain(&opened));
+        let opened = opened.iter().map(|owner| &owner.process);
+        self.people.retain(alive.filter(|process| !process.ended).chain(opened));
         self.shown = Some(new);
     }
 
@@ -351,8 +371,30 @@ impl App {
             KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
             KeyCode::Enter => self.open_selected(false),
             KeyCode::Char('h') => self.open_selected(true),
+            KeyCode::Char('H') => self.toggle_threads(),
             _ => Action::Nothing,
         }
+    }
+
+    /// Shows threads instead of processes, or processes again. Only in those two lists.
+    fn toggle_threads(&mut self) -> Action {
+        let view = match self.place().view {
+            View::Processes => View::Threads,
+            View::Threads => View::Processes,
+            _ => return Action::Nothing,
+        };
+        let place = self.place();
+        let sort = match (place.sort.column, &view) {
+            (Column::Comm, View::Threads) => Sort { column: Column::Thread, ..place.sort },
+            (Column::Thread, View::Processes) => Sort { column: Column::Comm, ..place.sort },
+            _ => carried(place.sort, &view).unwrap_or_else(|| first_sort(&view, self.sort_key)),
+        };
+        let (sort_chosen, filter) = (place.sort_chosen, place.filter.clone());
+        self.change(|app| {
+            let place = app.here();
+            *place = Place::new(view, sort, filter);
+            place.sort_chosen = sort_chosen;
+        })
     }
 
     /// Takes a key while the filter is edited; those that mean nothing to it go on
@@ -427,11 +469,12 @@ impl App {
         let place = self.place();
         let item = *self.items.get(place.cursor())?;
         let row = Row::of(self.shown.as_ref()?, item, self.selection());
-        let (process, call) = (row.process.cloned(), row.key);
-        Some(match (&place.view, process, call) {
-            (View::Processes, Some(process), _) if !latencies => View::CallsOf(process),
+        let of_process = || row.process.cloned().map(Owner::from);
+        let (owner, call) = (row.owner.cloned().or_else(of_process), row.key);
+        Some(match (&place.view, owner, call) {
+            (View::Processes | View::Threads, Some(owner), _) if !latencies => View::CallsOf(owner),
             (View::Calls, _, Some(key)) if !latencies => View::CallersOf(key),
-            (_, process, call) => View::Latency(Subject { process, call }),
+            (_, owner, call) => View::Latency(Subject { owner, call }),
         })
     }
 

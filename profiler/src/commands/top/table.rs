@@ -2,7 +2,6 @@
 
 use super::{
     columns::{self, Column},
-    groups,
     people::People,
     rows::{self, Item, Row, Sort},
     shown::Shown,
@@ -58,8 +57,7 @@ impl List<'_> {
         let line = |&item: &Item| {
             let row = Row::of(self.shown, item, self.selection);
             let cell = |&column: &Column| row.cell(column, whole, self);
-            let ended = row.process.is_some_and(|process| groups::has_ended(process));
-            let tone = if ended || row.idle() { Tone::Dim } else { Tone::Normal };
+            let tone = if row.has_ended() || row.idle() { Tone::Dim } else { Tone::Normal };
             Line { cells: columns.iter().map(cell).collect(), tone }
         };
         items.iter().map(line).collect()

@@ -7,7 +7,10 @@ use std::{
 
 use profiler_common::call::CallKey;
 
-use super::{groups::has_ended, shown::Shown};
+use super::{
+    owner::{Owner, OwnerId},
+    shown::Shown,
+};
 use crate::{
     model::{CallRow, Figures, Process, Span},
     names::{syscalls, waits::waits_by_nature},
@@ -48,23 +51,25 @@ impl Tab {
 pub(super) enum View {
     /// All processes.
     Processes,
+    /// All threads.
+    Threads,
     /// All system calls.
     Calls,
     /// Calls in flight.
     InFlight,
-    /// The system calls of a process.
-    CallsOf(Arc<Process>),
+    /// The system calls of a process or a thread.
+    CallsOf(Owner),
     /// The processes that make a system call.
     CallersOf(CallKey),
-    /// The latencies of a process, of a system call, or of the one by the other.
+    /// The latencies of a process or thread, of a system call, or of the one by the other.
     Latency(Subject),
 }
 
 /// Whose latencies; `None` is all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// The process.
-    pub(super) process: Option<Arc<Process>>,
+    /// The process or thread.
+    pub(super) owner: Option<Owner>,
     /// The system call.
     pub(super) call: Option<CallKey>,
 }
@@ -95,12 +100,12 @@ impl From<&Process> for ProcessId {
 /// What a row is about, from one snapshot to the next.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum ItemId {
-    /// A process.
-    Process(ProcessId),
+    /// A process or a thread.
+    Owner(OwnerId),
     /// A system call.
     Call(CallKey),
-    /// A thread, by its process and id.
-    Thread(ProcessId, u32),
+    /// A thread in a call, by its process and id.
+    InFlight(ProcessId, u32),
 }
 
 /// A process by name and id.
@@ -116,9 +121,10 @@ impl View {
     pub(super) fn title(&self) -> String {
         match self {
             Self::Processes => Tab::Processes.title().into(),
+            Self::Threads => "Threads".into(),
             Self::Calls => Tab::Calls.title().into(),
             Self::InFlight => Tab::InFlight.title().into(),
-            Self::CallsOf(process) => process_name(process),
+            Self::CallsOf(owner) => owner.title(),
             Self::CallersOf(key) => syscalls::name_with_abi(*key),
             Self::Latency(_) => "Latency".into(),
         }
@@ -128,11 +134,11 @@ impl View {
 impl Subject {
     /// What it is called.
     pub(super) fn title(&self) -> String {
-        let process = self.process.as_deref().map(process_name);
-        match (self.call.map(syscalls::name_with_abi), process) {
-            (Some(call), Some(process)) => format!("{call} by {process}"),
+        let owner = self.owner.as_ref().map(Owner::title);
+        match (self.call.map(syscalls::name_with_abi), owner) {
+            (Some(call), Some(owner)) => format!("{call} by {owner}"),
             (Some(call), None) => format!("{call} by all processes"),
-            (None, Some(process)) => format!("all system calls of {process}"),
+            (None, Some(owner)) => format!("all system calls of {owner}"),
             (None, None) => "all system calls".into(),
         }
     }
@@ -145,9 +151,9 @@ impl Subject {
     /// The rows that it consists of. A system call that waits by nature is included if it is the
     /// subject, or if `waits` says so.
     fn rows<'a>(&self, shown: &'a Shown, waits: bool) -> impl Iterator<Item = &'a CallRow> {
-        let rows = match &self.process {
+        let rows = match &self.owner {
             None => &shown.snapshot.calls[..],
-            Some(process) => shown.groups.find(process).map_or(&[][..], |group| &group.calls[..]),
+            Some(owner) => shown.groups.find(owner).map_or(&[][..], |group| &group.calls[..]),
         };
         let call = self.call;
         rows.iter().filter(move |row| match call {
@@ -186,28 +192,33 @@ impl SinceStart {
 }
 
 impl View {
-    /// The process that it is about.
-    pub(super) fn process(&self) -> Option<&Arc<Process>> {
+    /// The process or thread that it is about.
+    pub(super) fn owner(&self) -> Option<&Owner> {
         match self {
-            Self::CallsOf(process) => Some(process),
-            Self::Latency(subject) => subject.process.as_ref(),
+            Self::CallsOf(owner) => Some(owner),
+            Self::Latency(subject) => subject.owner.as_ref(),
             _ => None,
         }
+    }
+
+    /// The process that it is about, or whose thread.
+    pub(super) fn process(&self) -> Option<&Arc<Process>> {
+        self.owner().map(|owner| &owner.process)
     }
 
     /// Why the figures of this view are since the start, although those of the interval are
     /// selected. `None` if the interval has some.
     pub(super) fn since_start(&self, shown: &Shown, selection: Selection) -> Option<SinceStart> {
         let subject = match self {
-            Self::CallsOf(process) => Subject { process: Some(Arc::clone(process)), call: None },
+            Self::CallsOf(owner) => Subject { owner: Some(owner.clone()), call: None },
             Self::Latency(subject) => subject.clone(),
             _ => return None,
         };
         if selection.span == Span::Total {
             return None;
         }
-        let group = subject.process.as_deref().and_then(|process| shown.groups.find(process));
-        if group.is_some_and(|group| has_ended(&group.process)) {
+        let group = subject.owner.as_ref().and_then(|owner| shown.groups.find(owner));
+        if group.is_some_and(|group| group.owner.has_ended()) {
             return Some(SinceStart::Ended);
         }
         let is_idle = subject.rows(shown, selection.waits).all(|row| row.recent.is_empty());

@@ -67,8 +67,8 @@ pub trait Source {
         None
     }
 
-    /// How many ended processes of one name the row stands for; 1 for any other row.
-    fn processes(&self) -> usize {
+    /// How many ended processes or threads of one name the row stands for; 1 for any other row.
+    fn members(&self) -> usize {
         1
     }
 
@@ -243,10 +243,8 @@ impl Column {
         let name = |name: Option<&Untrusted>| name.map(ToString::to_string);
         let thread = source.thread();
         let text = match self {
-            Self::Pid => source.process().map(|process| pid(process, source.processes(), form)),
-            Self::Tid => {
-                Some(source.tid().map_or_else(|| units::NONE.into(), |tid| tid.to_string()))
-            }
+            Self::Pid => source.process().map(|process| id(process.tgid, source.members(), form)),
+            Self::Tid => Some(id(source.tid(), source.members(), form)),
             Self::Thread => Some(name(source.thread_comm()).unwrap_or_else(|| {
                 let is_of_process = source.process().is_some_and(|process| process.tgid.is_some());
                 if is_of_process { ENDED_COMM.into() } else { String::new() }
@@ -303,12 +301,13 @@ pub(in crate::present) fn share(part: u64, whole: u64) -> String {
     format!("{:.1}", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-fn pid(process: &Process, processes: usize, form: Form) -> String {
-    match process.tgid {
-        Some(pid) => pid.to_string(),
-        None if processes > 1 => {
+/// An id, or for several processes or threads, how many.
+fn id(id: Option<u32>, members: usize, form: Form) -> String {
+    match id {
+        Some(id) => id.to_string(),
+        None if members > 1 => {
             let times = if form.unicode() { '\u{d7}' } else { 'x' };
-            format!("{times}{}", units::count(processes as u64))
+            format!("{times}{}", units::count(members as u64))
         }
         None => units::NONE.into(),
     }

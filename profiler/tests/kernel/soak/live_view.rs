@@ -21,9 +21,9 @@ use crate::run::{PROFILER, wait_until};
 const ESCAPE: &[u8] = b"\x1b";
 
 /// Keys that neither quit nor suspend.
-const KEYS: [&[u8]; 21] = [
+const KEYS: [&[u8]; 22] = [
     b"1", b"2", b"3", b"\t", b"j", b"k", b"\r", b"h", ESCAPE, b"<", b">", b"r", b"t", b"p", b"+",
-    b"-", b"i", b"w", b"n", b"F", b"?",
+    b"-", b"i", b"w", b"n", b"H", b"F", b"?",
 ];
 
 pub(super) struct LiveView {
