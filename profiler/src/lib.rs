@@ -28,3 +28,4 @@ mod regular_file;
 pub mod serve;
 pub mod streams;
 pub mod text;
+mod users;

@@ -1,9 +1,6 @@
 //! The user that a command runs as.
 
-use std::{
-    ffi::{CString, OsString},
-    io,
-};
+use std::{ffi::OsString, io};
 
 use caps::{CapSet, Capability};
 use nix::{
@@ -13,7 +10,7 @@ use nix::{
 };
 
 use super::LaunchError;
-use crate::text::Untrusted;
+use crate::{text::Untrusted, users};
 
 /// A user. It is looked up before the fork, after which only system calls are safe.
 #[derive(Debug)]
@@ -36,8 +33,8 @@ impl User {
     pub(crate) fn find(name: &str) -> Result<Self, LaunchError> {
         let number = name.parse::<u32>().ok();
         let entry = match number {
-            Some(number) => unistd::User::from_uid(Uid::from_raw(number)),
-            None => unistd::User::from_name(name),
+            Some(number) => users::by_id(number),
+            None => users::by_name(name),
         };
         let user = match (entry, number) {
             (Ok(Some(entry)), _) => Self::of(entry),
@@ -53,17 +50,14 @@ impl User {
         }
     }
 
-    fn of(entry: unistd::User) -> Self {
-        let groups = CString::new(entry.name.as_str())
-            .ok()
-            .and_then(|name| unistd::getgrouplist(&name, entry.gid).ok())
-            .unwrap_or_else(|| vec![entry.gid]);
+    fn of(entry: users::Entry) -> Self {
+        let groups = users::groups(&entry);
         Self {
             uid: entry.uid,
             gid: entry.gid,
             groups,
             environment: vec![
-                ("HOME", entry.dir.into()),
+                ("HOME", entry.home.into()),
                 ("USER", entry.name.clone().into()),
                 ("LOGNAME", entry.name.into()),
                 ("SHELL", entry.shell.into()),
@@ -145,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_listed_user_has_its_name_and_groups() {
-        let entry = unistd::User::from_name("root").expect("a list").expect("every host has it");
+        let entry = users::by_name("root").expect("a list").expect("every host has it");
         let user = User::of(entry);
         assert!(user.uid.is_root() && user.groups.contains(&user.gid));
         assert!(user.environment().any(|(name, value)| name == "USER" && value == "root"));

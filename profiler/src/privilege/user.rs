@@ -8,7 +8,7 @@ use nix::{
 };
 
 use super::PrivilegeError;
-use crate::text::Untrusted;
+use crate::{text::Untrusted, users};
 
 /// The user of the default setting. It has this id by convention, whether or not the host
 /// has a list of users.
@@ -32,14 +32,14 @@ impl User {
         let shown = Untrusted::from(name);
         let unreadable =
             |errno: Errno| PrivilegeError::Drop(format!("cannot look up user {shown}: {errno}"));
-        let of = |user: unistd::User| Self { name: user.name, uid: user.uid, gid: user.gid };
+        let of = |user: users::Entry| Self { name: user.name, uid: user.uid, gid: user.gid };
         let of_id =
             |id| Self { name: name.to_owned(), uid: Uid::from_raw(id), gid: Gid::from_raw(id) };
         if let Ok(id) = name.parse() {
-            let found = unistd::User::from_uid(Uid::from_raw(id)).map_err(unreadable)?;
+            let found = users::by_id(id).map_err(unreadable)?;
             return Ok(found.map_or_else(|| of_id(id), of));
         }
-        match unistd::User::from_name(name) {
+        match users::by_name(name) {
             Ok(Some(user)) => Ok(of(user)),
             _ if name == NOBODY => Ok(of_id(NOBODY_ID)),
             Ok(None) => Err(PrivilegeError::Drop(format!(

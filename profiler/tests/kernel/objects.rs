@@ -1,12 +1,10 @@
-//! Several objects in one session.
+//! Several objects in one session. A release build has no such trial.
 
 /// A signal that is ignored by default.
-#[cfg(any(debug_assertions, feature = "object-override"))]
 const SIGNAL: i32 = libc::SIGURG;
 
 /// A second object is loaded beside the one that counts calls. Its program writes into a map of the
 /// first object, which the first object's own program no longer does.
-#[cfg(any(debug_assertions, feature = "object-override"))]
 pub(crate) fn two_objects_share_a_map() {
     use profiler::engine::kernel::{Options, trial::Pair};
 
@@ -25,10 +23,4 @@ pub(crate) fn two_objects_share_a_map() {
         assert_eq!(unsafe { libc::raise(SIGNAL) }, 0);
         assert_eq!(pair.has_signal(SIGNAL), Some(true));
     }
-}
-
-/// A release build has no such trial.
-#[cfg(not(any(debug_assertions, feature = "object-override")))]
-pub(crate) fn two_objects_share_a_map() {
-    panic!("requires a debug build, or the feature object-override");
 }

@@ -7,7 +7,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
 /// up: a module uses only modules that stand above it in this table.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     ("address", &[]),
     ("environment", &[]),
     ("exhausted", &[]),
@@ -15,18 +15,22 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("proc_fields", &[]),
     ("regular_file", &[]),
     ("text", &[]),
+    ("users", &[]),
     ("duration", &["text"]),
     ("placement", &["regular_file", "text"]),
-    ("privilege", &["text"]),
+    ("privilege", &["text", "users"]),
     ("model", &["text"]),
     ("names", &["model"]),
     ("filter", &["names", "text"]),
     ("budget", &["duration", "filter", "model", "names"]),
     ("aggregate", &["model", "names", "text"]),
-    ("engine", &["aggregate", "exhausted", "filter", "model", "names", "proc_fields", "text"]),
+    (
+        "engine",
+        &["aggregate", "exhausted", "filter", "model", "names", "proc_fields", "text", "users"],
+    ),
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
-    ("launch", &["inherited", "text"]),
+    ("launch", &["inherited", "text", "users"]),
     ("present", &["budget", "filter", "model", "names", "text"]),
     ("serve", &["model", "present"]),
     (
@@ -53,6 +57,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "serve",
             "streams",
             "text",
+            "users",
         ],
     ),
 ];

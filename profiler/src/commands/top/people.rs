@@ -17,14 +17,13 @@ use std::{
     thread,
 };
 
-use nix::unistd::{Uid, User};
-
 use super::view::ProcessId;
 use crate::{
     model::Process,
     placement::{Named, Names, Placement},
     proc_fields,
     text::Untrusted,
+    users,
 };
 
 /// The longest command line that is read, in bytes.
@@ -186,7 +185,7 @@ fn look_up(proc: &Path, process: &Process, names: &mut NamesOfOthers) -> Option<
     let placement = placement(directory.join("cgroup"));
     // Last: what was read before is then of this process as well.
     let uid = proc_fields::real_uid(proc, process.tgid?, process.start_ns)?;
-    let user = names.users.entry(uid).or_insert_with(|| match User::from_uid(Uid::from_raw(uid)) {
+    let user = names.users.entry(uid).or_insert_with(|| match users::by_id(uid) {
         Ok(Some(user)) => user.name.into(),
         _ => uid.to_string().into(),
     });
@@ -288,7 +287,7 @@ mod tests {
         let arguments: Vec<String> = std::env::args().collect();
         let command = found.command.unwrap();
         assert!(arguments.join(" ").starts_with(command.raw()), "{command}");
-        let user = User::from_uid(Uid::current()).unwrap().unwrap();
+        let user = nix::unistd::User::from_uid(nix::unistd::Uid::current()).unwrap().unwrap();
         assert_eq!(found.user.raw(), user.name);
         let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
         let place = Placement::of_proc(&cgroups).label(&Named::default());

@@ -7,10 +7,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nix::unistd::{Uid, User};
 use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
-use crate::{engine::kernel::options::Options, names::syscalls, text::Untrusted};
+use crate::{engine::kernel::options::Options, names::syscalls, text::Untrusted, users};
 
 /// Calls that can change the real user id of the thread that makes them.
 const SETTERS: [&str; 6] =
@@ -91,7 +90,7 @@ impl Names {
     ) -> Arc<BTreeMap<u32, Untrusted>> {
         for uid in uids {
             self.known.entry(uid).or_insert_with(|| {
-                let user = User::from_uid(Uid::from_raw(uid)).ok().flatten()?;
+                let user = users::by_id(uid).ok().flatten()?;
                 let name = Untrusted::from(user.name);
                 Arc::make_mut(&mut self.shared).insert(uid, name.clone());
                 Some(name)
