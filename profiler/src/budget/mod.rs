@@ -121,7 +121,7 @@ impl Budget {
                 found: was_made(&row.total),
             }));
         }
-        let uncounted = health.lost() + health.unseen();
+        let uncounted = health.lost() + health.unseen;
         Verdict { checks, doubt: (uncounted > 0).then_some(Doubt::Uncounted(uncounted)) }
     }
 

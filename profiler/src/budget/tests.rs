@@ -99,7 +99,7 @@ fn names_are_of_every_abi_or_of_one() {
 #[test]
 fn calls_that_may_be_uncounted_leave_a_doubt() {
     let mut health = Health::default();
-    health.counters.lost_exits = 3;
+    health.losses.missed_exits = 3;
     let calls = [row(READ, 1, &[], 10)];
     let verdict = budget("[total]\ncalls = 1").check(&calls, &health);
     assert_eq!((verdict.exceeded().count(), verdict.is_met()), (0, false));

@@ -6,10 +6,7 @@ use profiler_common::hist;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Latency, Program, Runs, Untimed,
-    health::{ENTRY, EXIT},
-};
+use super::{ENTRY, EXIT, Latency, Program, Runs, Untimed};
 
 /// What the profiler costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,56 +2,45 @@
 
 use std::borrow::Cow;
 
-use profiler_common::wire::Counters;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Cost, Timed, wire};
+use super::{Cost, EngineDetail, KernelDetail, Timed};
 
-/// The profiler's own state: what it lost, how full it is, what it costs.
+/// The state of an engine: what it lost, how full it is, what it costs. Every engine can fill in
+/// all fields except [`Self::engine`], which holds the figures that only one engine has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Rare events, over all CPUs.
-    #[serde(with = "wire::RareEvents")]
-    pub counters: Counters,
-    /// Programs, and how often the kernel skipped each (`recursion_misses`), with all its
-    /// copies where there are several.
-    pub program_misses: Vec<(Cow<'static, str>, u64)>,
+    /// Events that were lost, by reason.
+    pub losses: Losses,
+    /// Upper bound of the calls that may be lost in addition to [`Self::losses`], without a trace.
+    pub unseen: u64,
     /// Calls counted in overflow slots: in the totals, but of no process.
     pub overflowed: u64,
-    /// Threads, processes and calls whose books did not balance: what was counted at entry
-    /// and at exit, by thread and by call, disagreed. 0 is the only good
+    /// Threads, processes and calls whose counts at entry and at exit disagree. 0 is the only good
     /// value.
     pub breaches: u64,
-    /// Which the last of them was, and what did not balance, for people.
+    /// The last of the [`Self::breaches`], for people: the thread, process or call, and the two
+    /// counts.
     pub last_breach: String,
-    /// Records and extents, in use and in all.
-    pub records: Use,
-    /// Room for figures, in extents of 1 KiB.
-    pub extents: Use,
-    /// Real user id of whoever holds the largest part of records or extents, once some were
-    /// withheld from a user that had used up its share.
+    /// The pools of bounded size that the engine stores figures in. Empty for an engine without
+    /// pools.
+    pub pools: Vec<Pool>,
+    /// Real user id of the user that holds the largest part of a pool. `None` until a pool
+    /// withholds an entry from a user that has used up its share.
     pub greediest_user: Option<u32>,
-    /// Kernel memory of all maps, bytes.
-    pub kernel_memory_bytes: u64,
-    /// What it costs beside that.
+    /// What the engine costs.
     pub cost: Cost,
-    /// How many copies of each program are attached.
-    pub copies: usize,
-    /// Which programs run, for people: `tp_btf, task storage` or the fallback.
-    pub mode: Cow<'static, str>,
     /// Which calls are timed.
     pub timed: Timed,
+    /// Figures that only this kind of engine has.
+    pub engine: EngineDetail,
 }
 
 impl Health {
-    /// Calls that went uncounted, by all ways that show themselves: no room, an exit
-    /// without an entry that nothing can have refused, an entry while another call was
-    /// still in flight, a fork, exec or end that was missed. 0 is the only good value.
+    /// Calls and other events that went uncounted and left a trace: the sum of [`Self::losses`].
+    /// 0 is the only good value.
     pub fn lost(&self) -> u64 {
-        let c = &self.counters;
-        let of_calls = c.lost_entries + c.missed_entries + c.lost_exits;
-        of_calls + c.lost_children + self.lives_missed()
+        self.losses.total()
     }
 
     /// The end of a sentence which says that there was no room: whether a user had used up its
@@ -62,32 +51,60 @@ impl Health {
         })
     }
 
-    /// Forks, execs, renamings and ends of threads that were missed, at most.
-    pub fn lives_missed(&self) -> u64 {
-        let of_lives = self.program_misses.iter().filter(|(name, _)| !of_calls(name));
-        of_lives.map(|(_, misses)| misses).sum()
+    /// The figures that only the kernel engine has. `None` for other engines.
+    pub fn kernel(&self) -> Option<&KernelDetail> {
+        match &self.engine {
+            EngineDetail::None => None,
+            EngineDetail::Kernel(detail) => Some(detail),
+        }
     }
 
-    /// What may be lost beside [`Self::lost`], at most: the kernel skipped the programs
-    /// for so many entries and exits that showed no trace of it. Those are calls of which
-    /// both were skipped, or that count as denied, or of processes out of scope.
-    pub fn unseen(&self) -> u64 {
-        let c = &self.counters;
-        let seen = |name: &str| match name {
-            ENTRY => c.missed_entries,
-            _ => c.lost_exits,
-        };
-        let of_calls = self.program_misses.iter().filter(|(name, _)| of_calls(name));
-        of_calls.map(|(name, misses)| misses.saturating_sub(seen(name))).sum()
+    /// Kernel memory of all eBPF maps, bytes. 0 for an engine without maps.
+    pub fn kernel_memory_bytes(&self) -> u64 {
+        self.kernel().map_or(0, |kernel| kernel.memory_bytes)
+    }
+
+    /// How full a pool is. All 0 if the engine has no pool of this name.
+    pub fn pool_usage(&self, name: &str) -> Use {
+        let pool = self.pools.iter().find(|pool| pool.name == name);
+        pool.map_or_else(Use::default, |pool| pool.usage)
     }
 }
 
-/// Names of the two programs that count calls, in [`Health::program_misses`].
-pub(super) const ENTRY: &str = "sys_enter";
-pub(super) const EXIT: &str = "sys_exit";
+/// Events that an engine lost, by reason. If a count is not 0, the figures are too low.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Calls whose entry was seen, but not counted: there was no memory for the thread's state.
+    pub no_task_state: u64,
+    /// Calls whose entry was missed. They left without an entry, and nothing can have denied them.
+    pub missed_entries: u64,
+    /// Calls whose exit was missed. The thread entered another call while they were in flight.
+    pub missed_exits: u64,
+    /// New threads and processes that are not followed: there was no memory for their state.
+    pub unfollowed_children: u64,
+    /// Upper bound of the forks, execs, renamings and ends of threads that were missed.
+    pub missed_life_events: u64,
+}
 
-fn of_calls(program: &str) -> bool {
-    program == ENTRY || program == EXIT
+impl Losses {
+    /// The sum over all reasons.
+    pub fn total(&self) -> u64 {
+        let of_calls = self.no_task_state + self.missed_entries + self.missed_exits;
+        of_calls + self.unfollowed_children + self.missed_life_events
+    }
+}
+
+/// A store of bounded size that an engine keeps figures in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The name, as in the labels of metrics: `records` or `extents` for the kernel engine.
+    pub name: Cow<'static, str>,
+    /// How full the pool is.
+    pub usage: Use,
+    /// Requests that failed because the pool was empty.
+    pub exhausted: u64,
+    /// Requests that failed because the thread's user had used up its share.
+    pub withheld: u64,
 }
 
 /// How much of a bounded thing is in use.

@@ -1,6 +1,7 @@
 //! The data that engines produce and consumers show. Pure: no kernel, no clock, no I/O.
 
 mod cost;
+mod engine_detail;
 mod figures;
 mod health;
 mod in_flight;
@@ -17,12 +18,14 @@ mod wire;
 
 pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
+pub use engine_detail::{EngineDetail, KernelDetail};
 pub use figures::{Extremes, Figures};
-pub use health::{Health, Unlogged, Use};
+pub use health::{Health, Losses, Pool, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
 pub use latency::{Bucket, Latency};
 pub use origin::Provenance;
 pub use process::{ENDED_COMM, OVERFLOW_COMM, Process, Thread};
+pub(crate) use program::{ENTRY, EXIT};
 pub use program::{Program, Runs, Untimed};
 pub use query::{Dimension, Grouping, Scope, SortKey, Span, Timed};
 pub use snapshot::{CallRow, Detail, ProcessRow, Snapshot, ThreadRow};

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Name of the program that counts entries.
+pub(crate) const ENTRY: &str = "sys_enter";
+
+/// Name of the program that counts exits.
+pub(crate) const EXIT: &str = "sys_exit";
+
 /// A program of ours, with all its copies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {

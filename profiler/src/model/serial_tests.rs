@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use profiler_common::{call::CallKey, hist::BUCKETS, wire::Counters};
+use profiler_common::{call::CallKey, hist::BUCKETS};
 use proptest::prelude::*;
 
 use super::*;
@@ -178,36 +178,54 @@ impl Numbers {
         }
     }
 
+    fn losses(&mut self) -> Losses {
+        Losses {
+            no_task_state: self.next(),
+            missed_entries: self.next(),
+            missed_exits: self.next(),
+            unfollowed_children: self.next(),
+            missed_life_events: self.next(),
+        }
+    }
+
+    fn pool(&mut self) -> Pool {
+        Pool {
+            name: self.text().raw().to_owned().into(),
+            usage: Use { used: self.next(), capacity: self.next() },
+            exhausted: self.next(),
+            withheld: self.next(),
+        }
+    }
+
+    fn kernel_detail(&mut self) -> KernelDetail {
+        KernelDetail {
+            mode: self.text().raw().to_owned().into(),
+            copies: self.next() as usize,
+            memory_bytes: self.next(),
+            program_misses: self.few(|n| (n.text().raw().to_owned().into(), n.next())),
+            entries_taken_over: self.next(),
+            exits_taken_over: self.next(),
+            in_flight_at_attach: self.next(),
+            births: self.next(),
+            denied_unrecorded: self.next(),
+            denied_presumed: self.next(),
+        }
+    }
+
     fn health(&mut self) -> Health {
         Health {
-            counters: Counters {
-                in_flight_at_attach: self.next(),
-                births: self.next(),
-                denied_unrecorded: self.next(),
-                denied_presumed: self.next(),
-                lost_entries: self.next(),
-                missed_entries: self.next(),
-                lost_exits: self.next(),
-                records_exhausted: self.next(),
-                extents_exhausted: self.next(),
-                records_withheld: self.next(),
-                extents_withheld: self.next(),
-                lost_children: self.next(),
-                entries_taken_over: self.next(),
-                exits_taken_over: self.next(),
-            },
-            program_misses: self.few(|n| (n.text().raw().to_owned().into(), n.next())),
+            losses: self.losses(),
+            unseen: self.next(),
             overflowed: self.next(),
             breaches: self.next(),
             last_breach: self.text().raw().to_owned(),
-            records: Use { used: self.next(), capacity: self.next() },
-            extents: Use { used: self.next(), capacity: self.next() },
+            pools: self.few(Self::pool),
             greediest_user: self.option(|n| n.next() as u32),
-            kernel_memory_bytes: self.next(),
             cost: self.cost(),
-            copies: self.next() as usize,
-            mode: self.text().raw().to_owned().into(),
             timed: self.timed(),
+            engine: self
+                .option(Self::kernel_detail)
+                .map_or(EngineDetail::None, EngineDetail::Kernel),
         }
     }
 

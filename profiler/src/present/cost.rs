@@ -57,7 +57,7 @@ pub(super) fn write(
         "memory    {} resident, {} at most; {} in the kernel",
         units::bytes(spent.resident_bytes),
         units::bytes(spent.peak_resident_bytes),
-        units::bytes(report.health.kernel_memory_bytes),
+        units::bytes(report.health.kernel_memory_bytes()),
     )?;
     let drains = &spent.drains;
     writeln!(
@@ -137,7 +137,7 @@ fn fine(ns: f64) -> String {
 
 /// How often the kernel skipped a program since it was attached.
 fn skipped(health: &Health, name: &str) -> Option<u64> {
-    health.program_misses.iter().find(|(program, _)| *program == name).map(|&(_, misses)| misses)
+    health.kernel()?.misses_of(name)
 }
 
 /// The profiler's own cost in JSON. Figures of the kernel's statistics are null if the kernel keeps
@@ -215,7 +215,7 @@ impl<'a> Object<'a> {
             cpu_to_attach_ns: nanoseconds(spent.cpu_to_attach.total()),
             resident_bytes: spent.resident_bytes,
             peak_resident_bytes: spent.peak_resident_bytes,
-            kernel_memory_bytes: health.kernel_memory_bytes,
+            kernel_memory_bytes: health.kernel_memory_bytes(),
             drains: spent.drains.count(),
             drain_total_ns: nanoseconds(spent.drains.total),
             drain_median_ns: nanoseconds(spent.drains.median()),
@@ -229,7 +229,7 @@ impl<'a> Object<'a> {
 mod tests {
     use super::*;
     use crate::{
-        model::{Cost, CpuTime, Times, Untimed},
+        model::{Cost, CpuTime, EngineDetail, KernelDetail, Times, Untimed},
         present::testing,
     };
 
@@ -266,15 +266,16 @@ mod tests {
     }
 
     fn text(spent: &Cost, width: Option<usize>) -> String {
-        let health = Health {
-            kernel_memory_bytes: 52 << 20,
+        let kernel = KernelDetail {
+            memory_bytes: 52 << 20,
             program_misses: vec![
                 ("sys_enter".into(), 0),
                 ("sys_exit".into(), 3),
                 ("task_rename".into(), 0),
             ],
-            ..Health::default()
+            ..KernelDetail::default()
         };
+        let health = Health { engine: EngineDetail::Kernel(kernel), ..Health::default() };
         let own = OwnCost { spent, cpus: 2 };
         let report = Report { health: &health, own: Some(own), ..testing::report() };
         let mut out = Vec::new();

@@ -201,7 +201,7 @@ fn the_metrics_of_a_snapshot_are_the_same() {
         ("sampled", timed(one_in(100))),
         ("not timed", timed(Timed::None)),
         ("programs not timed", fixture::without_statistics()),
-        ("nothing", Snapshot::default()),
+        ("nothing", fixture::nothing()),
     ] {
         let _ = writeln!(others, "# ==== {title}");
         others += &metrics(snapshot).0;

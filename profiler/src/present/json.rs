@@ -315,7 +315,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         end: exact_time(origin.end),
         window_ns: nanoseconds(window),
         lost: health.lost(),
-        lost_unseen: health.unseen(),
+        lost_unseen: health.unseen,
         overflowed: health.overflowed,
         breaches: health.breaches,
         last_breach: &health.last_breach,

@@ -188,11 +188,11 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
             units::grouped(health.lost())
         )?;
     }
-    if health.unseen() > 0 {
+    if health.unseen > 0 {
         writeln!(
             out,
             "{BAD}The kernel skipped the profiler for up to {} more entries and exits; see `profiler doctor`.{BAD:#}",
-            units::grouped(health.unseen())
+            units::grouped(health.unseen)
         )?;
     }
     if health.breaches > 0 {

@@ -16,14 +16,11 @@ use std::{
 use profiler::{
     engine::Engine,
     model::{
-        CallInFlight, CallRow, Cost, CpuTime, Detail, Extremes, Figures, Health, InFlight, Program,
-        Runs, Snapshot, Timed, Times, Timing, Use,
+        CallInFlight, CallRow, Cost, CpuTime, Detail, EngineDetail, Extremes, Figures, Health,
+        InFlight, KernelDetail, Losses, Pool, Program, Runs, Snapshot, Timed, Times, Timing, Use,
     },
 };
-use profiler_common::{
-    call::{Abi, CallKey},
-    wire::Counters,
-};
+use profiler_common::call::{Abi, CallKey};
 
 /// A snapshot in which every figure differs from every other.
 pub(crate) fn snapshot() -> Snapshot {
@@ -67,37 +64,43 @@ pub(crate) fn snapshot() -> Snapshot {
             sees_before: true,
         },
         health: Health {
-            counters: Counters {
+            losses: Losses {
+                no_task_state: 54,
+                missed_entries: 71,
+                missed_exits: 55,
+                unfollowed_children: 58,
+                missed_life_events: 0,
+            },
+            unseen: 62 - 55,
+            overflowed: 63,
+            breaches: 68,
+            last_breach: String::new(),
+            pools: vec![
+                pool("records", Use { used: 64, capacity: 32_768 }, 56, 74),
+                pool("extents", Use { used: 65, capacity: 40_959 }, 57, 75),
+            ],
+            greediest_user: Some(1_000),
+            cost: cost(),
+            timed: Timed::All,
+            engine: EngineDetail::Kernel(KernelDetail {
+                mode: "tp_btf, task storage".into(),
+                copies: 1,
+                memory_bytes: 66_000_000,
+                program_misses: vec![("sys_enter".into(), 61), ("sys_exit".into(), 62)],
+                entries_taken_over: 72,
+                exits_taken_over: 73,
                 in_flight_at_attach: 51,
                 births: 52,
                 denied_unrecorded: 53,
                 denied_presumed: 58,
-                lost_entries: 54,
-                lost_exits: 55,
-                records_exhausted: 56,
-                extents_exhausted: 57,
-                records_withheld: 74,
-                extents_withheld: 75,
-                lost_children: 58,
-                missed_entries: 71,
-                entries_taken_over: 72,
-                exits_taken_over: 73,
-            },
-            program_misses: vec![("sys_enter".into(), 61), ("sys_exit".into(), 62)],
-            overflowed: 63,
-            breaches: 68,
-            last_breach: String::new(),
-            records: Use { used: 64, capacity: 32_768 },
-            extents: Use { used: 65, capacity: 40_959 },
-            greediest_user: Some(1_000),
-            kernel_memory_bytes: 66_000_000,
-            cost: cost(),
-            copies: 1,
-            mode: "tp_btf, task storage".into(),
-            timed: Timed::All,
+            }),
         },
         ..Snapshot::default()
     }
+}
+
+fn pool(name: &'static str, usage: Use, exhausted: u64, withheld: u64) -> Pool {
+    Pool { name: name.into(), usage, exhausted, withheld }
 }
 
 fn cost() -> Cost {

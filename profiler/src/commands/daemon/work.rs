@@ -170,7 +170,10 @@ impl<'a, E: Engine> Work<'a, E> {
             started,
             took: started.elapsed(),
             lost: snapshot.health.lost(),
-            mode: snapshot.health.mode.to_string(),
+            mode: snapshot
+                .health
+                .kernel()
+                .map_or_else(String::new, |kernel| kernel.mode.to_string()),
         };
         tracing::trace!(
             "drain {}: {} system calls in {:?}",

@@ -107,11 +107,13 @@ fn try_attach() -> Result<Trial, KernelError> {
     let profiler = Profiler::attach(&Options::default(), KeepEnded::Always)?;
     let took = started.elapsed();
     let health = profiler.finish(Detail::Calls).health;
+    let kernel_memory_bytes = health.kernel_memory_bytes();
+    let mode = health.kernel().map_or_else(String::new, |kernel| kernel.mode.to_string());
     let programs = &health.cost.programs;
     Ok(Trial {
-        mode: health.mode.into_owned(),
+        mode,
         took,
-        kernel_memory_bytes: health.kernel_memory_bytes,
+        kernel_memory_bytes,
         jited_bytes: programs.iter().map(|program| program.jited_bytes).sum(),
         verified_instructions: programs
             .iter()

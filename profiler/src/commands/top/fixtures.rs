@@ -8,9 +8,9 @@ use profiler_common::{
 };
 
 use crate::model::{
-    CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, Latency,
-    OVERFLOW_COMM, Process, ProcessRow, Program, Runs, Snapshot, Thread, ThreadInFlight, ThreadRow,
-    Times, Timing, Use,
+    CallInFlight, CallRow, Cost, CpuTime, EngineDetail, Extremes, Figures, Health, InFlight,
+    KernelDetail, Latency, OVERFLOW_COMM, Pool, Process, ProcessRow, Program, Runs, Snapshot,
+    Thread, ThreadInFlight, ThreadRow, Times, Timing, Use,
 };
 
 /// An x86_64 call by name.
@@ -168,14 +168,21 @@ pub(super) fn busy_host() -> Snapshot {
     snapshot.health = Health {
         overflowed: 70,
         breaches: 0,
-        records: Use { used: 412, capacity: 32_768 },
-        extents: Use { used: 4_096, capacity: 40_960 },
-        kernel_memory_bytes: 52 << 20,
+        pools: vec![pool("records", 412, 32_768), pool("extents", 4_096, 40_960)],
         cost: cost(),
-        mode: "tp_btf, task storage".into(),
+        engine: EngineDetail::Kernel(KernelDetail {
+            mode: "tp_btf, task storage".into(),
+            memory_bytes: 52 << 20,
+            ..KernelDetail::default()
+        }),
         ..Health::default()
     };
     snapshot
+}
+
+/// A pool that never ran out.
+pub(super) fn pool(name: &'static str, used: u64, capacity: u64) -> Pool {
+    Pool { name: name.into(), usage: Use { used, capacity }, ..Pool::default() }
 }
 
 /// Two seconds of the kernel's statistics, and a drain.

@@ -11,7 +11,7 @@ use super::{
     view,
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Span, Timed, Timing, Untimed, Use, nanoseconds},
+    model::{CallRow, Figures, Kind, Pool, Span, Timed, Timing, Untimed, Use, nanoseconds},
     names::syscalls,
     present::units,
 };
@@ -129,8 +129,8 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         0 => Piece::new("lost 0", Tone::Normal),
         lost => Piece::new(format!(" LOST {} CALLS ", units::count(lost)), Tone::Alarm),
     }];
-    if health.unseen() > 0 {
-        let text = format!("perhaps {} more", units::count(health.unseen()));
+    if health.unseen > 0 {
+        let text = format!("perhaps {} more", units::count(health.unseen));
         pieces.push(Piece::new(text, Tone::Warning));
     }
     if health.breaches > 0 {
@@ -141,7 +141,7 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         let text = format!("overflowed {}", units::count(health.overflowed));
         pieces.push(Piece::new(text, Tone::Warning));
     }
-    pieces.extend(fullness(health.records, health.extents));
+    pieces.extend(fullness(&health.pools));
     let cost = &health.cost;
     let own_cpus = shown.spent.own_cpus();
     let cpu = own_cpus.map_or_else(|| units::NONE.into(), units::percent);
@@ -153,7 +153,8 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     let long = cost.drains.last.as_secs_f64()
         >= LONG_DRAIN * shown.snapshot.interval.as_secs_f64().max(f64::MIN_POSITIVE);
     pieces.push(marked(long, format!("{drain} drain"), 4));
-    pieces.push(Piece::new(health.mode.clone(), Tone::Dim).or_less(5));
+    let kernel = health.kernel().into_iter();
+    pieces.extend(kernel.map(|kernel| Piece::new(kernel.mode.clone(), Tone::Dim).or_less(5)));
     pieces
 }
 
@@ -225,20 +226,24 @@ pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
     ])
 }
 
-/// How full the fuller of the two tables is for a single user, who cannot take the reserve for
-/// others; which it is where that matters.
-fn fullness(threads: Use, memory: Use) -> Option<Piece> {
-    let share = |table: Use| {
-        let most = share::limit(table.capacity).max(1);
-        (table.used as f64 / most as f64).min(1.0)
+/// How full the fullest pool is for a single user, who cannot take the reserve for others. The
+/// piece names the pool if it is nearly full. `None` without pools.
+fn fullness(pools: &[Pool]) -> Option<Piece> {
+    let share = |usage: Use| {
+        let most = share::limit(usage.capacity).max(1);
+        (usage.used as f64 / most as f64).min(1.0)
     };
-    if threads.capacity == 0 && memory.capacity == 0 {
-        return None;
-    }
-    let (threads, memory) = (share(threads), share(memory));
-    let what = if threads > memory { "threads" } else { "memory" };
-    let percent = units::percent(threads.max(memory));
-    Some(match threads.max(memory) {
+    let pools = pools.iter().filter(|pool| pool.usage.capacity > 0);
+    let (share, name) = pools
+        .map(|pool| (share(pool.usage), &*pool.name))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    let what = match name {
+        "records" => "threads",
+        "extents" => "memory",
+        other => other,
+    };
+    let percent = units::percent(share);
+    Some(match share {
         s if s >= FULL => Piece::new(format!(" {what} {percent} FULL "), Tone::Alarm),
         s if s >= NEARLY_FULL => Piece::new(format!("{what} {percent}"), Tone::Warning),
         _ => Piece::new(format!("maps {percent}"), Tone::Normal).or_less(1),
@@ -291,13 +296,13 @@ mod tests {
     fn a_loss_is_an_alarm_and_no_loss_is_none() {
         let mut shown = shown();
         assert_eq!(health(Some(&shown))[0], Piece::new("lost 0", Tone::Normal));
-        shown.snapshot.health.counters.lost_entries = 12;
-        shown.snapshot.health.counters.missed_entries = 20;
-        shown.snapshot.health.program_misses =
-            vec![("sys_enter".into(), 30), ("process_exit".into(), 10)];
+        let health_of = &mut shown.snapshot.health;
+        health_of.losses.no_task_state = 12;
+        health_of.losses.missed_entries = 20;
+        health_of.losses.missed_life_events = 10;
+        health_of.unseen = 10;
         let pieces = health(Some(&shown));
         assert_eq!(pieces[0], Piece::new(" LOST 42 CALLS ", Tone::Alarm));
-        // Of the thirty skipped, twenty showed themselves.
         assert_eq!(pieces[1], Piece::new("perhaps 10 more", Tone::Warning));
     }
 
@@ -313,8 +318,9 @@ mod tests {
     #[test]
     fn full_tables_are_loud_and_do_not_give_way() {
         // A fifth of it is for others.
-        let of = |used| Use { used, capacity: 125 };
-        let piece = |threads, memory| fullness(of(threads), of(memory)).unwrap();
+        let of = |name, used| fixtures::pool(name, used, 125);
+        let piece =
+            |records, extents| fullness(&[of("records", records), of("extents", extents)]).unwrap();
         assert_eq!(piece(79, 12), Piece::new("maps 79.0%", Tone::Normal).or_less(1));
         assert_eq!(piece(12, 80), Piece::new("memory 80.0%", Tone::Warning));
         let full = piece(96, 95);

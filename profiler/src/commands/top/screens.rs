@@ -279,7 +279,7 @@ fn no_color_leaves_no_colour_on_any_screen() {
         let mut app = app();
         press(&mut app, keys);
         let mut snapshot = fixtures::busy_host();
-        snapshot.health.counters.lost_exits = 3;
+        snapshot.health.losses.missed_exits = 3;
         app.update(snapshot);
         let backend = draw(&mut app, 120, 40, PLAIN);
         let coloured =
@@ -291,7 +291,7 @@ fn no_color_leaves_no_colour_on_any_screen() {
 #[test]
 fn losses_are_red_and_in_sight_on_every_screen() {
     let mut snapshot = fixtures::busy_host();
-    snapshot.health.counters.lost_entries = 1_234;
+    snapshot.health.losses.no_task_state = 1_234;
     for (width, height) in [(200, 50), (80, 24), (40, 10), (28, 7)] {
         for keys in ["", "2", "h", "?"] {
             let mut app = app_of([snapshot.clone()]);

@@ -12,7 +12,7 @@ use std::{
 use profiler_common::share;
 
 use super::{
-    drain::{Reader, in_flight, users},
+    drain::{Reader, health, in_flight, users},
     error::KernelError,
     meter::Meter,
     options::Options,
@@ -24,7 +24,9 @@ use super::{
 use crate::{
     aggregate::{Aggregate, KeepEnded},
     engine::Engine,
-    model::{Detail, Health, Provenance, Snapshot, Timed, Untimed, Use},
+    model::{
+        Detail, EngineDetail, Health, KernelDetail, Provenance, Snapshot, Timed, Untimed, Use,
+    },
 };
 
 /// The kernel side wakes us when one in so many of the free records or extents is taken.
@@ -160,8 +162,7 @@ impl Profiler {
         let processes = self.aggregate.processes(detail);
         let uids = processes.iter().filter_map(|row| row.process.uid);
         let users = self.user_names.as_mut().map(|names| names.with(uids)).unwrap_or_default();
-        let misses = self.session.program_misses().into_iter();
-        let program_misses = misses.map(|(name, misses)| (name.into(), misses)).collect();
+        let misses = self.session.program_misses();
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
             provenance: Arc::clone(&self.provenance),
@@ -174,19 +175,21 @@ impl Profiler {
             users,
             in_flight,
             health: Health {
-                counters,
-                program_misses,
+                losses: health::losses(&counters, &misses),
+                unseen: health::unseen(&counters, &misses),
                 overflowed: self.reader.overflowed(),
                 breaches: self.reader.breaches().count,
                 last_breach: self.reader.breaches().last.clone(),
-                records: used.records,
-                extents: used.extents,
+                pools: health::pools(&counters, used.records, used.extents),
                 greediest_user,
-                kernel_memory_bytes: self.session.memory_bytes(),
                 cost,
-                copies: self.session.copies(),
-                mode: self.session.mode().into(),
                 timed: self.timed,
+                engine: EngineDetail::Kernel(KernelDetail {
+                    mode: self.session.mode().into(),
+                    copies: self.session.copies(),
+                    memory_bytes: self.session.memory_bytes(),
+                    ..health::detail(&counters, &misses)
+                }),
             },
         };
         snapshot.health.cost.drains = self.meter.add_drain(started.elapsed());

@@ -2,17 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use profiler_common::{
-    call::{Abi, CallKey},
-    wire::Counters,
-};
+use profiler_common::call::{Abi, CallKey};
 
 use crate::{
     filter::{Calls, Filter},
     model::{
-        CallInFlight, CallRow, Cost, CpuTime, Extremes, Figures, Health, InFlight, OVERFLOW_COMM,
-        Process, ProcessRow, Program, Runs, Snapshot, ThreadInFlight, Times, Timing, Unlogged,
-        Untimed, Use,
+        CallInFlight, CallRow, Cost, CpuTime, EngineDetail, Extremes, Figures, Health, InFlight,
+        KernelDetail, Losses, OVERFLOW_COMM, Pool, Process, ProcessRow, Program, Runs, Snapshot,
+        ThreadInFlight, Times, Timing, Unlogged, Untimed, Use,
     },
     names::waits,
     present::metrics::Service,
@@ -149,23 +146,8 @@ fn in_flight(processes: &[ProcessRow]) -> InFlight {
     }
 }
 
-fn counters() -> Counters {
-    Counters {
-        in_flight_at_attach: 101,
-        births: 102,
-        denied_unrecorded: 103,
-        denied_presumed: 104,
-        lost_entries: 105,
-        missed_entries: 106,
-        lost_exits: 107,
-        records_exhausted: 108,
-        extents_exhausted: 109,
-        records_withheld: 110,
-        extents_withheld: 111,
-        lost_children: 112,
-        entries_taken_over: 113,
-        exits_taken_over: 114,
-    }
+fn pool(name: &'static str, usage: Use, exhausted: u64, withheld: u64) -> Pool {
+    Pool { name: name.into(), usage, exhausted, withheld }
 }
 
 fn times(each: &[u64]) -> Times {
@@ -230,26 +212,53 @@ pub(super) fn snapshot() -> Snapshot {
         in_flight: in_flight(&processes),
         processes,
         health: Health {
-            counters: counters(),
-            program_misses: vec![
-                ("sys_enter".into(), 201),
-                ("sys_exit".into(), 202),
-                ("task_rename".into(), 203),
-            ],
+            losses: Losses {
+                no_task_state: 105,
+                missed_entries: 106,
+                missed_exits: 107,
+                unfollowed_children: 112,
+                missed_life_events: 203,
+            },
+            unseen: (201 - 106) + (202 - 107),
             overflowed: 204,
             breaches: 205,
             last_breach: "process 812 (nginx): entered 3, left 4".into(),
-            records: Use { used: 206, capacity: 4_096 },
-            extents: Use { used: 207, capacity: 8_192 },
+            pools: vec![
+                pool("records", Use { used: 206, capacity: 4_096 }, 108, 110),
+                pool("extents", Use { used: 207, capacity: 8_192 }, 109, 111),
+            ],
             greediest_user: Some(1_000),
-            kernel_memory_bytes: 52 << 20,
             cost: cost(),
-            copies: 2,
-            mode: "tp_btf, task storage".into(),
+            engine: EngineDetail::Kernel(KernelDetail {
+                mode: "tp_btf, task storage".into(),
+                copies: 2,
+                memory_bytes: 52 << 20,
+                program_misses: vec![
+                    ("sys_enter".into(), 201),
+                    ("sys_exit".into(), 202),
+                    ("task_rename".into(), 203),
+                ],
+                entries_taken_over: 113,
+                exits_taken_over: 114,
+                in_flight_at_attach: 101,
+                births: 102,
+                denied_unrecorded: 103,
+                denied_presumed: 104,
+            }),
             ..Health::default()
         },
         ..Snapshot::default()
     }
+}
+
+/// A kernel engine that has counted nothing.
+pub(super) fn nothing() -> Snapshot {
+    let health = Health {
+        pools: ["records", "extents"].map(|name| pool(name, Use::default(), 0, 0)).into(),
+        engine: EngineDetail::Kernel(KernelDetail::default()),
+        ..Health::default()
+    };
+    Snapshot { health, ..Snapshot::default() }
 }
 
 /// The kernel keeps no statistics of programs.

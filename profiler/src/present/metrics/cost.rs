@@ -129,7 +129,7 @@ fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
         Family::info(
             "profiler_attach_info",
             "How the eBPF programs are attached; always 1.",
-            vec![Label::new("mode", &*snapshot.health.mode)],
+            vec![Label::new("mode", snapshot.health.kernel().map_or("", |kernel| &kernel.mode))],
         ),
         Family::info(
             "profiler_build_info",

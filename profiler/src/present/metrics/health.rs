@@ -4,7 +4,7 @@ use super::{
     model::{Family, Label},
     one,
 };
-use crate::model::Snapshot;
+use crate::model::{Health, Pool, Snapshot};
 
 pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let mut families = losses(snapshot);
@@ -20,10 +20,16 @@ fn by<'a, V, const N: usize>(
     samples.map(|(value, n)| (vec![Label::new(label, value)], n))
 }
 
+/// A sample for each pool.
+fn by_pool(health: &Health, of: fn(&Pool) -> u64) -> impl Iterator<Item = (Vec<Label<'_>>, u64)> {
+    health.pools.iter().map(move |pool| (vec![Label::new("pool", &*pool.name)], of(pool)))
+}
+
 fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let health = &snapshot.health;
-    let counters = &health.counters;
-    let misses = health.program_misses.iter();
+    let losses = &health.losses;
+    let kernel = health.kernel();
+    let misses = kernel.into_iter().flat_map(|kernel| &kernel.program_misses);
     vec![
         Family::counter(
             "profiler_lost_calls_total",
@@ -31,18 +37,18 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
             by(
                 "reason",
                 [
-                    ("no_task_state", counters.lost_entries),
-                    ("missed_entry", counters.missed_entries),
-                    ("missed_exit", counters.lost_exits),
-                    ("unfollowed_child", counters.lost_children),
-                    ("missed_life_event", health.lives_missed()),
+                    ("no_task_state", losses.no_task_state),
+                    ("missed_entry", losses.missed_entries),
+                    ("missed_exit", losses.missed_exits),
+                    ("unfollowed_child", losses.unfollowed_children),
+                    ("missed_life_event", losses.missed_life_events),
                 ],
             ),
         ),
         Family::gauge(
             "profiler_lost_calls_unseen",
             "Upper bound of calls that may be lost in addition to profiler_lost_calls_total, without a trace.",
-            one(health.unseen()),
+            one(health.unseen),
         ),
         Family::counter(
             "profiler_accounting_breaches_total",
@@ -57,13 +63,15 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         Family::counter(
             "profiler_program_takeovers_total",
             "Entries and exits that another copy of a program counted, because the kernel skipped the first copy.",
-            by(
-                "program",
-                [
-                    ("sys_enter", counters.entries_taken_over),
-                    ("sys_exit", counters.exits_taken_over),
-                ],
-            ),
+            kernel.into_iter().flat_map(|kernel| {
+                by(
+                    "program",
+                    [
+                        ("sys_enter", kernel.entries_taken_over),
+                        ("sys_exit", kernel.exits_taken_over),
+                    ],
+                )
+            }),
         ),
         Family::counter(
             "profiler_overflowed_calls_total",
@@ -73,57 +81,53 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         Family::counter(
             "profiler_pool_exhausted_total",
             "Requests to a pool that failed because the pool was empty.",
-            by(
-                "pool",
-                [("records", counters.records_exhausted), ("extents", counters.extents_exhausted)],
-            ),
+            by_pool(health, |pool| pool.exhausted),
         ),
         Family::counter(
             "profiler_pool_withheld_total",
             "Requests to a pool that failed because the thread's user had used up its share.",
-            by(
-                "pool",
-                [("records", counters.records_withheld), ("extents", counters.extents_withheld)],
-            ),
+            by_pool(health, |pool| pool.withheld),
         ),
         Family::counter(
             "profiler_unmatched_exits_total",
             "Exits that correctly had no entry and count as no call, by reason.",
-            by(
-                "reason",
-                [
-                    ("in_flight_at_attach", counters.in_flight_at_attach),
-                    ("birth", counters.births),
-                    ("denied", counters.denied_unrecorded),
-                ],
-            ),
+            kernel.into_iter().flat_map(|kernel| {
+                by(
+                    "reason",
+                    [
+                        ("in_flight_at_attach", kernel.in_flight_at_attach),
+                        ("birth", kernel.births),
+                        ("denied", kernel.denied_unrecorded),
+                    ],
+                )
+            }),
         ),
         Family::counter(
             "profiler_denied_presumed_total",
             "Denied calls that may instead have been in flight when the profiler attached; at most one per thread.",
-            one(counters.denied_presumed),
+            kernel.into_iter().flat_map(|kernel| one(kernel.denied_presumed)),
         ),
     ]
 }
 
 fn capacity(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let health = &snapshot.health;
-    let (records, extents) = (health.records, health.extents);
+    let kernel = health.kernel();
     vec![
         Family::gauge(
             "profiler_pool_used",
             "Entries of a pool in use: records of threads, or extents of 1 KiB for figures.",
-            by("pool", [("records", records.used), ("extents", extents.used)]),
+            by_pool(health, |pool| pool.usage.used),
         ),
         Family::gauge(
             "profiler_pool_capacity",
             "Entries that a pool has: records of threads, or extents of 1 KiB for figures.",
-            by("pool", [("records", records.capacity), ("extents", extents.capacity)]),
+            by_pool(health, |pool| pool.usage.capacity),
         ),
         Family::gauge(
             "profiler_kernel_memory_bytes",
             "Kernel memory of all eBPF maps in bytes.",
-            one(health.kernel_memory_bytes),
+            kernel.into_iter().flat_map(|kernel| one(kernel.memory_bytes)),
         ),
         Family::gauge(
             "profiler_cpus",

@@ -139,7 +139,7 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
     for _ in 0..SETTLING {
         crowd.go()?;
         settled = profiler.snapshot(Detail::Calls);
-        if settled.health.records.used >= point.threads {
+        if settled.health.pool_usage("records").used >= point.threads {
             break;
         }
     }
@@ -151,9 +151,9 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
         point.active.push(start.elapsed().as_secs_f64());
         let health = &snapshot.health;
         ensure!(
-            health.records.used >= point.threads,
+            health.pool_usage("records").used >= point.threads,
             "only {} of {} threads have a record",
-            health.records.used,
+            health.pool_usage("records").used,
             point.threads
         );
         let overflowed = health.overflowed - settled.health.overflowed;

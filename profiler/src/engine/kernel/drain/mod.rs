@@ -10,6 +10,7 @@ mod books;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;
+pub(super) mod health;
 pub(super) mod in_flight;
 mod overflow;
 mod reader;
