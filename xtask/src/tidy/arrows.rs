@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Source, assert_none, rust_sources};
+use super::{
+    Source, assert_none,
+    paths::{paths, without_comments},
+    rust_sources,
+};
 use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
@@ -72,51 +76,9 @@ fn module(path: &str) -> Option<&str> {
 
 /// The modules that `text` names behind `crate::`, in paths and in lists in braces.
 fn used(text: &str) -> BTreeSet<String> {
-    let code: String = text
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let mut found = BTreeSet::new();
-    for (at, word) in code.match_indices("crate::") {
-        let before = code[..at].chars().next_back();
-        if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$') {
-            continue;
-        }
-        let rest = &code[at + word.len()..];
-        match rest.strip_prefix('{') {
-            Some(list) => found.extend(first_names(list)),
-            None => found.extend([name(rest).to_owned()]),
-        }
-    }
-    found
-}
-
-/// The first name of each path in a list, up to the brace that closes the list.
-fn first_names(list: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let (mut depth, mut start) = (0, 0);
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            ',' | '}' if depth == 0 => {
-                names.push(name(list[start..at].trim_start()).to_owned());
-                start = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    names.retain(|name| !name.is_empty());
-    names
-}
-
-fn name(path: &str) -> &str {
-    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(path.len());
-    &path[..end]
+    let code = without_comments(text);
+    let of_crate = paths(&code).into_iter().filter(|path| path[0] == "crate");
+    of_crate.filter_map(|path| path.get(1).map(|&name| name.to_owned())).collect()
 }
 
 /// The arrows that sources draw: module, module that it uses, and a file that does.

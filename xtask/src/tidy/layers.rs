@@ -3,7 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Source, assert_none, rust_sources};
+use super::{
+    Source, assert_none,
+    paths::{paths, without_comments},
+    rust_sources,
+};
 use crate::workspace::root;
 
 /// Where the modules are.
@@ -56,63 +60,7 @@ fn module(path: &str) -> Option<(&str, Vec<&str>)> {
 /// The code of a file without comments, and without its tests, which may use anything.
 fn code(text: &str) -> String {
     let text = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    lines.collect::<Vec<_>>().join("\n")
-}
-
-/// All paths that begin with `crate` or `super`, with the lists in braces written out.
-fn paths(code: &str) -> Vec<Vec<&str>> {
-    let mut found = Vec::new();
-    for word in ["crate::", "super::"] {
-        for (at, _) in code.match_indices(word) {
-            let before = code[..at].chars().next_back();
-            if !before.is_some_and(|c| c.is_alphanumeric() || "_$:".contains(c)) {
-                expand(&[], &code[at..], &mut found);
-            }
-        }
-    }
-    found
-}
-
-/// Adds the paths that `rest` begins with, each behind `prefix`.
-fn expand<'a>(prefix: &[&'a str], rest: &'a str, found: &mut Vec<Vec<&'a str>>) {
-    let mut path = prefix.to_vec();
-    let mut rest = rest.trim_start();
-    loop {
-        if let Some(list) = rest.strip_prefix('{') {
-            return items(list).into_iter().for_each(|item| expand(&path, item, found));
-        }
-        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
-        if end > 0 {
-            path.push(&rest[..end]);
-        }
-        match rest[end..].strip_prefix("::") {
-            Some(more) if end > 0 => rest = more,
-            _ => return found.push(path),
-        }
-    }
-}
-
-/// The items of a list, up to the brace that closes it.
-fn items(list: &str) -> Vec<&str> {
-    let mut items = Vec::new();
-    let (mut depth, mut start) = (0, 0);
-    for (at, c) in list.char_indices() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth > 0 => depth -= 1,
-            ',' | '}' if depth == 0 => {
-                items.push(list[start..at].trim_start());
-                start = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            _ => {}
-        }
-    }
-    items.retain(|item| !item.is_empty());
-    items
+    without_comments(text)
 }
 
 /// The names directly below [`PATH`] that code in a module of this path uses.

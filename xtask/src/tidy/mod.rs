@@ -4,6 +4,7 @@
 mod arrows;
 mod documents;
 mod layers;
+mod paths;
 
 use std::{fs, path::PathBuf};
 
