@@ -25,6 +25,8 @@ pub struct Service {
     pub scrapes: Times,
     /// Drains that did not take place, because the one before came so late.
     pub missed_drains: u64,
+    /// The longest time between two drains: as configured, or longer if drains are expensive.
+    pub interval: Duration,
     /// Delay of the last drain.
     pub last_drain_late: Duration,
     /// Whether the last reload of the configuration failed; false without a reload.

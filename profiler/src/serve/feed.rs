@@ -16,8 +16,8 @@ use crate::{
     present::metrics::{self, Exposition},
 };
 
-/// Greatest age of a reading that is served without another drain. It also bounds the cost of many
-/// scrapes: ten drains a second.
+/// Greatest age of a reading that is served without another drain, unless drains are expensive. It
+/// also bounds the cost of many scrapes: ten drains a second.
 pub const FRESH: Duration = Duration::from_millis(100);
 /// How long a reader waits for a drain before it takes the last reading. Together with the time to
 /// answer, a scrape stays below a second.
@@ -34,14 +34,18 @@ pub struct Reading {
     exposition: Exposition,
     taken: Instant,
     next_due: Instant,
+    /// Greatest age at which this reading is served without another drain.
+    fresh_for: Duration,
     /// Encoded for the first request, on the thread of HTTP, and shared by all others.
     text: OnceLock<Option<Bytes>>,
 }
 
 impl Reading {
-    /// A reading of this moment. The next is due at `next_due`.
-    pub fn now(exposition: Exposition, next_due: Instant) -> Self {
-        Self { exposition, taken: Instant::now(), next_due, text: OnceLock::new() }
+    /// A reading of this moment. The next is due at `next_due`. A scrape triggers another drain
+    /// only once this reading is older than both `shortest` and [`FRESH`].
+    pub fn now(exposition: Exposition, next_due: Instant, shortest: Duration) -> Self {
+        let fresh_for = shortest.max(FRESH);
+        Self { exposition, taken: Instant::now(), next_due, fresh_for, text: OnceLock::new() }
     }
 
     /// The metrics in the text format of Prometheus, or `None` if they cannot be encoded.
@@ -110,10 +114,10 @@ impl Feed {
         self.readings.borrow().clone()
     }
 
-    /// A reading that is not older than [`FRESH`], or the last one if no drain ends in time.
+    /// A reading that is fresh ([`Reading::now`]), or the last one if no drain ends in time.
     pub async fn fresh(&self) -> Option<Arc<Reading>> {
         let latest = self.latest()?;
-        if latest.taken.elapsed() <= FRESH {
+        if latest.taken.elapsed() <= latest.fresh_for {
             return Some(latest);
         }
         let Some(_waiting) = Waiting::begin(&self.waiting) else { return Some(latest) };

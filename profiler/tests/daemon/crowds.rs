@@ -46,7 +46,7 @@ fn serve_much() -> SocketAddr {
     let snapshot = Arc::new(Snapshot { calls, ..one });
     let publish = move || {
         let exposition = Exposition { snapshot: Arc::clone(&snapshot), ..Exposition::default() };
-        Reading::now(exposition, Instant::now() + Duration::from_secs(1))
+        Reading::now(exposition, Instant::now() + Duration::from_secs(1), Duration::ZERO)
     };
     publisher.publish(publish());
     thread::spawn(move || {

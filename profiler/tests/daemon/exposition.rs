@@ -26,6 +26,7 @@ fn text_of(snapshot: Snapshot) -> String {
         attached: None,
         scrapes,
         missed_drains: 3,
+        interval: Duration::from_secs(73),
         last_drain_late: Duration::from_millis(20),
         reload_failed: true,
         unlogged: Unlogged { dropped: 91, repeated: 92 },

@@ -14,6 +14,7 @@ use std::{
 };
 
 use profiler::{
+    commands::daemon::pace::thread_cpu_time,
     engine::Engine,
     model::{
         CallInFlight, CallRow, Cost, CpuTime, Detail, EngineDetail, Extremes, Figures, Health,
@@ -135,6 +136,8 @@ pub(crate) struct Fake {
     finished: Arc<AtomicU64>,
     /// How long each reading takes, milliseconds.
     delay: Arc<AtomicU64>,
+    /// How much CPU time each reading uses, milliseconds.
+    cost: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
@@ -144,26 +147,33 @@ pub(crate) struct Remote {
     finished: Arc<AtomicU64>,
     /// How long each reading takes, milliseconds.
     delay: Arc<AtomicU64>,
+    cost: Arc<AtomicU64>,
     wake: UnixStream,
 }
 
 pub(crate) fn fake() -> (Fake, Remote) {
     let (wake, remote) = UnixStream::pair().expect("a pair");
     wake.set_nonblocking(true).expect("non-blocking");
-    let (drains, finished, delay) = <[Arc<AtomicU64>; 3]>::default().into();
+    let (drains, finished, delay, cost) = <[Arc<AtomicU64>; 4]>::default().into();
     let fake = Fake {
         drains: Arc::clone(&drains),
         finished: Arc::clone(&finished),
         delay: Arc::clone(&delay),
+        cost: Arc::clone(&cost),
         wake,
     };
-    (fake, Remote { drains, finished, delay, wake: remote })
+    (fake, Remote { drains, finished, delay, cost, wake: remote })
 }
 
 impl Engine for Fake {
     fn snapshot(&mut self, _detail: Detail) -> Snapshot {
         while matches!(self.wake.read(&mut [0; 16]), Ok(1..)) {}
         std::thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));
+        let cost = Duration::from_millis(self.cost.load(Ordering::SeqCst));
+        let start = thread_cpu_time();
+        while thread_cpu_time() < start + cost {
+            std::hint::spin_loop();
+        }
         Snapshot { sequence: self.drains.fetch_add(1, Ordering::SeqCst), ..snapshot() }
     }
 
@@ -193,6 +203,11 @@ impl Remote {
     /// Makes each reading take this long.
     pub(crate) fn delay(&self, time: Duration) {
         self.delay.store(time.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Makes each reading use this much CPU time.
+    pub(crate) fn cost(&self, time: Duration) {
+        self.cost.store(time.as_millis() as u64, Ordering::SeqCst);
     }
 
     pub(crate) fn is_finished(&self) -> bool {

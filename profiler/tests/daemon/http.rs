@@ -43,7 +43,7 @@ fn serve_over(transport: impl Transport) -> (SocketAddr, Publisher) {
 
 fn publish(publisher: &Publisher, next_due: Instant) {
     let exposition = Exposition { snapshot: Arc::new(fake::snapshot()), ..Exposition::default() };
-    publisher.publish(Reading::now(exposition, next_due));
+    publisher.publish(Reading::now(exposition, next_due, Duration::ZERO));
 }
 
 fn ask(address: SocketAddr, request: &str) -> String {

@@ -99,6 +99,33 @@ fn it_drains_at_the_interval() {
     });
 }
 
+/// Drains of 20 ms of CPU time each are 0.5 s apart, so that they use 4 % of a CPU. The first
+/// expensive drain changes nothing, and a busy host makes fewer drains.
+#[test]
+fn expensive_drains_are_further_apart() {
+    run("interval = \"10ms\"", &[], |running| async {
+        running.remote.cost(Duration::from_millis(20));
+        let before = running.remote.drains();
+        tokio::time::sleep(Duration::from_millis(1_400)).await;
+        // One may be under way, two make the pace known, and two more come after 0.5 and 1 s.
+        let made = running.remote.drains() - before;
+        assert!((1..=5).contains(&made), "{made}");
+        // Scrapes do not make drains more frequent.
+        let before = running.remote.drains();
+        for _ in 0..10 {
+            assert!(running.feed.fresh().await.is_some());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let made = running.remote.drains() - before;
+        assert!(made <= 1, "{made}");
+        // Cheap drains come at the interval again.
+        running.remote.cost(Duration::ZERO);
+        let before = running.remote.drains();
+        until(|| running.remote.drains() > before + 10).await;
+        running
+    });
+}
+
 #[test]
 fn it_drains_at_once_when_the_kernel_side_asks() {
     run("interval = \"1h\"", &[], |mut running| async {

@@ -14,6 +14,7 @@ pub struct Alarms {
     overflowed: Alarm,
     breaches: Alarm,
     missed: Alarm,
+    pace: Change,
 }
 
 /// What is to be said now: how much came on top since the last time.
@@ -31,6 +32,11 @@ impl Alarms {
     /// How many more drains were missed, if that is to be said now.
     pub fn check_missed(&mut self, missed: u64, now: Instant) -> Option<u64> {
         self.missed.check(missed, now)
+    }
+
+    /// Whether to log that drains are now expensive, or no longer are.
+    pub fn check_pace(&mut self, is_expensive: bool, now: Instant) -> bool {
+        self.pace.check(is_expensive, now)
     }
 
     /// Looks at a new reading.
@@ -60,6 +66,23 @@ impl Alarm {
     }
 }
 
+/// A state that is logged when it changes.
+#[derive(Debug, Default)]
+struct Change {
+    said: bool,
+    last: Option<Instant>,
+}
+
+impl Change {
+    fn check(&mut self, state: bool, now: Instant) -> bool {
+        if state == self.said || self.last.is_some_and(|last| now.duration_since(last) < QUIET) {
+            return false;
+        }
+        *self = Self { said: state, last: Some(now) };
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +98,18 @@ mod tests {
         assert_eq!(at(60, 9), None);
         assert_eq!(at(61, 9), Some(4));
         assert_eq!(at(500, 9), None);
+    }
+
+    #[test]
+    fn a_state_that_flickers_is_told_once_a_minute() {
+        let start = Instant::now();
+        let mut change = Change::default();
+        let mut at = |seconds, state| change.check(state, start + Duration::from_secs(seconds));
+        assert!(!at(0, false));
+        assert!(at(1, true));
+        assert!(!at(2, false));
+        assert!(!at(3, true));
+        assert!(!at(70, true));
+        assert!(at(71, false));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod alarm;
 pub mod manager;
+pub mod pace;
 pub mod reload;
 pub mod work;
 

@@ -17,10 +17,12 @@ use tokio::{
 use super::{
     alarm::Alarms,
     manager::Manager,
+    pace::{Pace, thread_cpu_time},
     reload::{Reload, Reloaded},
 };
 use crate::{
     commands::{cli::DaemonArgs, config::Config, error::Error},
+    duration::Interval,
     engine::{Cadence, Engine},
     filter::Cgroup,
     logging::Logging,
@@ -57,6 +59,7 @@ pub struct Work<'a, E> {
     engine: E,
     wake: Option<AsyncFd<OwnedFd>>,
     cadence: Cadence,
+    pace: Pace,
     publisher: Publisher,
     settings: Settings<'a>,
     service: Service,
@@ -101,6 +104,7 @@ impl<'a, E: Engine> Work<'a, E> {
             engine,
             wake,
             cadence,
+            pace: Pace::default(),
             publisher,
             settings,
             service: Service::default(),
@@ -149,15 +153,22 @@ impl<'a, E: Engine> Work<'a, E> {
     }
 
     fn due(&self) -> Instant {
-        self.last.started + self.settings.config.interval.get()
+        self.last.started + self.interval()
+    }
+
+    /// The longest time between two drains: as configured, or longer if drains are expensive.
+    fn interval(&self) -> Duration {
+        self.pace.interval(self.settings.config.interval.get())
     }
 
     fn drain(&mut self) {
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), thread_cpu_time());
         self.note_lateness(started);
         // Processes are no labels, so they would be read for nobody.
         let snapshot = self.engine.snapshot(Detail::Calls);
         self.cadence.was_read(started, Instant::now());
+        self.pace.add(thread_cpu_time().saturating_sub(cpu));
+        self.service.interval = self.interval();
         // Once: by a wall clock that is set, it would seem to change.
         if self.service.attached.is_none() {
             self.service.attached = SystemTime::now().checked_sub(snapshot.window);
@@ -182,9 +193,10 @@ impl<'a, E: Engine> Work<'a, E> {
             self.last.took
         );
         self.tell_losses(&snapshot);
+        self.tell_pace();
         self.settings.tell_gone_cgroups();
         let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
-        self.publisher.publish(Reading::now(exposition, self.due()));
+        self.publisher.publish(Reading::now(exposition, self.due(), self.pace.shortest()));
         if changed {
             let status = self.status();
             self.settings.manager.status(&status);
@@ -196,7 +208,7 @@ impl<'a, E: Engine> Work<'a, E> {
     /// drain reads all that came since the one before.
     fn note_lateness(&mut self, started: Instant) {
         let late = started.saturating_duration_since(self.due());
-        let missed = late.as_nanos() / self.settings.config.interval.get().as_nanos().max(1);
+        let missed = late.as_nanos() / self.interval().as_nanos().max(1);
         self.service.last_drain_late = late;
         self.service.missed_drains += u64::try_from(missed).unwrap_or(u64::MAX);
         if let Some(more) = self.alarms.check_missed(self.service.missed_drains, started) {
@@ -207,6 +219,26 @@ impl<'a, E: Engine> Work<'a, E> {
                 late.as_secs_f64()
             );
         }
+    }
+
+    fn tell_pace(&mut self) {
+        let (configured, interval) = (self.settings.config.interval, self.interval());
+        let is_expensive = interval > configured.get();
+        if !self.alarms.check_pace(is_expensive, Instant::now()) {
+            return;
+        }
+        if is_expensive {
+            tracing::info!(
+                "a drain uses {:.0} ms of CPU time, so the daemon drains every {} instead of every \
+                 {configured}. Drains then use at most 4 % of a CPU",
+                self.pace.cost().as_secs_f64() * 1e3,
+                Interval::clamped(interval),
+            );
+        } else {
+            tracing::info!("drains use less CPU time: the daemon drains every {configured} again");
+        }
+        let status = self.status();
+        self.settings.manager.status(&status);
     }
 
     fn tell_losses(&mut self, snapshot: &Snapshot) {
@@ -233,7 +265,7 @@ impl<'a, E: Engine> Work<'a, E> {
         format!(
             "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
             self.settings.config.listen,
-            self.settings.config.interval,
+            Interval::clamped(self.interval()),
             self.last.mode,
             self.last.lost,
         )

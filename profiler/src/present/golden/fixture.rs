@@ -273,6 +273,7 @@ pub(super) fn service() -> Service {
         attached: None,
         scrapes: times(&[400, 2_600, 1_300_000]),
         missed_drains: 301,
+        interval: Duration::from_micros(3_425_000),
         last_drain_late: Duration::from_micros(1_234_567),
         reload_failed: true,
         unlogged: Unlogged { dropped: 302, repeated: 303 },

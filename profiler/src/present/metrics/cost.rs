@@ -35,6 +35,11 @@ fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
             one(cost.drains.last),
         ),
         Family::gauge(
+            "profiler_drain_interval_seconds",
+            "Longest time between two drains in seconds: as configured, or longer, so that drains use at most 4 % of a CPU.",
+            one(service.interval),
+        ),
+        Family::gauge(
             "profiler_last_drain_late_seconds",
             "Delay of the last drain in seconds, because the host's CPUs were busy.",
             one(service.last_drain_late),

@@ -206,8 +206,13 @@ fn growth(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
         let daemon = Daemon::start(profiler, &ROOM)?;
         let (p, t, a) = (processes.to_string(), threads.to_string(), active.to_string());
         let load = Load::start(&["--processes", &p, "--threads", &t, "--active", &a])?;
-        let figures = watch(&daemon, args.seconds)?;
+        let mut figures = watch(&daemon, args.seconds)?;
         drop(load);
+        if active == processes {
+            // CPU, and resident memory in MiB.
+            figures[0].set_goal(5.0);
+            figures[1].set_goal(300.0);
+        }
         sections.push(Section {
             title: format!(
                 "{processes} processes of {threads} threads, {active} processes active",
@@ -244,6 +249,10 @@ fn watch(daemon: &Daemon, seconds: u64) -> Result<Vec<Figure>> {
         Figure::bytes("of it the kernel's maps", memory.maps),
         Figure::bytes("kernel memory", gauge("profiler_kernel_memory_bytes") as u64),
         Figure::time("a drain", drain),
+        Figure::time(
+            "longest time between two drains",
+            Duration::from_secs_f64(gauge("profiler_drain_interval_seconds")),
+        ),
         Figure::count("lost", lost(&metrics)),
         Figure::count("without their process", gauge("profiler_overflowed_calls_total")),
     ])
