@@ -45,3 +45,9 @@ pub const CALLS_BEFORE: &str = "CALLS_BEFORE";
 pub const CALLS_BEFORE_BY_TASK: &str = "CALLS_BEFORE_BY_TASK";
 /// Task state by the address of the task; only in the fallback.
 pub const TASKS: &str = "TASKS";
+/// Time off the CPU of each slot, by the index of its cell.
+pub const OFF_CPU: &str = "OFF_CPU";
+/// Time off the CPU of the last call of each record, by the index of the record.
+pub const OFF_CPU_CALLS: &str = "OFF_CPU_CALLS";
+/// Time off the CPU of each overflow slot.
+pub const OFF_CPU_OVERFLOW: &str = "OFF_CPU_OVERFLOW";

@@ -122,6 +122,37 @@ pub struct TaskIdentity {
     pub _pad: [u32; 3],
 }
 
+/// The part of a latency that a thread spent off the CPU, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OffCpu {
+    /// Blocked: from leaving the CPU to the wake-up.
+    pub waiting_ns: u64,
+    /// Waiting for a CPU: from the wake-up, or from the preemption, to the return to a CPU.
+    pub runnable_ns: u64,
+}
+
+/// The time off the CPU of the last call in which the owner of a [`ThreadRecord`] left its CPU.
+///
+/// The time of a call is added to the sums of its slot only when a later call leaves the CPU. Until
+/// then, the reader adds it itself, if the call has ended. So a reader never sees the time off the
+/// CPU of a call whose latency it does not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OffCpuCall {
+    /// Odd while the kernel side writes this value and the sums of its slot.
+    pub sequence: u64,
+    /// [`ThreadRecord::entered`] in the call; 0 before the first call.
+    pub entered: u64,
+    /// The slot of the call.
+    pub slot: CellIndex,
+    /// The lower half of [`ThreadRecord::missed_exits`] in the call. If more exits have been missed
+    /// since, the latency of the call may be unknown.
+    pub missed_exits: u32,
+    /// The time of the call.
+    pub time: OffCpu,
+}
+
 /// The state of a [`ThreadRecord`], in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
@@ -262,6 +293,12 @@ pub struct TaskState {
     pub generation: u64,
     /// Byte offset of the place of the task in `OUTSIDE`, plus one; 0 if it has none.
     pub outside: u64,
+    /// When the task left its CPU in a timed call, `CLOCK_MONOTONIC` nanoseconds; 0 while it is on
+    /// a CPU, or if the time is not followed.
+    pub off_cpu_ns: u64,
+    /// When the task was woken, `CLOCK_MONOTONIC` nanoseconds. If it left its CPU runnable:
+    /// `off_cpu_ns`.
+    pub woken_ns: u64,
 }
 
 impl TaskState {
@@ -471,7 +508,9 @@ const _: () = {
     assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
     assert!(size_of::<TaskIdentity>() == 32);
-    assert!(size_of::<TaskState>() == 40);
+    assert!(size_of::<TaskState>() == 56);
+    assert!(size_of::<OffCpu>() == 16);
+    assert!(size_of::<OffCpuCall>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<SignalSent>() == 16);
@@ -487,8 +526,8 @@ const _: () = {
 #[cfg(feature = "user")]
 mod user {
     use super::{
-        CallBefore, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskIdentity, TaskState,
-        ThreadRecord, User,
+        CallBefore, Control, Counters, Extremes, OffCpu, OffCpuCall, OverflowSlot, SignalSent,
+        TaskIdentity, TaskState, ThreadRecord, User,
     };
 
     // SAFETY: repr(C) of integers without padding, so any bytes are a value.
@@ -509,6 +548,10 @@ mod user {
     unsafe impl aya::Pod for Counters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for User {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for OffCpu {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for OffCpuCall {}
     // SAFETY: as above. The padding at the end is never read as a value.
     unsafe impl aya::Pod for Control {}
 }

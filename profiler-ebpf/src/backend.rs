@@ -36,6 +36,14 @@ pub trait Backend {
     /// Whether `task` is in a 32-bit syscall.
     fn is_compat(task: Task) -> bool;
 
+    /// Whether `task`, which leaves its CPU and was not preempted, sleeps: whether the scheduler has
+    /// taken it off its queue until somebody wakes it. `None` if that cannot be read.
+    #[inline(always)]
+    fn sleeps(task: Task) -> Option<bool> {
+        let _ = task;
+        None
+    }
+
     /// Whether the running task, which owns `record`, is in a 32-bit syscall.
     #[inline(always)]
     fn owner_is_compat(record: *mut ThreadRecord) -> bool {

@@ -27,6 +27,7 @@ pub mod global;
 pub mod interrupted;
 pub mod life;
 pub mod maps;
+pub mod off_cpu;
 pub mod pool;
 pub mod programs;
 pub mod refusal;

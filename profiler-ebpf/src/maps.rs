@@ -12,8 +12,8 @@ use profiler_common::{
     share,
     signals::SIGNALS,
     wire::{
-        CallBefore, Cell, Control, Counters, Extremes, OverflowSlot, SignalSent, TaskIdentity,
-        ThreadRecord, User,
+        CallBefore, Cell, Control, Counters, Extremes, OffCpu, OffCpuCall, OverflowSlot,
+        SignalSent, TaskIdentity, ThreadRecord, User,
     },
 };
 
@@ -122,3 +122,16 @@ pub static CALLS: Array<u32, { OVERFLOW_SLOTS as usize }> = Array::new();
 /// The last signal of each number to the profiler, and then those to its command.
 #[btf_map]
 pub static SIGNALS_SENT: Array<SignalSent, { 2 * SIGNALS as usize }> = Array::new();
+
+/// Time off the CPU of each slot, by the index of its cell. A slot has no space for it. Without the
+/// programs that follow it, this map and the next one have one entry.
+#[btf_map]
+pub static OFF_CPU: Array<OffCpu, 1, MMAPABLE> = Array::new();
+
+/// Time off the CPU of the last call of each record that left its CPU.
+#[btf_map]
+pub static OFF_CPU_CALLS: Array<OffCpuCall, 1, MMAPABLE> = Array::new();
+
+/// Time off the CPU of the overflow slots, including calls in flight.
+#[btf_map]
+pub static OFF_CPU_OVERFLOW: Array<OffCpu, { OVERFLOW_SLOTS as usize }> = Array::new();

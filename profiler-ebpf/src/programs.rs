@@ -6,7 +6,7 @@
 //!
 //! Six more tracepoints keep identities and outcomes true: `sched_process_fork`,
 //! `sched_process_exec`, `sched_process_exit`, `task_rename`, `cgroup_attach_task` and
-//! `signal_deliver`.
+//! `signal_deliver`. With `--where`, `sched_switch` and `sched_waking` follow the time off the CPU.
 
 /// Defines the programs of an object. They take a `$Context`, have the attribute
 /// `#[$attribute($key = "...")]`, and use the backend `$Backend`.
@@ -30,6 +30,20 @@ macro_rules! programs {
             $crate::refusal::count_kill::<$Backend>(true);
             $crate::life::exit::<$Backend>(ctx.arg(0));
             $crate::report::exhaustion();
+            0
+        }
+
+        // The next two are loaded only if the time off the CPU is to be followed.
+        #[$attribute($key = "sched_switch")]
+        pub fn sched_switch(ctx: $Context) -> i32 {
+            let is_preempted = ctx.arg::<u64>(0) != 0;
+            $crate::off_cpu::switched::<$Backend>(is_preempted, ctx.arg(1), ctx.arg(2));
+            0
+        }
+
+        #[$attribute($key = "sched_waking")]
+        pub fn sched_waking(ctx: $Context) -> i32 {
+            $crate::off_cpu::woken::<$Backend>(ctx.arg(0));
             0
         }
 

@@ -9,7 +9,12 @@ use aya_ebpf::{
 };
 use profiler_common::{arch, wire::TaskState};
 
-use crate::{backend::Backend, call_lister, settings::STATUS_OFFSET, task::Task};
+use crate::{
+    backend::Backend,
+    call_lister,
+    settings::{STATE_OFFSET, STATUS_OFFSET},
+    task::Task,
+};
 
 /// A map of the type `BPF_MAP_TYPE_TASK_STORAGE`, which aya lacks. A task leads to its state, and
 /// the state ends with the task.
@@ -111,6 +116,21 @@ impl<S: Storage> Backend for TypedBackend<S> {
             task.cast::<u8>().add(offset).cast::<u32>().read_volatile()
         };
         arch::is_compat(status)
+    }
+
+    /// A task that another CPU wakes at this moment is `TASK_WAKING`, and no longer sleeps
+    /// (`try_to_wake_up`, kernel/sched/core.c).
+    #[inline(always)]
+    fn sleeps(task: Task) -> Option<bool> {
+        /// `TASK_WAKING` of include/linux/sched.h.
+        const TASK_WAKING: u32 = 0x200;
+        let offset = STATE_OFFSET.load();
+        if offset == 0 {
+            return None;
+        }
+        // SAFETY: as above.
+        let state = unsafe { task.cast::<u8>().add(offset as usize).cast::<u32>().read_volatile() };
+        Some(state != 0 && state & TASK_WAKING == 0)
     }
 
     #[inline(always)]

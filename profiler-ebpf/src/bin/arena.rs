@@ -122,6 +122,11 @@ impl Backend for ArenaBackend {
         TypedBackend::is_compat(task)
     }
 
+    #[inline(always)]
+    fn sleeps(task: Task) -> Option<bool> {
+        TypedBackend::sleeps(task)
+    }
+
     /// Uses `cmpxchg` (Linux 5.12), so that no copy of the exit program on this CPU overwrites a
     /// greater number. An attempt fails if another copy stored a number in between, and there are
     /// [`FURTHER_EXITS`] of them. After about twice as many attempts, the number is given up.

@@ -91,6 +91,13 @@ pub struct KernelArgs {
     /// Time one call in N of each thread and syscall, chosen at random; counts stay exact
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Kernel side")]
     pub sample: Option<u32>,
+    /// Split the time of calls: on a CPU, waiting (blocked), or runnable (waiting for a CPU)
+    ///
+    /// The three parts of each row add up to its total time. For this, two more programs run at
+    /// each context switch and wake-up of the host. A call in which its thread never leaves the CPU
+    /// costs no more than without the flag.
+    #[arg(long = "where", conflicts_with = "no_latency", help_heading = "Kernel side")]
+    pub off_cpu: bool,
     /// Count the profiler's own syscalls too
     #[arg(long, help_heading = "Kernel side")]
     pub include_self: bool,
@@ -113,6 +120,7 @@ impl KernelArgs {
             },
             max_threads: self.max_threads,
             max_memory_mib: self.max_memory,
+            off_cpu: self.off_cpu,
             include_self: self.include_self,
             force_fallback: self.force_fallback,
             force_arrays: self.force_arrays,
@@ -264,6 +272,7 @@ Examples:
   profiler stat --failed -a -d 10s     only syscalls that failed or were denied
   profiler stat --errno ENOENT,EACCES --by process -a -d 10s
   profiler stat --no-waits -a -d 10s   without futex, epoll_wait and the like
+  profiler stat --where -- make        is it working or waiting?
   profiler stat -u nobody -- id        a command that runs as another user
   profiler stat --write-budget limits.toml -- make check
   profiler stat --budget limits.toml -- make check   exits with 10 if the run does more
@@ -347,6 +356,7 @@ Examples:
   profiler top -d 5 -s errors          every five seconds, most errors first
   profiler top --waits                 with futex, epoll_wait and the like
   profiler top -H -p 1234              the threads of a process
+  profiler top --where                 a bar in each row: on a CPU, runnable or waiting
   profiler top -b -n 1                 one interval as plain text
 
 The key ? lists all keys, and explains every word on the screen.";

@@ -52,6 +52,9 @@ pub struct Config {
     pub max_memory_mib: u32,
     /// One call in how many is timed, on average: 1 for all, 0 for none.
     pub time_one_in: u32,
+    /// Split the time of calls: on a CPU, waiting or runnable. Requires that calls are timed.
+    #[serde(rename = "where")]
+    pub off_cpu: bool,
     /// Count the profiler's own system calls too.
     pub include_self: bool,
     /// Have the kernel count and time the runs of the profiler's programs.
@@ -79,6 +82,7 @@ impl Default for Config {
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
             time_one_in: 1,
+            off_cpu: false,
             include_self: false,
             bpf_stats: false,
             cgroups: Vec::new(),
@@ -106,6 +110,9 @@ impl Config {
             },
         };
         config.apply_flags(args)?;
+        if config.off_cpu && config.time_one_in == 0 {
+            return Err(ConfigError::UntimedWhere);
+        }
         Ok(config)
     }
 
@@ -142,6 +149,7 @@ impl Config {
         } else if let Some(calls) = kernel.sample {
             self.time_one_in = calls;
         }
+        self.off_cpu |= kernel.off_cpu;
         self.include_self |= kernel.include_self;
         self.bpf_stats |= args.bpf_stats;
         let filters = &args.filters;
@@ -177,6 +185,9 @@ pub enum ConfigError {
         /// What is wrong, and what was expected.
         message: Untrusted,
     },
+    /// The time of calls is to be split, and no call is timed.
+    #[error("`where` splits the time of timed calls, but time_one_in = 0 times none")]
+    UntimedWhere,
     /// A flag has a value that it cannot have.
     #[error("{flag} {value}: expected {expected}")]
     Flag {
@@ -200,6 +211,7 @@ impl ConfigError {
                 "`profiler daemon --check-config --config {}` tries it without starting anything",
                 text::path(&place.path)
             )),
+            Self::UntimedWhere => Some("set time_one_in to 1 or more, or drop `where`".into()),
             Self::Read { .. } | Self::Flag { .. } => None,
         }
     }

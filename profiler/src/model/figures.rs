@@ -4,7 +4,10 @@ use profiler_common::hist::{self, BUCKETS};
 
 use serde::{Deserialize, Serialize};
 
-use super::latency::{self, Latency};
+use super::{
+    OffCpu,
+    latency::{self, Latency},
+};
 
 /// What is known of a set of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ pub struct Figures {
     pub untimed: u64,
     /// Wall time of the calls that were timed, nanoseconds; exact.
     pub total_ns: u64,
+    /// The part of `total_ns` that threads spent off the CPU; 0 unless that is followed
+    /// ([`Health::off_cpu`](super::Health::off_cpu)).
+    pub off_cpu: OffCpu,
     /// Least and greatest latency, nanoseconds; `None` before one is known.
     pub extremes: Option<Extremes>,
     /// Errors by errno, ascending, no count being zero.
@@ -77,10 +83,38 @@ impl Figures {
     /// Wall time of all calls that left, nanoseconds: exact where all were timed, and
     /// otherwise as much as if the others had taken as long on average.
     pub fn estimated_total_ns(&self) -> u64 {
+        self.scaled(self.total_ns)
+    }
+
+    /// Time on a CPU of the calls that were timed, nanoseconds.
+    pub fn on_cpu_ns(&self) -> u64 {
+        self.total_ns.saturating_sub(self.off_cpu.total_ns())
+    }
+
+    /// Time blocked of all calls that left, nanoseconds, estimated as
+    /// [`Self::estimated_total_ns`] is.
+    pub fn estimated_waiting_ns(&self) -> u64 {
+        self.scaled(self.off_cpu.waiting_ns)
+    }
+
+    /// Time for which all calls that left waited for a CPU, nanoseconds, estimated likewise.
+    pub fn estimated_runnable_ns(&self) -> u64 {
+        self.scaled(self.off_cpu.runnable_ns)
+    }
+
+    /// Time on a CPU of all calls that left, nanoseconds, estimated likewise. The three add up to
+    /// [`Self::estimated_total_ns`].
+    pub fn estimated_on_cpu_ns(&self) -> u64 {
+        let off_cpu = self.estimated_waiting_ns().saturating_add(self.estimated_runnable_ns());
+        self.estimated_total_ns().saturating_sub(off_cpu)
+    }
+
+    /// A sum over the timed calls, as if the others had as much on average.
+    fn scaled(&self, sum: u64) -> u64 {
         if self.untimed == 0 || self.timed() == 0 {
-            return self.total_ns;
+            return sum;
         }
-        let scaled = u128::from(self.total_ns) * u128::from(self.left()) / u128::from(self.timed());
+        let scaled = u128::from(sum) * u128::from(self.left()) / u128::from(self.timed());
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
@@ -133,6 +167,7 @@ impl Figures {
             lost,
             untimed,
             total_ns,
+            off_cpu,
             extremes,
             errnos,
             errors_unlisted,
@@ -152,6 +187,7 @@ impl Figures {
         ] {
             *sum = 0;
         }
+        *off_cpu = OffCpu::default();
         *extremes = None;
         errnos.clear();
         latency.clear();
@@ -179,6 +215,7 @@ impl Figures {
         self.lost += other.lost;
         self.untimed = self.untimed.wrapping_add(other.untimed);
         self.total_ns += other.total_ns;
+        self.off_cpu.add(other.off_cpu);
         self.extremes = Extremes::join_any(self.extremes, other.extremes);
         for &(errno, count) in &other.errnos {
             self.add_errno(errno, count);
@@ -204,6 +241,7 @@ impl Figures {
             lost: gained(self.lost, before.lost),
             untimed: self.untimed.wrapping_sub(before.untimed),
             total_ns: gained(self.total_ns, before.total_ns),
+            off_cpu: self.off_cpu.since(before.off_cpu),
             extremes: None,
             errnos: latency::gained(&self.errnos, &before.errnos),
             errors_unlisted: gained(self.errors_unlisted, before.errors_unlisted),
@@ -288,6 +326,21 @@ mod tests {
         // Read before the calls that it is of.
         let early = Figures { untimed: 1_u64.wrapping_neg(), total_ns: 7, ..Figures::default() };
         assert_eq!((early.timed(), early.mean_ns()), (1, 7));
+    }
+
+    #[test]
+    fn the_parts_of_a_time_add_up_to_it() {
+        let mut figures =
+            Figures { off_cpu: OffCpu { waiting_ns: 33, runnable_ns: 20 }, ..call(100, None) };
+        assert_eq!(figures.on_cpu_ns(), 47);
+        figures.merge(&Figures { calls: 2, returned: 2, untimed: 2, ..Figures::default() });
+        let parts = [
+            Figures::estimated_on_cpu_ns,
+            Figures::estimated_waiting_ns,
+            Figures::estimated_runnable_ns,
+        ];
+        assert_eq!(parts.map(|part| part(&figures)), [141, 99, 60]);
+        assert_eq!(figures.estimated_total_ns(), 300);
     }
 
     #[test]

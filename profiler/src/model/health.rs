@@ -32,6 +32,8 @@ pub struct Health {
     pub cost: Cost,
     /// Which calls are timed.
     pub timed: Timed,
+    /// Whether the time that timed calls spend off the CPU is followed.
+    pub off_cpu: bool,
     /// Figures that only this kind of engine has.
     pub engine: EngineDetail,
 }

@@ -67,6 +67,7 @@ impl Numbers {
             lost: self.next(),
             untimed: self.next(),
             total_ns: self.next(),
+            off_cpu: OffCpu { waiting_ns: self.next(), runnable_ns: self.next() },
             extremes: self.option(|n| Extremes { min_ns: n.next(), max_ns: n.next() }),
             errnos: Vec::new(),
             errors_unlisted: self.next(),
@@ -223,6 +224,7 @@ impl Numbers {
             greediest_user: self.option(|n| n.next() as u32),
             cost: self.cost(),
             timed: self.timed(),
+            off_cpu: self.flag(),
             engine: self
                 .option(Self::kernel_detail)
                 .map_or(EngineDetail::None, EngineDetail::Kernel),

@@ -27,6 +27,29 @@ pub fn sparkline(counts: &[u64], unicode: bool) -> String {
     counts.iter().map(|&count| levels(unicode)[height(count, most, 1)]).collect()
 }
 
+/// The characters of the parts of a stacked bar.
+pub const STACK_UNICODE: [char; 3] = ['█', '▓', '░'];
+/// The same, in ASCII.
+pub const STACK_ASCII: [char; 3] = ['#', '=', '.'];
+
+/// A bar of `width` characters, stacked of parts in proportion. Whatever is left by rounding goes
+/// to the parts that lose most by it. Empty if all parts are 0.
+pub fn stacked(parts: [u64; 3], width: usize, unicode: bool) -> String {
+    let total: u128 = parts.iter().map(|&part| u128::from(part)).sum();
+    if total == 0 {
+        return String::new();
+    }
+    let scaled = parts.map(|part| u128::from(part) * width as u128);
+    let mut cells = scaled.map(|part| (part / total) as usize);
+    let mut order = [0, 1, 2];
+    order.sort_by_key(|&part| std::cmp::Reverse(scaled[part] % total));
+    let left = width - cells.iter().sum::<usize>();
+    order.iter().take(left).for_each(|&part| cells[part] += 1);
+    let characters = if unicode { STACK_UNICODE } else { STACK_ASCII };
+    let parts = characters.into_iter().zip(cells);
+    parts.flat_map(|(character, cells)| std::iter::repeat_n(character, cells)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +60,15 @@ mod tests {
         assert_eq!(height(1_000_000, 1_000_000, 10), 80);
         assert_eq!(height(0, 1_000_000, 10), 0);
         assert_eq!(sparkline(&[0, 1, 1_000], true), " ▁█");
+    }
+
+    #[test]
+    fn a_stacked_bar_has_its_width_and_its_parts() {
+        assert_eq!(stacked([1, 1, 2], 8, false), "##==....");
+        assert_eq!(stacked([1, 1, 1], 10, false), "####===...");
+        assert_eq!(stacked([0, 0, u64::MAX], 4, true), "░░░░");
+        assert_eq!(stacked([u64::MAX, u64::MAX, 0], 4, true), "██▓▓");
+        assert_eq!(stacked([0; 3], 4, true), "");
     }
 
     #[test]

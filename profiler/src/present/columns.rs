@@ -37,6 +37,14 @@ pub enum Column {
     Errors,
     /// Time in calls.
     Time,
+    /// Time on a CPU in calls.
+    OnCpu,
+    /// Time blocked in calls.
+    Waiting,
+    /// Time in calls that could have run and waited for a CPU.
+    Runnable,
+    /// Where the time went, drawn.
+    Where,
     /// Share of the time of all rows.
     Share,
     /// Share of the calls of all rows.
@@ -121,6 +129,9 @@ pub struct Spec {
 /// Characters of [`Column::Spread`] on a screen.
 pub const SPREAD_CELLS: usize = 14;
 
+/// Characters of [`Column::Where`] on a screen.
+pub const WHERE_CELLS: usize = 10;
+
 /// The widths of a column that no screen has.
 const ONLY_IN_REPORTS: (usize, usize) = (0, 0);
 
@@ -204,6 +215,27 @@ impl Column {
                 spec(("total", "TIME"), Unit::Time, WIDE_FIGURE, (0, 2), help)
                     .per_second("TIME/S")
                     .sorts(SortKey::Total)
+            }
+            Self::OnCpu => {
+                let help = "With --where: the part of `total` for which threads ran on a CPU.";
+                spec(("on cpu", "ON CPU"), Unit::Time, WIDE_FIGURE, (0, 0), help)
+                    .per_second("ON CPU/S")
+            }
+            Self::Waiting => {
+                let help = "With --where: the part of `total` for which threads were blocked.";
+                spec(("waiting", "WAITING"), Unit::Time, WIDE_FIGURE, (0, 0), help)
+                    .per_second("WAITING/S")
+            }
+            Self::Runnable => {
+                let help = "With --where: the part of `total` for which threads could have run, \
+                            and waited for a CPU.";
+                spec(("runnable", "RUNNABLE"), Unit::Time, WIDE_FIGURE, (0, 0), help)
+                    .per_second("RUNNABLE/S")
+            }
+            Self::Where => {
+                let help = "With --where: the parts of the time on a CPU, runnable and waiting.";
+                let widths = (WHERE_CELLS, WHERE_CELLS);
+                spec(("where", "WHERE"), Unit::Drawing, widths, (0, 2), help)
             }
             Self::Share => {
                 let help = "Share of the total time of all rows. With --no-waits, share of the \
@@ -300,10 +332,16 @@ impl Column {
     }
 }
 
-const FIGURES: [Column; 13] = {
+const FIGURES: [Column; 16] = {
     use Column::*;
-    [Share, Time, Calls, Errors, Mean, P50, P99, Max, Denied, InFlight, Restarted, NoReturn, Lost]
+    [
+        Share, Time, OnCpu, Waiting, Runnable, Calls, Errors, Mean, P50, P99, Max, Denied,
+        InFlight, Restarted, NoReturn, Lost,
+    ]
 };
+
+/// The columns that say where the time went.
+pub const TIME_PARTS: [Column; 3] = [Column::OnCpu, Column::Waiting, Column::Runnable];
 
 /// What a row of `stat` can be about.
 const SUBJECTS: [Column; 9] = {
@@ -311,9 +349,11 @@ const SUBJECTS: [Column; 9] = {
     [User, Pid, Comm, Tid, Thread, Category, Class, Abi, Call]
 };
 
-/// The columns of the table of `stat` with a row per `by`.
-pub(super) fn of_report(by: Grouping, timed: Timed) -> Vec<Column> {
+/// The columns of the table of `stat` with a row per `by`. `off_cpu` says whether the time off the
+/// CPU is followed.
+pub(super) fn of_report(by: Grouping, timed: Timed, off_cpu: bool) -> Vec<Column> {
     let mut columns: Vec<Column> = FIGURES.into();
+    columns.retain(|column| off_cpu || !TIME_PARTS.contains(column));
     if timed == Timed::None {
         columns.retain(|column| !column.needs_times());
         columns[0] = Column::CallShare;
@@ -357,7 +397,7 @@ mod tests {
     #[test]
     fn without_times_a_report_has_counts_only() {
         use Column::*;
-        let columns = of_report(Grouping::PROCESS, Timed::None);
+        let columns = of_report(Grouping::PROCESS, Timed::None, false);
         let counts = [CallShare, Calls, Errors, Denied, InFlight, Restarted, NoReturn, Lost];
         assert_eq!(columns, [&counts[..], &[Pid, Comm]].concat());
     }

@@ -205,6 +205,15 @@ struct Line<'a> {
     total_ns: u64,
     /// Estimated sum of the latencies of all calls that left; `total_ns` if all are timed.
     estimated_total_ns: u64,
+    /// With `--where`: the parts of `total_ns`. The time on a CPU,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_cpu_ns: Option<u64>,
+    /// the time blocked,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_ns: Option<u64>,
+    /// and the time for which threads waited for a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    runnable_ns: Option<u64>,
     min_ns: u64,
     mean_ns: u64,
     p50_ns: u64,
@@ -240,7 +249,7 @@ impl From<model::Bucket> for Bucket {
 }
 
 impl<'a> Line<'a> {
-    fn new(row: &'a Row, shown: &Shown) -> Self {
+    fn new(row: &'a Row, shown: &Shown, off_cpu: bool) -> Self {
         let f = &row.figures;
         let [p50_ns, p90_ns, p99_ns, p999_ns] = f.quantiles([0.5, 0.9, 0.99, 0.999]);
         let comm = match (row.is_by_thread(), row.thread()) {
@@ -265,6 +274,9 @@ impl<'a> Line<'a> {
             errnos: rows::errnos(f),
             total_ns: f.total_ns,
             estimated_total_ns: f.estimated_total_ns(),
+            on_cpu_ns: off_cpu.then(|| f.on_cpu_ns()),
+            waiting_ns: off_cpu.then_some(f.off_cpu.waiting_ns),
+            runnable_ns: off_cpu.then_some(f.off_cpu.runnable_ns),
             min_ns: f.min_ns(),
             mean_ns: f.mean_ns(),
             p50_ns,
@@ -321,7 +333,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         last_breach: &health.last_breach,
         timed_one_in: health.timed.one_in(),
         scope: InScope::new(scope, filter),
-        rows: rows.iter().map(|row| Line::new(row, shown)).collect(),
+        rows: rows.iter().map(|row| Line::new(row, shown, health.off_cpu)).collect(),
         hidden: LeftOut::of(shown, hidden),
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
@@ -342,8 +354,8 @@ mod tests {
         budget::{Check, Doubt, Limit, Verdict},
         filter::Calls,
         model::{
-            CallInFlight, Cost, Extremes, Figures, Grouping, InFlight, Process, Program, Runs,
-            Timing, Untimed,
+            CallInFlight, Cost, Extremes, Figures, Grouping, Health, InFlight, OffCpu, Process,
+            Program, Runs, Timing, Untimed,
         },
         present::{OwnCost, rows::Value, testing},
     };
@@ -462,6 +474,23 @@ mod tests {
         insta::assert_snapshot!(value["rows"][0]["buckets"], @r#"[{"count":2,"lower_ns":0,"upper_ns":8},{"count":1,"lower_ns":8,"upper_ns":16},{"count":2,"lower_ns":96,"upper_ns":104},{"count":1,"lower_ns":32985348833280,"upper_ns":null}]"#);
         let without = json(&rows, &Hidden::default(), &Shown::default());
         assert!(without["rows"][0].get("buckets").is_none());
+    }
+
+    #[test]
+    fn the_parts_of_the_time_are_there_on_request_and_add_up() {
+        let off_cpu = OffCpu { waiting_ns: 500, runnable_ns: 30 };
+        let figures =
+            Figures { calls: 1, returned: 1, total_ns: 700, off_cpu, ..Figures::default() };
+        let health = Health { off_cpu: true, ..Health::default() };
+        let report = Report { rows: &[read(figures)], health: &health, ..testing::report() };
+        let mut out = Vec::new();
+        write(&mut out, &report).expect("a vector takes everything");
+        let value: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        assert_documented(&value);
+        let row = &value["rows"][0];
+        let parts = ["on_cpu_ns", "waiting_ns", "runnable_ns"].map(|part| row[part].as_u64());
+        assert_eq!(parts, [Some(170), Some(500), Some(30)]);
+        assert_eq!(row["total_ns"], 700);
     }
 
     #[test]

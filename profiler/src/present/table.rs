@@ -72,7 +72,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
         time_ns: shown_ns + hidden.left_out.total_ns - hidden.waits.total_ns,
         calls: sum.calls + hidden.left_out.figures.calls - hidden.waits.figures.calls,
     };
-    let columns = columns::of_report(by, health.timed);
+    let columns = columns::of_report(by, health.timed, health.off_cpu);
     let of_row = |row: &Row| columns.iter().map(|c| c.cell(row, whole, Form::Exact)).collect();
     let cells = rows.iter().map(of_row).collect();
     let grid = Grid::new(columns.iter().map(|&column| place(column)).collect(), cells, style.width);

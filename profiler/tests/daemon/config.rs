@@ -76,7 +76,7 @@ fn flags_win_over_the_file() {
     let args = [
         &["profiler", "daemon", "--config", file.to_str().expect("text")][..],
         &["--interval", "2m", "--max-memory", "7", "--include-self"],
-        &["--sample", "9", "--bpf-stats"],
+        &["--sample", "9", "--bpf-stats", "--where"],
         &["--cgroup", "b.slice", "--cgroup", "c.slice,d.slice", "--exclude-syscall", "futex"],
     ]
     .concat();
@@ -92,6 +92,7 @@ fn flags_win_over_the_file() {
     max_threads = 100
     max_memory_mib = 7
     time_one_in = 9
+    where = true
     include_self = true
     bpf_stats = true
     cgroups = ["b.slice", "c.slice", "d.slice"]

@@ -18,7 +18,8 @@ use profiler::{
     engine::Engine,
     model::{
         CallInFlight, CallRow, Cost, CpuTime, Detail, EngineDetail, Extremes, Figures, Health,
-        InFlight, KernelDetail, Losses, Pool, Program, Runs, Snapshot, Timed, Times, Timing, Use,
+        InFlight, KernelDetail, Losses, OffCpu, Pool, Program, Runs, Snapshot, Timed, Times,
+        Timing, Use,
     },
 };
 use profiler_common::call::{Abi, CallKey};
@@ -31,6 +32,7 @@ pub(crate) fn snapshot() -> Snapshot {
         restarted: 31,
         errors: 20,
         total_ns: 5_000_000_123,
+        off_cpu: OffCpu { waiting_ns: 4_200_000_000, runnable_ns: 300_000_000 },
         extremes: Some(Extremes { min_ns: 90, max_ns: 4_000_000_000 }),
         errnos: vec![(4, 5), (11, 14)],
         errors_unlisted: 1,
@@ -83,6 +85,7 @@ pub(crate) fn snapshot() -> Snapshot {
             greediest_user: Some(1_000),
             cost: cost(),
             timed: Timed::All,
+            off_cpu: true,
             engine: EngineDetail::Kernel(KernelDetail {
                 mode: "tp_btf, task storage".into(),
                 copies: 1,

@@ -239,6 +239,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         max_threads: 5,
         max_memory_mib: 6,
         time_one_in: 7,
+        off_cpu: true,
         include_self: true,
         bpf_stats: true,
         cgroups: vec!["a.slice".into()],
@@ -250,7 +251,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let need_restart = config.take_live(&new);
     let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];
     assert_eq!(need_restart[..5], of_tables);
-    let others = ["include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
+    let others = ["where", "include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
     assert_eq!(need_restart[5..], others);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);

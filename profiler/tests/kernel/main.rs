@@ -39,6 +39,7 @@ mod streams;
 mod suite;
 mod timed;
 mod user;
+mod where_time;
 mod workload;
 
 use std::process::ExitCode;
@@ -171,6 +172,14 @@ fn tests() -> Vec<Test> {
         timed::no_period_resonates,
         timed::without_room,
         timed::in_flight_is_seen,
+        where_time::sleeps_are_waiting,
+        where_time::time_preempted_is_runnable,
+        where_time::turns_on_one_cpu,
+        where_time::turns_on_any_cpu,
+        where_time::of_intervals_adds_up,
+        where_time::of_a_sample_adds_up,
+        where_time::without_room,
+        where_time::without_the_flag_there_is_none,
         own_cost::runs_are_calls,
         own_cost::runs_of_intervals_are_calls,
         own_cost::a_command_s_calls_are_runs,

@@ -100,6 +100,12 @@ pub(crate) struct Row {
     pub(crate) errnos: BTreeMap<String, u64>,
     pub(crate) total_ns: u64,
     pub(crate) estimated_total_ns: u64,
+    /// With `--where`.
+    pub(crate) on_cpu_ns: Option<u64>,
+    /// With `--where`.
+    pub(crate) waiting_ns: Option<u64>,
+    /// With `--where`.
+    pub(crate) runnable_ns: Option<u64>,
     pub(crate) min_ns: u64,
     pub(crate) mean_ns: u64,
     pub(crate) p50_ns: u64,
@@ -139,11 +145,19 @@ impl Row {
         }
     }
 
+    /// The time on a CPU, waiting and runnable, with `--where`.
+    pub(crate) fn parts(&self) -> Option<[u64; 3]> {
+        Some([self.on_cpu_ns?, self.waiting_ns?, self.runnable_ns?])
+    }
+
     /// What holds for every row, even for one of an interval, at whose ends calls are in
     /// flight, some of them within the programs that count them.
     #[track_caller]
     fn check_of_interval(&self) {
         assert_eq!(self.errnos.values().sum::<u64>(), self.errors, "errors by errno: {self:#?}");
+        if let Some(parts) = self.parts() {
+            assert_eq!(parts.iter().sum::<u64>(), self.total_ns, "the parts add up: {self:#?}");
+        }
         let ascending =
             [self.min_ns, self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.max_ns];
         assert!(ascending.is_sorted(), "quantiles ascend within the extremes: {self:#?}");

@@ -7,15 +7,15 @@ pub(super) use crate::present::columns::Column;
 
 const PROCESSES: &[Column] = {
     use Column::*;
-    &[Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, TopCall]
+    &[Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 const CALLS: &[Column] = {
     use Column::*;
-    &[Call, Calls, Errors, Time, Share, Mean, P50, P99, Max, Spread]
+    &[Call, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, Spread]
 };
 const CALLERS: &[Column] = {
     use Column::*;
-    &[Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, Spread]
+    &[Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, Spread]
 };
 const IN_FLIGHT: &[Column] = {
     use Column::*;
@@ -24,7 +24,7 @@ const IN_FLIGHT: &[Column] = {
 
 const THREADS: &[Column] = {
     use Column::*;
-    &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Share, Mean, P50, P99, Max, TopCall]
+    &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 
 /// All columns of the list of `view`, none for a view that is no list.
@@ -50,7 +50,7 @@ pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
 
 /// Whether one can sort by `column`.
 pub(super) fn is_sortable(column: Column) -> bool {
-    !matches!(column, Column::Spread | Column::User)
+    !matches!(column, Column::Spread | Column::User | Column::Where)
 }
 
 /// The heading of `column`.
@@ -80,14 +80,15 @@ fn expendable(column: Column, all: &[Column]) -> u8 {
 
 /// The columns out of `all` that fit in `width` with a space between, each with
 /// its width. The one `sorted` by stays as long as anything does. With `commands`, the column of
-/// names has room for command lines.
+/// names has room for command lines. `off_cpu` says whether the time off the CPU is followed.
 pub(super) fn arrange(
     all: &[Column],
     sorted: Column,
     width: usize,
-    commands: bool,
+    (commands, off_cpu): (bool, bool),
 ) -> Vec<(Column, usize)> {
-    let mut kept: Vec<(Column, usize)> = all.iter().map(|&c| (c, widths(c, commands).0)).collect();
+    let known = all.iter().filter(|&&column| off_cpu || column != Column::Where);
+    let mut kept: Vec<(Column, usize)> = known.map(|&c| (c, widths(c, commands).0)).collect();
     while needed(&kept) > width && kept.len() > 1 {
         let cost = |&(c, _): &(Column, usize)| if c == sorted { 0 } else { expendable(c, all) };
         let Some(at) = (0..kept.len()).max_by_key(|&at| cost(&kept[at])) else { break };
@@ -111,13 +112,18 @@ mod tests {
     use super::*;
 
     fn names(all: &[Column], sorted: Column, width: usize) -> Vec<Column> {
-        arrange(all, sorted, width, false).into_iter().map(|(column, _)| column).collect()
+        with_where(all, sorted, width, false)
+    }
+
+    fn with_where(all: &[Column], sorted: Column, width: usize, off_cpu: bool) -> Vec<Column> {
+        let arranged = arrange(all, sorted, width, (false, off_cpu));
+        arranged.into_iter().map(|(column, _)| column).collect()
     }
 
     #[test]
     fn everything_fits_in_a_wide_terminal() {
         for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
-            assert_eq!(names(all, all[1], 200), all);
+            assert_eq!(with_where(all, all[1], 220, true), all);
         }
     }
 
@@ -130,6 +136,13 @@ mod tests {
         assert_eq!(threads, [Tid, Thread, Pid, Comm, Calls, Errors, Time, Mean, P99]);
         let calls = names(CALLS, Time, 80);
         assert_eq!(calls, [Call, Calls, Errors, Time, Mean, P50, P99, Max]);
+    }
+
+    #[test]
+    fn eighty_columns_show_where_the_time_went_if_that_is_known() {
+        use Column::*;
+        let calls = with_where(CALLS, Time, 80, true);
+        assert_eq!(calls, [Call, Calls, Errors, Time, Where, Mean, P99, Max]);
     }
 
     #[test]
@@ -148,7 +161,8 @@ mod tests {
     fn columns_never_exceed_the_width() {
         for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
             for width in 18..250 {
-                assert!(needed(&arrange(all, all[2], width, false)) <= width, "{all:?} in {width}");
+                let arranged = arrange(all, all[2], width, (false, true));
+                assert!(needed(&arranged) <= width, "{all:?} in {width}");
             }
         }
     }

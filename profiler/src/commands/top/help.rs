@@ -76,6 +76,7 @@ pub const LISTS: &[(&str, &str)] = &[
     ("(overflow)", "calls that found no room for their process"),
     ("CALLS ERR", "calls, and calls that returned an errno"),
     ("TIME", "wall time in calls; it adds up over threads"),
+    ("WHERE", "with --where: \u{2588} (#) on a CPU, \u{2593} (=) runnable, \u{2591} (.) waiting"),
     ("TIME%", "share of the time of all rows"),
     ("MEAN P50 P99", "latency: mean, median, 99th percentile"),
     ("MAX", "greatest latency"),

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     engine::Engine,
     model::{Detail, Kind, SortKey, Span},
-    present::{origin, units},
+    present::{columns::TIME_PARTS, origin, units},
 };
 
 /// Rows of a table; how many more there are is said.
@@ -139,8 +139,15 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     let most = if tab == Tab::InFlight { ROWS_IN_FLIGHT } else { ROWS };
     let more = items.len().saturating_sub(most);
     items.truncate(most);
-    let columns: Vec<Column> =
-        columns::of(&view).iter().copied().filter(|c| !NOT_PRINTED.contains(c)).collect();
+    let of_view = columns::of(&view).iter().copied().filter(|c| !NOT_PRINTED.contains(c));
+    let columns: Vec<Column> = of_view
+        .flat_map(|column| match column {
+            // Figures instead of a drawing.
+            Column::Where if shown.snapshot.health.off_cpu => TIME_PARTS.to_vec(),
+            Column::Where => Vec::new(),
+            column => vec![column],
+        })
+        .collect();
     let people = People::default();
     let list = List { shown, view: &view, selection, sort, look, people: &people, commands: false };
     let mut lines = vec![columns.iter().map(|&c| columns::heading(c, span).to_owned()).collect()];

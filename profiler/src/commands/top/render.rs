@@ -350,7 +350,7 @@ fn draw_table(
         columns::of(source.view),
         source.sort.column,
         area.width.into(),
-        source.commands,
+        (source.commands, source.shown.snapshot.health.off_cpu),
     );
     let columns: Vec<columns::Column> = arranged.iter().map(|&(column, _)| column).collect();
     let look = source.look;

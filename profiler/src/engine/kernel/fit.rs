@@ -44,12 +44,25 @@ const THREAD: u64 = KIB;
 /// owners and of free extents.
 const EXTENT: u64 = 2 * KIB + 16;
 
+/// What the time off the CPU adds to [`THREAD`], bytes.
+const THREAD_OFF_CPU: u64 = 64;
+
+/// What the time off the CPU adds to [`EXTENT`], bytes: 16 for each cell, and the reader's copy of
+/// those that are slots.
+const EXTENT_OFF_CPU: u64 = 256;
+
 /// The smallest size of all tables with which the profiler is of use, bytes.
 const LEAST: u64 = 2 * MIB;
 
 /// What tables of these sizes use, bytes, with the reserve of records for further users.
-fn table_bytes(max_threads: u32, max_extents: u32) -> u64 {
-    u64::from(share::with_reserve(max_threads)) * THREAD + u64::from(max_extents) * EXTENT
+fn table_bytes(options: &Options) -> u64 {
+    let (thread, extent) = if options.off_cpu {
+        (THREAD + THREAD_OFF_CPU, EXTENT + EXTENT_OFF_CPU)
+    } else {
+        (THREAD, EXTENT)
+    };
+    u64::from(share::with_reserve(options.max_threads)) * thread
+        + u64::from(options.max_extents) * extent
 }
 
 /// Sizes of tables that fit into the memory that this process may use.
@@ -89,7 +102,7 @@ impl Fit {
             }
             _ => (host / 2, format!("half of this host's memory is {} MiB", host / 2 / MIB)),
         };
-        let wanted = table_bytes(options.max_threads, options.max_extents);
+        let wanted = table_bytes(options);
         let room = available.saturating_sub(fixed + RESERVE);
         let used = limit.map_or(0, |limit| limit.bytes.saturating_sub(limit.available));
         let (max_threads, max_extents) = (options.max_threads, options.max_extents);
@@ -193,7 +206,11 @@ mod tests {
             ..Options::default()
         };
         let fit = Fit::within(&options, None, (MIB, 4 * 1024 * MIB)).expect("room");
-        let taken = table_bytes(fit.max_threads, fit.max_extents);
+        let taken = table_bytes(&Options {
+            max_threads: fit.max_threads,
+            max_extents: fit.max_extents,
+            ..Options::default()
+        });
         assert!(taken <= 2 * 1024 * MIB, "{fit:?}");
         assert!(fit.why.is_some_and(|why| why.contains("half of this host's memory")));
     }

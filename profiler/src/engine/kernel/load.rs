@@ -57,6 +57,10 @@ impl<'a> Setup<'a> {
             Size::Records => Some(share::with_reserve(options.max_threads)),
             Size::Extents => Some(options.max_extents),
             Size::Cells => Some(options.max_extents * CELLS_PER_EXTENT),
+            Size::RecordsOffCpu => {
+                options.off_cpu.then(|| share::with_reserve(options.max_threads))
+            }
+            Size::CellsOffCpu => options.off_cpu.then(|| options.max_extents * CELLS_PER_EXTENT),
             Size::ArenaPages => Some(arena::pages(options)),
             // Twice as many, because a thread out of scope has a state too, and no record. Never
             // fewer than by default: a call without a record is counted, and a call without a

@@ -19,6 +19,8 @@ const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
 pub struct Request {
     /// Which calls are timed.
     pub timed: Timed,
+    /// Follow the time that calls spend off the CPU.
+    pub off_cpu: bool,
     /// The most threads that have records at one time.
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, MiB.
@@ -38,6 +40,8 @@ pub struct Options {
     pub scope: Scope,
     /// Which calls are timed.
     pub timed: Timed,
+    /// Follow the time that timed calls spend off the CPU.
+    pub off_cpu: bool,
     /// Which of these processes and of their calls count.
     pub filter: Filter,
     /// The most threads that have records at one time, of one user or of all users. The records
@@ -66,6 +70,7 @@ impl Default for Options {
         Self {
             scope: Scope::Host,
             timed: Timed::All,
+            off_cpu: false,
             filter: Filter::default(),
             max_threads: DEFAULT_THREADS,
             max_extents: DEFAULT_EXTENTS,
@@ -92,6 +97,7 @@ impl Options {
         let options = Self {
             scope,
             timed: args.timed,
+            off_cpu: args.off_cpu,
             filter: Filter::default(),
             max_threads: args.max_threads.unwrap_or(defaults.max_threads),
             max_extents: args
@@ -120,6 +126,7 @@ impl Options {
             When::Always => true,
             When::CgroupFilter => !self.filter.cgroups.is_empty(),
             When::Command => self.command.is_some(),
+            When::OffCpu => self.off_cpu,
         }
     }
 

@@ -43,6 +43,7 @@ pub struct Profiler {
     refused: Refused,
     cpus: usize,
     timed: Timed,
+    off_cpu: bool,
     meter: Meter,
     /// The names of users, if the query asks for users.
     user_names: Option<users::Names>,
@@ -86,6 +87,7 @@ impl Profiler {
             refused: Refused::default(),
             cpus: Session::online_cpus(),
             timed: options.timed,
+            off_cpu: options.off_cpu,
             meter,
             user_names: options.users.then(users::Names::default),
             provenance,
@@ -184,6 +186,7 @@ impl Profiler {
                 greediest_user,
                 cost,
                 timed: self.timed,
+                off_cpu: self.off_cpu,
                 engine: EngineDetail::Kernel(KernelDetail {
                     mode: self.session.mode().into(),
                     copies: self.session.copies(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use profiler_common::call::{Abi, CallKey};
 
-use super::{Column, SPREAD_CELLS, Unit};
+use super::{Column, SPREAD_CELLS, Unit, WHERE_CELLS};
 use crate::{
     model::{ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
     names::{
@@ -209,7 +209,12 @@ impl Column {
         Some(match self {
             Self::Calls | Self::CallShare => source.sum(|f| f.calls),
             Self::Errors => source.sum(|f| f.errors),
-            Self::Time | Self::Share | Self::Spread => source.sum(Figures::estimated_total_ns),
+            Self::Time | Self::Share | Self::Spread | Self::Where => {
+                source.sum(Figures::estimated_total_ns)
+            }
+            Self::OnCpu => source.sum(Figures::estimated_on_cpu_ns),
+            Self::Waiting => source.sum(Figures::estimated_waiting_ns),
+            Self::Runnable => source.sum(Figures::estimated_runnable_ns),
             Self::Mean => {
                 let timed = source.sum(Figures::timed);
                 source.sum(|f| f.total_ns).checked_div(timed).unwrap_or(0)
@@ -261,6 +266,14 @@ impl Column {
                 Some(name.unwrap_or_else(|| units::NONE.into()))
             }
             Self::Spread => Some(spread(&source.figures().latency, form.unicode())),
+            Self::Where => {
+                let parts = [
+                    source.sum(Figures::estimated_on_cpu_ns),
+                    source.sum(Figures::estimated_runnable_ns),
+                    source.sum(Figures::estimated_waiting_ns),
+                ];
+                Some(bars::stacked(parts, WHERE_CELLS, form.unicode()))
+            }
             Self::Age => thread.map(units::age_of),
             Self::Kind => thread.map(|thread| thread.kind.title().to_owned()),
             _ => self.figure(source).map(|figure| self.figure_text(figure, source, whole, form)),

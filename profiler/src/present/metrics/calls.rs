@@ -1,6 +1,6 @@
 //! Counters and histograms of syscalls.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use profiler_common::call::{Abi, CallKey};
 
@@ -90,7 +90,30 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
             named.iter().map(|(name, figures)| (labels(name), histogram(figures))),
         ));
     }
+    if snapshot.health.off_cpu {
+        families.push(Family::counter(
+            "profiler_syscall_state_seconds_total",
+            "Time in the timed syscalls in seconds, by the state of the thread: on_cpu, waiting (blocked) or runnable (waiting for a CPU).",
+            named.iter().flat_map(|(name, figures)| states(name, figures)),
+        ));
+    }
     families
+}
+
+fn states<'a, 'b>(
+    name: &'b Name,
+    figures: &'b Figures,
+) -> impl Iterator<Item = (Labels<'a>, Duration)> + use<'a, 'b> {
+    let states = [
+        ("on_cpu", figures.on_cpu_ns()),
+        ("waiting", figures.off_cpu.waiting_ns),
+        ("runnable", figures.off_cpu.runnable_ns),
+    ];
+    states.into_iter().map(|(state, ns)| {
+        let mut labels = labels(name);
+        labels.push(Label::new("state", state));
+        (labels, Duration::from_nanos(ns))
+    })
 }
 
 fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {

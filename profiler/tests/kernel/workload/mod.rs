@@ -24,6 +24,7 @@ mod sleeps;
 mod statement;
 mod stops;
 mod tables;
+mod turns;
 mod uprobes;
 
 use std::{
@@ -41,7 +42,7 @@ pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
 use plan::Plan;
 pub(crate) use sleeps::now;
-pub(crate) use statement::{Calls, Made, Preempted, Process, Statement, Timing};
+pub(crate) use statement::{Busy, Calls, Made, Preempted, Process, Statement, Timing};
 
 /// The argument that makes this executable a workload.
 pub(crate) const WORKLOAD: &str = "workload";
@@ -108,6 +109,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "periodic" => sleeps::periodic(&params),
         "spread" => sleeps::spread(&params),
         "preempted" => preempted::run(&params),
+        "turns" => turns::run(&params),
         "forks" => births::forks(&params),
         "exec-by-thread" => execs::exec_by_thread(&params),
         "execs" => execs::execs(&params),

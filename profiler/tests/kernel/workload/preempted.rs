@@ -52,7 +52,7 @@ pub(super) fn run(params: &Params) -> Statement {
 }
 
 /// Keeps this process's threads to the first CPU that it may use.
-fn on_one_cpu() {
+pub(super) fn on_one_cpu() {
     // SAFETY: sets of CPUs on this stack.
     unsafe {
         let mut allowed: libc::cpu_set_t = std::mem::zeroed();

@@ -18,6 +18,9 @@ pub(crate) struct Statement {
     /// Of calls that lost the CPU.
     #[serde(default)]
     pub(crate) preempted: Vec<Preempted>,
+    /// Of calls of several threads that share the CPU time of their process.
+    #[serde(default)]
+    pub(crate) busy: Vec<Busy>,
 }
 
 /// The calls of one process.
@@ -78,6 +81,18 @@ pub(crate) struct Preempted {
     pub(crate) cpu_ns: u64,
     /// How often the thread lost the CPU meanwhile though it had work.
     pub(crate) switches: u64,
+}
+
+/// Calls of the threads of one process, and their CPU time.
+#[derive(Serialize, Deserialize, Debug, Clone)]
+pub(crate) struct Busy {
+    pub(crate) pid: u32,
+    /// Calls of each kind.
+    pub(crate) calls: u64,
+    /// Time between clock readings around all calls, nanoseconds.
+    pub(crate) took_ns: u64,
+    /// CPU time of the threads meanwhile, nanoseconds.
+    pub(crate) cpu_ns: u64,
 }
 
 impl Made {

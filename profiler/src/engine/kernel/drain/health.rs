@@ -9,7 +9,7 @@ pub(crate) type Misses = [(&'static str, u64)];
 
 /// What was lost and left a trace.
 pub(crate) fn losses(counters: &Counters, misses: &Misses) -> Losses {
-    let of_lives = misses.iter().filter(|(name, _)| !counts_calls(name));
+    let of_lives = misses.iter().filter(|(name, _)| !counts_calls(name) && !splits_time(name));
     Losses {
         no_task_state: counters.lost_entries,
         missed_entries: counters.missed_entries,
@@ -31,7 +31,12 @@ pub(crate) fn unseen(counters: &Counters, misses: &Misses) -> u64 {
     of_calls.map(|(name, misses)| misses.saturating_sub(seen(name))).sum()
 }
 
-/// Whether a program counts calls. All others follow threads and processes.
+/// Whether a program follows the time off the CPU. No call is lost if the kernel skips it.
+fn splits_time(program: &str) -> bool {
+    program == "sched_switch" || program == "sched_waking"
+}
+
+/// Whether a program counts calls. All others follow threads and processes, or the time off the CPU.
 fn counts_calls(program: &str) -> bool {
     program == ENTRY || program == EXIT
 }

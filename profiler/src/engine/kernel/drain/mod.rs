@@ -12,6 +12,7 @@ mod books;
 mod fake;
 pub(super) mod health;
 pub(super) mod in_flight;
+mod off_cpu;
 mod overflow;
 mod reader;
 #[cfg(test)]

@@ -18,15 +18,15 @@ use profiler_common::{
 use super::{
     batch::{self, Batch, Changed, SUMS, Visit},
     in_flight::Flight,
-    overflow,
+    off_cpu, overflow,
     shadow::Shadow,
-    slot::{SlotReading, untimed},
+    slot::{How, SlotReading, untimed},
     users::Changes,
 };
 use crate::{
     aggregate::{Account, Aggregate, Identity, ProcessIndex, ThreadIndex},
     engine::kernel::tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
-    model::{Extremes, Figures, Timed, Use},
+    model::{Extremes, Figures, OffCpu, Timed, Use},
 };
 
 /// Reads tables, and computes differences to what it read last.
@@ -44,6 +44,12 @@ pub(crate) struct Reader {
     overflowed: u64,
     /// By slot: how many calls whose exit was missed are in the figures.
     pub(super) lost: HashMap<CellIndex, u64>,
+    /// The time off the CPU that was reported so far, by slot.
+    pub(super) off_cpu: off_cpu::Reported,
+    /// The same, by overflow slot.
+    overflow_off_cpu: off_cpu::Reported,
+    /// Whether the programs follow the time off the CPU.
+    follows_off_cpu: bool,
     breaches: Breaches,
     batch: Batch,
     slot: SlotReading,
@@ -112,6 +118,9 @@ impl Reader {
             overflow: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             overflowed: 0,
             lost: HashMap::new(),
+            off_cpu: off_cpu::Reported::default(),
+            overflow_off_cpu: off_cpu::Reported::default(),
+            follows_off_cpu: tables.follows_off_cpu(),
             breaches: Breaches::default(),
             batch: Batch::default(),
             slot: SlotReading::default(),
@@ -232,13 +241,16 @@ impl Reader {
             let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
                 continue;
             };
-            let reading = self.slot.read(tables, &mut self.cells, visit, slot, (self.timed, last));
+            let how = How { timed: self.timed, off_cpu: self.follows_off_cpu, last };
+            let reading = self.slot.read(tables, &mut self.cells, visit, slot, how);
             let reported = reading.unwrap_or_else(|| {
                 // The next reading reads it again, even if the thread does nothing until then.
                 self.activities[index as usize] = Activity::default();
                 known
             });
             if reading.is_some() {
+                let SlotReading { figures, off_cpu, .. } = &mut self.slot;
+                self.off_cpu.report(slot.index, *off_cpu, figures);
                 add(into, (process, row), slot.key, &self.slot.figures);
             }
             if slot.counts != reported {
@@ -310,6 +322,10 @@ impl Reader {
             }
             let mut figures = overflow_figures(&new, extremes, old);
             figures.untimed = untimed(&figures, self.timed);
+            if self.follows_off_cpu {
+                let time = off_cpu::of_wire(tables.overflow_off_cpu(index));
+                self.overflow_off_cpu.report(index, time, &mut figures);
+            }
             into.settle(None, &overflow_account(key, old), &overflow_account(key, &new));
             self.overflowed += figures.calls;
             self.overflow[index as usize] = Some(Box::new(new));
@@ -330,6 +346,7 @@ impl Reader {
                 for cell in 0..CELLS_PER_EXTENT {
                     let cell = extent * CELLS_PER_EXTENT + cell;
                     self.lost.remove(&cell);
+                    self.off_cpu.forget(cell);
                     self.cells.clear(cell);
                 }
                 tables.free_extent(extent);
@@ -430,6 +447,7 @@ fn overflow_figures(new: &OverflowSlot, extremes: Option<Extremes>, old: &Overfl
         lost: 0,
         untimed: 0,
         total_ns: new.total_ns.wrapping_sub(old.total_ns),
+        off_cpu: OffCpu::default(),
         extremes,
         errnos: Vec::new(),
         errors_unlisted: new.errors_unlisted.wrapping_sub(old.errors_unlisted),

@@ -17,11 +17,12 @@ use profiler_common::{
 
 use super::{
     batch::{self, Changed, Counts, SUMS, Visit},
+    off_cpu,
     shadow::{Shadow, WORDS},
 };
 use crate::{
     engine::kernel::tables::{Activity, SlotCounts, Tables},
-    model::{Extremes, Figures, Timed},
+    model::{Extremes, Figures, OffCpu, Timed},
 };
 
 /// How often a slot is read while its thread goes on. A reading takes about as long as the shortest
@@ -33,21 +34,33 @@ const TRIES: usize = 64;
 pub(super) struct SlotReading {
     /// The figures since the last reading.
     pub(super) figures: Figures,
+    /// The time off the CPU of all calls that left, since the start.
+    pub(super) off_cpu: OffCpu,
     /// The lines of counts that have changed: cell, line, and new content.
     lines: Vec<(CellIndex, usize, Line)>,
 }
 
+/// How to read slots.
+#[derive(Clone, Copy)]
+pub(super) struct How {
+    /// Which calls the programs time.
+    pub(super) timed: Timed,
+    /// Whether the programs follow the time off the CPU.
+    pub(super) off_cpu: bool,
+    /// Whether there is no next drain, because the programs are detached.
+    pub(super) last: bool,
+}
+
 impl SlotReading {
     /// Reads a slot that has changed, and stores it in `known`. Returns the counts that are reported
-    /// by now, or `None` if the slot has to be left to the next drain. `last` says that there is no
-    /// next drain, because the programs are detached.
+    /// by now, or `None` if the slot has to be left to the next drain.
     pub(super) fn read(
         &mut self,
         tables: &impl Tables,
         known: &mut Shadow,
         visit: &Visit,
         changed: &Changed,
-        (timed, last): (Timed, bool),
+        how: How,
     ) -> Option<SlotCounts> {
         let old = batch::sums(known.line(changed.index, SUMS)?);
         let ended = visit.before.state == RecordState::Ended as u16;
@@ -56,9 +69,19 @@ impl SlotReading {
         for _ in 0..TRIES {
             let new = batch::sums(&changed.sums);
             self.collect(tables, known, &changed, (&new, &old));
+            let off_cpu = if how.off_cpu {
+                let thread = (&before, &visit.record);
+                off_cpu::of_slot(tables, (visit.index, changed.index), thread)
+            } else {
+                Some(OffCpu::default())
+            };
             let after = tables.activity(visit.index);
-            if ended || last || (before == after && is_between_programs(&before, &visit.record)) {
-                self.finish(&new, timed);
+            let is_settled = before == after && is_between_programs(&before, &visit.record);
+            if let Some(off_cpu) = off_cpu
+                && (ended || how.last || is_settled)
+            {
+                self.off_cpu = off_cpu;
+                self.finish(&new, how.timed);
                 self.remember(known, &changed);
                 let Slot { entered, returned, restarted, denied, .. } = new;
                 return Some(SlotCounts { entered, returned, restarted, denied });

@@ -118,6 +118,7 @@ impl Reader {
             denied: sums.denied.into(),
             lost: self.lost.get(&slot).copied().unwrap_or(0),
             total_ns: sums.total_ns,
+            off_cpu: self.off_cpu.of(slot),
             errors_unlisted: sums.errors_unlisted.into(),
             ..Figures::default()
         };

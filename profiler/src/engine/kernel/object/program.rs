@@ -63,11 +63,29 @@ const SIGNAL_DELIVER: ProgramSpec = ProgramSpec {
     copies: &["signal_deliver", "signal_deliver2", "signal_deliver3", "signal_deliver4"],
 };
 
+/// Follows tasks that leave a CPU and return to one. It attaches before entries, so that it sees
+/// all of a call that counts, and detaches after exits. The kernel never preempts it, because the
+/// run queue is locked: so one copy is enough.
+const SCHED_SWITCH: ProgramSpec = ProgramSpec {
+    name: "sched_switch",
+    tracepoint: "sched_switch",
+    when: When::OffCpu,
+    copies: &["sched_switch"],
+};
+
+/// Notes when tasks are woken. Interrupts are off at this tracepoint, so one copy is enough.
+const SCHED_WAKING: ProgramSpec = ProgramSpec {
+    name: "sched_waking",
+    tracepoint: "sched_waking",
+    when: When::OffCpu,
+    copies: &["sched_waking"],
+};
+
 /// The programs of an object that counts calls, in the order in which they attach.
 ///
 /// Forks come before entries, so that no child of a process in scope is missed. Exits come
 /// before entries, so that no exit of a counted call is missed.
-pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 9] = [
+pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 11] = [
     CGROUP_ATTACH,
     SIGNAL_SENT,
     spec!("process_exit", "sched_process_exit", 2, 3, 4),
@@ -76,6 +94,8 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 9] = [
     spec!("task_rename", "task_rename", 2, 3, 4),
     SIGNAL_DELIVER,
     EXIT,
+    SCHED_WAKING,
+    SCHED_SWITCH,
     ENTRY,
 ];
 
@@ -114,7 +134,8 @@ mod tests {
 
     #[test]
     fn one_copy_is_enough_where_tracepoints_are_not_preempted() {
-        let needed = || SYSCALL_PROGRAMS.iter().filter(|spec| spec.when != When::Command);
+        let once = [When::Command, When::OffCpu];
+        let needed = || SYSCALL_PROGRAMS.iter().filter(|spec| !once.contains(&spec.when));
         assert!(needed().all(|spec| spec.copies(false) == [spec.name]));
         assert!(needed().all(|spec| spec.copies(true).len() > 1));
         assert!(!preemptible((5, 10)) && !preemptible((7, 0)));

@@ -100,6 +100,8 @@ pub(crate) enum When {
     CgroupFilter,
     /// Those with a command to which the profiler passes signals on.
     Command,
+    /// Those that follow the time off the CPU.
+    OffCpu,
 }
 
 /// How the programs of an object attach to a tracepoint.
@@ -131,6 +133,10 @@ pub(crate) enum Size {
     Extents,
     /// One per cell.
     Cells,
+    /// One per record, if the time off the CPU is followed.
+    RecordsOffCpu,
+    /// One per cell, if the time off the CPU is followed.
+    CellsOffCpu,
     /// One per page of the arena.
     ArenaPages,
     /// One per thread, in scope or not.

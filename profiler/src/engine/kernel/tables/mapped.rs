@@ -4,22 +4,22 @@ use std::{cell::OnceCell, mem::offset_of, sync::Arc};
 
 use aya::{
     Ebpf,
-    maps::{Map, MapData, MapError, PerCpuArray, Stack},
+    maps::{Array, Map, MapData, MapError, PerCpuArray, Stack},
 };
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     limits::CACHE_LINE,
     maps as names,
     wire::{
-        CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OverflowSlot, Slot,
-        TaskIdentity, ThreadRecord,
+        CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OffCpu, OffCpuCall,
+        OverflowSlot, Slot, TaskIdentity, ThreadRecord,
     },
 };
 
 use super::{
     Activity, Before, SlotCounts, Tables, ZERO_OVERFLOW,
     pools::Pools,
-    shared::{Shared, map_array},
+    shared::{OffCpuTables, Shared, map_array},
 };
 use crate::engine::kernel::{
     error::KernelError, mapping::Mapping, maps, memory_limit::MemoryLimit, options::Options,
@@ -37,6 +37,7 @@ pub struct MapTables {
     before: Option<Before>,
     counters: PerCpuArray<MapData, Counters>,
     extremes: PerCpuArray<MapData, Extremes>,
+    overflow_off_cpu: Array<MapData, OffCpu>,
     /// Kernel memory of the maps, bytes.
     memory_bytes: u64,
 }
@@ -65,6 +66,7 @@ impl MapTables {
         let failed = |e: MapError| KernelError::Object(e.to_string());
         let counters = PerCpuArray::try_from(take(names::COUNTERS)?).map_err(failed)?;
         let extremes = PerCpuArray::try_from(take(names::OVERFLOW_EXTREMES)?).map_err(failed)?;
+        let overflow_off_cpu = Array::try_from(take(names::OFF_CPU_OVERFLOW)?).map_err(failed)?;
         let free_records = Stack::try_from(take(names::FREE_RECORDS)?).map_err(failed)?;
         let free_extents = Stack::try_from(take(names::FREE_EXTENTS)?).map_err(failed)?;
         let overflow_map = take(names::OVERFLOW)?;
@@ -77,6 +79,7 @@ impl MapTables {
             before: None,
             counters,
             extremes,
+            overflow_off_cpu,
             memory_bytes,
         };
         this.set_wake_marks(u64::MAX, u64::MAX);
@@ -232,6 +235,27 @@ impl Tables for MapTables {
             .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
+    fn follows_off_cpu(&self) -> bool {
+        self.shared.off_cpu.is_some()
+    }
+
+    fn off_cpu(&self, record: u32, slot: CellIndex) -> Option<(OffCpuCall, OffCpu)> {
+        let OffCpuTables { calls, slots } = self.shared.off_cpu.as_ref()?;
+        if record >= calls.len() || slot >= slots.len() {
+            return Some(Default::default());
+        }
+        let sequence = || calls.read_u64(record, offset_of!(OffCpuCall, sequence));
+        (0..OFF_CPU_LOOKS).find_map(|_| {
+            let before = sequence();
+            let found = (calls.read(record), slots.read(slot));
+            (before.is_multiple_of(2) && sequence() == before).then_some(found)
+        })
+    }
+
+    fn overflow_off_cpu(&self, index: u32) -> OffCpu {
+        self.overflow_off_cpu.get(&index, 0).unwrap_or_default()
+    }
+
     fn counters(&self) -> Counters {
         let mut sum = Counters::default();
         if let Ok(per_cpu) = self.counters.get(&0, 0) {
@@ -270,6 +294,10 @@ impl Tables for MapTables {
         self.pools.free_extent(&self.shared, extent);
     }
 }
+
+/// How often the time off the CPU of a thread is read while the kernel side writes it, which takes
+/// some ten nanoseconds.
+const OFF_CPU_LOOKS: usize = 64;
 
 /// A call that has left.
 const NO_CALL: CallBefore = CallBefore {

@@ -6,7 +6,8 @@ mod shared;
 mod users;
 
 use profiler_common::wire::{
-    CallBefore, Cell, CellIndex, Control, Counters, Line, OverflowSlot, TaskIdentity, ThreadRecord,
+    CallBefore, Cell, CellIndex, Control, Counters, Line, OffCpu, OffCpuCall, OverflowSlot,
+    TaskIdentity, ThreadRecord,
 };
 
 pub use mapped::MapTables;
@@ -54,6 +55,20 @@ pub trait Tables {
     fn overflow(&self, index: u32) -> OverflowSlot;
     /// Minimum and maximum latency of an overflow slot over all CPUs, nanoseconds.
     fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)>;
+    /// The time off the CPU of the last call of a thread that left its CPU, and the sums of a slot
+    /// of that thread, as they were at one moment. `None` if the kernel side wrote them during each
+    /// of several readings, or does not follow them.
+    fn off_cpu(&self, _record: u32, _slot: CellIndex) -> Option<(OffCpuCall, OffCpu)> {
+        None
+    }
+    /// Whether the kernel side follows the time off the CPU.
+    fn follows_off_cpu(&self) -> bool {
+        false
+    }
+    /// The time off the CPU of an overflow slot, including calls in flight.
+    fn overflow_off_cpu(&self, _index: u32) -> OffCpu {
+        OffCpu::default()
+    }
     /// Counters of rare events, summed over all CPUs.
     fn counters(&self) -> Counters;
     /// How many records and extents were taken since the start, in all and by user.

@@ -9,7 +9,7 @@ use aya::maps::{MapData, MapError, Stack};
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
     share,
-    wire::{Cell, Control, TaskIdentity, ThreadRecord},
+    wire::{Cell, Control, OffCpu, OffCpuCall, TaskIdentity, ThreadRecord},
 };
 
 use super::{UNOWNED, shared::Shared};
@@ -165,6 +165,9 @@ impl Pools {
         // Before the record is zeroed.
         let user = shared.records.read_u16(record, offset_of!(ThreadRecord, user));
         shared.records.write(record, UNOWNED);
+        if let Some(off_cpu) = &shared.off_cpu {
+            off_cpu.calls.write(record, OffCpuCall::default());
+        }
         if self.free_records.push(record, 0).is_ok() {
             shared.users.count_returned_record(&shared.control, user);
         }
@@ -174,6 +177,9 @@ impl Pools {
     pub(super) fn free_extent(&mut self, shared: &Shared, extent: u32) {
         for cell in 0..CELLS_PER_EXTENT {
             shared.cells.write(extent * CELLS_PER_EXTENT + cell, [0; 32]);
+            if let Some(off_cpu) = &shared.off_cpu {
+                off_cpu.slots.write(extent * CELLS_PER_EXTENT + cell, OffCpu::default());
+            }
         }
         // The record of the owner is freed after all of its extents.
         let record_count = shared.records.len();

@@ -7,7 +7,7 @@ use profiler_common::{
     arena,
     limits::CELLS_PER_EXTENT,
     maps as names, share,
-    wire::{Cell, Control, TaskIdentity, ThreadRecord},
+    wire::{Cell, Control, OffCpu, OffCpuCall, TaskIdentity, ThreadRecord},
 };
 
 use super::users::Users;
@@ -25,9 +25,19 @@ pub(super) struct Shared {
     pub(super) owners: Mapping<u32>,
     pub(super) control: Mapping<Control>,
     pub(super) users: Users,
+    /// The time off the CPU, if it is followed.
+    pub(super) off_cpu: Option<OffCpuTables>,
     /// Whether records and cells are in an arena, in which they have no pages before they are
     /// handed out.
     in_arena: bool,
+}
+
+/// Mappings of the time off the CPU.
+pub(super) struct OffCpuTables {
+    /// By the index of a record.
+    pub(super) calls: Mapping<OffCpuCall>,
+    /// By the index of a cell.
+    pub(super) slots: Mapping<OffCpu>,
 }
 
 impl Shared {
@@ -59,6 +69,14 @@ impl Shared {
                 map_array(ebpf, names::CELLS, cell_count, m)?,
             ),
         };
+        let off_cpu = if options.off_cpu {
+            Some(OffCpuTables {
+                calls: map_array(ebpf, names::OFF_CPU_CALLS, record_count, m)?,
+                slots: map_array(ebpf, names::OFF_CPU, cell_count, m)?,
+            })
+        } else {
+            None
+        };
         Ok(Self {
             records,
             identities,
@@ -66,6 +84,7 @@ impl Shared {
             owners: map_array(ebpf, names::EXTENT_OWNERS, options.max_extents, m)?,
             control: map_array(ebpf, names::CONTROL, 1, m)?,
             users: Users(map_array(ebpf, names::USERS, share::USERS, m)?),
+            off_cpu,
             in_arena,
         })
     }

@@ -8,8 +8,8 @@ use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     limits::CELLS_PER_EXTENT,
     wire::{
-        CallBefore, Cell, CellIndex, Control, Counters, RecordState, Slot, TaskIdentity,
-        ThreadRecord,
+        CallBefore, Cell, CellIndex, Control, Counters, OffCpu, OffCpuCall, RecordState, Slot,
+        TaskIdentity, ThreadRecord,
     },
 };
 
@@ -120,6 +120,29 @@ impl Fake {
         std::mem::take(&mut state.leaving).into_iter().for_each(|call| state.leave(call));
     }
 
+    /// A thread leaves its CPU in its call, and returns to a CPU after it has waited and was
+    /// runnable for so long, as in profiler-ebpf/src/off_cpu.rs.
+    pub(super) fn leave_cpu(&mut self, record: u32, waiting_ns: u64, runnable_ns: u64) {
+        let state = self.state.get_mut();
+        let owner = state.records[record as usize];
+        let call = &mut state.off_cpu_calls[record as usize];
+        if call.entered != owner.entered {
+            if call.missed_exits == owner.missed_exits as u32 {
+                let sums = &mut state.off_cpu[call.slot as usize];
+                sums.waiting_ns += call.time.waiting_ns;
+                sums.runnable_ns += call.time.runnable_ns;
+            }
+            *call = OffCpuCall {
+                entered: owner.entered,
+                slot: owner.in_flight_slot,
+                missed_exits: owner.missed_exits as u32,
+                ..OffCpuCall::default()
+            };
+        }
+        call.time.waiting_ns += waiting_ns;
+        call.time.runnable_ns += runnable_ns;
+    }
+
     /// A thread ends, in a call or not.
     pub(super) fn end(&mut self, record: u32) {
         self.settle();
@@ -225,6 +248,15 @@ impl Tables for Fake {
         None
     }
 
+    fn follows_off_cpu(&self) -> bool {
+        true
+    }
+
+    fn off_cpu(&self, record: u32, slot: CellIndex) -> Option<(OffCpuCall, OffCpu)> {
+        let state = self.state.borrow();
+        Some((state.off_cpu_calls[record as usize], state.off_cpu[slot as usize]))
+    }
+
     fn counters(&self) -> Counters {
         Counters::default()
     }
@@ -248,6 +280,7 @@ impl Tables for Fake {
         let freed = &mut state.records[record as usize];
         assert_eq!(freed.state, RecordState::Ended as u16, "only what has ended is freed");
         *freed = FREE;
+        state.off_cpu_calls[record as usize] = OffCpuCall::default();
         state.free_records.push(record);
         self.freed_records.push(record);
     }
@@ -258,6 +291,7 @@ impl Tables for Fake {
         state.owners[extent as usize] = 0;
         let first = (extent * CELLS_PER_EXTENT) as usize;
         state.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);
+        state.off_cpu[first..first + CELLS_PER_EXTENT as usize].fill(OffCpu::default());
         state.free_extents.push(extent);
         self.freed_extents.push(extent);
     }

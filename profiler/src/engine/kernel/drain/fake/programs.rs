@@ -4,7 +4,10 @@ use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK},
     limits::{CELLS_PER_EXTENT, ERRNOS_PER_PAGE},
-    wire::{CALLS_PER_PAGE, Cell, CellIndex, Control, RecordState, Slot, ThreadRecord},
+    wire::{
+        CALLS_PER_PAGE, Cell, CellIndex, Control, OffCpu, OffCpuCall, RecordState, Slot,
+        ThreadRecord,
+    },
 };
 
 use crate::engine::kernel::tables::UNOWNED;
@@ -47,6 +50,10 @@ pub(super) struct State {
     pub(super) free_records: Vec<u32>,
     pub(super) free_extents: Vec<u32>,
     pub(super) control: Control,
+    /// By record.
+    pub(super) off_cpu_calls: Vec<OffCpuCall>,
+    /// By cell.
+    pub(super) off_cpu: Vec<OffCpu>,
     /// Calls that leave during the reading.
     pub(super) leaving: Vec<Leaving>,
 }
@@ -80,6 +87,8 @@ impl State {
             free_records: (0..records).rev().collect(),
             free_extents: (1..extents).rev().collect(),
             control: Control::default(),
+            off_cpu_calls: vec![OffCpuCall::default(); records as usize],
+            off_cpu: vec![OffCpu::default(); (extents * CELLS_PER_EXTENT) as usize],
             leaving: Vec::new(),
         }
     }

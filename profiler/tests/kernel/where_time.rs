@@ -1,0 +1,136 @@
+//! Where the time of calls went: on a CPU, waiting or runnable (`--where`).
+//!
+//! That the three add up to the time of each row is checked for every report, see
+//! [`report`](crate::report). Here they are held against what workloads state: how long they
+//! slept, and how much CPU time they had.
+
+use crate::{
+    report::{Report, Row},
+    run::{Mode, Stat},
+    workload::{Busy, Preempted, Statement},
+};
+
+/// Sleeps of at least this length are asleep for most of it. A shorter one may be over before a
+/// thread that was preempted on its way to sleep gets there.
+const LONG_NS: u64 = 100_000_000;
+
+fn stat(mode: Mode) -> Stat {
+    Stat::new(mode).args(["--where"]).by_process_and_call()
+}
+
+#[track_caller]
+fn row<'a>(report: &'a Report, pid: u32, syscall: &str) -> &'a Row {
+    let is_of = |row: &&Row| row.pid == Some(pid) && row.syscall.as_deref() == Some(syscall);
+    let row = report.rows.iter().find(is_of);
+    row.unwrap_or_else(|| panic!("no row of {syscall} by {pid}: {report:#?}"))
+}
+
+#[track_caller]
+fn parts(row: &Row) -> [u64; 3] {
+    row.parts().unwrap_or_else(|| panic!("no parts: {row:#?}"))
+}
+
+/// A sleep waits at least for as long as it was asked to, except for the way to the timer.
+pub(crate) fn sleeps_are_waiting(mode: Mode) {
+    let (report, statement) = stat(mode).workload(&["sleeps"]);
+    for timing in &statement.timings {
+        let row = row(&report, timing.pid, &timing.syscall);
+        let [_, waiting, _] = parts(row);
+        let asked: u64 = timing.asked_ns.iter().sum();
+        if asked == 0 {
+            assert_eq!(waiting, 0, "a call that never sleeps: {row:#?}");
+        } else if timing.asked_ns[0] >= LONG_NS {
+            assert!(waiting >= asked / 4 * 3, "{asked} asked: {row:#?}");
+        }
+        // What it was kept from the CPU after the timer, nobody knows; but not while it slept.
+        let took: u64 = timing.took_ns.iter().sum();
+        assert!(waiting <= took, "{row:#?}");
+    }
+}
+
+/// A call that works all the time, on a CPU that other threads want too.
+pub(crate) fn time_preempted_is_runnable(mode: Mode) {
+    let (report, statement) = stat(mode).workload(&["preempted", "calls=2"]);
+    let [preempted] = &statement.preempted[..] else { panic!("{statement:?}") };
+    let Preempted { pid, took_ns, cpu_ns, .. } = *preempted;
+    let row = row(&report, pid, &preempted.syscall);
+    let [on_cpu, waiting, runnable] = parts(row);
+    let context = format!("{preempted:?}\n{row:#?}");
+    let away_ns = took_ns - cpu_ns;
+    assert!(runnable >= away_ns / 2 && runnable <= away_ns + away_ns / 10, "{context}");
+    assert!(waiting <= row.total_ns / 20, "it never sleeps: {context}");
+    // What a hypervisor takes, the kernel may not count as CPU time.
+    assert!(on_cpu >= cpu_ns / 10 * 9 && on_cpu <= cpu_ns + cpu_ns / 2, "{context}");
+}
+
+/// Threads that wake each other: each wait is over when the other writes, and before that thread
+/// gives up the CPU.
+pub(crate) fn turns_on_one_cpu(mode: Mode) {
+    turns(mode, &["turns", "calls=5000", "one=1"]);
+}
+
+/// A thread can be woken while it is about to leave its CPU.
+pub(crate) fn turns_on_any_cpu(mode: Mode) {
+    turns(mode, &["turns", "calls=5000"]);
+}
+
+fn turns(mode: Mode, workload: &[&str]) {
+    let (report, statement) = stat(mode).workload(workload);
+    let [busy] = &statement.busy[..] else { panic!("{statement:?}") };
+    let Busy { pid, calls, took_ns, cpu_ns } = *busy;
+    let (reads, writes) = (row(&report, pid, "read"), row(&report, pid, "write"));
+    let context = format!("{busy:?}\n{reads:#?}\n{writes:#?}");
+    // Further writes are those of the statement.
+    assert!(reads.calls == calls && writes.calls >= calls, "{context}");
+    let [[reading, waiting, _], [writing, ..]] = [parts(reads), parts(writes)];
+    // At any moment one of the two waits, or is about to be given the CPU.
+    assert!(waiting >= took_ns / 10 && waiting <= 2 * took_ns, "{context}");
+    // The CPU time has more than the calls: the profiler's programs, and user space.
+    let on_cpu = reading + writing;
+    assert!(on_cpu <= cpu_ns + cpu_ns / 2 && on_cpu >= cpu_ns / 10, "{context}");
+}
+
+/// The intervals of a run have the time of the whole run.
+pub(crate) fn of_intervals_adds_up(mode: Mode) {
+    let stat = stat(mode).args(["--interval", "50ms"]);
+    let ended = stat.args(["--"]).args(crate::run::workload_args(&["sleeps"])).start().end();
+    let statement: Statement = serde_json::from_slice(&ended.output.stdout).expect("a statement");
+    let reports = ended.reports();
+    assert!(reports.len() > 10, "{}", reports.len());
+    for timing in statement.timings.iter().filter(|timing| timing.asked_ns[0] >= LONG_NS) {
+        let rows = reports.iter().flat_map(|report| &report.rows);
+        let rows = rows.filter(|row| {
+            row.pid == Some(timing.pid) && row.syscall.as_ref() == Some(&timing.syscall)
+        });
+        let waiting: u64 = rows.map(|row| parts(row)[1]).sum();
+        let asked: u64 = timing.asked_ns.iter().sum();
+        assert!(waiting >= asked / 4 * 3, "{waiting} of {asked}");
+        assert!(waiting <= timing.took_ns.iter().sum(), "{waiting}");
+    }
+}
+
+/// Only calls that are timed have parts. They add up to the time of these calls.
+pub(crate) fn of_a_sample_adds_up(mode: Mode) {
+    let (report, statement) = stat(mode).args(["--sample", "2"]).workload(&["sleeps"]);
+    for timing in statement.timings.iter().filter(|timing| timing.asked_ns[0] >= LONG_NS) {
+        let row = row(&report, timing.pid, &timing.syscall);
+        let [_, waiting, _] = parts(row);
+        assert!(waiting >= row.timed * timing.asked_ns[0] / 4 * 3, "{row:#?}");
+    }
+}
+
+/// Calls without a record of their own have parts too, in the row of their syscall.
+pub(crate) fn without_room(mode: Mode) {
+    let (report, statement) = stat(mode).args(["--max-threads", "1"]).workload(&["sleeps"]);
+    assert!(report.overflowed > 0, "there was room: {report:#?}");
+    let is_sleep = |row: &&Row| row.syscall.as_deref() == Some("clock_nanosleep");
+    let waiting: u64 = report.rows.iter().filter(is_sleep).map(|row| parts(row)[1]).sum();
+    let asked: u64 = statement.timings.iter().flat_map(|timing| &timing.asked_ns).sum();
+    assert!(waiting >= asked / 4 * 3, "{waiting} of {asked}: {report:#?}");
+}
+
+/// Nothing follows the scheduler, and no row has parts.
+pub(crate) fn without_the_flag_there_is_none(mode: Mode) {
+    let (report, _) = Stat::new(mode).workload(&["counts", "calls=10"]);
+    assert!(report.rows.iter().all(|row| row.parts().is_none()));
+}
