@@ -1,11 +1,10 @@
-//! The law, for a process, for a system call and for the host:
+//! Checks the accounting equation of processes, syscalls and the host:
 //!
 //! `entered = returned + restarted + never returned + lost + in flight`
 //!
-//! checked against sums that did not come the way of the figures: those are added up
-//! from differences between readings, these are what the slots of the threads say as a
-//! whole. So they also agree only if no reading was missed, added twice, or added to
-//! another row.
+//! The figures are sums of differences between readings. The accounts here are sums of what the
+//! slots of all threads say, independent of earlier readings. So both agree only if no reading was
+//! missed, added twice, or added to another row.
 
 use std::collections::HashMap;
 
@@ -13,14 +12,14 @@ use profiler_common::call::CallKey;
 
 use crate::{model::Figures, names::syscalls};
 
-/// What a thread's slots say as a whole.
+/// The sums over all slots of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Calls that entered.
     pub entered: u64,
-    /// Calls that returned or are to be restarted.
+    /// Calls that returned, or that the kernel restarts.
     pub left: u64,
-    /// Calls that entered, did not leave, and are neither lost nor never to return.
+    /// Calls in flight: calls that entered, and neither left, nor are lost, nor never return.
     pub open: Vec<(CallKey, i64)>,
 }
 
@@ -33,7 +32,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// A thread's account was `old` and is `new`.
+    /// Replaces the account of a thread.
     pub(super) fn change(&mut self, old: &Account, new: &Account) {
         let open = |account: &Account| account.open.iter().map(|&(_, n)| n).sum::<i64>();
         self.entered = self.entered.wrapping_add(new.entered).wrapping_sub(old.entered);
@@ -41,7 +40,7 @@ impl Sum {
         self.open = self.open.wrapping_add(open(new)).wrapping_sub(open(old));
     }
 
-    /// What figures say, row by row.
+    /// Sums of figures over rows.
     pub(super) fn of<'a>(figures: impl Iterator<Item = &'a Figures>) -> Self {
         let mut sum = Self::default();
         figures.for_each(|figures| sum.add(figures));
@@ -55,7 +54,8 @@ impl Sum {
         self.open = self.open.wrapping_add(open(figures));
     }
 
-    /// What the figures, of which `shown` is the sum, say otherwise, if anything.
+    /// Describes how the figures, whose sum is `shown`, differ from the accounts. `None` if they
+    /// agree.
     pub(super) fn breach(&self, shown: Self) -> Option<String> {
         (shown != *self).then(|| {
             format!(
@@ -66,12 +66,12 @@ impl Sum {
     }
 }
 
-/// Open calls of all threads, by call as the rows have it.
+/// Calls in flight of all threads, by the syscall of their row.
 #[derive(Debug, Default)]
 pub(super) struct OpenCalls(HashMap<CallKey, i64>);
 
 impl OpenCalls {
-    /// A thread's account was `old` and is `new`.
+    /// Replaces the account of a thread.
     pub(super) fn change(&mut self, old: &Account, new: &Account) {
         for &(key, n) in &old.open {
             *self.0.entry(syscalls::fold_unknown(key)).or_default() -= n;
@@ -81,7 +81,7 @@ impl OpenCalls {
         }
     }
 
-    /// What the figures of a call say otherwise, if anything.
+    /// Describes how the figures of a syscall differ from the accounts. `None` if they agree.
     pub(super) fn breach(&self, key: CallKey, figures: &Figures) -> Option<String> {
         let (shown, counted) = (open(figures), self.0.get(&key).copied().unwrap_or(0));
         (shown != counted)
@@ -89,7 +89,7 @@ impl OpenCalls {
     }
 }
 
-/// By the figures, and negative where they are wrong.
+/// Negative if the figures are wrong.
 fn open(figures: &Figures) -> i64 {
     let gone = figures.left().wrapping_add(figures.never_returned).wrapping_add(figures.lost);
     figures.calls.wrapping_sub(gone).cast_signed()

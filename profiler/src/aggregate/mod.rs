@@ -1,5 +1,5 @@
-//! Adds figures up by process and syscall, and checks the law of accounting. Pure arithmetic:
-//! no kernel, no clock, no I/O.
+//! Adds figures up by process and syscall, and checks the accounting equation. Pure arithmetic: no
+//! kernel, no clock, no I/O.
 
 mod account;
 mod table;

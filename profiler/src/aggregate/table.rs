@@ -1,10 +1,9 @@
-//! Everything that was counted, by process and system call, and by system call
-//! over all processes.
+//! All figures, by process and syscall, and by syscall over all processes.
 //!
-//! Ended processes stay as long as the consumer wants ([`KeepEnded`]); totals by call keep what they
-//! counted. The daemon shows no processes ([`Aggregate::totals`]), so a process has only the sum of its
-//! rows there, by which its books are checked. A snapshot shares the rows of processes with the
-//! aggregate, which copies a row only if it changes afterwards.
+//! [`KeepEnded`] says how long ended processes stay in the list. The totals by syscall always
+//! include their calls. The daemon shows no processes ([`Aggregate::totals`]), so for a process it
+//! keeps only the sum that the accounting check requires. A snapshot shares the rows of processes
+//! with the aggregate, which copies a row only if it changes later.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -28,60 +27,59 @@ use crate::{
     text::Untrusted,
 };
 
-/// Ended processes that are kept apart, and ended threads; the oldest beyond it are added up in
-/// one row, so that a host that forks for weeks needs no more memory.
+/// Maximum number of ended processes in the list, and of ended threads. Beyond that, the oldest are
+/// added up in one row, so that memory stays bounded on a host that forks for weeks.
 pub(super) const MAX_ENDED: usize = 20_000;
 
-/// What tells one process from every other.
+/// Identifies a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     /// Process id.
     pub tgid: u32,
-    /// Its start, nanoseconds since boot.
+    /// Start of the process, in nanoseconds since boot.
     pub start_ns: u64,
 }
 
-/// A process in an [`Aggregate`]; good until [`Aggregate::forget_ended`] forgets
-/// the process, which it does only after [`Aggregate::thread_ended`] was called for
-/// all its threads.
+/// A process in an [`Aggregate`]. Valid until [`Aggregate::forget_ended`] removes the process. That
+/// happens only after [`Aggregate::thread_ended`] was called for all its threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessIndex(usize);
 
 struct Entry {
     identity: Identity,
     process: Arc<Process>,
-    /// Its name as the kernel has it, and when it had that.
+    /// The name in the kernel, and when the process got the name.
     comm: [u8; COMM_LEN],
     named_ns: u64,
-    /// By key. Shared with the snapshots since it changed last.
+    /// Rows by key. Shared with all snapshots since the last change.
     calls: Arc<Vec<CallRow>>,
-    /// What the rows would say as a whole, where there are none.
+    /// The sum over the rows, if the aggregate keeps no rows by process.
     rowless: Sum,
     threads: u32,
     /// Sum of ended threads that are no longer listed, by key.
     ended_threads: Vec<CallRow>,
-    /// How many of its threads are listed.
+    /// Number of listed threads.
     listed: usize,
-    /// What the slots of its threads say, those that have ended too.
+    /// The accounts of its threads, including ended threads.
     account: Sum,
-    /// Whether its row was found to break the law.
+    /// Whether a check has reported the process.
     broken: bool,
-    /// Whether the row is in `Aggregate::unchecked`.
+    /// Whether the process is in `Aggregate::unchecked`.
     unchecked: bool,
 }
 
-/// How long a process that has ended stays in the list, as long as there are no more than
-/// [`MAX_ENDED`]. Then it is added to the row of ended processes.
+/// How long an ended process stays in the list, if the list has at most [`MAX_ENDED`] ended
+/// processes. After that, its figures are added to the row of ended processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeepEnded {
-    /// For as long as the aggregate.
+    /// Until the aggregate is dropped.
     Always,
-    /// For this time after the reading that found it ended.
+    /// For this time after the reading that found the process ended.
     For(Duration),
 }
 
 impl KeepEnded {
-    /// Whether what was found to have ended at `ended` is listed at `now`.
+    /// Whether a process that ended at `ended` is still listed at `now`.
     pub(super) fn keeps(self, now: Duration, ended: Duration) -> bool {
         match self {
             Self::Always => true,
@@ -90,38 +88,38 @@ impl KeepEnded {
     }
 }
 
-/// What is added up.
+/// Which sums an aggregate keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rows {
-    /// Calls by process, and calls over all.
+    /// By process and syscall, and by syscall.
     All,
-    /// Calls over all processes.
+    /// By syscall only.
     Totals,
 }
 
-/// See the module.
+/// The figures of all readings.
 pub struct Aggregate {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     by_identity: HashMap<Identity, usize>,
-    /// The threads, if they are listed.
+    /// The threads, if rows by thread are kept.
     threads: Option<Threads>,
-    /// Over all processes, by [`CallKey::overflow_index`], which counts all keys.
+    /// Sums over all processes, by [`CallKey::overflow_index`].
     calls: Vec<Option<Box<CallRow>>>,
-    /// Calls of which the kernel side knows no process.
+    /// Calls that the kernel side counted without their process.
     unattributed: Vec<CallRow>,
-    /// Sum of ended processes beyond the limit.
+    /// Sum of ended processes that are no longer listed.
     folded: Vec<CallRow>,
-    /// What the slots of all threads say, and overflow slots.
+    /// The accounts of all threads and of the overflow slots.
     account: Sum,
     open: OpenCalls,
-    /// Calls found to break the law, and whether the host was.
+    /// Syscalls that a check has reported, and whether it has reported the host.
     broken: (HashSet<CallKey>, bool),
-    /// Processes that have figures since the law was checked last.
+    /// Processes with new figures since the last check.
     unchecked: Vec<usize>,
-    /// Ended processes, with the time at which they were found to have ended, oldest first.
+    /// Ended processes and the time of the reading that found them ended, the oldest first.
     ended: VecDeque<(usize, Duration)>,
-    /// The time of the present reading.
+    /// The time of the current reading.
     now: Duration,
     keep: KeepEnded,
     rows: Rows,
@@ -139,7 +137,7 @@ pub(super) fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
 }
 
 impl Aggregate {
-    /// Nothing counted yet.
+    /// An empty aggregate.
     pub fn new(keep: KeepEnded) -> Self {
         Self {
             entries: Vec::new(),
@@ -160,23 +158,23 @@ impl Aggregate {
         }
     }
 
-    /// Nothing counted yet, and of what will be only the totals by call, without rows of
-    /// processes. So it costs little, however many processes there are.
+    /// An empty aggregate that keeps only the totals by syscall, without rows of processes. Its
+    /// cost does not depend on the number of processes.
     pub fn totals() -> Self {
         Self { rows: Rows::Totals, ..Self::new(KeepEnded::For(Duration::ZERO)) }
     }
 
-    /// Keeps ended processes as `keep` says from now on.
+    /// Changes how long ended processes are kept.
     pub fn keep_ended(&mut self, keep: KeepEnded) {
         self.keep = keep;
     }
 
-    /// A reading begins, at this time since any moment that stays the same.
+    /// Begins a reading. `now` is the time since a fixed moment.
     pub fn begin_reading(&mut self, now: Duration) {
         self.now = now;
     }
 
-    /// Forgets ended processes that are kept no longer: they are added up in one row.
+    /// Removes ended processes whose time in the list is over, and adds them up in one row.
     pub fn forget_ended(&mut self) {
         self.forget_ended_threads();
         while let Some(&(index, ended)) = self.ended.front() {
@@ -186,8 +184,8 @@ impl Aggregate {
                 break;
             }
             self.ended.pop_front();
-            // A process whose known threads had all ended can show another one that
-            // had not made a call before: it is then alive again.
+            // After all known threads of a process have ended, a further thread can make its first
+            // call. The process is then alive again.
             if alive {
                 continue;
             }
@@ -206,7 +204,7 @@ impl Aggregate {
         }
     }
 
-    /// A thread of a process was first seen.
+    /// Adds a thread of a process.
     pub fn thread_started(&mut self, identity: Identity, comm: &[u8]) -> ProcessIndex {
         let index = match self.by_identity.get(&identity) {
             Some(&index) => index,
@@ -218,7 +216,7 @@ impl Aggregate {
                         identity.start_ns,
                         Untrusted::from_comm(comm),
                     )),
-                    // Unlike any, so that the first renaming counts.
+                    // Differs from every name, so that the first name is set.
                     comm: [0; COMM_LEN],
                     named_ns: 0,
                     calls: Arc::default(),
@@ -253,7 +251,7 @@ impl Aggregate {
         ProcessIndex(index)
     }
 
-    /// A thread of a process ended; its figures have been added.
+    /// Notes that a thread of a process has ended. Its figures must have been added before.
     pub fn thread_ended(&mut self, process: ProcessIndex) {
         if let Some(entry) = &mut self.entries[process.0] {
             entry.threads = entry.threads.saturating_sub(1);
@@ -264,10 +262,10 @@ impl Aggregate {
         }
     }
 
-    /// A process was called `comm` at `named_ns`. The latest name counts.
+    /// Sets the name that a process got at `named_ns`. The latest name wins.
     pub fn rename(&mut self, process: ProcessIndex, comm: &[u8; COMM_LEN], named_ns: u64) {
         let Some(entry) = &mut self.entries[process.0] else { return };
-        // At the same time: a name that was half written when it was read before.
+        // The same time means that the earlier reading got a partly written name.
         if named_ns < entry.named_ns {
             return;
         }
@@ -288,10 +286,10 @@ impl Aggregate {
         self.threads.is_some()
     }
 
-    /// Keeps rows by thread from now on, or no longer.
+    /// Starts or stops to keep rows by thread.
     ///
-    /// What the threads have done by now is to be added by [`Self::list_thread`] for each thread
-    /// that lives, and the rest by [`Self::attribute_rest`].
+    /// After a start, the caller adds the figures so far: with [`Self::list_thread`] for each live
+    /// thread, and then with [`Self::attribute_rest`] for the rest.
     pub fn keep_threads(&mut self, on: bool) {
         self.threads = on.then(Threads::default);
         for entry in self.entries.iter_mut().flatten() {
@@ -300,8 +298,8 @@ impl Aggregate {
         }
     }
 
-    /// Lists a thread that was first seen; `calls` is what is already in the rows of its process,
-    /// by key. `None` if rows by thread are not kept.
+    /// Lists a thread. `calls` are the figures of the thread that the rows of its process already
+    /// include, by key. Returns `None` if rows by thread are not kept.
     pub fn list_thread(
         &mut self,
         process: ProcessIndex,
@@ -314,8 +312,7 @@ impl Aggregate {
         Some(threads.list(process.0, tid, comm, calls))
     }
 
-    /// Attributes what the listed threads of each process have not done to threads that have
-    /// ended.
+    /// Attributes all calls of a process that are of no listed thread to its ended threads.
     pub fn attribute_rest(&mut self) {
         let Some(threads) = &self.threads else { return };
         let listed = threads.rows(self.entries.len());
@@ -334,14 +331,14 @@ impl Aggregate {
         }
     }
 
-    /// Sets the name of a thread, and its id if that is known to have changed.
+    /// Sets the name of a thread, and its id if the id has changed.
     pub fn rename_thread(&mut self, thread: ThreadIndex, tid: Option<u32>, comm: &[u8; COMM_LEN]) {
         if let Some(threads) = &mut self.threads {
             threads.rename(thread, tid, comm);
         }
     }
 
-    /// A listed thread ended; its figures have been added.
+    /// Notes that a listed thread has ended. Its figures must have been added before.
     pub fn listed_thread_ended(&mut self, thread: ThreadIndex) {
         if let Some(threads) = &mut self.threads {
             threads.end(thread, self.now);
@@ -375,8 +372,7 @@ impl Aggregate {
         }
     }
 
-    /// Adds figures of a listed thread, as [`Self::add`] does, to its rows and to the rows of its
-    /// process.
+    /// Same as [`Self::add`], but adds the figures also to the rows of a listed thread.
     pub fn add_to_thread(&mut self, thread: ThreadIndex, key: CallKey, new: &Figures) {
         let Some(threads) = &mut self.threads else { return };
         threads.add(thread, syscalls::fold_unknown(key), new);
@@ -385,8 +381,9 @@ impl Aggregate {
         }
     }
 
-    /// Adds figures that are new, but for their extremes, which are those of all time.
-    /// `process` is `None` for calls of which the kernel side knows none.
+    /// Adds the figures of a reading. All figures are differences to the last reading, except the
+    /// extremes, which are of all time. `process` is `None` for calls that the kernel side counted
+    /// without their process.
     pub fn add(&mut self, process: Option<ProcessIndex>, key: CallKey, new: &Figures) {
         let key = syscalls::fold_unknown(key);
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
@@ -407,8 +404,7 @@ impl Aggregate {
         }
     }
 
-    /// What the slots of a thread say as a whole was `old` and is `new`; `process` as for
-    /// [`Self::add`].
+    /// Replaces the account of a thread. For `process`, see [`Self::add`].
     pub fn settle(&mut self, process: Option<ProcessIndex>, old: &Account, new: &Account) {
         self.account.change(old, new);
         self.open.change(old, new);
@@ -422,8 +418,8 @@ impl Aggregate {
         }
     }
 
-    /// Where the figures break the law, each row told once: those of processes that did
-    /// something since this was asked last, of each call, and of the host.
+    /// Checks the accounting equation for processes with new figures, for each syscall and for the
+    /// host. Returns a description of each breach. Each row is reported once.
     pub fn breaches(&mut self) -> Vec<String> {
         let mut found = Vec::new();
         for index in std::mem::take(&mut self.unchecked) {
@@ -460,22 +456,22 @@ impl Aggregate {
         found
     }
 
-    /// Who a process is.
+    /// The identity of a process.
     pub fn process(&self, process: ProcessIndex) -> Option<&Arc<Process>> {
         self.entries[process.0].as_ref().map(|entry| &entry.process)
     }
 
-    /// A process by what names it for good.
+    /// Finds a process by its identity.
     pub fn process_by_identity(&self, identity: Identity) -> Option<&Arc<Process>> {
         self.process(ProcessIndex(*self.by_identity.get(&identity)?))
     }
 
-    /// Whether no process in the list is alive.
+    /// Whether all listed processes have ended.
     pub fn all_ended(&self) -> bool {
         self.entries.iter().flatten().all(|entry| entry.process.ended)
     }
 
-    /// Calls over all processes, by key.
+    /// The figures of each syscall over all processes, by key.
     pub fn calls(&self) -> Vec<CallRow> {
         let mut rows: Vec<CallRow> =
             self.calls.iter().flatten().map(|row| CallRow::clone(row)).collect();
@@ -483,12 +479,12 @@ impl Aggregate {
         rows
     }
 
-    /// Calls of which the kernel side knows no process, by key.
+    /// Calls that the kernel side counted without their process, by key.
     pub fn unattributed(&self) -> &[CallRow] {
         &self.unattributed
     }
 
-    /// Processes, in no order, with the rows of calls that belong to none.
+    /// All processes, in no order, and the rows of calls without a process.
     pub fn processes(&self, detail: Detail) -> Vec<ProcessRow> {
         if detail == Detail::Calls {
             return Vec::new();

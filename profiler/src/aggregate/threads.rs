@@ -1,4 +1,4 @@
-//! Rows of threads: the rows of a process, told apart by thread.
+//! Rows of threads: the calls of a process, by thread.
 //!
 //! An ended thread stays listed like an ended process, and is then added to the row of ended
 //! threads of its process. So the rows of the threads of a process always sum up to the rows of
@@ -22,24 +22,24 @@ struct Entry {
     /// Index of its process.
     process: usize,
     thread: Arc<Thread>,
-    /// By key. Shared with the snapshots since it changed last.
+    /// Rows by key. Shared with all snapshots since the last change.
     calls: Arc<Vec<CallRow>>,
 }
 
-/// All threads that are listed.
+/// The listed threads.
 #[derive(Default)]
 pub(super) struct Threads {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
-    /// Ended threads, with their serial number and the time at which they were found to have
-    /// ended, oldest first.
+    /// Ended threads with their serial number and the time of the reading that found them ended,
+    /// the oldest first.
     ended: VecDeque<(usize, u64, Duration)>,
-    /// Threads that were found so far.
+    /// Number of threads found so far.
     found: u64,
 }
 
 impl Threads {
-    /// Lists a thread that has these rows.
+    /// Lists a thread with these rows.
     pub(super) fn list(
         &mut self,
         process: usize,
@@ -73,14 +73,14 @@ impl Threads {
         Some(self.entries.get(thread.0)?.as_ref()?.process)
     }
 
-    /// Adds figures to a thread; `key` is one that rows have.
+    /// Adds figures to the row `key` of a thread.
     pub(super) fn add(&mut self, thread: ThreadIndex, key: CallKey, new: &Figures) {
         if let Some(entry) = self.entry_mut(thread) {
             row_mut(Arc::make_mut(&mut entry.calls), key).total.merge(new);
         }
     }
 
-    /// Sets the name of a thread, and its id if that is known to have changed.
+    /// Sets the name of a thread, and its id if the id has changed.
     pub(super) fn rename(&mut self, thread: ThreadIndex, tid: Option<u32>, comm: &[u8]) {
         let Some(entry) = self.entry_mut(thread) else { return };
         let comm = Untrusted::from_comm(comm);
@@ -91,7 +91,7 @@ impl Threads {
         }
     }
 
-    /// A thread has ended at this time.
+    /// Notes that a thread has ended.
     pub(super) fn end(&mut self, thread: ThreadIndex, now: Duration) {
         if let Some(entry) = self.entry_mut(thread) {
             Arc::make_mut(&mut entry.thread).ended = true;
@@ -100,8 +100,8 @@ impl Threads {
         }
     }
 
-    /// Takes ended threads that are kept no longer off the list, and passes the index of their
-    /// process and their rows to `fold`.
+    /// Removes ended threads whose time in the list is over. Passes the index of their process and
+    /// their rows to `fold`.
     pub(super) fn forget_ended(
         &mut self,
         now: Duration,
@@ -123,7 +123,7 @@ impl Threads {
         }
     }
 
-    /// Takes all threads of a process off the list.
+    /// Removes all threads of a process from the list.
     pub(super) fn forget_process(&mut self, process: usize) {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if entry.take_if(|entry| entry.process == process).is_some() {
@@ -132,7 +132,7 @@ impl Threads {
         }
     }
 
-    /// The rows of threads, by the index of their process, of which there are `processes`.
+    /// The rows of threads, by the index of their process. `processes` is the number of processes.
     pub(super) fn rows(&self, processes: usize) -> Vec<Vec<ThreadRow>> {
         let mut rows = vec![Vec::new(); processes];
         for entry in self.entries.iter().flatten() {

@@ -3,7 +3,7 @@
 mod running;
 
 use std::{
-    fmt, io,
+    fmt,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
@@ -13,16 +13,18 @@ use std::{
 use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_THREADS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::cli::DaemonArgs;
+use super::{
+    cli::DaemonArgs,
+    toml_file::{self, TomlFileError},
+};
 use crate::{
     address::parse_listen,
     duration::Interval,
     filter::{CallPattern, Comm},
     logging::LogLevel,
     privilege::NOBODY,
-    regular_file,
     serve::hosts::HostName,
-    text::{self, Untrusted},
+    text,
 };
 
 /// Where the settings are looked for when no flag says.
@@ -101,11 +103,7 @@ impl Config {
         let mut config = match &args.config {
             Some(path) => Self::read(path)?,
             None => match Self::read(Path::new(DEFAULT_PATH)) {
-                Err(ConfigError::Read { source, .. })
-                    if source.kind() == io::ErrorKind::NotFound =>
-                {
-                    Self::default()
-                }
+                Err(ConfigError::Toml(error)) if error.is_missing() => Self::default(),
                 read => read?,
             },
         };
@@ -117,17 +115,14 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = regular_file::read(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = toml_file::read("configuration", path)?;
         Self::parse(&text, path)
     }
 
     /// The settings in `text`, which came from `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::File {
-            place: Place::new(path, text, &error),
-            message: error.message().trim_end().replace('\n', ", ").into(),
-        })
+        let parsed = toml::from_str(text);
+        parsed.map_err(|error| TomlFileError::content(path, text, &error).into())
     }
 
     fn apply_flags(&mut self, args: &DaemonArgs) -> Result<(), ConfigError> {
@@ -169,22 +164,9 @@ impl Config {
 /// Why the settings are no good.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {}: {source}", text::path(path))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The file does not say what it should.
-    #[error("{place}: {message}")]
-    File {
-        /// Where.
-        place: Place,
-        /// What is wrong, and what was expected.
-        message: Untrusted,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    Toml(#[from] TomlFileError),
     /// The time of calls is to be split, and no call is timed.
     #[error("`where` splits the time of timed calls, but time_one_in = 0 times none")]
     UntimedWhere,
@@ -204,53 +186,15 @@ impl ConfigError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Toml(error) if error.is_missing() => {
                 Some("without --config the daemon runs on its defaults".into())
             }
-            Self::File { place, .. } => Some(format!(
+            Self::Toml(TomlFileError::Content { place, .. }) => Some(format!(
                 "`profiler daemon --check-config --config {}` tries it without starting anything",
-                text::path(&place.path)
+                text::path(place.path())
             )),
             Self::UntimedWhere => Some("set time_one_in to 1 or more, or drop `where`".into()),
-            Self::Read { .. } | Self::Flag { .. } => None,
-        }
-    }
-}
-
-/// A place in a configuration file.
-#[derive(Debug)]
-pub struct Place {
-    path: PathBuf,
-    /// Counted from 1; `None` where the parser did not say.
-    line: Option<usize>,
-    /// What stands before the `=` of the line.
-    key: Option<Untrusted>,
-}
-
-impl Place {
-    pub(in crate::commands) fn new(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        let start = error.span().map(|span| span.start.min(text.len()));
-        let before = start.and_then(|start| text.get(..start));
-        let line = before.map(|before| before.matches('\n').count() + 1);
-        let key = line
-            .and_then(|line| text.lines().nth(line - 1))
-            .and_then(|line| line.split_once('='))
-            .map(|(key, _)| key.trim())
-            .filter(|key| !key.is_empty() && !key.starts_with('#'))
-            .map(Untrusted::from);
-        Self { path: path.to_owned(), line, key }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", text::path(&self.path))?;
-        if let Some(line) = self.line {
-            write!(f, ", line {line}")?;
-        }
-        match &self.key {
-            Some(key) => write!(f, ", {key}"),
-            None => Ok(()),
+            Self::Toml(TomlFileError::Read { .. }) | Self::Flag { .. } => None,
         }
     }
 }

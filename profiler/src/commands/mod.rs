@@ -1,6 +1,7 @@
 //! The commands: flags in, output out. The only place that knows clap.
 
 pub mod cli;
+pub mod completions;
 pub mod config;
 pub mod daemon;
 pub mod doctor;
@@ -8,4 +9,5 @@ pub mod error;
 pub mod stat;
 mod style;
 pub mod syscalls;
+pub mod toml_file;
 pub mod top;

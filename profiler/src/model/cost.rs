@@ -11,40 +11,40 @@ use super::{ENTRY, EXIT, Latency, Program, Runs, Untimed};
 /// What the profiler costs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// From the moment the programs were attached until this was read.
+    /// Time from the attach to this reading.
     pub elapsed: Duration,
-    /// CPU time of its process since its start.
+    /// CPU time of the profiler's process since the process started.
     pub cpu: CpuTime,
-    /// Of that, until the programs were attached.
+    /// The part of `cpu` until the programs were attached.
     pub cpu_to_attach: CpuTime,
-    /// Resident memory of its process, shared mappings included, bytes; 0 without /proc.
+    /// Resident memory of the profiler's process in bytes, with shared mappings. 0 without /proc.
     pub resident_bytes: u64,
-    /// The most that was ever resident.
+    /// Maximum of the resident memory since the start, in bytes.
     pub peak_resident_bytes: u64,
-    /// Readings of the kernel's maps.
+    /// Durations of the drains.
     pub drains: Times,
     /// The programs in the kernel.
     pub programs: Vec<Program>,
-    /// What these cost those who make calls.
+    /// What the programs cost the threads that make calls.
     pub timing: Timing,
 }
 
 /// CPU time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CpuTime {
-    /// In the process's own code.
+    /// Time in user mode.
     pub user: Duration,
-    /// In the kernel for it.
+    /// Time in kernel mode.
     pub system: Duration,
 }
 
 impl CpuTime {
-    /// Both.
+    /// The sum of user and system time.
     pub fn total(self) -> Duration {
         self.user + self.system
     }
 
-    /// What came after `before`.
+    /// The CPU time since `before`.
     pub fn since(self, before: Self) -> Self {
         Self {
             user: self.user.saturating_sub(before.user),
@@ -53,18 +53,19 @@ impl CpuTime {
     }
 }
 
-/// The kernel's statistics of the programs, or why it keeps none.
+/// The kernel's statistics of the programs, or why there are none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timing {
-    /// It keeps none.
+    /// The kernel keeps no statistics, for this reason.
     No(Untimed),
-    /// What came since it did.
+    /// The statistics of the current period. The kernel can start and stop to keep statistics, and
+    /// each period starts at zero.
     Of {
-        /// Which time it is that it does: another number each time.
-        spell: u64,
-        /// Since when.
+        /// Number of the period. Each period has another number.
+        period: u64,
+        /// Length of the period so far.
         time: Duration,
-        /// By program, as in [`Cost::programs`].
+        /// Runs in the period, for each of [`Cost::programs`] in the same order.
         runs: Vec<Runs>,
     },
 }
@@ -76,21 +77,21 @@ impl Default for Timing {
 }
 
 impl Timing {
-    /// What came after `before`; all, if that was before the kernel kept these.
+    /// The statistics since `before`. If `before` is of another period, all of the current period.
     fn since(&self, before: &Self) -> Self {
-        let Self::Of { spell, time, runs } = self else { return self.clone() };
-        let Self::Of { spell: old_spell, time: old_time, runs: old } = before else {
+        let Self::Of { period, time, runs } = self else { return self.clone() };
+        let Self::Of { period: old_period, time: old_time, runs: old } = before else {
             return self.clone();
         };
-        if spell != old_spell {
+        if period != old_period {
             return self.clone();
         }
         let runs = runs.iter().zip(old).map(|(new, old)| runs_since(*new, *old)).collect();
-        Self::Of { spell: *spell, time: time.saturating_sub(*old_time), runs }
+        Self::Of { period: *period, time: time.saturating_sub(*old_time), runs }
     }
 }
 
-/// How often a program ran after it had run so often as in `before`.
+/// The runs since `before`.
 pub(crate) fn runs_since(now: Runs, before: Runs) -> Runs {
     Runs {
         count: now.count.saturating_sub(before.count),
@@ -100,7 +101,7 @@ pub(crate) fn runs_since(now: Runs, before: Runs) -> Runs {
 }
 
 impl Cost {
-    /// What was spent after `before`; sizes as they are now.
+    /// The cost since `before`. Sizes are the current sizes.
     pub fn since(&self, before: &Self) -> Self {
         Self {
             elapsed: self.elapsed.saturating_sub(before.elapsed),
@@ -111,17 +112,17 @@ impl Cost {
         }
     }
 
-    /// What was spent after the programs were attached.
+    /// The cost since the attach.
     pub fn since_attached(&self) -> Self {
         Self { cpu: self.cpu.since(self.cpu_to_attach), ..self.clone() }
     }
 
-    /// CPUs that the process kept busy.
+    /// Number of CPUs that the process used on average.
     pub fn own_cpus(&self) -> Option<f64> {
         share(self.cpu.total(), self.elapsed)
     }
 
-    /// The programs, with how often each ran where that is known.
+    /// The programs, each with its runs if these are known.
     pub fn by_program(&self) -> impl Iterator<Item = (&Program, Option<Runs>)> {
         let runs = match &self.timing {
             Timing::Of { runs, .. } => runs.as_slice(),
@@ -130,7 +131,7 @@ impl Cost {
         self.programs.iter().zip(runs.iter().copied().map(Some).chain(std::iter::repeat(None)))
     }
 
-    /// Runs of all programs, where they are known.
+    /// The sum of the runs of all programs. `None` if the runs are unknown.
     pub fn all_runs(&self) -> Option<Runs> {
         let Timing::Of { runs, .. } = &self.timing else { return None };
         Some(runs.iter().fold(Runs::default(), |sum, of| Runs {
@@ -140,14 +141,14 @@ impl Cost {
         }))
     }
 
-    /// CPUs that the programs kept busy.
+    /// Number of CPUs that the programs used on average.
     pub fn programs_cpus(&self) -> Option<f64> {
         let Timing::Of { time, .. } = &self.timing else { return None };
         share(self.all_runs()?.time, *time)
     }
 
-    /// How long the two programs that run at each call take together, nanoseconds. What
-    /// the tracepoints take to call them is not in it.
+    /// Mean time per call in nanoseconds: of the program at entry and the program at exit together.
+    /// Excludes the time of the tracepoints themselves.
     pub fn ns_a_call(&self) -> Option<f64> {
         let of = |name| {
             let (_, runs) = self.by_program().find(|(program, _)| program.name == name)?;
@@ -162,21 +163,21 @@ fn share(busy: Duration, of: Duration) -> Option<f64> {
     (!of.is_zero()).then(|| busy.as_secs_f64() / of.as_secs_f64())
 }
 
-/// How long something took that is done over and over.
+/// Durations of a repeated action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
-    /// The last time.
+    /// The most recent duration.
     pub last: Duration,
-    /// All times together.
+    /// The sum of all durations.
     pub total: Duration,
-    /// The longest.
+    /// The longest duration.
     pub longest: Duration,
-    /// All of them.
+    /// Histogram of all durations.
     pub spread: Latency,
 }
 
 impl Times {
-    /// It was done again.
+    /// Adds a duration.
     pub fn add(&mut self, took: Duration) {
         self.last = took;
         self.total += took;
@@ -184,19 +185,19 @@ impl Times {
         self.spread.record(nanoseconds(took));
     }
 
-    /// How often it was done.
+    /// The number of durations.
     pub fn count(&self) -> u64 {
         self.spread.count()
     }
 
-    /// The median.
+    /// The median duration.
     pub fn median(&self) -> Duration {
         let [median] = self.spread.quantiles([0.5], 0, nanoseconds(self.longest));
         Duration::from_nanos(median)
     }
 
-    /// What came after `before`. The longest is exact if none before it was as long or if
-    /// it is the only one, and otherwise at most the bound of its bucket.
+    /// The durations since `before`. The longest is exact if it exceeds all earlier durations, or
+    /// if it is the only one. Otherwise it is the upper bound of its bucket.
     fn since(&self, before: &Self) -> Self {
         let known: HashMap<usize, u64> = before.spread.iter().collect();
         let new = |(bucket, count)| (bucket, count - known.get(&bucket).copied().unwrap_or(0));
@@ -212,7 +213,7 @@ impl Times {
     }
 }
 
-/// A duration in nanoseconds; [`u64::MAX`] from 584 years on.
+/// A duration in nanoseconds. From 584 years on, [`u64::MAX`].
 pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
@@ -225,12 +226,12 @@ mod tests {
         Runs { count, events: count, time: Duration::from_nanos(ns) }
     }
 
-    fn cost(spell: u64, ms: u64, entries: Runs, exits: Runs) -> Cost {
+    fn cost(period: u64, ms: u64, entries: Runs, exits: Runs) -> Cost {
         let program = |name: &str| Program { name: name.into(), copies: 1, ..Program::default() };
         Cost {
             programs: vec![program(ENTRY), program(EXIT)],
             timing: Timing::Of {
-                spell,
+                period,
                 time: Duration::from_millis(ms),
                 runs: vec![entries, exits],
             },

@@ -24,7 +24,7 @@ pub struct KernelDetail {
     /// Kernel memory of all maps, bytes.
     pub memory_bytes: u64,
     /// For each program, how often the kernel skipped the program (`recursion_misses`). For a
-    /// program with several copies: how often, at most, it skipped all of them.
+    /// program with several copies, an upper bound of how often the kernel skipped all of them.
     pub program_misses: Vec<(Cow<'static, str>, u64)>,
     /// Entries that a further copy of the program counted, because the kernel skipped the first
     /// copy.

@@ -1,4 +1,4 @@
-//! The figures of one row: of a process and syscall, or of any sum of such.
+//! The figures of one row: of a process and a syscall, or of a sum of such rows.
 
 use profiler_common::hist::{self, BUCKETS};
 
@@ -9,58 +9,57 @@ use super::{
     latency::{self, Latency},
 };
 
-/// What is known of a set of calls.
+/// Counters, times and latencies of a set of calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     /// Calls that entered.
     pub calls: u64,
-    /// Calls that returned to user space, with success or with an errno.
+    /// Calls that returned to user space, successfully or with an errno.
     pub returned: u64,
-    /// Calls that a signal interrupted and that the kernel restarted; no failure.
+    /// Calls that a signal interrupted and that the kernel restarted. Not an error.
     pub restarted: u64,
     /// Calls that returned an errno.
     pub errors: u64,
-    /// Calls refused by seccomp or ptrace before they entered; not in `calls`.
+    /// Calls that seccomp or ptrace refused before they entered. Not included in `calls`.
     pub denied: u64,
-    /// Calls that never leave: `exit`, `exit_group`, and those of killed threads.
+    /// Calls that never return: `exit`, `exit_group`, and calls of killed threads.
     pub never_returned: u64,
-    /// Calls that entered and left again, but whose exit was missed: their outcome and
-    /// their time are not known.
+    /// Calls that left, but whose exit was missed. Their outcome and time are unknown.
     pub lost: u64,
-    /// Calls that left and were not timed. Wraps below zero for a moment where times are read
-    /// after calls: what is timed, [`Self::timed`], is right all the same.
+    /// Calls that left and were not timed. If times are read after calls, this counter can wrap
+    /// below zero for a moment; [`Self::timed`] is right nevertheless.
     pub untimed: u64,
-    /// Wall time of the calls that were timed, nanoseconds; exact.
+    /// Wall time of the timed calls, in nanoseconds. Exact.
     pub total_ns: u64,
     /// The part of `total_ns` that threads spent off the CPU; 0 unless that is followed
     /// ([`Health::off_cpu`](super::Health::off_cpu)).
     pub off_cpu: OffCpu,
-    /// Least and greatest latency, nanoseconds; `None` before one is known.
+    /// Minimum and maximum latency. `None` if no latency is known.
     pub extremes: Option<Extremes>,
-    /// Errors by errno, ascending, no count being zero.
+    /// Errors by errno, in ascending order. No count is zero.
     pub errnos: Vec<(u16, u64)>,
-    /// Errors whose errno is none that the kernel side counts apart.
+    /// Errors with an errno that the kernel side does not count separately.
     pub errors_unlisted: u64,
-    /// Latencies of the calls that were timed.
+    /// Latencies of the timed calls.
     pub latency: Latency,
 }
 
-/// Least and greatest latency, nanoseconds.
+/// Minimum and maximum latency, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extremes {
-    /// The least.
+    /// The minimum.
     pub min_ns: u64,
-    /// The greatest.
+    /// The maximum.
     pub max_ns: u64,
 }
 
 impl Extremes {
-    /// The extremes of both.
+    /// The extremes of both together.
     pub fn join(self, other: Self) -> Self {
         Self { min_ns: self.min_ns.min(other.min_ns), max_ns: self.max_ns.max(other.max_ns) }
     }
 
-    /// The extremes of whichever there are.
+    /// The extremes of both together. `None` if both are `None`.
     pub fn join_any(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
             (Some(a), Some(b)) => Some(a.join(b)),
@@ -70,18 +69,18 @@ impl Extremes {
 }
 
 impl Figures {
-    /// Calls that left, whatever their outcome.
+    /// Calls that left, with any outcome.
     pub fn left(&self) -> u64 {
         self.returned + self.restarted
     }
 
-    /// Calls whose time is known: those that left, or a share of them.
+    /// Calls whose time is known: all calls that left, or with sampling some of them.
     pub fn timed(&self) -> u64 {
         self.left().wrapping_sub(self.untimed)
     }
 
-    /// Wall time of all calls that left, nanoseconds: exact where all were timed, and
-    /// otherwise as much as if the others had taken as long on average.
+    /// Wall time of all calls that left, in nanoseconds. Exact if all calls were timed. Otherwise
+    /// an estimate, which assumes that the other calls took as long on average.
     pub fn estimated_total_ns(&self) -> u64 {
         self.scaled(self.total_ns)
     }
@@ -118,17 +117,17 @@ impl Figures {
         u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
-    /// Mean latency in nanoseconds, rounded down; 0 where none is known.
+    /// Mean latency in nanoseconds, rounded down. 0 if no latency is known.
     pub fn mean_ns(&self) -> u64 {
         self.total_ns.checked_div(self.timed()).unwrap_or(0)
     }
 
-    /// Least latency in nanoseconds; 0 where no call left.
+    /// Minimum latency in nanoseconds. 0 if no latency is known.
     pub fn min_ns(&self) -> u64 {
         self.extremes.map_or(0, |e| e.min_ns)
     }
 
-    /// Greatest latency in nanoseconds; 0 where no call left.
+    /// Maximum latency in nanoseconds. 0 if no latency is known.
     pub fn max_ns(&self) -> u64 {
         self.extremes.map_or(0, |e| e.max_ns)
     }
@@ -141,12 +140,12 @@ impl Figures {
         }
     }
 
-    /// Calls that entered and have not left: in flight, at the moment of reading.
+    /// Calls in flight at the time of the reading: calls that entered and have not left.
     pub fn in_flight(&self) -> u64 {
         self.calls.saturating_sub(self.left() + self.never_returned + self.lost)
     }
 
-    /// Whether there is nothing to show.
+    /// Whether all counters are zero.
     pub fn is_empty(&self) -> bool {
         self.calls == 0
             && self.left() == 0
@@ -155,7 +154,7 @@ impl Figures {
             && self.lost == 0
     }
 
-    /// Makes all of it nothing, and keeps the room that it has.
+    /// Sets all figures to zero, and keeps the allocated memory.
     pub(crate) fn clear(&mut self) {
         let Self {
             calls,
@@ -224,10 +223,10 @@ impl Figures {
         self.latency.merge(&other.latency);
     }
 
-    /// What these figures gained after they were `before`.
+    /// The difference to the earlier figures `before`.
     ///
-    /// The extremes are exact if the interval brought a new extreme. Otherwise they are the
-    /// bounds of the outermost buckets that gained a latency.
+    /// The extremes are exact if they are new since `before`. Otherwise they are the bounds of the
+    /// outermost buckets with a new latency.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let gained = |new: u64, old: u64| new.saturating_sub(old);
@@ -251,12 +250,12 @@ impl Figures {
         figures
     }
 
-    /// The extremes of these figures, which turned the extremes `old` into `all`.
+    /// The extremes of a difference. `old` and `all` are the extremes before and after.
     fn extremes_within(&self, all: Option<Extremes>, old: Option<Extremes>) -> Option<Extremes> {
         let all = all?;
         let (first, _) = self.latency.iter().next()?;
         let (last, _) = self.latency.iter().next_back()?;
-        // The first bucket has latencies of 0 too, and the last has no upper bound.
+        // The first bucket includes 0, and the last has no upper bound.
         let min_ns = if old.is_none_or(|old| all.min_ns != old.min_ns) || first == 0 {
             all.min_ns
         } else {
@@ -268,7 +267,7 @@ impl Figures {
             hist::upper(last).min(all.max_ns)
         };
         let bounds = Extremes { min_ns: min_ns.min(max_ns), max_ns };
-        // A latency that was read before the time that belongs to it may be outside.
+        // If a latency was read before its time, it can be outside.
         let mean_ns = self.mean_ns();
         let mean = Extremes { min_ns: mean_ns, max_ns: mean_ns };
         Some(if self.timed() > 0 { bounds.join(mean) } else { bounds })

@@ -1,7 +1,8 @@
-//! How the profiler itself fares: what it lost, how full its tables are.
+//! The state of an engine: what it lost, and how full its tables are.
 
 use std::borrow::Cow;
 
+use profiler_common::share;
 use serde::{Deserialize, Serialize};
 
 use super::{Cost, EngineDetail, KernelDetail, Timed};
@@ -45,8 +46,8 @@ impl Health {
         self.losses.total()
     }
 
-    /// The end of a sentence which says that there was no room: whether a user had used up its
-    /// share, and who holds the most. Empty if no share was used up.
+    /// The end of a sentence about full tables: says that a user has used up its share, and which
+    /// user holds the most. Empty if no share was used up.
     pub fn used_up_share(&self) -> String {
         self.greediest_user.map_or_else(String::new, |uid| {
             format!(" (a user has used up its share; user {uid} holds the most)")
@@ -107,6 +108,16 @@ pub struct Pool {
     pub exhausted: u64,
     /// Requests that failed because the thread's user had used up its share.
     pub withheld: u64,
+}
+
+impl Pool {
+    /// How full the pool is for a single user, from 0 to 1. A single user cannot use the reserve for
+    /// other users, so the pool can be full for one user before all of its entries are in use.
+    /// `None` if the pool has no entries.
+    pub fn fullness(&self) -> Option<f64> {
+        let Use { used, capacity } = self.usage;
+        (capacity > 0).then(|| (used as f64 / share::limit(capacity) as f64).min(1.0))
+    }
 }
 
 /// How much of a bounded thing is in use.

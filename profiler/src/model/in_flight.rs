@@ -8,76 +8,77 @@ use serde::{Deserialize, Serialize};
 
 use super::{Process, wire};
 
-/// The calls that had not returned when the snapshot was taken. Read thread by thread,
-/// so a call that lasts no longer than a reading may be in it or not.
+/// The calls in flight when the snapshot was taken. A reading visits one thread after another. So a
+/// call that is shorter than the reading may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
-    /// Every call that anybody is in, by key.
+    /// Every syscall with a call in flight, by key.
     pub calls: Vec<CallInFlight>,
-    /// The oldest: at most 256 of each kind, so that what waits for days crowds out no
-    /// other. By kind, and the oldest of each first.
+    /// The oldest calls: at most 256 of each kind, so that calls that wait for days do not displace
+    /// others. Sorted by kind, and then by age, the oldest first.
     pub oldest: Vec<ThreadInFlight>,
-    /// Whether calls are in it that entered before the profiler attached.
+    /// Whether calls that entered before the attach are included.
     pub sees_before: bool,
 }
 
-/// How many threads are in a call.
+/// The threads that are in one syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallInFlight {
-    /// Which call.
+    /// The syscall.
     #[serde(with = "wire::Key")]
     pub key: CallKey,
-    /// What the call does while it lasts.
+    /// What the call does until it returns.
     pub kind: Kind,
-    /// Threads that are in it.
+    /// Number of threads in the call.
     pub threads: u64,
-    /// Of these, threads that found no record: neither they nor for how long are known.
+    /// Of `threads`, the threads without a record. Their ids and ages are unknown.
     pub unrecorded: u64,
-    /// Of them, threads whose call entered before the profiler attached, and so is in no
-    /// figures.
+    /// Of `threads`, the threads whose call entered before the attach. No figures include these
+    /// calls.
     pub before: u64,
-    /// For how long the longest is, of those of which that is known; at least, if it
-    /// entered before.
+    /// Age of the oldest call whose age is known. If the call entered before the attach, its
+    /// minimum age.
     pub oldest: Duration,
 }
 
 /// A thread that is in a call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadInFlight {
-    /// Its process.
+    /// The process of the thread.
     pub process: Arc<Process>,
-    /// Its id.
+    /// The thread id.
     pub tid: u32,
-    /// Which call.
+    /// The syscall.
     #[serde(with = "wire::Key")]
     pub key: CallKey,
-    /// What the call does while it lasts.
+    /// What the call does until it returns.
     pub kind: Kind,
-    /// For how long.
+    /// How long the call has lasted.
     pub age: Duration,
-    /// It entered before the profiler attached, and `age` is since then; or it was not timed,
-    /// and `age` is since it was first found in flight.
+    /// Whether `age` is a minimum. If the call entered before the attach, `age` is the time since
+    /// the attach. If the call was not timed, `age` is the time since a reading first found it in
+    /// flight.
     pub at_least: bool,
 }
 
-/// What a call does for as long as it lasts. In the order of concern.
+/// What a call does until it returns. In the order of concern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
-    /// It works: reads a disk, takes a lock, connects. Where it lasts, something is slow
-    /// or stuck.
+    /// The call works: it reads a disk, takes a lock, or connects. If the call lasts long,
+    /// something is slow or stuck.
     Works,
-    /// It waits for somebody else where its descriptor is a pipe, a socket, a terminal or
-    /// a device, and works where that is a file. The number alone does not tell.
+    /// The call waits if its descriptor is a pipe, a socket, a terminal or a device, and works if
+    /// its descriptor is a file. The syscall alone does not tell which.
     MayWait,
-    /// It waits: for an event, for a time, for a child. That is what it was called for.
+    /// The call waits by nature: for an event, a time, or a child.
     Waits,
 }
 
 impl Kind {
-    /// Every kind, that of most concern first.
+    /// Every kind, in the order of concern.
     pub const ALL: [Self; 3] = [Self::Works, Self::MayWait, Self::Waits];
 
-    /// The name that labels and JSON carry.
+    /// The name in labels and JSON.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Works => "works",

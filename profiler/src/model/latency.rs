@@ -4,25 +4,25 @@ use hdrhistogram::Histogram;
 use profiler_common::hist::{self, BUCKETS};
 use serde::{Deserialize, Serialize};
 
-/// How often latencies fell into each bucket.
+/// A histogram: the number of latencies in each bucket.
 ///
-/// Sparse, since a process and system call fills a few buckets of 320: a
-/// thousand processes with twenty system calls each fit in a few megabytes.
+/// The histogram is sparse, because most rows fill only a few of the 320 buckets. A thousand
+/// processes with twenty syscalls each require a few megabytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<(u16, u64)>", into = "Vec<(u16, u64)>")]
 pub struct Latency {
-    /// Bucket and count, by bucket, no count being zero.
+    /// Buckets and their counts, by bucket. No count is zero.
     counts: Vec<(u16, u64)>,
 }
 
-/// A bucket of a histogram: latencies above `lower_ns`, and up to `upper_ns`.
+/// A bucket of a histogram: latencies from `lower_ns` to `upper_ns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
     /// Lower bound in nanoseconds: exclusive, except that the first bucket includes 0.
     pub lower_ns: u64,
-    /// Upper bound in nanoseconds: inclusive; `None` for the last bucket, which has none.
+    /// Upper bound in nanoseconds: inclusive. `None` for the last bucket, which is unbounded.
     pub upper_ns: Option<u64>,
-    /// Latencies in this bucket only.
+    /// Number of latencies in this bucket.
     pub count: u64,
 }
 
@@ -37,7 +37,7 @@ impl Latency {
             return;
         }
         let bucket = bucket as u16;
-        // As they are read: from low to high.
+        // Buckets are read in ascending order.
         if self.counts.last().is_none_or(|&(last, _)| last < bucket) {
             self.counts.push((bucket, count));
             return;
@@ -64,18 +64,18 @@ impl Latency {
         }
     }
 
-    /// What these counts gained after they were `before`.
+    /// The difference to the earlier counts `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         Self { counts: gained(&self.counts, &before.counts) }
     }
 
-    /// Makes it nothing, and keeps the room that it has.
+    /// Removes all latencies, and keeps the allocated memory.
     pub(super) fn clear(&mut self) {
         self.counts.clear();
     }
 
-    /// Buckets that hold something, with their counts, from low to high.
+    /// The buckets that are not empty and their counts, in ascending order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (usize, u64)> + '_ {
         self.counts.iter().map(|&(bucket, count)| (bucket as usize, count))
     }
@@ -89,20 +89,20 @@ impl Latency {
         })
     }
 
-    /// Latencies counted.
+    /// Number of latencies.
     pub fn count(&self) -> u64 {
         self.counts.iter().map(|&(_, count)| count).sum()
     }
 
-    /// Whether nothing is counted.
+    /// Whether there are no latencies.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty()
     }
 
     /// As an HDR histogram of nanoseconds, for quantiles and percentile walks.
     ///
-    /// One significant figure means sixteen sub-buckets an octave, into which our
-    /// eight divide evenly: nothing is lost on the way.
+    /// One significant figure means sixteen sub-buckets per octave. The eight buckets per octave
+    /// here divide evenly into these, so the conversion loses nothing.
     pub fn to_hdr(&self) -> Histogram<u64> {
         let mut hdr = Histogram::new_with_bounds(1, 1 << 45, 1)
             .expect("the bounds are constants that hdrhistogram accepts");
@@ -112,10 +112,9 @@ impl Latency {
         hdr
     }
 
-    /// The latencies in nanoseconds at `quantiles` (0 to 1), each within
-    /// [`hist::RELATIVE_ERROR`] of the exact one from 64 ns up, and within 4 ns
-    /// below. `least` and `greatest`, being exact, bound the answer, and where no bucket
-    /// is known the greatest is all that can be said.
+    /// The latencies in nanoseconds at `quantiles` (0 to 1). The error is at most
+    /// [`hist::RELATIVE_ERROR`] from 64 ns up, and at most 4 ns below. `least` and `greatest` are
+    /// exact and bound the result. Without any bucket, the result is `greatest`.
     pub fn quantiles<const N: usize>(
         &self,
         quantiles: [f64; N],
@@ -133,7 +132,8 @@ impl Latency {
     }
 }
 
-/// What `counts` gained after they were `before`: both by ascending key, no count being zero.
+/// The difference between `counts` and the earlier `before`. Both are in ascending order by key,
+/// and no count is zero.
 pub(super) fn gained(counts: &[(u16, u64)], before: &[(u16, u64)]) -> Vec<(u16, u64)> {
     let mut before = before.iter().peekable();
     let mut gained = Vec::new();
@@ -153,7 +153,7 @@ impl From<Latency> for Vec<(u16, u64)> {
     }
 }
 
-/// The counts do not belong to a histogram.
+/// The counts need not be those of a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected buckets below {BUCKETS} in ascending order, each with a count")]
 pub struct NotALatency;

@@ -7,21 +7,20 @@ use crate::text::Untrusted;
 /// Identity of a process. Ids are those of the initial pid namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Process {
-    /// Process id, or `None` for the bucket of calls that found no room in the
-    /// tables and so belong to no process.
+    /// Process id. `None` for a row that belongs to no single process, such as [`OVERFLOW_COMM`].
     pub tgid: Option<u32>,
-    /// Start, nanoseconds since boot; with `tgid` it names the process for good.
+    /// Start of the process, in nanoseconds since boot. Together with `tgid`, unique on the host.
     pub start_ns: u64,
-    /// Name, the last that was seen.
+    /// The most recent name.
     pub comm: Untrusted,
-    /// Real user id in the initial user namespace, the last that was seen. `None` if unknown.
+    /// The most recent real user id, in the initial user namespace. `None` if unknown.
     pub uid: Option<u32>,
-    /// Whether it has ended.
+    /// Whether the process or thread has ended.
     pub ended: bool,
 }
 
 impl Process {
-    /// A process that runs.
+    /// A running process.
     pub fn new(tgid: u32, start_ns: u64, comm: impl Into<Untrusted>) -> Self {
         Self { tgid: Some(tgid), start_ns, comm: comm.into(), ..Self::default() }
     }
@@ -43,19 +42,19 @@ impl Process {
 pub struct Thread {
     /// Thread id. An exec by a thread that is not the leader changes it to the id of the process.
     pub tid: u32,
-    /// Number of the thread, in the order in which the engine found them. No two threads of an
-    /// engine have the same, while thread ids are used again.
+    /// Number of the thread, in the order in which the engine found the threads. Unique for an
+    /// engine, while the kernel reuses thread ids.
     pub serial: u64,
-    /// The thread's own name, the last that was seen.
+    /// The most recent name of the thread.
     pub comm: Untrusted,
-    /// Whether it has ended.
+    /// Whether the process or thread has ended.
     pub ended: bool,
 }
 
-/// The name shown for [`Process::tgid`] `None`. Beside whole calls this row has errors
-/// and latencies of calls that found room for all but that.
+/// The name of the row for calls that were counted without their process, because a table was full.
+/// If only an errno or a latency of a call did not fit, this row has only that errno or latency.
 pub const OVERFLOW_COMM: &str = "(overflow)";
 
-/// The name of the row that has the sum of ended processes that are no longer listed, and within
-/// a process, of the row that has the sum of such threads.
+/// The name of the row with the sum of ended processes that are no longer listed. Within a process,
+/// the name of the row with the sum of such threads.
 pub const ENDED_COMM: &str = "(ended)";

@@ -10,43 +10,42 @@ pub(crate) const ENTRY: &str = "sys_enter";
 /// Name of the program that counts exits.
 pub(crate) const EXIT: &str = "sys_exit";
 
-/// A program of ours, with all its copies.
+/// An eBPF program of the profiler, with all its copies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
-    /// What it does.
+    /// The name of the program.
     pub name: String,
-    /// Copies that are loaded, whether attached or not.
+    /// Number of loaded copies, attached or not.
     pub copies: usize,
-    /// Machine code of all copies, bytes; 0 where the programs are interpreted.
+    /// Machine code of all copies, in bytes. 0 if the kernel interprets the programs.
     pub jited_bytes: u64,
-    /// Instructions that the verifier went through, most for a copy; `None` before Linux
+    /// Instructions that the verifier processed: the maximum over the copies. `None` before Linux
     /// 5.16.
     pub verified_instructions: Option<u32>,
 }
 
-/// How often a program ran.
+/// Runs of a program.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runs {
-    /// Runs of all copies.
+    /// Number of runs of all copies.
     pub count: u64,
-    /// Runs of the copy that ran most often: with one copy all of them, and with several
-    /// how often what they are attached to happened.
+    /// Number of runs of the copy that ran most often. This is the number of events that the
+    /// program is attached to.
     pub events: u64,
-    /// How long they took, by the clock of the CPU, of which the kernel's reading it is a
-    /// part.
+    /// Time of all runs. Includes the time in which the kernel reads the clock.
     pub time: Duration,
 }
 
-/// Why there are no [`Runs`].
+/// Why [`Runs`] are unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Untimed {
-    /// Nobody asked for them.
+    /// Nobody requested the statistics.
     #[error("the kernel keeps no statistics of BPF programs now")]
     Off,
-    /// They were asked for without the privilege.
+    /// The privilege to request the statistics is missing.
     #[error("needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1")]
     Privilege,
-    /// The kernel said no for another reason: an errno.
+    /// The kernel refused the statistics for another reason: an errno.
     #[error("the kernel keeps no statistics of BPF programs: errno {0}")]
     Refused(i32),
 }

@@ -9,27 +9,27 @@ use super::{CallRow, Detail, Figures, Snapshot};
 /// Which processes count.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// All of the host's.
+    /// All processes of the host.
     #[default]
     Host,
-    /// These, by host process id, and the children that they start from now on.
+    /// These processes, by host process id, and all children that they start after the attach.
     Processes(Vec<u32>),
 }
 
-/// Which calls are timed. All are counted.
+/// Which calls are timed. All calls are counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timed {
-    /// All of them.
+    /// All calls.
     #[default]
     All,
     /// One in so many on average, of every thread and system call alike; two or more.
     OneIn(NonZeroU32),
-    /// None: counts and outcomes only.
+    /// No calls: counts and outcomes only.
     None,
 }
 
 impl Timed {
-    /// One call in how many: 1 for all; `None` for none.
+    /// The sampling rate: one call in this many is timed. `None` if no call is timed.
     pub fn one_in(self) -> Option<u32> {
         match self {
             Self::All => Some(1),
@@ -55,13 +55,13 @@ pub enum SortKey {
     P50,
     /// 99th percentile of latency
     P99,
-    /// Greatest latency
+    /// Maximum latency
     Max,
     /// Name, ascending
     Name,
 }
 
-/// What rows can be told apart by.
+/// A dimension by which calls are grouped into rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dimension {
     /// The syscall, with its ABI.
@@ -109,7 +109,7 @@ impl Dimension {
         }
     }
 
-    /// How much a snapshot has to hold for rows of this dimension.
+    /// The detail that a snapshot requires for rows of this dimension.
     pub const fn detail(self) -> Detail {
         match self {
             Self::Syscall | Self::Abi | Self::Category | Self::Class => Detail::Calls,
@@ -123,8 +123,8 @@ impl Dimension {
     }
 }
 
-/// The dimensions of a row's key: rows that agree in all of them are one row. By default, the
-/// syscall.
+/// The dimensions of a row's key. Calls with the same value in each dimension share a row. By
+/// default, the syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grouping(u32);
 
@@ -136,17 +136,17 @@ impl Grouping {
     /// A row per process and syscall.
     pub const PROCESS_SYSCALL: Self = Self(Self::SYSCALL.0 | Self::PROCESS.0);
 
-    /// Whether rows are told apart by this dimension.
+    /// Whether this dimension is part of the key.
     pub const fn has(self, dimension: Dimension) -> bool {
         self.0 & dimension.bit() != 0
     }
 
-    /// Its dimensions, in the order of [`Dimension::ALL`].
+    /// The dimensions of the key, in the order of [`Dimension::ALL`].
     pub fn dimensions(self) -> impl Iterator<Item = Dimension> {
         Dimension::ALL.into_iter().filter(move |&dimension| self.has(dimension))
     }
 
-    /// How much a snapshot has to hold for such rows.
+    /// The detail that a snapshot requires for these rows.
     pub fn detail(self) -> Detail {
         self.dimensions().map(Dimension::detail).max().unwrap_or(Detail::Calls)
     }
@@ -164,17 +164,17 @@ impl FromIterator<Dimension> for Grouping {
     }
 }
 
-/// Which figures of a snapshot are meant.
+/// The time that figures cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// Since the programs were attached.
+    /// Since the attach.
     Total,
     /// Within the last interval.
     Recent,
 }
 
 impl Span {
-    /// These figures of a row.
+    /// The figures of a row for this span.
     pub fn of(self, row: &CallRow) -> &Figures {
         match self {
             Self::Total => &row.total,
@@ -182,7 +182,7 @@ impl Span {
         }
     }
 
-    /// Its length.
+    /// The length of the span.
     pub fn length(self, snapshot: &Snapshot) -> Duration {
         match self {
             Self::Total => snapshot.window,

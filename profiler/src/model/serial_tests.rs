@@ -163,7 +163,7 @@ impl Numbers {
                 1 => Timing::No(Untimed::Privilege),
                 2 => Timing::No(Untimed::Refused(self.next() as i32)),
                 _ => Timing::Of {
-                    spell: self.next(),
+                    period: self.next(),
                     time: self.duration(),
                     runs: self.few(Self::runs),
                 },

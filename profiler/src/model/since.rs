@@ -1,18 +1,17 @@
-//! What came between two snapshots. Snapshots are cumulative, so each consumer makes its own
-//! intervals: it keeps the snapshot that it showed last.
+//! The difference between two snapshots. Snapshots are cumulative, so each consumer makes intervals
+//! of its own: it keeps the snapshot that it showed last.
 
 use std::{collections::HashMap, iter, sync::Arc};
 
 use super::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, ThreadRow};
 
 impl Snapshot {
-    /// The same snapshot, with the interval since `previous`: its length in
-    /// [`interval`](Snapshot::interval), and what it brought in
-    /// [`recent`](CallRow::recent). Without a previous snapshot, the interval began when the
-    /// programs were attached.
+    /// The same snapshot, with the interval since `previous`: the length in
+    /// [`interval`](Snapshot::interval), and the figures in [`recent`](CallRow::recent). Without a
+    /// previous snapshot, the interval began at the attach.
     ///
-    /// A process that has left the list since `previous` was added to the row of ended
-    /// processes. What it did in the interval is recent there.
+    /// If a process has left the list since `previous`, its calls of the interval are in the row of
+    /// ended processes.
     #[must_use]
     pub fn since(mut self, previous: Option<&Self>) -> Self {
         let Some(previous) = previous else {
@@ -47,7 +46,7 @@ impl Snapshot {
             }
         }
         if let Some(row) = ended {
-            // What is left has been added to this row, and so was what was in it before.
+            // The engine has added the rest to this row.
             let old = sum(before.into_values().map(|row| &row.calls));
             set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
         }
@@ -55,11 +54,11 @@ impl Snapshot {
     }
 }
 
-/// Sets what is recent in the rows of threads. A thread that has left the list was added to the
-/// row of ended threads, like a process that has left the list.
+/// Sets the recent figures of threads. If a thread has left the list, its calls are in the row of
+/// ended threads.
 fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
     if old.threads.is_empty() && !old.calls.is_empty() {
-        // Threads were not listed then. What they had done by then is unknown.
+        // Threads were not listed then, so their earlier figures are unknown.
         threads.iter_mut().for_each(|row| clear_recent(&mut row.calls));
         return;
     }
@@ -82,7 +81,7 @@ fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
     }
 }
 
-/// What names a process for good; a row that is of no process, by its name.
+/// Identifies a process, or by its name a row that belongs to no process.
 fn name(process: &Process) -> (Option<u32>, u64, &str) {
     let comm = if process.tgid.is_none() { process.comm.raw() } else { "" };
     (process.tgid, process.start_ns, comm)
@@ -92,7 +91,7 @@ fn is_ended_row(process: &Process) -> bool {
     process.tgid.is_none() && process.comm.raw() == ENDED_COMM
 }
 
-/// Whether a process left the list since it had the rows `before`, and came back.
+/// Whether a process left the list after it had the rows `before`, and came back.
 fn has_begun_anew(before: &[CallRow], rows: &[CallRow]) -> bool {
     before.iter().any(|old| {
         rows.binary_search_by_key(&old.key, |row| row.key)
@@ -110,17 +109,17 @@ fn begin_row(row: &mut CallRow) {
     row.recent = row.total.clone();
 }
 
-/// Sets what is recent in `rows`, which may be shared with other snapshots.
+/// Sets the recent figures of `rows`. Other snapshots may share `rows`.
 fn set_recent_shared(rows: &mut Arc<Vec<CallRow>>, before: &Arc<Vec<CallRow>>) {
     if is_same(before, rows) {
-        // Nothing has changed, and so nothing is recent.
+        // Without a change, no figures are recent.
         clear_recent(rows);
     } else {
         set_recent(&mut Arc::make_mut(rows)[..], before);
     }
 }
 
-/// Sets what is recent in `rows` to what they gained after `before`; both are by key.
+/// Sets the recent figures of `rows` to the difference to `before`. Both are sorted by key.
 fn set_recent(rows: &mut [CallRow], before: &[CallRow]) {
     let mut before = before.iter().peekable();
     for row in rows {

@@ -9,54 +9,54 @@ use serde::{Deserialize, Serialize};
 use super::{Figures, Health, InFlight, Process, Provenance, Thread, wire};
 use crate::text::Untrusted;
 
-/// Everything known at one moment.
+/// All figures at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// Where it comes from.
+    /// The host, the clocks and the query of the snapshot.
     pub provenance: Arc<Provenance>,
-    /// Drains before this one.
+    /// Number of earlier snapshots of the engine.
     pub sequence: u64,
-    /// From the moment the programs were attached to this reading.
+    /// Time from the attach to this reading.
     pub window: Duration,
-    /// From the snapshot that this one was compared with by [`Self::since`] to this one; 0
-    /// before that.
+    /// Time from the previous snapshot to this one. [`Self::since`] sets it; before that, 0.
     pub interval: Duration,
-    /// CPUs online.
+    /// Number of online CPUs.
     pub cpus: usize,
-    /// Every system call that was seen, over all processes, whether these are
-    /// still listed or not; by key.
+    /// Every syscall with its figures, by key. Sums over all processes, also over those that are no
+    /// longer listed.
     pub calls: Vec<CallRow>,
-    /// Processes, in no order. Empty unless [`Detail::Processes`] was asked for.
+    /// Processes, in no order. Empty without [`Detail::Processes`].
     pub processes: Vec<ProcessRow>,
-    /// Names of users by id, of those users that have one. Empty unless users were asked for.
+    /// Names of users by id. A user without a name is missing, and so is a user whose name is not
+    /// known yet. Empty if the query does not ask for users.
     pub users: Arc<BTreeMap<u32, Untrusted>>,
     /// Calls that have not returned.
     pub in_flight: InFlight,
-    /// How the profiler itself fares.
+    /// Losses, state and cost of the engine.
     pub health: Health,
 }
 
-/// How much a snapshot is to hold; what is not asked for costs nothing.
+/// The detail of a snapshot. Detail that is not requested costs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Detail {
-    /// System calls over all processes.
+    /// Sums per syscall, over all processes.
     Calls,
-    /// Also each process.
+    /// Also each process with its syscalls.
     Processes,
     /// Also each thread of each process. The engine has to be told in advance (`Engine::set_detail`).
     Threads,
 }
 
-/// A system call.
+/// The figures of a syscall.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRow {
-    /// Which.
+    /// The syscall.
     #[serde(with = "wire::Key")]
     pub key: CallKey,
-    /// Since the programs were attached.
+    /// Figures since the attach.
     pub total: Figures,
-    /// Within [`Snapshot::interval`]; nothing before [`Snapshot::since`]. Its extremes are as
-    /// [`Figures::since`] has them.
+    /// Figures within [`Snapshot::interval`]. [`Snapshot::since`] sets them; before that, zero. For
+    /// the extremes, see [`Figures::since`].
     pub recent: Figures,
 }
 
@@ -67,23 +67,23 @@ impl CallRow {
     }
 }
 
-/// A thread of a process.
+/// The figures of a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRow {
-    /// Who. `None` for the sum of ended threads that are no longer listed.
+    /// The thread. `None` for the sum of ended threads that are no longer listed.
     pub thread: Option<Arc<Thread>>,
-    /// Its system calls, by key. Shared by all snapshots between which it made none.
+    /// The syscalls, by key. Snapshots share the list as long as no call changes it.
     pub calls: Arc<Vec<CallRow>>,
 }
 
-/// A process.
+/// The figures of a process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRow {
-    /// Who.
+    /// The process.
     pub process: Arc<Process>,
-    /// Its system calls, by key. Shared by all snapshots between which it made none.
+    /// The syscalls, by key. Snapshots share the list as long as no call changes it.
     pub calls: Arc<Vec<CallRow>>,
-    /// The same calls by thread, in no order. Empty unless [`Detail::Threads`] was asked for.
+    /// The same calls by thread, in no order. Empty without [`Detail::Threads`].
     pub threads: Vec<ThreadRow>,
 }
 
@@ -93,12 +93,12 @@ impl ProcessRow {
         Self { process: process.into(), calls: calls.into(), threads: Vec::new() }
     }
 
-    /// All its calls since the programs were attached.
+    /// The sum of all its calls since the attach.
     pub fn total(&self) -> Figures {
         self.calls.iter().map(|row| &row.total).collect()
     }
 
-    /// All its calls within the interval.
+    /// The sum of all its calls within the interval.
     pub fn recent(&self) -> Figures {
         self.calls.iter().map(|row| &row.recent).collect()
     }

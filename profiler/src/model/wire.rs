@@ -1,4 +1,5 @@
-//! How types of both sides are serialised. Those types know nothing of serde.
+//! Serialises types that the kernel side and the user side share. These types do not depend on
+//! serde.
 
 use profiler_common::call::CallKey;
 use serde::{Deserialize, Serialize};

@@ -258,7 +258,7 @@ mod tests {
                 program("task_rename", 512, 96),
             ],
             timing: Timing::Of {
-                spell: 1,
+                period: 1,
                 time: Duration::from_secs(2),
                 runs: vec![runs(1_200_061, 37_441_903), runs(1_200_060, 44_402_220), runs(0, 0)],
             },

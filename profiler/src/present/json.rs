@@ -533,7 +533,7 @@ mod tests {
         let spent = Cost {
             programs: vec![Program { name: "sys_enter".into(), copies: 1, ..Program::default() }],
             timing: Timing::Of {
-                spell: 1,
+                period: 1,
                 time: Duration::from_secs(1),
                 runs: vec![Runs { count: 4, events: 4, time: Duration::from_micros(2) }],
             },

@@ -198,7 +198,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     if health.breaches > 0 {
         writeln!(
             out,
-            "{BAD}{} books do not balance, most recently that of {}. Please report this bug.{BAD:#}",
+            "{BAD}{} sums are wrong, most recently that of {}. This is a bug in the profiler: please report this line.{BAD:#}",
             units::grouped(health.breaches),
             health.last_breach
         )?;

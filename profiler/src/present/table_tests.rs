@@ -108,16 +108,8 @@ fn a_narrow_terminal_has_the_outcomes_in_the_headline() {
 }
 
 fn failing() -> [Row; 2] {
-    let errors = |errnos: &[(u16, u64)], unlisted: u64| {
-        let mut figures = timed(1_000);
-        for &(errno, count) in errnos {
-            figures.errors += count;
-            figures.add_errno(errno, count);
-        }
-        figures.errors += unlisted;
-        figures.errors_unlisted = unlisted;
-        figures
-    };
+    let errors =
+        |errnos: &[(u16, u64)], unlisted: u64| testing::with_errors(timed(1_000), errnos, unlisted);
     let many: Vec<_> = (1..20).map(|errno| (errno, u64::from(errno))).collect();
     [row(257, errors(&[(2, 240), (13, 5)], 7), 0), row(0, errors(&many, 0), 0)]
 }

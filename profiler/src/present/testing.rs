@@ -9,8 +9,19 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    model::{Grouping, Health, InFlight, Scope},
+    model::{Figures, Grouping, Health, InFlight, Scope},
 };
+
+/// `figures`, with as many errors of each errno, and `unlisted` errors of other errnos.
+pub(super) fn with_errors(mut figures: Figures, errnos: &[(u16, u64)], unlisted: u64) -> Figures {
+    for &(errno, count) in errnos {
+        figures.errors += count;
+        figures.add_errno(errno, count);
+    }
+    figures.errors += unlisted;
+    figures.errors_unlisted = unlisted;
+    figures
+}
 
 /// A report of two seconds in which nothing happened.
 pub(super) fn report() -> Report<'static> {

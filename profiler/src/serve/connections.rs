@@ -314,7 +314,7 @@ fn limit_by_descriptors() -> usize {
     let limit = limit_of(allowed, open);
     if limit < MAX_CONNECTIONS {
         tracing::info!(
-            "serving at most {limit} connections at one time, since the limit of open files is {allowed}"
+            "serving at most {limit} connections at a time, because the limit of open files is {allowed}"
         );
     }
     limit

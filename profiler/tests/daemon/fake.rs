@@ -126,7 +126,7 @@ fn cost() -> Cost {
         drains,
         programs: vec![program("sys_enter", 1_074, 75), program("sys_exit", 2_076, 77)],
         timing: Timing::Of {
-            spell: 1,
+            period: 1,
             time: Duration::from_secs(42),
             runs: vec![runs(78, 3_000), runs(79, 4_000)],
         },

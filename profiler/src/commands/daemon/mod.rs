@@ -91,7 +91,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     settings.cgroups.clone_from(&options.filter.cgroups);
     let filtered = options.filter.to_string();
     if !filtered.is_empty() {
-        tracing::info!("only {filtered}");
+        tracing::info!("counting only {filtered}");
     }
     let time_programs = settings.config.bpf_stats;
     // Neither processes nor intervals are shown.
@@ -123,7 +123,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
         _ = served => return Err(Error::ServingEnded),
     };
     tracing::info!(
-        "detached after {} s, {} events lost",
+        "detached after {} s; lost {} calls or other events",
         last.window.as_secs(),
         last.health.lost()
     );
@@ -142,7 +142,9 @@ fn end_early(signal: Signal, manager: &mut Manager, logging: Option<&Logging>) -
 
 /// Says what this process may still do, as the kernel says.
 fn tell_confinement(left: &Confinement, undone: &[String]) {
-    tracing::info!("attached, and gave up what is not needed any more; left: {left}");
+    tracing::info!(
+        "attached, and dropped the privileges that are no longer needed; remaining: {left}"
+    );
     for problem in undone.iter().chain(&left.weaknesses()) {
         tracing::warn!("not fully confined: {problem}");
     }
@@ -153,7 +155,7 @@ fn tell_unreadable(args: &DaemonArgs, user: &User) {
     let path = args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
     if access(path, AccessFlags::R_OK) == Err(Errno::EACCES) {
         tracing::warn!(
-            "a reload will fail: the user {user} may not read the configuration {}",
+            "a reload will fail: the user {user} cannot read the configuration {}",
             text::path(path)
         );
     }
@@ -165,13 +167,13 @@ fn tell_exposure(address: SocketAddr, config: &Config) {
         return;
     }
     let names = if config.allowed_hosts.is_empty() {
-        "; any host name is accepted, since allowed_hosts is empty"
+        "; every host name is accepted, because allowed_hosts is empty"
     } else {
         ""
     };
     tracing::warn!(
-        "listening beyond the loopback, on {address}, without encryption or a password: \
-         whoever can connect can read which system calls this host makes{names}"
+        "listening on {address}, which is not a loopback address, without TLS or a password: \
+         anyone who can connect can read which syscalls this host makes{names}"
     );
 }
 

@@ -213,9 +213,9 @@ impl<'a, E: Engine> Work<'a, E> {
         self.service.missed_drains += u64::try_from(missed).unwrap_or(u64::MAX);
         if let Some(more) = self.alarms.check_missed(self.service.missed_drains, started) {
             tracing::warn!(
-                "{more} drains did not take place, the last came {:.1} s late: this process gets too \
-                 little CPU time. Nothing is lost, but metrics come late and further threads may \
-                 find no room; give it more (CPUWeight=, Nice=)",
+                "missed {more} drains, and the last drain was {:.1} s late: this process gets too \
+                 little CPU time. No call is lost, but metrics are late, and calls of new threads may \
+                 be counted without their process. Raise CPUWeight= or lower Nice= of the unit",
                 late.as_secs_f64()
             );
         }
@@ -244,17 +244,20 @@ impl<'a, E: Engine> Work<'a, E> {
     fn tell_losses(&mut self, snapshot: &Snapshot) {
         let due = self.alarms.check(&snapshot.health, Instant::now());
         if let Some(more) = due.lost {
-            tracing::warn!("{more} events went uncounted; profiler_lost_calls_total says why");
+            tracing::warn!(
+                "lost {more} calls or other events; profiler_lost_calls_total has the reasons"
+            );
         }
         if let Some(more) = due.breaches {
             tracing::error!(
-                "{more} books do not balance, the last of them of {}: please report this",
+                "{more} sums are wrong, most recently that of {}. This is a bug in the profiler: \
+                 please report this message",
                 snapshot.health.last_breach
             );
         }
         if let Some(more) = due.overflowed {
             tracing::warn!(
-                "{more} calls were counted in the totals only, for want of room; \
+                "{more} calls were counted without their process, because the tables were full; \
                  raise max_threads or max_memory_mib{}",
                 snapshot.health.used_up_share()
             );
@@ -280,7 +283,9 @@ impl<'a, E: Engine> Work<'a, E> {
     fn begin_reload(&mut self) {
         match self.reload.begin(self.settings.args) {
             Ok(true) => self.settings.manager.reloading(),
-            Ok(false) => tracing::warn!("the configuration is still being read"),
+            Ok(false) => tracing::warn!(
+                "still reading the configuration; the daemon reads the file once more after that"
+            ),
             Err(error) => self.not_reloaded(&error),
         }
     }
@@ -308,13 +313,15 @@ impl<'a, E: Engine> Work<'a, E> {
             self.settings.config.log_level,
         );
         for setting in needing_restart {
-            tracing::warn!("{setting} has changed, but only a restart applies it");
+            tracing::warn!("{setting} has changed; restart the daemon to apply the change");
         }
     }
 
     fn not_reloaded(&mut self, error: &dyn std::error::Error) {
         self.service.reload_failed = true;
-        tracing::error!("configuration not reloaded, the old one stays: {error}");
+        tracing::error!(
+            "cannot reload the configuration, so the old settings stay in effect: {error}"
+        );
     }
 }
 
@@ -323,8 +330,8 @@ impl Settings<'_> {
     fn tell_gone_cgroups(&mut self) {
         for gone in self.cgroups.extract_if(.., |cgroup| !cgroup.is_there()) {
             tracing::warn!(
-                "the cgroup {} has been removed; one that is made in its place counts only \
-                 after a restart",
+                "the cgroup {} has been removed; if a new cgroup has the same path, restart the \
+                 daemon to count its processes",
                 gone.path
             );
         }
@@ -353,7 +360,7 @@ async fn woken(wake: Option<&AsyncFd<OwnedFd>>) {
         // Before the drain and not after it, so that a wake-up that comes during the drain is
         // one for the next.
         Ok(mut ready) => ready.clear_ready(),
-        Err(error) => tracing::warn!("cannot wait for the kernel side: {error}"),
+        Err(error) => tracing::warn!("cannot poll the kernel for full tables: {error}"),
     }
 }
 

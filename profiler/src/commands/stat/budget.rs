@@ -2,17 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
     budget::{Budget, Doubt, Margin, Verdict},
-    commands::{cli::StatArgs, config::Place, error::Error},
+    commands::{
+        cli::StatArgs,
+        error::Error,
+        toml_file::{self, TomlFileError},
+    },
     filter::Filter,
     model::{Snapshot, Timed},
     present::budget,
-    regular_file,
     streams::{OutputError, Stream},
     text::{self, Untrusted},
 };
@@ -23,22 +26,9 @@ pub(super) const EXCEEDED: u8 = 10;
 /// Why a budget cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
-    /// The file cannot be read.
-    #[error("cannot read the budget {}: {source}", text::path(path))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: io::Error,
-    },
-    /// The file is not a budget.
-    #[error("{place}: {message}")]
-    File {
-        /// Where.
-        place: Place,
-        /// What is wrong, and what was expected.
-        message: Untrusted,
-    },
+    /// The file cannot be used.
+    #[error(transparent)]
+    Toml(#[from] TomlFileError),
     /// The budget limits a syscall that does not count.
     #[error("the budget limits {pattern}, which the filters leave out")]
     LeftOut {
@@ -54,11 +44,13 @@ impl BudgetError {
     /// What the user can do.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Self::Toml(error) if error.is_missing() => {
                 Some("`profiler stat --write-budget FILE -- COMMAND` writes one".into())
             }
-            Self::Read { .. } => None,
-            Self::File { .. } => Some("`profiler stat --help` lists the keys of a budget".into()),
+            Self::Toml(TomlFileError::Read { .. }) => None,
+            Self::Toml(TomlFileError::Content { .. }) => {
+                Some("`profiler stat --help` lists the keys of a budget".into())
+            }
             Self::LeftOut { .. } => Some("drop the limit, or the filter of syscalls".into()),
             Self::Untimed => Some("drop the limits of time, or --no-latency".into()),
         }
@@ -137,12 +129,9 @@ impl Budgets {
 }
 
 fn read(path: &Path, filter: &Filter, timed: Timed) -> Result<Budget, BudgetError> {
-    let text = regular_file::read(path)
-        .map_err(|source| BudgetError::Read { path: path.to_owned(), source })?;
-    let budget = Budget::from_toml(&text).map_err(|error| BudgetError::File {
-        place: Place::new(path, &text, &error),
-        message: error.message().trim_end().replace('\n', ", ").into(),
-    })?;
+    let text = toml_file::read("budget", path)?;
+    let budget =
+        Budget::from_toml(&text).map_err(|error| TomlFileError::content(path, &text, &error))?;
     if let Some(calls) = &filter.calls
         && let Some(pattern) = budget.first_left_out(calls)
     {

@@ -30,7 +30,7 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &str, features: &Features, btf: &Btf) 
         },
     );
     if let Err(error) = &loaded {
-        tracing::info!("calls that entered before are not shown: {error}");
+        tracing::info!("cannot list the calls that entered before the attach: {error}");
     }
     loaded.is_ok()
 }
@@ -39,7 +39,7 @@ pub(super) fn load(ebpf: &mut Ebpf, name: &str, features: &Features, btf: &Btf) 
 pub(super) fn run(ebpf: &mut Ebpf, name: &str) -> bool {
     let visited = visit_tasks(ebpf, name);
     if let Err(error) = &visited {
-        tracing::warn!("calls that entered before are not all shown: {error}");
+        tracing::warn!("cannot list all calls that entered before the attach: {error}");
     }
     visited.is_ok()
 }

@@ -49,7 +49,7 @@ impl Identity {
             if in_host_namespace != Some(true) || !has_host_clock() {
                 return Err(error);
             }
-            tracing::info!("our own process id and clock are taken for the host's: {error}");
+            tracing::info!("cannot get the profiler's process id on the host, so its id in this namespace is used: {error}");
             Ok(Self { tgid: std::process::id(), clock: Clock::default() })
         })
     }

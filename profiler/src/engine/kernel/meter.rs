@@ -19,15 +19,15 @@ pub(super) struct Meter {
     attached: Instant,
     cpu_to_attach: CpuTime,
     drains: Times,
-    timed: Result<Timed, Untimed>,
+    timed: Result<TimingPeriod, Untimed>,
     /// How many times the kernel has started to keep statistics.
-    spells: u64,
+    periods: u64,
     /// When the programs were detached.
     detached: Option<Instant>,
 }
 
-/// A time in which the kernel keeps statistics.
-struct Timed {
+/// A period in which the kernel times the programs.
+struct TimingPeriod {
     /// When it started.
     since: Instant,
     /// The runs that the kernel had counted when it started.
@@ -44,7 +44,9 @@ impl Meter {
         let timed = match untimed {
             None if !statistics.are_kept() => Err(Untimed::Off),
             Some(why) if !statistics.are_kept() => Err(why),
-            _ => Ok(Timed { since: attached, before: vec![Runs::default(); programs.len()] }),
+            _ => {
+                Ok(TimingPeriod { since: attached, before: vec![Runs::default(); programs.len()] })
+            }
         };
         Self {
             programs,
@@ -52,7 +54,7 @@ impl Meter {
             cpu_to_attach: cpu(),
             drains: Times::default(),
             timed,
-            spells: 1,
+            periods: 1,
             detached: None,
         }
     }
@@ -98,9 +100,9 @@ impl Meter {
     }
 
     fn begin(&mut self, session: &mut Session) {
-        self.spells += 1;
+        self.periods += 1;
         let since = Instant::now();
-        self.timed = Ok(Timed { since, before: session.statistics().runs() });
+        self.timed = Ok(TimingPeriod { since, before: session.statistics().runs() });
     }
 
     /// Takes note that the programs were detached just now.
@@ -112,12 +114,12 @@ impl Meter {
     pub(super) fn cost(&self, session: &mut Session) -> Cost {
         let timing = match &self.timed {
             Err(why) => Timing::No(*why),
-            Ok(Timed { since, before }) => {
+            Ok(TimingPeriod { since, before }) => {
                 let runs = session.statistics().runs().into_iter();
                 // The programs also ran during the drain.
                 let until = self.detached.unwrap_or_else(Instant::now);
                 Timing::Of {
-                    spell: self.spells,
+                    period: self.periods,
                     time: until.saturating_duration_since(*since),
                     runs: runs.zip(before).map(|(now, before)| runs_since(now, *before)).collect(),
                 }

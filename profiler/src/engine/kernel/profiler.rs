@@ -12,7 +12,7 @@ use std::{
 use profiler_common::share;
 
 use super::{
-    drain::{Reader, health, in_flight, users},
+    drain::{Reader, health, in_flight, user_names, users},
     error::KernelError,
     meter::Meter,
     options::Options,
@@ -46,7 +46,7 @@ pub struct Profiler {
     off_cpu: bool,
     meter: Meter,
     /// The names of users, if the query asks for users.
-    user_names: Option<users::Names>,
+    user_names: Option<user_names::UserNames>,
     provenance: Arc<Provenance>,
 }
 
@@ -89,7 +89,7 @@ impl Profiler {
             timed: options.timed,
             off_cpu: options.off_cpu,
             meter,
-            user_names: options.users.then(users::Names::default),
+            user_names: options.users.then(user_names::UserNames::default),
             provenance,
         };
         // The first drain may come too late for a small table.
@@ -112,7 +112,7 @@ impl Profiler {
         self.session.clear_wake();
         self.session.flush_log();
         if let Err(error) = self.session.reinforce() {
-            tracing::warn!("cannot attach a further copy of a program: {error}");
+            tracing::warn!("cannot attach another copy of a program: {error}");
         }
         self.aggregate.begin_reading(self.attached.elapsed());
         let tables = self.session.tables();
@@ -151,8 +151,15 @@ impl Profiler {
         );
     }
 
-    /// Takes a snapshot. Calls in flight are as old as they were at `now_ns`.
-    fn take_snapshot(&mut self, detail: Detail, started: Instant, now_ns: u64) -> Snapshot {
+    /// Takes a snapshot. Calls in flight are as old as they were at `now_ns`. `is_last` says
+    /// that no drain follows, so that the names of users may take longer.
+    fn take_snapshot(
+        &mut self,
+        detail: Detail,
+        started: Instant,
+        now_ns: u64,
+        is_last: bool,
+    ) -> Snapshot {
         self.sequence += 1;
         let tables = self.session.tables();
         let counters = tables.counters();
@@ -163,7 +170,7 @@ impl Profiler {
         self.reader.identify(tables, &mut self.aggregate);
         let processes = self.aggregate.processes(detail);
         let uids = processes.iter().filter_map(|row| row.process.uid);
-        let users = self.user_names.as_mut().map(|names| names.with(uids)).unwrap_or_default();
+        let new_users = self.user_names.as_mut().map_or(0, |names| names.ask(uids));
         let misses = self.session.program_misses();
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
@@ -174,7 +181,7 @@ impl Profiler {
             cpus: self.cpus,
             calls: self.aggregate.calls(),
             processes,
-            users,
+            users: Arc::default(),
             in_flight,
             health: Health {
                 losses: health::losses(&counters, &misses),
@@ -196,6 +203,14 @@ impl Profiler {
             },
         };
         snapshot.health.cost.drains = self.meter.add_drain(started.elapsed());
+        if let Some(names) = &mut self.user_names {
+            snapshot.users = names.get(match (is_last, new_users) {
+                (true, _) => user_names::LAST_PATIENCE,
+                // A name that did not arrive in time delays no later snapshot.
+                (false, 0) => Duration::ZERO,
+                (false, _) => user_names::PATIENCE,
+            });
+        }
         snapshot
     }
 
@@ -212,7 +227,7 @@ impl Engine for Profiler {
         self.drain(false);
         self.meter.check_statistics(&mut self.session);
         let now_ns = self.session.now_ns();
-        self.take_snapshot(detail, started, now_ns)
+        self.take_snapshot(detail, started, now_ns, false)
     }
 
     fn read(&mut self) {
@@ -260,6 +275,6 @@ impl Engine for Profiler {
         self.session.detach();
         self.meter.set_detached();
         self.drain(true);
-        self.take_snapshot(detail, ended, ended_ns)
+        self.take_snapshot(detail, ended, ended_ns, true)
     }
 }

@@ -270,7 +270,9 @@ impl Prepared {
                 if counter.name == ObjectName::Arena
                     && !matches!(error, KernelError::Privilege { .. }) =>
             {
-                tracing::warn!("this kernel refuses the arena, so arrays are used: {error}");
+                tracing::warn!(
+                    "the kernel refuses the arena, so the profiler falls back to arrays: {error}"
+                );
                 let arrays = object::find(ObjectName::Arrays);
                 Self::with(arrays, setup, loader::without_types(), companions, limit)
             }

@@ -12,7 +12,7 @@ use crate::{
         ThreadInFlight, Times, Timing, Unlogged, Untimed, Use,
     },
     names::waits,
-    present::metrics::Service,
+    present::{metrics::Service, testing},
 };
 
 const fn ms(ms: u64) -> Duration {
@@ -35,14 +35,7 @@ fn timed(calls: u64, ns: u64) -> Figures {
 }
 
 fn failing(calls: u64, ns: u64, errnos: &[(u16, u64)], unlisted: u64) -> Figures {
-    let mut figures = timed(calls, ns);
-    for &(errno, count) in errnos {
-        figures.errors += count;
-        figures.add_errno(errno, count);
-    }
-    figures.errors += unlisted;
-    figures.errors_unlisted = unlisted;
-    figures
+    testing::with_errors(timed(calls, ns), errnos, unlisted)
 }
 
 /// Every figure has a value of its own.
@@ -177,7 +170,7 @@ fn cost() -> Cost {
             program("task_rename", 1, 512, None),
         ],
         timing: Timing::Of {
-            spell: 1,
+            period: 1,
             time: ms(61_400),
             runs: vec![
                 runs(1_200_061, 1_200_061, 37_441_903),

@@ -87,7 +87,7 @@ pub(super) struct Changed {
     pub(super) sums: Line,
     cells: Line,
     /// The line in which new latencies are looked for first.
-    pub(super) likely: Counts,
+    pub(super) likely: HistogramLine,
 }
 
 impl Changed {
@@ -108,15 +108,15 @@ impl Changed {
     }
 }
 
-/// A line of counts of latencies.
+/// Position of a cache line within a histogram: the chunk, and the line within the chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct HistogramLine {
     pub(super) chunk: usize,
     pub(super) line: usize,
 }
 
-impl Counts {
-    /// The line that has the bucket of a latency, nanoseconds.
+impl HistogramLine {
+    /// The line with the bucket of a latency in nanoseconds.
     fn of(ns: u64) -> Self {
         let bucket = hist::bucket(ns) as usize;
         let line = bucket % BUCKETS_PER_CHUNK / WORDS;
@@ -263,11 +263,11 @@ fn slots_in<T: Tables>(
 }
 
 /// The line that has the mean of the new latencies. For one latency, that is its own line.
-fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> Counts {
+fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> HistogramLine {
     let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
     let calls =
         left(counts.returned, counts.restarted).wrapping_sub(left(old.returned, old.restarted));
-    Counts::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
+    HistogramLine::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
 }
 
 /// The counts in the sums of a slot.

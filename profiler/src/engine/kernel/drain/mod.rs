@@ -22,6 +22,7 @@ mod reader_tests;
 mod shadow;
 mod slot;
 mod threads;
+pub(super) mod user_names;
 pub(super) mod users;
 
 pub(super) use reader::Reader;

@@ -16,7 +16,7 @@ use profiler_common::{
 };
 
 use super::{
-    batch::{self, Changed, Counts, SUMS, Visit},
+    batch::{self, Changed, HistogramLine, SUMS, Visit},
     off_cpu,
     shadow::{Shadow, WORDS},
 };
@@ -113,7 +113,7 @@ impl SlotReading {
         let mut found = 0;
         // There are as many new latencies as calls that left. Once all are found, the remaining
         // lines have none.
-        let others = Counts::all().filter(|&other| other != changed.likely);
+        let others = HistogramLine::all().filter(|&other| other != changed.likely);
         for counts in once(changed.likely).chain(others) {
             let cell = changed.chunks()[counts.chunk];
             if cell == 0 {

@@ -1,15 +1,13 @@
-//! Whose processes are: their real user ids, and the names of users.
+//! The real user ids of processes.
 //!
 //! The kernel side notes the user of a thread at its first call, at an exec and at its end. In
 //! between, only a few calls change the user (setuid(2) and its relatives). If a thread has made
 //! one and lives, its id is read from /proc. So the id is exact also for a process that lives for
 //! a few milliseconds, and costs nothing for a process that keeps its user.
 
-use std::{collections::BTreeMap, sync::Arc};
-
 use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
-use crate::{engine::kernel::options::Options, names::syscalls, text::Untrusted, users};
+use crate::{engine::kernel::options::Options, names::syscalls};
 
 /// Calls that can change the real user id of the thread that makes them.
 const SETTERS: [&str; 6] =
@@ -75,31 +73,6 @@ impl Changes {
     }
 }
 
-/// The names of users, each looked up once.
-#[derive(Default)]
-pub(crate) struct Names {
-    known: BTreeMap<u32, Option<Untrusted>>,
-    shared: Arc<BTreeMap<u32, Untrusted>>,
-}
-
-impl Names {
-    /// The names of users, with those of `uids` among them. Users without a name are not in it.
-    pub(crate) fn with(
-        &mut self,
-        uids: impl Iterator<Item = u32>,
-    ) -> Arc<BTreeMap<u32, Untrusted>> {
-        for uid in uids {
-            self.known.entry(uid).or_insert_with(|| {
-                let user = users::by_id(uid).ok().flatten()?;
-                let name = Untrusted::from(user.name);
-                Arc::make_mut(&mut self.shared).insert(uid, name.clone());
-                Some(name)
-            });
-        }
-        Arc::clone(&self.shared)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use profiler_common::call::Abi;
@@ -143,14 +116,5 @@ mod tests {
         assert!(!of("read", false), "nobody asked");
         assert!(!of("!read", true), "all of them count");
         assert!(of("!setuid", true));
-    }
-
-    #[test]
-    fn users_have_names_or_none() {
-        let mut names = Names::default();
-        let known = names.with([0, u32::MAX - 7].into_iter());
-        assert_eq!(known.get(&0).map(Untrusted::raw), Some("root"));
-        assert_eq!(known.len(), 1);
-        assert!(Arc::ptr_eq(&known, &names.with([0].into_iter())));
     }
 }

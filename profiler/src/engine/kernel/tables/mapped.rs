@@ -101,7 +101,9 @@ impl MapTables {
         let count = u32::try_from(found).unwrap_or(u32::MAX).min(room);
         if found > u64::from(count) {
             let more = found - u64::from(count);
-            tracing::warn!("{more} calls that entered before are not shown, for want of room");
+            tracing::warn!(
+                "{more} calls that entered before the attach are not shown, because their table is full"
+            );
         }
         self.before = Some(Before { count, until_ns });
     }
@@ -219,7 +221,9 @@ impl Tables for MapTables {
         match mapped {
             Some(Ok(overflow)) => read(self.overflow.get_or_init(|| overflow)),
             Some(Err(error)) => {
-                tracing::warn!("cannot map what found no room: {error}");
+                tracing::warn!(
+                    "cannot map the overflow slots, so their calls are missing until the next reading: {error}"
+                );
                 ZERO_OVERFLOW
             }
             None => ZERO_OVERFLOW,

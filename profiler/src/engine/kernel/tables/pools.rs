@@ -127,8 +127,8 @@ impl Pools {
         if new == 0 || self.limit.as_ref().is_some_and(|limit| !limit.allows(2 * new)) {
             if new > 0 && !std::mem::replace(&mut self.is_stuck, true) {
                 tracing::warn!(
-                    "the memory cgroup has no room for more threads and figures; further ones \
-                     are counted, but not by process"
+                    "the memory limit of the cgroup is reached; calls of new threads are counted \
+                     without their process"
                 );
             }
             return;
