@@ -11,7 +11,7 @@ use clap::{
 use profiler::{
     commands::{
         cli::{Cli, Command},
-        daemon, doctor,
+        completions, daemon, doctor,
         error::Error,
         stat, syscalls, top,
     },
@@ -20,10 +20,11 @@ use profiler::{
 };
 
 fn main() -> ExitCode {
-    let outcome = match Cli::try_parse() {
-        Ok(cli) => run(&cli.command),
-        Err(error) => explain(error),
-    };
+    let outcome =
+        completions::answer(std::env::args_os()).unwrap_or_else(|| match Cli::try_parse() {
+            Ok(cli) => run(&cli.command),
+            Err(error) => explain(error),
+        });
     ExitCode::from(outcome.unwrap_or_else(|error| {
         report(&error);
         error.exit_code()
@@ -37,6 +38,7 @@ fn run(command: &Command) -> Result<u8, Error> {
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
         Command::Syscalls(args) => syscalls::run(args).map(|()| 0),
+        Command::Completions(args) => completions::run(args).map(|()| 0),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The command line, without the kernel side and without privileges: what it says, as golden
 //! files under `tests/cli` (`TRYCMD=overwrite` writes them anew), and what becomes of output
-//! that cannot be written.
+//! that cannot be written; what shells complete.
 
 #[path = "cli/colours.rs"]
 mod colours;
+#[path = "cli/completions.rs"]
+mod completions;
 #[path = "cli/documents.rs"]
 mod documents;
 #[path = "cli/streams.rs"]

@@ -17,7 +17,7 @@ use crate::{
 pub const USAGE: &str = "\
 Build the profiler and run it, as root where it needs that
 
-Usage: cargo xtask run <top|stat|daemon|doctor|syscalls> [ARGS]...
+Usage: cargo xtask run <top|stat|daemon|doctor|syscalls|completions> [ARGS]...
 
   cargo xtask run top
   cargo xtask run stat -a -d 1s
@@ -49,13 +49,14 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     Err(Failure::new(format!("cannot run {}: {error}", shown(&command))))
 }
 
-/// Whether the profiler is run as root: for everything but help and `syscalls`. `doctor` is run
+/// Whether the profiler is run as root: for everything but help, `syscalls` and `completions`. `doctor` is run
 /// as root too, since it says whether the other commands, which run as root, work here.
 fn needs_root(profiler_args: &[OsString]) -> bool {
     let own: Vec<&OsStr> =
         profiler_args.iter().map(OsString::as_os_str).take_while(|arg| *arg != "--").collect();
     let is_help = |arg: &&OsStr| ["-h", "--help", "-V", "--version"].iter().any(|f| arg == f);
-    let needs_none = |first: &&OsStr| ["help", "syscalls"].iter().any(|command| first == command);
+    let needs_none =
+        |first: &&OsStr| ["help", "syscalls", "completions"].iter().any(|command| first == command);
     !own.first().is_some_and(needs_none) && !own.iter().any(is_help)
 }
 
@@ -74,6 +75,7 @@ mod tests {
         assert!(!needs("stat --help"));
         assert!(!needs("help stat"));
         assert!(!needs("syscalls openat"));
+        assert!(!needs("completions bash"));
         assert!(!needs("--version"));
     }
 }

@@ -1,6 +1,8 @@
 //! The command line.
 
 mod budget;
+mod candidates;
+mod completions;
 mod durations;
 mod lists;
 mod shown;
@@ -11,6 +13,7 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
 
 pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use completions::{CompletionsArgs, Shell};
 pub use lists::List;
 pub use shown::ShownArgs;
 pub use syscalls::SyscallsArgs;
@@ -39,7 +42,8 @@ Start with:
   profiler stat -- make -j4    every syscall of a command and its children
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
-All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls and help.
+All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
+completions and help.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
@@ -67,6 +71,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Explain syscalls: numbers, arguments, classes, and who allows them
     Syscalls(SyscallsArgs),
+    /// Print the script that completes this command line in a shell
+    Completions(CompletionsArgs),
 }
 
 /// How the kernel side records calls; common to all commands that attach.
@@ -153,10 +159,10 @@ pub struct FilterArgs {
     /// numbers without a name. A class of strace such as %file, or a category such as
     /// %file-management, matches all its syscalls: `profiler syscalls %file` lists them. Several
     /// are separated by commas.
-    #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
+    #[arg(long, value_name = "CALL", value_delimiter = ',', add = candidates::patterns(), help_heading = "Filters")]
     pub syscall: Vec<CallPattern>,
     /// Exclude this syscall, or a %CLASS. Same as --syscall '!NAME'
-    #[arg(long, value_name = "CALL", value_delimiter = ',', help_heading = "Filters")]
+    #[arg(long, value_name = "CALL", value_delimiter = ',', add = candidates::patterns(), help_heading = "Filters")]
     pub exclude_syscall: Vec<CallPattern>,
 }
 
@@ -215,7 +221,7 @@ pub struct StatArgs {
     /// name. `category` and `class` are those of `profiler syscalls`. If a syscall is in several
     /// classes of strace, as openat is, its row lists all of them (`%file %desc`): no call is in two
     /// rows.
-    #[arg(short, long, value_name = "LIST", value_parser = lists::grouping, default_value = "syscall")]
+    #[arg(short, long, value_name = "LIST", value_parser = lists::grouping, add = candidates::dimensions(), default_value = "syscall")]
     pub by: Grouping,
     /// Format of the report
     ///
@@ -297,6 +303,18 @@ pub enum Format {
     Json,
 }
 
+/// What a row of the list of syscalls in `top` stands for.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CallsBy {
+    /// One syscall
+    #[default]
+    Syscall,
+    /// All syscalls of a category
+    Category,
+    /// All syscalls in the same classes of strace
+    Class,
+}
+
 /// `profiler top`.
 #[derive(Args, Debug)]
 #[command(after_help = TOP_AFTER_HELP)]
@@ -335,6 +353,12 @@ pub struct TopArgs {
     /// top(1), -H means the same.
     #[arg(short = 'H', long)]
     pub threads: bool,
+    /// Group the list of syscalls, as the key C does
+    ///
+    /// With class, a row has all syscalls that are in the same classes of strace, such as
+    /// `%file %desc`. So each syscall is in one row. Opening a row lists its syscalls.
+    #[arg(long, value_enum, value_name = "DIMENSION", default_value_t = CallsBy::Syscall)]
+    pub by: CallsBy,
     /// Show what the profiler's programs cost, as the key c does
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
@@ -357,6 +381,7 @@ Examples:
   profiler top --waits                 with futex, epoll_wait and the like
   profiler top -H -p 1234              the threads of a process
   profiler top --where                 a bar in each row: on a CPU, runnable or waiting
+  profiler top --by category           calls by what they act on: files, processes, ...
   profiler top -b -n 1                 one interval as plain text
 
 The key ? lists all keys, and explains every word on the screen.";

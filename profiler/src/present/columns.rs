@@ -165,6 +165,8 @@ impl Column {
         // The longest name of a syscall has 23 characters, the longest ABI shown 7 with its
         // parentheses and space.
         const SYSCALL: (usize, usize) = (14, 30);
+        // The longest category is information-maintenance.
+        const CATEGORY: (usize, usize) = (14, 23);
         match self {
             Self::Pid => spec(("pid", "PID"), Unit::Id, FIGURE, (1, 3), "Process id."),
             Self::Tid => spec(("tid", "TID"), Unit::Id, FIGURE, (3, 10), "Thread id."),
@@ -187,13 +189,14 @@ impl Column {
             }
             Self::Category => {
                 let help = "Category of the syscalls, with `--by category`.";
-                spec(("category", "CATEGORY"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("category", "CATEGORY"), Unit::Name, CATEGORY, (0, 0), help)
+                    .sorts(SortKey::Name)
             }
             Self::Class => {
                 let help = "All classes of the syscalls, with `--by class`: a syscall in several \
                             classes is in the row that lists them all, so that no call is in two \
                             rows.";
-                spec(("class", "CLASS"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("class", "CLASS"), Unit::Name, SYSCALL, (0, 0), help).sorts(SortKey::Name)
             }
             Self::Call => {
                 let help = "Name of the syscall, with its ABI unless that is x86_64.";

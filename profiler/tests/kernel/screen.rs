@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use nix::{
@@ -14,7 +15,7 @@ use nix::{
     unistd::{Uid, User},
 };
 
-use crate::run::{Mode, PROFILER, wait_until};
+use crate::run::{Held, Mode, PROFILER, wait_until};
 
 /// A live view on a terminal of its own, and all that it has written.
 struct Screen {
@@ -50,10 +51,24 @@ impl Screen {
         self.keyboard.write_all(keys.as_bytes()).expect("a terminal");
     }
 
+    /// Whether the word was ever on the screen in one piece.
+    fn has_shown(&self, word: &str) -> bool {
+        self.written.lock().expect("no panic").contains(word)
+    }
+
+    fn quit(mut self) {
+        self.press("q");
+        let mut status = None;
+        wait_until("the live view quits", || {
+            status = self.child.try_wait().expect("a child of ours");
+            status.is_some()
+        });
+        assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    }
+
     /// Waits until the word is on the screen. A word without spaces is written in one piece.
     fn expect(&self, word: &str) {
-        let shows = || self.written.lock().expect("no panic").contains(word);
-        wait_until(&format!("the screen shows {word}"), shows);
+        wait_until(&format!("the screen shows {word}"), || self.has_shown(word));
     }
 }
 
@@ -90,11 +105,41 @@ pub(crate) fn of_processes_that_come_and_go(mode: Mode) {
     // Many have ended in an interval of 200 ms.
     screen.expect("\u{d7}");
     screen.expect("true");
-    screen.press("q");
-    let mut status = None;
-    wait_until("the live view quits", || {
-        status = screen.child.try_wait().expect("a child of ours");
-        status.is_some()
+    screen.quit();
+}
+
+/// Calls that each thread makes in [`of_threads`].
+const CALLS: u64 = 321;
+const THREADS: u64 = 3;
+
+/// With the key H, each thread has a row with its own calls; with H again, the process has one row
+/// with the calls of all.
+pub(crate) fn of_threads(mode: Mode) {
+    let (threads, calls) = (format!("threads={THREADS}"), format!("calls={CALLS}"));
+    let mut crowd = Held::start(&["crowd", "name=row-of-thread", &threads, &calls]);
+    let pid = crowd.pid();
+    let process = pid.to_string();
+    let args = ["-p", &process, "--syscall", "getppid", "-d", "200ms"];
+    let mut screen = Screen::start(mode, &args);
+    // Of the text "no system call yet".
+    screen.expect("yet");
+    // Figures since the start, of threads.
+    screen.press("tH");
+    screen.expect("THREAD");
+    crowd.fill();
+    let tids = std::fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+    let tids = tids.map(|tid| tid.expect("a thread").file_name().into_string().expect("a number"));
+    let tids: Vec<String> = tids.filter(|tid| *tid != process).collect();
+    assert_eq!(tids.len() as u64, THREADS);
+    tids.iter().for_each(|tid| screen.expect(tid));
+    // If a refresh comes before all calls were made, only the digits that change are written. No
+    // digit is in the same place in the list of processes, so the key writes all of them again.
+    let (of_each, of_all) = (CALLS.to_string(), (CALLS * THREADS).to_string());
+    wait_until("the calls are on the screen", || {
+        thread::sleep(Duration::from_millis(300));
+        screen.press("H");
+        screen.has_shown(&of_each) && screen.has_shown(&of_all)
     });
-    assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    screen.quit();
+    crowd.go();
 }

@@ -36,8 +36,9 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
-const PAGES: [&str; 6] = [
+const PAGES: [&str; 7] = [
     "profiler",
+    "profiler-completions",
     "profiler-daemon",
     "profiler-doctor",
     "profiler-stat",

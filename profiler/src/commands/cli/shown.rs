@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::candidates;
 use crate::{model::SortKey, names::errnos::Errno, present::shown::Shown};
 
 /// What `stat` shows of the figures. Totals and counts stay complete.
@@ -23,7 +24,7 @@ pub struct ShownArgs {
     /// Show only rows that have one of these errors
     ///
     /// Names or numbers, separated by commas. Example: --errno ENOENT,EACCES
-    #[arg(long, value_name = "ERRNO", value_delimiter = ',', help_heading = "Shown")]
+    #[arg(long, value_name = "ERRNO", value_delimiter = ',', add = candidates::errnos(), help_heading = "Shown")]
     pub errno: Vec<Errno>,
     /// Hide syscalls that wait by nature, such as futex, nanosleep and epoll_wait
     ///

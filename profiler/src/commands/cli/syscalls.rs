@@ -6,7 +6,7 @@ use clap::{
 };
 use profiler_common::call::{ABIS, Abi};
 
-use super::Format;
+use super::{Format, candidates};
 use crate::names::find::Query;
 
 /// `profiler syscalls`.
@@ -19,7 +19,7 @@ pub struct SyscallsArgs {
     /// An errno such as ENOENT, errno:2 or -2. A pattern such as 'open*', with *, ? and [...].
     /// A class of strace or a category, such as %file or %file-management. A group of systemd,
     /// such as @system-service.
-    #[arg(value_name = "CALL", allow_negative_numbers = true)]
+    #[arg(value_name = "CALL", allow_negative_numbers = true, add = candidates::queries())]
     pub queries: Vec<Query>,
     /// Show only this ABI
     #[arg(long, value_name = "ABI", value_parser = abis())]

@@ -50,7 +50,7 @@ fn w_shows_or_hides_calls_that_wait_in_every_view() {
     press(&mut app, KeyCode::Char('w'));
     assert!(time(&app) > without);
     // The latencies of a process.
-    let subject = Subject { owner: Some(nginx.into()), call: None };
+    let subject = Subject { owner: Some(nginx.into()), call: None, set: None };
     let figures = |app: &App| subject.figures(app.shown().unwrap(), app.selection()).calls;
     let with = figures(&app);
     press(&mut app, KeyCode::Char('w'));
@@ -199,7 +199,7 @@ fn an_idle_or_ended_process_shows_its_figures_since_the_start() {
     press(&mut app, KeyCode::Enter);
     press(&mut app, KeyCode::Enter);
     let calls = |app: &App| {
-        let subject = Subject { owner: app.place().view.owner().cloned(), call: None };
+        let subject = Subject { owner: app.place().view.owner().cloned(), call: None, set: None };
         subject.figures(app.shown().unwrap(), app.selection()).calls
     };
     assert_eq!((app.since_start(), calls(&app)), (Some(SinceStart::Ended), 29_500));

@@ -1,7 +1,7 @@
 //! The columns of each list: which there are, how wide, and which give way on a
 //! narrow terminal.
 
-use super::view::View;
+use super::{call_sets::SetsBy, view::View};
 use crate::model::{SortKey, Span};
 pub(super) use crate::present::columns::Column;
 
@@ -12,6 +12,14 @@ const PROCESSES: &[Column] = {
 const CALLS: &[Column] = {
     use Column::*;
     &[Call, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, Spread]
+};
+const CATEGORIES: &[Column] = {
+    use Column::*;
+    &[Category, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
+};
+const CLASSES: &[Column] = {
+    use Column::*;
+    &[Class, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 const CALLERS: &[Column] = {
     use Column::*;
@@ -32,7 +40,9 @@ pub(super) fn of(view: &View) -> &'static [Column] {
     match view {
         View::Processes => PROCESSES,
         View::Threads => THREADS,
-        View::Calls | View::CallsOf(_) => CALLS,
+        View::Calls | View::CallsOf(_) | View::CallsIn(..) => CALLS,
+        View::Sets(SetsBy::Category, _) => CATEGORIES,
+        View::Sets(SetsBy::Class, _) => CLASSES,
         View::CallersOf(_) => CALLERS,
         View::InFlight => IN_FLIGHT,
         View::Latency(_) => &[],
@@ -122,7 +132,7 @@ mod tests {
 
     #[test]
     fn everything_fits_in_a_wide_terminal() {
-        for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
+        for all in [PROCESSES, THREADS, CALLS, CATEGORIES, CLASSES, CALLERS, IN_FLIGHT] {
             assert_eq!(with_where(all, all[1], 220, true), all);
         }
     }
@@ -159,7 +169,7 @@ mod tests {
 
     #[test]
     fn columns_never_exceed_the_width() {
-        for all in [PROCESSES, THREADS, CALLS, CALLERS, IN_FLIGHT] {
+        for all in [PROCESSES, THREADS, CALLS, CATEGORIES, CLASSES, CALLERS, IN_FLIGHT] {
             for width in 18..250 {
                 let arranged = arrange(all, all[2], width, (false, true));
                 assert!(needed(&arranged) <= width, "{all:?} in {width}");

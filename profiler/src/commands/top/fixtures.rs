@@ -200,7 +200,7 @@ fn cost() -> Cost {
         drains,
         programs: vec![program("sys_enter"), program("sys_exit"), program("process_fork")],
         timing: Timing::Of {
-            spell: 1,
+            period: 1,
             time: Duration::from_secs(2),
             runs: vec![runs(60_000, 1_860_000), runs(59_990, 2_279_620), runs(12, 24_000)],
         },

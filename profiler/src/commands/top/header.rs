@@ -3,15 +3,13 @@
 
 use std::time::Duration;
 
-use profiler_common::share;
-
 use super::{
     shown::Shown,
     style::{Look, Tone},
     view,
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Pool, Span, Timed, Timing, Untimed, Use, nanoseconds},
+    model::{CallRow, Figures, Kind, Pool, Span, Timed, Timing, Untimed, nanoseconds},
     names::syscalls,
     present::units,
 };
@@ -134,7 +132,7 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
         pieces.push(Piece::new(text, Tone::Warning));
     }
     if health.breaches > 0 {
-        let text = format!(" BOOKS OFF {} ", units::count(health.breaches));
+        let text = format!(" {} WRONG SUMS ", units::count(health.breaches));
         pieces.push(Piece::new(text, Tone::Alarm));
     }
     if health.overflowed > 0 {
@@ -226,16 +224,12 @@ pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
     ])
 }
 
-/// How full the fullest pool is for a single user, who cannot take the reserve for others. The
-/// piece names the pool if it is nearly full. `None` without pools.
+/// How full the fullest pool is. The piece names the pool if the pool is nearly full. `None` without
+/// pools.
 fn fullness(pools: &[Pool]) -> Option<Piece> {
-    let share = |usage: Use| {
-        let most = share::limit(usage.capacity).max(1);
-        (usage.used as f64 / most as f64).min(1.0)
-    };
-    let pools = pools.iter().filter(|pool| pool.usage.capacity > 0);
     let (share, name) = pools
-        .map(|pool| (share(pool.usage), &*pool.name))
+        .iter()
+        .filter_map(|pool| Some((pool.fullness()?, &*pool.name)))
         .max_by(|(a, _), (b, _)| a.total_cmp(b))?;
     let what = match name {
         "records" => "threads",

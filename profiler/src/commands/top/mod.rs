@@ -5,6 +5,7 @@
 
 #[cfg(feature = "bench")]
 pub mod bench;
+mod call_sets;
 mod chart;
 #[cfg(test)]
 mod churn_tests;
@@ -28,6 +29,8 @@ mod render;
 mod rows;
 #[cfg(test)]
 mod screens;
+#[cfg(test)]
+mod set_tests;
 mod shown;
 mod signals;
 mod state;
@@ -47,8 +50,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use self::{people::Proc, signals::Signals, state::App, style::Look, terminal::Screen};
-use super::{cli::TopArgs, error::Error};
+use self::{
+    call_sets::SetsBy, people::Proc, signals::Signals, state::App, style::Look, terminal::Screen,
+};
+use super::{
+    cli::{CallsBy, TopArgs},
+    error::Error,
+};
 use crate::{
     aggregate::KeepEnded,
     engine::{
@@ -99,6 +107,15 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
 }
 
+/// How the list of syscalls is grouped, if it is.
+fn sets(by: CallsBy) -> Option<SetsBy> {
+    match by {
+        CallsBy::Syscall => None,
+        CallsBy::Category => Some(SetsBy::Category),
+        CallsBy::Class => Some(SetsBy::Class),
+    }
+}
+
 /// What counts, where that is not everything.
 fn only(options: &Options) -> String {
     let processes = match &options.scope {
@@ -117,6 +134,7 @@ fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Er
     app.begin_with_cost(args.own_cost);
     app.begin_with_waits(args.waits);
     app.begin_with_threads(args.threads);
+    app.begin_with_sets(sets(args.by));
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     let shown = live::run(engine, &mut app, &mut screen, &mut Proc::default(), args.iterations);
@@ -135,6 +153,7 @@ fn print(engine: &mut impl Engine, args: &TopArgs, only: &str) -> Result<(), Err
         now: SystemTime::now,
         waits: args.waits,
         threads: args.threads,
+        sets: sets(args.by),
         times_programs: args.own_cost,
     };
     let out = Stream::Output;

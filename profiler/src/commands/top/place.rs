@@ -133,6 +133,11 @@ impl Trail {
         self.opened.pop().is_some()
     }
 
+    /// The tab itself.
+    pub(super) fn root(&self) -> &Place {
+        &self.root
+    }
+
     /// Every place, the tab itself first.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         std::iter::once(&self.root).chain(&self.opened)

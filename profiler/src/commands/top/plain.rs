@@ -8,6 +8,7 @@ use std::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
+    call_sets::SetsBy,
     columns::{self, Column},
     feed::{Clock, Event, Feed},
     header::{self, GAP, Piece},
@@ -52,6 +53,8 @@ pub(super) struct Settings<'a> {
     pub(super) waits: bool,
     /// Whether threads are listed instead of processes.
     pub(super) threads: bool,
+    /// How system calls are grouped, if they are.
+    pub(super) sets: Option<SetsBy>,
     /// Whether the profiler's programs are timed.
     pub(super) times_programs: bool,
 }
@@ -114,6 +117,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     let (span, look) = (Span::Recent, settings.look);
     let view = match root_view(tab) {
         View::Processes if settings.threads => View::Threads,
+        View::Calls => settings.sets.map_or(View::Calls, |by| View::Sets(by, None)),
         view => view,
     };
     // A filter may ask for a call that waits.
@@ -156,7 +160,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
         align(page, &columns, &lines);
     }
     let what_is_hidden = match view {
-        View::Processes | View::Threads => "whose calls all wait by nature",
+        View::Processes | View::Threads | View::Sets(..) => "whose calls all wait by nature",
         _ => "that wait by nature",
     };
     for (rows, what) in [(more as u64, "more"), (hidden, what_is_hidden)] {
@@ -241,6 +245,7 @@ mod tests {
             now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
             waits: false,
             threads: false,
+            sets: None,
             times_programs: false,
         }
     }
@@ -286,6 +291,15 @@ mod tests {
         assert!(!page.contains("\nProcesses\n"), "{page}");
         let threads = page.split("\n\n").find(|part| part.starts_with("Threads"));
         insta::assert_snapshot!(threads.expect("a table of threads"));
+    }
+
+    #[test]
+    fn categories_are_printed_on_request() {
+        let sets = Some(SetsBy::Category);
+        let page = printed(&Settings { sets, ..settings(Some(1), "") });
+        assert!(!page.contains("\nSystem calls\n"), "{page}");
+        let categories = page.split("\n\n").find(|part| part.starts_with("Categories"));
+        insta::assert_snapshot!(categories.expect("a table of categories"));
     }
 
     #[test]

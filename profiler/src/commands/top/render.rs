@@ -137,10 +137,7 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
     } else {
         let tab = |tab: Tab| {
             let tone = if tab == app.tab() { Tone::Accent } else { Tone::Dim };
-            let title = match tab {
-                Tab::Processes if app.threads() => View::Threads.title(),
-                tab => tab.title().into(),
-            };
+            let title = app.root(tab).view.title();
             Piece::new(format!("{} {title}", tab as usize + 1), tone)
         };
         Tab::ALL.map(tab).into()
@@ -242,7 +239,8 @@ fn followed(app: &App) -> Option<String> {
     let of_process = || row.process.map(|process| view::process_name(process));
     let owner = row.owner.map(Owner::title).or_else(of_process);
     Some(match (&place.view, call, owner) {
-        (View::CallsOf(_), Some(call), _) | (_, Some(call), None) => call,
+        (View::Sets(..), ..) => row.set?.title(),
+        (View::CallsOf(_) | View::CallsIn(..), Some(call), _) | (_, Some(call), None) => call,
         (_, _, owner) => owner?,
     })
 }
@@ -330,12 +328,14 @@ fn nothing(app: &App) -> &'static str {
         View::InFlight if waits => "no call is in flight",
         View::InFlight => "no call is in flight except those that wait: w shows them",
         _ if has_waits => "no system call except those that wait: w shows them",
-        View::CallsOf(owner) if owner.thread().is_some() => {
-            "this thread has ended and is no longer listed"
-        }
-        View::CallsOf(_) => "this process has ended and is no longer listed",
         View::CallersOf(_) => "no process that is still listed has made this call",
-        _ => "no system call yet",
+        view => match view.owner() {
+            Some(owner) if owner.thread().is_some() => {
+                "this thread has ended and is no longer listed"
+            }
+            Some(_) => "this process has ended and is no longer listed",
+            None => "no system call yet",
+        },
     }
 }
 

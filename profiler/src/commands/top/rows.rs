@@ -4,6 +4,7 @@
 use std::{
     borrow::Cow,
     cmp::Reverse,
+    collections::BTreeSet,
     slice,
     sync::{Arc, LazyLock},
 };
@@ -11,6 +12,7 @@ use std::{
 use profiler_common::call::CallKey;
 
 use super::{
+    call_sets::CallSet,
     columns::Column,
     groups::Group,
     owner::Owner,
@@ -21,7 +23,10 @@ use super::{
 };
 use crate::{
     model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight, nanoseconds},
-    names::waits::waits_by_nature,
+    names::{
+        classes::{Category, Classes},
+        waits::waits_by_nature,
+    },
     present::columns::{Form, Source, Whole},
     text::Untrusted,
 };
@@ -59,6 +64,8 @@ enum At {
     Owner(usize),
     Call(usize),
     CallOf(usize, usize),
+    /// A set of the system calls of the group at an index, or of all.
+    Set(CallSet, Option<usize>),
     InFlight(usize),
 }
 
@@ -68,6 +75,8 @@ pub(super) struct Row<'a> {
     pub(super) process: Option<&'a Arc<Process>>,
     /// The system call, where it is of one.
     pub(super) key: Option<CallKey>,
+    /// The set of system calls, where it is of one.
+    pub(super) set: Option<CallSet>,
     /// The thread, where it is of a call in flight.
     in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
@@ -124,10 +133,21 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
         View::Threads => (shown.groups.threads())
             .map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) })
             .collect(),
-        View::Calls => (snapshot.calls.iter().enumerate())
+        View::Calls => calls_of(shown, None)
             .filter(|(_, row)| includes(row))
-            .map(|(at, row)| Item { id: ItemId::Call(row.key), at: At::Call(at) })
+            .map(|(at, row)| Item { id: ItemId::Call(row.key), at })
             .collect(),
+        View::CallsIn(set, owner) => calls_of(shown, owner.as_ref())
+            .filter(|(_, row)| includes(row) && set.contains(row.key))
+            .map(|(at, row)| Item { id: ItemId::Call(row.key), at })
+            .collect(),
+        View::Sets(by, owner) => {
+            let group = owner.as_ref().and_then(|owner| shown.groups.position(owner));
+            let calls = calls_of(shown, owner.as_ref()).filter(|(_, row)| includes(row));
+            let sets: BTreeSet<CallSet> = calls.map(|(_, row)| by.set_of(row.key)).collect();
+            let item = |set| Item { id: ItemId::Set(set), at: At::Set(set, group) };
+            sets.into_iter().map(item).collect()
+        }
         View::InFlight => (snapshot.in_flight.oldest.iter().enumerate())
             .filter(|(_, row)| selection.waits || row.kind != Kind::Waits)
             .map(|(at, row)| {
@@ -135,13 +155,10 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
                 Item { id, at: At::InFlight(at) }
             })
             .collect(),
-        View::CallsOf(owner) => shown.groups.position(owner).map_or_else(Vec::new, |at| {
-            let calls = shown.groups.at(at).calls.iter().enumerate();
-            calls
-                .filter(|(_, row)| includes(row))
-                .map(|(n, row)| Item { id: ItemId::Call(row.key), at: At::CallOf(at, n) })
-                .collect()
-        }),
+        View::CallsOf(owner) => calls_of(shown, Some(owner))
+            .filter(|(_, row)| includes(row))
+            .map(|(at, row)| Item { id: ItemId::Call(row.key), at })
+            .collect(),
         View::CallersOf(key) => processes()
             .filter_map(|(at, row)| {
                 let n = row.calls.iter().position(|call| call.key == *key)?;
@@ -154,12 +171,30 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
     }
 }
 
+/// The system calls of `owner`, or of all processes, with their indexes.
+fn calls_of<'a>(
+    shown: &'a Shown,
+    owner: Option<&Owner>,
+) -> impl Iterator<Item = (At, &'a CallRow)> {
+    let group = owner.map(|owner| shown.groups.position(owner));
+    let calls = match group {
+        None => &shown.snapshot.calls[..],
+        Some(group) => group.map_or(&[][..], |at| &shown.groups.at(at).calls),
+    };
+    let at = move |n| match group.flatten() {
+        Some(group) => At::CallOf(group, n),
+        None => At::Call(n),
+    };
+    calls.iter().enumerate().map(move |(n, row)| (at(n), row))
+}
+
 impl<'a> Row<'a> {
     /// The row of `item`, which has to come from the same `shown`.
     pub(super) fn of(shown: &'a Shown, item: Item, selection: Selection) -> Self {
         let none = Self {
             process: None,
             key: None,
+            set: None,
             in_flight: None,
             calls: &[],
             selection,
@@ -186,6 +221,11 @@ impl<'a> Row<'a> {
                 let call = &group.calls[n];
                 Self { key: Some(call.key), calls: slice::from_ref(call), ..of_group(group) }
             }
+            At::Set(set, None) => Self { set: Some(set), calls: &shown.snapshot.calls, ..none },
+            At::Set(set, Some(at)) => {
+                let group = shown.groups.at(at);
+                Self { set: Some(set), calls: &group.calls, ..of_group(group) }
+            }
             At::InFlight(at) => {
                 let row = &shown.snapshot.in_flight.oldest[at];
                 let in_flight = Some(row);
@@ -197,8 +237,11 @@ impl<'a> Row<'a> {
     /// The figures of its system calls. A row of one system call has that, whether the call waits
     /// by nature or not.
     fn parts(&self) -> impl Iterator<Item = (CallKey, &'a Figures)> {
-        let (Selection { span, waits }, one) = (self.selection, self.key.is_some());
-        let included = move |row: &&CallRow| one || waits || !waits_by_nature(row.key);
+        let (Selection { span, waits }, one, set) = (self.selection, self.key.is_some(), self.set);
+        let included = move |row: &&CallRow| {
+            let is_in_set = set.is_none_or(|set| set.contains(row.key));
+            is_in_set && (one || waits || !waits_by_nature(row.key))
+        };
         self.calls.iter().filter(included).map(move |row| (row.key, span.of(row)))
     }
 
@@ -241,7 +284,8 @@ impl<'a> Row<'a> {
         };
         let call = || self.key.map_or_else(String::new, crate::names::syscalls::name_with_abi);
         match (view, self.in_flight) {
-            (View::Calls | View::CallsOf(_), _) => call(),
+            (View::Calls | View::CallsOf(_) | View::CallsIn(..), _) => call(),
+            (View::Sets(..), _) => self.set.map_or_else(String::new, CallSet::title),
             (View::Threads, _) => {
                 let tid = self.tid().map_or_else(String::new, |tid| tid.to_string());
                 format!("{tid} {} {}", thread_comm(self.owner), process())
@@ -263,6 +307,9 @@ impl<'a> Row<'a> {
             }
             Column::Thread => return SortValue::Text(thread_comm(self.owner).to_string()),
             Column::Call => return name(self.key),
+            Column::Category | Column::Class => {
+                return SortValue::Text(self.set.map_or_else(String::new, CallSet::title));
+            }
             Column::TopCall => return name(self.top_call(column)),
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
             Column::Tid => self.tid().map_or(0, u64::from),
@@ -288,6 +335,20 @@ impl Source for Row<'_> {
 
     fn call(&self) -> Option<CallKey> {
         self.key
+    }
+
+    fn category(&self) -> Option<&'static str> {
+        match self.set? {
+            CallSet::Category(category) => category.map(Category::name),
+            CallSet::Class(_) => None,
+        }
+    }
+
+    fn classes(&self) -> Option<Classes> {
+        match self.set? {
+            CallSet::Category(_) => None,
+            CallSet::Class(classes) => Some(classes),
+        }
     }
 
     fn thread(&self) -> Option<&ThreadInFlight> {
@@ -347,6 +408,14 @@ impl Source for Listed<'_> {
 
     fn call(&self) -> Option<CallKey> {
         self.row.call()
+    }
+
+    fn category(&self) -> Option<&'static str> {
+        self.row.category()
+    }
+
+    fn classes(&self) -> Option<Classes> {
+        self.row.classes()
     }
 
     fn thread(&self) -> Option<&ThreadInFlight> {

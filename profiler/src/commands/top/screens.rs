@@ -40,8 +40,8 @@ fn app() -> App {
     next.window += Duration::from_secs(1);
     next.health.cost.elapsed += Duration::from_secs(1);
     next.health.cost.cpu.user += Duration::from_millis(12);
-    if let Timing::Of { spell, .. } = &mut next.health.cost.timing {
-        *spell += 1;
+    if let Timing::Of { period, .. } = &mut next.health.cost.timing {
+        *period += 1;
     }
     app_of([fixtures::busy_host(), next])
 }
@@ -399,7 +399,7 @@ fn every_key_and_every_word_of_the_header_is_in_the_help_of_80x24() {
         "PAUSED",
         "lost",
         "perhaps",
-        "BOOKS OFF",
+        "WRONG SUMS",
         "overflowed",
         "maps",
         "FULL",
@@ -501,7 +501,8 @@ fn percentiles_on_the_screen_are_those_of_the_figures() {
     let bash = snapshot.processes[2].process.clone();
     let shown = Costs::default().add(snapshot).grouped(Span::Recent);
     let selection = Selection { span: Span::Recent, waits: false };
-    let figures = Subject { owner: Some(bash.into()), call: None }.figures(&shown, selection);
+    let figures =
+        Subject { owner: Some(bash.into()), call: None, set: None }.figures(&shown, selection);
     let values = figures.quantiles(chart::PERCENTILES.map(|(_, quantile)| quantile));
     for ((name, _), ns) in chart::PERCENTILES.into_iter().zip(values) {
         let shown = format!("{name} {}", units::time(ns));

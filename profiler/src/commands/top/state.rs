@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::{
+    call_sets::SetsBy,
     columns::{self, Column},
     groups::Groups,
     help,
@@ -127,6 +128,11 @@ impl App {
         self.trail().here()
     }
 
+    /// What a tab begins with.
+    pub(super) fn root(&self, tab: Tab) -> &Place {
+        self.trails[tab as usize].root()
+    }
+
     /// Over which time figures are.
     pub(super) fn span(&self) -> Span {
         self.span
@@ -177,6 +183,15 @@ impl App {
     pub(super) fn begin_with_threads(&mut self, threads: bool) {
         if threads {
             self.toggle_threads();
+        }
+    }
+
+    /// Groups system calls from the start.
+    pub(super) fn begin_with_sets(&mut self, sets: Option<SetsBy>) {
+        if let Some(by) = sets {
+            let tab = std::mem::replace(&mut self.tab, Tab::Calls);
+            self.replace_view(View::Sets(by, None));
+            self.tab = tab;
         }
     }
 
@@ -372,6 +387,7 @@ impl App {
             KeyCode::Enter => self.open_selected(false),
             KeyCode::Char('h') => self.open_selected(true),
             KeyCode::Char('H') => self.toggle_threads(),
+            KeyCode::Char('C') => self.regroup_calls(),
             _ => Action::Nothing,
         }
     }
@@ -383,6 +399,25 @@ impl App {
             View::Threads => View::Processes,
             _ => return Action::Nothing,
         };
+        self.replace_view(view)
+    }
+
+    /// Groups the listed system calls by category, then by class, then not. Only in lists of system
+    /// calls.
+    fn regroup_calls(&mut self) -> Action {
+        let view = match &self.place().view {
+            View::Calls => View::Sets(SetsBy::Category, None),
+            View::CallsOf(owner) => View::Sets(SetsBy::Category, Some(owner.clone())),
+            View::Sets(SetsBy::Category, owner) => View::Sets(SetsBy::Class, owner.clone()),
+            View::Sets(SetsBy::Class, Some(owner)) => View::CallsOf(owner.clone()),
+            View::Sets(SetsBy::Class, None) => View::Calls,
+            _ => return Action::Nothing,
+        };
+        self.replace_view(view)
+    }
+
+    /// Shows another list in this place, with the same filter and the same sort.
+    fn replace_view(&mut self, view: View) -> Action {
         let place = self.place();
         let sort = match (place.sort.column, &view) {
             (Column::Comm, View::Threads) => Sort { column: Column::Thread, ..place.sort },
@@ -473,8 +508,11 @@ impl App {
         let (owner, call) = (row.owner.cloned().or_else(of_process), row.key);
         Some(match (&place.view, owner, call) {
             (View::Processes | View::Threads, Some(owner), _) if !latencies => View::CallsOf(owner),
-            (View::Calls, _, Some(key)) if !latencies => View::CallersOf(key),
-            (_, owner, call) => View::Latency(Subject { owner, call }),
+            (View::Sets(_, owner), ..) if !latencies => View::CallsIn(row.set?, owner.clone()),
+            (View::Calls | View::CallsIn(_, None), _, Some(key)) if !latencies => {
+                View::CallersOf(key)
+            }
+            (_, owner, call) => View::Latency(Subject { owner, call, set: row.set }),
         })
     }
 
@@ -555,15 +593,12 @@ fn first_sort(view: &View, key: SortKey) -> Sort {
     Sort { column: columns::for_sort_key(view, key), reversed: false }
 }
 
-/// `sort` in the list of `view`, if that has the column. Names of processes and of system calls
-/// stand for each other.
+/// `sort` in the list of `view`, if that has the column. Columns of names stand for each other.
 fn carried(sort: Sort, view: &View) -> Option<Sort> {
     let columns = columns::of(view);
-    let other = match sort.column {
-        Column::Comm => Column::Call,
-        Column::Call => Column::Comm,
-        column => column,
-    };
-    let column = [sort.column, other].into_iter().find(|column| columns.contains(column))?;
+    const NAMES: [Column; 4] = [Column::Comm, Column::Call, Column::Category, Column::Class];
+    let others = if NAMES.contains(&sort.column) { &NAMES[..] } else { &[] };
+    let mut candidates = std::iter::once(sort.column).chain(others.iter().copied());
+    let column = candidates.find(|column| columns.contains(column))?;
     Some(Sort { column, ..sort })
 }

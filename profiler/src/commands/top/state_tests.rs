@@ -226,7 +226,8 @@ fn from_a_process_to_its_calls_to_their_latencies_and_back() {
     press(&mut app, KeyCode::Down);
     press(&mut app, KeyCode::Enter);
     let nginx = process(1234, "nginx");
-    let subject = Subject { owner: Some(nginx.clone().into()), call: Some(call("sendfile")) };
+    let subject =
+        Subject { owner: Some(nginx.clone().into()), call: Some(call("sendfile")), set: None };
     assert_eq!(app.place().view, View::Latency(subject));
     assert_eq!(press(&mut app, KeyCode::Enter), Action::Nothing);
     press(&mut app, KeyCode::Esc);
@@ -248,7 +249,7 @@ fn from_a_call_to_its_callers_to_their_latencies() {
     press(&mut app, KeyCode::End);
     press(&mut app, KeyCode::Enter);
     let owner = Some(process(2001, "postgres").into());
-    let subject = Subject { owner, call: Some(call("read")) };
+    let subject = Subject { owner, call: Some(call("read")), set: None };
     assert_eq!(app.place().view, View::Latency(subject));
 }
 
@@ -256,7 +257,8 @@ fn from_a_call_to_its_callers_to_their_latencies() {
 fn h_shows_the_latencies_of_a_whole_row() {
     let mut app = app();
     press(&mut app, KeyCode::Char('h'));
-    let all_of_nginx = Subject { owner: Some(process(1234, "nginx").into()), call: None };
+    let all_of_nginx =
+        Subject { owner: Some(process(1234, "nginx").into()), call: None, set: None };
     assert_eq!(app.place().view, View::Latency(all_of_nginx.clone()));
     let snapshot = fixtures::busy_host();
     let figures = |subject: &Subject, app: &App, span| {
@@ -265,7 +267,7 @@ fn h_shows_the_latencies_of_a_whole_row() {
     assert_eq!(figures(&all_of_nginx, &app, Span::Recent), snapshot.processes[0].recent());
     press(&mut app, KeyCode::Char('2'));
     press(&mut app, KeyCode::Char('h'));
-    let by_all = Subject { owner: None, call: Some(call("epoll_wait")) };
+    let by_all = Subject { owner: None, call: Some(call("epoll_wait")), set: None };
     assert_eq!(app.place().view, View::Latency(by_all.clone()));
     assert_eq!(figures(&by_all, &app, Span::Total), snapshot.calls[0].total);
 }

@@ -8,6 +8,7 @@ use std::{
 use profiler_common::call::CallKey;
 
 use super::{
+    call_sets::{CallSet, SetsBy},
     owner::{Owner, OwnerId},
     shown::Shown,
 };
@@ -59,9 +60,13 @@ pub(super) enum View {
     InFlight,
     /// The system calls of a process or a thread.
     CallsOf(Owner),
+    /// Sets of system calls: those of a process or a thread, or of all processes.
+    Sets(SetsBy, Option<Owner>),
+    /// The system calls in a set: those of a process or a thread, or of all processes.
+    CallsIn(CallSet, Option<Owner>),
     /// The processes that make a system call.
     CallersOf(CallKey),
-    /// The latencies of a process or thread, of a system call, or of the one by the other.
+    /// The latencies of a process or thread, of a system call or a set of them, or of both.
     Latency(Subject),
 }
 
@@ -72,6 +77,8 @@ pub(super) struct Subject {
     pub(super) owner: Option<Owner>,
     /// The system call.
     pub(super) call: Option<CallKey>,
+    /// The set of system calls, if there is no single one.
+    pub(super) set: Option<CallSet>,
 }
 
 /// Identifies a row of the list of processes: a process by its id and start, since an id alone may
@@ -104,6 +111,8 @@ pub(super) enum ItemId {
     Owner(OwnerId),
     /// A system call.
     Call(CallKey),
+    /// A set of system calls.
+    Set(CallSet),
     /// A thread in a call, by its process and id.
     InFlight(ProcessId, u32),
 }
@@ -125,6 +134,9 @@ impl View {
             Self::Calls => Tab::Calls.title().into(),
             Self::InFlight => Tab::InFlight.title().into(),
             Self::CallsOf(owner) => owner.title(),
+            Self::Sets(by, None) => by.title().into(),
+            Self::Sets(by, Some(owner)) => format!("{} of {}", by.title(), owner.title()),
+            Self::CallsIn(set, _) => set.title(),
             Self::CallersOf(key) => syscalls::name_with_abi(*key),
             Self::Latency(_) => "Latency".into(),
         }
@@ -138,8 +150,13 @@ impl Subject {
         match (self.call.map(syscalls::name_with_abi), owner) {
             (Some(call), Some(owner)) => format!("{call} by {owner}"),
             (Some(call), None) => format!("{call} by all processes"),
-            (None, Some(owner)) => format!("all system calls of {owner}"),
-            (None, None) => "all system calls".into(),
+            (None, owner) => {
+                let calls = match self.set {
+                    None => "all system calls".into(),
+                    Some(set) => format!("system calls in {}", set.title()),
+                };
+                owner.map_or_else(|| calls.clone(), |owner| format!("{calls} of {owner}"))
+            }
         }
     }
 
@@ -155,10 +172,13 @@ impl Subject {
             None => &shown.snapshot.calls[..],
             Some(owner) => shown.groups.find(owner).map_or(&[][..], |group| &group.calls[..]),
         };
-        let call = self.call;
+        let (call, set) = (self.call, self.set);
         rows.iter().filter(move |row| match call {
             Some(key) => key == row.key,
-            None => waits || !waits_by_nature(row.key),
+            None => {
+                let is_in_set = set.is_none_or(|set| set.contains(row.key));
+                is_in_set && (waits || !waits_by_nature(row.key))
+            }
         })
     }
 }
@@ -196,6 +216,7 @@ impl View {
     pub(super) fn owner(&self) -> Option<&Owner> {
         match self {
             Self::CallsOf(owner) => Some(owner),
+            Self::Sets(_, owner) | Self::CallsIn(_, owner) => owner.as_ref(),
             Self::Latency(subject) => subject.owner.as_ref(),
             _ => None,
         }
@@ -210,9 +231,11 @@ impl View {
     /// selected. `None` if the interval has some.
     pub(super) fn since_start(&self, shown: &Shown, selection: Selection) -> Option<SinceStart> {
         let subject = match self {
-            Self::CallsOf(owner) => Subject { owner: Some(owner.clone()), call: None },
             Self::Latency(subject) => subject.clone(),
-            _ => return None,
+            _ => {
+                let set = if let Self::CallsIn(set, _) = self { Some(*set) } else { None };
+                Subject { owner: Some(self.owner()?.clone()), call: None, set }
+            }
         };
         if selection.span == Span::Total {
             return None;

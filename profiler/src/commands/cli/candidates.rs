@@ -1,0 +1,100 @@
+//! What a shell can complete: values of flags that are neither files nor fixed lists.
+//!
+//! The candidates come from the tables of the binary. Completing requires neither the kernel side
+//! nor privilege.
+
+use std::ffi::OsStr;
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+
+use crate::{
+    model::Dimension,
+    names::{
+        classes::{self, Category},
+        errnos::Errno,
+        syscalls::UNKNOWN,
+        table::Table,
+    },
+};
+
+/// A candidate and its description.
+type Candidate = (String, String);
+
+/// Completes with those of `candidates` that begin with the text. `separate` splits a text into
+/// what stays and what is completed.
+fn completer(
+    candidates: fn() -> Vec<Candidate>,
+    separate: fn(&str) -> (&str, &str),
+) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        let Some(current) = current.to_str() else { return Vec::new() };
+        let (before, rest) = separate(current);
+        let matching = candidates().into_iter().filter(|(value, _)| value.starts_with(rest));
+        let candidate = |(value, help): Candidate| {
+            CompletionCandidate::new(format!("{before}{value}")).help(Some(help.into()))
+        };
+        matching.map(candidate).collect()
+    })
+}
+
+fn whole(current: &str) -> (&str, &str) {
+    ("", current)
+}
+
+/// Patterns of syscalls, as `--syscall` takes them. A `!` before a pattern stays.
+pub(super) fn patterns() -> ArgValueCompleter {
+    let candidates = || {
+        let unknown = (UNKNOWN.to_owned(), "numbers without a name".to_owned());
+        syscalls().chain(classes()).chain([unknown]).collect()
+    };
+    completer(candidates, |current| current.split_at(usize::from(current.starts_with('!'))))
+}
+
+/// What `profiler syscalls` takes.
+pub(super) fn queries() -> ArgValueCompleter {
+    let candidates = || syscalls().chain(classes()).chain(groups()).chain(errno_names()).collect();
+    completer(candidates, whole)
+}
+
+/// Names of errnos.
+pub(super) fn errnos() -> ArgValueCompleter {
+    completer(|| errno_names().collect(), whole)
+}
+
+/// Dimensions of `--by`, separated by commas.
+pub(super) fn dimensions() -> ArgValueCompleter {
+    let candidates = || {
+        let help = |dimension: Dimension| format!("a row for each {}", dimension.name());
+        Dimension::ALL.map(|dimension| (dimension.name().to_owned(), help(dimension))).into()
+    };
+    completer(candidates, |current| current.split_at(current.rfind(',').map_or(0, |at| at + 1)))
+}
+
+fn syscalls() -> impl Iterator<Item = Candidate> {
+    let calls = Table::get().calls().iter();
+    calls.map(|call| (call.name.to_owned(), call.category.name().to_owned()))
+}
+
+fn classes() -> impl Iterator<Item = Candidate> {
+    classes::names().map(|name| {
+        let kind = if Category::named(name).is_some() { "category" } else { "class of strace" };
+        (format!("%{name}"), kind.to_owned())
+    })
+}
+
+/// The groups of systemd that have a syscall.
+fn groups() -> impl Iterator<Item = Candidate> {
+    let mut groups: Vec<&str> =
+        Table::get().calls().iter().flat_map(|call| call.systemd.iter().copied()).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    groups.into_iter().map(|group| {
+        let group = group.strip_prefix('@').unwrap_or(group);
+        (format!("@{group}"), "group of systemd".to_owned())
+    })
+}
+
+fn errno_names() -> impl Iterator<Item = Candidate> {
+    let known = (1..=u16::MAX).map_while(Errno::from_number).filter(|errno| errno.is_named());
+    known.map(|errno| (errno.to_string(), errno.meaning().to_owned()))
+}
