@@ -127,7 +127,7 @@ pub(crate) fn a_daemon_does_not_count_itself_in_a_pid_namespace(mode: Mode) {
 pub(crate) fn a_process_is_refused_in_a_pid_namespace() {
     let named = Named::new();
     for proc in [Proc::Own, Proc::Host, Proc::Hidden] {
-        for args in [&["stat", "--", "true"][..], &["stat", "-p", "1"]] {
+        for args in [&["stat", "--", "sh", "-c", "exit 0"][..], &["stat", "-p", "1"]] {
             let output = named.in_pid_namespace(proc).args(args).output().expect("unshare");
             let stderr = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(4), "{proc:?} {args:?}: {stderr}");

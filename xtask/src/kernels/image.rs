@@ -15,7 +15,7 @@ use super::cpio::Archive;
 use crate::workspace::find_program;
 
 /// What the tests run, and what `init.sh` does.
-const PROGRAMS: [&str; 4] = ["busybox", "setpriv", "sh", "sleep"];
+const PROGRAMS: [&str; 6] = ["busybox", "mount", "setpriv", "sh", "sleep", "unshare"];
 
 /// Where `init.sh` looks for them.
 const TESTS: &str = "/bin/kernel-tests";
