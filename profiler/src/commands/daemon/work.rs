@@ -22,7 +22,6 @@ use super::{
 };
 use crate::{
     commands::{cli::DaemonArgs, config::Config, error::Error},
-    duration::Interval,
     engine::{Cadence, Engine},
     filter::Cgroup,
     logging::Logging,
@@ -161,6 +160,16 @@ impl<'a, E: Engine> Work<'a, E> {
         self.pace.interval(self.settings.config.interval.get())
     }
 
+    /// The interval in force: as configured, or in tenths of a second.
+    fn shown_interval(&self) -> String {
+        let (configured, interval) = (self.settings.config.interval, self.interval());
+        if interval == configured.get() {
+            configured.to_string()
+        } else {
+            format!("{:.1}s", interval.as_secs_f64())
+        }
+    }
+
     fn drain(&mut self) {
         let (started, cpu) = (Instant::now(), thread_cpu_time());
         self.note_lateness(started);
@@ -222,8 +231,8 @@ impl<'a, E: Engine> Work<'a, E> {
     }
 
     fn tell_pace(&mut self) {
-        let (configured, interval) = (self.settings.config.interval, self.interval());
-        let is_expensive = interval > configured.get();
+        let configured = self.settings.config.interval;
+        let is_expensive = self.interval() > configured.get();
         if !self.alarms.check_pace(is_expensive, Instant::now()) {
             return;
         }
@@ -232,7 +241,7 @@ impl<'a, E: Engine> Work<'a, E> {
                 "a drain uses {:.0} ms of CPU time, so the daemon drains every {} instead of every \
                  {configured}. Drains then use at most 4 % of a CPU",
                 self.pace.cost().as_secs_f64() * 1e3,
-                Interval::clamped(interval),
+                self.shown_interval(),
             );
         } else {
             tracing::info!("drains use less CPU time: the daemon drains every {configured} again");
@@ -268,7 +277,7 @@ impl<'a, E: Engine> Work<'a, E> {
         format!(
             "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
             self.settings.config.listen,
-            Interval::clamped(self.interval()),
+            self.shown_interval(),
             self.last.mode,
             self.last.lost,
         )
