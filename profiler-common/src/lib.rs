@@ -10,6 +10,7 @@ pub mod arena;
 pub mod call;
 pub mod hist;
 pub mod identity;
+pub mod io_uring;
 pub mod limits;
 pub mod maps;
 pub mod sampling;

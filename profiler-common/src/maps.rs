@@ -43,6 +43,19 @@ pub const CALLS: &str = "CALLS";
 pub const CALLS_BEFORE: &str = "CALLS_BEFORE";
 /// Index in [`CALLS_BEFORE`], by the address of the task.
 pub const CALLS_BEFORE_BY_TASK: &str = "CALLS_BEFORE_BY_TASK";
+/// One [`OperationRow`](crate::io_uring::OperationRow) per process and opcode of io_uring, by
+/// index. The first ones are overflow rows, one per opcode.
+pub const OPERATIONS: &str = "OPERATIONS";
+/// Index in [`OPERATIONS`], by [`OperationKey`](crate::io_uring::OperationKey).
+pub const OPERATION_INDEX: &str = "OPERATION_INDEX";
+/// Indexes of the free rows of [`OPERATIONS`].
+pub const FREE_OPERATIONS: &str = "FREE_OPERATIONS";
+/// One [`Request`](crate::io_uring::Request) per request of io_uring, by its address.
+pub const REQUESTS: &str = "REQUESTS";
+/// One [`DataRequests`](crate::io_uring::DataRequests) per ring and `user_data`.
+pub const DATA_REQUESTS: &str = "DATA_REQUESTS";
+/// One [`Ring`](crate::io_uring::Ring) per ring, by its address.
+pub const RINGS: &str = "RINGS";
 /// Task state by the address of the task; only in the fallback.
 pub const TASKS: &str = "TASKS";
 /// Time off the CPU of each slot, by the index of its cell.

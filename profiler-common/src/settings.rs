@@ -42,6 +42,13 @@ macro_rules! for_each_option {
             RECORDS_AT,
             /// Byte offset of the identities in the arena: `arena::identities`. Only for the arena.
             IDENTITIES_AT,
+            /// How `io_uring_complete` names the request, as in
+            /// [`completion`](crate::io_uring::completion); 0 if the programs are not loaded.
+            URING_COMPLETION,
+            /// Index of the request among the arguments of the tracepoint of submissions.
+            URING_SUBMITTED_AT,
+            /// Index of the request among the arguments of `io_uring_req_failed`.
+            URING_FAILED_AT,
         }
     };
 }
@@ -93,6 +100,15 @@ macro_rules! for_each_field {
             ANCESTORS_OFFSET      Offset "cgroup"         "ancestors"                Cgroup     Alternative from (6, 1);
             KN_OFFSET             Offset "cgroup"         "kn"                       Cgroup     Required;
             KN_ID_OFFSET          Offset "kernfs_node"    "id"                       Cgroup     Required;
+
+            REQ_OPCODE_OFFSET     Offset "io_kiocb"       "opcode"                   IoUring    Required;
+            REQ_FLAGS_OFFSET      Offset "io_kiocb"       "flags"                    IoUring    Required;
+            REQ_CTX_OFFSET        Offset "io_kiocb"       "ctx"                      IoUring    Required;
+            REQ_DATA_OFFSET       Offset "io_kiocb"       "user_data"                IoUring    Alternative to (5, 19);
+            REQ_CQE_OFFSET        Offset "io_kiocb"       "cqe"                      IoUring    Alternative from (5, 19);
+            REQ_TASK_OFFSET       Offset "io_kiocb"       "task"                     IoUring    Optional to (6, 13);
+            REQ_TCTX_OFFSET       Offset "io_kiocb"       "tctx"                     IoUring    Optional from (6, 13);
+            TCTX_TASK_OFFSET      Offset "io_uring_task"  "task"                     IoUring    Optional from (6, 13);
         }
     };
 }
@@ -146,12 +162,21 @@ pub enum FieldGroup {
     Threads,
     /// The cgroup of a task, and the cgroups above it.
     Cgroup,
+    /// Requests of io_uring.
+    IoUring,
 }
 
 impl FieldGroup {
     /// Every group.
-    pub const ALL: [Self; 6] =
-        [Self::Task, Self::Seccomp, Self::Supervisor, Self::Sleep, Self::Threads, Self::Cgroup];
+    pub const ALL: [Self; 7] = [
+        Self::Task,
+        Self::Seccomp,
+        Self::Supervisor,
+        Self::Sleep,
+        Self::Threads,
+        Self::Cgroup,
+        Self::IoUring,
+    ];
 }
 
 /// Whether a group can do without a field.

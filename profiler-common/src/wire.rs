@@ -478,6 +478,8 @@ pub struct Control {
     /// How many calls were found that entered before the programs attached. The map has the first
     /// of them, as many as it has space for.
     pub calls_before: u64,
+    /// 1 if an io_uring operation was counted since the reader cleared it.
+    pub operations: u64,
 }
 
 /// The last signal of a number to a process.

@@ -25,6 +25,7 @@ pub mod entry;
 pub mod exit;
 pub mod global;
 pub mod interrupted;
+pub mod io_uring;
 pub mod life;
 pub mod maps;
 pub mod off_cpu;

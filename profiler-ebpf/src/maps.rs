@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
+    io_uring::{DataKey, DataRequests, OperationKey, OperationRow, Request, Ring},
     limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
     share,
     signals::SIGNALS,
@@ -135,3 +136,29 @@ pub static OFF_CPU_CALLS: Array<OffCpuCall, 1, MMAPABLE> = Array::new();
 /// Time off the CPU of the overflow slots, including calls in flight.
 #[btf_map]
 pub static OFF_CPU_OVERFLOW: Array<OffCpu, { OVERFLOW_SLOTS as usize }> = Array::new();
+
+/// Figures of io_uring, one row per process and opcode. The first rows are overflow rows, one per
+/// opcode.
+#[btf_map]
+pub static OPERATIONS: Array<OperationRow, 1, MMAPABLE> = Array::new();
+
+/// Index in [`OPERATIONS`] by process and opcode. The reader removes entries.
+#[btf_map]
+pub static OPERATION_INDEX: HashMap<OperationKey, u32, 1> = HashMap::new();
+
+/// Indexes of the free rows of [`OPERATIONS`].
+#[btf_map]
+pub static FREE_OPERATIONS: Stack<u32, 1> = Stack::new();
+
+/// Requests of io_uring by their address. If the map is full, it forgets the oldest ones. Their
+/// completions are counted all the same, without a latency.
+#[btf_map]
+pub static REQUESTS: LruHashMap<u64, Request, 1> = LruHashMap::new();
+
+/// Requests of io_uring by ring and `user_data`, for completions that do not name their request.
+#[btf_map]
+pub static DATA_REQUESTS: LruHashMap<DataKey, DataRequests, 1> = LruHashMap::new();
+
+/// The creators of rings, by the address of the ring.
+#[btf_map]
+pub static RINGS: LruHashMap<u64, Ring, 1> = LruHashMap::new();

@@ -64,6 +64,17 @@ macro_rules! programs {
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
             // Loaded only with a command.
             "signal_generate": signal_sent => sent;
+            // Loaded only if the kernel has the tracepoint.
+            "io_uring_create": uring_create => ring_created;
+            "io_uring_submit_req": uring_submit => operation_submitted;
+            "io_uring_submit_req":
+                uring_submit2, uring_submit3, uring_submit4 => operation_submitted_again;
+            "io_uring_submit_sqe": uring_sqe => operation_submitted;
+            "io_uring_req_failed": uring_failed => operation_failed;
+            "io_uring_complete": uring_complete => operation_completed;
+            "io_uring_complete":
+                uring_complete2, uring_complete3, uring_complete4 => operation_completed_again;
+            "io_uring_cqe_overflow": uring_overflow => operation_overflowed;
         }
 
         $crate::global_functions! { $Backend }
@@ -117,6 +128,96 @@ macro_rules! programs {
         #[inline(never)]
         fn rename(ctx: $Context) {
             $crate::life::rename::<$Backend>(ctx.arg(0), ctx.arg(1));
+        }
+
+        #[inline(never)]
+        fn ring_created(ctx: $Context) {
+            $crate::io_uring::create::<$Backend>(ctx.arg(1));
+        }
+
+        #[inline(never)]
+        fn operation_submitted(ctx: $Context) {
+            use $crate::verifier::argument;
+            let request = match $crate::settings::URING_SUBMITTED_AT.load() {
+                0 => argument::<0>(&ctx),
+                _ => argument::<1>(&ctx),
+            };
+            submit(request, 0);
+        }
+
+        #[inline(never)]
+        fn operation_submitted_again(ctx: $Context) {
+            submit(ctx.arg(0), 1);
+        }
+
+        #[inline(never)]
+        fn operation_failed(ctx: $Context) {
+            use $crate::verifier::argument;
+            let request = match $crate::settings::URING_FAILED_AT.load() {
+                1 => argument::<1>(&ctx),
+                _ => argument::<2>(&ctx),
+            };
+            submit(request, 1);
+        }
+
+        #[inline(never)]
+        fn submit(request: u64, is_further_copy: u32) {
+            $crate::io_uring::submit::<$Backend>(request, is_further_copy != 0);
+        }
+
+        /// The settings say which arguments the tracepoint has. The verifier drops the other
+        /// branches, whose arguments do not exist.
+        #[inline(always)]
+        fn completion(ctx: &$Context) -> $crate::io_uring::Completion {
+            use profiler_common::io_uring::completion::{BY_DATA, BY_REQUEST};
+            use $crate::verifier::argument;
+            match $crate::settings::URING_COMPLETION.load() {
+                BY_DATA => $crate::io_uring::Completion {
+                    ring: argument::<0>(ctx),
+                    request: 0,
+                    user_data: argument::<1>(ctx),
+                    result: argument::<2>(ctx) as i32,
+                    flags: argument::<3>(ctx) as u32,
+                },
+                BY_REQUEST => $crate::io_uring::Completion {
+                    ring: argument::<0>(ctx),
+                    request: argument::<1>(ctx),
+                    user_data: argument::<2>(ctx),
+                    result: argument::<3>(ctx) as i32,
+                    flags: argument::<4>(ctx) as u32,
+                },
+                _ => $crate::io_uring::Completion::of_entry(
+                    argument::<0>(ctx),
+                    argument::<1>(ctx),
+                    argument::<2>(ctx),
+                ),
+            }
+        }
+
+        #[inline(never)]
+        fn operation_completed(ctx: $Context) {
+            complete(&completion(&ctx), 0);
+        }
+
+        #[inline(never)]
+        fn operation_completed_again(ctx: $Context) {
+            complete(&completion(&ctx), 1);
+        }
+
+        #[inline(never)]
+        fn complete(completion: &$crate::io_uring::Completion, is_further_copy: u32) {
+            $crate::io_uring::complete::<$Backend>(completion, is_further_copy != 0);
+        }
+
+        #[inline(never)]
+        fn operation_overflowed(ctx: $Context) {
+            $crate::io_uring::overflow::<$Backend>(&$crate::io_uring::Completion {
+                ring: ctx.arg(0),
+                request: 0,
+                user_data: ctx.arg(1),
+                result: ctx.arg(2),
+                flags: ctx.arg(3),
+            });
         }
     };
 }

@@ -157,6 +157,8 @@ fn encode(bencher: Bencher<'_, '_>, series: u32, write: impl Fn(&Report<'_>) -> 
             window: snapshot.window,
             health: &snapshot.health,
             in_flight: &snapshot.in_flight,
+            operations: &[],
+            coverage: &snapshot.io_uring.coverage,
             own: None,
             scope: &profiler::model::Scope::Host,
             filter: &profiler::filter::Filter::default(),

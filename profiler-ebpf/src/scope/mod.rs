@@ -220,7 +220,19 @@ fn in_scope() -> u32 {
 /// Whether the calls of `task`, a thread of process `tgid`, count now. It can be any task.
 #[inline(always)]
 pub fn counts_task(task: Task, tgid: u32) -> bool {
-    initial_flags(tgid) & TaskState::WATCHED != 0 && (!changes() || filter::agrees(task))
+    is_watched(tgid) && agrees_now(task)
+}
+
+/// Whether filters, if there are any, match `task` now. It can be any task.
+#[inline(always)]
+pub fn agrees_now(task: Task) -> bool {
+    !changes() || filter::agrees(task)
+}
+
+/// Whether a process is watched of which nothing but its id is known.
+#[inline(always)]
+pub fn is_watched(tgid: u32) -> bool {
+    initial_flags(tgid) & TaskState::WATCHED != 0
 }
 
 /// The flags of a task of process `tgid` that was forked by `parent`, a task of process

@@ -2,9 +2,11 @@
 //! kernel, no clock, no I/O.
 
 mod account;
+mod operations;
 mod table;
 mod threads;
 
 pub use account::Account;
+pub use operations::OperationTable;
 pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};
 pub use threads::ThreadIndex;

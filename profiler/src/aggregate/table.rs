@@ -32,7 +32,7 @@ use crate::{
 pub(super) const MAX_ENDED: usize = 20_000;
 
 /// Identifies a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Identity {
     /// Process id.
     pub tgid: u32,

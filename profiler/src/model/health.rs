@@ -87,13 +87,16 @@ pub struct Losses {
     pub unfollowed_children: u64,
     /// Upper bound of the forks, execs, renamings and ends of threads that were missed.
     pub missed_life_events: u64,
+    /// Upper bound of the submissions and completions of io_uring that were missed.
+    pub missed_operations: u64,
 }
 
 impl Losses {
     /// The sum over all reasons.
     pub fn total(&self) -> u64 {
         let of_calls = self.no_task_state + self.missed_entries + self.missed_exits;
-        of_calls + self.unfollowed_children + self.missed_life_events
+        let of_others = self.missed_life_events + self.missed_operations;
+        of_calls + self.unfollowed_children + of_others
     }
 }
 

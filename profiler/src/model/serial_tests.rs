@@ -134,6 +134,40 @@ impl Numbers {
         }
     }
 
+    fn operations(&mut self) -> Operations {
+        Operations {
+            submitted: self.next(),
+            silent: self.next(),
+            completed: self.next(),
+            unmatched: self.next(),
+            silent_completed: self.next(),
+            unreported: self.next(),
+            posted: self.next(),
+            overflowed: self.next(),
+            total_ns: self.next(),
+            errnos: self.few(|n| (n.next() as u16, n.next())),
+            errors_unlisted: self.next(),
+            latency: self.latency(),
+        }
+    }
+
+    fn io_uring(&mut self) -> IoUring {
+        IoUring {
+            coverage: match self.below(4) {
+                0 => Coverage::NotObserved,
+                1 => Coverage::Missing(self.text().raw().to_owned().into()),
+                2 => Coverage::ByUserData,
+                _ => Coverage::ByRequest,
+            },
+            rows: self.few(|n| OperationRow {
+                process: n.process(),
+                opcode: n.option(|n| n.next() as u8),
+                total: n.operations(),
+                recent: n.operations(),
+            }),
+        }
+    }
+
     fn runs(&mut self) -> Runs {
         Runs { count: self.next(), events: self.next(), time: self.duration() }
     }
@@ -186,6 +220,7 @@ impl Numbers {
             missed_exits: self.next(),
             unfollowed_children: self.next(),
             missed_life_events: self.next(),
+            missed_operations: self.next(),
         }
     }
 
@@ -258,6 +293,7 @@ impl Numbers {
             processes: self.few(Self::process_row),
             users: Arc::new(self.few(|n| (n.next() as u32, n.text())).into_iter().collect()),
             in_flight: self.in_flight(),
+            io_uring: self.io_uring(),
             health: self.health(),
         }
     }

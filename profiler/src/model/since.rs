@@ -14,6 +14,7 @@ impl Snapshot {
     /// ended processes.
     #[must_use]
     pub fn since(mut self, previous: Option<&Self>) -> Self {
+        self.io_uring.set_recent(previous.map(|previous| &previous.io_uring));
         let Some(previous) = previous else {
             self.interval = self.window;
             self.calls.iter_mut().for_each(begin_row);

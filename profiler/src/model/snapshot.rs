@@ -6,7 +6,7 @@ use profiler_common::call::CallKey;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Figures, Health, InFlight, Process, Provenance, Thread, wire};
+use super::{Figures, Health, InFlight, IoUring, Process, Provenance, Thread, wire};
 use crate::text::Untrusted;
 
 /// All figures at one time.
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub users: Arc<BTreeMap<u32, Untrusted>>,
     /// Calls that have not returned.
     pub in_flight: InFlight,
+    /// Operations of io_uring.
+    pub io_uring: IoUring,
     /// Losses, state and cost of the engine.
     pub health: Health,
 }

@@ -7,7 +7,7 @@ use profiler_common::call::{Abi, CallKey};
 use serde::{Serialize, Serializer};
 
 use super::{
-    Report, budget, cost,
+    Report, budget, cost, operations,
     origin::exact_time,
     rows::{self, Row, User},
     shown::{Hidden, Shown, Sum},
@@ -63,6 +63,11 @@ struct Object<'a> {
     /// Calls in flight that entered before the profiler attached, and are in no row; null if the
     /// kernel cannot tell.
     in_flight_before: Option<u64>,
+    /// Operations of io_uring, which are not syscalls; null if they are not counted.
+    io_uring: Option<Vec<operations::Object<'a>>>,
+    /// Why they are not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    io_uring_missing: Option<&'a str>,
     /// The profiler's own cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
@@ -234,7 +239,7 @@ struct Line<'a> {
 
 /// A bucket of the latency histogram: latencies above `lower_ns`, and up to `upper_ns`.
 #[derive(Serialize)]
-struct Bucket {
+pub(super) struct Bucket {
     /// Exclusive, except that the first bucket includes 0.
     lower_ns: u64,
     /// Inclusive; null for the last bucket, which has no upper bound.
@@ -338,6 +343,8 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         in_flight: in_flight.oldest.iter().map(InFlight::new).collect(),
         in_flight_by_kind: Kind::ALL.map(|kind| (kind.name(), in_flight.count(kind))).into(),
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
+        io_uring: operations::Object::of(report),
+        io_uring_missing: operations::missing(report.coverage),
         own: own.map(|own| cost::Object::new(own, health)),
         budget: verdict.map(budget::Object::new),
     };
@@ -448,7 +455,7 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
         assert_documented(&serde_json::from_slice(&out).expect("JSON"));
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1,"io_uring":null,"io_uring_missing":"this engine does not observe io_uring"}"#);
     }
 
     fn json(rows: &[Row], hidden: &Hidden, shown: &Shown) -> serde_json::Value {

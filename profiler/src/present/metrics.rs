@@ -5,6 +5,7 @@ mod cost;
 mod health;
 mod in_flight;
 pub mod model;
+mod operations;
 mod text;
 
 use std::{
@@ -58,6 +59,7 @@ pub fn collect<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Metrics<'a> 
     let families = calls::families(snapshot).into_iter();
     families
         .chain(in_flight::families(snapshot))
+        .chain(operations::families(snapshot))
         .chain(health::families(snapshot))
         .map(since_attached)
         .chain(cost::families(snapshot, service))

@@ -12,6 +12,7 @@ pub mod json;
 mod key;
 pub mod metrics;
 mod not_shown;
+pub mod operations;
 pub mod origin;
 pub(crate) mod paint;
 pub mod rows;
@@ -27,9 +28,10 @@ use std::time::Duration;
 use crate::{
     budget::Verdict,
     filter::Filter,
-    model::{Cost, Grouping, Health, InFlight, Scope},
+    model::{Cost, Coverage, Grouping, Health, InFlight, Scope},
     present::rows::Row,
 };
+use operations::OperationSum;
 use origin::Origin;
 use shown::{Hidden, Shown};
 
@@ -52,6 +54,10 @@ pub struct Report<'a> {
     pub health: &'a Health,
     /// Calls in flight at the end of that time.
     pub in_flight: &'a InFlight,
+    /// Operations of io_uring, sorted.
+    pub operations: &'a [OperationSum],
+    /// Whether operations of io_uring are counted.
+    pub coverage: &'a Coverage,
     /// The profiler's own cost, if it is to be printed.
     pub own: Option<OwnCost<'a>>,
     /// Which processes are counted.

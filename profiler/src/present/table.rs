@@ -9,7 +9,7 @@ use super::{
     columns::{self, Column, Form, Whole, share},
     cost,
     grid::{Grid, Place},
-    in_flight, not_shown,
+    in_flight, not_shown, operations,
     origin::time as time_of_day,
     paint::{BAD, HEADING, PLAIN},
     rows::{self, Row},
@@ -58,6 +58,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
         writeln!(out, "\nNo system call was made.")?;
     }
     not_shown::write(out, report)?;
+    operations::write(out, report, style)?;
     in_flight::write(out, report, style)?;
     report.own.map_or(Ok(()), |own| cost::write(out, own, report, style))
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    model::{Figures, Grouping, Health, InFlight, Scope},
+    model::{Coverage, Figures, Grouping, Health, InFlight, Scope},
 };
 
 /// `figures`, with as many errors of each errno, and `unlisted` errors of other errnos.
@@ -40,6 +40,8 @@ pub(super) fn report() -> Report<'static> {
         window: Duration::from_secs(2),
         health: &HEALTH,
         in_flight: &IN_FLIGHT,
+        operations: &[],
+        coverage: &Coverage::NotObserved,
         own: None,
         scope: &Scope::Host,
         filter: &FILTER,

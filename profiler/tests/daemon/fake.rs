@@ -73,6 +73,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 missed_exits: 55,
                 unfollowed_children: 58,
                 missed_life_events: 0,
+                missed_operations: 0,
             },
             unseen: 62 - 55,
             overflowed: 63,

@@ -16,6 +16,7 @@ mod groups;
 mod in_flight;
 mod in_flight_stopped;
 mod interrupt;
+mod io_uring;
 mod latency;
 mod memory;
 mod namespaces;
@@ -128,6 +129,11 @@ fn tests() -> Vec<Test> {
         groups::by_thread,
         groups::by_thread_and_interval,
         groups::by_user,
+        io_uring::operations_are_as_stated,
+        io_uring::operations_of_children_by_process,
+        io_uring::operations_of_a_running_process,
+        io_uring::operations_in_scope_alone,
+        io_uring::intervals_add_up,
         latency::is_what_the_workload_measured,
         latency::quantiles_are_within_the_bound,
         latency::time_preempted_is_time_in_the_call,

@@ -36,6 +36,10 @@ pub(crate) struct Report {
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
     /// Of these, from before the profiler attached; `None` where it cannot know.
     pub(crate) in_flight_before: Option<u64>,
+    /// Operations of io_uring; `None` where they are not counted.
+    pub(crate) io_uring: Option<Vec<Operation>>,
+    /// Why they are not.
+    pub(crate) io_uring_missing: Option<String>,
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self")]
     pub(crate) own: Option<Own>,
@@ -78,6 +82,36 @@ pub(crate) struct InFlight {
     pub(crate) syscall: String,
     pub(crate) nr: i64,
     pub(crate) kind: String,
+}
+
+/// Operations of io_uring of one opcode.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the fields are checked to be there")]
+pub(crate) struct Operation {
+    pub(crate) pid: Option<u32>,
+    pub(crate) comm: Option<String>,
+    pub(crate) operation: Option<String>,
+    pub(crate) opcode: Option<u8>,
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) errors: u64,
+    pub(crate) errnos: BTreeMap<String, u64>,
+    pub(crate) in_flight: u64,
+    pub(crate) posted: u64,
+    pub(crate) overflowed: u64,
+    pub(crate) unmatched: u64,
+    pub(crate) silent: u64,
+    pub(crate) unreported: u64,
+    pub(crate) timed: u64,
+    pub(crate) total_ns: u64,
+    pub(crate) mean_ns: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p90_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    /// With `--buckets`.
+    pub(crate) buckets: Option<Vec<Bucket>>,
 }
 
 #[derive(Deserialize, Debug, Clone)]

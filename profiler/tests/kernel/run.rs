@@ -338,6 +338,14 @@ impl Held {
         assert_eq!(line.trim_end(), IDLE);
     }
 
+    /// Has a workload go on, and gives the next line that it prints.
+    pub(crate) fn tell(&mut self) -> String {
+        self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        line
+    }
+
     /// Ends a workload that states nothing.
     pub(crate) fn stop(self) {
         let statement = self.go();

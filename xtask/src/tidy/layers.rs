@@ -30,6 +30,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "loader",
             "memory_limit",
             "object",
+            "rings",
         ],
     ),
     (
@@ -41,7 +42,10 @@ const LAYERS: [(&str, &[&str]); 10] = [
         &["arena", "features", "fit", "identity", "mapping", "provenance", "sharing", "signals"],
     ),
     ("the input of the programs, and their output", &["filter", "settings", "tables"]),
-    ("the figures, and the calls that entered before the attach", &["call_lister", "drain"]),
+    (
+        "the figures, and the calls that entered before the attach",
+        &["call_lister", "drain", "operations"],
+    ),
     ("a loaded object", &["load"]),
     ("an attached object", &["attached"]),
     ("all objects of a query", &["session"]),

@@ -39,6 +39,7 @@ pub(super) fn all(host: &Host) -> Vec<Finding> {
         Some(tracepoints(host)),
         Some(task_storage(host)),
         Some(arena(host)),
+        Some(io_uring(host)),
         preemption(host),
         Some(capabilities(host)),
         lockdown(host),
@@ -108,6 +109,24 @@ fn arena(host: &Host) -> Finding {
         "arrays are used instead; they count as exactly and cost somewhat more.\n\
          Linux 6.9 and later have it",
     )
+}
+
+fn io_uring(host: &Host) -> Finding {
+    const WHAT: &str = "operations of io_uring";
+    match &host.features.rings {
+        Ok(rings) if rings.names_requests() => ok(WHAT, "counted by process and opcode"),
+        Ok(_) => {
+            ok(WHAT, "counted; the opcode of a completion is known if its user_data is unique")
+        }
+        Err(missing) => warning(
+            WHAT,
+            "not counted",
+            format!(
+                "the kernel lacks {missing}.\n\
+                 I/O that programs do through io_uring is no system call, and is not shown"
+            ),
+        ),
+    }
 }
 
 fn task_storage(host: &Host) -> Finding {
@@ -366,7 +385,7 @@ mod tests {
     use super::{super::host::Trial, *};
     use crate::{
         engine::kernel::{
-            Cast, KernelError, Options,
+            Cast, KernelError, Options, Rings,
             features::{Features, Layout},
         },
         model::Untimed,
@@ -382,6 +401,7 @@ mod tests {
                 cgroup_tracepoint: true,
                 task_storage: true,
                 arena: Some(Cast::default()),
+                rings: Ok(Rings::of_6_12()),
                 unread: None,
                 missing_capabilities: Vec::new(),
                 host_pid_namespace: Some(true),

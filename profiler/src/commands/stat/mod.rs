@@ -32,7 +32,7 @@ use crate::{
         watched::Watched,
     },
     model::{Cost, Detail, Dimension, Scope, Snapshot, Span},
-    present::{OwnCost, Report, origin::Origin, shown::Shown},
+    present::{OwnCost, Report, operations, origin::Origin, shown::Shown},
     streams::Stream,
 };
 pub use budget::BudgetError;
@@ -342,6 +342,7 @@ fn print(
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     let (rows, hidden) = shown.rows(snapshot, args.by, span);
+    let operations = operations::rows(&snapshot.io_uring, args.by, span);
     let report = Report {
         origin,
         rows: &rows,
@@ -351,6 +352,8 @@ fn print(
         window: span.length(snapshot),
         health: &snapshot.health,
         in_flight: &snapshot.in_flight,
+        operations: &operations,
+        coverage: &snapshot.io_uring.coverage,
         own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
         scope: &options.scope,
         filter: &options.filter,

@@ -45,7 +45,7 @@ impl AttachedObject {
         programs: impl Iterator<Item = &'static ProgramSpec>,
         preemptible: bool,
     ) -> Self {
-        let Loaded { spec, mut ebpf } = loaded;
+        let Loaded { spec, mut ebpf, .. } = loaded;
         let log = EbpfLogger::init(&mut ebpf).ok();
         let programs = programs.map(|program| Attached::new(&ebpf, program, preemptible)).collect();
         Self { spec, programs, log, ebpf }

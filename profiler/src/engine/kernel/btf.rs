@@ -271,6 +271,18 @@ impl<'a> Types<'a> {
         None
     }
 
+    /// Whether each parameter is a pointer, of a typed tracepoint whose typedef has this id
+    /// (`btf_trace_*`, include/trace/bpf_probe.h). Without the first one, which is no argument.
+    pub(super) fn tracepoint_parameters(&self, typedef: u32) -> Option<Vec<bool>> {
+        let pointer = self.resolve(typedef).filter(|ty| ty.kind == KIND_PTR)?;
+        let function = self.get(pointer.size_or_type).filter(|ty| ty.kind == KIND_FUNC_PROTO)?;
+        let is_pointer = |i: u32| {
+            let ty = u32_at(self.types, function.rest + 8 * i as usize + 4)?;
+            Some(self.resolve(ty)?.kind == KIND_PTR)
+        };
+        (1..function.vlen).map(is_pointer).collect()
+    }
+
     /// The type behind typedefs and qualifiers.
     fn resolve(&self, id: u32) -> Option<Type> {
         let mut ty = self.get(id)?;
@@ -338,6 +350,21 @@ pub(super) mod tests {
         assert_eq!(at("pid"), Some(40));
         assert_eq!(at("nothing"), None);
         assert!(types.structure("no_such").is_none());
+    }
+
+    #[test]
+    fn parameters_of_a_tracepoint_are_told_apart() {
+        let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
+        let types = Types::parse(&btf).expect("a type section");
+        let ids = types.find(&[
+            Named::Typedef("btf_trace_sys_enter".into()),
+            Named::Typedef("btf_trace_sched_process_fork".into()),
+            Named::Typedef("u64".into()),
+        ]);
+        let of = |index: usize| ids[index].and_then(|id| types.tracepoint_parameters(id));
+        assert_eq!(of(0), Some(vec![true, false]));
+        assert_eq!(of(1), Some(vec![true, true]));
+        assert_eq!(of(2), None);
     }
 
     /// A loader finds the same in the excerpt as in the whole.

@@ -1,6 +1,6 @@
 //! What this kernel offers, and what this process may do.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{borrow::Cow, collections::HashMap, fs, io, path::Path};
 
 use aya::{maps::MapType, sys};
 use caps::{CapSet, Capability};
@@ -11,7 +11,12 @@ use super::{
     btf::{Named, Types, excerpt},
     cast::Cast,
     error::KernelError,
-    object::{CGROUP_ATTACH, ProgramSpec, Requirement, SYSCALL_PROGRAMS, When, preemptible},
+    object::{
+        CGROUP_ATTACH, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
+        OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, Requirement, SYSCALL_PROGRAMS,
+        When, preemptible,
+    },
+    rings::{Found, Rings},
 };
 use crate::{exhausted::Exhausted, text::Untrusted};
 
@@ -38,6 +43,8 @@ pub struct Features {
     /// The ids that are patched into the object with an arena; `None` if the kernel has no
     /// arenas.
     pub arena: Option<Cast>,
+    /// How to count operations of io_uring; what the kernel lacks, if it cannot be done.
+    pub rings: Result<Rings, Cow<'static, str>>,
     /// The errno with which the read of the BTF failed, if a resource ran out. In that case the
     /// other fields say nothing about the BTF.
     pub unread: Option<i32>,
@@ -77,6 +84,11 @@ impl Features {
                 && (attach.task_storage
                     || sys::is_map_supported(MapType::TaskStorage).unwrap_or(false)),
             arena: attach.arena,
+            rings: Rings::new(&Found {
+                has_layout: [FieldGroup::Task, FieldGroup::IoUring].map(|g| layout.has(g))
+                    == [true; 2],
+                ..attach.rings
+            }),
             attach_btf: excerpt(&attach.found),
             unread,
             missing_capabilities,
@@ -105,6 +117,11 @@ impl Features {
         }
     }
 
+    /// How to count operations of io_uring, if the kernel has what that needs.
+    pub(super) fn io_uring(&self) -> Option<Rings> {
+        self.rings.as_ref().ok().copied()
+    }
+
     /// Whether the kernel can preempt programs in tracepoints, and may therefore skip them.
     pub fn preemptible_tracepoints(&self) -> bool {
         preemptible(self.version)
@@ -130,6 +147,7 @@ struct AttachTypes {
     task_storage: bool,
     arena: Option<Cast>,
     cgroup_tracepoint: bool,
+    rings: Found,
     found: Vec<(Named, u32)>,
 }
 
@@ -159,11 +177,24 @@ impl AttachTypes {
         let ids: HashMap<&Named, u32> =
             wanted.iter().zip(types.find(&wanted)).filter_map(|(n, id)| Some((n, id?))).collect();
         let function = |name: &str| ids.get(&Named::Function(name.into())).copied();
+        let parameters = |program: &ProgramSpec| {
+            let id = ids.get(&typed_tracepoint(program));
+            id.and_then(|&id| types.tracepoint_parameters(id)).unwrap_or_default()
+        };
+        let rings = Found {
+            submit: parameters(&OPERATION_SUBMITTED),
+            submit_old: parameters(&OPERATION_SUBMITTED_OLD),
+            fail: parameters(&OPERATION_FAILED),
+            complete: parameters(&OPERATION_COMPLETED),
+            overflow: parameters(&OPERATION_OVERFLOWED),
+            has_layout: false,
+        };
         let mut always = SYSCALL_PROGRAMS.iter().filter(|program| program.when == When::Always);
         Self {
             tp_btf: always.all(|program| ids.contains_key(&typed_tracepoint(program))),
             task_storage: ids.contains_key(&storage),
             cgroup_tracepoint: ids.contains_key(&typed_tracepoint(&CGROUP_ATTACH)),
+            rings,
             arena: function(ARENA).and_then(|_| Cast::new(function(Cast::FUNCTION)?, types)),
             found: ids.into_iter().map(|(named, id)| (named.clone(), id)).collect(),
         }

@@ -7,6 +7,7 @@ use aya::{
     programs::{BtfTracePoint, RawTracePoint},
 };
 use profiler_common::{
+    io_uring::{REQUESTS, RINGS},
     limits::{CELLS_PER_EXTENT, DEFAULT_THREADS, RENAMES},
     share,
 };
@@ -16,7 +17,7 @@ use super::{
     error::KernelError,
     features::Features,
     loader, maps,
-    object::{Group, Hook, ObjectSpec, Size},
+    object::{Group, Hook, ObjectSpec, Size, When},
     options::Options,
     programs,
     settings::Settings,
@@ -36,6 +37,8 @@ pub(super) struct Setup<'a> {
 pub(super) struct Loaded {
     pub(super) spec: &'static ObjectSpec,
     pub(super) ebpf: Ebpf,
+    /// Why the kernel refuses the programs for io_uring, if it does.
+    pub(super) without_rings: Option<KernelError>,
 }
 
 impl<'a> Setup<'a> {
@@ -46,6 +49,14 @@ impl<'a> Setup<'a> {
             features,
             settings: Settings::new(options, features, own_tgid),
             calls_before: call_lister::capacity(features),
+        }
+    }
+
+    /// Whether the query needs what is loaded `when`, and this kernel has it.
+    pub(super) fn needs(&self, when: When) -> bool {
+        match when {
+            When::Ring(event) => self.features.io_uring().is_some_and(|rings| rings.has(event)),
+            _ => self.options.needs(when),
         }
     }
 
@@ -67,6 +78,14 @@ impl<'a> Setup<'a> {
             // state is lost.
             Size::TaskStates => Some(options.max_threads.max(DEFAULT_THREADS).saturating_mul(2)),
             Size::CallsBefore => Some(self.calls_before),
+            Size::IoUring(entries) => self.features.io_uring().map(|_| entries),
+            Size::Requests => {
+                self.features.io_uring().filter(|rings| rings.names_requests()).map(|_| REQUESTS)
+            }
+            Size::DataRequests => self
+                .features
+                .io_uring()
+                .map(|rings| if rings.names_requests() { RINGS } else { REQUESTS }),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
     }
@@ -112,7 +131,7 @@ impl Loaded {
             })?;
             sharing::share(&ebpf, &owner.ebpf, map.name)?;
         }
-        Ok(Self { spec, ebpf })
+        Ok(Self { spec, ebpf, without_rings: None })
     }
 
     /// Creates the maps of an object with a loader of its own.
@@ -135,7 +154,10 @@ impl Loaded {
             Hook::Raw => None,
         };
         let preemptible = setup.features.preemptible_tracepoints();
-        for spec in self.spec.programs_for(|when| setup.options.needs(when)) {
+        for spec in self.spec.programs_for(|when| setup.needs(when)) {
+            if matches!(spec.when, When::Ring(_)) && self.without_rings.is_some() {
+                continue;
+            }
             for copy in spec.copies(preemptible) {
                 let loaded = match &btf {
                     Some(btf) => {
@@ -147,7 +169,14 @@ impl Loaded {
                         programs::load_despite_signals(|| program.load())
                     }
                 };
-                loaded.map_err(|e| KernelError::from_load(copy, e))?;
+                match loaded.map_err(|e| KernelError::from_load(copy, e)) {
+                    Err(error) if matches!(spec.when, When::Ring(_)) => {
+                        tracing::warn!("operations of io_uring are not counted: {error}");
+                        self.without_rings = Some(error);
+                        break;
+                    }
+                    loaded => loaded?,
+                }
             }
         }
         let (Some(lister), Some(btf)) = (self.spec.call_lister, btf) else { return Ok(false) };

@@ -124,6 +124,13 @@ impl<T: Pod> Mapping<T> {
         unsafe { self.place(index).write_volatile(value) }
     }
 
+    /// Stores the `u32` at `offset` of a value.
+    pub(super) fn write_u32(&self, index: u32, offset: usize, value: u32) {
+        assert!(offset + 4 <= size_of::<T>() && offset.is_multiple_of(4));
+        // SAFETY: within the value by the assertion.
+        unsafe { self.place(index).cast::<u8>().add(offset).cast::<u32>().write_volatile(value) }
+    }
+
     /// Stores the `u64` at `offset` of a value.
     pub(super) fn write_u64(&self, index: u32, offset: usize, value: u64) {
         assert!(offset + 8 <= size_of::<T>() && offset.is_multiple_of(8));

@@ -127,6 +127,8 @@ impl Options {
             When::CgroupFilter => !self.filter.cgroups.is_empty(),
             When::Command => self.command.is_some(),
             When::OffCpu => self.off_cpu,
+            // The kernel decides: see `Setup::needs`.
+            When::Ring(_) => false,
         }
     }
 

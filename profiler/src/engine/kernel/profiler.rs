@@ -22,10 +22,11 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    aggregate::{Aggregate, KeepEnded},
+    aggregate::{Aggregate, KeepEnded, OperationTable},
     engine::Engine,
     model::{
-        Detail, EngineDetail, Health, KernelDetail, Provenance, Snapshot, Timed, Untimed, Use,
+        Detail, EngineDetail, Health, IoUring, KernelDetail, Provenance, Snapshot, Timed, Untimed,
+        Use,
     },
 };
 
@@ -37,6 +38,7 @@ pub struct Profiler {
     session: Session,
     reader: Reader,
     aggregate: Aggregate,
+    operations: OperationTable,
     attached: Instant,
     sequence: u64,
     /// At the last reading.
@@ -82,6 +84,7 @@ impl Profiler {
             session,
             reader,
             aggregate,
+            operations: OperationTable::default(),
             attached,
             sequence: 0,
             refused: Refused::default(),
@@ -121,7 +124,9 @@ impl Profiler {
         } else {
             self.reader.read(tables, &mut self.aggregate);
         }
+        self.session.read_operations(&mut self.operations);
         self.aggregate.forget_ended();
+        let tables = self.session.tables();
         let counters = tables.counters();
         let refused =
             Refused { records: counters.records_refused(), extents: counters.extents_refused() };
@@ -172,6 +177,10 @@ impl Profiler {
         let uids = processes.iter().filter_map(|row| row.process.uid);
         let new_users = self.user_names.as_mut().map_or(0, |names| names.ask(uids));
         let misses = self.session.program_misses();
+        let io_uring = IoUring {
+            coverage: self.session.coverage().clone(),
+            rows: self.operations.rows(&self.aggregate),
+        };
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
             provenance: Arc::clone(&self.provenance),
@@ -183,6 +192,7 @@ impl Profiler {
             processes,
             users: Arc::default(),
             in_flight,
+            io_uring,
             health: Health {
                 losses: health::losses(&counters, &misses),
                 unseen: health::unseen(&counters, &misses),

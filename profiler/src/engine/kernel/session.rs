@@ -18,13 +18,17 @@ use super::{
     load::{Loaded, Setup},
     loader, maps,
     memory_limit::MemoryLimit,
-    object::{self, ENTRY, ObjectName, ObjectSpec},
+    object::{self, ENTRY, ObjectName, ObjectSpec, When},
+    operations::OperationReader,
     options::Options,
     signals::SignalsSent,
     statistics::{self, Statistics},
     tables::MapTables,
 };
-use crate::model::{Scope, Untimed};
+use crate::{
+    aggregate::OperationTable,
+    model::{Coverage, Scope, Untimed},
+};
 
 /// Loaded and attached objects. Dropping the session detaches and unloads everything.
 pub struct Session {
@@ -42,6 +46,8 @@ pub struct Session {
     untimed: Option<Untimed>,
     /// Which signals were sent to us and to the command, if there is one.
     signals: Option<SignalsSent>,
+    /// The operations of io_uring, and whether they are counted.
+    operations: Result<(OperationReader, Coverage), Coverage>,
 }
 
 impl Session {
@@ -76,17 +82,21 @@ impl Session {
         let own_tgid = (!options.include_self).then_some(identity.tgid);
         let setup = Setup::new(options, &features, own_tgid);
         let mut prepared = Prepared::new(&setup, loader, companions, limit.as_ref())?;
-        let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let wake = RingBuf::try_from(maps::take(prepared.counter_ebpf(), names::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let signals = options.command.map(|_| SignalsSent::take(prepared.counter_ebpf()));
         let signals = signals.transpose()?;
+        let operations = operations(&mut prepared, &features)?;
+        let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls } = prepared;
         let preemptible = features.preemptible_tracepoints();
         let objects: Vec<_> = objects
             .into_iter()
             .map(|object| {
-                let programs = object.spec.programs_for(|when| options.needs(when));
+                let has_rings = object.without_rings.is_none();
+                let programs = object.spec.programs_for(|when| {
+                    setup.needs(when) && (has_rings || !matches!(when, When::Ring(_)))
+                });
                 AttachedObject::new(object, programs, preemptible)
             })
             .collect();
@@ -106,6 +116,7 @@ impl Session {
             shrunk,
             untimed,
             signals,
+            operations,
         };
         session.attach_programs(preemptible, lists_calls)?;
         session.tables.set_attached(true);
@@ -143,16 +154,34 @@ impl Session {
         &mut self.tables
     }
 
+    /// Whether operations of io_uring are counted.
+    pub fn coverage(&self) -> &Coverage {
+        match &self.operations {
+            Ok((_, coverage)) | Err(coverage) => coverage,
+        }
+    }
+
+    /// Adds the operations of io_uring that are new to `table`.
+    pub fn read_operations(&mut self, table: &mut OperationTable) {
+        let has_new = self.tables.take_operations();
+        if let Ok((reader, _)) = &mut self.operations
+            && (has_new || reader.is_pending())
+        {
+            reader.read(table);
+        }
+    }
+
     /// Why the tables are smaller than requested, if they are.
     pub fn shrunk(&self) -> Option<&str> {
         self.shrunk.as_deref()
     }
 
-    /// Stops counting new calls. Calls in flight are still seen to leave.
+    /// Stops counting new calls and operations. Those in flight are still seen to end.
     pub fn stop_entries(&mut self) {
         // First, because every call that leaves from now on may not have entered.
         self.tables.set_attached(false);
         self.programs_mut().filter(|p| p.spec.name == ENTRY.name).for_each(Attached::detach);
+        self.programs_mut().filter(|p| p.spec.counts_submissions()).for_each(Attached::detach);
     }
 
     /// Detaches everything.
@@ -160,6 +189,11 @@ impl Session {
         // Entries first, then in the order in which the programs attached: a task that ends
         // meanwhile is better not seen to end than not seen to leave its call.
         self.stop_entries();
+        // Those of io_uring in the reverse order: the scope of an operation depends on who created
+        // its ring, as long as an operation is counted.
+        let mut of_rings: Vec<_> =
+            self.programs_mut().filter(|p| matches!(p.spec.when, When::Ring(_))).collect();
+        of_rings.iter_mut().rev().for_each(|program| program.detach());
         self.objects.iter_mut().rev().for_each(AttachedObject::detach);
     }
 
@@ -185,7 +219,8 @@ impl Session {
 
     /// Kernel memory of all maps, bytes, as the kernel accounts it.
     pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes + self.tables.memory_bytes()
+        let of_operations = self.operations.as_ref().map_or(0, |(reader, _)| reader.memory_bytes());
+        self.memory_bytes + of_operations + self.tables.memory_bytes()
     }
 
     /// The kernel's statistics of the programs.
@@ -312,6 +347,24 @@ impl Prepared {
     fn counter_ebpf(&mut self) -> &mut aya::Ebpf {
         &mut self.objects[0].ebpf
     }
+}
+
+/// The maps of io_uring, if operations are counted.
+fn operations(
+    prepared: &mut Prepared,
+    features: &Features,
+) -> Result<Result<(OperationReader, Coverage), Coverage>, KernelError> {
+    let rings = match &features.rings {
+        Ok(rings) => rings,
+        Err(missing) => return Ok(Err(Coverage::Missing(missing.clone()))),
+    };
+    if let Some(error) = &prepared.objects[0].without_rings {
+        return Ok(Err(Coverage::Missing(error.to_string().into())));
+    }
+    let reader = OperationReader::take(prepared.counter_ebpf())?;
+    let by_request = rings.names_requests();
+    let coverage = if by_request { Coverage::ByRequest } else { Coverage::ByUserData };
+    Ok(Ok((reader, coverage)))
 }
 
 /// The best object that counts calls and that this kernel is expected to run.

@@ -37,6 +37,16 @@ impl Settings {
                 (names::IDENTITIES_AT, arena::identities(extents, records)),
             ],
         );
+        if let Some(rings) = features.io_uring() {
+            settings.add(
+                Group::IoUring,
+                [
+                    (names::URING_COMPLETION, rings.completion),
+                    (names::URING_SUBMITTED_AT, rings.submitted_at),
+                    (names::URING_FAILED_AT, rings.failed_at.unwrap_or(0)),
+                ],
+            );
+        }
         if let Some(command) = options.command {
             let profiler = std::process::id();
             settings.add(
@@ -112,6 +122,7 @@ fn group_of(fields: FieldGroup) -> Group {
         FieldGroup::Seccomp => Group::Seccomp,
         FieldGroup::Supervisor | FieldGroup::Sleep => Group::CallLister,
         FieldGroup::Threads | FieldGroup::Cgroup => Group::Filter,
+        FieldGroup::IoUring => Group::IoUring,
     }
 }
 

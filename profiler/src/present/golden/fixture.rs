@@ -7,9 +7,10 @@ use profiler_common::call::{Abi, CallKey};
 use crate::{
     filter::{Calls, Filter},
     model::{
-        CallInFlight, CallRow, Cost, CpuTime, EngineDetail, Extremes, Figures, Health, InFlight,
-        KernelDetail, Losses, OVERFLOW_COMM, Pool, Process, ProcessRow, Program, Runs, Snapshot,
-        ThreadInFlight, Times, Timing, Unlogged, Untimed, Use,
+        CallInFlight, CallRow, Cost, Coverage, CpuTime, EngineDetail, Extremes, Figures, Health,
+        InFlight, IoUring, KernelDetail, Losses, OVERFLOW_COMM, OperationRow, Operations, Pool,
+        Process, ProcessRow, Program, Runs, Snapshot, ThreadInFlight, Times, Timing, Unlogged,
+        Untimed, Use,
     },
     names::waits,
     present::{metrics::Service, testing},
@@ -194,6 +195,44 @@ fn sums(processes: &[ProcessRow]) -> Vec<CallRow> {
     sums.into_values().collect()
 }
 
+/// Operations with every figure.
+fn io_uring() -> IoUring {
+    let operations = |submitted: u64| {
+        let mut operations = Operations {
+            submitted,
+            silent: 3,
+            completed: submitted - 5,
+            unmatched: 4,
+            silent_completed: 2,
+            unreported: 1,
+            posted: 6,
+            overflowed: 7,
+            total_ns: submitted * 1_000,
+            errnos: vec![(9, 8), (125, 9)],
+            errors_unlisted: 1,
+            ..Operations::default()
+        };
+        operations.latency.add(60, submitted / 2);
+        operations.latency.add(90, submitted / 4);
+        operations
+    };
+    let row = |process: Process, opcode, submitted: u64| OperationRow {
+        recent: operations(submitted / 10),
+        ..OperationRow::new(process, opcode, operations(submitted))
+    };
+    let nginx = || Process::new(812, 1_000, "nginx");
+    IoUring {
+        coverage: Coverage::ByRequest,
+        rows: vec![
+            row(nginx(), Some(22), 12_000),
+            row(nginx(), Some(200), 200),
+            row(nginx(), None, 100),
+            row(Process::new(78, 1_000, "nginx"), Some(22), 300),
+            row(Process::nobody(OVERFLOW_COMM), Some(0), 400),
+        ],
+    }
+}
+
 pub(super) fn snapshot() -> Snapshot {
     let processes = processes();
     Snapshot {
@@ -203,6 +242,7 @@ pub(super) fn snapshot() -> Snapshot {
         cpus: 4,
         calls: sums(&processes),
         in_flight: in_flight(&processes),
+        io_uring: io_uring(),
         processes,
         health: Health {
             losses: Losses {
@@ -211,6 +251,7 @@ pub(super) fn snapshot() -> Snapshot {
                 missed_exits: 107,
                 unfollowed_children: 112,
                 missed_life_events: 203,
+                missed_operations: 208,
             },
             unseen: (201 - 106) + (202 - 107),
             overflowed: 204,

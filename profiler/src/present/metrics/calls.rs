@@ -59,7 +59,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
         Family::counter(
             "profiler_syscall_errors_total",
             "Syscalls that returned an errno; \"other\" is any errno that is not counted separately.",
-            named.iter().flat_map(|(name, figures)| errors(name, figures)),
+            named.iter().flat_map(|(name, figures)| errors_of(name, figures)),
         ),
         Family::counter(
             "profiler_syscall_restarts_total",
@@ -124,16 +124,22 @@ fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {
     Histogram::new(latency, figures.total_ns, BOUNDS)
 }
 
-fn errors<'a, 'b>(
+fn errors_of<'a, 'b>(
     name: &'b Name,
     figures: &'b Figures,
 ) -> impl Iterator<Item = (Labels<'a>, Number)> + use<'a, 'b> {
-    let listed = figures.errnos.iter().map(|&(errno, count)| (errnos::name(errno), count));
-    let unlisted =
-        (figures.errors_unlisted > 0).then_some((Cow::Borrowed("other"), figures.errors_unlisted));
-    listed.chain(unlisted).map(|(errno, count)| {
+    errors(&figures.errnos, figures.errors_unlisted).map(|(errno, count)| {
         let mut labels = labels(name);
         labels.push(Label::new("errno", errno));
         (labels, count.into())
     })
+}
+
+/// Errors by the name of the errno; those that are not counted separately are `other`.
+pub(super) fn errors(
+    errnos: &[(u16, u64)],
+    unlisted: u64,
+) -> impl Iterator<Item = (Cow<'static, str>, u64)> + use<'_> {
+    let listed = errnos.iter().map(|&(errno, count)| (errnos::name(errno), count));
+    listed.chain((unlisted > 0).then_some((Cow::Borrowed("other"), unlisted)))
 }

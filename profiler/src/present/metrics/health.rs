@@ -42,6 +42,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
                     ("missed_exit", losses.missed_exits),
                     ("unfollowed_child", losses.unfollowed_children),
                     ("missed_life_event", losses.missed_life_events),
+                    ("missed_operation", losses.missed_operations),
                 ],
             ),
         ),

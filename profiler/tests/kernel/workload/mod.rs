@@ -16,6 +16,7 @@ mod preempted;
 mod ptrace;
 mod raw;
 mod received;
+mod rings;
 mod room;
 mod seccomp;
 mod seccomp_before;
@@ -42,7 +43,7 @@ pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
 use plan::Plan;
 pub(crate) use sleeps::now;
-pub(crate) use statement::{Busy, Calls, Made, Preempted, Process, Statement, Timing};
+pub(crate) use statement::{Busy, Calls, Made, Operations, Preempted, Process, Statement, Timing};
 
 /// The argument that makes this executable a workload.
 pub(crate) const WORKLOAD: &str = "workload";
@@ -102,6 +103,8 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     }
     let statement = match name.as_str() {
         "counts" => counts::run(&params),
+        "rings" => rings::run(&params),
+        "rings-children" => rings::children(&params),
         "burn" => counts::burn(&params),
         "crowd" => crowd::run(&params),
         "held" => held::run(&params),

@@ -21,6 +21,29 @@ pub(crate) struct Statement {
     /// Of calls of several threads that share the CPU time of their process.
     #[serde(default)]
     pub(crate) busy: Vec<Busy>,
+    /// Of io_uring.
+    #[serde(default)]
+    pub(crate) operations: Vec<Operations>,
+}
+
+/// The operations of io_uring of one opcode of one process.
+#[derive(Serialize, Deserialize, Default, Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operations {
+    pub(crate) pid: u32,
+    /// The name of the opcode; `None` for completions whose opcode the kernel does not tell.
+    pub(crate) operation: Option<String>,
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) errnos: BTreeMap<String, u64>,
+    /// Further completions.
+    pub(crate) posted: u64,
+    pub(crate) overflowed: u64,
+    /// Submitted with the wish for no completion.
+    pub(crate) silent: u64,
+    /// Completed, and submitted before the workload was let go.
+    pub(crate) unmatched: u64,
+    /// In flight at the end.
+    pub(crate) in_flight: u64,
 }
 
 /// The calls of one process.

@@ -9,13 +9,16 @@ pub(crate) type Misses = [(&'static str, u64)];
 
 /// What was lost and left a trace.
 pub(crate) fn losses(counters: &Counters, misses: &Misses) -> Losses {
-    let of_lives = misses.iter().filter(|(name, _)| !counts_calls(name) && !splits_time(name));
+    let (of_operations, of_others): (Vec<_>, Vec<_>) =
+        misses.iter().partition(|(name, _)| counts_operations(name));
+    let of_lives = of_others.iter().filter(|(name, _)| !counts_calls(name) && !splits_time(name));
     Losses {
         no_task_state: counters.lost_entries,
         missed_entries: counters.missed_entries,
         missed_exits: counters.lost_exits,
         unfollowed_children: counters.lost_children,
         missed_life_events: of_lives.map(|(_, misses)| misses).sum(),
+        missed_operations: of_operations.iter().map(|(_, misses)| misses).sum(),
     }
 }
 
@@ -36,7 +39,13 @@ fn splits_time(program: &str) -> bool {
     program == "sched_switch" || program == "sched_waking"
 }
 
-/// Whether a program counts calls. All others follow threads and processes, or the time off the CPU.
+/// Whether a program counts operations of io_uring.
+fn counts_operations(program: &str) -> bool {
+    program.starts_with("uring_")
+}
+
+/// Whether a program counts calls. The other programs count operations, or follow threads,
+/// processes, or the time off the CPU.
 fn counts_calls(program: &str) -> bool {
     program == ENTRY || program == EXIT
 }
@@ -87,7 +96,13 @@ mod tests {
             lost_children: 5,
             ..Counters::default()
         };
-        let misses = [("sys_enter", 30), ("sys_exit", 2), ("process_exit", 10), ("task_rename", 7)];
+        let misses = [
+            ("sys_enter", 30),
+            ("sys_exit", 2),
+            ("process_exit", 10),
+            ("task_rename", 7),
+            ("uring_submit", 4),
+        ];
         let losses = losses(&counters, &misses);
         let expected = Losses {
             no_task_state: 12,
@@ -95,8 +110,9 @@ mod tests {
             missed_exits: 3,
             unfollowed_children: 5,
             missed_life_events: 17,
+            missed_operations: 4,
         };
-        assert_eq!((losses, losses.total()), (expected, 57));
+        assert_eq!((losses, losses.total()), (expected, 61));
         // Of the thirty entries skipped, twenty showed themselves; of the exits, all did.
         assert_eq!(unseen(&counters, &misses), 10);
     }

@@ -15,5 +15,8 @@ mod spec;
 #[cfg(test)]
 pub(crate) use catalog::COUNTERS;
 pub(crate) use catalog::{best_counter, companions, find, program_named};
-pub(crate) use program::{CGROUP_ATTACH, ENTRY, ProgramSpec, SYSCALL_PROGRAMS, preemptible};
-pub(crate) use spec::{Group, Hook, ObjectName, ObjectSpec, Requirement, Size, When};
+pub(crate) use program::{
+    CGROUP_ATTACH, ENTRY, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
+    OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,
+};
+pub(crate) use spec::{Group, Hook, ObjectName, ObjectSpec, Requirement, RingEvent, Size, When};

@@ -2,7 +2,7 @@
 
 use profiler_common::wire::FURTHER_EXITS;
 
-use super::spec::When;
+use super::spec::{RingEvent, When};
 
 /// Describes a program.
 #[derive(Clone, Copy, Debug)]
@@ -81,11 +81,50 @@ const SCHED_WAKING: ProgramSpec = ProgramSpec {
     copies: &["sched_waking"],
 };
 
+/// A program for an event of io_uring, with these copies.
+const fn ring(
+    event: RingEvent,
+    tracepoint: &'static str,
+    copies: &'static [&'static str],
+) -> ProgramSpec {
+    ProgramSpec { name: copies[0], tracepoint, when: When::Ring(event), copies }
+}
+
+/// Remembers who creates rings.
+const RING_CREATED: ProgramSpec = ring(RingEvent::Create, "io_uring_create", &["uring_create"]);
+
+/// Counts completed operations of io_uring.
+pub(crate) const OPERATION_COMPLETED: ProgramSpec = ring(
+    RingEvent::Complete,
+    "io_uring_complete",
+    &["uring_complete", "uring_complete2", "uring_complete3", "uring_complete4"],
+);
+
+/// Counts completions that find the queue full. A second copy would count the same again.
+pub(crate) const OPERATION_OVERFLOWED: ProgramSpec =
+    ring(RingEvent::Overflow, "io_uring_cqe_overflow", &["uring_overflow"]);
+
+/// Counts operations that the kernel refuses before it announces them.
+pub(crate) const OPERATION_FAILED: ProgramSpec =
+    ring(RingEvent::Fail, "io_uring_req_failed", &["uring_failed"]);
+
+/// Counts submitted operations, before Linux 6.4.
+pub(crate) const OPERATION_SUBMITTED_OLD: ProgramSpec =
+    ring(RingEvent::SubmitOld, "io_uring_submit_sqe", &["uring_sqe"]);
+
+/// Counts submitted operations.
+pub(crate) const OPERATION_SUBMITTED: ProgramSpec = ring(
+    RingEvent::Submit,
+    "io_uring_submit_req",
+    &["uring_submit", "uring_submit2", "uring_submit3", "uring_submit4"],
+);
+
 /// The programs of an object that counts calls, in the order in which they attach.
 ///
 /// Forks come before entries, so that no child of a process in scope is missed. Exits come
-/// before entries, so that no exit of a counted call is missed.
-pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 11] = [
+/// before entries, so that no exit of a counted call is missed. Likewise, completions come before
+/// submissions, and the creation of rings before both.
+pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 17] = [
     CGROUP_ATTACH,
     SIGNAL_SENT,
     spec!("process_exit", "sched_process_exit", 2, 3, 4),
@@ -93,6 +132,12 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 11] = [
     spec!("process_exec", "sched_process_exec", 2, 3, 4),
     spec!("task_rename", "task_rename", 2, 3, 4),
     SIGNAL_DELIVER,
+    RING_CREATED,
+    OPERATION_COMPLETED,
+    OPERATION_OVERFLOWED,
+    OPERATION_FAILED,
+    OPERATION_SUBMITTED_OLD,
+    OPERATION_SUBMITTED,
     EXIT,
     SCHED_WAKING,
     SCHED_SWITCH,
@@ -121,6 +166,12 @@ impl ProgramSpec {
         if preemptible { self.copies } else { &self.copies[..1] }
     }
 
+    /// Whether it counts operations of io_uring that are submitted.
+    pub(crate) fn counts_submissions(&self) -> bool {
+        use RingEvent::{Fail, Submit, SubmitOld};
+        matches!(self.when, When::Ring(Submit | SubmitOld | Fail))
+    }
+
     /// How many copies attach at the start: half, because each copy costs something at every
     /// call. Further copies attach if these are too few.
     pub(crate) fn copies_at_start(&self, preemptible: bool) -> usize {
@@ -134,8 +185,9 @@ mod tests {
 
     #[test]
     fn one_copy_is_enough_where_tracepoints_are_not_preempted() {
-        let once = [When::Command, When::OffCpu];
-        let needed = || SYSCALL_PROGRAMS.iter().filter(|spec| !once.contains(&spec.when));
+        let is_needed =
+            |spec: &&ProgramSpec| matches!(spec.when, When::Always | When::CgroupFilter);
+        let needed = || SYSCALL_PROGRAMS.iter().filter(is_needed);
         assert!(needed().all(|spec| spec.copies(false) == [spec.name]));
         assert!(needed().all(|spec| spec.copies(true).len() > 1));
         assert!(!preemptible((5, 10)) && !preemptible((7, 0)));

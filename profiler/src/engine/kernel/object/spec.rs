@@ -102,6 +102,26 @@ pub(crate) enum When {
     Command,
     /// Those that follow the time off the CPU.
     OffCpu,
+    /// All of them, if the kernel has the tracepoint of this event of io_uring. If the kernel
+    /// refuses the programs, the query does without io_uring.
+    Ring(RingEvent),
+}
+
+/// Events of io_uring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingEvent {
+    /// A ring was created.
+    Create,
+    /// A request was submitted (Linux 6.4).
+    Submit,
+    /// A request was submitted, under the tracepoint's former name.
+    SubmitOld,
+    /// A request was refused.
+    Fail,
+    /// A request completed.
+    Complete,
+    /// A completion found its queue full.
+    Overflow,
 }
 
 /// How the programs of an object attach to a tracepoint.
@@ -145,6 +165,12 @@ pub(crate) enum Size {
     CallsBefore,
     /// One per rename that is remembered, if names decide.
     Renames,
+    /// This many, if operations of io_uring are counted.
+    IoUring(u32),
+    /// One per request of io_uring, if completions name their request.
+    Requests,
+    /// One per request of io_uring whose completions do not name it.
+    DataRequests,
     /// None of its own: the map of the same name of an object that was loaded before.
     Shared,
 }
@@ -170,4 +196,6 @@ pub(crate) enum Group {
     Arena,
     /// The processes whose signals are watched.
     Signals,
+    /// The arguments of the tracepoints of io_uring, and offsets in its requests.
+    IoUring,
 }

@@ -94,6 +94,17 @@ impl MapTables {
         self.shared.control.write_u64(0, offset_of!(Control, attached), attached.into());
     }
 
+    /// Whether an operation of io_uring was counted since this was asked last.
+    pub(in crate::engine::kernel) fn take_operations(&mut self) -> bool {
+        let offset = offset_of!(Control, operations);
+        let counted = self.shared.control.read_u64(0, offset) != 0;
+        if counted {
+            // Before the rows are read: what is counted after that sets it again.
+            self.shared.control.write_u64(0, offset, 0);
+        }
+        counted
+    }
+
     /// Takes note that the calls in flight were listed by `until_ns`.
     pub(in crate::engine::kernel) fn set_listed_before(&mut self, until_ns: u64) {
         let found = self.control().calls_before;

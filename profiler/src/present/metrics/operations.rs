@@ -1,0 +1,85 @@
+//! Operations of io_uring.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use super::{
+    calls::{BOUNDS, errors},
+    model::{Family, Histogram, Label, Labels},
+    one,
+};
+use crate::{
+    model::{Operations, Snapshot, Timed},
+    names::operations,
+};
+
+/// The series are bounded: the kernel has some 65 opcodes, and 160 errnos are told apart.
+pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
+    let io_uring = &snapshot.io_uring;
+    let mut by_name: BTreeMap<String, Operations> = BTreeMap::new();
+    for row in &io_uring.rows {
+        let name = operations::name(row.opcode).into_owned();
+        by_name.entry(name).or_default().merge(&row.total);
+    }
+    let labels = |name: &str| -> Labels<'_> { vec![Label::new("operation", name.to_owned())] };
+    let each = |value: fn(&Operations) -> u64| {
+        let samples = by_name.iter().map(|(name, o)| (labels(name), value(o)));
+        samples.filter(|&(_, count)| count > 0).collect::<Vec<_>>()
+    };
+    let of_errno = by_name.iter().flat_map(|(name, o)| {
+        errors(&o.errnos, o.errors_unlisted).map(move |(errno, count)| {
+            let mut labels = labels(name);
+            labels.push(Label::new("errno", errno));
+            (labels, count)
+        })
+    });
+    let mut families = vec![
+        Family::gauge(
+            "profiler_io_uring_observed",
+            "Whether operations of io_uring are counted: 1, or 0 if the kernel lacks the tracepoints.",
+            one(u64::from(io_uring.coverage.is_counted())),
+        ),
+        Family::counter(
+            "profiler_io_uring_submissions_total",
+            "Requests that were submitted to io_uring, which are not syscalls.",
+            each(|o| o.submitted),
+        ),
+        Family::counter(
+            "profiler_io_uring_completions_total",
+            "Requests of io_uring that completed, each once and with any result.",
+            each(|o| o.completed),
+        ),
+        Family::counter(
+            "profiler_io_uring_errors_total",
+            "Completions of io_uring with an errno; \"other\" is any errno that is not counted separately.",
+            of_errno.collect::<Vec<_>>(),
+        ),
+        Family::counter(
+            "profiler_io_uring_posted_total",
+            "Further completions of io_uring: of multishot requests before their last one, and messages of other rings.",
+            each(|o| o.posted),
+        ),
+        Family::counter(
+            "profiler_io_uring_overflows_total",
+            "Completions of io_uring that found the completion queue full.",
+            each(|o| o.overflowed),
+        ),
+        Family::gauge(
+            "profiler_io_uring_in_flight",
+            "Requests of io_uring that were submitted and have not completed.",
+            each(Operations::in_flight),
+        ),
+    ];
+    if snapshot.health.timed != Timed::None {
+        let timed = by_name.iter().filter(|(_, o)| o.timed() > 0);
+        families.push(Family::histogram(
+            "profiler_io_uring_duration_seconds",
+            "Latency of the requests of io_uring from submission to completion in seconds of wall time, with any result.",
+            timed
+                .map(|(name, o)| {
+                    (labels(name), Histogram::new(Cow::Owned(o.latency.clone()), o.total_ns, BOUNDS))
+                })
+                .collect::<Vec<_>>(),
+        ));
+    }
+    families
+}
