@@ -51,6 +51,8 @@ enum Command {
     #[command(hide = true)]
     BenchLoop(bench::workload::Args),
     #[command(hide = true)]
+    BenchSwitch(bench::switch::LoopArgs),
+    #[command(hide = true)]
     BenchDaemonLoad(bench::daemon::load::Args),
     BenchCrowd(bench::crowd::Args),
 }
@@ -94,6 +96,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Release(args) => release::run(&args),
         Command::Syscalls(args) => syscalls::run(&args),
         Command::BenchLoop(args) => bench::workload::run(&args),
+        Command::BenchSwitch(args) => bench::switch::switch(&args),
         Command::BenchDaemonLoad(args) => bench::daemon::load::run(&args),
         Command::BenchCrowd(args) => bench::crowd::run(&args),
     }

@@ -82,7 +82,11 @@ impl Figures {
     /// Wall time of all calls that left, in nanoseconds. Exact if all calls were timed. Otherwise
     /// an estimate, which assumes that the other calls took as long on average.
     pub fn estimated_total_ns(&self) -> u64 {
-        self.scaled(self.total_ns)
+        if self.untimed == 0 || self.timed() == 0 {
+            return self.total_ns;
+        }
+        let scaled = u128::from(self.total_ns) * u128::from(self.left()) / u128::from(self.timed());
+        u64::try_from(scaled).unwrap_or(u64::MAX)
     }
 
     /// Time on a CPU of the calls that were timed, nanoseconds.
@@ -90,31 +94,32 @@ impl Figures {
         self.total_ns.saturating_sub(self.off_cpu.total_ns())
     }
 
-    /// Time blocked of all calls that left, nanoseconds, estimated as
-    /// [`Self::estimated_total_ns`] is.
+    /// Time blocked of all calls that left, nanoseconds: the same share of
+    /// [`Self::estimated_total_ns`] as of the time of the timed calls.
     pub fn estimated_waiting_ns(&self) -> u64 {
-        self.scaled(self.off_cpu.waiting_ns)
+        self.share_of_estimate(self.off_cpu.waiting_ns)
     }
 
-    /// Time for which all calls that left waited for a CPU, nanoseconds, estimated likewise.
+    /// Time for which all calls that left waited for a CPU, nanoseconds. Estimated as
+    /// [`Self::estimated_waiting_ns`] is.
     pub fn estimated_runnable_ns(&self) -> u64 {
-        self.scaled(self.off_cpu.runnable_ns)
+        self.share_of_estimate(self.off_cpu.runnable_ns)
     }
 
-    /// Time on a CPU of all calls that left, nanoseconds, estimated likewise. The three add up to
-    /// [`Self::estimated_total_ns`].
+    /// Time on a CPU of all calls that left, nanoseconds: the rest of
+    /// [`Self::estimated_total_ns`], so that the three parts add up to it.
     pub fn estimated_on_cpu_ns(&self) -> u64 {
         let off_cpu = self.estimated_waiting_ns().saturating_add(self.estimated_runnable_ns());
         self.estimated_total_ns().saturating_sub(off_cpu)
     }
 
-    /// A sum over the timed calls, as if the others had as much on average.
-    fn scaled(&self, sum: u64) -> u64 {
-        if self.untimed == 0 || self.timed() == 0 {
-            return sum;
+    /// A part of the time of the timed calls, scaled to the time of all calls.
+    fn share_of_estimate(&self, part_ns: u64) -> u64 {
+        if self.untimed == 0 || self.total_ns == 0 {
+            return part_ns;
         }
-        let scaled = u128::from(sum) * u128::from(self.left()) / u128::from(self.timed());
-        u64::try_from(scaled).unwrap_or(u64::MAX)
+        let of_all = u128::from(part_ns) * u128::from(self.estimated_total_ns());
+        u64::try_from(of_all / u128::from(self.total_ns)).unwrap_or(u64::MAX)
     }
 
     /// Mean latency in nanoseconds, rounded down. 0 if no latency is known.

@@ -4,7 +4,7 @@ use profiler_common::call::CallKey;
 
 use super::*;
 use crate::{
-    model::{CallInFlight, Extremes},
+    model::{CallInFlight, Extremes, Health, OffCpu},
     present::{
         shown::{Hidden, Shown, Sum},
         testing,
@@ -218,4 +218,24 @@ fn calls_without_room_say_whether_a_user_had_used_up_its_share() {
     assert!(text(None).contains("raise --max-memory or --max-threads."));
     let said = "--max-threads (a user has used up its share; user 1000 holds the most).";
     assert!(text(Some(1_000)).contains(said), "{}", text(Some(1_000)));
+}
+
+#[test]
+fn the_parts_of_the_time_are_columns_if_they_are_known() {
+    let off_cpu = OffCpu { waiting_ns: 250_000, runnable_ns: 50_000 };
+    let rows = [row(0, Figures { off_cpu, ..timed(10_000) }, 0)];
+    let text = |off_cpu: bool| {
+        let health = Health { off_cpu, ..Health::default() };
+        let report = Report { rows: &rows, health: &health, ..testing::report() };
+        let mut out = Vec::new();
+        write(&mut out, &report, Style::PLAIN).expect("a vector takes all");
+        testing::unstyled(out)
+    };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let split = text(true);
+    let title = split.lines().position(|line| line.starts_with("% time")).expect("a title");
+    let lines: Vec<_> = split.lines().collect();
+    assert!(lines[title].contains("total  on cpu  waiting  runnable  "), "{split}");
+    assert_eq!(words(lines[title + 1])[1..5], ["1.00ms", "700us", "250us", "50.0us"], "{split}");
+    assert!(!text(false).contains("on cpu"));
 }

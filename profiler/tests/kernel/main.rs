@@ -185,6 +185,7 @@ fn tests() -> Vec<Test> {
         where_time::of_intervals_adds_up,
         where_time::of_a_sample_adds_up,
         where_time::without_room,
+        where_time::the_daemon_exports_it,
         where_time::without_the_flag_there_is_none,
         own_cost::runs_are_calls,
         own_cost::runs_of_intervals_are_calls,

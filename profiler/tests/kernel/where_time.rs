@@ -4,9 +4,12 @@
 //! [`report`](crate::report). Here they are held against what workloads state: how long they
 //! slept, and how much CPU time they had.
 
+use std::process::Command;
+
 use crate::{
     report::{Report, Row},
-    run::{Mode, Stat},
+    run::{Mode, Stat, workload_args},
+    service::{Daemon, Name},
     workload::{Busy, Preempted, Statement},
 };
 
@@ -93,7 +96,7 @@ fn turns(mode: Mode, workload: &[&str]) {
 /// The intervals of a run have the time of the whole run.
 pub(crate) fn of_intervals_adds_up(mode: Mode) {
     let stat = stat(mode).args(["--interval", "50ms"]);
-    let ended = stat.args(["--"]).args(crate::run::workload_args(&["sleeps"])).start().end();
+    let ended = stat.args(["--"]).args(workload_args(&["sleeps"])).start().end();
     let statement: Statement = serde_json::from_slice(&ended.output.stdout).expect("a statement");
     let reports = ended.reports();
     assert!(reports.len() > 10, "{}", reports.len());
@@ -127,6 +130,28 @@ pub(crate) fn without_room(mode: Mode) {
     let waiting: u64 = report.rows.iter().filter(is_sleep).map(|row| parts(row)[1]).sum();
     let asked: u64 = statement.timings.iter().flat_map(|timing| &timing.asked_ns).sum();
     assert!(waiting >= asked / 4 * 3, "{waiting} of {asked}: {report:#?}");
+}
+
+/// The metrics have the same parts.
+pub(crate) fn the_daemon_exports_it(mode: Mode) {
+    let name = Name::new();
+    let flags = [&name.filter()[..], &["--where"]].concat();
+    let daemon = Daemon::start_with(mode, "200ms", &flags);
+    let args = workload_args(&["sleeps", &name.arg()]);
+    let output = Command::new(&args[0]).args(&args[1..]).output().expect("the workload");
+    let statement: Statement = serde_json::from_slice(&output.stdout).expect("a statement");
+    let metrics = daemon.metrics();
+    let labels = r#"abi="x86_64",syscall="clock_nanosleep""#;
+    let [on_cpu, waiting, runnable] = ["on_cpu", "waiting", "runnable"].map(|state| {
+        let series = "profiler_syscall_state_seconds_total";
+        metrics[&format!(r#"{series}{{{labels},state="{state}"}}"#)]
+    });
+    let total = metrics[&format!("profiler_syscall_duration_seconds_sum{{{labels}}}")];
+    let context = format!("{on_cpu} on a CPU, {waiting} waiting, {runnable} runnable, of {total}");
+    assert!((on_cpu + waiting + runnable - total).abs() < 1e-6, "{context}");
+    let asked: u64 = statement.timings.iter().flat_map(|timing| &timing.asked_ns).sum();
+    assert!(waiting >= asked as f64 / 1e9 * 0.75, "{asked} asked: {context}");
+    daemon.end();
 }
 
 /// Nothing follows the scheduler, and no row has parts.

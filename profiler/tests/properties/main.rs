@@ -4,7 +4,7 @@ mod buckets;
 mod merging;
 mod quantiles;
 
-use profiler::model::{Extremes, Figures};
+use profiler::model::{Extremes, Figures, OffCpu};
 use proptest::prelude::*;
 
 /// Latencies in nanoseconds; every octave alike, from none to beyond the last bucket.
@@ -54,6 +54,7 @@ fn figures((outcome, ns): Call) -> Figures {
     }
     if figures.timed() == 1 {
         figures.total_ns = ns;
+        figures.off_cpu = OffCpu { waiting_ns: ns / 2, runnable_ns: ns / 3 };
         figures.extremes = Some(Extremes { min_ns: ns, max_ns: ns });
         figures.latency.record(ns);
     }

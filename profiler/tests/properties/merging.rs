@@ -5,7 +5,7 @@ use std::time::Duration;
 use profiler::{
     aggregate::{Aggregate, Identity, KeepEnded},
     engine::Intervals,
-    model::{CallRow, Detail, Figures, Snapshot},
+    model::{CallRow, Detail, Figures, OffCpu, Snapshot},
 };
 use profiler_common::call::{Abi, CallKey};
 use proptest::prelude::*;
@@ -48,6 +48,10 @@ fn assert_is_of(figures: &Figures, calls: &[Call]) {
         calls.iter().filter(move |(o, _)| left(o)).map(|&(_, ns)| ns)
     };
     assert_eq!(figures.total_ns, timed().sum::<u64>());
+    let OffCpu { waiting_ns, runnable_ns } = figures.off_cpu;
+    assert_eq!(waiting_ns, timed().map(|ns| ns / 2).sum::<u64>());
+    assert_eq!(runnable_ns, timed().map(|ns| ns / 3).sum::<u64>());
+    assert_eq!(figures.on_cpu_ns() + waiting_ns + runnable_ns, figures.total_ns);
     assert_eq!(figures.extremes.map(|e| e.min_ns), timed().min());
     assert_eq!(figures.extremes.map(|e| e.max_ns), timed().max());
     assert_eq!(figures.latency, timed().fold(Default::default(), with));

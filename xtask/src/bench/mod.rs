@@ -14,6 +14,7 @@ mod measure;
 mod report;
 mod results;
 mod statistics;
+pub(crate) mod switch;
 pub(crate) mod workload;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -46,6 +47,7 @@ enum Other {
     /// What the user side costs: the daemon under loads, a scrape, a start, a fork storm
     Daemon(daemon::Args),
     Code(code::Args),
+    Switch(switch::Args),
 }
 
 /// What can be measured by itself.
@@ -109,6 +111,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // This one measures an executable, and needs no library.
     if let Some(Other::Daemon(args)) = &args.other {
         return daemon::run(args);
+    }
+    if let Some(Other::Switch(args)) = &args.other {
+        return switch::run(args);
     }
     let mut files = args.output.from.iter().map(|file| Results::read(file));
     if let Some(first) = files.next() {

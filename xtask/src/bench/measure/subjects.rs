@@ -43,7 +43,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 }
 
 /// Without those of others.
-pub(super) const OURS: [Subject; 11] = [
+pub(super) const OURS: [Subject; 12] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
     Subject { contended: true, ..subject(CLOCK, "clock pair (floor)", How::Pair("clock")) },
@@ -61,6 +61,11 @@ pub(super) const OURS: [Subject; 11] = [
     ),
     subject("sample-4", "**profiler** --sample 4", How::Ours(|| sampled(4))),
     subject("sample-64", "**profiler** --sample 64", How::Ours(|| sampled(64))),
+    subject(
+        "where",
+        "**profiler** --where",
+        How::Ours(|| Options { off_cpu: true, ..Options::default() }),
+    ),
     subject(
         "timed",
         "**profiler** --self (programs timed)",
