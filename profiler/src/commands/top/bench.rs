@@ -7,7 +7,7 @@ use ratatui::{Terminal, backend::TestBackend};
 use super::{render, state::App, style::Look};
 use crate::model::{Snapshot, SortKey};
 
-/// See the module.
+/// A screen without a terminal.
 pub struct Screen {
     app: App,
     terminal: Terminal<TestBackend>,
@@ -15,7 +15,7 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// Of this size.
+    /// A screen of this size.
     ///
     /// # Panics
     /// If there is no memory for it.
@@ -25,7 +25,7 @@ impl Screen {
         Self { app, terminal, look: Look::from_environment() }
     }
 
-    /// Takes a snapshot, and draws it.
+    /// Adds a snapshot, and draws the screen.
     ///
     /// # Panics
     /// Never: memory takes all that is drawn.

@@ -12,17 +12,17 @@ use crate::{
 pub(super) const PERCENTILES: [(&str, f64); 4] =
     [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
-/// Columns of the scale at the left of a chart, its line included.
+/// Width of the scale at the left of a chart, including its line.
 const SCALE_WIDTH: usize = 8;
-/// Lines below the bars: the axis, its labels, the pointers, their labels.
+/// Number of lines below the bars: the axis, its labels, the pointers, their labels.
 const LINES_BELOW: usize = 4;
-/// At least so many buckets are drawn, two octaves, so that a chart of a single
-/// bucket still shows where on the scale it is.
+/// Minimum number of buckets in a chart: two octaves. So a chart of a single bucket still shows the
+/// position of the bucket on the scale.
 const MIN_BUCKETS: usize = 16;
-/// A bar is not drawn wider than this.
+/// Maximum width of a bar.
 const MAX_BAR: usize = 6;
 
-/// The percentiles of `figures`, then its greatest, each with its name.
+/// The percentiles of `figures`, and then the maximum, each with its name.
 pub(super) fn percentiles(figures: &Figures) -> Vec<(&'static str, u64)> {
     let values = figures.quantiles(PERCENTILES.map(|(_, quantile)| quantile));
     let named = PERCENTILES.iter().zip(values).map(|(&(name, _), ns)| (name, ns));
@@ -33,11 +33,11 @@ pub(super) fn percentiles(figures: &Figures) -> Vec<(&'static str, u64)> {
 struct Scale {
     /// The first bucket drawn.
     first: usize,
-    /// Buckets in a bar; more than one where the screen is narrow.
+    /// Number of buckets per bar. More than one on a narrow screen.
     buckets_per_bar: usize,
-    /// Columns of a bar.
+    /// Width of a bar.
     bar_width: usize,
-    /// Bars.
+    /// Number of bars.
     bars: usize,
 }
 
@@ -45,7 +45,7 @@ impl Scale {
     fn new(latency: &Latency, width: usize) -> Option<Self> {
         let (low, _) = latency.iter().next()?;
         let (high, _) = latency.iter().next_back()?;
-        // Whole octaves, so that their bounds are labels at the ends of bars.
+        // Whole octaves, so that the labels of bounds are at the ends of bars.
         let mut first = low / 8 * 8;
         let mut end = (high / 8 + 1) * 8;
         if end - first < MIN_BUCKETS {
@@ -71,14 +71,14 @@ impl Scale {
         self.bars * self.bar_width
     }
 
-    /// The latency where a bar begins.
+    /// The lower bound of a bar.
     fn lower(&self, bar: usize) -> u64 {
         hist::lower((self.first + bar * self.buckets_per_bar).min(BUCKETS - 1))
     }
 }
 
-/// The chart of `figures` in a `width` by `height` area, line by line; empty
-/// where nothing was timed or there is no room.
+/// The lines of the chart of `figures` in an area of `width` by `height`. Empty if no call was
+/// timed, or if the area is too small.
 pub(super) fn lines(
     figures: &Figures,
     width: usize,
@@ -107,7 +107,7 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
     let line = |row: usize| {
         let label = match row {
             0 => units::count(most),
-            // A half is only worth a label where counts have room for it.
+            // Half of the maximum has a label only if the maximum is large enough.
             r if r == rows / 2 && rows >= 6 && most >= rows as u64 => {
                 units::count(most * (rows - r) as u64 / rows as u64)
             }
@@ -119,7 +119,7 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
         let below = (rows - 1 - row) * bars::PARTS;
         for &count in bars {
             let filled = bars::height(count, most, rows).saturating_sub(below).min(bars::PARTS);
-            // A gap between bars that are wide enough to spare a column.
+            // A gap between bars, if the bars are wide enough.
             let gap = usize::from(scale.bar_width >= 3);
             line.extend(std::iter::repeat_n(levels[filled], scale.bar_width - gap));
             line.extend(std::iter::repeat_n(' ', gap));
@@ -129,7 +129,7 @@ fn draw_bars(bars: &[u64], scale: &Scale, rows: usize, look: Look) -> Vec<(Strin
     (0..rows).map(line).collect()
 }
 
-/// The axis with a tick wherever there is room for its label.
+/// The axis, with a tick for each label that fits.
 fn draw_axis(scale: &Scale, look: Look) -> [(String, Tone); 2] {
     let [_, corner, horizontal, tick] = look.axes();
     let mut axis = vec![horizontal; scale.width()];
@@ -148,14 +148,14 @@ fn draw_axis(scale: &Scale, look: Look) -> [(String, Tone); 2] {
     ]
 }
 
-/// Where the percentiles are. The greatest is not pointed at: it is the last bar.
+/// Pointers to the percentiles. The maximum has no pointer, because it is in the last bar.
 fn draw_pointers(figures: &Figures, scale: &Scale, look: Look) -> [(String, Tone); 2] {
     let mut pointers = vec![' '; scale.width()];
     let mut labels = Labels::new(scale.width());
     for &(name, ns) in &percentiles(figures)[..PERCENTILES.len()] {
         let column = scale.column(hist::bucket(ns) as usize);
         pointers[column] = look.pointer();
-        // At the right end a label stands before its pointer.
+        // At the right end, a label is to the left of its pointer.
         labels.place(column.min(scale.width().saturating_sub(name.len())), name);
     }
     let pointers: String = pointers.into_iter().collect();
@@ -166,7 +166,7 @@ fn draw_pointers(figures: &Figures, scale: &Scale, look: Look) -> [(String, Tone
     ]
 }
 
-/// A line of labels, from left to right, that do not run into each other.
+/// A line of labels that do not overlap, from left to right.
 struct Labels {
     text: String,
     width: usize,
@@ -177,7 +177,7 @@ impl Labels {
         Self { text: String::new(), width }
     }
 
-    /// Puts `label` at `column` if there is room.
+    /// Adds `label` at `column` if it fits.
     fn place(&mut self, column: usize, label: &str) -> bool {
         let taken = self.text.len() + usize::from(!self.text.is_empty());
         let fits = column >= taken && column + label.len() <= self.width;

@@ -1,5 +1,4 @@
-//! The columns of each list: which there are, how wide, and which give way on a
-//! narrow terminal.
+//! The columns of each list, their widths, and which columns are hidden on a narrow terminal.
 
 use super::{call_sets::SetsBy, view::View};
 use crate::model::{SortKey, Span};
@@ -35,7 +34,7 @@ const THREADS: &[Column] = {
     &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 
-/// All columns of the list of `view`, none for a view that is no list.
+/// All columns of the list of `view`. Empty if the view is not a list.
 pub(super) fn of(view: &View) -> &'static [Column] {
     match view {
         View::Processes => PROCESSES,
@@ -58,7 +57,7 @@ pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
     of(view).iter().copied().find(sorts).unwrap_or(Column::Kind)
 }
 
-/// Whether one can sort by `column`.
+/// Whether a list can be sorted by `column`.
 pub(super) fn is_sortable(column: Column) -> bool {
     !matches!(column, Column::Spread | Column::User | Column::Where)
 }
@@ -71,14 +70,14 @@ pub(super) fn heading(column: Column, span: Span) -> &'static str {
     }
 }
 
-/// The least and the greatest width of `column` that are of use, if processes are shown by their
-/// command lines or not.
+/// The minimum and the maximum useful width of `column`. `commands` says whether command lines are
+/// shown instead of names.
 fn widths(column: Column, commands: bool) -> (usize, usize) {
     if column == Column::Comm && commands { (16, 60) } else { column.spec().widths }
 }
 
-/// When `column` gives way in a list with the columns `all`: the greatest first. In a list of
-/// threads, the thread matters most, then its process.
+/// Which columns of a narrow list are hidden first: those with the greatest value. In a list of
+/// threads, the thread matters most, and then its process.
 fn expendable(column: Column, all: &[Column]) -> u8 {
     let spec = |column: Column| column.spec().expendable_on_screen;
     match column {
@@ -88,9 +87,9 @@ fn expendable(column: Column, all: &[Column]) -> u8 {
     }
 }
 
-/// The columns out of `all` that fit in `width` with a space between, each with
-/// its width. The one `sorted` by stays as long as anything does. With `commands`, the column of
-/// names has room for command lines. `off_cpu` says whether the time off the CPU is followed.
+/// The columns of `all` that fit in `width`, each with its width. One space separates two columns.
+/// The column `sorted` is hidden last. With `commands`, the column of names is wide enough for
+/// command lines. `off_cpu` says whether the engine measures the time off the CPU.
 pub(super) fn arrange(
     all: &[Column],
     sorted: Column,

@@ -1,5 +1,5 @@
-//! Where snapshots come from, and what is read between two of them, so that the
-//! kernel side does not run out of room however long the interval is.
+//! Takes snapshots for the screen. Reads the engine between two snapshots too, so that the kernel's
+//! tables do not fill up in a long interval.
 
 use std::{
     io,
@@ -14,35 +14,35 @@ use crate::{
     model::{Detail, Snapshot},
 };
 
-/// What ends a wait.
+/// The end of a wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Event {
-    /// The time has come.
+    /// The deadline has passed.
     Due,
     /// [`Engine::wake_fd`] is readable.
     ReadWanted,
     /// A key was pressed.
     Key(KeyEvent),
-    /// The terminal has another size.
+    /// The size of the terminal has changed.
     Resized,
-    /// The process is to stop until continued.
+    /// The process must stop until SIGCONT.
     Stop,
-    /// The process was stopped, and goes on.
+    /// The process was stopped, and continues.
     Continued,
-    /// The process is to end.
+    /// The process must end.
     End,
 }
 
-/// Time, and what may happen in it.
+/// A clock that can wait for events.
 pub(super) trait Clock {
-    /// The time.
+    /// The current time.
     fn now(&self) -> Instant;
 
-    /// Waits for an event, until `until` at the latest; for `wake` too.
+    /// Waits for an event, for `wake`, or until `until`.
     fn wait(&mut self, until: Instant, wake: Option<BorrowedFd<'_>>) -> io::Result<Event>;
 }
 
-/// An engine, when it was read, and the intervals between refreshes.
+/// An engine, the time of its last reading, and the intervals between refreshes.
 pub(super) struct Feed<'a, E> {
     engine: &'a mut E,
     cadence: Cadence,
@@ -51,13 +51,13 @@ pub(super) struct Feed<'a, E> {
 }
 
 impl<'a, E: Engine> Feed<'a, E> {
-    /// Feeds from `engine`, which begins to count at `now`.
+    /// A feed of `engine`, which starts to count at `now`.
     pub(super) fn new(engine: &'a mut E, now: Instant) -> Self {
         let (cadence, intervals) = (Cadence::new(now), Intervals::default());
         Self { engine, cadence, intervals, detail: Detail::Processes }
     }
 
-    /// All that happened, with what is new since the refresh before.
+    /// Takes a snapshot, with the interval since the previous refresh.
     pub(super) fn refresh(&mut self, clock: &impl Clock) -> Snapshot {
         let started = clock.now();
         let snapshot = self.engine.snapshot(self.detail);
@@ -65,26 +65,26 @@ impl<'a, E: Engine> Feed<'a, E> {
         self.intervals.end_with(snapshot)
     }
 
-    /// Sets how detailed the snapshots are from now on.
+    /// Sets the detail of further snapshots.
     pub(super) fn set_detail(&mut self, detail: Detail) {
         self.engine.set_detail(detail);
         self.detail = detail;
-        // If threads are requested again later, they have other serial numbers.
+        // If threads are requested again later, the serial numbers of threads differ.
         self.intervals.forget_threads();
     }
 
-    /// Has the engine list an ended process for this time.
+    /// Sets how long the engine lists an ended process.
     pub(super) fn keep_ended(&mut self, time: Duration) {
         self.engine.keep_ended(time);
     }
 
-    /// Has the programs timed from now on, or no longer.
+    /// Starts or stops timing the programs.
     pub(super) fn time_programs(&mut self, on: bool) {
         self.engine.time_programs(on);
     }
 
-    /// Waits for an event that is not the engine's business, until `until` at the
-    /// latest, and reads meanwhile when it is time or when the engine wants it.
+    /// Waits for an event that does not concern the engine, or until `until`. Meanwhile, reads the
+    /// engine whenever the cadence or the engine requires a reading.
     pub(super) fn wait(&mut self, clock: &mut impl Clock, until: Instant) -> io::Result<Event> {
         loop {
             let (deaf_until, due) = (self.cadence.deaf_until(), self.cadence.due());

@@ -1,5 +1,5 @@
-//! The rows of processes and threads: each live process or thread alone, and those that have ended
-//! by their name.
+//! The rows of processes and threads. Each live process or thread has a row. Ended processes or
+//! threads of the same name share a row.
 //!
 //! A fork storm ends thousands of processes in each interval. A row for each would fill the
 //! screen, so ended processes of one name share a row.
@@ -12,14 +12,14 @@ use std::{
 use super::owner::{Owner, Part};
 use crate::model::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, Span, ThreadRow};
 
-/// A process or a thread, or several that have ended and had the same name.
+/// A process, a thread, or several ended processes or threads of the same name.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
-    /// Who. For several processes, a process without an id that has their name.
+    /// The process or thread. For several processes, a process with their name and without an id.
     pub(super) owner: Owner,
-    /// Its system calls, by key.
+    /// The system calls, by key.
     pub(super) calls: Arc<Vec<CallRow>>,
-    /// How many processes or threads it stands for; 0 if that is not known.
+    /// Number of processes or threads in the group. 0 if the number is unknown.
     pub(super) members: usize,
 }
 
@@ -57,7 +57,7 @@ impl Group {
         is_idle(&self.calls)
     }
 
-    /// The same group after it has left the list: it has ended, and does nothing any more.
+    /// The same group after it has left the list: ended, and without calls in the interval.
     fn departed(&self) -> Self {
         let mut group = self.clone();
         group.owner.end();
@@ -81,17 +81,17 @@ pub(super) struct Groups {
 impl Groups {
     /// The rows of `snapshot` over `span`.
     ///
-    /// - Over the interval, processes that ended in it share a row by name. A process that ended
-    ///   before it has no row.
+    /// - Over the interval, processes that ended in the interval share a row by name. Processes that
+    ///   ended earlier have no row.
     /// - Since the start, all ended processes share the row `(ended)`.
     ///
     /// Ended threads of a process share rows in the same way.
     ///
-    /// [`Self::find`] finds everything in `opened`, even if it has no row. If the snapshot lacks
-    /// it, it is taken from the rows `before`.
+    /// [`Self::find`] finds all owners in `opened`, even without a row. If the snapshot lacks an
+    /// owner, its group comes from the rows `before`.
     pub(super) fn new(snapshot: &Snapshot, span: Span, opened: &[Owner], before: &Self) -> Self {
         let mut all = Vec::new();
-        // The process of each row that is one process.
+        // The processes that have a row of their own.
         let mut alone: Vec<&ProcessRow> = Vec::new();
         let mut ended: HashMap<&str, Vec<&ProcessRow>> = HashMap::new();
         for row in &snapshot.processes {
@@ -146,18 +146,18 @@ impl Groups {
         self.threads.iter().map(|&at| (at, &self.all[at]))
     }
 
-    /// The row at `index`, listed or not.
+    /// The group at `index`, listed or not.
     pub(super) fn at(&self, index: usize) -> &Group {
         &self.all[index]
     }
 
-    /// The index of the row of `owner`, listed or not.
+    /// The index of the group of `owner`, listed or not.
     pub(super) fn position(&self, owner: &Owner) -> Option<usize> {
         let id = owner.id();
         self.all.iter().position(|group| group.owner.id() == id)
     }
 
-    /// The row of `owner`, listed or not.
+    /// The group of `owner`, listed or not.
     pub(super) fn find(&self, owner: &Owner) -> Option<&Group> {
         self.position(owner).map(|index| self.at(index))
     }
@@ -167,8 +167,8 @@ fn is_idle(calls: &[CallRow]) -> bool {
     calls.iter().all(|row| row.recent.is_empty())
 }
 
-/// Whether the threads of a process made all of its calls. If threads were first requested within
-/// the interval, nobody knows which thread made the calls of the interval.
+/// Whether the rows of the threads of a process include all of its calls. If threads were first
+/// requested within the interval, it is unknown which threads made the calls of the interval.
 fn are_threads_known(row: &ProcessRow, span: Span) -> bool {
     let add = |(calls, left, ns): (u64, u64, u64), row: &CallRow| {
         let figures = span.of(row);

@@ -1,5 +1,4 @@
-//! The lines above every view: how much happens, how sure the figures are, what
-//! the profiler costs.
+//! The lines above every view: activity, losses, and the cost of the profiler.
 
 use std::time::Duration;
 
@@ -14,47 +13,47 @@ use crate::{
     present::units,
 };
 
-/// A piece of a line, with what it means.
+/// A piece of a line, and its tone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
-    /// What it says.
+    /// The text.
     pub(super) text: String,
-    /// What it means.
+    /// The tone.
     pub(super) tone: Tone,
-    /// The greater, the sooner it gives way on a narrow terminal.
+    /// On a narrow terminal, pieces with the greatest value are hidden first. 0 is never hidden.
     expendable: u8,
 }
 
 impl Piece {
-    /// A piece that never gives way.
+    /// A piece that is never hidden.
     pub(super) fn new(text: impl Into<String>, tone: Tone) -> Self {
         Self { text: text.into(), tone, expendable: 0 }
     }
 
-    /// The same, giving way before those with less.
+    /// The same piece, which is hidden before pieces with a smaller value.
     pub(super) fn or_less(mut self, expendable: u8) -> Self {
         self.expendable = expendable;
         self
     }
 }
 
-/// Between two pieces of a line.
+/// Separates two pieces of a line.
 pub(super) const GAP: &str = "  ";
 
-/// The tables count as nearly full from this share on, and as full from the next.
+/// Shares from which tables are nearly full and full.
 const NEARLY_FULL: f64 = 0.8;
 const FULL: f64 = 0.95;
 
-/// The profiler is itself of concern from this share of a CPU on, its programs from this
-/// share of the host's, and a drain from this share of the time between two.
+/// Shares from which a cost is marked: the process as a share of one CPU, the programs as a share
+/// of all CPUs, and a drain as a share of the interval.
 const DEAR_PROCESS: f64 = 0.05;
 const DEAR_PROGRAMS: f64 = 0.05;
 const LONG_DRAIN: f64 = 0.1;
 
-/// From this age on a call that works is of concern.
+/// Age from which a call that works is of concern.
 const STUCK: Duration = Duration::from_secs(1);
 
-/// What happens: rates or counts, over which time.
+/// The activity: rates or counts, and the time that they cover.
 pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<Piece> {
     let mut pieces = vec![Piece::new("profiler", Tone::Strong).or_less(1)];
     let Some(shown) = shown else {
@@ -103,8 +102,9 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
     pieces
 }
 
-/// Calls of the interval that succeeded in making a process or a thread, and in running a
-/// program. `None` if no such call has ever been counted, as with a filter by system call.
+/// Successful calls of the interval that started a process or a thread, and successful calls that
+/// executed a program. `None` if no such call has ever been counted, for example because of a
+/// filter.
 fn births(calls: &[CallRow]) -> Option<(u64, u64)> {
     const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
     const EXECS: [&str; 2] = ["execve", "execveat"];
@@ -119,7 +119,7 @@ fn births(calls: &[CallRow]) -> Option<(u64, u64)> {
     }
 }
 
-/// How sure the figures are, and what they cost.
+/// Losses, and the cost of the profiler.
 pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     let Some(shown) = shown else { return Vec::new() };
     let health = &shown.snapshot.health;
@@ -156,7 +156,7 @@ pub(super) fn health(shown: Option<&Shown>) -> Vec<Piece> {
     pieces
 }
 
-/// A piece that gives way as its place has it, or that is marked, and then hardly does.
+/// A piece with this value. With `mark`, a warning that is hidden last.
 fn marked(mark: bool, text: String, expendable: u8) -> Piece {
     if mark {
         Piece::new(text, Tone::Warning).or_less(1)
@@ -165,13 +165,13 @@ fn marked(mark: bool, text: String, expendable: u8) -> Piece {
     }
 }
 
-/// What the programs in the kernel cost those who make calls, if that is asked for.
+/// The cost of the programs for the threads that make calls. `None` unless `asked`.
 pub(super) fn cost(shown: Option<&Shown>, asked: bool) -> Option<Vec<Piece>> {
     let shown = shown.filter(|_| asked)?;
     let (spent, cpus) = (&shown.spent, shown.snapshot.cpus);
     let (runs, over) = match (&spent.timing, spent.all_runs()) {
         (Timing::Of { time, .. }, Some(runs)) => (runs, time),
-        // Asked for after this snapshot.
+        // The request is newer than this snapshot.
         (Timing::No(Untimed::Off), _) => {
             return Some(vec![Piece::new("programs: timed from now on", Tone::Dim)]);
         }
@@ -201,13 +201,13 @@ pub(super) fn cost(shown: Option<&Shown>, asked: bool) -> Option<Vec<Piece>> {
     Some(pieces)
 }
 
-/// What counts, where that is not everything.
+/// Which calls count. `None` if all calls count.
 pub(super) fn only(only: &str, look: Look) -> Option<Vec<Piece>> {
     (!only.is_empty())
         .then(|| vec![Piece::new(look.printable(&format!("only {only}")), Tone::Warning)])
 }
 
-/// The oldest call that works and does not wait, from [`STUCK`] on.
+/// The oldest call that works, if it is at least [`STUCK`] old.
 pub(super) fn stuck(shown: Option<&Shown>, look: Look) -> Option<Vec<Piece>> {
     let in_flight = &shown?.snapshot.in_flight;
     let oldest = in_flight.oldest(Kind::Works).filter(|thread| thread.age >= STUCK)?;
@@ -244,7 +244,7 @@ fn fullness(pools: &[Pool]) -> Option<Piece> {
     })
 }
 
-/// As many of `pieces` as fit in `width`, what matters most being kept.
+/// The most important of `pieces` that fit in `width`.
 pub(super) fn fit(mut pieces: Vec<Piece>, width: usize) -> Vec<Piece> {
     use unicode_width::UnicodeWidthStr;
     let needed = |pieces: &[Piece]| {

@@ -1,4 +1,4 @@
-//! What the keys do, and what the words on the screen mean. The man page has the same text.
+//! Explains the keys, and the words on the screen. The man page has the same text.
 
 use crossterm::event::KeyCode;
 use unicode_width::UnicodeWidthStr as _;
@@ -90,10 +90,10 @@ pub const LISTS: &[(&str, &str)] = &[
     ("waits", "hidden at first, since futex or epoll_wait hide a slow fsync"),
 ];
 
-/// Columns that the keys take.
+/// Width of the column of keys.
 pub(super) const KEY_WIDTH: usize = 12;
 
-/// The lines of the help: a word and its meaning, or a title with nothing.
+/// The lines of the help: a word and its meaning, or a title and an empty text.
 pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
     let titled = |title, lines: &'static [(&'static str, &'static str)]| {
         std::iter::once((title, "")).chain(lines.iter().copied())
@@ -101,7 +101,7 @@ pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
     titled("Keys", KEYS).chain(titled("Header", HEADER)).chain(titled("Lists", LISTS))
 }
 
-/// The lines of the help in `width` columns: a meaning that is longer goes on in the next line.
+/// The lines of the help in `width` columns. A longer meaning continues in the next line.
 pub(super) fn wrapped(width: usize) -> Vec<(&'static str, String)> {
     let room = width.saturating_sub(KEY_WIDTH + GAP.len()).max(1);
     let mut wrapped = Vec::new();
@@ -122,7 +122,7 @@ pub(super) fn wrapped(width: usize) -> Vec<(&'static str, String)> {
     wrapped
 }
 
-/// Which lines of the help are in sight.
+/// The scroll position of the help.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scroll {
     first: usize,
@@ -131,14 +131,14 @@ pub(super) struct Scroll {
 }
 
 impl Scroll {
-    /// Takes note that `page` of `lines` fit on the screen: the first line to show.
+    /// Notes that `page` of `lines` lines fit on the screen. Returns the first line to show.
     pub(super) fn fit(&mut self, page: usize, lines: usize) -> usize {
         self.last = lines.saturating_sub(page);
         self.first = self.first.min(self.last);
         self.first
     }
 
-    /// Takes a key: whether it scrolls.
+    /// Handles a key. Returns whether the key scrolls.
     pub(super) fn on_key(&mut self, code: KeyCode) -> bool {
         /// Lines that a page key scrolls.
         const PAGE: usize = 10;
@@ -156,7 +156,7 @@ impl Scroll {
     }
 }
 
-/// The keys that matter most, for the last line.
+/// The most important keys, for the last line of the screen.
 pub(super) const HINTS: [(&str, &str); 11] = [
     ("?", "help"),
     ("q", "quit"),

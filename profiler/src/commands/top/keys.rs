@@ -1,28 +1,27 @@
-//! From the bytes that a terminal sends to keys.
+//! Decodes keys from the bytes that a terminal sends.
 //!
-//! Not crossterm's reader, which cannot be waited for beside other files, loses
-//! keys that come together with a new size, blocks within a sequence that comes in
-//! two parts, and reads a terminal that has gone away forever.
+//! This module replaces crossterm's reader for four reasons. One cannot wait for that reader and
+//! for other files together. It loses keys that arrive together with a new size. It blocks if a
+//! sequence arrives in two parts. It reads a terminal that has hung up forever.
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
-/// No key sends a sequence as long as this.
+/// Longer than the sequence of any key.
 const LONGEST: usize = 32;
 
-/// Bytes that have come and are not decoded yet.
+/// Bytes that are not decoded yet.
 #[derive(Default)]
 pub(super) struct Keys {
     bytes: Vec<u8>,
 }
 
 impl Keys {
-    /// Takes what has come.
+    /// Adds bytes.
     pub(super) fn feed(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next key that has come whole; sequences that mean nothing to us are
-    /// passed over.
+    /// The next complete key. Skips unknown sequences.
     pub(super) fn next(&mut self) -> Option<KeyEvent> {
         loop {
             let (key, length) = match decode(&self.bytes) {
@@ -39,7 +38,7 @@ impl Keys {
     }
 }
 
-/// What is at the beginning of some bytes, and how many of them it takes.
+/// The first key or sequence of some bytes, and its length.
 enum Decoded {
     Key(KeyEvent, usize),
     Nothing(usize),
@@ -59,10 +58,10 @@ fn decode(bytes: &[u8]) -> Decoded {
     match *bytes {
         [] => Decoded::Incomplete,
         [0x1b, b'[', ..] => control_sequence(bytes),
-        // What terminals in application mode send.
+        // Sent by terminals in application mode.
         [0x1b, b'O'] => Decoded::Incomplete,
         [0x1b, b'O', last, ..] => Decoded::of(letter(last), 3),
-        // Alone, or before a key typed right after it.
+        // Esc alone, or Esc right before another key.
         [0x1b, ..] => Decoded::of(Some(KeyCode::Esc), 1),
         [b'\r' | b'\n', ..] => Decoded::of(Some(KeyCode::Enter), 1),
         [b'\t', ..] => Decoded::of(Some(KeyCode::Tab), 1),
@@ -75,7 +74,7 @@ fn decode(bytes: &[u8]) -> Decoded {
     }
 }
 
-/// `ESC [`, parameters and intermediates, a last byte (ECMA-48, 5.4).
+/// Decodes a control sequence: `ESC [`, parameters and intermediates, a last byte (ECMA-48, 5.4).
 fn control_sequence(bytes: &[u8]) -> Decoded {
     let Some(at) = bytes[2..].iter().position(|byte| !(0x20..=0x3f).contains(byte)) else {
         return Decoded::Incomplete;
@@ -83,7 +82,7 @@ fn control_sequence(bytes: &[u8]) -> Decoded {
     let length = 2 + at + 1;
     let parameters = &bytes[2..2 + at];
     match bytes[2 + at] {
-        // The Linux console's function keys: a second bracket and a letter.
+        // Function keys of the Linux console: a second bracket and a letter.
         b'[' if at == 0 => match bytes.get(3) {
             None => Decoded::Incomplete,
             Some(b'A') => Decoded::of(Some(KeyCode::F(1)), 4),
@@ -105,7 +104,7 @@ fn control_sequence(bytes: &[u8]) -> Decoded {
     }
 }
 
-/// Keys whose sequence is told by its last byte.
+/// Keys that the last byte of their sequence identifies.
 fn letter(last: u8) -> Option<KeyCode> {
     Some(match last {
         b'A' => KeyCode::Up,
@@ -121,7 +120,7 @@ fn letter(last: u8) -> Option<KeyCode> {
     })
 }
 
-/// A character in UTF-8.
+/// Decodes a character in UTF-8.
 fn character(bytes: &[u8], first: u8) -> Decoded {
     let length = match first {
         0x00..=0x7f => 1,

@@ -1,4 +1,4 @@
-//! The view of latencies, line by line: figures, errors, percentiles, the chart.
+//! The lines of the view of latencies: figures, errors, percentiles, chart.
 
 use super::{
     chart,
@@ -13,7 +13,7 @@ use crate::{
     present::units,
 };
 
-/// The view of `subject` in `size`, width and height.
+/// The lines of the view of `subject`. `size` is width and height.
 pub(super) fn lines(
     subject: &Subject,
     shown: &Shown,
@@ -23,7 +23,7 @@ pub(super) fn lines(
 ) -> Vec<Vec<Piece>> {
     let (snapshot, span) = (&shown.snapshot, selection.span);
     let figures = subject.figures(shown, selection);
-    // Those of an interval know nothing of calls that entered before it.
+    // Figures of an interval do not include calls that entered earlier.
     let in_flight = match span {
         Span::Total => figures.in_flight(),
         Span::Recent => {
@@ -53,7 +53,7 @@ pub(super) fn lines(
         return lines;
     }
     lines.extend(wrap(percentiles(&figures), width));
-    // A line between only where the chart does not need it.
+    // An empty line, if the chart has enough lines without it.
     if height >= 14 {
         lines.push(Vec::new());
     }
@@ -68,7 +68,7 @@ fn leaves_out(subject: &Subject, selection: Selection) -> bool {
     subject.call.is_none() && !selection.waits
 }
 
-/// The title of `subject`, with what its figures leave out.
+/// The title of `subject`, and what its figures exclude.
 fn title(subject: &Subject, selection: Selection) -> String {
     let note =
         if leaves_out(subject, selection) { ", without calls that wait by nature" } else { "" };
@@ -89,7 +89,7 @@ fn summary(figures: &Figures, span: Span, seconds: f64) -> Vec<Piece> {
     pieces(texts, Tone::Normal)
 }
 
-/// How calls ended, or have not, beside those that returned.
+/// Outcomes other than a return, and calls in flight.
 fn outcomes(figures: &Figures, in_flight: u64) -> Vec<Piece> {
     [
         ("in flight", in_flight),
@@ -121,7 +121,7 @@ fn percentiles(figures: &Figures) -> Vec<Piece> {
     pieces(texts.map(|(name, ns)| format!("{name} {}", units::time(ns))).collect(), Tone::Accent)
 }
 
-/// `pieces` in as many lines as they need.
+/// `pieces` in as many lines as necessary.
 fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
     let mut lines: Vec<Vec<Piece>> = Vec::new();
     let mut used = 0;
@@ -139,7 +139,7 @@ fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
     lines
 }
 
-/// Pieces of which the last give way first.
+/// The texts as pieces. On a narrow terminal, the last pieces are hidden first.
 fn pieces(texts: Vec<String>, tone: Tone) -> Vec<Piece> {
     let piece = |(at, text)| Piece::new(text, tone).or_less(at);
     (0..=u8::MAX).zip(texts).map(piece).collect()

@@ -1,5 +1,4 @@
-//! The loop of the live view: drains when it is time, hands keys to the state,
-//! draws.
+//! The loop of the live view: drains the engine, passes keys to the state, and draws.
 
 use std::{
     io,
@@ -14,31 +13,32 @@ use super::{
 };
 use crate::{engine::Engine, model::Detail};
 
-/// How soon and how often answers about processes are looked for between two refreshes.
+/// Intervals at which the loop polls for results of look-ups between two refreshes.
 const ANSWER_AFTER: Duration = Duration::from_millis(40);
 const ANSWER_TRIES: u32 = 5;
 
-/// From the first frame, which is empty, to the first figures.
+/// Time from the first frame, which is empty, to the first figures.
 const FIRST_DRAIN: Duration = Duration::from_millis(200);
 
-/// A screen that the state can be drawn on.
+/// A screen that shows the state.
 pub(super) trait Console: Clock {
-    /// Draws.
+    /// Draws the state.
     fn draw(&mut self, app: &mut App) -> io::Result<()>;
 
-    /// Asks for this process and its group to be stopped, as the terminal does on
-    /// Ctrl-Z; comes back as [`Event::Stop`].
+    /// Sends the process and its group the signal that a terminal sends on Ctrl-Z. The signal
+    /// arrives as [`Event::Stop`].
     fn ask_to_stop(&mut self) -> io::Result<()>;
 
-    /// Gives the terminal back, stops, and takes it again when continued.
+    /// Releases the terminal, stops the process, and takes the terminal again when the process
+    /// continues.
     fn stop(&mut self) -> io::Result<()>;
 
     /// Takes the terminal again.
     fn take_again(&mut self) -> io::Result<()>;
 }
 
-/// Runs until the user or a signal ends it, or until `iterations` refreshes have
-/// been seen, the last as long as the others.
+/// Runs until the user or a signal ends the loop, or until `iterations` refreshes were shown. The
+/// last refresh is shown as long as the others.
 pub(super) fn run(
     engine: &mut impl Engine,
     app: &mut App,
@@ -58,7 +58,7 @@ pub(super) fn run(
         if app.detail() != detail {
             detail = app.detail();
             feed.set_detail(detail);
-            // The figures of threads begin with this reading. The next refresh shows them.
+            // Figures of threads begin with this reading, and the next refresh shows them.
             if detail == Detail::Threads && last_refresh.is_some() {
                 last_refresh = Some(console.now());
                 app.update(feed.refresh(console));
@@ -113,7 +113,7 @@ pub(super) fn run(
                 console.draw(app)?;
             }
             Event::End => return Ok(()),
-            // The feed has seen to it.
+            // The feed has handled the event.
             Event::ReadWanted => {}
         }
     }

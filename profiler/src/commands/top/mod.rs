@@ -1,7 +1,7 @@
-//! `profiler top`: system calls live, as htop shows processes.
+//! `profiler top`: shows system calls live, as htop shows processes.
 //!
-//! Keys and snapshots change [`state`]; [`render`] draws it. The only place that
-//! knows the terminal library.
+//! Keys and snapshots change [`state`], and [`render`] draws it. Only this module uses the terminal
+//! library.
 
 #[cfg(feature = "bench")]
 pub mod bench;
@@ -72,20 +72,21 @@ use crate::{
     streams::Stream,
 };
 
-/// Intervals for which the engine lists a process that has ended. A process that ends right after
-/// a refresh has to be listed until the next, which may be late.
+/// Number of intervals for which the engine lists an ended process. If a process ends right after a
+/// refresh, the engine must list the process until the next refresh, which may be late.
 const INTERVALS_LISTED: u32 = 2;
-/// The least time for which the engine does so. A refresh can take longer than a short interval.
+/// Minimum time for which the engine lists an ended process. A refresh can take longer than a short
+/// interval.
 const LEAST_LISTED: Duration = Duration::from_millis(500);
 
-/// For how long the engine lists a process that has ended, with this interval.
+/// How long the engine lists an ended process, with this interval.
 fn time_listed(interval: Duration) -> Duration {
     (interval * INTERVALS_LISTED).max(LEAST_LISTED)
 }
 
 /// Runs `profiler top` until the user ends it.
 pub fn run(args: &TopArgs) -> Result<(), Error> {
-    // Before the programs are attached: that takes a while, to no avail.
+    // Checked before the attach, which takes a while and would be in vain.
     if args.batch {
         Stream::Output.check()?;
     } else {
@@ -94,7 +95,7 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let pids = args.pid.concat();
     Watched::new(&pids)?;
     let scope = if pids.is_empty() { Scope::Host } else { Scope::Processes(pids) };
-    // Before the terminal is taken, so that errors are printed as any others.
+    // Before the terminal is taken, so that errors are printed normally.
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
     let options = Options { time_programs: args.own_cost, ..options };
     let keep = KeepEnded::For(time_listed(args.interval.get()));
@@ -116,7 +117,7 @@ fn sets(by: CallsBy) -> Option<SetsBy> {
     }
 }
 
-/// What counts, where that is not everything.
+/// Describes which calls count. Empty if all calls count.
 fn only(options: &Options) -> String {
     let processes = match &options.scope {
         Scope::Host => String::new(),
@@ -138,7 +139,7 @@ fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Er
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     let shown = live::run(engine, &mut app, &mut screen, &mut Proc::default(), args.iterations);
-    // As when the terminal was hung up.
+    // A terminal that has hung up is no error.
     Ok(Stream::Output.outcome(shown)?)
 }
 

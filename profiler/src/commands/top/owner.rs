@@ -1,4 +1,4 @@
-//! Who a row is about: a process, or threads of a process.
+//! The owner of a row: a process, or threads of a process.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Owner {
     /// The process.
     pub(super) process: Arc<Process>,
-    /// Which of its threads.
+    /// The threads of the process.
     pub(super) part: Part,
 }
 

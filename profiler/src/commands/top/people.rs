@@ -1,9 +1,9 @@
-//! Who the processes in sight are: their command lines, users, and units or containers.
+//! Looks up the command lines, users, and units or containers of visible processes.
 //!
-//! Only processes that are on the screen are looked up in /proc, each once. A thread of its own
-//! does that, since a lookup can block: the kernel takes the lock of a process's memory to read
-//! its command line (`get_mm_cmdline`, fs/proc/base.c, Linux 6.12), and the list of users may be
-//! on another host. So no lookup delays a drain.
+//! Only processes on the screen are looked up in /proc, each once. A separate thread does that,
+//! because a look-up can block: the kernel takes the lock of a process's memory to read its command
+//! line (`get_mm_cmdline`, fs/proc/base.c, Linux 6.12), and the list of users can be on another
+//! host. So no look-up delays a drain.
 
 use std::{
     collections::HashMap,
@@ -26,53 +26,54 @@ use crate::{
     users,
 };
 
-/// The longest command line that is read, in bytes.
+/// Maximum size of a command line, in bytes. Longer ones are cut off.
 const MAX_COMMAND: u64 = 4096;
 
-/// The most that is read of a file `cgroup`, in bytes: paths are rarely longer than 200, and a
-/// process is in fourteen hierarchies at most.
+/// Maximum number of bytes that are read of a file `cgroup`. Paths are rarely longer than 200
+/// bytes, and a process is in fourteen hierarchies at most.
 const MAX_CGROUP: u64 = 65_536;
 
-/// Who a process is.
+/// The identity of a process, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Who {
-    /// Its arguments, separated by spaces; `None` for a kernel thread, which has none.
+    /// The arguments, separated by spaces. `None` for a kernel thread.
     pub(super) command: Option<Untrusted>,
-    /// The name of its real user, or the id of a user without a name.
+    /// The name of the real user. For a user without a name, the id.
     pub(super) user: Untrusted,
-    /// The container or the unit that it is in, in few words.
+    /// The container or the unit of the process, for people.
     pub(super) place: Option<Untrusted>,
 }
 
-/// Names that were looked up, by the ids of what has them.
+/// Names of users and containers that were looked up.
 #[derive(Default)]
 struct NamesOfOthers {
     users: HashMap<u32, Untrusted>,
     containers: Names,
 }
 
-/// What was found out about a process; nothing if it has ended meanwhile.
+/// The result of a look-up. `None` if the process has ended meanwhile.
 pub(super) type Answer = (Arc<Process>, Option<Who>);
 
-/// What is known about processes, or asked.
+/// The processes that are known or being looked up.
 #[derive(Default)]
 pub(super) struct People {
     known: HashMap<ProcessId, Known>,
 }
 
 struct Known {
-    /// The name that the process had. An exec changes it, and the command line with it.
+    /// The name of the process at the look-up. An exec changes both the name and the command line.
     comm: Untrusted,
     who: Option<Who>,
 }
 
 impl People {
-    /// Who `process` is, if that is known.
+    /// The identity of `process`, if it is known.
     pub(super) fn of(&self, process: &Process) -> Option<&Who> {
         self.known.get(&process.into())?.who.as_ref()
     }
 
-    /// Those of `processes` to look up: alive, and neither known nor asked for by that name.
+    /// Returns the processes to look up: those that are alive, and have not been looked up under
+    /// this name.
     pub(super) fn ask<'a>(
         &mut self,
         processes: impl Iterator<Item = &'a Arc<Process>>,
@@ -90,7 +91,7 @@ impl People {
         asked
     }
 
-    /// Takes an answer; whether it is new.
+    /// Adds a result. Returns whether it differs from the known one.
     pub(super) fn learn(&mut self, (process, who): Answer) -> bool {
         let Some(known) = self.known.get_mut(&ProcessId::from(&*process)) else { return false };
         let is_new = known.who != who;
@@ -98,7 +99,7 @@ impl People {
         is_new
     }
 
-    /// Forgets all processes but `alive`.
+    /// Removes all processes except `alive`.
     pub(super) fn retain<'a>(&mut self, alive: impl Iterator<Item = &'a Arc<Process>>) {
         if self.known.is_empty() {
             return;
@@ -109,19 +110,19 @@ impl People {
     }
 }
 
-/// Looks up who processes are.
+/// Looks processes up.
 pub(super) trait Lookup {
-    /// Asks for these processes.
+    /// Starts to look up these processes.
     fn ask(&mut self, processes: Vec<Arc<Process>>);
 
-    /// The answers that have come.
+    /// The results since the last call.
     fn answers(&mut self) -> Vec<Answer>;
 
-    /// How many answers have not come yet.
+    /// Number of look-ups without a result.
     fn open_questions(&self) -> usize;
 }
 
-/// Looks up in /proc and in the list of users, in a thread that the first question starts.
+/// Looks processes up in /proc and in the list of users. The first look-up starts a thread.
 #[derive(Default)]
 pub(super) struct Proc {
     worker: Option<Worker>,
@@ -134,7 +135,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// A thread that answers; none if the host has no room for one.
+    /// Starts the thread. `None` if the host cannot start another thread.
     fn start() -> Option<Self> {
         let (questions, asked) = channel::<Arc<Process>>();
         let (answer, answers) = channel();
@@ -177,13 +178,13 @@ impl Lookup for Proc {
     }
 }
 
-/// Who `process` is, from the files below `proc`. `None` if it has ended, or if its id is that of
-/// another process there, as in a pid namespace.
+/// Looks `process` up in the files below `proc`. `None` if the process has ended, or if another
+/// process has its id there, as in a pid namespace.
 fn look_up(proc: &Path, process: &Process, names: &mut NamesOfOthers) -> Option<Who> {
     let directory = proc.join(process.tgid?.to_string());
     let command = command_line(directory.join("cmdline"));
     let placement = placement(directory.join("cgroup"));
-    // Last: what was read before is then of this process as well.
+    // Read last: if the process still exists, the other files were those of this process too.
     let uid = proc_fields::real_uid(proc, process.tgid?, process.start_ns)?;
     let user = names.users.entry(uid).or_insert_with(|| match users::by_id(uid) {
         Ok(Some(user)) => user.name.into(),
@@ -198,7 +199,7 @@ fn look_up(proc: &Path, process: &Process, names: &mut NamesOfOthers) -> Option<
     Some(Who { command, user, place })
 }
 
-/// The arguments in a file with a NUL after each.
+/// Reads arguments from a file that has a NUL after each.
 fn command_line(path: PathBuf) -> Option<Untrusted> {
     let mut bytes = Vec::new();
     File::open(path).ok()?.take(MAX_COMMAND).read_to_end(&mut bytes).ok()?;
@@ -208,7 +209,7 @@ fn command_line(path: PathBuf) -> Option<Untrusted> {
     Some(Untrusted::from_bytes(&bytes))
 }
 
-/// Where a process belongs, by its file `cgroup`. Nothing if that cannot be read.
+/// Reads the placement of a process from its file `cgroup`. Empty if the file cannot be read.
 fn placement(path: PathBuf) -> Placement {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MAX_CGROUP).read_to_end(&mut bytes));

@@ -1,35 +1,34 @@
-//! A view with what the user has set in it - the sort, the filter, the selection -
-//! and the way back to where it was reached from.
+//! Views with the settings of the user (sort, filter and mark), and the path of views that the user
+//! has opened.
 
 use super::{
     rows::{Item, Sort},
     view::{ItemId, Tab, View},
 };
 
-/// A view, and what has been set in it.
+/// A view and its settings.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// What is shown.
+    /// The view.
     pub(super) view: View,
-    /// By what it is sorted, where it is a list.
+    /// The order, if the view is a list.
     pub(super) sort: Sort,
     /// Whether the user has chosen the sort here.
     pub(super) sort_chosen: bool,
-    /// What its rows must contain.
+    /// The filter: rows must contain this text.
     pub(super) filter: String,
-    /// The item in the marked row.
+    /// The identity of the marked row.
     marked: Option<ItemId>,
-    /// Whether the mark follows its item to another row.
+    /// Whether the mark follows its row when the rows change places.
     follows: bool,
-    /// Whether something was opened from the marked row. On return, the mark goes to its item
-    /// once.
+    /// Whether the marked row was opened. On return, the mark goes once to the row that was opened.
     left: bool,
     cursor: usize,
     first: usize,
 }
 
 impl Place {
-    /// `view` as it is at first.
+    /// A view with its first settings.
     pub(super) fn new(view: View, sort: Sort, filter: String) -> Self {
         Self {
             view,
@@ -44,42 +43,43 @@ impl Place {
         }
     }
 
-    /// The marked row.
+    /// The position of the mark.
     pub(super) fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// The first row that is in sight.
+    /// The first visible row.
     pub(super) fn first(&self) -> usize {
         self.first
     }
 
-    /// Whether the mark follows its item.
+    /// Whether the mark follows its row.
     pub(super) fn follows(&self) -> bool {
         self.follows
     }
 
-    /// Marks row `to`, or the last, and follows no item any more.
+    /// Marks row `to`, or the last row, and stops following.
     pub(super) fn select(&mut self, to: usize, items: &[Item]) {
         self.cursor = to.min(items.len().saturating_sub(1));
         self.marked = items.get(self.cursor).map(|item| item.id);
         self.follows = false;
     }
 
-    /// Follows the item in the marked row from now on, or no longer.
+    /// Starts or stops following the marked row.
     pub(super) fn toggle_follow(&mut self) {
         self.follows = !self.follows && self.marked.is_some();
     }
 
-    /// Takes note that something is opened from the marked row.
+    /// Notes that the marked row is opened.
     pub(super) fn leave(&mut self) {
         self.left = true;
     }
 
-    /// Takes new rows. The mark stays in its row, or goes with its item if it follows that, or if
-    /// the user has just returned from it.
+    /// Updates the mark for new rows. The mark keeps its position. If the mark follows its row, or
+    /// if the user has just returned from the row, the mark goes with the row.
     pub(super) fn arrange(&mut self, items: &[Item]) {
-        // An empty list is passing, as a filter is typed or before the first figures.
+        // A list is empty only for a moment: while the user types a filter, or before the first
+        // figures.
         if items.is_empty() {
             return;
         }
@@ -92,7 +92,7 @@ impl Place {
         self.marked = items.get(self.cursor).map(|item| item.id);
     }
 
-    /// Scrolls so that the marked row is within `page` rows.
+    /// Scrolls so that the mark is within the `page` visible rows.
     pub(super) fn scroll(&mut self, page: usize, rows: usize) {
         let last_page = rows.saturating_sub(page);
         let least = (self.cursor + 1).saturating_sub(page);
@@ -100,7 +100,7 @@ impl Place {
     }
 }
 
-/// A tab, and what has been opened from it.
+/// A tab, and the places that were opened from it.
 #[derive(Clone, Debug)]
 pub(super) struct Trail {
     root: Place,
@@ -108,27 +108,27 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// A tab with nothing opened.
+    /// A tab without opened places.
     pub(super) fn new(root: Place) -> Self {
         Self { root, opened: Vec::new() }
     }
 
-    /// Where one is.
+    /// The open place.
     pub(super) fn here(&self) -> &Place {
         self.opened.last().unwrap_or(&self.root)
     }
 
-    /// Where one is.
+    /// The open place.
     pub(super) fn here_mut(&mut self) -> &mut Place {
         self.opened.last_mut().unwrap_or(&mut self.root)
     }
 
-    /// Opens `place` from here.
+    /// Opens `place`.
     pub(super) fn open(&mut self, place: Place) {
         self.opened.push(place);
     }
 
-    /// Goes back one step; whether there was one.
+    /// Closes the open place. Returns `false` if that is the tab itself.
     pub(super) fn back(&mut self) -> bool {
         self.opened.pop().is_some()
     }
@@ -138,18 +138,18 @@ impl Trail {
         &self.root
     }
 
-    /// Every place, the tab itself first.
+    /// All places, from the tab itself to the open place.
     pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
         std::iter::once(&self.root).chain(&self.opened)
     }
 
-    /// The titles on the way from the tab to here.
+    /// The titles of all places, from the tab itself to the open place.
     pub(super) fn titles(&self) -> impl Iterator<Item = String> + '_ {
         self.places().map(|place| place.view.title())
     }
 }
 
-/// The view that a tab begins with.
+/// The first view of a tab.
 pub(super) fn root_view(tab: Tab) -> View {
     match tab {
         Tab::Processes => View::Processes,

@@ -1,4 +1,4 @@
-//! Plain text for each refresh: for pipes, logs and terminals that are none.
+//! Prints each refresh as plain text, for pipes and logs.
 
 use std::{
     io,
@@ -26,28 +26,28 @@ use crate::{
     present::{columns::TIME_PARTS, origin, units},
 };
 
-/// Rows of a table; how many more there are is said.
+/// Maximum number of rows of a table. A line below says how many more there are.
 const ROWS: usize = 40;
-/// Columns that only the screen has.
+/// Columns that are only on the screen.
 const NOT_PRINTED: [Column; 2] = [Column::Spread, Column::User];
-/// Rows of calls in flight.
+/// Maximum number of rows of calls in flight.
 const ROWS_IN_FLIGHT: usize = 5;
 
-/// What is printed, and how often.
+/// Settings of `top -b`.
 pub(super) struct Settings<'a> {
     /// Time between two refreshes.
     pub(super) interval: Duration,
-    /// Refreshes, if not without end.
+    /// Number of refreshes. `None` is unlimited.
     pub(super) iterations: Option<u64>,
-    /// By what the tables are sorted.
+    /// The order of the tables.
     pub(super) sort: SortKey,
-    /// What rows must contain.
+    /// The filter: rows must contain this text.
     pub(super) filter: &'a str,
-    /// What counts; nothing where that is everything.
+    /// Describes which calls count. Empty if all calls count.
     pub(super) only: &'a str,
-    /// What may be printed beyond ASCII.
+    /// The capabilities of the output.
     pub(super) look: Look,
-    /// The wall clock.
+    /// Reads the wall clock.
     pub(super) now: fn() -> SystemTime,
     /// Whether calls that wait by nature are included.
     pub(super) waits: bool,
@@ -59,7 +59,7 @@ pub(super) struct Settings<'a> {
     pub(super) times_programs: bool,
 }
 
-/// Has `write` write each refresh, until a signal ends it or nobody reads any more.
+/// Passes each refresh to `write`, until a signal arrives or nobody reads the output.
 pub(super) fn run(
     engine: &mut impl Engine,
     settings: &Settings<'_>,
@@ -83,8 +83,8 @@ pub(super) fn run(
             }
         {}
         let now = clock.now();
-        // Not from when the printing ended, so that the refreshes keep their pace;
-        // those that a slow reader made us miss are not made up for.
+        // The next refresh does not depend on the end of the printing, so the pace stays constant.
+        // Refreshes that were missed because of a slow reader are skipped.
         due = (due + settings.interval).max(now);
         let shown = costs.add(feed.refresh(clock)).grouped(Span::Recent);
         let separator = if refresh > 0 { "\n" } else { "" };
@@ -120,7 +120,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
         View::Calls => settings.sets.map_or(View::Calls, |by| View::Sets(by, None)),
         view => view,
     };
-    // A filter may ask for a call that waits.
+    // A filter can select a call that waits.
     let waits = settings.waits || !settings.filter.is_empty();
     let selection = Selection { span, waits };
     let sort = Sort { column: columns::for_sort_key(&view, settings.sort), reversed: false };
@@ -170,7 +170,7 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     }
 }
 
-/// `lines` in columns just wide enough.
+/// Appends `lines`, with columns as wide as necessary.
 fn align(page: &mut String, columns: &[Column], lines: &[Vec<String>]) {
     let width = |at: usize| lines.iter().map(|line| line[at].width()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();

@@ -1,4 +1,4 @@
-//! Draws the state onto a frame, whatever its size.
+//! Draws the state onto a frame of any size.
 
 use std::sync::Arc;
 
@@ -29,19 +29,19 @@ use crate::{
     text::Untrusted,
 };
 
-/// What the least useful screen needs.
+/// Minimum size of a useful screen.
 const MIN_WIDTH: u16 = 28;
 const MIN_HEIGHT: u16 = 7;
-/// From this height on, there is a line for what the programs cost.
+/// Minimum height for the line with the cost of the programs.
 const HEIGHT_FOR_COST: u16 = MIN_HEIGHT + 2;
-/// From this height on, lists are followed by the oldest calls in flight.
+/// Minimum height for the panel with the oldest calls in flight.
 const HEIGHT_FOR_PANEL: u16 = 32;
-/// A command line is not worth fewer columns than this.
+/// Minimum width of a command line.
 const LEAST_COMMAND: usize = 12;
-/// Lines of that panel, title and heading included.
+/// Height of the panel, including title and heading.
 const PANEL_HEIGHT: u16 = 8;
 
-/// Draws `app`; tells it how many rows are in sight.
+/// Draws `app`, and tells `app` how many rows are visible.
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
     let area = frame.area();
     if area.width < MIN_WIDTH || area.height < MIN_HEIGHT {
@@ -83,13 +83,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
     }
 }
 
-/// `area` from top to bottom, its first `above` and last `below` lines apart.
+/// Splits `area` into its first `above` lines, the rest, and its last `below` lines.
 fn split(area: Rect, above: u16, below: u16) -> [Rect; 3] {
     let (above, below) = (Constraint::Length(above), Constraint::Length(below));
     Layout::vertical([above, Constraint::Fill(1), below]).areas(area)
 }
 
-/// Lines of text, written from the top of an area.
+/// Writes lines of text from the top of an area.
 struct Page<'a> {
     buffer: &'a mut Buffer,
     area: Rect,
@@ -102,7 +102,7 @@ impl<'a> Page<'a> {
         Self { buffer, area, next: 0, look }
     }
 
-    /// Writes the next line, as much of it as fits; the column where it ends.
+    /// Writes the next line, as far as it fits. Returns the column of its end.
     fn line(&mut self, pieces: &[Piece]) -> u16 {
         let width = self.area.width;
         if self.next >= self.area.height {
@@ -121,14 +121,14 @@ impl<'a> Page<'a> {
         x.saturating_sub(GAP.len() as u16)
     }
 
-    /// Marks the line written last.
+    /// Marks the last line.
     fn mark(&mut self) {
         let y = self.area.y + self.next.saturating_sub(1);
         self.buffer.set_style(Rect { y, height: 1, ..self.area }, self.look.selected());
     }
 }
 
-/// The tabs, or the way to what was opened; then how many rows there are.
+/// The tabs, or the path to the open place, and then the number of rows.
 fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
     let titles: Vec<String> = app.trail().titles().collect();
     let mut pieces: Vec<Piece> = if titles.len() > 1 {
@@ -171,14 +171,14 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
     pieces
 }
 
-/// How many rows there are, and how many are left out.
+/// The number of rows, and of hidden rows.
 fn extent(app: &App, shown: &Shown) -> Vec<String> {
     let (view, in_flight) = (&app.place().view, &shown.snapshot.in_flight);
     let selection = app.selection();
     let rows = |waits| rows::all(shown, view, Selection { waits, ..selection }).len() as u64;
     let listed = rows(selection.waits);
     let items = app.items().len() as u64;
-    // Of calls in flight only the oldest are listed.
+    // The list of calls in flight has only the oldest.
     let (all, hidden, what) = match view {
         View::InFlight if selection.waits => (in_flight.count_all(), 0, "calls in flight"),
         View::InFlight => {
@@ -198,7 +198,7 @@ fn extent(app: &App, shown: &Shown) -> Vec<String> {
     texts
 }
 
-/// The filter, and the keys that matter most.
+/// The last line: the filter, and the most important keys.
 fn bottom(app: &App) -> Vec<Piece> {
     let filter = Untrusted::from(app.place().filter.as_str());
     if app.editing_filter() {
@@ -230,7 +230,7 @@ fn bottom(app: &App) -> Vec<Piece> {
     pieces
 }
 
-/// What the mark follows.
+/// The title of the row that the mark follows.
 fn followed(app: &App) -> Option<String> {
     let (place, shown) = (app.place(), app.shown()?);
     let item = app.items().get(place.cursor()).filter(|_| place.follows())?;

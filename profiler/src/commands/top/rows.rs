@@ -1,5 +1,4 @@
-//! From a snapshot to the rows of a list: which there are, in what order, and
-//! what their cells say.
+//! The rows of a list: which rows a snapshot has, their order, and the text of their cells.
 
 use std::{
     borrow::Cow,
@@ -34,26 +33,26 @@ use crate::{
 /// The name of the thread in a row that has all threads of a process.
 static ALL_THREADS: LazyLock<Untrusted> = LazyLock::new(|| "(all)".into());
 
-/// By what a list is sorted.
+/// The order of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sort {
     /// The column.
     pub(super) column: Column,
-    /// Against the column's usual direction.
+    /// Whether the usual direction of the column is reversed.
     pub(super) reversed: bool,
 }
 
 impl Sort {
-    /// Whether the greatest come first.
+    /// Whether the order is descending.
     pub(super) fn descends(self) -> bool {
         self.column.descends() != self.reversed
     }
 }
 
-/// A row of a list: what it is about, and where its snapshot has it.
+/// A row of a list: its identity, and its indexes in the snapshot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Item {
-    /// What it is about.
+    /// The identity of the row.
     pub(super) id: ItemId,
     at: At,
 }
@@ -64,38 +63,38 @@ enum At {
     Owner(usize),
     Call(usize),
     CallOf(usize, usize),
-    /// A set of the system calls of the group at an index, or of all.
+    /// A set of the system calls of a group, given by its index, or of all processes.
     Set(CallSet, Option<usize>),
     InFlight(usize),
 }
 
-/// What a row shows.
+/// The content of a row.
 pub(super) struct Row<'a> {
-    /// The process, where it is of one.
+    /// The process, if the row is of one process.
     pub(super) process: Option<&'a Arc<Process>>,
-    /// The system call, where it is of one.
+    /// The system call, if the row is of one system call.
     pub(super) key: Option<CallKey>,
-    /// The set of system calls, where it is of one.
+    /// The set of system calls, if the row is of a set.
     pub(super) set: Option<CallSet>,
-    /// The thread, where it is of a call in flight.
+    /// The thread, if the row is of a call in flight.
     in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
     selection: Selection,
-    /// The process or thread, where it is the row of one, or of one's calls.
+    /// The process or thread that made the calls of the row, if the list tells them apart.
     pub(super) owner: Option<&'a Owner>,
-    /// How many processes or threads the owner stands for.
+    /// Number of processes or threads that the row stands for.
     members: usize,
 }
 
-/// What the order of rows goes by; one list has only one kind.
+/// The value that rows are sorted by. All rows of a list have the same variant.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum SortValue {
     Number(u64),
     Text(String),
 }
 
-/// The rows of `view` that contain `filter`, sorted; rows that are equal stand in
-/// the order of their ids, so that they keep their places.
+/// The sorted rows of `view` that contain `filter`. Equal rows are in the order of their ids, so
+/// they keep their places from one refresh to the next.
 pub(super) fn list(
     shown: &Shown,
     view: &View,
@@ -119,8 +118,8 @@ pub(super) fn list(
     items.into_iter().map(|(_, item)| item).collect()
 }
 
-/// Every row of `view`, in no order. System calls that wait by nature are left out unless the
-/// selection includes them, except in the list of who makes such a call.
+/// All rows of `view`, in no order. Omits system calls that wait by nature unless the selection
+/// includes them. The list of callers of such a call is not affected.
 pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item> {
     let snapshot = &shown.snapshot;
     let processes = || shown.groups.listed().iter().enumerate();
@@ -189,7 +188,7 @@ fn calls_of<'a>(
 }
 
 impl<'a> Row<'a> {
-    /// The row of `item`, which has to come from the same `shown`.
+    /// The row of `item`. `item` must come from the same `shown`.
     pub(super) fn of(shown: &'a Shown, item: Item, selection: Selection) -> Self {
         let none = Self {
             process: None,
@@ -234,8 +233,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The figures of its system calls. A row of one system call has that, whether the call waits
-    /// by nature or not.
+    /// The figures of the system calls of the row. A row of one system call always includes that
+    /// call, even if it waits by nature.
     fn parts(&self) -> impl Iterator<Item = (CallKey, &'a Figures)> {
         let (Selection { span, waits }, one, set) = (self.selection, self.key.is_some(), self.set);
         let included = move |row: &&CallRow| {
@@ -250,17 +249,18 @@ impl<'a> Row<'a> {
         self.owner.is_some_and(Owner::has_ended) || self.process.is_some_and(|p| p.ended)
     }
 
-    /// Nanoseconds in calls.
+    /// Time in calls, in nanoseconds.
     pub(super) fn total_ns(&self) -> u64 {
         self.sum(Figures::estimated_total_ns)
     }
 
-    /// Whether there is nothing to say of this span.
+    /// Whether the row has no figures in this span.
     pub(super) fn idle(&self) -> bool {
         self.in_flight.is_none() && self.parts().all(|(_, figures)| figures.is_empty())
     }
 
-    /// The system call that has most of what `by` counts: calls, errors, or else time.
+    /// The system call with the most calls or errors if `by` is that column, and otherwise with the
+    /// most time.
     fn top_call(&self, by: Column) -> Option<CallKey> {
         let counts = |figures: &Figures| match by {
             Column::Calls => figures.calls,
@@ -276,7 +276,7 @@ impl<'a> Row<'a> {
         top.map(|(key, _)| key)
     }
 
-    /// What a filter looks at: the names and ids that set the rows of `view` apart.
+    /// The text that a filter searches: the names and ids of the row.
     fn text(&self, view: &View) -> String {
         let process = || {
             let pid = |p: &Process| p.tgid.map_or_else(String::new, |tgid| tgid.to_string());
@@ -314,12 +314,12 @@ impl<'a> Row<'a> {
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
             Column::Tid => self.tid().map_or(0, u64::from),
             Column::Kind => self.in_flight.map_or(0, concern),
-            // Users are unknown until they are in sight.
+            // The users of rows that are not visible are unknown.
             column => column.figure(self).unwrap_or(0),
         })
     }
 
-    /// The cell in `column` of `list`; `whole` is the sum of all its rows.
+    /// The text of the cell in `column` of `list`. `whole` is the sum of all rows of the list.
     pub(super) fn cell(&self, column: Column, whole: Whole, list: &List<'_>) -> String {
         let seconds = || self.selection.span.length(&list.shown.snapshot).as_secs_f64();
         let per_second = (self.selection.span == Span::Recent).then(seconds);
@@ -384,7 +384,7 @@ impl Source for Row<'_> {
     }
 }
 
-/// A row, with what its list knows of processes.
+/// A row, with the command lines and users that the list knows.
 struct Listed<'a> {
     row: &'a Row<'a>,
     list: &'a List<'a>,
@@ -460,8 +460,8 @@ fn thread_comm(owner: Option<&Owner>) -> &Untrusted {
     owner.and_then(Owner::thread_comm).unwrap_or(&ALL_THREADS)
 }
 
-/// The order of concern: what works before what may wait before what waits, and the
-/// oldest of each first.
+/// The order of concern: first calls that work, then calls that may wait, then calls that wait.
+/// Within each kind, the oldest call is first.
 fn concern(thread: &ThreadInFlight) -> u64 {
     // 2^62 ns are 146 years.
     const KIND_FROM: u32 = 62;

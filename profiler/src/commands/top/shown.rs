@@ -1,15 +1,15 @@
-//! A snapshot as the screen shows it: with the rows of its processes, and what the profiler cost
-//! since the snapshot before.
+//! A snapshot as the screen shows it: with the rows of processes, and the cost since the previous
+//! snapshot.
 
 use super::groups::Groups;
 use crate::model::{Cost, Snapshot, Span};
 
-/// A snapshot with what only the one before it tells.
+/// A snapshot, and the figures that require the previous snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     /// The snapshot.
     pub(super) snapshot: Snapshot,
-    /// What the profiler itself cost since the snapshot before, or since it attached.
+    /// The cost of the profiler since the previous snapshot, or since the attach.
     pub(super) spent: Cost,
     /// The rows of processes.
     pub(super) groups: Groups,
@@ -23,14 +23,14 @@ impl Shown {
     }
 }
 
-/// What the profiler itself costs, from one snapshot to the next.
+/// Computes the cost of the profiler between two snapshots.
 #[derive(Default)]
 pub(super) struct Costs {
     last: Option<Cost>,
 }
 
 impl Costs {
-    /// `snapshot` with what it cost since the one before, and without rows of processes.
+    /// `snapshot` with the cost since the previous snapshot, and without rows of processes.
     pub(super) fn add(&mut self, snapshot: Snapshot) -> Shown {
         let cost = &snapshot.health.cost;
         let spent = match self.last.replace(cost.clone()) {

@@ -1,4 +1,4 @@
-//! Signals as something to wait for beside other files.
+//! Waits for signals and other files together.
 
 use std::{
     io::{self, Read},
@@ -27,27 +27,27 @@ use signal_hook::{
 use super::feed::{Clock, Event};
 use crate::streams::{self, Stream};
 
-/// Signals that came and have not been looked at.
+/// Signals that arrived and have not been handled.
 pub(super) struct Signals {
-    /// Becomes readable with any signal.
+    /// Becomes readable when a signal arrives.
     bell: UnixStream,
     came: Vec<(Event, Arc<AtomicBool>)>,
     registered: Vec<SigId>,
-    /// Ends the wait when nobody reads it any more.
+    /// The output. A wait ends if nobody reads the output any more.
     output: Option<Stream>,
 }
 
 const END: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 impl Signals {
-    /// Those that end the process. It also ends when nobody reads `output` any more.
+    /// Watches for signals that end the process, and for the end of the reader of `output`.
     pub(super) fn to_end(output: Stream) -> io::Result<Self> {
         let mut signals = Self::new(&[(Event::End, &END)])?;
         signals.output = Some(output);
         Ok(signals)
     }
 
-    /// Those that matter to who holds a terminal.
+    /// Watches for all signals that concern a program on a terminal.
     pub(super) fn for_screen() -> io::Result<Self> {
         Self::new(&[
             (Event::End, &END),
@@ -64,7 +64,7 @@ impl Signals {
         for &(event, numbers) in events {
             let came = Arc::new(AtomicBool::new(false));
             for &number in numbers {
-                // In this order, so that the bell never rings for nothing.
+                // The flag first, so that it is set when the byte arrives.
                 signals.registered.push(flag::register(number, Arc::clone(&came))?);
                 signals.registered.push(pipe::register(number, rope.try_clone()?)?);
             }
@@ -73,21 +73,21 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The next signal, those that end first.
+    /// The next signal. Signals that end the process are first.
     pub(super) fn take(&self) -> Option<Event> {
         let mut came = self.came.iter().filter(|(_, came)| came.swap(false, Ordering::Relaxed));
         came.next().map(|&(event, _)| event)
     }
 
-    /// Forgets that `event` came.
+    /// Removes `event`.
     pub(super) fn forget(&self, event: Event) {
         for (_, came) in self.came.iter().filter(|(e, _)| *e == event) {
             came.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Waits for a signal, for one of `others`, or until `until`: what became of
-    /// each of `others`.
+    /// Waits for a signal, for one of `others`, or until `until`. Returns the events of each of
+    /// `others`.
     pub(super) fn wait<const N: usize>(
         &self,
         others: [Option<PollFd<'_>>; N],
@@ -96,7 +96,7 @@ impl Signals {
         let mut fds = vec![PollFd::new(self.bell.as_fd(), PollFlags::POLLIN)];
         fds.extend(others.iter().flatten().cloned());
         match poll(&mut fds, timeout(until.saturating_duration_since(Instant::now()))) {
-            // The caller looks for signals and comes again.
+            // The caller handles signals and calls again.
             Ok(0) | Err(Errno::EINTR) => return Ok([PollFlags::empty(); N]),
             Ok(_) => {}
             Err(errno) => return Err(errno.into()),
@@ -108,7 +108,7 @@ impl Signals {
         Ok(others.map(|fd| fd.and_then(|_| came.next()).unwrap_or(PollFlags::empty())))
     }
 
-    /// Writes all of `bytes`. A signal ends the wait for a reader that does not read.
+    /// Writes all of `bytes`. If the reader does not read, a signal ends the wait.
     pub(super) fn write(&self, out: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
         streams::write_interruptibly(out, bytes, self.bell.as_fd(), || {
             self.silence();
@@ -148,7 +148,7 @@ impl Clock for &Signals {
             if Instant::now() >= until {
                 return Ok(Event::Due);
             }
-            // What says that nobody reads is reported without being asked for.
+            // The kernel reports the end of the reader even if no event is requested.
             let output = self.output.as_ref().map(|o| PollFd::new(o.as_fd(), PollFlags::empty()));
             let [woken, gone] = Signals::wait(self, [wake.map(readable), output], until)?;
             if streams::is_gone(gone) {
@@ -161,8 +161,8 @@ impl Clock for &Signals {
     }
 }
 
-/// A timeout of poll(2), whose unit is a millisecond: rounded up, since waking
-/// before the time is only to wait again.
+/// A timeout of poll(2), in milliseconds. Rounded up, because waking early would only mean waiting
+/// again.
 fn timeout(duration: Duration) -> PollTimeout {
     let ms = duration.as_nanos().div_ceil(1_000_000);
     PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)

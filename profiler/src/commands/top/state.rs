@@ -1,5 +1,5 @@
-//! All that the screen depends on, and how keys and snapshots change it. Pure: no
-//! terminal, no clock.
+//! The state of the screen, and how keys and snapshots change the state. Pure: no terminal, no
+//! clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,18 +22,18 @@ use crate::model::{Detail, Process, Snapshot, SortKey, Span};
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
 
-/// What the loop is to do about a key.
+/// What the loop does after a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Action {
     /// Nothing has changed.
     Nothing,
-    /// Draw anew.
+    /// Draw the screen.
     Redraw,
-    /// Have the kernel time the programs from now on, or no longer; draw anew.
+    /// Start or stop timing the programs, and draw the screen.
     TimePrograms(bool),
-    /// Give the terminal back and stop until continued.
+    /// Release the terminal, and stop until SIGCONT.
     Suspend,
-    /// End.
+    /// Quit.
     Quit,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct App {
     span: Span,
     interval: Duration,
     paused: bool,
-    /// The help, while it is open.
+    /// The help. `None` while the help is closed.
     help: Option<help::Scroll>,
     /// Whether calls that wait by nature are included.
     waits: bool,
-    /// Whether a process is shown by its command line.
+    /// Whether the command lines of processes are shown instead of their names.
     commands: bool,
     people: People,
     /// The processes in the panel below the list.
@@ -58,11 +58,11 @@ pub(super) struct App {
     since_start: Option<SinceStart>,
     editing_filter: bool,
     times_programs: bool,
-    /// What counts, for people; empty where that is everything.
+    /// Describes which calls count. Empty if all calls count.
     only: String,
-    /// What is on the screen; nothing before the first drain.
+    /// The snapshot on the screen. `None` before the first drain.
     shown: Option<Shown>,
-    /// What came while paused, the last of it.
+    /// The latest snapshot that arrived while the screen is paused.
     held_back: Option<Shown>,
     costs: Costs,
     /// The rows of the current list, in order.
@@ -103,12 +103,12 @@ impl App {
         }
     }
 
-    /// Says what counts, where that is not everything.
+    /// Sets the description of which calls count.
     pub(super) fn set_only(&mut self, only: String) {
         self.only = only;
     }
 
-    /// What counts; nothing where that is everything.
+    /// Describes which calls count. Empty if all calls count.
     pub(super) fn only(&self) -> &str {
         &self.only
     }
@@ -118,22 +118,22 @@ impl App {
         self.tab
     }
 
-    /// The way to where one is.
+    /// The path to the open place.
     pub(super) fn trail(&self) -> &Trail {
         &self.trails[self.tab as usize]
     }
 
-    /// Where one is.
+    /// The open place.
     pub(super) fn place(&self) -> &Place {
         self.trail().here()
     }
 
-    /// What a tab begins with.
+    /// The first place of a tab.
     pub(super) fn root(&self, tab: Tab) -> &Place {
         self.trails[tab as usize].root()
     }
 
-    /// Over which time figures are.
+    /// The time that the user chose for figures.
     pub(super) fn span(&self) -> Span {
         self.span
     }
@@ -143,7 +143,7 @@ impl App {
         self.interval
     }
 
-    /// Whether the screen stands still.
+    /// Whether the screen is paused.
     pub(super) fn paused(&self) -> bool {
         self.paused
     }
@@ -153,7 +153,8 @@ impl App {
         self.help.is_some()
     }
 
-    /// Takes note that `page` lines of `lines` of help fit on the screen: the first to show.
+    /// Notes that `page` of `lines` lines of help fit on the screen. Returns the first line to
+    /// show.
     pub(super) fn fit_help(&mut self, page: usize, lines: usize) -> usize {
         self.help.as_mut().map_or(0, |help| help.fit(page, lines))
     }
@@ -163,7 +164,7 @@ impl App {
         self.waits
     }
 
-    /// Includes calls that wait by nature from the start.
+    /// Sets whether calls that wait by nature are included at the start.
     pub(super) fn begin_with_waits(&mut self, waits: bool) {
         self.waits = waits;
     }
@@ -174,19 +175,19 @@ impl App {
         places.any(|place| place.view == View::Threads)
     }
 
-    /// How detailed snapshots have to be.
+    /// The detail that snapshots require.
     pub(super) fn detail(&self) -> Detail {
         if self.threads() { Detail::Threads } else { Detail::Processes }
     }
 
-    /// Lists threads from the start.
+    /// Sets whether threads are listed at the start.
     pub(super) fn begin_with_threads(&mut self, threads: bool) {
         if threads {
             self.toggle_threads();
         }
     }
 
-    /// Groups system calls from the start.
+    /// Sets how system calls are grouped at the start.
     pub(super) fn begin_with_sets(&mut self, sets: Option<SetsBy>) {
         if let Some(by) = sets {
             let tab = std::mem::replace(&mut self.tab, Tab::Calls);
@@ -200,17 +201,17 @@ impl App {
         self.commands
     }
 
-    /// Who the processes in sight are.
+    /// Command lines, users and places of processes.
     pub(super) fn people(&self) -> &People {
         &self.people
     }
 
-    /// Takes note that these processes are in the panel below the list.
+    /// Notes that these processes are in the panel below the list.
     pub(super) fn set_in_panel(&mut self, processes: Vec<Arc<Process>>) {
         self.in_panel = processes;
     }
 
-    /// The processes that are in sight and have not been looked up yet.
+    /// Returns the visible processes that have not been looked up yet.
     pub(super) fn ask(&mut self) -> Vec<Arc<Process>> {
         let Some(shown) = &self.shown else { return Vec::new() };
         let place = self.trails[self.tab as usize].here();
@@ -220,7 +221,7 @@ impl App {
         self.people.ask(of_rows.chain(place.view.process()).chain(&self.in_panel))
     }
 
-    /// Takes what was found out about processes; whether that changes anything.
+    /// Adds the results of look-ups. Returns whether the screen changes.
     pub(super) fn learn(&mut self, answers: Vec<Answer>) -> bool {
         let mut changes = false;
         for answer in answers {
@@ -229,12 +230,13 @@ impl App {
         changes
     }
 
-    /// Which figures the user has chosen.
+    /// The figures that the user has chosen.
     fn chosen(&self) -> Selection {
         Selection { span: self.span, waits: self.waits }
     }
 
-    /// Which figures this view shows: since the start if those of the interval would all be zero.
+    /// The figures that this view shows. If all figures of the interval are zero, those since the
+    /// start.
     pub(super) fn selection(&self) -> Selection {
         match self.since_start {
             Some(_) => Selection { span: Span::Total, ..self.chosen() },
@@ -247,12 +249,12 @@ impl App {
         self.since_start
     }
 
-    /// Whether the profiler's programs are timed, which is then shown.
+    /// Whether the profiler's programs are timed.
     pub(super) fn times_programs(&self) -> bool {
         self.times_programs
     }
 
-    /// Says whether they are timed already.
+    /// Sets whether the programs are timed at the start.
     pub(super) fn begin_with_cost(&mut self, times_programs: bool) {
         self.times_programs = times_programs;
     }
@@ -262,7 +264,7 @@ impl App {
         self.editing_filter
     }
 
-    /// What is on the screen.
+    /// The snapshot on the screen.
     pub(super) fn shown(&self) -> Option<&Shown> {
         self.shown.as_ref()
     }
@@ -272,7 +274,7 @@ impl App {
         &self.items
     }
 
-    /// Takes the result of a drain.
+    /// Adds a snapshot.
     pub(super) fn update(&mut self, snapshot: Snapshot) {
         let new = self.costs.add(snapshot);
         if self.paused {
@@ -283,7 +285,7 @@ impl App {
         }
     }
 
-    /// Shows `new` from now on.
+    /// Replaces the snapshot on the screen.
     fn show(&mut self, mut new: Shown) {
         let opened: Vec<Owner> = (self.trails.iter())
             .flat_map(Trail::places)
@@ -297,14 +299,14 @@ impl App {
         self.shown = Some(new);
     }
 
-    /// Takes note that `page` rows of the list fit on the screen.
+    /// Notes that `page` rows of the list fit on the screen.
     pub(super) fn fit(&mut self, page: usize) {
         self.page = page.max(1);
         let (page, rows) = (self.page, self.items.len());
         self.here().scroll(page, rows);
     }
 
-    /// Takes a key.
+    /// Handles a key.
     pub(super) fn on_key(&mut self, key: KeyEvent) -> Action {
         if key.kind == KeyEventKind::Release {
             return Action::Nothing;
@@ -392,7 +394,7 @@ impl App {
         }
     }
 
-    /// Shows threads instead of processes, or processes again. Only in those two lists.
+    /// Switches between the list of processes and the list of threads. Does nothing in other views.
     fn toggle_threads(&mut self) -> Action {
         let view = match self.place().view {
             View::Processes => View::Threads,
@@ -402,8 +404,8 @@ impl App {
         self.replace_view(view)
     }
 
-    /// Groups the listed system calls by category, then by class, then not. Only in lists of system
-    /// calls.
+    /// Switches a list of system calls to categories, then to classes, and then back. Does nothing
+    /// in other views.
     fn regroup_calls(&mut self) -> Action {
         let view = match &self.place().view {
             View::Calls => View::Sets(SetsBy::Category, None),
@@ -416,7 +418,7 @@ impl App {
         self.replace_view(view)
     }
 
-    /// Shows another list in this place, with the same filter and the same sort.
+    /// Replaces the list of the open place. Keeps the filter and the sort.
     fn replace_view(&mut self, view: View) -> Action {
         let place = self.place();
         let sort = match (place.sort.column, &view) {
@@ -432,8 +434,7 @@ impl App {
         })
     }
 
-    /// Takes a key while the filter is edited; those that mean nothing to it go on
-    /// to the list.
+    /// Handles a key while the filter is edited. Returns `None` for keys that are for the list.
     fn edit_filter(&mut self, code: KeyCode) -> Option<Action> {
         let mut filter = self.place().filter.clone();
         match code {
@@ -459,7 +460,7 @@ impl App {
         self.change(|app| app.here().filter = filter)
     }
 
-    /// Back to where this was opened from; a filter goes first.
+    /// Clears the filter. Without a filter, goes back to the previous place.
     fn step_back(&mut self) -> Action {
         if self.is_list() && !self.place().filter.is_empty() {
             return self.set_filter(String::new());
@@ -470,8 +471,8 @@ impl App {
         self.change(|_| {})
     }
 
-    /// Goes back one step; whether there was one. A sort that was chosen in what was opened is
-    /// kept.
+    /// Goes back to the previous place, and keeps a sort that the user chose. Returns `false` if
+    /// there is no previous place.
     fn go_back(&mut self) -> bool {
         let left = self.place();
         let chosen = left.sort_chosen.then_some(left.sort);
@@ -490,7 +491,7 @@ impl App {
         self.change(|app| app.tab = tab)
     }
 
-    /// Opens what is selected: a list of its parts, or its latencies.
+    /// Opens the marked row: its parts, or its latencies.
     fn open_selected(&mut self, latencies: bool) -> Action {
         let Some(view) = self.view_of_selected(latencies) else { return Action::Nothing };
         let sort = carried(self.place().sort, &view);
@@ -574,7 +575,7 @@ impl App {
         Action::Redraw
     }
 
-    /// Sorts and filters the rows, and marks one.
+    /// Filters and sorts the rows, and updates the mark.
     fn arrange(&mut self) {
         let chosen = self.chosen();
         let shown = self.shown.as_ref();
@@ -593,7 +594,8 @@ fn first_sort(view: &View, key: SortKey) -> Sort {
     Sort { column: columns::for_sort_key(view, key), reversed: false }
 }
 
-/// `sort` in the list of `view`, if that has the column. Columns of names stand for each other.
+/// The same sort in the list of `view`. If the list lacks a column of names, another column of
+/// names takes its place. `None` if the list has no such column.
 fn carried(sort: Sort, view: &View) -> Option<Sort> {
     let columns = columns::of(view);
     const NAMES: [Column; 4] = [Column::Comm, Column::Call, Column::Category, Column::Class];

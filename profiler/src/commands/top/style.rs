@@ -1,17 +1,17 @@
-//! What the terminal can show: colours as [`Stream::allows_colour`] says, and drawing characters
-//! if the locale is UTF-8.
+//! The capabilities of the terminal: colours if [`Stream::allows_colour`] says so, and drawing
+//! characters if the locale is UTF-8.
 
 use ratatui::style::{Color, Modifier, Style};
 
 use crate::{environment, streams::Stream};
 
-/// What a piece of text means; how that looks is [`Look::style`]'s business.
+/// The meaning of a piece of text. [`Look::style`] gives its style.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Tone {
     /// Plain.
     #[default]
     Normal,
-    /// Of less interest.
+    /// Less important.
     Dim,
     /// A title or a key to press.
     Strong,
@@ -19,15 +19,15 @@ pub(super) enum Tone {
     Heading,
     /// The column sorted by.
     Sorted,
-    /// Where one is: the tab, or the marker of a percentile.
+    /// The open tab, or the marker of a percentile.
     Accent,
-    /// Not bad yet.
+    /// A warning.
     Warning,
-    /// Must not be overlooked.
+    /// An alarm.
     Alarm,
 }
 
-/// The means that may be used.
+/// Which means of display the terminal has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Look {
     /// Colours.
@@ -37,7 +37,7 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// What the environment asks for.
+    /// The capabilities that the environment describes.
     pub(super) fn from_environment() -> Self {
         Self {
             colour: Stream::Output.allows_colour(),
@@ -45,8 +45,7 @@ impl Look {
         }
     }
 
-    /// How `tone` looks. Without colours nothing is lost that matters: an alarm
-    /// is reversed and bold.
+    /// The style of `tone`. Without colours, an alarm is still reversed and bold.
     pub(super) fn style(self, tone: Tone) -> Style {
         let plain = Style::new();
         let coloured = |colour| if self.colour { plain.fg(colour) } else { plain };
@@ -67,7 +66,7 @@ impl Look {
         }
     }
 
-    /// How the selected row looks.
+    /// The style of the marked row.
     pub(super) fn selected(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }
@@ -87,23 +86,23 @@ impl Look {
         }
     }
 
-    /// The line between a chart and its scales: vertical, corner, horizontal,
+    /// The characters of the line between a chart and its scales: vertical, corner, horizontal,
     /// tick.
     pub(super) fn axes(self) -> [char; 4] {
         if self.unicode { ['│', '└', '─', '┬'] } else { ['|', '+', '-', '+'] }
     }
 
-    /// Points at a place in the chart above.
+    /// Points at a bar in the chart above.
     pub(super) fn pointer(self) -> char {
         if self.unicode { '▲' } else { '^' }
     }
 
-    /// Stands between what one went through and where one is.
+    /// Separates the titles of a path.
     pub(super) fn onward(self) -> &'static str {
         if self.unicode { " › " } else { " > " }
     }
 
-    /// `text`, what the terminal cannot show replaced.
+    /// `text`, with replacements for characters that the terminal cannot show.
     pub(super) fn printable(self, text: &str) -> String {
         if self.unicode {
             text.to_owned()

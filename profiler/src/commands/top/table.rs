@@ -1,4 +1,4 @@
-//! A list as text: the heading and the cells of the rows that are in sight.
+//! A list as text: the headings, and the cells of the visible rows.
 
 use super::{
     columns::{self, Column},
@@ -10,19 +10,19 @@ use super::{
 };
 use crate::present::{columns::Whole, units};
 
-/// What the cells of a list are made from.
+/// The source of the cells of a list.
 pub(super) struct List<'a> {
-    /// The snapshot that the items are of.
+    /// The snapshot of the items.
     pub(super) shown: &'a Shown,
-    /// What is listed.
+    /// The view.
     pub(super) view: &'a View,
-    /// Which figures.
+    /// The figures to show.
     pub(super) selection: Selection,
-    /// By what it is sorted.
+    /// The order.
     pub(super) sort: Sort,
-    /// What the terminal can show.
+    /// The capabilities of the terminal.
     pub(super) look: Look,
-    /// Who the processes are.
+    /// Command lines and users of processes.
     pub(super) people: &'a People,
     /// Whether a process is shown by its command line instead of its name.
     pub(super) commands: bool,
@@ -30,14 +30,14 @@ pub(super) struct List<'a> {
 
 /// The cells of a row.
 pub(super) struct Line {
-    /// One a column.
+    /// The cells, one per column.
     pub(super) cells: Vec<String>,
-    /// What the row as a whole means.
+    /// The tone of the row.
     pub(super) tone: Tone,
 }
 
 impl List<'_> {
-    /// The heading of `column`, with the direction if it is the one sorted by.
+    /// The heading of `column`. If the list is sorted by the column, with an arrow.
     pub(super) fn heading(&self, column: Column) -> (String, Tone) {
         let heading = match column {
             Column::Comm if self.commands => "COMMAND",
@@ -63,14 +63,14 @@ impl List<'_> {
         items.iter().map(line).collect()
     }
 
-    /// The time of all rows, also of those that the filter hides: a share of it
-    /// does not change as one filters.
+    /// The time of all rows, including rows that the filter hides. So a filter does not change the
+    /// shares.
     fn total_ns(&self) -> u64 {
         let all = rows::all(self.shown, self.view, self.selection).into_iter();
         all.map(|item| Row::of(self.shown, item, self.selection).total_ns()).sum()
     }
 
-    /// `text` in `width` columns of the terminal, aligned as `column` is.
+    /// `text` in `width` columns of the terminal, with the alignment of `column`.
     pub(super) fn align(&self, column: Column, text: &str, width: usize) -> String {
         let text = units::fit(text, width, self.look.ellipsis());
         units::pad(&text, width, !column.is_text())

@@ -1,4 +1,4 @@
-//! The terminal: taken, given back whatever happens, and listened to.
+//! Takes the terminal, reads its keys, and releases it in any case.
 
 use std::{
     env,
@@ -36,25 +36,25 @@ use super::{
 };
 use crate::{environment, streams::Stream};
 
-/// Whether the terminal is ours, for the panic hook too.
+/// Whether the profiler holds the terminal. The panic hook reads it too.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Bytes that are written at once: as much as a frame usually takes.
+/// Size of the output buffer in bytes: the usual size of a frame.
 const FRAME: usize = 16 * 1024;
 
-/// The terminal, ours until this is dropped.
+/// The terminal. Dropping the value releases the terminal.
 pub(super) struct Screen {
-    /// Never dropped, since ratatui then prints to standard error what fails, which panics
-    /// where that is the terminal that was hung up. [`give_back`] shows the cursor.
+    /// Never dropped: on an error, ratatui's destructor prints to standard error, which panics if
+    /// that is a terminal that has hung up. [`give_back`] shows the cursor instead.
     terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stream>>>>,
-    /// What keys come from.
+    /// The file that keys come from.
     keyboard: OwnedFd,
     keys: Keys,
     signals: Signals,
     look: Look,
 }
 
-/// An error if there is no terminal to draw on.
+/// Checks that there is a terminal to draw on.
 pub(super) fn check() -> io::Result<()> {
     if !Stream::Output.as_fd().is_terminal() {
         return Err(io::Error::other("standard output is not a terminal"));
@@ -68,7 +68,7 @@ pub(super) fn check() -> io::Result<()> {
 impl Screen {
     /// Takes the terminal.
     pub(super) fn take(look: Look) -> io::Result<Self> {
-        // Keys come from the terminal, also where the input is something else.
+        // Keys come from the terminal, even if standard input is another file.
         let keyboard = if io::stdin().is_terminal() {
             io::stdin().as_fd().try_clone_to_owned()?
         } else {
@@ -83,7 +83,7 @@ impl Screen {
         Ok(screen)
     }
 
-    /// Reads what keys have come; whether the terminal is still there.
+    /// Reads pending keys. Returns whether the terminal still exists.
     fn read_keys(&mut self) -> bool {
         let mut bytes = [0; 1024];
         match unistd::read(&self.keyboard, &mut bytes) {
@@ -142,16 +142,16 @@ impl Console for Screen {
     }
 
     fn ask_to_stop(&mut self) -> io::Result<()> {
-        // To the whole group, as the terminal does it when it is not raw: a script
-        // or a sudo that waits for us must stop with us.
+        // To the whole group, as a terminal does that is not raw: a script or a sudo that waits for
+        // the profiler must stop too.
         Ok(signal::kill(Pid::from_raw(0), Signal::SIGTSTP)?)
     }
 
     fn stop(&mut self) -> io::Result<()> {
         give_back();
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        // SAFETY: the default action is no function of ours, and what was there
-        // before is put back unchanged.
+        // SAFETY: the default action is not a function of this program, and the previous action is
+        // restored unchanged.
         let ours = unsafe { signal::sigaction(Signal::SIGTSTP, &default) }?;
         // Stops here, until SIGCONT.
         let stopped = signal::raise(Signal::SIGTSTP);
@@ -163,22 +163,22 @@ impl Console for Screen {
     }
 
     fn take_again(&mut self) -> io::Result<()> {
-        // First, so that taking it half is undone too.
+        // Set first, so that a partial success is undone too.
         TAKEN.store(true, Ordering::Relaxed);
-        // A shell that continues us has made the terminal cooked behind the back
-        // of crossterm, which does nothing where it thinks that it is raw.
+        // A shell that continues the process has left raw mode without crossterm. crossterm does
+        // nothing if it believes that the terminal is still raw.
         disable_raw_mode()?;
         enable_raw_mode()?;
         execute!(Stream::Output, EnterAlternateScreen, cursor::Hide)?;
-        // Also clears, and without asking the terminal where its cursor is, as
-        // `Terminal::clear` does and then waits for an answer.
+        // Also clears the screen. `Terminal::clear` would ask the terminal for the position of the
+        // cursor, and wait for an answer.
         let size = self.terminal.size()?;
         self.terminal.resize(size.into())
     }
 }
 
-/// Gives the terminal back, if it is ours. Nothing can be done about a failure,
-/// which a terminal that has gone away brings.
+/// Releases the terminal, if the profiler holds it. Ignores failures, which occur if the terminal
+/// has hung up.
 fn give_back() {
     if TAKEN.swap(false, Ordering::Relaxed) {
         let _ = execute!(Stream::Output, LeaveAlternateScreen, cursor::Show);
@@ -186,7 +186,7 @@ fn give_back() {
     }
 }
 
-/// The message of a panic is lost on a screen that is about to vanish.
+/// Without this hook, the message of a panic is lost together with the alternate screen.
 fn give_back_before_panic_messages() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

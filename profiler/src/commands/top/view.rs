@@ -1,4 +1,4 @@
-//! What can be looked at, and how its parts are told apart.
+//! The views of the screen, and the identities of their rows.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -17,7 +17,7 @@ use crate::{
     names::{syscalls, waits::waits_by_nature},
 };
 
-/// The three places to start from.
+/// The tabs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Tab {
     /// Processes.
@@ -29,10 +29,10 @@ pub(super) enum Tab {
 }
 
 impl Tab {
-    /// Every tab, in the order shown.
+    /// All tabs, in the order of the screen.
     pub(super) const ALL: [Self; 3] = [Self::Processes, Self::Calls, Self::InFlight];
 
-    /// What it is called.
+    /// The title.
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Processes => "Processes",
@@ -41,13 +41,13 @@ impl Tab {
         }
     }
 
-    /// The tab `steps` further on, around the end.
+    /// The tab `steps` after this one. After the last tab follows the first.
     pub(super) fn step(self, steps: usize) -> Self {
         Self::ALL[(self as usize + steps) % Self::ALL.len()]
     }
 }
 
-/// What is on the screen.
+/// A view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum View {
     /// All processes.
@@ -70,19 +70,19 @@ pub(super) enum View {
     Latency(Subject),
 }
 
-/// Whose latencies; `None` is all.
+/// The calls of a view of latencies. `None` in a field means all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
     /// The process or thread.
     pub(super) owner: Option<Owner>,
     /// The system call.
     pub(super) call: Option<CallKey>,
-    /// The set of system calls, if there is no single one.
+    /// The set of system calls.
     pub(super) set: Option<CallSet>,
 }
 
-/// Identifies a row of the list of processes: a process by its id and start, since an id alone may
-/// be used again; a row without a process id by a hash of its name.
+/// Identifies a row of the list of processes. A process has its id and its start, because the
+/// kernel reuses ids. A row without a process id has a hash of its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct ProcessId {
     tgid: Option<u32>,
@@ -104,7 +104,7 @@ impl From<&Process> for ProcessId {
     }
 }
 
-/// What a row is about, from one snapshot to the next.
+/// Identifies a row in all snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum ItemId {
     /// A process or a thread.
@@ -113,11 +113,11 @@ pub(super) enum ItemId {
     Call(CallKey),
     /// A set of system calls.
     Set(CallSet),
-    /// A thread in a call, by its process and id.
+    /// A thread in a call: its process and its thread id.
     InFlight(ProcessId, u32),
 }
 
-/// A process by name and id.
+/// The name and the id of a process.
 pub(super) fn process_name(process: &Process) -> String {
     match process.tgid {
         Some(tgid) => format!("{} ({tgid})", process.comm),
@@ -126,7 +126,7 @@ pub(super) fn process_name(process: &Process) -> String {
 }
 
 impl View {
-    /// What it is called, after the tab that it was reached from.
+    /// The title, as part of the path from the tab.
     pub(super) fn title(&self) -> String {
         match self {
             Self::Processes => Tab::Processes.title().into(),
@@ -144,7 +144,7 @@ impl View {
 }
 
 impl Subject {
-    /// What it is called.
+    /// The title.
     pub(super) fn title(&self) -> String {
         let owner = self.owner.as_ref().map(Owner::title);
         match (self.call.map(syscalls::name_with_abi), owner) {
@@ -160,13 +160,13 @@ impl Subject {
         }
     }
 
-    /// Its figures, all zero if there are none.
+    /// The sum of the figures.
     pub(super) fn figures(&self, shown: &Shown, selection: Selection) -> Figures {
         self.rows(shown, selection.waits).map(|row| selection.span.of(row)).collect()
     }
 
-    /// The rows that it consists of. A system call that waits by nature is included if it is the
-    /// subject, or if `waits` says so.
+    /// The rows of the calls. Includes a system call that waits by nature if it is the subject, or
+    /// if `waits` is set.
     fn rows<'a>(&self, shown: &'a Shown, waits: bool) -> impl Iterator<Item = &'a CallRow> {
         let rows = match &self.owner {
             None => &shown.snapshot.calls[..],
@@ -183,10 +183,10 @@ impl Subject {
     }
 }
 
-/// Which of the figures of a snapshot a view shows.
+/// The figures of a snapshot that a view shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Selection {
-    /// Over which time.
+    /// The time that the figures cover.
     pub(super) span: Span,
     /// Whether system calls that wait by nature are included.
     pub(super) waits: bool,
@@ -197,12 +197,12 @@ pub(super) struct Selection {
 pub(super) enum SinceStart {
     /// The process has ended.
     Ended,
-    /// The process, or the system call, did nothing in the interval.
+    /// No call was counted in the interval.
     Idle,
 }
 
 impl SinceStart {
-    /// What the screen says.
+    /// The text on the screen.
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Ended => "ended: figures since the start",
@@ -212,7 +212,7 @@ impl SinceStart {
 }
 
 impl View {
-    /// The process or thread that it is about.
+    /// The process or thread of the view, if it is of one.
     pub(super) fn owner(&self) -> Option<&Owner> {
         match self {
             Self::CallsOf(owner) => Some(owner),
@@ -222,13 +222,13 @@ impl View {
         }
     }
 
-    /// The process that it is about, or whose thread.
+    /// The process of the view, if it is of a process or a thread.
     pub(super) fn process(&self) -> Option<&Arc<Process>> {
         self.owner().map(|owner| &owner.process)
     }
 
-    /// Why the figures of this view are since the start, although those of the interval are
-    /// selected. `None` if the interval has some.
+    /// Why the view shows figures since the start, although the figures of the interval are
+    /// selected. `None` if the interval has figures.
     pub(super) fn since_start(&self, shown: &Shown, selection: Selection) -> Option<SinceStart> {
         let subject = match self {
             Self::Latency(subject) => subject.clone(),
