@@ -13,6 +13,9 @@ use crate::{
     workspace::{cargo, shown, succeed, target_dir},
 };
 
+/// The profile of Cargo.toml. Packages and measurements have another, `dist`.
+const PROFILE: &str = "quick";
+
 /// What `cargo xtask run` without arguments prints.
 pub const USAGE: &str = "\
 Build the profiler and run it, as root where it needs that
@@ -30,7 +33,7 @@ Usage: cargo xtask run <top|stat|daemon|doctor|syscalls|completions> [ARGS]...
 /// # Errors
 /// If it cannot be built or started, or needs root and there is no sudo.
 pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
-    let profiler = target_dir().join("release/profiler");
+    let profiler = target_dir().join(PROFILE).join("profiler");
     if !profiler.exists() {
         eprintln!(
             "Building {}: one to two minutes on two CPUs the first time, seconds from then on.",
@@ -38,7 +41,7 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
         );
     }
     // Not --quiet: cargo shows its progress, and that it waits for another cargo's lock.
-    succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
+    succeed(cargo().args(["build", "--profile", PROFILE, "--package", "profiler"]))?;
     let mut command = if needs_root(profiler_args) {
         privilege::as_root(profiler, &[])?
     } else {

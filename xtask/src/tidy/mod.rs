@@ -43,9 +43,12 @@ const BOUNDARIES: [Boundary; 5] = [
             "xtask/src/bench/",
         ],
     },
-    Boundary { words: &["ratatui", "crossterm"], only_under: &["profiler/src/commands/top/"] },
     Boundary {
-        words: &["clap"],
+        words: &["ratatui", "ratatui_core", "ratatui_crossterm", "crossterm"],
+        only_under: &["profiler/src/commands/top/"],
+    },
+    Boundary {
+        words: &["clap", "clap_complete"],
         only_under: &[
             "profiler/src/commands/",
             "profiler/src/main.rs",

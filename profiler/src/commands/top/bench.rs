@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ratatui::{Terminal, backend::TestBackend};
+use ratatui_core::{backend::TestBackend, terminal::Terminal};
 
 use super::{render, state::App, style::Look};
 use crate::model::{Snapshot, SortKey};

@@ -4,11 +4,11 @@
 
 use std::{env, fmt::Write as _, fs, path::Path, time::Duration};
 
-use ratatui::{
-    Terminal,
+use ratatui_core::{
     backend::TestBackend,
     buffer::{Buffer, Cell},
     style::{Color, Modifier},
+    terminal::Terminal,
 };
 
 use super::{fixtures, render, state::App, style::Look};

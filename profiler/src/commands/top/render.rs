@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ratatui::{
-    Frame,
+use ratatui_core::{
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
     style::Style,
+    terminal::Frame,
 };
 use unicode_width::UnicodeWidthStr;
 

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use insta::assert_snapshot;
-use ratatui::{
-    Terminal,
+use ratatui_core::{
     backend::TestBackend,
     style::{Color, Modifier, Style},
+    terminal::Terminal,
 };
 
 use super::{

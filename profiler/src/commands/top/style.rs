@@ -1,7 +1,7 @@
 //! The capabilities of the terminal: colours if [`Stream::allows_colour`] says so, and drawing
 //! characters if the locale is UTF-8.
 
-use ratatui::style::{Color, Modifier, Style};
+use ratatui_core::style::{Color, Modifier, Style};
 
 use crate::{environment, streams::Stream};
 

@@ -23,7 +23,8 @@ use nix::{
     sys::signal::{self, SaFlags, SigAction, SigHandler, SigSet, Signal},
     unistd::{self, Pid},
 };
-use ratatui::{Terminal, backend::CrosstermBackend};
+use ratatui_core::terminal::Terminal;
+use ratatui_crossterm::CrosstermBackend;
 
 use super::{
     feed::{Clock, Event},
