@@ -17,7 +17,8 @@ use crate::workspace::{cargo, root, succeed, target_dir};
 /// the home directory.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The profile of Cargo.toml: `dist` for packages, `release` for what `cargo xtask run` builds
+    /// The profile of Cargo.toml: `dist` for packages, or `release`, or `quick`, which `cargo xtask
+    /// run` builds
     #[arg(long, default_value = "dist")]
     profile: String,
 }

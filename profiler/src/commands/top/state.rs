@@ -1,9 +1,10 @@
 //! The state of the screen, and how keys and snapshots change the state. Pure: no terminal, no
 //! clock.
 
-use std::{sync::Arc, time::Duration};
+mod navigate;
+mod on_key;
 
-use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use std::{sync::Arc, time::Duration};
 
 use super::{
     call_sets::SetsBy,
@@ -15,7 +16,7 @@ use super::{
     place::{Place, Trail, root_view},
     rows::{self, Item, Row, Sort},
     shown::{Costs, Shown},
-    view::{Selection, SinceStart, Subject, Tab, View},
+    view::{Selection, SinceStart, Tab, View},
 };
 use crate::model::{Detail, Process, Snapshot, SortKey, Span};
 
@@ -306,215 +307,8 @@ impl App {
         self.here().scroll(page, rows);
     }
 
-    /// Handles a key.
-    pub(super) fn on_key(&mut self, key: KeyEvent) -> Action {
-        if key.kind == KeyEventKind::Release {
-            return Action::Nothing;
-        }
-        if key.modifiers.contains(KeyModifiers::CONTROL) {
-            return match key.code {
-                KeyCode::Char('c') => Action::Quit,
-                KeyCode::Char('z') => Action::Suspend,
-                KeyCode::Char('l') => Action::Redraw,
-                KeyCode::Char('u') if self.editing_filter => self.set_filter(String::new()),
-                _ => Action::Nothing,
-            };
-        }
-        if let Some(help) = &mut self.help {
-            if !help.on_key(key.code) {
-                self.help = None;
-            }
-            return Action::Redraw;
-        }
-        if self.editing_filter
-            && let Some(action) = self.edit_filter(key.code)
-        {
-            return action;
-        }
-        match key.code {
-            KeyCode::Char('q') => Action::Quit,
-            KeyCode::Char('?') | KeyCode::F(1) => {
-                self.change(|app| app.help = Some(help::Scroll::default()))
-            }
-            KeyCode::Char('p' | ' ') => self.toggle_pause(),
-            KeyCode::Char('t') => self.change(|app| {
-                app.span = match app.span {
-                    Span::Recent => Span::Total,
-                    Span::Total => Span::Recent,
-                };
-                if let Some(shown) = app.shown.clone() {
-                    app.show(shown);
-                }
-            }),
-            KeyCode::Char('w') => self.change(|app| app.waits = !app.waits),
-            KeyCode::Char('n') => self.change(|app| app.commands = !app.commands),
-            KeyCode::Char('+' | '=') => self.step_interval(true),
-            KeyCode::Char('-') => self.step_interval(false),
-            KeyCode::Tab => self.open_tab(self.tab.step(1)),
-            KeyCode::BackTab => self.open_tab(self.tab.step(Tab::ALL.len() - 1)),
-            KeyCode::Char(digit @ '1'..='3') => {
-                let tab = Tab::ALL[digit as usize - '1' as usize];
-                while tab == self.tab && self.go_back() {}
-                self.open_tab(tab)
-            }
-            KeyCode::Char('i') => self.open_tab(Tab::InFlight),
-            KeyCode::Char('c') => {
-                self.times_programs = !self.times_programs;
-                Action::TimePrograms(self.times_programs)
-            }
-            KeyCode::Esc | KeyCode::Backspace => self.step_back(),
-            _ if self.is_list() => self.on_list_key(key.code),
-            _ => Action::Nothing,
-        }
-    }
-
-    fn on_list_key(&mut self, code: KeyCode) -> Action {
-        let (cursor, last) = (self.place().cursor(), self.items.len().saturating_sub(1));
-        match code {
-            KeyCode::Up | KeyCode::Char('k') => self.select(cursor.saturating_sub(1)),
-            KeyCode::Down | KeyCode::Char('j') => self.select(cursor + 1),
-            KeyCode::PageUp => self.select(cursor.saturating_sub(self.page)),
-            KeyCode::PageDown => self.select(cursor + self.page),
-            KeyCode::Home | KeyCode::Char('g') => self.select(0),
-            KeyCode::End | KeyCode::Char('G') => self.select(last),
-            KeyCode::Left | KeyCode::Char('<') => self.step_sort(false),
-            KeyCode::Right | KeyCode::Char('>') => self.step_sort(true),
-            KeyCode::Char('r') => self.change(|app| {
-                let place = app.here();
-                place.sort.reversed = !place.sort.reversed;
-                place.sort_chosen = true;
-            }),
-            KeyCode::Char('F') => self.change(|app| app.here().toggle_follow()),
-            KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
-            KeyCode::Enter => self.open_selected(false),
-            KeyCode::Char('h') => self.open_selected(true),
-            KeyCode::Char('H') => self.toggle_threads(),
-            KeyCode::Char('C') => self.regroup_calls(),
-            _ => Action::Nothing,
-        }
-    }
-
-    /// Switches between the list of processes and the list of threads. Does nothing in other views.
-    fn toggle_threads(&mut self) -> Action {
-        let view = match self.place().view {
-            View::Processes => View::Threads,
-            View::Threads => View::Processes,
-            _ => return Action::Nothing,
-        };
-        self.replace_view(view)
-    }
-
-    /// Switches a list of system calls to categories, then to classes, and then back. Does nothing
-    /// in other views.
-    fn regroup_calls(&mut self) -> Action {
-        let view = match &self.place().view {
-            View::Calls => View::Sets(SetsBy::Category, None),
-            View::CallsOf(owner) => View::Sets(SetsBy::Category, Some(owner.clone())),
-            View::Sets(SetsBy::Category, owner) => View::Sets(SetsBy::Class, owner.clone()),
-            View::Sets(SetsBy::Class, Some(owner)) => View::CallsOf(owner.clone()),
-            View::Sets(SetsBy::Class, None) => View::Calls,
-            _ => return Action::Nothing,
-        };
-        self.replace_view(view)
-    }
-
-    /// Replaces the list of the open place. Keeps the filter and the sort.
-    fn replace_view(&mut self, view: View) -> Action {
-        let place = self.place();
-        let sort = match (place.sort.column, &view) {
-            (Column::Comm, View::Threads) => Sort { column: Column::Thread, ..place.sort },
-            (Column::Thread, View::Processes) => Sort { column: Column::Comm, ..place.sort },
-            _ => carried(place.sort, &view).unwrap_or_else(|| first_sort(&view, self.sort_key)),
-        };
-        let (sort_chosen, filter) = (place.sort_chosen, place.filter.clone());
-        self.change(|app| {
-            let place = app.here();
-            *place = Place::new(view, sort, filter);
-            place.sort_chosen = sort_chosen;
-        })
-    }
-
-    /// Handles a key while the filter is edited. Returns `None` for keys that are for the list.
-    fn edit_filter(&mut self, code: KeyCode) -> Option<Action> {
-        let mut filter = self.place().filter.clone();
-        match code {
-            KeyCode::Char(c) => filter.push(c),
-            KeyCode::Backspace => {
-                filter.pop();
-            }
-            KeyCode::Esc => {
-                self.editing_filter = false;
-                filter.clear();
-            }
-            KeyCode::Enter => self.editing_filter = false,
-            KeyCode::Tab | KeyCode::BackTab => {
-                self.editing_filter = false;
-                return None;
-            }
-            _ => return None,
-        }
-        Some(self.set_filter(filter))
-    }
-
     fn set_filter(&mut self, filter: String) -> Action {
         self.change(|app| app.here().filter = filter)
-    }
-
-    /// Clears the filter. Without a filter, goes back to the previous place.
-    fn step_back(&mut self) -> Action {
-        if self.is_list() && !self.place().filter.is_empty() {
-            return self.set_filter(String::new());
-        }
-        if !self.go_back() {
-            return Action::Nothing;
-        }
-        self.change(|_| {})
-    }
-
-    /// Goes back to the previous place, and keeps a sort that the user chose. Returns `false` if
-    /// there is no previous place.
-    fn go_back(&mut self) -> bool {
-        let left = self.place();
-        let chosen = left.sort_chosen.then_some(left.sort);
-        if !self.trails[self.tab as usize].back() {
-            return false;
-        }
-        let place = self.here();
-        if let Some(sort) = chosen.and_then(|sort| carried(sort, &place.view)) {
-            place.sort = sort;
-            place.sort_chosen = true;
-        }
-        true
-    }
-
-    fn open_tab(&mut self, tab: Tab) -> Action {
-        self.change(|app| app.tab = tab)
-    }
-
-    /// Opens the marked row: its parts, or its latencies.
-    fn open_selected(&mut self, latencies: bool) -> Action {
-        let Some(view) = self.view_of_selected(latencies) else { return Action::Nothing };
-        let sort = carried(self.place().sort, &view);
-        let sort = sort.unwrap_or_else(|| first_sort(&view, self.sort_key));
-        self.here().leave();
-        self.trails[self.tab as usize].open(Place::new(view, sort, String::new()));
-        self.change(|_| {})
-    }
-
-    fn view_of_selected(&self, latencies: bool) -> Option<View> {
-        let place = self.place();
-        let item = *self.items.get(place.cursor())?;
-        let row = Row::of(self.shown.as_ref()?, item, self.selection());
-        let of_process = || row.process.cloned().map(Owner::from);
-        let (owner, call) = (row.owner.cloned().or_else(of_process), row.key);
-        Some(match (&place.view, owner, call) {
-            (View::Processes | View::Threads, Some(owner), _) if !latencies => View::CallsOf(owner),
-            (View::Sets(_, owner), ..) if !latencies => View::CallsIn(row.set?, owner.clone()),
-            (View::Calls | View::CallsIn(_, None), _, Some(key)) if !latencies => {
-                View::CallersOf(key)
-            }
-            (_, owner, call) => View::Latency(Subject { owner, call, set: row.set }),
-        })
     }
 
     fn toggle_pause(&mut self) -> Action {
@@ -592,15 +386,4 @@ impl App {
 
 fn first_sort(view: &View, key: SortKey) -> Sort {
     Sort { column: columns::for_sort_key(view, key), reversed: false }
-}
-
-/// The same sort in the list of `view`. If the list lacks a column of names, another column of
-/// names takes its place. `None` if the list has no such column.
-fn carried(sort: Sort, view: &View) -> Option<Sort> {
-    let columns = columns::of(view);
-    const NAMES: [Column; 4] = [Column::Comm, Column::Call, Column::Category, Column::Class];
-    let others = if NAMES.contains(&sort.column) { &NAMES[..] } else { &[] };
-    let mut candidates = std::iter::once(sort.column).chain(others.iter().copied());
-    let column = candidates.find(|column| columns.contains(column))?;
-    Some(Sort { column, ..sort })
 }
