@@ -48,10 +48,8 @@ pub fn run(args: &CompletionsArgs) -> Result<(), Error> {
     let mut script = Vec::new();
     let completer = args.shell.completer();
     stream.outcome(completer.write_registration(VARIABLE, NAME, NAME, NAME, &mut script))?;
-    let text = String::from_utf8_lossy(&script);
     let more = if args.shell == Shell::Zsh { ZSH_AUTOLOAD } else { "" };
-    stream.print(format!("{}\n{more}", text.trim()).as_bytes())?;
-    Ok(())
+    Ok(stream.print(&[script.trim_ascii(), b"\n", more.as_bytes()].concat())?)
 }
 
 /// Answers the script of a shell, if that started the process. Returns the exit code.
