@@ -15,15 +15,18 @@ pub const UNKNOWN_OPCODE: u32 = 95;
 /// Rows for operations without a row of their process: one per opcode.
 pub const OVERFLOW_ROWS: u32 = UNKNOWN_OPCODE + 1;
 
-/// Rows in all: the overflow rows, and then those of processes.
+/// Rows in all, unless memory is tight: the overflow rows, and then those of processes.
 pub const ROWS: u32 = 1_024;
 
-/// Requests that are remembered from the submission to the completion. If there are more, the
-/// oldest ones are forgotten.
-pub const REQUESTS: u32 = 16_384;
+/// Requests that are remembered from the submission to the completion, unless memory is tight. If
+/// there are more, the oldest ones are forgotten.
+pub const REQUESTS: u32 = 8_192;
 
-/// Rings whose creator is remembered, and requests that are found by their `user_data`.
-pub const RINGS: u32 = 4_096;
+/// Requests that are also found by their `user_data`, because they can post several completions.
+pub const DATA_REQUESTS: u32 = 4_096;
+
+/// Rings whose creator is remembered.
+pub const RINGS: u32 = 1_024;
 
 /// How the kernel's tracepoint `io_uring_complete` tells which request it is about.
 pub mod completion {

@@ -20,6 +20,7 @@ pub mod help;
 mod keys;
 mod latency;
 mod live;
+mod operations;
 mod owner;
 mod people;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::{
     columns::{self, Column},
     feed::{Clock, Event, Feed},
     header::{self, GAP, Piece},
+    operations,
     people::People,
     place::root_view,
     rows::{self, Row, Sort},
@@ -102,7 +103,8 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
     let stuck = header::stuck(Some(shown), settings.look);
     let only = header::only(settings.only, settings.look);
     let lines = [activity, header::health(Some(shown))].into_iter();
-    for pieces in lines.chain(only).chain(cost).chain(stuck) {
+    let operations = operations::line(Some(shown), None, Span::Recent, settings.look);
+    for pieces in lines.chain(only).chain(cost).chain(stuck).chain(operations) {
         let texts: Vec<&str> = pieces.iter().map(|piece: &Piece| piece.text.trim()).collect();
         page.push_str(&texts.join(GAP));
         page.push('\n');

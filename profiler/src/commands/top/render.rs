@@ -13,7 +13,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{
     columns,
     header::{self, GAP, Piece},
-    help, latency,
+    help, latency, operations,
     owner::Owner,
     place::root_view,
     rows::{self, Sort},
@@ -54,12 +54,16 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
     let cost =
         header::cost(app.shown(), app.times_programs()).filter(|_| area.height >= HEIGHT_FOR_COST);
     let since_start = app.since_start().map(|why| vec![Piece::new(why.text(), Tone::Warning)]);
-    let more = [&only, &cost, &stuck, &since_start].into_iter().flatten().count() as u16;
+    let process = app.place().view.process().map(|process| &**process);
+    let operations = operations::line(app.shown(), process, app.span(), look)
+        .filter(|_| area.height >= HEIGHT_FOR_COST);
+    let more =
+        [&only, &cost, &stuck, &operations, &since_start].into_iter().flatten().count() as u16;
     let [top, body, footer] = split(area, 3 + more, 1);
     let mut page = Page::new(frame.buffer_mut(), top, look);
     page.line(&header::activity(app.shown(), app.span(), app.paused()));
     page.line(&header::health(app.shown()));
-    for line in [only, cost, stuck, since_start].into_iter().flatten() {
+    for line in [only, cost, stuck, operations, since_start].into_iter().flatten() {
         page.line(&line);
     }
     page.line(&location(app, look, top.width.into()));

@@ -412,6 +412,7 @@ fn every_key_and_every_word_of_the_header_is_in_the_help_of_80x24() {
         "in flight",
         "waiting",
         "oldest",
+        "io_uring",
         "ended",
         "idle",
     ] {

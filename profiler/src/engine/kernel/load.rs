@@ -7,8 +7,8 @@ use aya::{
     programs::{BtfTracePoint, RawTracePoint},
 };
 use profiler_common::{
-    io_uring::{REQUESTS, RINGS},
-    limits::{CELLS_PER_EXTENT, DEFAULT_THREADS, RENAMES},
+    io_uring::{DATA_REQUESTS, REQUESTS, RINGS, ROWS},
+    limits::{CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, RENAMES},
     share,
 };
 
@@ -60,9 +60,22 @@ impl<'a> Setup<'a> {
         }
     }
 
+    /// Whether the tables are so small that those of io_uring are to be small too. At their full
+    /// size, these take 4 MiB.
+    fn is_memory_tight(&self) -> bool {
+        self.options.max_extents < DEFAULT_EXTENTS / 2
+    }
+
+    /// How many rows there are for operations of io_uring.
+    pub(super) fn operation_rows(&self) -> u32 {
+        if self.is_memory_tight() { ROWS / 4 } else { ROWS }
+    }
+
     /// How many entries a map gets; `None` if as many as it was compiled with.
     fn entries(&self, size: Size) -> Option<u32> {
         let options = self.options;
+        let rings = self.features.io_uring();
+        let reduced = if self.is_memory_tight() { 8 } else { 1 };
         match size {
             Size::Compiled | Size::Shared => None,
             Size::Records => Some(share::with_reserve(options.max_threads)),
@@ -78,14 +91,15 @@ impl<'a> Setup<'a> {
             // state is lost.
             Size::TaskStates => Some(options.max_threads.max(DEFAULT_THREADS).saturating_mul(2)),
             Size::CallsBefore => Some(self.calls_before),
-            Size::IoUring(entries) => self.features.io_uring().map(|_| entries),
+            Size::Operations => rings.map(|_| self.operation_rows()),
+            Size::Rings => rings.map(|_| RINGS / reduced),
             Size::Requests => {
-                self.features.io_uring().filter(|rings| rings.names_requests()).map(|_| REQUESTS)
+                rings.filter(|rings| rings.names_requests()).map(|_| REQUESTS / reduced)
             }
-            Size::DataRequests => self
-                .features
-                .io_uring()
-                .map(|rings| if rings.names_requests() { RINGS } else { REQUESTS }),
+            Size::DataRequests => rings.map(|rings| {
+                let all = if rings.names_requests() { DATA_REQUESTS } else { REQUESTS };
+                all / reduced
+            }),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
     }

@@ -18,7 +18,7 @@ use aya::{
 };
 use profiler_common::{
     hist::BUCKETS,
-    io_uring::{OVERFLOW_ROWS, OperationKey, OperationRow, ROWS, UNKNOWN_OPCODE},
+    io_uring::{OVERFLOW_ROWS, OperationKey, OperationRow, UNKNOWN_OPCODE},
     maps as names,
 };
 
@@ -34,8 +34,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Rows on the free stack at the start, and after each reading.
 const FREE: u32 = 128;
 
-/// If more rows are in use, those that have not changed for [`IDLE`] are taken back.
-const MANY: u32 = ROWS / 2;
+/// If more than one in so many rows is in use, those that have not changed for [`IDLE`] are taken
+/// back.
+const MANY: u32 = 2;
 
 /// How long a row has not changed if it is taken back.
 const IDLE: Duration = Duration::from_secs(10);
@@ -68,8 +69,8 @@ struct Known {
 }
 
 impl OperationReader {
-    /// Takes the maps out of an object.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+    /// Takes the maps out of an object that has this many rows.
+    pub(super) fn take(ebpf: &mut Ebpf, count: u32) -> Result<Self, KernelError> {
         let mut memory_bytes = 0;
         let mut take = |name: &'static str| {
             let map = maps::take(ebpf, name)?;
@@ -81,7 +82,7 @@ impl OperationReader {
         let Map::Array(data) = &rows else {
             return Err(KernelError::Object(format!("{} is no array", names::OPERATIONS)));
         };
-        let rows = Mapping::new(&data.fd().as_fd(), ROWS)
+        let rows = Mapping::new(&data.fd().as_fd(), count)
             .map_err(|source| KernelError::from_io(format!("map {}", names::OPERATIONS), source))?;
         let index = HashMap::try_from(take(names::OPERATION_INDEX)?).map_err(failed)?;
         let free = Stack::try_from(take(names::FREE_OPERATIONS)?).map_err(failed)?;
@@ -94,7 +95,7 @@ impl OperationReader {
             index,
             free,
             filled: OVERFLOW_ROWS,
-            known: (0..ROWS).map(|_| None).collect(),
+            known: (0..count).map(|_| None).collect(),
             leaving: Vec::new(),
             returned: Vec::new(),
             unsettled: false,
@@ -129,7 +130,7 @@ impl OperationReader {
             self.read_row(index, key, table, now);
         }
         self.finish_leaving(table, now);
-        if in_use > MANY {
+        if in_use > self.rows.len() / MANY {
             self.take_back_idle(now);
         }
         self.refill(in_use);
@@ -234,7 +235,7 @@ impl OperationReader {
         for _ in on_stack..FREE {
             let index = match self.returned.pop() {
                 Some(index) => index,
-                None if self.filled < ROWS => {
+                None if self.filled < self.rows.len() => {
                     self.filled += 1;
                     self.filled - 1
                 }

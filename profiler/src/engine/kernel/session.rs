@@ -86,7 +86,7 @@ impl Session {
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let signals = options.command.map(|_| SignalsSent::take(prepared.counter_ebpf()));
         let signals = signals.transpose()?;
-        let operations = operations(&mut prepared, &features)?;
+        let operations = operations(&mut prepared, &setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls } = prepared;
         let preemptible = features.preemptible_tracepoints();
@@ -352,16 +352,16 @@ impl Prepared {
 /// The maps of io_uring, if operations are counted.
 fn operations(
     prepared: &mut Prepared,
-    features: &Features,
+    setup: &Setup<'_>,
 ) -> Result<Result<(OperationReader, Coverage), Coverage>, KernelError> {
-    let rings = match &features.rings {
+    let rings = match &setup.features.rings {
         Ok(rings) => rings,
         Err(missing) => return Ok(Err(Coverage::Missing(missing.clone()))),
     };
     if let Some(error) = &prepared.objects[0].without_rings {
         return Ok(Err(Coverage::Missing(error.to_string().into())));
     }
-    let reader = OperationReader::take(prepared.counter_ebpf())?;
+    let reader = OperationReader::take(prepared.counter_ebpf(), setup.operation_rows())?;
     let by_request = rings.names_requests();
     let coverage = if by_request { Coverage::ByRequest } else { Coverage::ByUserData };
     Ok(Ok((reader, coverage)))

@@ -12,8 +12,12 @@ use io_uring::{IoUring, Probe, cqueue, opcode, squeue, squeue::Flags, types::Fd}
 use super::{Params, READY, Statement, fork, own_pid, reap, statement::Operations};
 
 /// The operations so far, by opcode.
-#[derive(Default)]
-struct Tally(BTreeMap<Option<&'static str>, Operations>);
+struct Tally {
+    operations: BTreeMap<Option<&'static str>, Operations>,
+    /// Whether completions name their request (Linux 5.18). Before, nothing announces a request
+    /// that the kernel refuses at once.
+    names_requests: bool,
+}
 
 impl Tally {
     fn of(&mut self, operation: &'static str) -> &mut Operations {
@@ -26,7 +30,7 @@ impl Tally {
             operation: operation.map(str::to_owned),
             ..Operations::default()
         };
-        self.0.entry(operation).or_insert_with(new)
+        self.operations.entry(operation).or_insert_with(new)
     }
 
     fn submitted(&mut self, operation: &'static str, count: u64) {
@@ -48,8 +52,24 @@ impl Tally {
         self.completed(operation, count, errno);
     }
 
+    /// Refused at once.
+    fn refused(&mut self, operation: &'static str, count: u64, errno: &str) {
+        if self.names_requests {
+            return self.made(operation, count, errno);
+        }
+        self.unmatched(count);
+        *self.of_any(None).errnos.entry(errno.to_owned()).or_default() += count;
+    }
+
+    /// Completed, and of an unknown opcode, since nothing announced them.
+    fn unmatched(&mut self, count: u64) {
+        let made = self.of_any(None);
+        made.completed += count;
+        made.unmatched += count;
+    }
+
     fn into_statement(self) -> Statement {
-        Statement { operations: self.0.into_values().collect(), ..Statement::default() }
+        Statement { operations: self.operations.into_values().collect(), ..Statement::default() }
     }
 }
 
@@ -130,9 +150,13 @@ fn poll(event: &OwnedFd, multi: bool) -> squeue::Entry {
 /// With `hold=1` there are rings, and a request is in flight in one, before it is let go. With
 /// `stay=1` a request is in flight at the end, and it waits for its input to end again.
 pub(super) fn run(params: &Params) -> Statement {
-    let mut tally = Tally::default();
     let count = params.number("count").max(1);
     let mut ring = Ring::new(64);
+    let mut probe = Probe::new();
+    ring.ring.submitter().register_probe(&mut probe).expect("a list of opcodes");
+    // Linux 5.18 brought messages, and names the requests of completions.
+    let names_requests = probe.is_supported(opcode::MsgRingData::CODE);
+    let mut tally = Tally { operations: BTreeMap::new(), names_requests };
     let before = event();
     if params.has("hold") {
         ring.push(poll(&before, false));
@@ -145,8 +169,12 @@ pub(super) fn run(params: &Params) -> Statement {
         }
         trigger(&before);
         ring.wait(1);
-        tally.completed("POLL_ADD", 1, "");
-        tally.of("POLL_ADD").unmatched += 1;
+        if names_requests {
+            tally.completed("POLL_ADD", 1, "");
+            tally.of("POLL_ADD").unmatched += 1;
+        } else {
+            tally.unmatched(1);
+        }
     }
     for _ in 0..count {
         simple(&mut ring, &mut tally);
@@ -156,10 +184,7 @@ pub(super) fn run(params: &Params) -> Statement {
     refused(&mut ring, &mut tally);
     several(&mut ring, &mut tally);
     by_kernel_thread(&mut tally);
-    let mut probe = Probe::new();
-    ring.ring.submitter().register_probe(&mut probe).expect("a list of opcodes");
-    // Linux 5.18 brought messages, and names the requests of completions.
-    if probe.is_supported(opcode::MsgRingData::CODE) {
+    if names_requests {
         silent(&mut ring, &mut tally);
         messages(&mut ring, &mut tally);
         overflowing(&mut tally);
@@ -194,7 +219,7 @@ fn simple(ring: &mut Ring, tally: &mut Tally) {
     ring.make(3, 16, || opcode::Read::new(fd, address, 16).build().flags(Flags::ASYNC));
     tally.made("READ", 7, "");
     ring.make(9, -libc::EBADF, || opcode::Read::new(Fd(-1), address, 16).build());
-    tally.made("READ", 9, "EBADF");
+    tally.refused("READ", 9, "EBADF");
 }
 
 /// The first one of three fails, and the others are cancelled; then a chain that succeeds.
@@ -204,7 +229,7 @@ fn linked(ring: &mut Ring, tally: &mut Tally) {
     ring.push(nop().flags(Flags::IO_LINK));
     ring.push(nop());
     ring.wait(3);
-    tally.made("READ", 1, "EBADF");
+    tally.refused("READ", 1, "EBADF");
     tally.made("NOP", 2, "ECANCELED");
     ring.push(nop().flags(Flags::IO_LINK));
     ring.push(nop());
@@ -229,7 +254,7 @@ fn refused(ring: &mut Ring, tally: &mut Tally) {
     let file = tempfile::tempfile().expect("a file");
     let flags = io_uring::types::FsyncFlags::from_bits_retain(0x80);
     ring.make(3, -libc::EINVAL, || opcode::Fsync::new(Fd(file.as_raw_fd())).flags(flags).build());
-    tally.made("FSYNC", 3, "EINVAL");
+    tally.refused("FSYNC", 3, "EINVAL");
 }
 
 /// A request with several completions, the last of which is its cancellation.

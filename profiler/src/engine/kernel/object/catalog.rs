@@ -1,9 +1,6 @@
 //! The catalogue: each object, described once.
 
-use profiler_common::{
-    io_uring::{RINGS, ROWS},
-    maps,
-};
+use profiler_common::maps;
 
 use super::{
     file,
@@ -36,12 +33,12 @@ macro_rules! counting_maps {
             map(maps::FREE_EXTENTS, Size::Extents),
             map(maps::EXTENT_OWNERS, Size::Extents),
             map(maps::RENAMED, Size::Renames),
-            map(maps::OPERATIONS, Size::IoUring(ROWS)),
-            map(maps::OPERATION_INDEX, Size::IoUring(ROWS)),
-            map(maps::FREE_OPERATIONS, Size::IoUring(ROWS)),
+            map(maps::OPERATIONS, Size::Operations),
+            map(maps::OPERATION_INDEX, Size::Operations),
+            map(maps::FREE_OPERATIONS, Size::Operations),
             map(maps::REQUESTS, Size::Requests),
             map(maps::DATA_REQUESTS, Size::DataRequests),
-            map(maps::RINGS, Size::IoUring(RINGS)),
+            map(maps::RINGS, Size::Rings),
             map(maps::CALLS, Size::Compiled),
             map(maps::CGROUPS, Size::Compiled),
             map(maps::COMMS, Size::Compiled),

@@ -165,8 +165,10 @@ pub(crate) enum Size {
     CallsBefore,
     /// One per rename that is remembered, if names decide.
     Renames,
-    /// This many, if operations of io_uring are counted.
-    IoUring(u32),
+    /// One per process and opcode of io_uring.
+    Operations,
+    /// One per ring of io_uring.
+    Rings,
     /// One per request of io_uring, if completions name their request.
     Requests,
     /// One per request of io_uring whose completions do not name it.
