@@ -62,8 +62,8 @@ pub(crate) fn time_preempted_is_runnable(mode: Mode) {
     let away_ns = took_ns - cpu_ns;
     assert!(runnable >= away_ns / 2 && runnable <= away_ns + away_ns / 10, "{context}");
     assert!(waiting <= row.total_ns / 20, "it never sleeps: {context}");
-    // What a hypervisor takes, the kernel may not count as CPU time.
-    assert!(on_cpu >= cpu_ns / 10 * 9 && on_cpu <= cpu_ns + cpu_ns / 2, "{context}");
+    // What a hypervisor takes, the kernel does not count as CPU time.
+    assert!(on_cpu >= cpu_ns / 10 * 9 && on_cpu <= cpu_ns + away_ns / 4, "{context}");
 }
 
 /// Threads that wake each other: each wait is over when the other writes, and before that thread
@@ -88,9 +88,10 @@ fn turns(mode: Mode, workload: &[&str]) {
     let [[reading, waiting, _], [writing, ..]] = [parts(reads), parts(writes)];
     // At any moment one of the two waits, or is about to be given the CPU.
     assert!(waiting >= took_ns / 10 && waiting <= 2 * took_ns, "{context}");
-    // The CPU time has more than the calls: the profiler's programs, and user space.
+    // The CPU time has more than the calls: the profiler's programs, and user space. It lacks what
+    // a hypervisor takes.
     let on_cpu = reading + writing;
-    assert!(on_cpu <= cpu_ns + cpu_ns / 2 && on_cpu >= cpu_ns / 10, "{context}");
+    assert!(on_cpu <= cpu_ns + took_ns / 2 && on_cpu >= cpu_ns / 10, "{context}");
 }
 
 /// The intervals of a run have the time of the whole run.
@@ -127,9 +128,14 @@ pub(crate) fn without_room(mode: Mode) {
     let (report, statement) = stat(mode).args(["--max-threads", "1"]).workload(&["sleeps"]);
     assert!(report.overflowed > 0, "there was room: {report:#?}");
     let is_sleep = |row: &&Row| row.syscall.as_deref() == Some("clock_nanosleep");
-    let waiting: u64 = report.rows.iter().filter(is_sleep).map(|row| parts(row)[1]).sum();
+    let sum = |part: usize| -> u64 {
+        report.rows.iter().filter(is_sleep).map(|row| parts(row)[part]).sum()
+    };
+    let (waiting, runnable) = (sum(1), sum(2));
     let asked: u64 = statement.timings.iter().flat_map(|timing| &timing.asked_ns).sum();
-    assert!(waiting >= asked / 4 * 3, "{waiting} of {asked}: {report:#?}");
+    assert!(waiting + runnable >= asked / 4 * 3, "{waiting}, {runnable} of {asked}: {report:#?}");
+    // On a busy host, a short sleep may be over before the thread gets to sleep.
+    assert!(waiting >= asked / 3, "{waiting}, {runnable} of {asked}: {report:#?}");
 }
 
 /// The metrics have the same parts.
