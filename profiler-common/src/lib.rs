@@ -8,6 +8,7 @@
 pub mod arch;
 pub mod arena;
 pub mod call;
+pub mod cgroup;
 pub mod hist;
 pub mod identity;
 pub mod io_uring;

@@ -40,6 +40,14 @@ pub const MAX_CGROUPS: u32 = 256;
 pub const MAX_COMMS: u32 = 256;
 /// How deep in the cgroup tree the cgroup of a filter can be, in levels from the root.
 pub const CGROUP_LEVELS: u32 = 64;
+/// How many threads of a process are followed when the process moves to another cgroup. The other
+/// threads take notice when they next have to look their record up.
+pub const MAX_MOVED_THREADS: u32 = 1_024;
+/// Bytes of the path of a cgroup in an event. The kernel cuts the path to this length
+/// (`TRACE_CGROUP_PATH_LEN`, kernel/cgroup/cgroup-internal.h).
+pub const CGROUP_PATH_LEN: usize = 1_024;
+/// Bytes of the ring buffer of events about cgroups: thousands of events between two drains.
+pub const CGROUP_EVENTS_BYTES: usize = 256 * 1024;
 /// How many renames of processes are remembered at the same time, if a filter names processes. The
 /// renames that the kernel has not finished must be among them.
 pub const RENAMES: u32 = 16_384;

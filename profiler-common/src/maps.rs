@@ -30,6 +30,11 @@ pub const WAKE: &str = "WAKE";
 pub const TARGETS: &str = "TARGETS";
 /// Ids of the cgroups in scope, if a filter names cgroups.
 pub const CGROUPS: &str = "CGROUPS";
+/// Ring buffer with an [event](crate::cgroup::Event) for each cgroup that is made, renamed or
+/// removed.
+pub const CGROUP_EVENTS: &str = "CGROUP_EVENTS";
+/// The record of each task with one, by the address of the task; only with arrays.
+pub const RECORDS_BY_TASK: &str = "RECORDS_BY_TASK";
 /// Names of the processes in scope, if a filter names processes.
 pub const COMMS: &str = "COMMS";
 /// Processes whose new name is in [`COMMS`] and whose old name is not, or the reverse.

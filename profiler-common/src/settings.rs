@@ -32,6 +32,13 @@ macro_rules! for_each_option {
             COMMS_ONLY,
             /// 1 if only the calls in `CALLS` count.
             CALLS_ONLY,
+            /// 1 if each record has the cgroup of its owner.
+            CGROUPS_KNOWN,
+            /// Index in `css_set.subsys` of the controller of version 1 whose hierarchy has the
+            /// cgroups of tasks that are in the root of version 2, plus one; 0 if there is none.
+            V1_CONTROLLER,
+            /// The id of that hierarchy, as `/proc/PID/cgroup` has it.
+            V1_HIERARCHY,
             /// How many of the syscalls `uretprobe` and `uprobe`, in this order, the kernel has.
             PROBE_CALLS,
             /// 1 if the kernel may skip the entry program, so that an entry can be missed.
@@ -92,6 +99,9 @@ macro_rules! for_each_field {
 
             SIGNAL_OFFSET         Offset "task_struct"    "signal"                   Threads    Required;
             NR_THREADS_OFFSET     Offset "signal_struct"  "nr_threads"               Threads    Required;
+            THREAD_HEAD_OFFSET    Offset "signal_struct"  "thread_head"              Threads    Required;
+            THREAD_NODE_OFFSET    Offset "task_struct"    "thread_node"              Threads    Required;
+            STACK_OFFSET          Offset "task_struct"    "stack"                    Threads    Required;
 
             CGROUPS_OFFSET        Offset "task_struct"    "cgroups"                  Cgroup     Required;
             DFL_CGRP_OFFSET       Offset "css_set"        "dfl_cgrp"                 Cgroup     Required;
@@ -100,6 +110,10 @@ macro_rules! for_each_field {
             ANCESTORS_OFFSET      Offset "cgroup"         "ancestors"                Cgroup     Alternative from (6, 1);
             KN_OFFSET             Offset "cgroup"         "kn"                       Cgroup     Required;
             KN_ID_OFFSET          Offset "kernfs_node"    "id"                       Cgroup     Required;
+            ROOT_OFFSET           Offset "cgroup"         "root"                     Cgroup     Required;
+            HIERARCHY_OFFSET      Offset "cgroup_root"    "hierarchy_id"             Cgroup     Required;
+            SUBSYS_OFFSET         Offset "css_set"        "subsys"                   Cgroup     Required;
+            CSS_CGROUP_OFFSET     Offset "cgroup_subsys_state" "cgroup"              Cgroup     Required;
 
             REQ_OPCODE_OFFSET     Offset "io_kiocb"       "opcode"                   IoUring    Required;
             REQ_FLAGS_OFFSET      Offset "io_kiocb"       "flags"                    IoUring    Required;
@@ -158,7 +172,7 @@ pub enum FieldGroup {
     Supervisor,
     /// Whether a task sleeps.
     Sleep,
-    /// How many threads a process has.
+    /// The threads of a process.
     Threads,
     /// The cgroup of a task, and the cgroups above it.
     Cgroup,

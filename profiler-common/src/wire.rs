@@ -118,8 +118,12 @@ pub struct TaskIdentity {
     /// The real user id in the initial user namespace, as of the thread's first call, its last
     /// exec or its end.
     pub uid: u32,
-    /// Padding.
-    pub _pad: [u32; 3],
+    /// A number that all records of a thread have, at random. A thread that moves to another cgroup
+    /// takes a new record.
+    pub thread: u32,
+    /// Id of the cgroup in which the calls of this record entered; 0 if it is unknown. See
+    /// [`cgroup`](crate::cgroup).
+    pub cgroup: u64,
 }
 
 /// The part of a latency that a thread spent off the CPU, nanoseconds.
@@ -163,6 +167,16 @@ pub enum RecordState {
     Live = 1,
     /// Its thread has ended. Nobody writes it any more, and the reader can free it.
     Ended = 2,
+    /// Its thread has moved to another cgroup, and goes on in another record. Otherwise the same as
+    /// [`Self::Ended`].
+    Left = 3,
+}
+
+impl RecordState {
+    /// Whether nobody writes a record in this state any more, so that the reader can free it.
+    pub const fn is_final(state: u16) -> bool {
+        state == Self::Ended as u16 || state == Self::Left as u16
+    }
 }
 
 /// A cell of the pool: a [`Slot`], a page of a table, a chunk of a histogram, or a page of errnos.
@@ -299,6 +313,12 @@ pub struct TaskState {
     /// When the task was woken, `CLOCK_MONOTONIC` nanoseconds. If it left its CPU runnable:
     /// `off_cpu_ns`.
     pub woken_ns: u64,
+    /// How many moves between cgroups there had been when the cgroup of the task was last read.
+    pub moves: u64,
+    /// See [`TaskIdentity::thread`]; 0 before the first record.
+    pub thread: u32,
+    /// Padding.
+    pub _pad: u32,
 }
 
 impl TaskState {
@@ -382,6 +402,11 @@ pub struct Counters {
     pub entries_taken_over: u64,
     /// Exits that a further copy of the program counted, because the kernel skipped the first copy.
     pub exits_taken_over: u64,
+    /// Processes that moved to another cgroup and had more threads than are followed
+    /// ([`MAX_MOVED_THREADS`](crate::limits::MAX_MOVED_THREADS)).
+    pub moves_cut_short: u64,
+    /// Events about cgroups that were lost, because the ring buffer was full.
+    pub cgroup_events_lost: u64,
 }
 
 impl Counters {
@@ -401,6 +426,8 @@ impl Counters {
         self.lost_children += other.lost_children;
         self.entries_taken_over += other.entries_taken_over;
         self.exits_taken_over += other.exits_taken_over;
+        self.moves_cut_short += other.moves_cut_short;
+        self.cgroup_events_lost += other.cgroup_events_lost;
     }
 
     /// Times that a thread got no record, for either reason.
@@ -510,13 +537,13 @@ const _: () = {
     assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
     assert!(size_of::<TaskIdentity>() == 32);
-    assert!(size_of::<TaskState>() == 56);
+    assert!(size_of::<TaskState>() == 72);
     assert!(size_of::<OffCpu>() == 16);
     assert!(size_of::<OffCpuCall>() == 40);
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<SignalSent>() == 16);
-    assert!(size_of::<Counters>() == 112);
+    assert!(size_of::<Counters>() == 128);
     assert!(size_of::<Control>() == 2 * CACHE_LINE);
     assert!(size_of::<User>() == 40);
     assert!(crate::share::USERS <= 1 << u16::BITS);

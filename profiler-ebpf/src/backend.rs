@@ -86,6 +86,17 @@ pub trait Backend {
         IDENTITIES.get_ptr_mut(index)
     }
 
+    /// Notes that the record at `index` is that of `task`, whose owner this is, so that
+    /// [`recorded`](Self::recorded) finds it.
+    #[inline(always)]
+    fn note_record(task: Task, owner: u64, index: u32) {
+        let _ = (task, owner, index);
+    }
+
+    /// The record of any task, of which only the address is known. `None` if the task has none, or
+    /// if the task has to look its record up at its next call anyway.
+    fn recorded(task: Task) -> Option<*mut ThreadRecord>;
+
     /// The cell at `index`.
     #[inline(always)]
     fn cell(index: CellIndex) -> Option<*mut Cell> {

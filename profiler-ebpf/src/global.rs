@@ -24,6 +24,9 @@ unsafe extern "C" {
     /// [`thread::identify`](crate::thread::identify). Returns 0.
     pub safe fn identify(record: u32) -> u32;
 
+    /// [`cgroup::moves::leave`](crate::cgroup::moves::leave), as 0 or 1.
+    pub safe fn leave_cgroup() -> u32;
+
     /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
 
@@ -79,6 +82,12 @@ macro_rules! global_functions {
         extern "C" fn identify(record: u32) -> u32 {
             $crate::thread::identify::<$Backend>(record);
             0
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn leave_cgroup() -> u32 {
+            $crate::cgroup::moves::leave::<$Backend>() as u32
         }
 
         #[unsafe(no_mangle)]

@@ -19,6 +19,7 @@ pub mod arch;
 pub mod atomic;
 pub mod backend;
 pub mod call_lister;
+pub mod cgroup;
 pub mod control;
 pub mod counters;
 pub mod entry;

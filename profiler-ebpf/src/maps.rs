@@ -9,7 +9,7 @@ use aya_ebpf::{
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     io_uring::{DataKey, DataRequests, OperationKey, OperationRow, Request, Ring},
-    limits::{COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
+    limits::{CGROUP_EVENTS_BYTES, COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
     share,
     signals::SIGNALS,
     wire::{
@@ -97,6 +97,10 @@ pub static CALLS_BEFORE: Array<CallBefore, 1, MMAPABLE> = Array::new();
 /// has ended. An exec by a thread changes the id of the task, and keeps the address.
 #[btf_map]
 pub static CALLS_BEFORE_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
+
+/// What happens to cgroups. The user side reads it at each drain.
+#[btf_map]
+pub static CGROUP_EVENTS: RingBuf<u64, CGROUP_EVENTS_BYTES> = RingBuf::new();
 
 /// Processes in scope at the start, if the scope is not the whole host.
 #[btf_map]

@@ -7,6 +7,7 @@
 //! Six more tracepoints keep identities and outcomes true: `sched_process_fork`,
 //! `sched_process_exec`, `sched_process_exit`, `task_rename`, `cgroup_attach_task` and
 //! `signal_deliver`. With `--where`, `sched_switch` and `sched_waking` follow the time off the CPU.
+//! Three more name cgroups: `cgroup_mkdir`, `cgroup_rename` and `cgroup_rmdir`.
 
 /// Defines the programs of an object. They take a `$Context`, have the attribute
 /// `#[$attribute($key = "...")]`, and use the backend `$Backend`.
@@ -59,9 +60,14 @@ macro_rules! programs {
             "task_rename": task_rename, task_rename_2, task_rename_3, task_rename_4 => rename;
             "signal_deliver": signal_deliver, signal_deliver2, signal_deliver3,
                 signal_deliver4 => deliver;
-            // Loaded only if a filter names cgroups.
+            // Loaded only if a filter names cgroups, or records have cgroups.
             "cgroup_attach_task":
                 cgroup_attach, cgroup_attach_2, cgroup_attach_3, cgroup_attach_4 => migrated;
+            // Loaded only if records have cgroups.
+            "cgroup_mkdir": cgroup_mkdir, cgroup_mkdir_2, cgroup_mkdir_3, cgroup_mkdir_4 => made;
+            "cgroup_rename": cgroup_rename, cgroup_rename2, cgroup_rename3,
+                cgroup_rename4 => renamed;
+            "cgroup_rmdir": cgroup_rmdir, cgroup_rmdir_2, cgroup_rmdir_3, cgroup_rmdir_4 => removed;
             // Loaded only with a command.
             "signal_generate": signal_sent => sent;
             // Loaded only if the kernel has the tracepoint.
@@ -111,8 +117,24 @@ macro_rules! programs {
         }
 
         #[inline(never)]
-        fn migrated(_ctx: $Context) {
-            $crate::scope::invalidate_all();
+        fn migrated(ctx: $Context) {
+            $crate::scope::invalidate_after_move();
+            $crate::cgroup::moves::moved::<$Backend>(ctx.arg(2), ctx.arg::<u64>(3) & 0xff != 0);
+        }
+
+        #[inline(never)]
+        fn made(ctx: $Context) {
+            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Made);
+        }
+
+        #[inline(never)]
+        fn renamed(ctx: $Context) {
+            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Renamed);
+        }
+
+        #[inline(never)]
+        fn removed(ctx: $Context) {
+            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Removed);
         }
 
         #[inline(never)]

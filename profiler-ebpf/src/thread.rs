@@ -30,7 +30,7 @@ use profiler_common::{
 use crate::{
     arch,
     backend::Backend,
-    control,
+    cgroup, control,
     counters::count,
     global, interrupted,
     pool::{overflow, records},
@@ -95,6 +95,7 @@ pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
     };
     // SAFETY: a live state of the running task.
     unsafe { interrupted::count_restarted_if_unrecorded(state) };
+    cgroup::moves::begin(state);
     let ids = bpf_get_current_pid_tgid();
     if !scope::counts_at_entry(state, task, (ids >> 32) as u32) {
         scope::note_out_of_scope::<B>(state, record_of::<B>(state), regs);
@@ -107,6 +108,7 @@ pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
             B::forget_listed_call(task);
         }
         (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
+        cgroup::moves::settle::<B>(state, regs);
         if (*state).record == 0 && !assign_record::<B>(regs) {
             let key = CallKey::new(nr, B::is_compat(task)).0;
             if !scope::counts_call(key) {
@@ -130,6 +132,7 @@ fn assign_record<B: Backend>(regs: u64) -> bool {
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).owner = B::owner(regs);
+        B::note_record(B::current(), B::owner(regs), (*record).index);
         // A reader that sees the record live sees its owner.
         arch::publish();
         (*record).state = RecordState::Live as u16;
@@ -149,6 +152,13 @@ pub fn take_record<B: Backend>() -> Option<RecordIndex> {
     unsafe {
         fill_in(record, (index, user), task, bpf_get_current_pid_tgid());
         global::identify(index);
+        if (*state).thread == 0 {
+            (*state).thread = bpf_get_prandom_u32() | 1;
+        }
+        if let Some(identity) = B::identity(index) {
+            (*identity).thread = (*state).thread;
+            (*identity).cgroup = cgroup::of(task);
+        }
         (*state).record = index + 1;
     }
     RecordIndex::of(index)
@@ -166,6 +176,7 @@ unsafe fn remember_record<B: Backend>(state: *mut TaskState, regs: u64) -> Optio
     // SAFETY: the caller's state.
     unsafe {
         B::remember(B::owner(regs), (*state).record.wrapping_sub(1));
+        cgroup::moves::check::<B>(state);
         RecordIndex::from_state((*state).record)
     }
 }
@@ -301,8 +312,13 @@ pub fn at_exit<B: Backend>(result: u64, regs: u64) -> Remaining {
     if !scope::counts_at_exit(state, task, (bpf_get_current_pid_tgid() >> 32) as u32) {
         return Remaining::Nothing;
     }
+    cgroup::moves::begin(state);
     // SAFETY: as above.
     unsafe {
+        // A refused call did not enter, so it belongs to the cgroup in which it leaves.
+        if record_of::<B>(state).is_some_and(|r| (*r).in_flight_key == CallKey::NONE.0) {
+            cgroup::moves::settle::<B>(state, regs);
+        }
         match classify(state) {
             Exit::Birth => count_birth(state),
             Exit::Recorded => {

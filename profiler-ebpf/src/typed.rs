@@ -9,9 +9,12 @@ use aya_ebpf::{
 };
 use profiler_common::{arch, wire::TaskState};
 
+use profiler_common::wire::ThreadRecord;
+
 use crate::{
     backend::Backend,
     call_lister,
+    maps::RECORDS,
     settings::{STATE_OFFSET, STATUS_OFFSET},
     task::Task,
 };
@@ -50,12 +53,31 @@ unsafe impl Sync for TaskStorage {}
 pub trait Storage {
     /// The map.
     fn map() -> *const TaskStorage;
+
+    /// Notes the index of the record of `task`.
+    #[inline(always)]
+    fn note_record(task: Task, index: u32) {
+        let _ = (task, index);
+    }
+
+    /// The index that was noted for the task at this address.
+    #[inline(always)]
+    fn noted_record(task: Task) -> Option<u32> {
+        let _ = task;
+        None
+    }
+
+    /// Forgets the index that was noted for `task`.
+    #[inline(always)]
+    fn forget_record(task: Task) {
+        let _ = task;
+    }
 }
 
 /// Defines the map.
 #[macro_export]
 macro_rules! task_storage {
-    ($Storage:ident) => {
+    ($Storage:ident $(, $method:item)*) => {
         #[aya_ebpf::macros::btf_map]
         static TASK_STORAGE: $crate::typed::TaskStorage = $crate::typed::TaskStorage::new();
 
@@ -66,6 +88,8 @@ macro_rules! task_storage {
             fn map() -> *const $crate::typed::TaskStorage {
                 &raw const TASK_STORAGE
             }
+
+            $($method)*
         }
     };
 }
@@ -100,7 +124,19 @@ impl<S: Storage> Backend for TypedBackend<S> {
     }
 
     #[inline(always)]
-    fn forget(_task: Task) {}
+    fn forget(task: Task) {
+        S::forget_record(task);
+    }
+
+    #[inline(always)]
+    fn note_record(task: Task, _owner: u64, index: u32) {
+        S::note_record(task, index);
+    }
+
+    #[inline(always)]
+    fn recorded(task: Task) -> Option<*mut ThreadRecord> {
+        RECORDS.get_ptr_mut(S::noted_record(task)?)
+    }
 
     #[inline(always)]
     fn forget_listed_call(task: Task) -> bool {

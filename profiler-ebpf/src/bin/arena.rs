@@ -6,7 +6,10 @@
 // For the instructions that the compiler has no word for.
 #![feature(asm_experimental_arch)]
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    ptr::{read_volatile, write_volatile},
+};
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -21,8 +24,8 @@ use profiler_common::{
 };
 use profiler_ebpf::{
     backend::Backend,
-    settings::{IDENTITIES_AT, RECORDS_AT},
-    task::Task,
+    settings::{IDENTITIES_AT, RECORDS_AT, STACK_OFFSET},
+    task::{Task, field_u64},
     typed,
 };
 
@@ -76,6 +79,10 @@ fn refer() {
     // SAFETY: moves a register onto itself.
     unsafe { asm!("{0} = {0}", inlateout(reg) map => _, options(nostack)) };
 }
+
+/// How far the owner of a task is from the address of the task's stack.
+#[unsafe(no_mangle)]
+static mut OWNER_IN_STACK: u64 = 0;
 
 /// Tasks by pointer, records and cells in an arena.
 struct ArenaBackend;
@@ -191,6 +198,31 @@ impl Backend for ArenaBackend {
     fn identity(index: u32) -> Option<*mut TaskIdentity> {
         refer();
         Some(at(u64::from(IDENTITIES_AT.load()) + (u64::from(index) << IDENTITY_SHIFT)))
+    }
+
+    /// Notes how far an owner is from the stack of its task, which is the same for all tasks.
+    #[inline(always)]
+    fn note_record(task: Task, owner: u64, _index: u32) {
+        // SAFETY: an aligned word. Whoever writes it writes the same number.
+        unsafe {
+            if read_volatile(&raw const OWNER_IN_STACK) == 0 {
+                let distance = owner.wrapping_sub(field_u64(task, STACK_OFFSET.load()));
+                write_volatile(&raw mut OWNER_IN_STACK, distance);
+            }
+        }
+    }
+
+    /// By the hint. If the hint names the record of another task, this task has to look its record
+    /// up at its next call anyway.
+    #[inline(always)]
+    fn recorded(task: Task) -> Option<*mut ThreadRecord> {
+        // SAFETY: an aligned word, and a live record.
+        unsafe {
+            let distance = read_volatile(&raw const OWNER_IN_STACK);
+            let owner = field_u64(task, STACK_OFFSET.load()).wrapping_add(distance);
+            let record = Self::likely_record(owner)?;
+            ((*record).owner == owner).then_some(record)
+        }
     }
 
     #[inline(always)]

@@ -3,10 +3,39 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use profiler_ebpf::typed;
+use aya_ebpf::{
+    btf_maps::HashMap,
+    macros::{btf_map, btf_tracepoint},
+    programs::BtfTracePointContext,
+};
+use profiler_ebpf::{task::Task, typed};
 
-profiler_ebpf::task_storage!(Storage);
+/// The index of the record of each task, by the address of the task. A program can use task storage
+/// only for a task that the kernel passes to it, and a move between cgroups passes one task of a
+/// process.
+#[btf_map]
+static RECORDS_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
+
+profiler_ebpf::task_storage!(
+    Storage,
+    #[inline(always)]
+    fn note_record(task: Task, index: u32) {
+        if profiler_ebpf::cgroup::are_known() {
+            let _ = RECORDS_BY_TASK.insert(task as u64, index, 0);
+        }
+    },
+    #[inline(always)]
+    fn noted_record(task: Task) -> Option<u32> {
+        // SAFETY: copied at once.
+        unsafe { RECORDS_BY_TASK.get(task as u64) }.copied()
+    },
+    #[inline(always)]
+    fn forget_record(task: Task) {
+        if profiler_ebpf::cgroup::are_known() {
+            let _ = RECORDS_BY_TASK.remove(task as u64);
+        }
+    }
+);
 
 type TypedBackend = typed::TypedBackend<Storage>;
 

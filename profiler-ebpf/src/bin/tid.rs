@@ -13,11 +13,15 @@ use aya_ebpf::{
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
-use profiler_common::{arch, wire::TaskState};
+use profiler_common::{
+    arch,
+    wire::{TaskState, ThreadRecord},
+};
 use profiler_ebpf::{
     backend::Backend,
     settings::STATUS_OFFSET,
     task::{Task, field_u32},
+    thread::record_of,
 };
 
 /// State by the address of the `task_struct`. The map is preallocated, so an insert fails only if
@@ -52,6 +56,11 @@ impl Backend for FallbackBackend {
     #[inline(always)]
     fn forget(task: Task) {
         let _ = TASKS.remove(task as u64);
+    }
+
+    #[inline(always)]
+    fn recorded(task: Task) -> Option<*mut ThreadRecord> {
+        Self::state(task).and_then(record_of::<Self>)
     }
 
     /// Always false: the fallback lists no such calls.

@@ -61,7 +61,7 @@ fn ancestor(cgroup: Task, level: u32) -> u64 {
 
 /// The id of `cgroup`: the id of its node, which is the inode of its directory.
 #[inline(always)]
-fn id(cgroup: Task) -> u64 {
+pub fn id(cgroup: Task) -> u64 {
     field_u64(field_u64(cgroup, KN_OFFSET.load()) as Task, KN_ID_OFFSET.load())
 }
 

@@ -33,7 +33,10 @@ use crate::{
     atomic,
     backend::Backend,
     maps::TARGETS,
-    settings::{CALLS_ONLY, COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW, TARGETS_ONLY},
+    settings::{
+        CALLS_ONLY, CGROUPS_ONLY, COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW,
+        TARGETS_ONLY,
+    },
     task::Task,
     thread,
 };
@@ -185,6 +188,14 @@ pub fn invalidate_all() {
     // SAFETY: an aligned word.
     unsafe { atomic::add(&raw mut CHANGES, 1) };
     outside::clear();
+}
+
+/// Marks all decisions as stale after a move between cgroups, if filters depend on cgroups.
+#[inline(always)]
+pub fn invalidate_after_move() {
+    if CGROUPS_ONLY.load() != 0 {
+        invalidate_all();
+    }
 }
 
 /// Whether this is the key in flight of a call that does not count.

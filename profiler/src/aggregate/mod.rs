@@ -3,10 +3,11 @@
 
 mod account;
 mod operations;
+mod parts;
 mod table;
 mod threads;
 
 pub use account::Account;
 pub use operations::OperationTable;
 pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};
-pub use threads::ThreadIndex;
+pub use threads::{ThreadId, ThreadIndex};

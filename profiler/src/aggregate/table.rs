@@ -6,7 +6,7 @@
 //! with the aggregate, which copies a row only if it changes later.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -19,10 +19,15 @@ use profiler_common::{
 use super::{
     Account,
     account::{OpenCalls, Sum},
-    threads::{ThreadIndex, Threads},
+    parts::Parts,
+    threads,
+    threads::{ThreadId, ThreadIndex, Threads},
 };
 use crate::{
-    model::{CallRow, Detail, ENDED_COMM, Figures, OVERFLOW_COMM, Process, ProcessRow, ThreadRow},
+    model::{
+        CallRow, CgroupRow, Detail, ENDED_COMM, Figures, OVERFLOW_COMM, Process, ProcessRow,
+        ThreadRow,
+    },
     names::syscalls,
     text::Untrusted,
 };
@@ -51,13 +56,13 @@ struct Entry {
     /// The name in the kernel, and when the process got the name.
     comm: [u8; COMM_LEN],
     named_ns: u64,
-    /// Rows by key. Shared with all snapshots since the last change.
-    calls: Arc<Vec<CallRow>>,
+    /// The rows.
+    parts: Parts,
     /// The sum over the rows, if the aggregate keeps no rows by process.
     rowless: Sum,
     threads: u32,
-    /// Sum of ended threads that are no longer listed, by key.
-    ended_threads: Vec<CallRow>,
+    /// Sum of ended threads that are no longer listed.
+    ended_threads: Parts,
     /// Number of listed threads.
     listed: usize,
     /// The accounts of its threads, including ended threads.
@@ -109,7 +114,10 @@ pub struct Aggregate {
     /// Calls that the kernel side counted without their process.
     unattributed: Vec<CallRow>,
     /// Sum of ended processes that are no longer listed.
-    folded: Vec<CallRow>,
+    folded: Parts,
+    /// Processes without a listed record, of which a thread moved to another cgroup: at the present
+    /// reading, and at the one before.
+    moving: [Vec<usize>; 2],
     /// The accounts of all threads and of the overflow slots.
     account: Sum,
     open: OpenCalls,
@@ -146,7 +154,8 @@ impl Aggregate {
             threads: None,
             calls: (0..OVERFLOW_SLOTS).map(|_| None).collect(),
             unattributed: Vec::new(),
-            folded: Vec::new(),
+            folded: Parts::of_ended(),
+            moving: Default::default(),
             account: Sum::default(),
             open: OpenCalls::default(),
             broken: (HashSet::new(), false),
@@ -176,6 +185,7 @@ impl Aggregate {
 
     /// Removes ended processes whose time in the list is over, and adds them up in one row.
     pub fn forget_ended(&mut self) {
+        self.end_moved();
         self.forget_ended_threads();
         while let Some(&(index, ended)) = self.ended.front() {
             let alive = self.entries[index].as_ref().is_some_and(|entry| entry.threads > 0);
@@ -190,8 +200,8 @@ impl Aggregate {
                 continue;
             }
             if let Some(entry) = self.entries[index].take() {
-                for row in entry.calls.iter() {
-                    row_mut(&mut self.folded, row.key).total.merge(&row.total);
+                for part in entry.parts.iter() {
+                    self.folded.add_all(&part);
                 }
                 self.by_identity.remove(&entry.identity);
                 self.free.push(index);
@@ -219,10 +229,10 @@ impl Aggregate {
                     // Differs from every name, so that the first name is set.
                     comm: [0; COMM_LEN],
                     named_ns: 0,
-                    calls: Arc::default(),
+                    parts: Parts::default(),
                     rowless: Sum::default(),
                     threads: 0,
-                    ended_threads: Vec::new(),
+                    ended_threads: Parts::default(),
                     listed: 0,
                     account: Sum::default(),
                     broken: false,
@@ -256,8 +266,37 @@ impl Aggregate {
         if let Some(entry) = &mut self.entries[process.0] {
             entry.threads = entry.threads.saturating_sub(1);
             if entry.threads == 0 {
-                Arc::make_mut(&mut entry.process).ended = true;
-                self.ended.push_back((process.0, self.now));
+                self.end(process.0);
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize) {
+        if let Some(entry) = &mut self.entries[index] {
+            Arc::make_mut(&mut entry.process).ended = true;
+            self.ended.push_back((index, self.now));
+        }
+    }
+
+    /// A thread of a process moved to another cgroup; its figures so far have been added. It will
+    /// be found again, unless no record is left for it.
+    pub fn thread_left(&mut self, process: ProcessIndex) {
+        if let Some(entry) = &mut self.entries[process.0] {
+            entry.threads = entry.threads.saturating_sub(1);
+            if entry.threads == 0 {
+                self.moving[0].push(process.0);
+            }
+        }
+    }
+
+    /// Ends processes whose last thread left and was not found again by the next reading.
+    fn end_moved(&mut self) {
+        let [now, before] = std::mem::take(&mut self.moving);
+        self.moving[1] = now;
+        for index in before {
+            let is_gone = |entry: &Entry| entry.threads == 0 && !entry.process.ended;
+            if self.entries[index].as_ref().is_some_and(is_gone) {
+                self.end(index);
             }
         }
     }
@@ -293,23 +332,27 @@ impl Aggregate {
     pub fn keep_threads(&mut self, on: bool) {
         self.threads = on.then(Threads::default);
         for entry in self.entries.iter_mut().flatten() {
-            entry.ended_threads = Vec::new();
+            entry.ended_threads = Parts::default();
             entry.listed = 0;
         }
     }
 
-    /// Lists a thread. `calls` are the figures of the thread that the rows of its process already
-    /// include, by key. Returns `None` if rows by thread are not kept.
+    /// Lists a thread, or finds a listed thread that moved to another cgroup. `calls` are the figures
+    /// of the thread that the rows of its process already include. Returns `None` if rows by thread
+    /// are not kept.
     pub fn list_thread(
         &mut self,
         process: ProcessIndex,
-        tid: u32,
+        id: ThreadId,
         comm: &[u8; COMM_LEN],
-        calls: Vec<CallRow>,
+        calls: &CgroupRow,
     ) -> Option<ThreadIndex> {
         let threads = self.threads.as_mut()?;
-        self.entries[process.0].as_mut()?.listed += 1;
-        Some(threads.list(process.0, tid, comm, calls))
+        let entry = self.entries[process.0].as_mut()?;
+        let (thread, is_new) = threads.list(process.0, id, comm);
+        entry.listed += usize::from(is_new);
+        threads.add_all(thread, calls);
+        Some(thread)
     }
 
     /// Attributes all calls of a process that are of no listed thread to its ended threads.
@@ -318,16 +361,25 @@ impl Aggregate {
         let listed = threads.rows(self.entries.len());
         for (entry, listed) in self.entries.iter_mut().zip(listed) {
             let Some(entry) = entry else { continue };
-            let (mut known, none) = (Vec::<CallRow>::new(), Figures::default());
-            for row in listed.iter().flat_map(|thread| thread.calls.iter()) {
-                row_mut(&mut known, row.key).total.merge(&row.total);
+            let mut known: BTreeMap<u64, Vec<CallRow>> = BTreeMap::new();
+            for part in listed.iter().flat_map(cgroup_rows) {
+                let known = known.entry(part.cgroup).or_default();
+                for row in part.calls.iter() {
+                    row_mut(known, row.key).total.merge(&row.total);
+                }
             }
-            let rest = entry.calls.iter().map(|row| {
-                let at = known.binary_search_by_key(&row.key, |known| known.key);
-                let done = at.map_or(&none, |at| &known[at].total);
-                CallRow::new(row.key, row.total.since(done))
-            });
-            entry.ended_threads = rest.filter(|row| !row.total.is_empty()).collect();
+            let none = Figures::default();
+            entry.ended_threads = Parts::default();
+            for part in entry.parts.iter() {
+                let known = known.remove(&part.cgroup).unwrap_or_default();
+                for row in part.calls.iter() {
+                    let at = known.binary_search_by_key(&row.key, |known| known.key);
+                    let rest = row.total.since(at.map_or(&none, |at| &known[at].total));
+                    if !rest.is_empty() {
+                        entry.ended_threads.add(part.cgroup, row.key, &rest);
+                    }
+                }
+            }
         }
     }
 
@@ -348,11 +400,11 @@ impl Aggregate {
     fn forget_ended_threads(&mut self) {
         let Some(threads) = &mut self.threads else { return };
         let entries = &mut self.entries;
-        threads.forget_ended(self.now, self.keep, |process, calls| {
+        threads.forget_ended(self.now, self.keep, |process, parts| {
             if let Some(entry) = &mut entries[process] {
                 entry.listed = entry.listed.saturating_sub(1);
-                for row in calls {
-                    row_mut(&mut entry.ended_threads, row.key).total.merge(&row.total);
+                for part in parts.iter() {
+                    entry.ended_threads.add_all(&part);
                 }
             }
         });
@@ -373,38 +425,37 @@ impl Aggregate {
     }
 
     /// Same as [`Self::add`], but adds the figures also to the rows of a listed thread.
-    pub fn add_to_thread(&mut self, thread: ThreadIndex, key: CallKey, new: &Figures) {
+    pub fn add_to_thread(&mut self, thread: ThreadIndex, cgroup: u64, key: CallKey, new: &Figures) {
         let Some(threads) = &mut self.threads else { return };
-        threads.add(thread, syscalls::fold_unknown(key), new);
+        threads.add(thread, cgroup, syscalls::fold_unknown(key), new);
         if let Some(process) = threads.process(thread) {
-            self.add(Some(ProcessIndex(process)), key, new);
+            self.add(Some((ProcessIndex(process), cgroup)), key, new);
         }
     }
 
     /// Adds the figures of a reading. All figures are differences to the last reading, except the
-    /// extremes, which are of all time. `process` is `None` for calls that the kernel side counted
-    /// without their process.
-    pub fn add(&mut self, process: Option<ProcessIndex>, key: CallKey, new: &Figures) {
+    /// extremes, which are of all time. `owner` is the process and the id of its cgroup. It is `None`
+    /// for calls that the kernel side counted without their process.
+    pub fn add(&mut self, owner: Option<(ProcessIndex, u64)>, key: CallKey, new: &Figures) {
         let key = syscalls::fold_unknown(key);
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
         let row = slot.get_or_insert_with(|| Box::new(CallRow::new(key, Figures::default())));
         row.total.merge(new);
-        match process {
+        match owner {
             None => row_mut(&mut self.unattributed, key).total.merge(new),
-            Some(ProcessIndex(index)) => {
+            Some((ProcessIndex(index), cgroup)) => {
                 if let Some(entry) = &mut self.entries[index] {
                     if self.rows == Rows::Totals {
                         entry.rowless.add(new);
                         return;
                     }
-                    let rows = Arc::make_mut(&mut entry.calls);
-                    row_mut(rows, key).total.merge(new);
+                    entry.parts.add(cgroup, key, new);
                 }
             }
         }
     }
 
-    /// Replaces the account of a thread. For `process`, see [`Self::add`].
+    /// Replaces the account of a thread. `process` is `None` for the overflow slots.
     pub fn settle(&mut self, process: Option<ProcessIndex>, old: &Account, new: &Account) {
         self.account.change(old, new);
         self.open.change(old, new);
@@ -429,7 +480,7 @@ impl Aggregate {
                 continue;
             }
             let shown = match self.rows {
-                Rows::All => Sum::of(entry.calls.iter().map(|row| &row.total)),
+                Rows::All => Sum::of(entry.parts.calls().iter().map(|row| &row.total)),
                 Rows::Totals => entry.rowless,
             };
             if let Some(what) = entry.account.breach(shown) {
@@ -489,12 +540,13 @@ impl Aggregate {
         if detail == Detail::Calls {
             return Vec::new();
         }
-        let nameless = |comm: &str, calls: &[CallRow]| {
-            (!calls.is_empty()).then(|| ProcessRow::new(Process::nobody(comm), calls.to_vec()))
-        };
+        let unattributed = (!self.unattributed.is_empty())
+            .then(|| ProcessRow::new(Process::nobody(OVERFLOW_COMM), self.unattributed.clone()));
+        let folded = (!self.folded.calls().is_empty())
+            .then(|| process_row(&Arc::new(Process::nobody(ENDED_COMM)), &self.folded));
         let of_ended = |entry: &Entry| {
-            (!entry.ended_threads.is_empty())
-                .then(|| ThreadRow { thread: None, calls: Arc::new(entry.ended_threads.clone()) })
+            (!entry.ended_threads.calls().is_empty())
+                .then(|| threads::row(None, &entry.ended_threads))
         };
         let listed = match &self.threads {
             Some(threads) if detail == Detail::Threads => threads.rows(self.entries.len()),
@@ -512,13 +564,31 @@ impl Aggregate {
                 Some((entry, threads))
             })
             .map(|(entry, threads)| ProcessRow {
-                process: Arc::clone(&entry.process),
-                calls: Arc::clone(&entry.calls),
                 threads,
+                ..process_row(&entry.process, &entry.parts)
             })
-            .chain(nameless(OVERFLOW_COMM, &self.unattributed))
-            .chain(nameless(ENDED_COMM, &self.folded))
+            .chain(unattributed)
+            .chain(folded)
             .collect()
+    }
+}
+
+fn process_row(process: &Arc<Process>, parts: &Parts) -> ProcessRow {
+    ProcessRow {
+        process: Arc::clone(process),
+        calls: Arc::clone(parts.calls()),
+        cgroup: parts.cgroup(),
+        cgroups: parts.by_cgroup().to_vec(),
+        threads: Vec::new(),
+    }
+}
+
+/// The rows of a thread by cgroup, also if all are of one.
+fn cgroup_rows(row: &ThreadRow) -> Vec<CgroupRow> {
+    if row.cgroups.is_empty() {
+        vec![CgroupRow { cgroup: row.cgroup, calls: Arc::clone(&row.calls) }]
+    } else {
+        row.cgroups.clone()
     }
 }
 

@@ -4,13 +4,20 @@
 //! threads of its process. So the rows of the threads of a process always sum up to the rows of
 //! the process.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use profiler_common::call::CallKey;
 
-use super::table::{KeepEnded, MAX_ENDED, row_mut};
+use super::{
+    parts::Parts,
+    table::{KeepEnded, MAX_ENDED},
+};
 use crate::{
-    model::{CallRow, Figures, Thread, ThreadRow},
+    model::{CgroupRow, Figures, Thread, ThreadRow},
     text::Untrusted,
 };
 
@@ -18,12 +25,23 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadIndex(usize);
 
+/// What tells a thread from every other: its id, and a number at random. All records of a thread
+/// have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ThreadId {
+    /// Thread id.
+    pub tid: u32,
+    /// The number.
+    pub random: u32,
+}
+
 struct Entry {
     /// Index of its process.
     process: usize,
     thread: Arc<Thread>,
-    /// Rows by key. Shared with all snapshots since the last change.
-    calls: Arc<Vec<CallRow>>,
+    id: ThreadId,
+    /// The rows.
+    parts: Parts,
 }
 
 /// The listed threads.
@@ -31,6 +49,8 @@ struct Entry {
 pub(super) struct Threads {
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
+    /// Threads that have not ended.
+    alive: HashMap<ThreadId, usize>,
     /// Ended threads with their serial number and the time of the reading that found them ended,
     /// the oldest first.
     ended: VecDeque<(usize, u64, Duration)>,
@@ -39,20 +59,24 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Lists a thread with these rows.
+    /// Lists a thread, unless it is listed. Also returns whether the thread was not listed.
     pub(super) fn list(
         &mut self,
         process: usize,
-        tid: u32,
+        id: ThreadId,
         comm: &[u8],
-        calls: Vec<CallRow>,
-    ) -> ThreadIndex {
+    ) -> (ThreadIndex, bool) {
+        if let Some(&index) = self.alive.get(&id)
+            && self.process(ThreadIndex(index)) == Some(process)
+        {
+            return (ThreadIndex(index), false);
+        }
         let serial = self.found;
         self.found += 1;
         let comm = Untrusted::from_comm(comm);
-        let thread = Arc::new(Thread { tid, serial, comm, ended: false });
-        let entry = Some(Entry { process, thread, calls: Arc::new(calls) });
-        ThreadIndex(match self.free.pop() {
+        let thread = Arc::new(Thread { tid: id.tid, serial, comm, ended: false });
+        let entry = Some(Entry { process, thread, id, parts: Parts::default() });
+        let index = match self.free.pop() {
             Some(index) => {
                 self.entries[index] = entry;
                 index
@@ -61,7 +85,16 @@ impl Threads {
                 self.entries.push(entry);
                 self.entries.len() - 1
             }
-        })
+        };
+        self.alive.insert(id, index);
+        (ThreadIndex(index), true)
+    }
+
+    /// Adds rows of a thread in a cgroup.
+    pub(super) fn add_all(&mut self, thread: ThreadIndex, calls: &CgroupRow) {
+        if let Some(entry) = self.entry_mut(thread) {
+            entry.parts.add_all(calls);
+        }
     }
 
     fn entry_mut(&mut self, thread: ThreadIndex) -> Option<&mut Entry> {
@@ -74,9 +107,9 @@ impl Threads {
     }
 
     /// Adds figures to the row `key` of a thread.
-    pub(super) fn add(&mut self, thread: ThreadIndex, key: CallKey, new: &Figures) {
+    pub(super) fn add(&mut self, thread: ThreadIndex, cgroup: u64, key: CallKey, new: &Figures) {
         if let Some(entry) = self.entry_mut(thread) {
-            row_mut(Arc::make_mut(&mut entry.calls), key).total.merge(new);
+            entry.parts.add(cgroup, key, new);
         }
     }
 
@@ -95,7 +128,10 @@ impl Threads {
     pub(super) fn end(&mut self, thread: ThreadIndex, now: Duration) {
         if let Some(entry) = self.entry_mut(thread) {
             Arc::make_mut(&mut entry.thread).ended = true;
-            let serial = entry.thread.serial;
+            let (serial, id) = (entry.thread.serial, entry.id);
+            if self.alive.get(&id) == Some(&thread.0) {
+                self.alive.remove(&id);
+            }
             self.ended.push_back((thread.0, serial, now));
         }
     }
@@ -106,7 +142,7 @@ impl Threads {
         &mut self,
         now: Duration,
         keep: KeepEnded,
-        mut fold: impl FnMut(usize, &[CallRow]),
+        mut fold: impl FnMut(usize, &Parts),
     ) {
         while let Some(&(index, serial, ended)) = self.ended.front() {
             if self.ended.len() <= MAX_ENDED && keep.keeps(now, ended) {
@@ -117,7 +153,7 @@ impl Threads {
             if entry.as_ref().is_some_and(|entry| entry.thread.serial == serial)
                 && let Some(entry) = entry.take()
             {
-                fold(entry.process, &entry.calls);
+                fold(entry.process, &entry.parts);
                 self.free.push(index);
             }
         }
@@ -126,8 +162,11 @@ impl Threads {
     /// Removes all threads of a process from the list.
     pub(super) fn forget_process(&mut self, process: usize) {
         for (index, entry) in self.entries.iter_mut().enumerate() {
-            if entry.take_if(|entry| entry.process == process).is_some() {
+            if let Some(entry) = entry.take_if(|entry| entry.process == process) {
                 self.free.push(index);
+                if self.alive.get(&entry.id) == Some(&index) {
+                    self.alive.remove(&entry.id);
+                }
             }
         }
     }
@@ -136,11 +175,18 @@ impl Threads {
     pub(super) fn rows(&self, processes: usize) -> Vec<Vec<ThreadRow>> {
         let mut rows = vec![Vec::new(); processes];
         for entry in self.entries.iter().flatten() {
-            rows[entry.process].push(ThreadRow {
-                thread: Some(Arc::clone(&entry.thread)),
-                calls: Arc::clone(&entry.calls),
-            });
+            rows[entry.process].push(row(Some(Arc::clone(&entry.thread)), &entry.parts));
         }
         rows
+    }
+}
+
+/// The row of a thread, or of several that have ended.
+pub(super) fn row(thread: Option<Arc<Thread>>, parts: &Parts) -> ThreadRow {
+    ThreadRow {
+        thread,
+        calls: Arc::clone(parts.calls()),
+        cgroup: parts.cgroup(),
+        cgroups: parts.by_cgroup().to_vec(),
     }
 }

@@ -213,7 +213,8 @@ pub struct StatArgs {
     /// column.
     #[arg(short, long, value_enum)]
     pub sort: Option<SortKey>,
-    /// Group calls into rows by syscall, abi, category, class, process, comm, user, thread, or a list
+    /// Group calls into rows by syscall, abi, category, class, process, comm, user, cgroup, unit,
+    /// container, pod, thread, or a list
     ///
     /// For example, with `--by process,syscall` each process has a row for each of its syscalls.
     /// `comm` is the name of a process: `--by comm` adds up all processes of one name. `user` is the

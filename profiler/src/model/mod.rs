@@ -1,5 +1,6 @@
 //! The data that engines produce and consumers show. Pure: no kernel, no clock, no I/O.
 
+mod cgroup;
 mod cost;
 mod engine_detail;
 mod figures;
@@ -18,6 +19,7 @@ mod since;
 mod snapshot;
 mod wire;
 
+pub use cgroup::{Cgroup, NO_CGROUP};
 pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
 pub use engine_detail::{EngineDetail, KernelDetail};
@@ -32,4 +34,4 @@ pub use process::{ENDED_COMM, OVERFLOW_COMM, Process, Thread};
 pub(crate) use program::{ENTRY, EXIT};
 pub use program::{Program, Runs, Untimed};
 pub use query::{Dimension, Grouping, Scope, SortKey, Span, Timed};
-pub use snapshot::{CallRow, Detail, ProcessRow, Snapshot, ThreadRow};
+pub use snapshot::{CallRow, CgroupRow, Detail, ProcessRow, Snapshot, ThreadRow};

@@ -62,7 +62,7 @@ pub enum SortKey {
 }
 
 /// A dimension by which calls are grouped into rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dimension {
     /// The syscall, with its ABI.
     Syscall,
@@ -78,13 +78,21 @@ pub enum Dimension {
     Comm,
     /// The real user of the process.
     User,
+    /// The cgroup in which the calls entered.
+    Cgroup,
+    /// The systemd unit of the cgroup.
+    Unit,
+    /// The container of the cgroup.
+    Container,
+    /// The Kubernetes pod of the cgroup.
+    Pod,
     /// The thread.
     Thread,
 }
 
 impl Dimension {
     /// Every dimension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Syscall,
         Self::Abi,
         Self::Category,
@@ -92,6 +100,10 @@ impl Dimension {
         Self::Process,
         Self::Comm,
         Self::User,
+        Self::Cgroup,
+        Self::Unit,
+        Self::Container,
+        Self::Pod,
         Self::Thread,
     ];
 
@@ -105,6 +117,10 @@ impl Dimension {
             Self::Process => "process",
             Self::Comm => "comm",
             Self::User => "user",
+            Self::Cgroup => "cgroup",
+            Self::Unit => "unit",
+            Self::Container => "container",
+            Self::Pod => "pod",
             Self::Thread => "thread",
         }
     }
@@ -114,8 +130,14 @@ impl Dimension {
         match self {
             Self::Syscall | Self::Abi | Self::Category | Self::Class => Detail::Calls,
             Self::Process | Self::Comm | Self::User => Detail::Processes,
+            Self::Cgroup | Self::Unit | Self::Container | Self::Pod => Detail::Processes,
             Self::Thread => Detail::Threads,
         }
+    }
+
+    /// Whether it follows from the cgroup.
+    pub const fn is_of_cgroup(self) -> bool {
+        matches!(self, Self::Cgroup | Self::Unit | Self::Container | Self::Pod)
     }
 
     const fn bit(self) -> u32 {
@@ -144,6 +166,11 @@ impl Grouping {
     /// The dimensions of the key, in the order of [`Dimension::ALL`].
     pub fn dimensions(self) -> impl Iterator<Item = Dimension> {
         Dimension::ALL.into_iter().filter(move |&dimension| self.has(dimension))
+    }
+
+    /// Whether the cgroup, or what follows from it, is among its dimensions.
+    pub fn is_by_cgroup(self) -> bool {
+        self.dimensions().any(Dimension::is_of_cgroup)
     }
 
     /// The detail that a snapshot requires for these rows.

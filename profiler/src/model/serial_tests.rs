@@ -10,7 +10,7 @@ use profiler_common::{call::CallKey, hist::BUCKETS};
 use proptest::prelude::*;
 
 use super::*;
-use crate::text::Untrusted;
+use crate::{placement::Named, text::Untrusted};
 
 /// A source of arbitrary values.
 struct Numbers(std::iter::Cycle<std::vec::IntoIter<u64>>);
@@ -99,13 +99,33 @@ impl Numbers {
     }
 
     fn process_row(&mut self) -> ProcessRow {
-        let thread =
-            |n: &mut Self| ThreadRow { thread: n.option(Self::thread), calls: Arc::new(n.calls()) };
+        let thread = |n: &mut Self| ThreadRow {
+            thread: n.option(Self::thread),
+            calls: Arc::new(n.calls()),
+            cgroup: n.next(),
+            cgroups: n.few(Self::cgroup_row),
+        };
         ProcessRow {
             process: self.process(),
             calls: Arc::new(self.calls()),
+            cgroup: self.next(),
+            cgroups: self.few(Self::cgroup_row),
             threads: self.few(thread),
         }
+    }
+
+    fn cgroup_row(&mut self) -> CgroupRow {
+        CgroupRow { cgroup: self.next(), calls: Arc::new(self.calls()) }
+    }
+
+    fn cgroup(&mut self) -> Arc<Cgroup> {
+        let id = "3f4a0c0b8f0d4e1c9a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f";
+        let below =
+            ["a.slice/b.service", "docker/", "kubepods/pod0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0/"];
+        let mut cgroup = Cgroup::at(&format!("/{}{id}", below[self.below(3) as usize]));
+        cgroup.removed = self.flag();
+        cgroup.named = Named { container: self.option(Self::text), ..Named::default() };
+        Arc::new(cgroup)
     }
 
     fn kind(&mut self) -> Kind {
@@ -292,6 +312,7 @@ impl Numbers {
             calls: self.calls(),
             processes: self.few(Self::process_row),
             users: Arc::new(self.few(|n| (n.next() as u32, n.text())).into_iter().collect()),
+            cgroups: Arc::new(self.few(|n| (n.next(), n.cgroup())).into_iter().collect()),
             in_flight: self.in_flight(),
             io_uring: self.io_uring(),
             health: self.health(),

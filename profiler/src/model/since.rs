@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, iter, sync::Arc};
 
-use super::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, ThreadRow};
+use super::{CallRow, CgroupRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, ThreadRow};
 
 impl Snapshot {
     /// The same snapshot, with the interval since `previous`: the length in
@@ -19,7 +19,8 @@ impl Snapshot {
             self.interval = self.window;
             self.calls.iter_mut().for_each(begin_row);
             for process in &mut self.processes {
-                begin(&mut process.calls, &mut process.threads);
+                begin(&mut process.calls, &mut process.cgroups);
+                begin_threads(&mut process.threads);
             }
             return self;
         };
@@ -41,17 +42,56 @@ impl Snapshot {
             match old {
                 Some(old) => {
                     set_recent_shared(&mut row.calls, &old.calls);
+                    set_recent_of_cgroups(&mut row.cgroups, (old.cgroup, &old.calls, &old.cgroups));
                     set_recent_of_threads(&mut row.threads, old);
                 }
-                None => begin(&mut row.calls, &mut row.threads),
+                None => {
+                    begin(&mut row.calls, &mut row.cgroups);
+                    begin_threads(&mut row.threads);
+                }
             }
         }
         if let Some(row) = ended {
             // The engine has added the rest to this row.
-            let old = sum(before.into_values().map(|row| &row.calls));
-            set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
+            let old: Vec<&ProcessRow> = before.into_values().collect();
+            let calls = sum(old.iter().map(|row| &row.calls));
+            set_recent(&mut Arc::make_mut(&mut row.calls)[..], &calls);
+            let parts = old.iter().map(|row| (row.cgroup, &row.calls, &row.cgroups[..]));
+            set_recent_of_parts(&mut row.cgroups, parts);
         }
         self
+    }
+}
+
+/// An owner's cgroup, its calls, and these calls by cgroup if there are several.
+type Parts<'a> = (u64, &'a Arc<Vec<CallRow>>, &'a [CgroupRow]);
+
+/// Sets what is recent in the rows of an owner by cgroup.
+fn set_recent_of_cgroups(rows: &mut [CgroupRow], (cgroup, calls, cgroups): Parts<'_>) {
+    for row in rows {
+        let old = cgroups.iter().find(|old| old.cgroup == row.cgroup).map(|old| &old.calls);
+        let old = old.or_else(|| (cgroups.is_empty() && cgroup == row.cgroup).then_some(calls));
+        match old {
+            Some(old) => set_recent_shared(&mut row.calls, old),
+            None => Arc::make_mut(&mut row.calls).iter_mut().for_each(begin_row),
+        }
+    }
+}
+
+/// Sets what is recent in rows by cgroup to which several owners were added.
+fn set_recent_of_parts<'a>(rows: &mut [CgroupRow], owners: impl Iterator<Item = Parts<'a>>) {
+    let mut before: HashMap<u64, Vec<&Arc<Vec<CallRow>>>> = HashMap::new();
+    for (cgroup, calls, cgroups) in owners {
+        if cgroups.is_empty() {
+            before.entry(cgroup).or_default().push(calls);
+        }
+        for part in cgroups {
+            before.entry(part.cgroup).or_default().push(&part.calls);
+        }
+    }
+    for row in rows {
+        let old = sum(before.remove(&row.cgroup).unwrap_or_default().into_iter());
+        set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
     }
 }
 
@@ -60,7 +100,10 @@ impl Snapshot {
 fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
     if old.threads.is_empty() && !old.calls.is_empty() {
         // Threads were not listed then, so their earlier figures are unknown.
-        threads.iter_mut().for_each(|row| clear_recent(&mut row.calls));
+        for row in threads {
+            clear_recent(&mut row.calls);
+            row.cgroups.iter_mut().for_each(|part| clear_recent(&mut part.calls));
+        }
         return;
     }
     let serial = |row: &ThreadRow| row.thread.as_ref().map(|thread| thread.serial);
@@ -72,13 +115,19 @@ fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
             continue;
         }
         match before.remove(&serial(row)) {
-            Some(old) => set_recent_shared(&mut row.calls, &old.calls),
-            None => begin(&mut row.calls, &mut []),
+            Some(old) => {
+                set_recent_shared(&mut row.calls, &old.calls);
+                set_recent_of_cgroups(&mut row.cgroups, (old.cgroup, &old.calls, &old.cgroups));
+            }
+            None => begin(&mut row.calls, &mut row.cgroups),
         }
     }
     if let Some(row) = ended {
-        let old = sum(before.into_values().map(|row| &row.calls));
-        set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
+        let old: Vec<&ThreadRow> = before.into_values().collect();
+        let calls = sum(old.iter().map(|row| &row.calls));
+        set_recent(&mut Arc::make_mut(&mut row.calls)[..], &calls);
+        let parts = old.iter().map(|row| (row.cgroup, &row.calls, &row.cgroups[..]));
+        set_recent_of_parts(&mut row.cgroups, parts);
     }
 }
 
@@ -100,8 +149,12 @@ fn has_begun_anew(before: &[CallRow], rows: &[CallRow]) -> bool {
     })
 }
 
-fn begin(calls: &mut Arc<Vec<CallRow>>, threads: &mut [ThreadRow]) {
-    for calls in iter::once(calls).chain(threads.iter_mut().map(|thread| &mut thread.calls)) {
+fn begin_threads(threads: &mut [ThreadRow]) {
+    threads.iter_mut().for_each(|row| begin(&mut row.calls, &mut row.cgroups));
+}
+
+fn begin(calls: &mut Arc<Vec<CallRow>>, cgroups: &mut [CgroupRow]) {
+    for calls in iter::once(calls).chain(cgroups.iter_mut().map(|part| &mut part.calls)) {
         Arc::make_mut(calls).iter_mut().for_each(begin_row);
     }
 }
@@ -224,10 +277,10 @@ mod tests {
     }
 
     fn with_threads(threads: &[(Option<u64>, u64)]) -> ProcessRow {
-        let thread = |&(serial, calls): &(Option<u64>, u64)| ThreadRow {
-            thread: serial
-                .map(|serial| Arc::new(Thread { tid: 1, serial, comm: "t".into(), ended: false })),
-            calls: Arc::new(vec![row(0, figures(calls, 0, 100))]),
+        let thread = |&(serial, calls): &(Option<u64>, u64)| {
+            let thread = serial
+                .map(|serial| Arc::new(Thread { tid: 1, serial, comm: "t".into(), ended: false }));
+            ThreadRow::new(thread, Arc::new(vec![row(0, figures(calls, 0, 100))]))
         };
         let all = threads.iter().map(|(_, calls)| calls).sum();
         let process = process(Some(1), "a", vec![row(0, figures(all, 0, 100))]);

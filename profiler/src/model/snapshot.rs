@@ -6,7 +6,9 @@ use profiler_common::call::CallKey;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Figures, Health, InFlight, IoUring, Process, Provenance, Thread, wire};
+use super::{
+    Cgroup, Figures, Health, InFlight, IoUring, NO_CGROUP, Process, Provenance, Thread, wire,
+};
 use crate::text::Untrusted;
 
 /// All figures at one time.
@@ -30,6 +32,9 @@ pub struct Snapshot {
     /// Names of users by id. A user without a name is missing, and so is a user whose name is not
     /// known yet. Empty if the query does not ask for users.
     pub users: Arc<BTreeMap<u32, Untrusted>>,
+    /// The cgroups of processes by id, of those whose path is known. Empty without
+    /// [`Detail::Processes`].
+    pub cgroups: Arc<BTreeMap<u64, Arc<Cgroup>>>,
     /// Calls that have not returned.
     pub in_flight: InFlight,
     /// Operations of io_uring.
@@ -69,6 +74,16 @@ impl CallRow {
     }
 }
 
+/// The figures of a process or thread in a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupRow {
+    /// The id of the cgroup in which the calls entered; [`NO_CGROUP`](super::NO_CGROUP) if it is
+    /// unknown or not told apart.
+    pub cgroup: u64,
+    /// The calls, by key. Shared by all snapshots between which there were none.
+    pub calls: Arc<Vec<CallRow>>,
+}
+
 /// The figures of a thread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThreadRow {
@@ -76,6 +91,17 @@ pub struct ThreadRow {
     pub thread: Option<Arc<Thread>>,
     /// The syscalls, by key. Snapshots share the list as long as no call changes it.
     pub calls: Arc<Vec<CallRow>>,
+    /// The cgroup of its last calls.
+    pub cgroup: u64,
+    /// The same calls by cgroup. Empty if all entered in the same.
+    pub cgroups: Vec<CgroupRow>,
+}
+
+impl ThreadRow {
+    /// A thread with these calls, by key, of no cgroup.
+    pub fn new(thread: Option<Arc<Thread>>, calls: Arc<Vec<CallRow>>) -> Self {
+        Self { thread, calls, cgroup: NO_CGROUP, cgroups: Vec::new() }
+    }
 }
 
 /// The figures of a process.
@@ -85,6 +111,10 @@ pub struct ProcessRow {
     pub process: Arc<Process>,
     /// The syscalls, by key. Snapshots share the list as long as no call changes it.
     pub calls: Arc<Vec<CallRow>>,
+    /// The cgroup of its last calls.
+    pub cgroup: u64,
+    /// The same calls by cgroup. Empty if all entered in the same.
+    pub cgroups: Vec<CgroupRow>,
     /// The same calls by thread, in no order. Empty without [`Detail::Threads`].
     pub threads: Vec<ThreadRow>,
 }
@@ -92,7 +122,19 @@ pub struct ProcessRow {
 impl ProcessRow {
     /// A process with these calls, by key.
     pub fn new(process: impl Into<Arc<Process>>, calls: Vec<CallRow>) -> Self {
-        Self { process: process.into(), calls: calls.into(), threads: Vec::new() }
+        Self {
+            process: process.into(),
+            calls: calls.into(),
+            cgroup: NO_CGROUP,
+            cgroups: Vec::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// The ids of its cgroups.
+    pub fn cgroup_ids(&self) -> impl Iterator<Item = u64> {
+        let of_parts = self.cgroups.iter().map(|part| part.cgroup);
+        std::iter::once(self.cgroup).chain(of_parts)
     }
 
     /// The sum of all its calls since the attach.

@@ -1,12 +1,14 @@
 //! Containers, as their runtimes call their cgroups.
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::Untrusted;
 
 /// Characters of a container's id: SHA-256 in hexadecimal.
 const ID_CHARS: usize = 64;
 
 /// A container.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Container {
     /// Who runs it.
     pub runtime: Runtime,
@@ -15,7 +17,7 @@ pub struct Container {
 }
 
 /// What runs a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Runtime {
     /// Docker.
     Docker,

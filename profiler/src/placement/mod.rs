@@ -15,12 +15,14 @@ pub use names::{Named, Names};
 pub use pod::{Pod, Qos};
 pub use unit::Unit;
 
+use serde::{Deserialize, Serialize};
+
 /// The most components of a path that are looked at, from its end. The kernel bounds a path to
 /// 4096 bytes (`PATH_MAX`); nested managers need some thirty components.
 const MAX_COMPONENTS: usize = 64;
 
 /// Where a process belongs. Everything is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The systemd unit.
     pub unit: Option<Unit>,

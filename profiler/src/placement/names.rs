@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Container, Runtime};
 use crate::{regular_file, text::Untrusted};
@@ -22,7 +22,7 @@ const MAX_KNOWN: usize = 4_096;
 const MAX_NAMESPACES: usize = 16;
 
 /// What people call a container. Everything is optional.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
     /// The name of the container: in a pod, the one that the pod's manifest gives it.
     pub container: Option<Untrusted>,

@@ -5,8 +5,10 @@
 //! of the UID are underscores (kubelet, pkg/kubelet/cm/cgroup_manager_linux.go). A pod of the class
 //! `guaranteed` is directly below `kubepods`.
 
+use serde::{Deserialize, Serialize};
+
 /// A pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// Its UID: a UUID, or 32 hexadecimal digits for a static pod.
     pub uid: String,
@@ -22,7 +24,7 @@ impl Pod {
 }
 
 /// Classes of quality of service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Qos {
     /// Limits equal requests.
     Guaranteed,

@@ -4,13 +4,15 @@
 //! src/basic/cgroup-util.c): leading slices are skipped, and the component that follows is the unit.
 //! Below the service manager of a user, the same rules find the user's unit.
 
+use serde::{Deserialize, Serialize};
+
 use crate::text::Untrusted;
 
 /// The longest name of a unit, bytes (`UNIT_NAME_MAX`).
 const MAX_NAME: usize = 255;
 
 /// A systemd unit.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unit {
     /// Its name: `nginx.service`, `session-3.scope`.
     pub name: Untrusted,

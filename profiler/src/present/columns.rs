@@ -23,6 +23,14 @@ pub enum Column {
     Comm,
     /// The thread's own name.
     Thread,
+    /// The cgroup.
+    Cgroup,
+    /// The systemd unit.
+    Unit,
+    /// The container.
+    Container,
+    /// The pod.
+    Pod,
     /// The ABI of syscalls.
     Abi,
     /// The category of syscalls.
@@ -182,6 +190,22 @@ impl Column {
             Self::Thread => {
                 let help = "Name of the thread, with `--by thread`.";
                 spec(("thread", "THREAD"), Unit::Name, (10, 15), (0, 0), help)
+            }
+            Self::Cgroup => {
+                let help = "Path of the cgroup, with `--by cgroup`.";
+                spec(("cgroup", "CGROUP"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Unit => {
+                let help = "systemd unit, with `--by unit`.";
+                spec(("unit", "UNIT"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Container => {
+                let help = "Name of the container, or its id, with `--by container`.";
+                spec(("container", "CONTAINER"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Pod => {
+                let help = "Namespace and name of the pod, or its UID, with `--by pod`.";
+                spec(("pod", "POD"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
             }
             Self::Abi => {
                 let help = "ABI of the syscalls, with `--by abi`.";
@@ -347,9 +371,9 @@ const FIGURES: [Column; 16] = {
 pub const TIME_PARTS: [Column; 3] = [Column::OnCpu, Column::Waiting, Column::Runnable];
 
 /// What a row of `stat` can be about.
-const SUBJECTS: [Column; 9] = {
+const SUBJECTS: [Column; 13] = {
     use Column::*;
-    [User, Pid, Comm, Tid, Thread, Category, Class, Abi, Call]
+    [Pod, Container, Unit, Cgroup, User, Pid, Comm, Tid, Thread, Category, Class, Abi, Call]
 };
 
 /// The columns of the table of `stat` with a row per `by`. `off_cpu` says whether the time off the
@@ -364,6 +388,10 @@ pub(super) fn of_report(by: Grouping, timed: Timed, off_cpu: bool) -> Vec<Column
     let by_thread = by.has(Dimension::Thread);
     let by_process = by.has(Dimension::Process) || by_thread;
     let shown = [
+        by.has(Dimension::Pod),
+        by.has(Dimension::Container),
+        by.has(Dimension::Unit),
+        by.has(Dimension::Cgroup),
         by.has(Dimension::User),
         by_process,
         by_process || by.has(Dimension::Comm),

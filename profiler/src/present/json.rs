@@ -9,12 +9,13 @@ use serde::{Serialize, Serializer};
 use super::{
     Report, budget, cost, operations,
     origin::exact_time,
+    place::{ContainerObject, Place, PodObject, UnitObject},
     rows::{self, Row, User},
     shown::{Hidden, Shown, Sum},
 };
 use crate::{
     filter::{Comm, Filter},
-    model::{self, Kind, Scope, ThreadInFlight, nanoseconds},
+    model::{self, Dimension, Kind, Scope, ThreadInFlight, nanoseconds},
     names::{classes::Category, syscalls},
     text::{self, Untrusted},
 };
@@ -192,6 +193,18 @@ struct Line<'a> {
     /// With `--by user`; null for calls that are of no single user.
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<Option<UserName<'a>>>,
+    /// With `--by cgroup`: the path; null if it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cgroup: Option<Option<&'a Untrusted>>,
+    /// With `--by unit`; null for calls in no unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit: Option<Option<UnitObject<'a>>>,
+    /// With `--by container`; null for calls in no container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<Option<ContainerObject<'a>>>,
+    /// With `--by pod`; null for calls in no pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pod: Option<Option<PodObject<'a>>>,
     /// With `--by category`; null for numbers without a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     category: Option<Option<&'static str>>,
@@ -268,6 +281,10 @@ impl<'a> Line<'a> {
             comm,
             process_comm: row.comm().filter(|_| row.is_by_thread()),
             user: row.is_by_user().then(|| row.user().map(UserName)),
+            cgroup: row.place(Dimension::Cgroup).map(Place::path),
+            unit: row.place(Dimension::Unit).map(Place::unit_object),
+            container: row.place(Dimension::Container).map(Place::container_object),
+            pod: row.place(Dimension::Pod).map(Place::pod_object),
             category: row.category().map(|category| category.map(Category::name)),
             class: row.classes().map(|classes| classes.names().collect()),
             abi: row.abi().map(|abi| abi.name()),

@@ -9,6 +9,7 @@ use std::{
 
 use profiler_common::call::{Abi, CallKey};
 
+use super::place::Place;
 use crate::{
     model::{CallRow, Dimension, Process, Snapshot, Thread},
     names::{
@@ -35,6 +36,8 @@ pub enum Value {
     Comm(Untrusted),
     /// The user of the processes. `None` for calls that are of no single process.
     User(Option<User>),
+    /// The cgroup, or what follows from it: the dimension says which.
+    Place(Dimension, Place),
     /// The thread. `None` for calls that are of no single thread.
     Thread(Option<Arc<Thread>>),
 }
@@ -61,6 +64,8 @@ impl fmt::Display for User {
 #[derive(Clone, Copy)]
 pub(super) struct Owner<'a> {
     pub(super) process: &'a Arc<Process>,
+    /// The cgroup in which the calls entered.
+    pub(super) cgroup: u64,
     pub(super) thread: Option<&'a Arc<Thread>>,
 }
 
@@ -85,8 +90,21 @@ impl Value {
                 let name = |uid| snapshot.users.get(&uid).cloned();
                 Self::User(uid.map(|uid| User { uid, name: name(uid) }))
             }
+            Dimension::Cgroup | Dimension::Unit | Dimension::Container | Dimension::Pod => {
+                let id = owner?.cgroup;
+                Self::Place(dimension, Place { id, cgroup: snapshot.cgroups.get(&id).cloned() })
+            }
             Dimension::Thread => Self::Thread(owner?.thread.cloned()),
         })
+    }
+
+    /// What tells values of two dimensions apart.
+    fn kind(&self) -> (mem::Discriminant<Self>, Option<Dimension>) {
+        let dimension = match self {
+            Self::Place(dimension, _) => Some(*dimension),
+            _ => None,
+        };
+        (mem::discriminant(self), dimension)
     }
 
     /// What tells two values of a dimension apart.
@@ -102,6 +120,7 @@ impl Value {
             },
             Self::Comm(comm) => (0, 0, comm.raw()),
             Self::User(user) => (user.as_ref().map_or(0, |user| u64::from(user.uid) + 1), 0, ""),
+            Self::Place(dimension, place) => place.id(*dimension),
             Self::Thread(thread) => (thread.as_ref().map_or(0, |thread| thread.serial + 1), 0, ""),
         }
     }
@@ -123,6 +142,7 @@ impl Value {
                 Some(User { uid, name: None }) => (String::new(), (*uid).into()),
                 None => (String::new(), 0),
             },
+            Self::Place(dimension, place) => (place.name(*dimension).unwrap_or_default(), 0),
             Self::Thread(thread) => match thread {
                 Some(thread) => (thread.comm.raw().to_owned(), u64::from(thread.tid) + 1),
                 None => (String::new(), 0),
@@ -133,7 +153,7 @@ impl Value {
 
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        mem::discriminant(self) == mem::discriminant(other) && self.id() == other.id()
+        self.kind() == other.kind() && self.id() == other.id()
     }
 }
 
@@ -141,7 +161,7 @@ impl Eq for Value {}
 
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        mem::discriminant(self).hash(state);
+        self.kind().hash(state);
         self.id().hash(state);
     }
 }

@@ -15,6 +15,7 @@ mod not_shown;
 pub mod operations;
 pub mod origin;
 pub(crate) mod paint;
+mod place;
 pub mod rows;
 pub mod shown;
 pub mod syscalls;

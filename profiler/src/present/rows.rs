@@ -8,12 +8,15 @@ use std::{
 
 use profiler_common::call::{Abi, CallKey};
 
-pub use super::key::{User, Value};
 use super::{columns::Column, key::Owner, units};
+pub use super::{
+    key::{User, Value},
+    place::Place,
+};
 use crate::{
     model::{
-        CallRow, Detail, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey, Span,
-        Thread, ThreadRow,
+        CallRow, CgroupRow, Detail, Dimension, Figures, Grouping, Kind, Process, Snapshot, SortKey,
+        Span, Thread, ThreadRow,
     },
     names::{
         self,
@@ -108,6 +111,14 @@ impl Row {
         value!(self, Value::Thread)?.as_ref()
     }
 
+    /// The place in a dimension that follows from the cgroup, if rows are told apart by it.
+    pub fn place(&self, dimension: Dimension) -> Option<&Place> {
+        self.key.iter().find_map(|value| match value {
+            Value::Place(of, place) if *of == dimension => Some(place),
+            _ => None,
+        })
+    }
+
     /// Whether the row is of a syscall that waits by nature.
     pub fn waits(&self) -> bool {
         self.call().is_some_and(|key| waits::kind(key) == Kind::Waits)
@@ -160,16 +171,27 @@ pub(super) fn grouped(
     if detail == Detail::Calls {
         snapshot.calls.iter().filter(|call| keep(call)).for_each(|call| add(None, call));
     }
+    // All calls of an owner, or its calls by cgroup.
+    let mut add_all = |owner: Owner<'_>, calls: &[CallRow], cgroups: &[CgroupRow]| {
+        if cgroups.is_empty() || !by.is_by_cgroup() {
+            calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+        } else {
+            for CgroupRow { cgroup, calls } in cgroups {
+                let owner = Owner { cgroup: *cgroup, ..owner };
+                calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+            }
+        }
+    };
     for row in snapshot.processes.iter().filter(|_| detail != Detail::Calls) {
         let process = &row.process;
         if detail == Detail::Threads && !row.threads.is_empty() {
-            for ThreadRow { thread, calls } in &row.threads {
-                let owner = Owner { process, thread: thread.as_ref() };
-                calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+            for ThreadRow { thread, calls, cgroup, cgroups } in &row.threads {
+                let owner = Owner { process, cgroup: *cgroup, thread: thread.as_ref() };
+                add_all(owner, calls, cgroups);
             }
         } else {
-            let owner = Owner { process, thread: None };
-            row.calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
+            let owner = Owner { process, cgroup: row.cgroup, thread: None };
+            add_all(owner, &row.calls, &row.cgroups);
         }
     }
     rows.retain(|row| !row.figures.is_empty());

@@ -1,11 +1,14 @@
 //! Rows of snapshots made by hand, and of any snapshot.
 
-use std::{cmp::Ordering, collections::HashSet};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashSet},
+};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Extremes, ProcessRow};
+use crate::model::{Cgroup, Extremes, NO_CGROUP, ProcessRow};
 
 fn is_sorted(rows: &[Row], compare: impl Fn(&Row, &Row) -> Ordering) -> bool {
     rows.windows(2).all(|pair| compare(&pair[0], &pair[1]) != Ordering::Greater)
@@ -176,11 +179,34 @@ fn any_process() -> impl Strategy<Value = AnyProcess> {
     (prop::option::of(0..4_u32), prop::option::of(0..3_u32), any::<bool>(), calls)
 }
 
+/// The calls by cgroup: one cgroup if there is at most one call, and else each call in the next of
+/// three.
+fn divided(calls: &[CallRow]) -> (u64, Vec<CgroupRow>) {
+    let mut cgroups: BTreeMap<u64, Vec<CallRow>> = BTreeMap::new();
+    for (at, row) in calls.iter().enumerate() {
+        cgroups.entry(at as u64 % 3).or_default().push(row.clone());
+    }
+    let first = cgroups.keys().next().copied().unwrap_or(NO_CGROUP);
+    let row = |(cgroup, calls): (u64, Vec<CallRow>)| CgroupRow { cgroup, calls: calls.into() };
+    let rows: Vec<CgroupRow> = cgroups.into_iter().map(row).collect();
+    (first, if rows.len() > 1 { rows } else { Vec::new() })
+}
+
 proptest! {
     /// Whatever rows are told apart by, they are the same calls.
     #[test]
-    fn no_grouping_changes_a_sum(processes in prop::collection::vec(any_process(), 0..8)) {
-        let mut s = Snapshot::default();
+    fn no_grouping_changes_a_sum(
+        processes in prop::collection::vec(any_process(), 0..8),
+        groupings in prop::collection::vec(1..1_u32 << Dimension::ALL.len(), 40),
+    ) {
+        let docker = format!("/docker/{}", "3f".repeat(32));
+        let mut s = Snapshot {
+            cgroups: Arc::new(BTreeMap::from([
+                (1, Arc::new(Cgroup::at("/system.slice/a.service"))),
+                (2, Arc::new(Cgroup::at(&docker))),
+            ])),
+            ..Snapshot::default()
+        };
         for (at, (tgid, uid, has_threads, calls)) in processes.iter().enumerate() {
             let mut process = Process::new(tgid.unwrap_or(0), at as u64, ["a", "b"][at % 2]);
             (process.tgid, process.uid) = (*tgid, *uid);
@@ -194,19 +220,23 @@ proptest! {
                 all.push(row);
             }
             let mut row = ProcessRow::new(process, all);
+            (row.cgroup, row.cgroups) = divided(&row.calls);
             if *has_threads {
                 let thread = |(serial, calls): (u8, Vec<CallRow>)| {
                     let (tid, serial) = (serial.into(), serial.into());
                     let thread = Thread { tid, serial, comm: "t".into(), ended: false };
                     let thread = (serial > 0).then(|| Arc::new(thread));
-                    ThreadRow { thread, calls: calls.into() }
+                    let mut row = ThreadRow::new(thread, calls.into());
+                    (row.cgroup, row.cgroups) = divided(&row.calls);
+                    row
                 };
                 row.threads = of_threads.into_iter().map(thread).collect();
             }
             s.processes.push(row);
         }
         let whole: Figures = s.calls.iter().map(|row| &row.total).collect();
-        for bits in 1..1_u32 << Dimension::ALL.len() {
+        let alone = (0..Dimension::ALL.len()).map(|at| 1 << at);
+        for bits in groupings.into_iter().chain(alone) {
             let has = |at: &usize| bits & 1 << at != 0;
             let by: Grouping =
                 (0..Dimension::ALL.len()).filter(has).map(|at| Dimension::ALL[at]).collect();
@@ -248,9 +278,10 @@ fn categories_and_classes_are_told_apart() {
 fn threads_and_users_are_told_apart() {
     let mut s = snapshot();
     s.users = Arc::new([(0, "root".into())].into());
-    let thread = |serial: u64, comm: &str, calls| ThreadRow {
-        thread: Some(Arc::new(Thread { tid: 70, serial, comm: comm.into(), ended: false })),
-        calls: Arc::new(vec![call(0, figures(calls, 1000), Figures::default())]),
+    let thread = |serial: u64, comm: &str, calls| {
+        let thread = Thread { tid: 70, serial, comm: comm.into(), ended: false };
+        let calls = vec![call(0, figures(calls, 1000), Figures::default())];
+        ThreadRow::new(Some(Arc::new(thread)), Arc::new(calls))
     };
     let of_ended = ThreadRow { thread: None, ..thread(0, "", 1) };
     let mut own = (*s.processes[0].process).clone();

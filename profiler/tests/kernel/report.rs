@@ -125,6 +125,14 @@ pub(crate) struct Row {
     pub(crate) process_comm: Option<String>,
     /// With `--by user`.
     pub(crate) user: Option<String>,
+    /// With `--by cgroup`.
+    pub(crate) cgroup: Option<String>,
+    /// With `--by unit`.
+    pub(crate) unit: Option<serde_json::Value>,
+    /// With `--by container`.
+    pub(crate) container: Option<serde_json::Value>,
+    /// With `--by pod`.
+    pub(crate) pod: Option<serde_json::Value>,
     pub(crate) abi: Option<String>,
     pub(crate) syscall: Option<String>,
     pub(crate) nr: Option<i64>,

@@ -90,6 +90,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// The cgroup of a call: one of a few.
+fn cgroup((_, ns): Call) -> u64 {
+    ns % 4
+}
+
 fn total<'a>(rows: impl IntoIterator<Item = &'a CallRow>) -> Figures {
     rows.into_iter().map(|row| &row.total).collect()
 }
@@ -166,6 +171,14 @@ proptest! {
             let of_processes = |snapshot: &Snapshot| {
                 recent(snapshot.processes.iter().flat_map(|process| process.calls.iter()))
             };
+            for snapshot in [&kept, &forgot] {
+                for process in snapshot.processes.iter().filter(|row| !row.cgroups.is_empty()) {
+                    let parts = || process.cgroups.iter().flat_map(|part| part.calls.iter());
+                    prop_assert_eq!(total(parts()), total(process.calls.iter()));
+                    let parts = without_extremes(recent(parts()));
+                    prop_assert_eq!(parts, without_extremes(recent(process.calls.iter())));
+                }
+            }
             let of_calls = without_extremes(recent(&kept.calls));
             prop_assert_eq!(&without_extremes(of_processes(&kept)), &of_calls);
             prop_assert_eq!(&without_extremes(of_processes(&forgot)), &of_calls);
@@ -178,8 +191,8 @@ proptest! {
                 Event::Call { process, key, call } => {
                     let figures = figures(call);
                     let of = process.map(|process| processes[process]);
-                    aggregate.add(of.map(|of| of.0), key, &figures);
-                    forgetful.add(of.map(|of| of.1), key, &figures);
+                    aggregate.add(of.map(|of| (of.0, cgroup(call))), key, &figures);
+                    forgetful.add(of.map(|of| (of.1, cgroup(call))), key, &figures);
                     all.push(call);
                 }
                 Event::End(process) => {

@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "btf",
             "error",
             "fd_info",
+            "hierarchies",
             "host_tasks",
             "loader",
             "memory_limit",
@@ -39,7 +40,17 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     (
         "one task each, by means of the access above",
-        &["arena", "features", "fit", "identity", "mapping", "provenance", "sharing", "signals"],
+        &[
+            "arena",
+            "cgroups",
+            "features",
+            "fit",
+            "identity",
+            "mapping",
+            "provenance",
+            "sharing",
+            "signals",
+        ],
     ),
     ("the input of the programs, and their output", &["filter", "settings", "tables"]),
     (

@@ -399,6 +399,7 @@ mod tests {
                 layout: Layout::with(&FieldGroup::ALL),
                 tp_btf: true,
                 cgroup_tracepoint: true,
+                controllers: [None; 3],
                 task_storage: true,
                 arena: Some(Cast::default()),
                 rings: Ok(Rings::of_6_12()),

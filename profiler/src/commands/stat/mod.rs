@@ -69,7 +69,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let budgets = Budgets::open(args, &options.filter, options.timed)?;
     let command = prepared.as_ref().map(Prepared::pid);
     let users = args.by.has(Dimension::User);
-    let options = Options { time_programs: args.own_cost, command, users, ..options };
+    let cgroups = args.by.is_by_cgroup();
+    let options = Options { time_programs: args.own_cost, command, users, cgroups, ..options };
     // An interval shows what came in it, so what ended before it need not be listed.
     let keep = match args.interval {
         Some(interval) => KeepEnded::For(interval.get()),

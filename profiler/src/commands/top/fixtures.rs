@@ -229,7 +229,7 @@ pub(super) fn add_threads(row: &mut ProcessRow, threads: &[(u32, &str, bool)]) {
             let serial = tid.into();
             let thread = Thread { tid, serial, comm: comm.into(), ended };
             let calls = row.calls.iter().skip(at).step_by(threads.len()).cloned().collect();
-            ThreadRow { thread: Some(Arc::new(thread)), calls: Arc::new(calls) }
+            ThreadRow::new(Some(Arc::new(thread)), Arc::new(calls))
         })
         .collect();
 }

@@ -95,7 +95,7 @@ fn pool() -> Snapshot {
         ],
     );
     // All calls of the interval are of the other threads.
-    pool.threads.push(ThreadRow { thread: None, calls: Arc::new(vec![old.clone()]) });
+    pool.threads.push(ThreadRow::new(None, Arc::new(vec![old.clone()])));
     let calls = Arc::make_mut(&mut pool.calls);
     calls[0].total.merge(&old.total);
     snapshot

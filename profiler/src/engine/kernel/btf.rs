@@ -208,6 +208,18 @@ impl<'a> Types<'a> {
         self.get(self.structure_id(name)?)
     }
 
+    /// The value of the first enumerator of this name.
+    pub(super) fn enumerator(&self, name: &str) -> Option<u32> {
+        let enums = self.offsets.iter().skip(1).filter_map(|&at| {
+            Type::read(self.types, at as usize).filter(|ty| ty.kind == KIND_ENUM)
+        });
+        enums.flat_map(|ty| (0..ty.vlen as usize).map(move |i| ty.rest + 8 * i)).find_map(|at| {
+            let label = u32_at(self.types, at)?;
+            let found = self.string(label) == Some(name.as_bytes());
+            found.then(|| u32_at(self.types, at + 4)).flatten()
+        })
+    }
+
     /// The offset in bytes of a member, its name given as a path: `a.b` is member
     /// `b` of the structure that is member `a`.
     pub(super) fn offset_of(&self, structure: Type, path: &str) -> Option<u32> {

@@ -11,10 +11,10 @@ use super::{
     btf::{Named, Types, excerpt},
     cast::Cast,
     error::KernelError,
+    hierarchies::CONTROLLERS,
     object::{
-        CGROUP_ATTACH, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
-        OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, Requirement, SYSCALL_PROGRAMS,
-        When, preemptible,
+        OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED, OPERATION_SUBMITTED,
+        OPERATION_SUBMITTED_OLD, ProgramSpec, Requirement, SYSCALL_PROGRAMS, When, preemptible,
     },
     rings::{Found, Rings},
 };
@@ -36,6 +36,9 @@ pub struct Features {
     pub layout: Layout,
     /// Whether a tracepoint reports moves between cgroups.
     pub cgroup_tracepoint: bool,
+    /// Indexes of the controllers of version 1 that [`CONTROLLERS`] lists, of those that the kernel
+    /// has.
+    pub controllers: [Option<u32>; CONTROLLERS.len()],
     /// Whether the tracepoints can be attached to as typed ones.
     pub tp_btf: bool,
     /// Whether task storage maps can be made.
@@ -69,6 +72,8 @@ impl Features {
         };
         let types = Types::parse(&btf);
         let layout = types.as_ref().map(Layout::from_types).unwrap_or_default();
+        let controllers = CONTROLLERS
+            .map(|controller| types.as_ref()?.enumerator(&format!("{controller}_cgrp_id")));
         let missing_capabilities = missing_capabilities();
         let may_probe = missing_capabilities.is_empty();
         let attach = types.map_or_else(AttachTypes::default, |types| AttachTypes::find(&types));
@@ -78,6 +83,7 @@ impl Features {
             layout,
             tp_btf: attach.tp_btf,
             cgroup_tracepoint: attach.cgroup_tracepoint,
+            controllers,
             // A trial takes tens of milliseconds: the kernel waits for a grace period before it
             // frees the map (bpf_local_storage_map_free).
             task_storage: may_probe
@@ -115,6 +121,12 @@ impl Features {
             Requirement::TaskStorage => self.task_storage,
             Requirement::Arena => self.arena.is_some(),
         }
+    }
+
+    /// Whether records can have the cgroups of their owners.
+    pub fn knows_cgroups(&self) -> bool {
+        let groups = [FieldGroup::Task, FieldGroup::Threads, FieldGroup::Cgroup];
+        self.cgroup_tracepoint && groups.into_iter().all(|group| self.layout.has(group))
     }
 
     /// How to count operations of io_uring, if the kernel has what that needs.
@@ -193,7 +205,10 @@ impl AttachTypes {
         Self {
             tp_btf: always.all(|program| ids.contains_key(&typed_tracepoint(program))),
             task_storage: ids.contains_key(&storage),
-            cgroup_tracepoint: ids.contains_key(&typed_tracepoint(&CGROUP_ATTACH)),
+            cgroup_tracepoint: SYSCALL_PROGRAMS
+                .iter()
+                .filter(|program| program.tracepoint.starts_with("cgroup_"))
+                .all(|program| ids.contains_key(&typed_tracepoint(program))),
             rings,
             arena: function(ARENA).and_then(|_| Cast::new(function(Cast::FUNCTION)?, types)),
             found: ids.into_iter().map(|(named, id)| (named.clone(), id)).collect(),

@@ -36,6 +36,17 @@ pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), 
     Ok(())
 }
 
+/// Checks that this kernel can tell calls apart by cgroup.
+pub(super) fn check_cgroups(features: &Features) -> Result<(), KernelError> {
+    if features.knows_cgroups() {
+        return Ok(());
+    }
+    Err(KernelError::Missing {
+        feature: "cgroups that the profiler can read, which rows by cgroup require",
+        needs: "CONFIG_CGROUPS=y, CONFIG_TRACING=y and CONFIG_DEBUG_INFO_BTF=y",
+    })
+}
+
 /// Fills the maps that name the processes in scope and what the filter names.
 pub(super) fn fill_maps(
     ebpf: &mut Ebpf,

@@ -143,11 +143,16 @@ mod tests {
     #[test]
     fn a_group_has_all_that_it_needs_or_nothing() {
         // What the group needs is there, and one of the alternatives; nothing else is.
-        let cgroups: [(&str, &[Member]); 4] = [
+        let cgroups: [(&str, &[Member]); 6] = [
             ("task_struct", &[("cgroups", 1, 64)]),
-            ("css_set", &[("dfl_cgrp", 1, 64)]),
+            ("css_set", &[("dfl_cgrp", 1, 64), ("subsys", 1, 128)]),
+            ("cgroup_subsys_state", &[("cgroup", 1, 64)]),
+            ("cgroup_root", &[("hierarchy_id", 1, 64)]),
             ("kernfs_node", &[("id", 1, 64)]),
-            ("cgroup", &[("level", 1, 64), ("ancestors", 1, 128), ("kn", 1, 192)]),
+            (
+                "cgroup",
+                &[("level", 1, 64), ("ancestors", 1, 128), ("kn", 1, 192), ("root", 1, 256)],
+            ),
         ];
         let has = |structs: &[(&str, &[Member])]| {
             let btf = blob(structs);
@@ -160,9 +165,11 @@ mod tests {
             layout.has(FieldGroup::Cgroup)
         };
         assert!(has(&cgroups));
-        assert!(!has(&cgroups[..3]));
-        assert!(
-            !has(&[&cgroups[..3], &[("cgroup", &[("level", 1, 64), ("kn", 1, 192)])]].concat())
-        );
+        assert!(!has(&cgroups[..5]));
+        assert!(!has(&[
+            &cgroups[..5],
+            &[("cgroup", &[("level", 1, 64), ("kn", 1, 192), ("root", 1, 256)])]
+        ]
+        .concat()));
     }
 }

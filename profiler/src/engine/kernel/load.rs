@@ -79,6 +79,9 @@ impl<'a> Setup<'a> {
         match size {
             Size::Compiled | Size::Shared => None,
             Size::Records => Some(share::with_reserve(options.max_threads)),
+            Size::RecordsByTask => {
+                options.cgroups.then(|| share::with_reserve(options.max_threads))
+            }
             Size::Extents => Some(options.max_extents),
             Size::Cells => Some(options.max_extents * CELLS_PER_EXTENT),
             Size::RecordsOffCpu => {

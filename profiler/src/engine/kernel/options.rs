@@ -61,6 +61,8 @@ pub struct Options {
     /// Read the users of processes so that they are exact with any filter, and look up their
     /// names.
     pub users: bool,
+    /// Tell records apart by cgroup, and learn the paths of cgroups.
+    pub cgroups: bool,
     /// Let the kernel time the programs from their first run on, if this process may ask for it.
     pub time_programs: bool,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             force_arrays: false,
             command: None,
             users: false,
+            cgroups: false,
             time_programs: false,
         }
     }
@@ -108,6 +111,7 @@ impl Options {
             force_arrays: args.force_arrays,
             command: None,
             users: false,
+            cgroups: false,
             time_programs: false,
         };
         options.check()?;
@@ -124,7 +128,8 @@ impl Options {
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
             When::Always => true,
-            When::CgroupFilter => !self.filter.cgroups.is_empty(),
+            When::Cgroups => self.cgroups,
+            When::CgroupMoves => self.cgroups || !self.filter.cgroups.is_empty(),
             When::Command => self.command.is_some(),
             When::OffCpu => self.off_cpu,
             // The kernel decides: see `Setup::needs`.

@@ -25,8 +25,8 @@ use crate::{
     aggregate::{Aggregate, KeepEnded, OperationTable},
     engine::Engine,
     model::{
-        Detail, EngineDetail, Health, IoUring, KernelDetail, Provenance, Snapshot, Timed, Untimed,
-        Use,
+        Detail, EngineDetail, Health, IoUring, KernelDetail, ProcessRow, Provenance, Snapshot,
+        Timed, Untimed, Use,
     },
 };
 
@@ -137,7 +137,11 @@ impl Profiler {
         let records = used(refused.records, self.refused.records, in_use.records.used);
         let extents = used(refused.extents, self.refused.extents, in_use.extents.used);
         self.refused = refused;
+        let lost = counters.cgroup_events_lost;
         tables.refill(records, extents);
+        if let Some(cgroups) = self.session.cgroups() {
+            cgroups.read(lost);
+        }
         self.set_wake_marks();
     }
 
@@ -176,6 +180,10 @@ impl Profiler {
         let processes = self.aggregate.processes(detail);
         let uids = processes.iter().filter_map(|row| row.process.uid);
         let new_users = self.user_names.as_mut().map_or(0, |names| names.ask(uids));
+        let cgroups = match self.session.cgroups() {
+            Some(cgroups) => cgroups.of(processes.iter().flat_map(ProcessRow::cgroup_ids)),
+            None => Arc::default(),
+        };
         let misses = self.session.program_misses();
         let io_uring = IoUring {
             coverage: self.session.coverage().clone(),
@@ -191,6 +199,7 @@ impl Profiler {
             calls: self.aggregate.calls(),
             processes,
             users: Arc::default(),
+            cgroups,
             in_flight,
             io_uring,
             health: Health {
@@ -285,6 +294,9 @@ impl Engine for Profiler {
         self.session.detach();
         self.meter.set_detached();
         self.drain(true);
+        if let Some(cgroups) = self.session.cgroups() {
+            cgroups.wait_for_names();
+        }
         self.take_snapshot(detail, ended, ended_ns, true)
     }
 }

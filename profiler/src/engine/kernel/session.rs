@@ -10,10 +10,12 @@ use super::{
     arena,
     attached::{Attached, AttachedObject},
     call_lister,
+    cgroups::Cgroups,
     error::KernelError,
     features::Features,
     filter,
     fit::Fit,
+    hierarchies::Hierarchies,
     identity::{Clock, Identity},
     load::{Loaded, Setup},
     loader, maps,
@@ -48,6 +50,8 @@ pub struct Session {
     signals: Option<SignalsSent>,
     /// The operations of io_uring, and whether they are counted.
     operations: Result<(OperationReader, Coverage), Coverage>,
+    /// The cgroups that are known, if calls are told apart by cgroup.
+    cgroups: Option<Cgroups>,
 }
 
 impl Session {
@@ -76,6 +80,9 @@ impl Session {
         check_scope(options, &features)?;
         check_companions(companions, &features)?;
         filter::check_support(&options.filter, &features)?;
+        if options.cgroups {
+            filter::check_cgroups(&features)?;
+        }
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         check_namespace(options, &features, &identity)?;
@@ -86,6 +93,10 @@ impl Session {
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let signals = options.command.map(|_| SignalsSent::take(prepared.counter_ebpf()));
         let signals = signals.transpose()?;
+        let cgroups = options
+            .cgroups
+            .then(|| Cgroups::take(prepared.counter_ebpf(), Hierarchies::find()))
+            .transpose()?;
         let operations = operations(&mut prepared, &setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls } = prepared;
@@ -117,8 +128,12 @@ impl Session {
             untimed,
             signals,
             operations,
+            cgroups,
         };
         session.attach_programs(preemptible, lists_calls)?;
+        if let Some(cgroups) = &mut session.cgroups {
+            cgroups.start();
+        }
         session.tables.set_attached(true);
         release_memory();
         Ok(session)
@@ -210,6 +225,11 @@ impl Session {
     /// Which signals were sent to us and to the command, if there is one.
     pub fn signals_sent(&self) -> Option<&SignalsSent> {
         self.signals.as_ref()
+    }
+
+    /// The cgroups that are known, if calls are told apart by cgroup.
+    pub(super) fn cgroups(&mut self) -> Option<&mut Cgroups> {
+        self.cgroups.as_mut()
     }
 
     /// Passes the messages of the programs on to the log.

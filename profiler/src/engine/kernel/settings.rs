@@ -8,7 +8,13 @@ use profiler_common::{
     share,
 };
 
-use super::{arch, features::Features, object::Group, options::Options};
+use super::{
+    arch,
+    features::Features,
+    hierarchies::{CONTROLLERS, Hierarchies},
+    object::Group,
+    options::Options,
+};
 use crate::model::{Scope, Timed};
 
 /// `bpf_task_pt_regs` came with this version.
@@ -28,6 +34,7 @@ impl Settings {
         settings.add_filter(options);
         settings.add(Group::Sampling, [(names::TIMED, sampling_threshold(options.timed))]);
         settings.add_kernel(features);
+        settings.add_cgroups(options, features);
         settings.add_fields(features);
         let (extents, records) = (options.max_extents, share::with_reserve(options.max_threads));
         settings.add(
@@ -88,6 +95,24 @@ impl Settings {
                 (names::CGROUPS_ONLY, u32::from(!filter.cgroups.is_empty())),
                 (names::COMMS_ONLY, u32::from(!filter.comms.is_empty())),
                 (names::CALLS_ONLY, u32::from(filter.calls.is_some())),
+            ],
+        );
+    }
+
+    fn add_cgroups(&mut self, options: &Options, features: &Features) {
+        let v1 = options.cgroups.then(|| Hierarchies::find().v1().cloned()).flatten();
+        let index = |controller: &str| {
+            let at = CONTROLLERS.iter().position(|&known| known == controller)?;
+            features.controllers[at]
+        };
+        let v1 = v1.and_then(|v1| Some((index(v1.controller)? + 1, v1.id)));
+        let (controller, hierarchy) = v1.unwrap_or_default();
+        self.add(
+            Group::Filter,
+            [
+                (names::CGROUPS_KNOWN, u32::from(options.cgroups)),
+                (names::V1_CONTROLLER, controller),
+                (names::V1_HIERARCHY, hierarchy),
             ],
         );
     }

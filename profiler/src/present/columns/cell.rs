@@ -6,7 +6,7 @@ use profiler_common::call::{Abi, CallKey};
 
 use super::{Column, SPREAD_CELLS, Unit, WHERE_CELLS};
 use crate::{
-    model::{ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
+    model::{Dimension, ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
     names::{
         classes::{Category, Classes},
         syscalls,
@@ -59,6 +59,11 @@ pub trait Source {
 
     /// The own name of the thread, if the row is of one thread.
     fn thread_comm(&self) -> Option<&Untrusted> {
+        None
+    }
+
+    /// The cgroup, or what follows from it, if rows are told apart by it and it is known.
+    fn place(&self, _dimension: Dimension) -> Option<String> {
         None
     }
 
@@ -125,6 +130,10 @@ impl Source for Row {
 
     fn thread_comm(&self) -> Option<&Untrusted> {
         self.thread().map(|thread| &thread.comm)
+    }
+
+    fn place(&self, dimension: Dimension) -> Option<String> {
+        self.place(dimension)?.name(dimension)
     }
 
     fn user(&self) -> Option<String> {
@@ -233,6 +242,10 @@ impl Column {
             | Self::User
             | Self::Comm
             | Self::Thread
+            | Self::Cgroup
+            | Self::Unit
+            | Self::Container
+            | Self::Pod
             | Self::Abi
             | Self::Category
             | Self::Class
@@ -246,6 +259,7 @@ impl Column {
     /// The cell of a row as text; empty if there is nothing to say.
     pub fn cell(self, source: &impl Source, whole: Whole, form: Form) -> String {
         let name = |name: Option<&Untrusted>| name.map(ToString::to_string);
+        let place = |of| Some(source.place(of).unwrap_or_else(|| units::NONE.into()));
         let thread = source.thread();
         let text = match self {
             Self::Pid => source.process().map(|process| id(process.tgid, source.members(), form)),
@@ -255,6 +269,10 @@ impl Column {
                 if is_of_process { ENDED_COMM.into() } else { String::new() }
             })),
             Self::User => Some(source.user().unwrap_or_else(|| units::NONE.into())),
+            Self::Cgroup => place(Dimension::Cgroup),
+            Self::Unit => place(Dimension::Unit),
+            Self::Container => place(Dimension::Container),
+            Self::Pod => place(Dimension::Pod),
             Self::Comm => name(source.comm()),
             Self::Abi => source.abi().map(|abi| abi.name().to_owned()),
             Self::Category => Some(source.category().unwrap_or(units::NONE).to_owned()),

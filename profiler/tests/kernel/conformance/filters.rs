@@ -122,7 +122,7 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
 }
 
 /// Cgroups for a test: two beside each other, of which the one has another below it.
-pub(super) struct Cgroups(PathBuf);
+pub(super) struct Cgroups(pub(super) PathBuf);
 
 impl Cgroups {
     pub(super) fn new(mode: Mode) -> Result<Self, Skip> {
@@ -144,7 +144,7 @@ impl Cgroups {
         Ok(this)
     }
 
-    fn arg(&self, name: &str, path: &str) -> String {
+    pub(super) fn arg(&self, name: &str, path: &str) -> String {
         format!("{name}={}", self.0.join(path).display())
     }
 
@@ -154,7 +154,7 @@ impl Cgroups {
     }
 
     /// As a flag has it: from the root.
-    fn relative(&self, path: &str) -> String {
+    pub(super) fn relative(&self, path: &str) -> String {
         let name = self.0.file_name().expect("a name");
         format!("{}/{path}", name.to_string_lossy())
     }

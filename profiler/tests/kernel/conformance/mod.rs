@@ -6,6 +6,7 @@
 //! `cargo xtask conformance` prints.
 
 mod attach;
+mod attribution;
 mod births;
 mod bounds;
 mod deaths;
@@ -57,6 +58,8 @@ pub(crate) enum Skip {
     NothingBefore,
     /// Cgroups of version 2 are not mounted.
     NoCgroups,
+    /// No hierarchy of version 1 names the cgroups of this process.
+    NoVersion1,
     /// The freezer of cgroups of version 1 is not mounted.
     NoFreezer,
 }
@@ -67,7 +70,7 @@ impl Skip {
         match self {
             Self::NoI386Compiler(_) => true,
             Self::NoCall(_) | Self::ProbesByBreakpoint | Self::NothingBefore => false,
-            Self::NoCgroups | Self::NoFreezer => false,
+            Self::NoCgroups | Self::NoVersion1 | Self::NoFreezer => false,
         }
     }
 }
@@ -83,6 +86,7 @@ impl fmt::Display for Skip {
                 f.write_str("needs Linux 5.15 and its BTF, and the object with task storage")
             }
             Self::NoFreezer => f.write_str("the freezer of cgroups v1 is not mounted"),
+            Self::NoVersion1 => f.write_str("processes are in no hierarchy of cgroups v1"),
             Self::NoCgroups => f.write_str("cgroups of version 2 are not mounted"),
             Self::ProbesByBreakpoint => f.write_str("this kernel probes by breakpoints alone"),
         }
@@ -196,6 +200,14 @@ pub(crate) const CASES: &[Case] = cases! {
         reused_pid_in_scope: "the id of a watched process is given to a stranger",
         clone_vm: "what shares its parent's memory is a process or a thread",
         pid_namespace: "a process has another id in its own namespace",
+    }
+    attribution {
+        cgroup_of_a_moved_process: "a process moves to another cgroup while its threads are in calls",
+        cgroups_of_moved_threads: "a thread that moves to another cgroup is still one thread",
+        cgroup_of_a_moved_thread: "a thread moves to a threaded cgroup, and its process does not",
+        cgroups_that_are_removed: "a process lives for a millisecond in a cgroup that is removed at once",
+        cgroups_that_are_renamed: "a cgroup is renamed after its processes have ended",
+        cgroups_under_load: "a process moves between cgroups all the time",
     }
     attach {
         attach_under_load: "attached and detached twenty times while others make calls",

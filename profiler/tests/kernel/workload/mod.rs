@@ -2,6 +2,7 @@
 //! `kernel workload NAME [key=value]...`; each prints a [`Statement`] of what it did.
 
 mod births;
+mod cgroups;
 mod counts;
 mod crowd;
 mod deaths;
@@ -36,6 +37,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use cgroups::container_id;
 pub(crate) use crowd::IDLE;
 pub(crate) use filtered::WANTED;
 pub(crate) use groups::USERS;
@@ -159,6 +161,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "seccomp-kill" => seccomp::kill(&params),
         "seccomp-user-notification" => seccomp::user_notification(&params),
         "in-waits" => signals::in_waits(&params),
+        "short-cgroups" => cgroups::short(&params),
         "migrated" => filtered::migrated(&params),
         "migrated-thread" => filtered::migrated_thread(&params),
         "renamed-by-turns" => filtered::renamed_by_turns(&params),

@@ -130,7 +130,7 @@ impl Books {
         before: &Activity,
         after: &Activity,
     ) -> Vec<(CallKey, CellIndex, u64)> {
-        let ended = before.state == RecordState::Ended as u16;
+        let ended = RecordState::is_final(before.state);
         if record.missed_exits == 0 || before != after || !(in_flight(record) || ended) {
             return Vec::new();
         }

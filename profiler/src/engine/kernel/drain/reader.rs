@@ -6,7 +6,7 @@
 //!
 //! Counts in chunks have 32 bits and wrap. The subtraction undoes that.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
@@ -24,9 +24,9 @@ use super::{
     users::Changes,
 };
 use crate::{
-    aggregate::{Account, Aggregate, Identity, ProcessIndex, ThreadIndex},
+    aggregate::{Account, Aggregate, Identity, ProcessIndex, ThreadId, ThreadIndex},
     engine::kernel::tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
-    model::{Extremes, Figures, OffCpu, Timed, Use},
+    model::{CgroupRow, Extremes, Figures, OffCpu, Timed, Use},
 };
 
 /// Reads tables, and computes differences to what it read last.
@@ -73,6 +73,8 @@ const BEING_TAKEN: u32 = 1_024;
 /// A thread with a record.
 pub(crate) struct Thread {
     pub(crate) process: ProcessIndex,
+    /// The cgroup in which the calls of this record entered.
+    pub(super) cgroup: u64,
     /// Its own rows, if rows by thread are kept.
     pub(super) row: Option<ThreadIndex>,
     /// Whether it is in `Reader::unknown_users`.
@@ -168,7 +170,7 @@ impl Reader {
             batch.read(tables, &self.cells, threads, next);
             for (visit, changed) in batch.visits() {
                 self.read_thread(tables, into, (visit, changed), last);
-                if visit.before.state == RecordState::Ended as u16 {
+                if RecordState::is_final(visit.before.state) {
                     ended.push(visit.index);
                 }
             }
@@ -217,14 +219,18 @@ impl Reader {
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
             let process = into.thread_started(identity, &record.comm);
-            let name = || tables.identity(index).comm;
+            let task = tables.identity(index);
+            let cgroup = task.cgroup;
             let row = if into.has_threads() {
-                into.list_thread(process, record.tid, &name(), Vec::new())
+                let id = ThreadId { tid: record.tid, random: task.thread };
+                let nothing = CgroupRow { cgroup, calls: Arc::default() };
+                into.list_thread(process, id, &task.comm, &nothing)
             } else {
                 None
             };
             Box::new(Thread {
                 process,
+                cgroup,
                 row,
                 user_is_unknown: false,
                 flight: None,
@@ -232,7 +238,8 @@ impl Reader {
                 broken: false,
             })
         });
-        let (process, row) = (thread.process, thread.row);
+        let (process, cgroup, row) = (thread.process, thread.cgroup, thread.row);
+        let owner = Owner { process, cgroup, row };
         let mut change = self.changes.of_any();
         into.rename(process, &record.comm, record.named_ns);
         self.corrections.clear();
@@ -251,7 +258,7 @@ impl Reader {
             if reading.is_some() {
                 let SlotReading { figures, off_cpu, .. } = &mut self.slot;
                 self.off_cpu.report(slot.index, *off_cpu, figures);
-                add(into, (process, row), slot.key, &self.slot.figures);
+                owner.add(into, slot.key, &self.slot.figures);
             }
             if slot.counts != reported {
                 self.corrections.push((slot.key, slot.index, slot.counts, reported));
@@ -262,11 +269,12 @@ impl Reader {
             let known = self.lost.entry(slot).or_default();
             let figures = Figures { lost: lost.saturating_sub(*known), ..Figures::default() };
             *known = lost.max(*known);
-            add(into, (process, row), key, &figures);
+            owner.add(into, key, &figures);
         }
         let breach = visit.books.breach(record, &before, &after);
         let ended = before.state == RecordState::Ended as u16;
-        let unreturned = ended.then(|| add_unreturned(into, (process, row), record)).flatten();
+        let left = before.state == RecordState::Left as u16;
+        let unreturned = ended.then(|| add_unreturned(into, owner, record)).flatten();
         for &(key, slot, read, reported) in &self.corrections {
             visit.books.correct((key, slot), read, reported);
         }
@@ -285,10 +293,12 @@ impl Reader {
             self.breaches.add(format!("thread {} of process {}: {what}", record.tid, record.tgid));
         }
         if into.has_processes() {
-            self.note_user(tables, into, (index, process), (change, ended));
+            self.note_user(tables, into, (index, process), (change, ended || left));
         }
         if ended {
             into.thread_ended(process);
+        } else if left {
+            into.thread_left(process);
         }
         if let Some(row) = row {
             into.rename_thread(row, Some(record.tid), &tables.identity(index).comm);
@@ -390,26 +400,27 @@ impl Reader {
     }
 }
 
-/// Adds figures of a thread.
-fn add(
-    into: &mut Aggregate,
-    (process, row): (ProcessIndex, Option<ThreadIndex>),
-    key: CallKey,
-    figures: &Figures,
-) {
-    match row {
-        Some(row) => into.add_to_thread(row, key, figures),
-        None => into.add(Some(process), key, figures),
+/// Who has a record.
+#[derive(Clone, Copy)]
+struct Owner {
+    process: ProcessIndex,
+    cgroup: u64,
+    row: Option<ThreadIndex>,
+}
+
+impl Owner {
+    /// Adds figures of the owner.
+    fn add(self, into: &mut Aggregate, key: CallKey, figures: &Figures) {
+        match self.row {
+            Some(row) => into.add_to_thread(row, self.cgroup, key, figures),
+            None => into.add(Some((self.process, self.cgroup)), key, figures),
+        }
     }
 }
 
 /// Adds the call in which a thread ended: `exit`, `exit_group`, or the call in which it was killed.
 /// Returns the slot of the call, unless that is an overflow slot.
-fn add_unreturned(
-    into: &mut Aggregate,
-    owner: (ProcessIndex, Option<ThreadIndex>),
-    record: &ThreadRecord,
-) -> Option<CellIndex> {
+fn add_unreturned(into: &mut Aggregate, owner: Owner, record: &ThreadRecord) -> Option<CellIndex> {
     if !record.in_call() {
         return None;
     }
@@ -417,7 +428,7 @@ fn add_unreturned(
     let slot = (record.in_flight_slot != OVERFLOWED).then_some(record.in_flight_slot);
     let key = CallKey(record.in_flight_key);
     if slot.is_some() {
-        add(into, owner, key, &figures);
+        owner.add(into, key, &figures);
     } else {
         into.add(None, key, &figures);
         // The overflow slot does not count it.

@@ -63,7 +63,7 @@ impl SlotReading {
         how: How,
     ) -> Option<SlotCounts> {
         let old = batch::sums(known.line(changed.index, SUMS)?);
-        let ended = visit.before.state == RecordState::Ended as u16;
+        let ended = RecordState::is_final(visit.before.state);
         let mut changed = *changed;
         let mut before = visit.before;
         for _ in 0..TRIES {

@@ -1,5 +1,7 @@
 //! Who threads are: their users and names; and rows by thread, which can begin late.
 
+use std::sync::Arc;
+
 use profiler_common::{
     hist::{BUCKETS_PER_CHUNK, CHUNKS},
     limits::{ERRNO_PAGES, ERRNOS_PER_PAGE},
@@ -14,9 +16,9 @@ use super::{
     users::Change,
 };
 use crate::{
-    aggregate::{Aggregate, ProcessIndex},
+    aggregate::{Aggregate, ProcessIndex, ThreadId},
     engine::kernel::tables::Tables,
-    model::{CallRow, Extremes, Figures},
+    model::{CallRow, CgroupRow, Extremes, Figures},
     names::syscalls,
     proc_fields,
 };
@@ -79,8 +81,10 @@ impl Reader {
             let Some(thread) = &self.threads[index as usize] else { continue };
             let row = if on {
                 let calls = self.calls_by_now(tables, index);
-                let tid = tables.record(index).tid;
-                into.list_thread(thread.process, tid, &tables.identity(index).comm, calls)
+                let task = tables.identity(index);
+                let id = ThreadId { tid: tables.record(index).tid, random: task.thread };
+                let calls = CgroupRow { cgroup: thread.cgroup, calls: Arc::new(calls) };
+                into.list_thread(thread.process, id, &task.comm, &calls)
             } else {
                 None
             };

@@ -41,6 +41,7 @@ macro_rules! counting_maps {
             map(maps::RINGS, Size::Rings),
             map(maps::CALLS, Size::Compiled),
             map(maps::CGROUPS, Size::Compiled),
+            map(maps::CGROUP_EVENTS, Size::Compiled),
             map(maps::COMMS, Size::Compiled),
             map(maps::CONTROL, Size::Compiled),
             map(maps::COUNTERS, Size::Compiled),
@@ -110,7 +111,8 @@ static ARRAYS: ObjectSpec = ObjectSpec {
         Size::Records,
         Size::Cells,
         Size::CallsBefore,
-        map("TASK_STORAGE", Size::Compiled)
+        map("TASK_STORAGE", Size::Compiled),
+        map(maps::RECORDS_BY_TASK, Size::RecordsByTask)
     ),
     settings: counting_settings!(Group::CallLister),
 };

@@ -16,7 +16,7 @@ mod spec;
 pub(crate) use catalog::COUNTERS;
 pub(crate) use catalog::{best_counter, companions, find, program_named};
 pub(crate) use program::{
-    CGROUP_ATTACH, ENTRY, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
-    OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,
+    ENTRY, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED, OPERATION_SUBMITTED,
+    OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,
 };
 pub(crate) use spec::{Group, Hook, ObjectName, ObjectSpec, Requirement, RingEvent, Size, When};

@@ -40,9 +40,23 @@ const _: () = assert!(EXIT.copies.len() == 1 + FURTHER_EXITS);
 
 /// Follows tasks that move to another cgroup. It attaches before the programs that decide by
 /// cgroup, so that a decision never outlives the cgroup that it was made by.
-pub(crate) const CGROUP_ATTACH: ProgramSpec = ProgramSpec {
-    when: When::CgroupFilter,
+const CGROUP_ATTACH: ProgramSpec = ProgramSpec {
+    when: When::CgroupMoves,
     ..spec!("cgroup_attach", "cgroup_attach_task", 2, 3, 4)
+};
+
+/// Tells which cgroups there are. These attach before the walk through the cgroups that exist, so
+/// that none is missed.
+const CGROUP_MKDIR: ProgramSpec =
+    ProgramSpec { when: When::Cgroups, ..spec!("cgroup_mkdir", "cgroup_mkdir", 2, 3, 4) };
+const CGROUP_RMDIR: ProgramSpec =
+    ProgramSpec { when: When::Cgroups, ..spec!("cgroup_rmdir", "cgroup_rmdir", 2, 3, 4) };
+/// The names of the copies have no space for an underscore.
+const CGROUP_RENAME: ProgramSpec = ProgramSpec {
+    name: "cgroup_rename",
+    tracepoint: "cgroup_rename",
+    when: When::Cgroups,
+    copies: &["cgroup_rename", "cgroup_rename2", "cgroup_rename3", "cgroup_rename4"],
 };
 
 /// Records which signals are sent to the profiler and to its command.
@@ -124,7 +138,10 @@ pub(crate) const OPERATION_SUBMITTED: ProgramSpec = ring(
 /// Forks come before entries, so that no child of a process in scope is missed. Exits come
 /// before entries, so that no exit of a counted call is missed. Likewise, completions come before
 /// submissions, and the creation of rings before both.
-pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 17] = [
+pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
+    CGROUP_MKDIR,
+    CGROUP_RENAME,
+    CGROUP_RMDIR,
     CGROUP_ATTACH,
     SIGNAL_SENT,
     spec!("process_exit", "sched_process_exit", 2, 3, 4),
@@ -185,8 +202,7 @@ mod tests {
 
     #[test]
     fn one_copy_is_enough_where_tracepoints_are_not_preempted() {
-        let is_needed =
-            |spec: &&ProgramSpec| matches!(spec.when, When::Always | When::CgroupFilter);
+        let is_needed = |spec: &&ProgramSpec| matches!(spec.when, When::Always | When::CgroupMoves);
         let needed = || SYSCALL_PROGRAMS.iter().filter(is_needed);
         assert!(needed().all(|spec| spec.copies(false) == [spec.name]));
         assert!(needed().all(|spec| spec.copies(true).len() > 1));

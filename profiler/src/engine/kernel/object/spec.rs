@@ -96,8 +96,10 @@ impl Requirement {
 pub(crate) enum When {
     /// All of them.
     Always,
-    /// Those that filter by cgroup.
-    CgroupFilter,
+    /// Those that tell calls apart by cgroup.
+    Cgroups,
+    /// Those that do that, or filter by cgroup.
+    CgroupMoves,
     /// Those with a command to which the profiler passes signals on.
     Command,
     /// Those that follow the time off the CPU.
@@ -149,6 +151,8 @@ pub(crate) enum Size {
     Compiled,
     /// One per record.
     Records,
+    /// One per record, if records have cgroups.
+    RecordsByTask,
     /// One per extent.
     Extents,
     /// One per cell.

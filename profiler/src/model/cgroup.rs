@@ -1,0 +1,32 @@
+//! Cgroups: where a call was made.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    placement::{Named, Placement},
+    text::Untrusted,
+};
+
+/// The id in place of a cgroup that is unknown, or that is not told apart.
+pub const NO_CGROUP: u64 = 0;
+
+/// A cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// The path from the root of the hierarchy, such as `/system.slice/ssh.service`. The last path,
+    /// if the cgroup was renamed or removed.
+    pub path: Untrusted,
+    /// Whether it was removed.
+    pub removed: bool,
+    /// What the path says: unit, container and pod.
+    pub placement: Placement,
+    /// What people call the container and the pod.
+    pub named: Named,
+}
+
+impl Cgroup {
+    /// The cgroup at a path.
+    pub fn at(path: &str) -> Self {
+        Self { path: path.into(), placement: Placement::of_path(path), ..Self::default() }
+    }
+}

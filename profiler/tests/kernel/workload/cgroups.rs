@@ -1,0 +1,63 @@
+//! Processes that live in cgroups which are removed at once.
+
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
+
+use super::{
+    Made, Params, Process, Statement, fork, raw, reap,
+    statement::{Calls, add},
+};
+
+/// The id of the container number `n`.
+pub(crate) fn container_id(n: u64) -> String {
+    format!("{n:064x}")
+}
+
+/// `processes` children, one after the other. Each moves into a cgroup of its own below `directory`,
+/// makes `calls` calls and one more than the child before it, and ends. Its cgroup is then removed.
+///
+/// With `namespace=1`, each child makes its calls in a cgroup namespace of its own. With `rename=1`,
+/// the cgroup is renamed after the child has ended; only version 1 can do that.
+pub(super) fn short(params: &Params) -> Statement {
+    let directory = PathBuf::from(&params.0["directory"]);
+    let docker = directory.join("docker");
+    fs::DirBuilder::new().mode(0o755).create(&docker).expect("a cgroup");
+    let child = |n: u64| {
+        let name = if params.has("rename") { "before".into() } else { container_id(n) };
+        let path = docker.join(name);
+        fs::create_dir(&path).expect("a cgroup");
+        let procs = path.join("cgroup.procs");
+        let calls = params.number("calls") + n;
+        let pid = fork(|| {
+            let is_moved = fs::write(procs, "0").is_ok();
+            if params.has("namespace") {
+                // SAFETY: unshares a namespace, and touches no memory.
+                assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }, 0);
+            }
+            for _ in 0..calls {
+                raw::syscall(libc::SYS_getppid, [0; 4]);
+            }
+            is_moved
+        });
+        reap(pid);
+        let mut last = path;
+        if params.has("rename") {
+            let renamed = docker.join(container_id(n));
+            fs::rename(&last, &renamed).expect("a renamed cgroup");
+            last = renamed;
+        }
+        remove(&last);
+        let mut made = Calls::new();
+        add(&mut made, "getppid", &Made::succeeded(calls));
+        Process::new(pid, made)
+    };
+    let processes = (0..params.number("processes")).map(child).collect();
+    remove(&docker);
+    Statement::of_all(processes)
+}
+
+/// Removes a cgroup whose processes have been reaped. The last one may not have left it yet.
+fn remove(path: &std::path::Path) {
+    while fs::remove_dir(path).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
