@@ -31,12 +31,11 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "loader",
             "memory_limit",
             "object",
-            "rings",
         ],
     ),
     (
         "access to types, maps, programs and memory",
-        &["cast", "layout", "maps", "options", "programs", "region", "statistics"],
+        &["cast", "layout", "maps", "options", "programs", "region", "rings", "statistics"],
     ),
     (
         "one task each, by means of the access above",
@@ -52,11 +51,11 @@ const LAYERS: [(&str, &[&str]); 10] = [
             "signals",
         ],
     ),
-    ("the input of the programs, and their output", &["filter", "settings", "tables"]),
     (
-        "the figures, and the calls that entered before the attach",
-        &["call_lister", "drain", "operations"],
+        "the input of the programs, and their output",
+        &["filter", "operations", "settings", "tables"],
     ),
+    ("the figures, and the calls that entered before the attach", &["call_lister", "drain"]),
     ("a loaded object", &["load"]),
     ("an attached object", &["attached"]),
     ("all objects of a query", &["session"]),
