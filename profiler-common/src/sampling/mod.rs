@@ -1,11 +1,16 @@
-//! Sampling: which calls are timed. All of them, none, or one in N.
+//! Sampling: which calls are timed. All of them, none, one in N, or as many as keep to a limit
+//! ([`adaptive`]).
 //!
 //! The verifier knows the threshold, and drops the branches that it rules out. If a call is not
 //! timed, the start time in the record is 0. The age of such a call in flight counts from the drain
 //! that first saw it.
 
+pub mod adaptive;
+
 /// The threshold that times every call.
 pub const ALL: u32 = u32::MAX;
+/// Stands for a threshold: sampling is [`adaptive`].
+pub const ADAPTIVE: u32 = u32::MAX - 1;
 /// The threshold that times no call.
 pub const NONE: u32 = 0;
 
