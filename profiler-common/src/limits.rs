@@ -30,6 +30,8 @@ pub const MAX_THREADS: u32 = 4 * 1024 * 1024;
 /// The largest number of extents that a configuration can ask for: 2.5 GiB of cells. With the
 /// records for [`MAX_THREADS`] and their reserve, they fit in the 4 GiB of an arena.
 pub const MAX_EXTENTS: u32 = 5 * 512 * 1024;
+/// [`MAX_EXTENTS`] with adaptive sampling, for which each cell has a sampler: 2 GiB of cells.
+pub const MAX_EXTENTS_SAMPLED: u32 = 4 * 512 * 1024;
 
 /// How many processes a scope (`-p`, a command) can name.
 pub const MAX_TARGETS: u32 = 4_096;

@@ -6,6 +6,11 @@ pub const ARENA: &str = "ARENA";
 pub const RECORDS: &str = "RECORDS";
 /// One [`TaskIdentity`](crate::wire::TaskIdentity) a record, by index.
 pub const IDENTITIES: &str = "IDENTITIES";
+/// One [`Sampler`](crate::sampling::sampler::Sampler) per cell, by index; only with adaptive sampling.
+pub const SAMPLERS: &str = "SAMPLERS";
+/// One [`OverflowSampler`](crate::sampling::sampler::OverflowSampler) per syscall and CPU; only with adaptive
+/// sampling.
+pub const OVERFLOW_SAMPLERS: &str = "OVERFLOW_SAMPLERS";
 /// The pool of [`Cell`](crate::wire::Cell)s.
 pub const CELLS: &str = "CELLS";
 /// Indexes of the free records.

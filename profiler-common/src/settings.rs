@@ -22,6 +22,10 @@ macro_rules! for_each_option {
             TARGETS_ONLY,
             /// Which calls are timed: a threshold of `sampling`.
             TIMED,
+            /// `sampling::adaptive::Limit::cost`. Only for adaptive sampling.
+            SAMPLING_COST,
+            /// `sampling::adaptive::Limit::budget`. Only for adaptive sampling.
+            SAMPLING_BUDGET,
             /// 1 if the scope is less than the whole host.
             SCOPE_IS_NARROW,
             /// 1 if a task can enter and leave the scope.
@@ -49,6 +53,8 @@ macro_rules! for_each_option {
             RECORDS_AT,
             /// Byte offset of the identities in the arena: `arena::identities`. Only for the arena.
             IDENTITIES_AT,
+            /// Byte offset of the samplers in the arena: `arena::samplers`. Only for the arena.
+            SAMPLERS_AT,
             /// How `io_uring_complete` names the request, as in
             /// [`completion`](crate::io_uring::completion); 0 if the programs are not loaded.
             URING_COMPLETION,

@@ -39,7 +39,8 @@ pub struct ThreadRecord {
     /// The address proves ownership: no other live task has that stack, and the tracepoints pass
     /// the address. 0 once the thread has ended, and while nobody owns the record.
     pub owner: u64,
-    /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds.
+    /// When the call in flight entered, `CLOCK_MONOTONIC` nanoseconds; 0 if it is not timed. With
+    /// adaptive sampling, a [`Sample`](crate::sampling::adaptive::Sample).
     pub entry_ns: u64,
     /// Calls that entered.
     pub entered: u64,
@@ -98,6 +99,7 @@ pub struct ThreadRecord {
     /// threads of a process is the name of the process.
     pub named_ns: u64,
     /// Latency of the interrupted call until it left, nanoseconds; `u64::MAX` if it was not timed.
+    /// With adaptive sampling, a [`Sample`](crate::sampling::adaptive::Sample).
     pub interrupted_ns: u64,
 }
 
@@ -269,6 +271,14 @@ pub struct OverflowSlot {
     pub never_returned: u64,
     /// See [`Slot::errors_unlisted`].
     pub errors_unlisted: u64,
+    /// See [`Sampler::extra`](crate::sampling::sampler::Sampler::extra).
+    pub extra: u64,
+    /// See [`Sampler::extra_ns`](crate::sampling::sampler::Sampler::extra_ns).
+    pub extra_ns: u64,
+    /// See [`Sampler::squares`](crate::sampling::sampler::Sampler::squares).
+    pub squares: u64,
+    /// Padding.
+    pub _pad: [u64; 5],
     /// Bucket counts.
     pub buckets: [u32; BUCKETS],
     /// Errno counts.
@@ -296,7 +306,8 @@ pub struct TaskState {
     /// The flags below, from [`TaskState::DECIDED`] on.
     pub flags: u32,
     /// For a task without a record: when the call in flight entered. If a signal interrupted the
-    /// call: its latency until it left, or `u64::MAX` if it was not timed.
+    /// call: its latency until it left, or `u64::MAX` if it was not timed. With adaptive sampling,
+    /// a [`Sample`](crate::sampling::adaptive::Sample).
     pub entry_ns: u64,
     /// For a task without a record: the [`CallKey`] of the call in flight, plus one.
     pub key_plus_one: u32,
@@ -534,7 +545,7 @@ const _: () = {
     assert!(BUCKETS_PER_CHUNK * 4 == size_of::<Cell>());
     assert!(ERRNOS_PER_PAGE * 4 == size_of::<Cell>());
     assert!(CALLS_PER_PAGE as usize * 4 == size_of::<Cell>());
-    assert!(size_of::<OverflowSlot>() == 64 + BUCKETS * 4 + ERRNOS * 4);
+    assert!(size_of::<OverflowSlot>() == 128 + BUCKETS * 4 + ERRNOS * 4);
     assert!(size_of::<OverflowSlot>().is_multiple_of(CACHE_LINE));
     assert!(size_of::<TaskIdentity>() == 32);
     assert!(size_of::<TaskState>() == 72);

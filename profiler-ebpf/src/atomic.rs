@@ -23,8 +23,18 @@ pub unsafe fn add(place: *mut u64, value: u64) {
 /// As for [`add`].
 #[inline(always)]
 pub unsafe fn increment_u32(place: *mut u32) {
+    // SAFETY: the caller's place.
+    unsafe { add_u32(place, 1) }
+}
+
+/// Adds `value` to a `u32`.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub unsafe fn add_u32(place: *mut u32, value: u32) {
     // SAFETY: as in `add`.
     unsafe {
-        asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) place, in(wreg) 1_u32, options(nostack));
+        asm!("lock *(u32 *)({0} + 0) += {1}", in(reg) place, in(wreg) value, options(nostack));
     }
 }

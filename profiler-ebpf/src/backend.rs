@@ -1,10 +1,13 @@
 //! What differs between objects, behind one trait: how a task is identified, and where records and
 //! cells are.
 
-use profiler_common::wire::{Cell, CellIndex, TaskIdentity, TaskState, ThreadRecord};
+use profiler_common::{
+    sampling::sampler::Sampler,
+    wire::{Cell, CellIndex, TaskIdentity, TaskState, ThreadRecord},
+};
 
 use crate::{
-    maps::{CELLS, HINT, IDENTITIES, RECORDS},
+    maps::{CELLS, HINT, IDENTITIES, RECORDS, SAMPLERS},
     task::Task,
 };
 
@@ -101,6 +104,12 @@ pub trait Backend {
     #[inline(always)]
     fn cell(index: CellIndex) -> Option<*mut Cell> {
         CELLS.get_ptr_mut(index)
+    }
+
+    /// The sampler of the slot in the cell at `index`. Only with adaptive sampling.
+    #[inline(always)]
+    fn sampler(index: CellIndex) -> Option<*mut Sampler> {
+        SAMPLERS.get_ptr_mut(index)
     }
 
     /// The record that the hint names for this [`owner`](Self::owner). With arrays, it is the

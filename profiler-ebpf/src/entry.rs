@@ -8,7 +8,7 @@ use crate::{
     backend::Backend,
     counters::count,
     pool::{overflow, slots},
-    scope,
+    sampling as adaptive, scope,
     settings::TIMED,
     thread::{self, RecordIndex},
 };
@@ -88,6 +88,10 @@ pub fn enter<B: Backend>(regs: u64, nr: u64) {
         match TIMED.load() {
             sampling::ALL => (*record).entry_ns = bpf_ktime_get_ns(),
             sampling::NONE => {}
+            sampling::ADAPTIVE if slot == OVERFLOWED => {
+                (*record).entry_ns = adaptive::enter_overflow(key);
+            }
+            sampling::ADAPTIVE => (*record).entry_ns = adaptive::enter::<B>(slot, turn),
             threshold if sampling::is_timed((*record).first_turn.wrapping_add(turn), threshold) => {
                 (*record).entry_ns = bpf_ktime_get_ns();
             }

@@ -8,7 +8,7 @@ use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
     limits::{ERRNOS, ERRNOS_PER_PAGE},
-    sampling,
+    sampling::{self, adaptive::Sample},
     wire::{CellIndex, FURTHER_EXITS, OVERFLOWED, Slot, ThreadRecord},
 };
 
@@ -21,7 +21,7 @@ use crate::{
     pool::{self, overflow, slots},
     refusal,
     restart::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS},
-    scope,
+    sampling as adaptive, scope,
     settings::{PROBE_CALLS, TIMED},
     task::may_be_refused,
     thread::{self, Remaining},
@@ -174,7 +174,7 @@ pub fn exit<B: Backend>(regs: u64, result: u64) {
 }
 
 /// The latency of a call that entered at `*entry_ns`; `None` if the call is not timed. `now` is the
-/// time if all calls are timed.
+/// time if all calls are timed. With adaptive sampling, both are [`Sample`]s.
 ///
 /// # Safety
 /// `entry_ns` is in a live map value.
@@ -185,6 +185,10 @@ pub unsafe fn latency(now: u64, entry_ns: *const u64) -> Option<u64> {
         match TIMED.load() {
             sampling::ALL => Some(now.wrapping_sub(*entry_ns)),
             sampling::NONE => None,
+            sampling::ADAPTIVE => match *entry_ns {
+                0 => None,
+                entry => Some(Sample(entry).latency(bpf_ktime_get_ns()).0),
+            },
             _ => match *entry_ns {
                 0 => None,
                 entry_ns => Some(bpf_ktime_get_ns().wrapping_sub(entry_ns)),
@@ -215,10 +219,15 @@ pub unsafe fn add<B: Backend>(
     latency_ns: Option<u64>,
     result: u64,
 ) {
+    let index = slot;
     let Some(slot) = slots::slot::<B>(slot) else { return };
     // SAFETY: live map values of the running thread's own.
     unsafe {
-        if let Some(mut latency_ns) = latency_ns {
+        if adaptive::is_adaptive() {
+            if let Some(sample) = latency_ns {
+                add_sample::<B>(record, (slot, index), key, Sample(sample));
+            }
+        } else if let Some(mut latency_ns) = latency_ns {
             if latency_ns > (*slot).max_ns {
                 if is_negative(latency_ns) {
                     latency_ns = 0;
@@ -230,7 +239,7 @@ pub unsafe fn add<B: Backend>(
             if latency_ns < (*slot).min_ns {
                 (*slot).min_ns = latency_ns;
             }
-            add_bucket::<B>(record, slot, key, latency_ns);
+            add_bucket::<B>(record, slot, key, latency_ns, 1);
         }
         if may_be_errno(result) {
             failed::<B>(record, slot, result, key);
@@ -242,18 +251,44 @@ pub unsafe fn add<B: Backend>(
     }
 }
 
-/// Adds a latency to a slot's histogram.
+/// Adds the latency of a call to its slot, with adaptive sampling.
+#[inline(always)]
+unsafe fn add_sample<B: Backend>(
+    record: *mut ThreadRecord,
+    (slot, index): (*mut Slot, CellIndex),
+    key: u32,
+    sample: Sample,
+) {
+    let latency_ns = sample.ns();
+    // SAFETY: live map values of the running thread's own.
+    unsafe {
+        if latency_ns > (*slot).max_ns {
+            (*slot).max_ns = latency_ns;
+        }
+        (*slot).total_ns += latency_ns;
+        if latency_ns < (*slot).min_ns {
+            (*slot).min_ns = latency_ns;
+        }
+        let is_bucketed = add_bucket::<B>(record, slot, key, sample.0, 1 << sample.shift());
+        adaptive::add_weight::<B>(index, sample, is_bucketed);
+    }
+}
+
+/// Adds a latency to a slot's histogram, as often as its weight. With adaptive sampling,
+/// `latency_ns` is a [`Sample`]. Returns false if there is no cell for it.
 #[inline(always)]
 unsafe fn add_bucket<B: Backend>(
     record: *mut ThreadRecord,
     slot: *mut Slot,
     key: u32,
     latency_ns: u64,
-) {
-    let bucket = opaque(hist::bucket(latency_ns));
+    weight: u32,
+) -> bool {
+    let ns = if adaptive::is_adaptive() { Sample(latency_ns).ns() } else { latency_ns };
+    let bucket = opaque(hist::bucket(ns));
     let chunk = bucket / BUCKETS_PER_CHUNK as u32;
     if chunk >= CHUNKS as u32 {
-        return;
+        return false;
     }
     // SAFETY: live map values of the running thread's own, and a chunk below the bound.
     unsafe {
@@ -266,11 +301,14 @@ unsafe fn add_bucket<B: Backend>(
         match B::cell(cell) {
             Some(counts) if cell != 0 => {
                 let offset = bucket % BUCKETS_PER_CHUNK as u32;
-                *counts.cast::<u32>().add(offset as usize) += 1;
+                let count = counts.cast::<u32>().add(offset as usize);
+                *count = (*count).wrapping_add(weight);
+                true
             }
             _ => {
                 (*slot).unbucketed += 1;
                 global::count_bucket_only(key, latency_ns);
+                false
             }
         }
     }

@@ -30,6 +30,12 @@ unsafe extern "C" {
     /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
 
+    /// [`sampling::decide`](crate::sampling::decide).
+    pub safe fn sample(slot: u32, turn: u32) -> u32;
+
+    /// [`sampling::decide_overflow`](crate::sampling::decide_overflow).
+    pub safe fn sample_overflow(key: u32) -> u32;
+
     /// [`overflow::left`](crate::pool::overflow::left), for a latency that may be
     /// [`UNTIMED`](crate::pool::overflow::UNTIMED). Returns 0.
     pub safe fn leave_overflow(key: u32, latency_ns: u64, result: u64) -> u32;
@@ -94,6 +100,18 @@ macro_rules! global_functions {
         #[inline(never)]
         extern "C" fn take_extent(record: u32) -> u32 {
             $crate::pool::cells::take_extent::<$Backend>(record)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn sample(slot: u32, turn: u32) -> u32 {
+            $crate::sampling::decide::<$Backend>(slot, turn)
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn sample_overflow(key: u32) -> u32 {
+            $crate::sampling::decide_overflow(key)
         }
 
         #[unsafe(no_mangle)]

@@ -35,6 +35,7 @@ pub mod programs;
 pub mod refusal;
 pub mod report;
 pub mod restart;
+pub mod sampling;
 pub mod scope;
 pub mod settings;
 pub mod signals;

@@ -10,6 +10,7 @@ use profiler_common::{
     call::OVERFLOW_SLOTS,
     io_uring::{DataKey, DataRequests, OperationKey, OperationRow, Request, Ring},
     limits::{CGROUP_EVENTS_BYTES, COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
+    sampling::sampler::{OverflowSampler, Sampler},
     share,
     signals::SIGNALS,
     wire::{
@@ -33,6 +34,15 @@ pub static IDENTITIES: Array<TaskIdentity, 1, MMAPABLE> = Array::new();
 /// none can starve another while cells are free.
 #[btf_map]
 pub static CELLS: Array<Cell, 1, MMAPABLE> = Array::new();
+
+/// The samplers of the slots, by the index of the cell. They are apart from the cells, because only
+/// adaptive sampling needs them.
+#[btf_map]
+pub static SAMPLERS: Array<Sampler, 1, MMAPABLE> = Array::new();
+
+/// The samplers of the overflow slots, per CPU, for the same reasons as [`OVERFLOW_EXTREMES`].
+#[btf_map]
+pub static OVERFLOW_SAMPLERS: PerCpuArray<OverflowSampler, 1> = PerCpuArray::new();
 
 /// The owner of each extent: the index of a record, plus one. The kernel side writes it when it
 /// takes the extent. The reader clears it when it frees the extent.

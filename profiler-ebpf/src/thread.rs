@@ -23,7 +23,7 @@ use aya_ebpf::helpers::{
 };
 use profiler_common::{
     call::CallKey,
-    sampling,
+    sampling::{self, adaptive::Sample},
     wire::{RecordState, TaskState, ThreadRecord},
 };
 
@@ -34,7 +34,7 @@ use crate::{
     counters::count,
     global, interrupted,
     pool::{overflow, records},
-    refusal, scope,
+    refusal, sampling as adaptive, scope,
     settings::{LEADER_OFFSET, START_OFFSET, STATUS_OFFSET, TIMED},
     task::{Task, field_u64, layout_known, may_be_refused, read_comm},
 };
@@ -117,7 +117,7 @@ pub fn at_entry<B: Backend>(regs: u64, nr: u64) -> Option<RecordIndex> {
             }
             (*state).key_plus_one = key + 1;
             overflow::entered(key);
-            (*state).entry_ns = entry_ns();
+            (*state).entry_ns = entry_ns(key);
             return None;
         }
         remember_record::<B>(state, regs)
@@ -209,14 +209,15 @@ pub fn record_of<B: Backend>(state: *mut TaskState) -> Option<*mut ThreadRecord>
     RecordIndex::from_state(unsafe { (*state).record }).and_then(RecordIndex::record::<B>)
 }
 
-/// The time if the call is timed, and 0 otherwise. A random number decides here, because there is
-/// no slot whose count could be the turn.
+/// The time if the call is timed, and 0 otherwise. Unless sampling is adaptive, a random number
+/// decides here, because there is no slot whose count could be the turn.
 #[inline(always)]
-fn entry_ns() -> u64 {
+fn entry_ns(key: u32) -> u64 {
     // SAFETY: always safe to call.
     unsafe {
         match TIMED.load() {
             sampling::ALL => bpf_ktime_get_ns(),
+            sampling::ADAPTIVE => adaptive::enter_overflow(key),
             threshold if threshold != sampling::NONE && bpf_get_prandom_u32() <= threshold => {
                 bpf_ktime_get_ns()
             }
@@ -395,7 +396,14 @@ unsafe fn count_unrecorded(state: *mut TaskState, key: CallKey, result: u64) {
             return;
         }
         let entry_ns = (*state).entry_ns;
-        let latency_ns = (entry_ns != 0).then(|| bpf_ktime_get_ns().wrapping_sub(entry_ns));
+        let latency_ns = (entry_ns != 0).then(|| {
+            let now = bpf_ktime_get_ns();
+            if adaptive::is_adaptive() {
+                Sample(entry_ns).latency(now).0
+            } else {
+                now.wrapping_sub(entry_ns)
+            }
+        });
         if interrupted::is_interruption(result, key.0) {
             interrupted::keep_unrecorded(state, key.0, latency_ns, result);
         } else {

@@ -6,6 +6,7 @@
 //! that first saw it.
 
 pub mod adaptive;
+pub mod sampler;
 
 /// The threshold that times every call.
 pub const ALL: u32 = u32::MAX;

@@ -18,13 +18,14 @@ use aya_ebpf::{
 };
 use profiler_common::{
     arch,
-    arena::{self, CELL_SHIFT, CELLS, IDENTITY_SHIFT, RECORD_SHIFT},
+    arena::{self, CELL_SHIFT, CELLS, IDENTITY_SHIFT, RECORD_SHIFT, SAMPLER_SHIFT},
+    sampling::sampler::Sampler,
     settings::placeholder,
     wire::{Cell, CellIndex, FURTHER_EXITS, TaskIdentity, TaskState, ThreadRecord},
 };
 use profiler_ebpf::{
     backend::Backend,
-    settings::{IDENTITIES_AT, RECORDS_AT, STACK_OFFSET},
+    settings::{IDENTITIES_AT, RECORDS_AT, SAMPLERS_AT, STACK_OFFSET},
     task::{Task, field_u64},
     typed,
 };
@@ -228,6 +229,11 @@ impl Backend for ArenaBackend {
     #[inline(always)]
     fn cell(index: CellIndex) -> Option<*mut Cell> {
         Some(at(u64::from(CELLS) + (u64::from(index) << CELL_SHIFT)))
+    }
+
+    #[inline(always)]
+    fn sampler(index: CellIndex) -> Option<*mut Sampler> {
+        Some(at(u64::from(SAMPLERS_AT.load()) + (u64::from(index) << SAMPLER_SHIFT)))
     }
 
     /// Hints are indexed by a hash of the stack. So a hint stays valid if its CPU runs another task

@@ -7,15 +7,17 @@ use profiler_common::{
     call::CallKey,
     hist::{self, BUCKETS},
     limits::ERRNOS,
+    sampling::adaptive::Sample,
     wire::OverflowSlot,
 };
 
 use crate::{
-    atomic::{add, increment_u32},
+    atomic::{add, add_u32, increment_u32},
     backend::Backend,
     exit::{Outcome, is_negative},
     global,
     maps::{OVERFLOW, OVERFLOW_EXTREMES},
+    sampling::is_adaptive,
     verifier::opaque,
 };
 
@@ -54,7 +56,8 @@ pub fn denied(key: u32) {
 /// Stands for the latency of a call that was not timed.
 pub const UNTIMED: u64 = u64::MAX;
 
-/// Counts a call that entered here and left with `result`, after `latency_ns` if it was timed.
+/// Counts a call that entered here and left with `result`, after `latency_ns` if it was timed. With
+/// adaptive sampling, the latency is a [`Sample`], here and in the functions below.
 #[inline(always)]
 pub fn leave(key: u32, latency_ns: Option<u64>, result: u64) {
     global::leave_overflow(key, latency_ns.unwrap_or(UNTIMED), result);
@@ -96,10 +99,20 @@ fn ended(key: u32, result: u64) {
 #[inline(never)]
 fn timed<B: Backend>(key: u32, latency_ns: u64) {
     let Some(slot) = slot(key) else { return };
-    let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
+    add_bucket(slot, latency_ns);
+    let latency_ns = if is_adaptive() {
+        let sample = Sample(latency_ns);
+        let shift = sample.shift();
+        // SAFETY: a field of a live map value.
+        unsafe { add(&raw mut (*slot).extra_ns, (sample.ns() << shift) - sample.ns()) };
+        sample.ns()
+    } else if is_negative(latency_ns) {
+        0
+    } else {
+        latency_ns
+    };
     // SAFETY: a field of a live map value.
     unsafe { add(&raw mut (*slot).total_ns, latency_ns) };
-    add_bucket(slot, latency_ns);
     if let Some(extremes) = OVERFLOW_EXTREMES.get_ptr_mut(CallKey(key).overflow_index()) {
         // SAFETY: fields of a live map value of this CPU. Every copy of the exit program writes
         // them, each by `raise`.
@@ -134,9 +147,31 @@ pub fn error_only(key: u32, errno: u32) {
 
 #[inline(always)]
 fn add_bucket(slot: *mut OverflowSlot, latency_ns: u64) {
+    if is_adaptive() {
+        add_sample(slot, Sample(latency_ns));
+        return;
+    }
+    let latency_ns = if is_negative(latency_ns) { 0 } else { latency_ns };
     let bucket = opaque(hist::bucket(latency_ns));
     if bucket < BUCKETS as u32 {
         // SAFETY: compared with the bound just above.
         unsafe { increment_u32((&raw mut (*slot).buckets).cast::<u32>().add(bucket as usize)) }
+    }
+}
+
+/// Same as [`add_bucket`], with adaptive sampling: as often as the weight of the call.
+#[inline(always)]
+fn add_sample(slot: *mut OverflowSlot, sample: Sample) {
+    let shift = sample.shift();
+    let bucket = opaque(hist::bucket(sample.ns()));
+    if bucket < BUCKETS as u32 {
+        // SAFETY: fields of a live map value, and a bucket below the bound.
+        unsafe {
+            add_u32((&raw mut (*slot).buckets).cast::<u32>().add(bucket as usize), 1 << shift);
+            if shift > 0 {
+                add(&raw mut (*slot).extra, (1 << shift) - 1);
+                add(&raw mut (*slot).squares, 1 << (2 * shift));
+            }
+        }
     }
 }

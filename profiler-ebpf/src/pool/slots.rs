@@ -9,7 +9,7 @@ use profiler_common::{
     wire::{CALLS_PER_PAGE, Cell, CellIndex, Slot, ThreadRecord},
 };
 
-use crate::{backend::Backend, pool::cells};
+use crate::{backend::Backend, pool::cells, sampling};
 
 /// Finds the cell with the slot for `key`, and takes one if the thread makes this syscall for the
 /// first time. Returns 0 if the pool is used up.
@@ -68,6 +68,7 @@ fn new_slot<B: Backend>(record: *mut ThreadRecord) -> CellIndex {
         // So the common path need not test whether a call is the first.
         // SAFETY: a live map value of this thread's own.
         unsafe { (*slot).min_ns = u64::MAX };
+        sampling::begin::<B>(index);
     }
     index
 }

@@ -9,7 +9,7 @@ mod shown;
 mod syscalls;
 mod values;
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -18,6 +18,7 @@ pub use lists::List;
 pub use shown::ShownArgs;
 pub use syscalls::SyscallsArgs;
 
+use super::timed;
 use crate::{
     address::parse_listen,
     duration::{Interval, RunTime},
@@ -94,9 +95,14 @@ pub struct KernelArgs {
     /// Count calls and outcomes, but do not time calls, which costs least
     #[arg(long, conflicts_with = "sample", help_heading = "Kernel side")]
     pub no_latency: bool,
-    /// Time one call in N of each thread and syscall, chosen at random; counts stay exact
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..), help_heading = "Kernel side")]
-    pub sample: Option<u32>,
+    /// Time one call in N of each thread and syscall, or with `auto` at most 10,000 per second
+    ///
+    /// Counts and outcomes stay exact. The timed calls are chosen at random. With `auto`, every call
+    /// is timed while a thread makes at most 10,000 calls of a syscall per second. Above that, a
+    /// sample is timed that keeps to this limit. `auto:N` sets another limit, from 1,000 to 1,000,000.
+    /// `~` marks the totals that are estimates.
+    #[arg(long, value_name = "N|auto[:N]", value_parser = timed::flag, help_heading = "Kernel side")]
+    pub sample: Option<Timed>,
     /// Split the time of calls: on a CPU, waiting (blocked), or runnable (waiting for a CPU)
     ///
     /// The three parts of each row add up to its total time. For this, two more programs run at
@@ -119,10 +125,9 @@ impl KernelArgs {
     /// What these flags ask of the kernel side.
     pub fn request(&self) -> Request {
         Request {
-            timed: match self.sample.and_then(NonZeroU32::new) {
+            timed: match self.sample {
                 _ if self.no_latency => Timed::None,
-                Some(calls) => Timed::OneIn(calls),
-                None => Timed::All,
+                timed => timed.unwrap_or_default(),
             },
             max_threads: self.max_threads,
             max_memory_mib: self.max_memory,

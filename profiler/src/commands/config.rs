@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{
     cli::DaemonArgs,
+    timed,
     toml_file::{self, TomlFileError},
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     duration::Interval,
     filter::{CallPattern, Comm},
     logging::LogLevel,
+    model::Timed,
     privilege::NOBODY,
     serve::hosts::HostName,
     text,
@@ -52,8 +54,10 @@ pub struct Config {
     /// Kernel memory for figures, MiB, of which one user's threads can use four fifths.
     #[serde(deserialize_with = "memory")]
     pub max_memory_mib: u32,
-    /// One call in how many is timed, on average: 1 for all, 0 for none.
-    pub time_one_in: u32,
+    /// Which calls are timed. As a number: one call in how many, on average; 1 for all, 0 for
+    /// none.
+    #[serde(with = "timed")]
+    pub time_one_in: Timed,
     /// Split the time of calls: on a CPU, waiting or runnable. Requires that calls are timed.
     #[serde(rename = "where")]
     pub off_cpu: bool,
@@ -83,7 +87,7 @@ impl Default for Config {
             interval: Interval::clamped(Duration::from_secs(1)),
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
-            time_one_in: 1,
+            time_one_in: Timed::All,
             off_cpu: false,
             include_self: false,
             bpf_stats: false,
@@ -108,7 +112,7 @@ impl Config {
             },
         };
         config.apply_flags(args)?;
-        if config.off_cpu && config.time_one_in == 0 {
+        if config.off_cpu && config.time_one_in == Timed::None {
             return Err(ConfigError::UntimedWhere);
         }
         Ok(config)
@@ -140,9 +144,9 @@ impl Config {
             self.max_memory_mib = MEMORY_MIB.of_flag("--max-memory", memory)?;
         }
         if kernel.no_latency {
-            self.time_one_in = 0;
-        } else if let Some(calls) = kernel.sample {
-            self.time_one_in = calls;
+            self.time_one_in = Timed::None;
+        } else if let Some(timed) = kernel.sample {
+            self.time_one_in = timed;
         }
         self.off_cpu |= kernel.off_cpu;
         self.include_self |= kernel.include_self;

@@ -9,5 +9,6 @@ pub mod error;
 pub mod stat;
 mod style;
 pub mod syscalls;
+mod timed;
 pub mod toml_file;
 pub mod top;

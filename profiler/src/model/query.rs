@@ -24,16 +24,21 @@ pub enum Timed {
     All,
     /// One in so many on average, of every thread and system call alike; two or more.
     OneIn(NonZeroU32),
+    /// All of them while a thread makes at most so many calls of a syscall per second. Above that,
+    /// a sample that keeps to this number.
+    Adaptive(NonZeroU32),
     /// No calls: counts and outcomes only.
     None,
 }
 
 impl Timed {
-    /// The sampling rate: one call in this many is timed. `None` if no call is timed.
-    pub fn one_in(self) -> Option<u32> {
+    /// The sampling rate: of these calls, one in this many was timed. `None` if no call is timed.
+    /// With adaptive sampling, this is the mean, rounded up.
+    pub fn one_in(self, sum: &Figures) -> Option<u64> {
         match self {
             Self::All => Some(1),
-            Self::OneIn(calls) => Some(calls.get()),
+            Self::OneIn(calls) => Some(calls.get().into()),
+            Self::Adaptive(_) => Some(sum.left().div_ceil(sum.timed().max(1)).max(1)),
             Self::None => None,
         }
     }

@@ -72,6 +72,9 @@ impl Numbers {
             errnos: Vec::new(),
             errors_unlisted: self.next(),
             latency: self.latency(),
+            extra: self.next(),
+            extra_ns: self.next(),
+            squares: self.next(),
         };
         for (errno, count) in self.few(|n| (n.next() as u16, n.next() >> 8)) {
             figures.add_errno(errno, count);
@@ -226,9 +229,10 @@ impl Numbers {
     }
 
     fn timed(&mut self) -> Timed {
-        match NonZeroU32::new(self.below(5) as u32) {
+        match NonZeroU32::new(self.below(6) as u32) {
             None => Timed::None,
             Some(NonZeroU32::MIN) => Timed::All,
+            Some(limit) if limit.get() == 5 => Timed::Adaptive(limit),
             Some(calls) => Timed::OneIn(calls),
         }
     }

@@ -115,6 +115,14 @@ fn one_in(calls: u32) -> Timed {
     Timed::OneIn(calls.try_into().expect("not 0"))
 }
 
+/// One row is a sample with weights.
+fn adaptive() -> Snapshot {
+    let limit = 10_000.try_into().expect("not 0");
+    let mut snapshot = timed(Timed::Adaptive(limit));
+    fixture::weigh(&mut snapshot);
+    snapshot
+}
+
 fn filtered() -> Shown {
     let errnos = ["ENOENT", "EAGAIN"].map(|name| name.parse().expect("an errno")).into();
     Shown { failed: true, errnos, no_waits: true, ..Shown::default() }
@@ -138,6 +146,7 @@ fn the_json_of_a_snapshot_is_the_same() {
     lines += &json(&snapshot, &Of { by: ALL, shown: filtered(), ..Of::default() });
     lines += &json(&snapshot, &Of { shown: filtered(), pids: &[7, 8], ..Of::default() });
     lines += &json(&timed(one_in(100)), &Of { own: true, ..Of::default() });
+    lines += &json(&adaptive(), &Of::default());
     lines += &json(&timed(Timed::None), &Of::default());
     lines += &json(&Snapshot::default(), &Of::default());
     assert_same("stat.jsonl", &lines);
@@ -165,6 +174,7 @@ fn the_table_of_a_snapshot_is_the_same() {
     text += &table("filtered", &snapshot, &filtered, Style::PLAIN);
     let hint = Of { by: &[Dimension::Process], ..Of::default() };
     text += &table("sampled", &timed(one_in(100)), &hint, Style::PLAIN);
+    text += &table("adaptive", &adaptive(), &Of::default(), Style::PLAIN);
     text += &table("not timed", &timed(Timed::None), &Of::default(), Style::PLAIN);
     text += &table("nothing", &Snapshot::default(), &Of::default(), Style::PLAIN);
     for sort in [
@@ -202,6 +212,7 @@ fn the_metrics_of_a_snapshot_are_the_same() {
     let mut others = String::new();
     for (title, snapshot) in [
         ("sampled", timed(one_in(100))),
+        ("adaptive", adaptive()),
         ("not timed", timed(Timed::None)),
         ("programs not timed", fixture::without_statistics()),
         ("nothing", fixture::nothing()),

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     filter::{Comm, Filter},
-    model::{self, Dimension, Kind, Scope, ThreadInFlight, nanoseconds},
+    model::{self, Dimension, Kind, Scope, ThreadInFlight, Timed, nanoseconds},
     names::{classes::Category, syscalls},
     text::{self, Untrusted},
 };
@@ -50,7 +50,10 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     last_breach: &'a str,
     /// One in so many calls is timed: 1 for all, null for none.
-    timed_one_in: Option<u32>,
+    timed_one_in: Option<u64>,
+    /// With adaptive sampling: the limit of timed calls per second of a thread and syscall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timed_per_second: Option<u32>,
     /// Which processes and syscalls are counted.
     scope: InScope<'a>,
     rows: Vec<Line<'a>>,
@@ -239,6 +242,10 @@ struct Line<'a> {
     p99_ns: u64,
     p999_ns: u64,
     max_ns: u64,
+    /// How far the ranks of the quantiles can be off, as a share of all calls; only if some of
+    /// the calls were timed and not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rank_error: Option<f64>,
     returned: u64,
     restarted: u64,
     denied: u64,
@@ -306,6 +313,7 @@ impl<'a> Line<'a> {
             p99_ns,
             p999_ns,
             max_ns: f.max_ns(),
+            rank_error: f.rank_error(),
             returned: f.returned,
             restarted: f.restarted,
             denied: f.denied,
@@ -340,6 +348,8 @@ fn number(key: CallKey) -> i64 {
 pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { origin, rows, hidden, shown, window, health, in_flight, .. } = *report;
     let Report { own, scope, filter, verdict, .. } = *report;
+    let mut sum = rows::total(rows);
+    sum.merge(&hidden.left_out.figures);
     let object = Object {
         schema: SCHEMA,
         host: origin.host.as_ref(),
@@ -353,7 +363,11 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         overflowed: health.overflowed,
         breaches: health.breaches,
         last_breach: &health.last_breach,
-        timed_one_in: health.timed.one_in(),
+        timed_one_in: health.timed.one_in(&sum),
+        timed_per_second: match health.timed {
+            Timed::Adaptive(limit) => Some(limit.get()),
+            _ => None,
+        },
         scope: InScope::new(scope, filter),
         rows: rows.iter().map(|row| Line::new(row, shown, health.off_cpu)).collect(),
         hidden: LeftOut::of(shown, hidden),

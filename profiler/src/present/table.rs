@@ -50,6 +50,9 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
     if let Timed::OneIn(calls) = health.timed {
         writeln!(out, "Timed: one call in {calls}; totals are estimates from these.")?;
     }
+    if let Timed::Adaptive(limit) = health.timed {
+        adaptive(out, &sum, limit.get(), rows)?;
+    }
     warnings(out, health)?;
     if !rows.is_empty() {
         writeln!(out)?;
@@ -61,6 +64,27 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
     operations::write(out, report, style)?;
     in_flight::write(out, report, style)?;
     report.own.map_or(Ok(()), |own| cost::write(out, own, report, style))
+}
+
+/// Says how many calls were timed with adaptive sampling, and how far quantiles can be off.
+fn adaptive(out: &mut impl io::Write, sum: &Figures, limit: u32, rows: &[Row]) -> io::Result<()> {
+    if sum.untimed == 0 {
+        return writeln!(out, "Timed: every call.");
+    }
+    let (timed, left) = (units::grouped(sum.timed()), units::grouped(sum.left()));
+    let limit = units::grouped(limit.into());
+    writeln!(
+        out,
+        "Timed: {timed} of {left} calls, at most {limit} per second of each thread and syscall. \
+         ~ marks estimates."
+    )?;
+    let errors = rows.iter().filter_map(|row| row.figures.rank_error());
+    let Some(error) = errors.reduce(f64::max) else { return Ok(()) };
+    writeln!(
+        out,
+        "Quantiles of rows with ~ are off by at most {:.1} % of the calls (95 % confidence).",
+        100.0 * error
+    )
 }
 
 fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {

@@ -16,7 +16,7 @@ use profiler::{
             work::{Order, Settings, Work},
         },
     },
-    model::Snapshot,
+    model::{Snapshot, Timed},
     serve::feed::{self, Feed},
 };
 use tokio::sync::mpsc;
@@ -238,7 +238,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         allowed_hosts: vec!["db1.example.com".parse().expect("a name")],
         max_threads: 5,
         max_memory_mib: 6,
-        time_one_in: 7,
+        time_one_in: Timed::None,
         off_cpu: true,
         include_self: true,
         bpf_stats: true,

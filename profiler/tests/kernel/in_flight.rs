@@ -147,8 +147,12 @@ pub(crate) fn untimed_is_seen(mode: Mode) {
 /// In the next report it is there, before all others; and its age is what the workload's
 /// own clock says.
 pub(crate) fn a_call_that_lasts_is_seen_at_once(mode: Mode) {
+    [&[][..], &["--sample", "auto"]].iter().for_each(|flags| lasting_is_seen(mode, flags));
+}
+
+fn lasting_is_seen(mode: Mode, flags: &[&str]) {
     let mut stuck = Stuck::start(WAITING);
-    let running = watch(mode, stuck.pid(), &[]);
+    let running = watch(mode, stuck.pid(), flags);
     let holding = stuck.enter();
     // At once, and when it has lasted for a while.
     for wait in [Duration::ZERO, Duration::from_millis(500)] {

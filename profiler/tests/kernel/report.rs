@@ -28,6 +28,8 @@ pub(crate) struct Report {
     #[serde(default)]
     last_breach: String,
     pub(crate) timed_one_in: Option<u32>,
+    /// With `--sample auto`.
+    pub(crate) timed_per_second: Option<u32>,
     pub(crate) scope: serde_json::Value,
     pub(crate) rows: Vec<Row>,
     /// What the rows leave out; only with a filter of what is shown.
@@ -155,6 +157,8 @@ pub(crate) struct Row {
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
     pub(crate) max_ns: u64,
+    /// Where some calls were timed and not all.
+    pub(crate) rank_error: Option<f64>,
     pub(crate) returned: u64,
     pub(crate) restarted: u64,
     pub(crate) denied: u64,
@@ -195,7 +199,7 @@ impl Row {
     /// What holds for every row, even for one of an interval, at whose ends calls are in
     /// flight, some of them within the programs that count them.
     #[track_caller]
-    fn check_of_interval(&self) {
+    fn check_of_interval(&self, has_weights: bool) {
         assert_eq!(self.errnos.values().sum::<u64>(), self.errors, "errors by errno: {self:#?}");
         if let Some(parts) = self.parts() {
             assert_eq!(parts.iter().sum::<u64>(), self.total_ns, "the parts add up: {self:#?}");
@@ -210,15 +214,19 @@ impl Row {
             assert_eq!((self.total_ns, self.max_ns), (0, 0), "no call, no time: {self:#?}");
             return;
         }
-        assert_eq!(self.mean_ns, self.total_ns / self.timed, "the mean of the sum: {self:#?}");
+        let left = self.returned + self.restarted;
+        assert_eq!(self.rank_error.is_some(), self.timed != left, "a sample: {self:#?}");
+        if !has_weights || self.timed == left {
+            assert_eq!(self.mean_ns, self.total_ns / self.timed, "the mean of the sum: {self:#?}");
+        }
         let extremes = self.min_ns..=self.max_ns;
         assert!(extremes.contains(&self.mean_ns), "the mean is between them: {self:#?}");
     }
 
     /// What holds for every row of a whole run, whatever was measured.
     #[track_caller]
-    fn check(&self) {
-        self.check_of_interval();
+    fn check(&self, has_weights: bool) {
+        self.check_of_interval(has_weights);
         assert_eq!(
             self.calls,
             self.returned + self.restarted + self.never_returned + self.lost + self.in_flight,
@@ -230,7 +238,9 @@ impl Row {
         }
         let left = u128::from(self.returned + self.restarted);
         let scaled = u128::from(self.total_ns) * left / u128::from(timed);
-        assert_eq!(u128::from(self.estimated_total_ns), scaled, "the estimate: {self:#?}");
+        if !has_weights || u128::from(timed) == left {
+            assert_eq!(u128::from(self.estimated_total_ns), scaled, "the estimate: {self:#?}");
+        }
         // All but one at the one extreme, and one at the other, bound the sum.
         let others = timed - 1;
         assert!(self.total_ns >= self.max_ns + others * self.min_ns, "the sum: {self:#?}");
@@ -243,7 +253,8 @@ impl Report {
     #[track_caller]
     pub(crate) fn parse(json: &str) -> Self {
         let report = Self::parse_interval(json);
-        report.rows.iter().for_each(Row::check);
+        let has_weights = report.timed_per_second.is_some();
+        report.rows.iter().for_each(|row| row.check(has_weights));
         // Counted in two ways: as entries without an exit, and thread by thread. What entered
         // before the profiler attached has no entry.
         assert_eq!(
@@ -270,7 +281,7 @@ impl Report {
         }
         assert_eq!(report.breaches, 0, "the books do not balance: {}", report.last_breach);
         for row in &report.rows {
-            row.check_of_interval();
+            row.check_of_interval(report.timed_per_second.is_some());
             let left = row.returned + row.restarted;
             match report.timed_one_in {
                 Some(1) => assert_eq!(row.timed, left, "all are timed: {row:#?}"),

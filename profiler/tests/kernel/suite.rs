@@ -30,6 +30,9 @@ const ALONE: &[&str] = &[
     "interrupt::",
     // Estimates a total from 40 timed calls: one that was preempted would outweigh the others.
     "timed::no_period_resonates",
+    // States which calls were slow, by clocks of its own.
+    "timed::adaptive_sampling_keeps_to_its_limit",
+    "timed::adaptive_sampling_follows_the_pace",
     // Needs a moment in which nothing else runs.
     "latency::quantiles_are_within_the_bound",
 ];

@@ -1,3 +1,5 @@
+//! Simulated programs, whose calls and rates are known.
+
 extern crate std;
 
 use std::{vec, vec::Vec};
@@ -37,7 +39,7 @@ impl Thread {
     fn call(&mut self, after_ns: u64) -> u64 {
         self.now_ns += after_ns;
         // As the kernel counts ticks: rounded down.
-        let now = self.now_ns / self.tick_ns << FRACTION_BITS;
+        let now = (self.now_ns / self.tick_ns) << FRACTION_BITS;
         let seed = &mut self.seed;
         let random = || {
             *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -171,7 +173,8 @@ fn no_period_resonates() {
 /// ends, or the shift falls.
 #[test]
 fn slow_calls_that_end_blocks_are_counted_right() {
-    for (period, slow_ns) in [(1_000, 30_000_000), (30_000, 700_000_000), (300_000, 3_000_000_000)] {
+    for (period, slow_ns) in [(1_000, 30_000_000), (30_000, 700_000_000), (300_000, 3_000_000_000)]
+    {
         let (mut slow, mut all, mut expected) = (0, Vec::new(), 0_u64);
         for seed in 0..20 {
             let mut thread = Thread::new(MIN_LIMIT, TICK_NS, seed);

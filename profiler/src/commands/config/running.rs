@@ -1,24 +1,17 @@
 //! What the settings mean to a running daemon.
 
-use std::num::NonZeroU32;
-
 use super::Config;
 use crate::{
     commands::cli::KernelArgs,
     engine::kernel::Request,
     filter::{Filter, FilterError},
-    model::Timed,
 };
 
 impl Config {
     /// What these settings, and the flags that have no setting, ask of the kernel side.
     pub fn request(&self, flags: &KernelArgs) -> Request {
         Request {
-            timed: match NonZeroU32::new(self.time_one_in) {
-                None => Timed::None,
-                Some(NonZeroU32::MIN) => Timed::All,
-                Some(calls) => Timed::OneIn(calls),
-            },
+            timed: self.time_one_in,
             max_threads: Some(self.max_threads),
             max_memory_mib: Some(self.max_memory_mib),
             off_cpu: self.off_cpu,

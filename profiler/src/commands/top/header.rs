@@ -92,6 +92,10 @@ pub(super) fn activity(shown: Option<&Shown>, span: Span, paused: bool) -> Vec<P
         Timed::OneIn(calls) => {
             pieces.push(Piece::new(format!("1 in {calls} timed"), Tone::Normal));
         }
+        Timed::Adaptive(limit) => {
+            let limit = units::count(limit.get().into());
+            pieces.push(Piece::new(format!("{limit}/s timed"), Tone::Normal));
+        }
         Timed::None => pieces.push(Piece::new("not timed", Tone::Normal)),
     }
     let up = format!("up {}", units::clock(snapshot.window));

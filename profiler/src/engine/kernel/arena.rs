@@ -17,7 +17,8 @@ use super::{arch::PAGE_SIZE, error::KernelError, maps, options::Options, region:
 
 /// Size of the arena, bytes.
 fn len(options: &Options) -> u64 {
-    arena::len(options.max_extents, share::with_reserve(options.max_threads))
+    let records = share::with_reserve(options.max_threads);
+    arena::len(options.max_extents, records, options.is_adaptive())
 }
 
 /// Size of the arena, pages.

@@ -51,16 +51,22 @@ const THREAD_OFF_CPU: u64 = 64;
 /// those that are slots.
 const EXTENT_OFF_CPU: u64 = 256;
 
+/// What the samplers of an extent use, bytes, if sampling is adaptive.
+const SAMPLERS: u64 = 8 * 32;
+
 /// The smallest size of all tables with which the profiler is of use, bytes.
 const LEAST: u64 = 2 * MIB;
 
 /// What tables of these sizes use, bytes, with the reserve of records for further users.
 fn table_bytes(options: &Options) -> u64 {
-    let (thread, extent) = if options.off_cpu {
+    let (thread, mut extent) = if options.off_cpu {
         (THREAD + THREAD_OFF_CPU, EXTENT + EXTENT_OFF_CPU)
     } else {
         (THREAD, EXTENT)
     };
+    if options.is_adaptive() {
+        extent += SAMPLERS;
+    }
     u64::from(share::with_reserve(options.max_threads)) * thread
         + u64::from(options.max_extents) * extent
 }

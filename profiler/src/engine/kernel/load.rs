@@ -7,6 +7,7 @@ use aya::{
     programs::{BtfTracePoint, RawTracePoint},
 };
 use profiler_common::{
+    call::OVERFLOW_SLOTS,
     io_uring::{DATA_REQUESTS, REQUESTS, RINGS, ROWS},
     limits::{CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, RENAMES},
     share,
@@ -88,6 +89,10 @@ impl<'a> Setup<'a> {
                 options.off_cpu.then(|| share::with_reserve(options.max_threads))
             }
             Size::CellsOffCpu => options.off_cpu.then(|| options.max_extents * CELLS_PER_EXTENT),
+            Size::Samplers => {
+                options.is_adaptive().then_some(options.max_extents * CELLS_PER_EXTENT)
+            }
+            Size::OverflowSamplers => options.is_adaptive().then_some(OVERFLOW_SLOTS),
             Size::ArenaPages => Some(arena::pages(options)),
             // Twice as many, because a thread out of scope has a state too, and no record. Never
             // fewer than by default: a call without a record is counted, and a call without a

@@ -1,8 +1,8 @@
 //! What a session loads, and how large its tables are.
 
 use profiler_common::limits::{
-    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_TARGETS, MAX_THREADS,
-    MIN_EXTENTS, MIN_THREADS,
+    CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_EXTENTS_SAMPLED,
+    MAX_TARGETS, MAX_THREADS, MIN_EXTENTS, MIN_THREADS,
 };
 
 use super::{error::KernelError, object::When};
@@ -95,7 +95,7 @@ impl Options {
     pub fn new(scope: Scope, args: &Request) -> Result<Self, KernelError> {
         let defaults = Self::default();
         if let Some(mib) = args.max_memory_mib {
-            within("--max-memory", mib, 1, MAX_EXTENTS / EXTENTS_PER_MIB)?;
+            within("--max-memory", mib, 1, most_extents(args.timed) / EXTENTS_PER_MIB)?;
         }
         let options = Self {
             scope,
@@ -124,6 +124,11 @@ impl Options {
         Self { filter, ..self }
     }
 
+    /// Whether sampling is adaptive.
+    pub(super) fn is_adaptive(&self) -> bool {
+        matches!(self.timed, Timed::Adaptive(_))
+    }
+
     /// Whether a query with these options needs what is loaded `when`.
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
@@ -140,13 +145,18 @@ impl Options {
     /// Checks that every size is within its limits.
     pub(super) fn check(&self) -> Result<(), KernelError> {
         within("--max-threads", self.max_threads, MIN_THREADS, MAX_THREADS)?;
-        within("number of extents", self.max_extents, MIN_EXTENTS, MAX_EXTENTS)?;
+        within("number of extents", self.max_extents, MIN_EXTENTS, most_extents(self.timed))?;
         if let Scope::Processes(processes) = &self.scope {
             let count = u32::try_from(processes.len()).unwrap_or(u32::MAX);
             within("number of processes", count, 1, MAX_TARGETS)?;
         }
         Ok(())
     }
+}
+
+/// The most extents that a session can have.
+fn most_extents(timed: Timed) -> u32 {
+    if matches!(timed, Timed::Adaptive(_)) { MAX_EXTENTS_SAMPLED } else { MAX_EXTENTS }
 }
 
 fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), KernelError> {
@@ -159,6 +169,8 @@ fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), K
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
 
     #[test]
@@ -170,6 +182,13 @@ mod tests {
             let args = Request { max_memory_mib: Some(bad), ..Request::default() };
             assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
         }
+        // Each cell has a sampler too.
+        let timed = Timed::Adaptive(NonZeroU32::MIN);
+        let args = Request { max_memory_mib: Some(2_048), timed, ..Request::default() };
+        assert!(Options::new(Scope::Host, &args).is_ok());
+        let args = Request { max_memory_mib: Some(2_049), ..args };
+        assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
+        assert!(Options::new(Scope::Host, &Request { timed: Timed::All, ..args }).is_ok());
         let args = Request { max_threads: Some(0), ..Request::default() };
         assert!(matches!(Options::new(Scope::Host, &args), Err(KernelError::Limit { .. })));
         let none = Scope::Processes(Vec::new());

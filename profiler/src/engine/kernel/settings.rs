@@ -2,8 +2,10 @@
 //!
 //! A session computes the settings once. Each object gets the groups that its description names.
 
+use nix::time::{ClockId, clock_getres};
 use profiler_common::{
-    arena, sampling,
+    arena,
+    sampling::{self, adaptive::Limit},
     settings::{self as names, FieldGroup},
     share,
 };
@@ -32,7 +34,7 @@ impl Settings {
         let mut settings = Self(Vec::new());
         settings.add_scope(options, own_tgid);
         settings.add_filter(options);
-        settings.add(Group::Sampling, [(names::TIMED, sampling_threshold(options.timed))]);
+        settings.add_sampling(options.timed);
         settings.add_kernel(features);
         settings.add_cgroups(options, features);
         settings.add_fields(features);
@@ -42,6 +44,8 @@ impl Settings {
             [
                 (names::RECORDS_AT, arena::records(extents)),
                 (names::IDENTITIES_AT, arena::identities(extents, records)),
+                // Within 4 GiB if there are samplers.
+                (names::SAMPLERS_AT, arena::samplers(extents, records) as u32),
             ],
         );
         if let Some(rings) = features.io_uring() {
@@ -83,6 +87,22 @@ impl Settings {
                 (names::TARGETS_ONLY, u32::from(options.scope != Scope::Host)),
                 (names::SCOPE_IS_NARROW, u32::from(is_narrow)),
                 (names::SCOPE_CHANGES, u32::from(options.filter.changes())),
+            ],
+        );
+    }
+
+    fn add_sampling(&mut self, timed: Timed) {
+        let limit = match timed {
+            Timed::Adaptive(calls) => Limit::new(calls.get(), tick_ns()),
+            _ => Limit { cost: 0, budget: 0 },
+        };
+        let setting = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+        self.add(
+            Group::Sampling,
+            [
+                (names::TIMED, sampling_threshold(timed)),
+                (names::SAMPLING_COST, setting(limit.cost)),
+                (names::SAMPLING_BUDGET, setting(limit.budget)),
             ],
         );
     }
@@ -156,8 +176,20 @@ fn sampling_threshold(timed: Timed) -> u32 {
     match timed {
         Timed::All => sampling::ALL,
         Timed::OneIn(calls) => sampling::one_in(calls.get()),
+        Timed::Adaptive(_) => sampling::ADAPTIVE,
         Timed::None => sampling::NONE,
     }
+}
+
+/// Length of a tick of the kernel's tick counter, nanoseconds: 1/CONFIG_HZ seconds.
+///
+/// It is the resolution of the coarse clocks (`posix_get_coarse_res`, kernel/time/posix-timers.c).
+/// x86 has ticks of 1 to 10 ms.
+fn tick_ns() -> u32 {
+    const MS: i64 = 1_000_000;
+    let resolution = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE);
+    let tick_ns = resolution.map_or(4 * MS, |resolution| resolution.tv_nsec());
+    u32::try_from(tick_ns.clamp(MS, 10 * MS)).unwrap_or(4 * MS as u32)
 }
 
 #[cfg(test)]

@@ -225,8 +225,8 @@ impl Column {
             Self::Waiting => source.sum(Figures::estimated_waiting_ns),
             Self::Runnable => source.sum(Figures::estimated_runnable_ns),
             Self::Mean => {
-                let timed = source.sum(Figures::timed);
-                source.sum(|f| f.total_ns).checked_div(timed).unwrap_or(0)
+                let weight = source.sum(Figures::weight);
+                source.sum(Figures::weighted_ns).checked_div(weight).unwrap_or(0)
             }
             Self::P50 => quantile(0.5),
             Self::P99 => quantile(0.99),
@@ -301,7 +301,7 @@ impl Column {
 
     fn figure_text(self, figure: u64, source: &impl Source, whole: Whole, form: Form) -> String {
         let whole = if self == Self::CallShare { whole.calls } else { whole.time_ns };
-        match (self.spec().unit, form) {
+        let text = match (self.spec().unit, form) {
             (Unit::Latency, _) => units::latency(figure, source.sum(Figures::timed)),
             (Unit::Count, Form::Exact) if figure == 0 && self.spec().expendable > 0 => {
                 String::new()
@@ -323,7 +323,12 @@ impl Column {
                 units::time((figure as f64 / seconds).round() as u64)
             }
             (_, Form::Short { .. }) => units::time(figure),
+        };
+        let is_estimate = || source.sum(|f| f.is_sample().into()) > 0;
+        if self.spec().unit == Unit::Time && figure > 0 && is_estimate() {
+            return format!("~{text}");
         }
+        text
     }
 }
 

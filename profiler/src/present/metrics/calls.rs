@@ -121,7 +121,7 @@ fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {
         Cow::Borrowed(figures) => Cow::Borrowed(&figures.latency),
         Cow::Owned(figures) => Cow::Owned(figures.latency.clone()),
     };
-    Histogram::new(latency, figures.total_ns, BOUNDS)
+    Histogram::new(latency, figures.weighted_ns(), BOUNDS)
 }
 
 fn errors_of<'a, 'b>(

@@ -112,6 +112,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "held" => held::run(&params),
         "sleeps" => sleeps::run(),
         "periodic" => sleeps::periodic(&params),
+        "paces" => sleeps::paces(&params),
         "spread" => sleeps::spread(&params),
         "preempted" => preempted::run(&params),
         "turns" => turns::run(&params),

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use super::{Params, Statement, Timing, in_a_process, own_pid, raw};
+use super::{
+    Made, Params, Statement, Timing, in_a_process, own_pid, raw, statement::calls as made,
+};
 
 /// What is slept, and how many times.
 const SLEEPS: [(u64, u64); 7] = [
@@ -73,17 +75,40 @@ pub(super) fn spread(params: &Params) -> Statement {
     Statement { timings: vec![sleeps, work, nothing], ..Statement::default() }
 }
 
-/// A loop of `period` calls, of which the last takes hundreds of times as long as the others.
+/// A loop of `period` calls, of which the last takes hundreds of times as long as the others. In a
+/// process of its own, which makes no other such call.
 pub(super) fn periodic(params: &Params) -> Statement {
     let (period, rounds) = (params.number("period"), params.number("calls"));
     let mut sizes = vec![1; period as usize];
     sizes[period as usize - 1] = 1 << 16;
-    let mut room = vec![0_u8; 1 << 16];
-    let timing = time("getrandom", &sizes.repeat(rounds as usize), |size| {
-        let args = [room.as_mut_ptr() as libc::c_long, size.cast_signed(), 0, 0];
-        raw::syscall(libc::SYS_getrandom, args) == size.cast_signed()
+    let timing = in_a_process(|| {
+        let mut room = vec![0_u8; 1 << 16];
+        time("getrandom", &sizes.repeat(rounds as usize), |size| {
+            let args = [room.as_mut_ptr() as libc::c_long, size.cast_signed(), 0, 0];
+            raw::syscall(libc::SYS_getrandom, args) == size.cast_signed()
+        })
     });
     Statement { timings: vec![timing], ..Statement::default() }
+}
+
+/// Calls as fast as they go for a second, then 100 per second for three, then fast for a second.
+pub(super) fn paces(params: &Params) -> Statement {
+    params.hold();
+    let mut calls = 0;
+    let mut call_for = |seconds: u64, pause_ns: u64| {
+        let end = now() + seconds * 1_000_000_000;
+        while now() < end {
+            assert!(empty(0), "getppid failed");
+            calls += 1;
+            if pause_ns > 0 {
+                assert!(sleep(pause_ns), "clock_nanosleep failed");
+            }
+        }
+    };
+    call_for(1, 0);
+    call_for(3, 10_000_000);
+    call_for(1, 0);
+    Statement::of(own_pid(), made([("getppid", Made::succeeded(calls))]))
 }
 
 /// Has this thread run before all others, where it may: others' work would come between

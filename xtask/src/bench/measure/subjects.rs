@@ -61,6 +61,7 @@ pub(super) const OURS: [Subject; 12] = [
     ),
     subject("sample-4", "**profiler** --sample 4", How::Ours(|| sampled(4))),
     subject("sample-64", "**profiler** --sample 64", How::Ours(|| sampled(64))),
+    subject("sample-auto", "**profiler** --sample auto", How::Ours(adaptive)),
     subject(
         "where",
         "**profiler** --where",
@@ -85,6 +86,12 @@ pub(super) const OURS: [Subject; 12] = [
 
 fn sampled(one_in: u32) -> Options {
     let timed = NonZeroU32::new(one_in).map_or(Timed::All, Timed::OneIn);
+    Options { timed, ..Options::default() }
+}
+
+fn adaptive() -> Options {
+    // The default of the flag.
+    let timed = NonZeroU32::new(10_000).map_or(Timed::All, Timed::Adaptive);
     Options { timed, ..Options::default() }
 }
 
@@ -179,12 +186,37 @@ pub(super) const PEERS: [Subject; 8] = [
 ];
 
 /// For real work, where the profiler is the program that one runs.
-pub(super) const WORK: [Subject; 6] = [
+pub(super) const WORK: [Subject; 8] = [
     subject(NOTHING, "nothing", How::Nothing),
     subject(
         "profiler",
         "**profiler** daemon",
         How::Program(&["daemon", "--config", "/dev/null", "--listen", "127.0.0.1:0"]),
+    ),
+    subject(
+        "daemon-auto",
+        "**profiler** daemon --sample auto",
+        How::Program(&[
+            "daemon",
+            "--config",
+            "/dev/null",
+            "--listen",
+            "127.0.0.1:0",
+            "--sample",
+            "auto",
+        ]),
+    ),
+    subject(
+        "daemon-no-latency",
+        "**profiler** daemon --no-latency",
+        How::Program(&[
+            "daemon",
+            "--config",
+            "/dev/null",
+            "--listen",
+            "127.0.0.1:0",
+            "--no-latency",
+        ]),
     ),
     subject(SYSCOUNT, "`syscount -L -P`", How::Peer(SYSCOUNT_LATENCY)),
     subject("bpftrace-hist", "`bpftrace`, histograms", How::Peer(BPFTRACE_HIST)),

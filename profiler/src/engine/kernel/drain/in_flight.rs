@@ -12,6 +12,7 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use profiler_common::{
     call::CallKey,
+    sampling::adaptive::Sample,
     wire::{CallBefore, OVERFLOWED, RecordState, ThreadRecord},
 };
 
@@ -145,7 +146,8 @@ fn in_call(
     let record = settled(|| tables.record(index))?;
     *known = Some(Flight {
         entered: record.entered,
-        entry_ns: if record.entry_ns == 0 { now_ns } else { record.entry_ns },
+        // With adaptive sampling, the shift is in the upper bits.
+        entry_ns: if record.entry_ns == 0 { now_ns } else { Sample(record.entry_ns).ns() },
         at_least: record.entry_ns == 0,
         key: record.in_flight_key,
         tid: record.tid,

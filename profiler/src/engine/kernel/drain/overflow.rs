@@ -21,7 +21,10 @@ pub(super) fn hold_over(
     let left = returned.wrapping_add(new.restarted.wrapping_sub(old.restarted));
     let mut latencies = sum(&new.buckets, &old.buckets);
     if alone {
-        let surplus = latencies.saturating_sub(left);
+        // With weights, the buckets can count more than the calls that left, so nothing tells
+        // which of them are early.
+        let is_weighted = matches!(timed, Timed::Adaptive(_));
+        let surplus = if is_weighted { 0 } else { latencies.saturating_sub(left) };
         take_back(&mut new.buckets, &old.buckets, surplus);
         latencies -= surplus;
         let unlisted = new.errors_unlisted.wrapping_sub(old.errors_unlisted).min(returned);
@@ -32,7 +35,8 @@ pub(super) fn hold_over(
     let unlisted = new.errors_unlisted.wrapping_sub(old.errors_unlisted);
     new.errors = old.errors.wrapping_add(unlisted + sum(&new.errnos, &old.errnos));
     if let Some(Extremes { min_ns, max_ns }) = extremes {
-        let calls = if timed == Timed::All { left } else { latencies };
+        let extra = new.extra.wrapping_sub(old.extra);
+        let calls = if timed == Timed::All { left } else { latencies.saturating_sub(extra) };
         let bounds = (calls.saturating_mul(min_ns), calls.saturating_mul(max_ns.max(min_ns)));
         let total_ns = new.total_ns.wrapping_sub(old.total_ns).clamp(bounds.0, bounds.1);
         new.total_ns = old.total_ns.wrapping_add(total_ns);

@@ -20,7 +20,7 @@ use super::{
     in_flight::Flight,
     off_cpu, overflow,
     shadow::Shadow,
-    slot::{How, SlotReading, untimed},
+    slot::{How, Samplers, SlotReading, untimed},
     users::Changes,
 };
 use crate::{
@@ -50,6 +50,8 @@ pub(crate) struct Reader {
     overflow_off_cpu: off_cpu::Reported,
     /// Whether the programs follow the time off the CPU.
     follows_off_cpu: bool,
+    /// With adaptive sampling: the samplers at the last reading.
+    pub(super) samplers: Samplers,
     breaches: Breaches,
     batch: Batch,
     slot: SlotReading,
@@ -123,6 +125,7 @@ impl Reader {
             off_cpu: off_cpu::Reported::default(),
             overflow_off_cpu: off_cpu::Reported::default(),
             follows_off_cpu: tables.follows_off_cpu(),
+            samplers: Samplers::new(),
             breaches: Breaches::default(),
             batch: Batch::default(),
             slot: SlotReading::default(),
@@ -248,8 +251,9 @@ impl Reader {
             let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
                 continue;
             };
+            let known_now = (&mut self.cells, &mut self.samplers);
             let how = How { timed: self.timed, off_cpu: self.follows_off_cpu, last };
-            let reading = self.slot.read(tables, &mut self.cells, visit, slot, how);
+            let reading = self.slot.read(tables, known_now, visit, slot, how);
             let reported = reading.unwrap_or_else(|| {
                 // The next reading reads it again, even if the thread does nothing until then.
                 self.activities[index as usize] = Activity::default();
@@ -357,6 +361,7 @@ impl Reader {
                     let cell = extent * CELLS_PER_EXTENT + cell;
                     self.lost.remove(&cell);
                     self.off_cpu.forget(cell);
+                    self.samplers.remove(&cell);
                     self.cells.clear(cell);
                 }
                 tables.free_extent(extent);
@@ -465,6 +470,9 @@ fn overflow_figures(new: &OverflowSlot, extremes: Option<Extremes>, old: &Overfl
         latency: (0..BUCKETS)
             .map(|b| (b, u64::from(new.buckets[b].wrapping_sub(old.buckets[b]))))
             .collect(),
+        extra: new.extra.wrapping_sub(old.extra),
+        extra_ns: new.extra_ns.wrapping_sub(old.extra_ns),
+        squares: new.squares.wrapping_sub(old.squares),
     };
     for (errno, (new, old)) in new.errnos.iter().zip(&old.errnos).enumerate() {
         figures.add_errno(errno as u16, u64::from(new.wrapping_sub(*old)));

@@ -8,10 +8,11 @@
 //!
 //! The last reading comes after the programs are detached, so it leaves no slot.
 
-use std::iter::once;
+use std::{collections::HashMap, iter::once};
 
 use profiler_common::{
     limits::ERRNOS_PER_PAGE,
+    sampling::sampler::Sampler,
     wire::{CellIndex, LINES, Line, RecordState, Slot, ThreadRecord},
 };
 
@@ -38,6 +39,8 @@ pub(super) struct SlotReading {
     pub(super) off_cpu: OffCpu,
     /// The lines of counts that have changed: cell, line, and new content.
     lines: Vec<(CellIndex, usize, Line)>,
+    /// The sampler of the slot.
+    sampler: Sampler,
 }
 
 /// How to read slots.
@@ -51,24 +54,31 @@ pub(super) struct How {
     pub(super) last: bool,
 }
 
+/// The samplers at the last reading, of the slots of which not every call was timed.
+pub(super) type Samplers = HashMap<CellIndex, Sampler>;
+
 impl SlotReading {
     /// Reads a slot that has changed, and stores it in `known`. Returns the counts that are reported
     /// by now, or `None` if the slot has to be left to the next drain.
     pub(super) fn read(
         &mut self,
         tables: &impl Tables,
-        known: &mut Shadow,
+        (known, samplers): (&mut Shadow, &mut Samplers),
         visit: &Visit,
         changed: &Changed,
         how: How,
     ) -> Option<SlotCounts> {
+        let sampler = samplers.get(&changed.index).copied().unwrap_or_default();
         let old = batch::sums(known.line(changed.index, SUMS)?);
         let ended = RecordState::is_final(visit.before.state);
         let mut changed = *changed;
         let mut before = visit.before;
         for _ in 0..TRIES {
             let new = batch::sums(&changed.sums);
-            self.collect(tables, known, &changed, (&new, &old));
+            if matches!(how.timed, Timed::Adaptive(_)) {
+                self.sampler = tables.sampler(changed.index);
+            }
+            self.collect(tables, known, &changed, (&new, &old), &sampler);
             let off_cpu = if how.off_cpu {
                 let thread = (&before, &visit.record);
                 off_cpu::of_slot(tables, (visit.index, changed.index), thread)
@@ -83,6 +93,10 @@ impl SlotReading {
                 self.off_cpu = off_cpu;
                 self.finish(&new, how.timed);
                 self.remember(known, &changed);
+                if self.sampler.extra_ns != sampler.extra_ns || self.sampler.extra != sampler.extra
+                {
+                    samplers.insert(changed.index, self.sampler);
+                }
                 let Slot { entered, returned, restarted, denied, .. } = new;
                 return Some(SlotCounts { entered, returned, restarted, denied });
             }
@@ -99,8 +113,10 @@ impl SlotReading {
         known: &Shadow,
         changed: &Changed,
         (new, old): (&Slot, &Slot),
+        sampler: &Sampler,
     ) {
         let Self { figures, lines, .. } = self;
+        let extra = self.sampler.extra.wrapping_sub(sampler.extra);
         figures.clear();
         lines.clear();
         figures.calls = new.entered.wrapping_sub(old.entered);
@@ -109,10 +125,13 @@ impl SlotReading {
         figures.denied = u64::from(new.denied.wrapping_sub(old.denied));
         figures.errors_unlisted = u64::from(new.errors_unlisted.wrapping_sub(old.errors_unlisted));
         figures.total_ns = new.total_ns.wrapping_sub(old.total_ns);
-        let left = figures.left();
-        let mut found = 0;
+        figures.extra = extra.into();
+        figures.extra_ns = self.sampler.extra_ns.wrapping_sub(sampler.extra_ns);
+        figures.squares = self.sampler.squares.wrapping_sub(sampler.squares);
         // There are as many new latencies as calls that left. Once all are found, the remaining
-        // lines have none.
+        // lines have none. With weights, there can be more.
+        let left = if extra == 0 { figures.left() } else { u64::MAX };
+        let mut found = 0;
         let others = HistogramLine::all().filter(|&other| other != changed.likely);
         for counts in once(changed.likely).chain(others) {
             let cell = changed.chunks()[counts.chunk];
@@ -201,5 +220,10 @@ pub(super) fn untimed(figures: &Figures, timed: Timed) -> u64 {
     match timed {
         Timed::All => 0,
         Timed::OneIn(_) | Timed::None => figures.left().wrapping_sub(figures.latency.count()),
+        // Buckets count weights.
+        Timed::Adaptive(_) => {
+            let timed = figures.latency.count().wrapping_sub(figures.extra);
+            figures.left().wrapping_sub(timed)
+        }
     }
 }

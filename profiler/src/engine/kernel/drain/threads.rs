@@ -115,6 +115,7 @@ impl Reader {
 
     /// The figures of a slot by the last reading, of which the sums are known.
     fn figures_by_now(&self, tables: &impl Tables, slot: CellIndex, sums: &Slot) -> Figures {
+        let sampler = self.samplers.get(&slot).copied().unwrap_or_default();
         let mut figures = Figures {
             calls: sums.entered,
             returned: sums.returned,
@@ -124,6 +125,9 @@ impl Reader {
             total_ns: sums.total_ns,
             off_cpu: self.off_cpu.of(slot),
             errors_unlisted: sums.errors_unlisted.into(),
+            extra: sampler.extra.into(),
+            extra_ns: sampler.extra_ns,
+            squares: sampler.squares,
             ..Figures::default()
         };
         // Cells are added to a slot and never taken away.

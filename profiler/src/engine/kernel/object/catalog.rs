@@ -22,11 +22,13 @@ const fn map(name: &'static str, size: Size) -> MapSpec {
 
 /// The maps that every object that counts calls has, and the sizes of those that differ.
 macro_rules! counting_maps {
-    ($records:expr, $cells:expr, $before:expr, $($own:expr),+) => {
+    ($records:expr, $cells:expr, $samplers:expr, $before:expr, $($own:expr),+) => {
         &[
             map(maps::RECORDS, $records),
             map(maps::IDENTITIES, $records),
             map(maps::CELLS, $cells),
+            map(maps::SAMPLERS, $samplers),
+            map(maps::OVERFLOW_SAMPLERS, Size::OverflowSamplers),
             map(maps::CALLS_BEFORE, $before),
             map(maps::CALLS_BEFORE_BY_TASK, $before),
             map(maps::FREE_RECORDS, Size::Records),
@@ -91,6 +93,7 @@ static ARENA: ObjectSpec = ObjectSpec {
     maps: counting_maps!(
         Size::Compiled,
         Size::Compiled,
+        Size::Compiled,
         Size::CallsBefore,
         map(maps::ARENA, Size::ArenaPages),
         map("TASK_STORAGE", Size::Compiled)
@@ -110,6 +113,7 @@ static ARRAYS: ObjectSpec = ObjectSpec {
     maps: counting_maps!(
         Size::Records,
         Size::Cells,
+        Size::Samplers,
         Size::CallsBefore,
         map("TASK_STORAGE", Size::Compiled),
         map(maps::RECORDS_BY_TASK, Size::RecordsByTask)
@@ -129,6 +133,7 @@ static FALLBACK: ObjectSpec = ObjectSpec {
     maps: counting_maps!(
         Size::Records,
         Size::Cells,
+        Size::Samplers,
         Size::Compiled,
         map(maps::TASKS, Size::TaskStates)
     ),

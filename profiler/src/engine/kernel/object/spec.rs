@@ -161,6 +161,10 @@ pub(crate) enum Size {
     RecordsOffCpu,
     /// One per cell, if the time off the CPU is followed.
     CellsOffCpu,
+    /// One per cell, if sampling is adaptive.
+    Samplers,
+    /// One per syscall, if sampling is adaptive.
+    OverflowSamplers,
     /// One per page of the arena.
     ArenaPages,
     /// One per thread, in scope or not.

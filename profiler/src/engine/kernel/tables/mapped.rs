@@ -10,6 +10,7 @@ use profiler_common::{
     call::{CallKey, OVERFLOW_SLOTS},
     limits::CACHE_LINE,
     maps as names,
+    sampling::sampler::Sampler,
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OffCpu, OffCpuCall,
         OverflowSlot, Slot, TaskIdentity, ThreadRecord,
@@ -209,6 +210,11 @@ impl Tables for MapTables {
         if cell < self.shared.cells.len() {
             self.shared.cells.prefetch(cell, line * size_of::<Line>());
         }
+    }
+
+    fn sampler(&self, cell: CellIndex) -> Sampler {
+        let samplers = self.shared.samplers.as_ref().filter(|samplers| cell < samplers.len());
+        samplers.map_or(Sampler::default(), |samplers| samplers.read(cell))
     }
 
     fn extent_owner(&self, extent: u32) -> u32 {

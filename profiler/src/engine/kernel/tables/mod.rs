@@ -5,6 +5,7 @@ mod pools;
 mod shared;
 mod users;
 
+use profiler_common::sampling::sampler::Sampler;
 use profiler_common::wire::{
     CallBefore, Cell, CellIndex, Control, Counters, Line, OffCpu, OffCpuCall, OverflowSlot,
     TaskIdentity, ThreadRecord,
@@ -49,6 +50,10 @@ pub trait Tables {
     }
     /// Prefetches a cache line of a cell.
     fn prefetch(&self, _cell: CellIndex, _line: usize) {}
+    /// The sampler of the slot in a cell; zeros if sampling is not adaptive.
+    fn sampler(&self, _cell: CellIndex) -> Sampler {
+        Sampler::default()
+    }
     /// The record that owns an extent, as its index plus one; 0 if nobody owns the extent.
     fn extent_owner(&self, extent: u32) -> u32;
     /// The overflow slot at `index`.
@@ -169,6 +174,10 @@ pub(crate) const ZERO_OVERFLOW: OverflowSlot = OverflowSlot {
     denied: 0,
     never_returned: 0,
     errors_unlisted: 0,
+    extra: 0,
+    extra_ns: 0,
+    squares: 0,
+    _pad: [0; _],
     buckets: [0; _],
     errnos: [0; _],
 };

@@ -8,6 +8,7 @@ use std::mem::offset_of;
 use aya::maps::{MapData, MapError, Stack};
 use profiler_common::{
     limits::CELLS_PER_EXTENT,
+    sampling::sampler::Sampler,
     share,
     wire::{Cell, Control, OffCpu, OffCpuCall, TaskIdentity, ThreadRecord},
 };
@@ -17,6 +18,9 @@ use crate::engine::kernel::{host_tasks, memory_limit::MemoryLimit};
 
 /// Size of the cells of an extent, bytes.
 const EXTENT_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Cell>() as u64;
+
+/// Size of the samplers of an extent, bytes.
+const SAMPLERS_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Sampler>() as u64;
 
 /// If this process may use so many more bytes, memory is ample: as if there were no limit.
 const AMPLE: u64 = 192 * 1024 * 1024;
@@ -121,8 +125,9 @@ impl Pools {
         let records = records.min(shared.records.len());
         let extents = extents.min(shared.owners.len());
         let of_record = size_of::<ThreadRecord>() + size_of::<TaskIdentity>();
+        let of_samplers = shared.samplers.as_ref().map_or(0, |_| SAMPLERS_BYTES);
         let new = u64::from(records - self.filled_records) * of_record as u64
-            + u64::from(extents - self.filled_extents) * EXTENT_BYTES;
+            + u64::from(extents - self.filled_extents) * (EXTENT_BYTES + of_samplers);
         // The reader's copy uses as much again.
         if new == 0 || self.limit.as_ref().is_some_and(|limit| !limit.allows(2 * new)) {
             if new > 0 && !std::mem::replace(&mut self.is_stuck, true) {

@@ -6,7 +6,9 @@ use aya::{Ebpf, Pod, maps::Map};
 use profiler_common::{
     arena,
     limits::CELLS_PER_EXTENT,
-    maps as names, share,
+    maps as names,
+    sampling::sampler::Sampler,
+    share,
     wire::{Cell, Control, OffCpu, OffCpuCall, TaskIdentity, ThreadRecord},
 };
 
@@ -21,6 +23,8 @@ pub(super) struct Shared {
     /// The owner of each record, by the same index.
     pub(super) identities: Mapping<TaskIdentity>,
     pub(super) cells: Mapping<Cell>,
+    /// The samplers of the slots, by the index of their cells; only with adaptive sampling.
+    pub(super) samplers: Option<Mapping<Sampler>>,
     /// The owner of each extent: the index of its record plus one, or 0.
     pub(super) owners: Mapping<u32>,
     pub(super) control: Mapping<Control>,
@@ -52,21 +56,31 @@ impl Shared {
         let record_count = share::with_reserve(options.max_threads);
         let in_arena = region.is_some();
         let m = memory_bytes;
-        let (records, identities, cells) = match region {
+        let has_samplers = options.is_adaptive();
+        let (records, identities, cells, samplers) = match region {
             Some(region) => {
                 *m += u64::from(arena::CELLS);
                 let at = arena::records(options.max_extents) as usize;
                 let identities = arena::identities(options.max_extents, record_count) as usize;
+                let samplers = arena::samplers(options.max_extents, record_count) as usize;
+                let samplers = has_samplers
+                    .then(|| Mapping::within(Arc::clone(&region), samplers, cell_count));
                 (
                     Mapping::within(Arc::clone(&region), at, record_count),
                     Mapping::within(Arc::clone(&region), identities, record_count),
                     Mapping::within(region, arena::CELLS as usize, cell_count),
+                    samplers,
                 )
             }
             None => (
                 map_array(ebpf, names::RECORDS, record_count, m)?,
                 map_array(ebpf, names::IDENTITIES, record_count, m)?,
                 map_array(ebpf, names::CELLS, cell_count, m)?,
+                if has_samplers {
+                    Some(map_array(ebpf, names::SAMPLERS, cell_count, m)?)
+                } else {
+                    None
+                },
             ),
         };
         let off_cpu = if options.off_cpu {
@@ -81,6 +95,7 @@ impl Shared {
             records,
             identities,
             cells,
+            samplers,
             owners: map_array(ebpf, names::EXTENT_OWNERS, options.max_extents, m)?,
             control: map_array(ebpf, names::CONTROL, 1, m)?,
             users: Users(map_array(ebpf, names::USERS, share::USERS, m)?),
@@ -106,6 +121,10 @@ impl Shared {
             let cells = extents.start * CELLS_PER_EXTENT..extents.end * CELLS_PER_EXTENT;
             self.cells.populate(cells.clone())?;
             bytes += cells.len() as u64 * size_of::<Cell>() as u64;
+            if let Some(samplers) = &self.samplers {
+                samplers.populate(cells.clone())?;
+                bytes += cells.len() as u64 * size_of::<Sampler>() as u64;
+            }
         }
         Ok(bytes)
     }
