@@ -44,7 +44,7 @@ const BOUNDARIES: [Boundary; 5] = [
         ],
     },
     Boundary {
-        words: &["ratatui", "ratatui_core", "crossterm"],
+        words: &["ratatui", "ratatui_core", "ratatui_crossterm", "crossterm"],
         only_under: &["profiler/src/commands/top/"],
     },
     Boundary {

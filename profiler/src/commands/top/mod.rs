@@ -3,7 +3,6 @@
 //! Keys and snapshots change [`state`], and [`render`] draws it. Only this module uses the terminal
 //! library.
 
-mod backend;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod call_sets;

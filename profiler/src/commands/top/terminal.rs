@@ -24,9 +24,9 @@ use nix::{
     unistd::{self, Pid},
 };
 use ratatui_core::terminal::Terminal;
+use ratatui_crossterm::CrosstermBackend;
 
 use super::{
-    backend::Escapes,
     feed::{Clock, Event},
     keys::Keys,
     live::Console,
@@ -47,7 +47,7 @@ const FRAME: usize = 16 * 1024;
 pub(super) struct Screen {
     /// Never dropped: on an error, ratatui's destructor prints to standard error, which panics if
     /// that is a terminal that has hung up. [`give_back`] shows the cursor instead.
-    terminal: ManuallyDrop<Terminal<Escapes<BufWriter<Stream>>>>,
+    terminal: ManuallyDrop<Terminal<CrosstermBackend<BufWriter<Stream>>>>,
     /// The file that keys come from.
     keyboard: OwnedFd,
     keys: Keys,
@@ -77,7 +77,7 @@ impl Screen {
         };
         let signals = Signals::for_screen()?;
         let out = BufWriter::with_capacity(FRAME, Stream::Output);
-        let terminal = ManuallyDrop::new(Terminal::new(Escapes::new(out))?);
+        let terminal = ManuallyDrop::new(Terminal::new(CrosstermBackend::new(out))?);
         give_back_before_panic_messages();
         let mut screen = Self { terminal, keyboard, keys: Keys::default(), signals, look };
         screen.take_again()?;
