@@ -43,7 +43,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 }
 
 /// Without those of others.
-pub(super) const OURS: [Subject; 12] = [
+pub(super) const OURS: [Subject; 13] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
     Subject { contended: true, ..subject(CLOCK, "clock pair (floor)", How::Pair("clock")) },
