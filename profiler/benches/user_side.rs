@@ -90,7 +90,7 @@ fn aggregate(bencher: Bencher<'_, '_>, series: u32) {
     bencher.counter(ItemsCount::new(series)).bench_local(|| {
         for &process in &processes {
             for nr in 0..CALLS {
-                aggregate.add(Some(process), CallKey(nr), &new);
+                aggregate.add(Some((process, 0)), CallKey(nr), &new);
             }
         }
     });

@@ -61,7 +61,7 @@ pub const HEADER: &[(&str, &str)] = &[
     ("in flight", "threads within a call now, in all views; a list has the oldest"),
     ("waiting", "of these, threads in calls that wait by nature"),
     ("oldest", "the oldest call that works and does not wait, from 1 s on"),
-    ("io_uring", "operations per second that are no calls; or of the opened process"),
+    ("io_uring", "its operations per second, of the host or of the opened process"),
     ("in", "the container, pod or systemd unit of the opened process"),
     ("ended", "the opened process or thread has ended: figures since the start"),
     ("idle", "nothing in this interval: figures since the start instead"),
