@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{
     privilege::as_nobody,
     report::{Report, kernel_skips_programs},
-    run::{Held, Mode, PROFILER, Stat, capabilities_are_bounded},
+    run::{Held, Mode, PROFILER, Stat, capabilities_are_bounded, wait_until},
     service::{Daemon, Name, RARE, Series, assert_added},
     workload::Statement,
 };
@@ -296,7 +296,9 @@ pub(crate) fn a_daemon_s_process_is_as_the_kernel_has_it(mode: Mode) {
         let ticks = |at: usize| fields[at].parse::<f64>().expect("a number");
         (ticks(12) + ticks(13)) / TICKS
     };
-    let _ = daemon.metrics();
+    // Drains of a debug build on a busy host are further apart than configured.
+    let drains = |metrics: &Series| metrics["profiler_drain_duration_seconds_count"];
+    wait_until("it has drained ten times", || drains(&daemon.metrics()) >= 10.0);
     let before = seconds();
     let metrics = daemon.metrics();
     let after = seconds();
@@ -309,7 +311,6 @@ pub(crate) fn a_daemon_s_process_is_as_the_kernel_has_it(mode: Mode) {
     // That of the answer before this one.
     assert!(metrics["profiler_scrape_duration_seconds_count"] >= 1.0);
     assert!(metrics["profiler_scrape_duration_seconds_sum"] > 0.0);
-    assert!(metrics["profiler_drain_duration_seconds_count"] >= 10.0);
     let last = metrics["profiler_last_drain_duration_seconds"];
     assert!(last > 0.0 && last <= metrics["profiler_drain_duration_seconds_sum"]);
     daemon.end();

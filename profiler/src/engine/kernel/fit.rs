@@ -33,6 +33,17 @@ const FIXED: u64 = 21 * MIB;
 /// What filters by name or cgroup add to [`FIXED`], bytes. Measured in all: 19, 20 and 22 MiB.
 const FILTERS: u64 = 3 * MIB;
 
+/// What the programs and tables for io_uring add to [`FIXED`], bytes. Measured: 3 MiB with an arena
+/// or with arrays, 6 MiB with the fallback.
+const RINGS: u64 = 6 * MIB;
+
+/// The smallest size of all other tables with which operations of io_uring are counted, bytes.
+const LEAST_BESIDE_RINGS: u64 = 8 * MIB;
+
+/// What the cgroups of calls add to [`FIXED`], bytes: the programs that follow moves, and the ring
+/// buffer of events. Measured: 17 MiB with an arena or with arrays, 22 MiB with the fallback.
+const CGROUPS: u64 = 23 * MIB;
+
 /// What a task of the host uses, bytes: its state in task storage, with the allocator's rounding,
 /// and an entry in the list of calls that entered before the attach.
 const TASK: u64 = 640;
@@ -80,6 +91,8 @@ pub struct Fit {
     pub max_extents: u32,
     /// Why they are fewer, for people; `None` if everything fits.
     pub why: Option<String>,
+    /// Whether there is also memory for counting operations of io_uring.
+    pub has_room_for_rings: bool,
 }
 
 impl Fit {
@@ -100,7 +113,8 @@ impl Fit {
         (tasks, host): (u64, u64),
     ) -> Result<Self, KernelError> {
         let filters = if options.filter.changes() { FILTERS } else { 0 };
-        let fixed = FIXED + filters + tasks;
+        let cgroups = if options.cgroups { CGROUPS } else { 0 };
+        let mut fixed = FIXED + filters + cgroups + tasks;
         let (available, of) = match limit {
             Some(limit) if limit.available <= host / 2 => {
                 let (cgroup, bytes) = (text::path(&limit.cgroup), limit.bytes / MIB);
@@ -109,11 +123,16 @@ impl Fit {
             _ => (host / 2, format!("half of this host's memory is {} MiB", host / 2 / MIB)),
         };
         let wanted = table_bytes(options);
+        let wanted_beside_rings = wanted.min(LEAST_BESIDE_RINGS);
+        let has_room_for_rings = available >= fixed + RINGS + RESERVE + wanted_beside_rings;
+        if has_room_for_rings {
+            fixed += RINGS;
+        }
         let room = available.saturating_sub(fixed + RESERVE);
         let used = limit.map_or(0, |limit| limit.bytes.saturating_sub(limit.available));
         let (max_threads, max_extents) = (options.max_threads, options.max_extents);
         if wanted <= room {
-            return Ok(Self { max_threads, max_extents, why: None });
+            return Ok(Self { max_threads, max_extents, why: None, has_room_for_rings });
         }
         if room < LEAST {
             let needs = |room: u64| (used + fixed + RESERVE + room).div_ceil(MIB);
@@ -132,7 +151,7 @@ impl Fit {
              which require {all} MiB. Further calls are counted, but not by process",
             max_extents, options.max_threads, options.max_extents
         );
-        Ok(Self { max_threads, max_extents, why: Some(why) })
+        Ok(Self { max_threads, max_extents, why: Some(why), has_room_for_rings })
     }
 }
 

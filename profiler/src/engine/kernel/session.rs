@@ -72,10 +72,14 @@ impl Session {
         options.check()?;
         return_large_blocks();
         let limit = MemoryLimit::tightest();
-        let Fit { max_threads, max_extents, why: shrunk } = Fit::new(options, limit.as_ref())?;
+        let fit = Fit::new(options, limit.as_ref())?;
+        let Fit { max_threads, max_extents, why: shrunk, has_room_for_rings } = fit;
         let options = &Options { max_threads, max_extents, ..options.clone() };
-        let features = Features::probe();
+        let mut features = Features::probe();
         features.require()?;
+        if !has_room_for_rings {
+            features.rings = Err("memory for the programs and tables of io_uring".into());
+        }
         raise_memlock();
         check_scope(options, &features)?;
         check_companions(companions, &features)?;
