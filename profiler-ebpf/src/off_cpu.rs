@@ -132,9 +132,11 @@ unsafe fn is_in_timed_call(state: *mut TaskState, record: Option<*mut ThreadReco
             }
             None => {
                 let key_plus_one = (*state).key_plus_one;
+                // Volatile, because LLVM would make one load of this and of the record's. The verifier
+                // refuses an instruction that reads either from an arena or from a map.
                 key_plus_one != 0
                     && !CallKey(key_plus_one - 1).is_special()
-                    && (*state).entry_ns != 0
+                    && (&raw const (*state).entry_ns).read_volatile() != 0
             }
         }
     }

@@ -128,8 +128,18 @@ pub fn begin<B: Backend>(slot: CellIndex) {
     if is_adaptive()
         && let Some(sampler) = B::sampler(slot)
     {
+        // Volatile, because LLVM would call `memset`, which other programs call for their stack. The
+        // verifier refuses an instruction that writes either into an arena or to the stack.
         // SAFETY: a live map value of the running thread's own.
-        unsafe { *sampler = Sampler { until: 0, extra_ns: 0, squares: 0, block: 0, extra: 0 } };
+        unsafe {
+            let Sampler { until, extra_ns, squares, block, extra } = &mut *sampler;
+            for field in [until, extra_ns, squares] {
+                core::ptr::write_volatile(field, 0);
+            }
+            for field in [block, extra] {
+                core::ptr::write_volatile(field, 0);
+            }
+        }
     }
 }
 
