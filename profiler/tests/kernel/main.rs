@@ -181,6 +181,7 @@ fn tests() -> Vec<Test> {
         timed::adaptive_sampling_follows_the_pace,
         timed::without_room,
         timed::in_flight_is_seen,
+        objects::every_query_has_the_best_object,
         where_time::sleeps_are_waiting,
         where_time::time_preempted_is_runnable,
         where_time::turns_on_one_cpu,
