@@ -20,7 +20,6 @@ mod io_uring;
 mod latency;
 mod memory;
 mod namespaces;
-#[cfg(any(debug_assertions, feature = "object-override"))]
 mod objects;
 mod origin;
 mod own_cost;

@@ -1,8 +1,9 @@
-//! Several objects in one session. A release build has no such trial.
+//! The objects of a session.
 
 use crate::{run::Mode, service::Daemon};
 
 /// A signal that is ignored by default.
+#[cfg(any(debug_assertions, feature = "object-override"))]
 const SIGNAL: i32 = libc::SIGURG;
 
 /// The kernel takes the best object with every query that loads other programs or settings.
@@ -22,7 +23,9 @@ pub(crate) fn every_query_has_the_best_object(mode: Mode) {
 }
 
 /// A second object is loaded beside the one that counts calls. Its program writes into a map of the
-/// first object, which the first object's own program no longer does.
+/// first object, which the first object's own program no longer does. A release build has no such
+/// trial.
+#[cfg(any(debug_assertions, feature = "object-override"))]
 pub(crate) fn two_objects_share_a_map() {
     use profiler::engine::kernel::{Options, trial::Pair};
 
