@@ -4,6 +4,7 @@ pub mod bars;
 pub mod budget;
 pub mod columns;
 mod cost;
+mod errors;
 #[cfg(test)]
 mod golden;
 mod grid;

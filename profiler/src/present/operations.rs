@@ -6,7 +6,7 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeMap, io, sync::Arc};
 use serde::Serialize;
 
 use super::{
-    Report,
+    Report, errors,
     grid::{Grid, Place},
     json::Bucket,
     paint::{BAD, HEADING, PLAIN},
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{Coverage, Dimension, Grouping, IoUring, Operations, Process, Span},
-    names::{errnos, operations},
+    names::operations,
     text::Untrusted,
 };
 
@@ -71,14 +71,6 @@ pub fn rows(io_uring: &IoUring, by: Grouping, span: Span) -> Vec<OperationSum> {
     // The sort is stable, and the rows are in the order of their keys.
     rows.sort_by_key(|row| Reverse(row.figures.submitted.max(row.figures.completed)));
     rows
-}
-
-/// The errors by name; those whose errno has no counter of its own are `other`.
-fn errors(figures: &Operations) -> BTreeMap<String, u64> {
-    let named =
-        figures.errnos.iter().map(|&(errno, count)| (errnos::name(errno).into_owned(), count));
-    let other = (figures.errors_unlisted > 0).then(|| ("other".into(), figures.errors_unlisted));
-    named.chain(other).collect()
 }
 
 /// The columns of the table.
@@ -137,7 +129,7 @@ fn cells(row: &OperationSum, show_errno: bool) -> Vec<String> {
     let [p50, p99] = figures.quantiles([0.5, 0.99]);
     let latency = |ns: u64| units::latency(ns, timed);
     let errors: Vec<String> = if show_errno {
-        errors(figures)
+        errors::map(&figures.errnos, figures.errors_unlisted)
             .into_iter()
             .map(|(name, n)| format!("{name} {}", units::grouped(n)))
             .collect()
@@ -210,7 +202,7 @@ impl<'a> Object<'a> {
             submitted: f.submitted,
             completed: f.completed,
             errors: f.errors(),
-            errnos: errors(f),
+            errnos: errors::map(&f.errnos, f.errors_unlisted),
             in_flight: row.in_flight,
             posted: f.posted,
             overflowed: f.overflowed,

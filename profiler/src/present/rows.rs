@@ -8,7 +8,7 @@ use std::{
 
 use profiler_common::call::{Abi, CallKey};
 
-use super::{columns::Column, key::Owner, units};
+use super::{columns::Column, errors, key::Owner, units};
 pub use super::{
     key::{User, Value},
     place::Place,
@@ -19,7 +19,6 @@ use crate::{
         Span, Thread, ThreadRow,
     },
     names::{
-        self,
         classes::{Category, Classes},
         syscalls, waits,
     },
@@ -221,23 +220,14 @@ pub fn total(rows: &[Row]) -> Figures {
 pub(super) fn errors_by_name(figures: &Figures) -> Vec<String> {
     let mut errnos = figures.errnos.clone();
     errnos.sort_by_key(|&(errno, count)| (Reverse(count), errno));
-    let named = errnos.iter().map(|&(errno, count)| (names::errnos::name(errno), count));
-    let unlisted = (figures.errors_unlisted > 0).then(|| ("other".into(), figures.errors_unlisted));
-    named.chain(unlisted).map(|(name, n)| format!("{name} {}", units::grouped(n))).collect()
+    let named = errors::named(&errnos, figures.errors_unlisted);
+    named.map(|(name, n)| format!("{name} {}", units::grouped(n))).collect()
 }
 
 /// The errors of `figures` by name; those the kernel side does not tell apart are
 /// `other`.
 pub fn errnos(figures: &Figures) -> BTreeMap<String, u64> {
-    let mut errnos: BTreeMap<String, u64> = figures
-        .errnos
-        .iter()
-        .map(|&(errno, count)| (names::errnos::name(errno).into_owned(), count))
-        .collect();
-    if figures.errors_unlisted > 0 {
-        errnos.insert("other".into(), figures.errors_unlisted);
-    }
-    errnos
+    errors::map(&figures.errnos, figures.errors_unlisted)
 }
 
 /// Sorts rows by `sort`.

@@ -4,10 +4,13 @@ use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
 use profiler_common::call::{Abi, CallKey};
 
-use super::model::{Bounds, Family, Histogram, Label, Labels, Number};
+use super::{
+    super::errors,
+    model::{Bounds, Family, Histogram, Label, Labels, Number},
+};
 use crate::{
     model::{Figures, Snapshot, Timed},
-    names::{errnos, syscalls},
+    names::syscalls,
 };
 
 /// The bounds of the latency histogram where buckets are fixed: every second octave from 128 ns
@@ -128,18 +131,9 @@ fn errors_of<'a, 'b>(
     name: &'b Name,
     figures: &'b Figures,
 ) -> impl Iterator<Item = (Labels<'a>, Number)> + use<'a, 'b> {
-    errors(&figures.errnos, figures.errors_unlisted).map(|(errno, count)| {
+    errors::named(&figures.errnos, figures.errors_unlisted).map(|(errno, count)| {
         let mut labels = labels(name);
         labels.push(Label::new("errno", errno));
         (labels, count.into())
     })
-}
-
-/// Errors by the name of the errno; those that are not counted separately are `other`.
-pub(super) fn errors(
-    errnos: &[(u16, u64)],
-    unlisted: u64,
-) -> impl Iterator<Item = (Cow<'static, str>, u64)> + use<'_> {
-    let listed = errnos.iter().map(|&(errno, count)| (errnos::name(errno), count));
-    listed.chain((unlisted > 0).then_some((Cow::Borrowed("other"), unlisted)))
 }

@@ -3,7 +3,8 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
-    calls::{BOUNDS, errors},
+    super::errors,
+    calls::BOUNDS,
     model::{Family, Histogram, Label, Labels},
     one,
 };
@@ -26,7 +27,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
         samples.filter(|&(_, count)| count > 0).collect::<Vec<_>>()
     };
     let of_errno = by_name.iter().flat_map(|(name, o)| {
-        errors(&o.errnos, o.errors_unlisted).map(move |(errno, count)| {
+        errors::named(&o.errnos, o.errors_unlisted).map(move |(errno, count)| {
             let mut labels = labels(name);
             labels.push(Label::new("errno", errno));
             (labels, count)
