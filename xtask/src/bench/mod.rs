@@ -13,6 +13,7 @@ mod figures;
 mod measure;
 mod report;
 mod results;
+mod start;
 mod statistics;
 pub(crate) mod switch;
 pub(crate) mod workload;

@@ -26,10 +26,13 @@ use nix::{
     unistd::Pid,
 };
 
-use super::statistics::least;
+use super::{
+    start::{become_root, executable},
+    statistics::least,
+};
 use crate::{
-    debian, privilege,
-    workspace::{cargo, find_program, output, shown, succeed, target_dir},
+    debian,
+    workspace::{find_program, output},
 };
 
 /// Measure what --where costs per context switch, beside perf, bpftrace and offcputime
@@ -148,23 +151,12 @@ struct Samples {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if !privilege::is_root() {
-        let mut command = privilege::as_root(env::current_exe()?, &[])?;
-        command.args(env::args_os().skip(1));
-        let error = command.exec();
-        return Err(anyhow!(error).context(format!("cannot run {}", shown(&command))));
-    }
+    become_root()?;
     if args.install {
         let packages: Vec<_> = SUBJECTS.iter().filter_map(|subject| subject.package).collect();
         debian::install(&packages)?;
     }
-    let profiler = match &args.profiler {
-        Some(file) => file.clone(),
-        None => {
-            succeed(cargo().args(["build", "--profile", "dist", "--package", "profiler"]))?;
-            target_dir().join("dist/profiler")
-        }
-    };
+    let profiler = executable(args.profiler.as_deref())?;
     let cpu = thread::available_parallelism()?.get() - 1;
     let mut nothing = Samples::default();
     let mut all: [Samples; SUBJECTS.len()] = Default::default();

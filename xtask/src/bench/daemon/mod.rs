@@ -10,14 +10,13 @@ mod watched;
 use std::{
     env, fs,
     io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
 use self::{
@@ -25,10 +24,8 @@ use self::{
     storm::{Storm, Times},
     watched::Daemon,
 };
-use crate::{
-    privilege,
-    workspace::{cargo, output, shown, succeed, target_dir},
-};
+use super::start::{become_root, executable};
+use crate::workspace::output;
 
 /// `cargo xtask bench daemon`.
 #[derive(clap::Args)]
@@ -87,19 +84,8 @@ const BETWEEN_SCRAPES: Duration = Duration::from_millis(110);
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    if !privilege::is_root() {
-        let mut command = privilege::as_root(env::current_exe()?, &[])?;
-        command.args(env::args_os().skip(1));
-        let error = command.exec();
-        return Err(anyhow!(error).context(format!("cannot run {}", shown(&command))));
-    }
-    let profiler = match &args.profiler {
-        Some(file) => file.clone(),
-        None => {
-            succeed(cargo().args(["build", "--profile", "dist", "--package", "profiler"]))?;
-            target_dir().join("dist/profiler")
-        }
-    };
+    become_root()?;
+    let profiler = executable(args.profiler.as_deref())?;
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
     let mut sections = Vec::new();
     for part in parts {
