@@ -17,6 +17,7 @@ use super::{
     arena, call_lister,
     error::KernelError,
     features::Features,
+    hierarchies::Hierarchies,
     loader, maps,
     object::{Group, Hook, ObjectSpec, Size, When},
     options::Options,
@@ -44,11 +45,17 @@ pub(super) struct Loaded {
 
 impl<'a> Setup<'a> {
     /// The setup of a session. `own_tgid` is the process that does not count, if there is one.
-    pub(super) fn new(options: &'a Options, features: &'a Features, own_tgid: Option<u32>) -> Self {
+    /// `hierarchies` name the cgroups of calls, if these are told apart by cgroup.
+    pub(super) fn new(
+        options: &'a Options,
+        features: &'a Features,
+        own_tgid: Option<u32>,
+        hierarchies: Option<&Hierarchies>,
+    ) -> Self {
         Self {
             options,
             features,
-            settings: Settings::new(options, features, own_tgid),
+            settings: Settings::new(options, features, own_tgid, hierarchies),
             calls_before: call_lister::capacity(features),
         }
     }

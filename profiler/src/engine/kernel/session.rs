@@ -91,16 +91,15 @@ impl Session {
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         check_namespace(options, &features, &identity)?;
         let own_tgid = (!options.include_self).then_some(identity.tgid);
-        let setup = Setup::new(options, &features, own_tgid);
+        let hierarchies = options.cgroups.then(Hierarchies::find);
+        let setup = Setup::new(options, &features, own_tgid, hierarchies.as_ref());
         let mut prepared = Prepared::new(&setup, loader, companions, limit.as_ref())?;
         let wake = RingBuf::try_from(maps::take(prepared.counter_ebpf(), names::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let signals = options.command.map(|_| SignalsSent::take(prepared.counter_ebpf()));
         let signals = signals.transpose()?;
-        let cgroups = options
-            .cgroups
-            .then(|| Cgroups::take(prepared.counter_ebpf(), Hierarchies::find()))
-            .transpose()?;
+        let cgroups = hierarchies.map(|found| Cgroups::take(prepared.counter_ebpf(), found));
+        let cgroups = cgroups.transpose()?;
         let operations = operations(&mut prepared, &setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls } = prepared;

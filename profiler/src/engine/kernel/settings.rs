@@ -30,13 +30,19 @@ pub(super) struct Settings(Vec<Setting>);
 
 impl Settings {
     /// Computes the settings. `own_tgid` is the process that does not count, if there is one.
-    pub(super) fn new(options: &Options, features: &Features, own_tgid: Option<u32>) -> Self {
+    /// `hierarchies` name the cgroups of calls, if these are told apart by cgroup.
+    pub(super) fn new(
+        options: &Options,
+        features: &Features,
+        own_tgid: Option<u32>,
+        hierarchies: Option<&Hierarchies>,
+    ) -> Self {
         let mut settings = Self(Vec::new());
         settings.add_scope(options, own_tgid);
         settings.add_filter(options);
         settings.add_sampling(options.timed);
         settings.add_kernel(features);
-        settings.add_cgroups(options, features);
+        settings.add_cgroups(hierarchies, features);
         settings.add_fields(features);
         let (extents, records) = (options.max_extents, share::with_reserve(options.max_threads));
         settings.add(
@@ -119,8 +125,8 @@ impl Settings {
         );
     }
 
-    fn add_cgroups(&mut self, options: &Options, features: &Features) {
-        let v1 = options.cgroups.then(|| Hierarchies::find().v1().cloned()).flatten();
+    fn add_cgroups(&mut self, hierarchies: Option<&Hierarchies>, features: &Features) {
+        let v1 = hierarchies.and_then(Hierarchies::v1);
         let index = |controller: &str| {
             let at = CONTROLLERS.iter().position(|&known| known == controller)?;
             features.controllers[at]
@@ -130,7 +136,7 @@ impl Settings {
         self.add(
             Group::Filter,
             [
-                (names::CGROUPS_KNOWN, u32::from(options.cgroups)),
+                (names::CGROUPS_KNOWN, u32::from(hierarchies.is_some())),
                 (names::V1_CONTROLLER, controller),
                 (names::V1_HIERARCHY, hierarchy),
             ],
