@@ -54,7 +54,7 @@ impl Default for Of<'_> {
 fn report<T>(snapshot: &Snapshot, of: &Of<'_>, write: impl FnOnce(&Report<'_>) -> T) -> T {
     let by: Grouping = of.by.iter().copied().collect();
     let (rows, hidden) = of.shown.rows(snapshot, by, of.span);
-    let operations = super::operations::rows(&snapshot.io_uring, by, of.span);
+    let operations = super::operations::rows(&snapshot.io_uring.rows, by, of.span);
     let spent = snapshot.health.cost.since_attached();
     let scope = if of.pids.is_empty() { Scope::Host } else { Scope::Processes(of.pids.to_vec()) };
     write(&Report {

@@ -14,7 +14,7 @@ use super::{
     units,
 };
 use crate::{
-    model::{Coverage, Dimension, Grouping, IoUring, Operations, Process, Span},
+    model::{Coverage, Dimension, Grouping, OperationRow, Operations, Process, Span},
     names::operations,
     text::Untrusted,
 };
@@ -41,13 +41,17 @@ impl OperationSum {
     }
 }
 
-/// The operations of a snapshot, the most frequent first. Rows without anything to show are left
+/// The sums of these operations, the most frequent first. Rows without anything to show are left
 /// out.
-pub fn rows(io_uring: &IoUring, by: Grouping, span: Span) -> Vec<OperationSum> {
+pub fn rows<'a>(
+    operations: impl IntoIterator<Item = &'a OperationRow>,
+    by: Grouping,
+    span: Span,
+) -> Vec<OperationSum> {
     let by_process = by.has(Dimension::Process) || by.has(Dimension::Thread);
     let by_comm = by.has(Dimension::Comm);
     let mut sums: BTreeMap<_, OperationSum> = BTreeMap::new();
-    for row in &io_uring.rows {
+    for row in operations {
         let process = by_process.then(|| Arc::clone(&row.process));
         let comm = (by_process || by_comm).then(|| row.process.comm.clone());
         let id = process.as_ref().map(|process| (process.tgid, process.start_ns));
@@ -241,7 +245,7 @@ pub(super) fn missing(coverage: &Coverage) -> Option<&str> {
 mod tests {
     use super::*;
     use crate::{
-        model::OperationRow,
+        model::IoUring,
         present::{shown::Shown, testing},
     };
 
@@ -273,18 +277,19 @@ mod tests {
 
     #[test]
     fn rows_are_grouped_as_the_syscalls_are() {
-        let count = |dimensions: &[Dimension], span| rows(&io_uring(), by(dimensions), span).len();
+        let count =
+            |dimensions: &[Dimension], span| rows(&io_uring().rows, by(dimensions), span).len();
         assert_eq!(count(&[Dimension::Syscall], Span::Total), 3);
         assert_eq!(count(&[Dimension::Process], Span::Total), 4);
         assert_eq!(count(&[Dimension::Comm], Span::Total), 3);
         assert_eq!(count(&[Dimension::Process, Dimension::Syscall], Span::Recent), 1);
-        let read = &rows(&io_uring(), by(&[Dimension::Syscall]), Span::Total)[0];
+        let read = &rows(&io_uring().rows, by(&[Dimension::Syscall]), Span::Total)[0];
         assert_eq!((read.figures.submitted, read.in_flight), (2_400, 4));
     }
 
     #[test]
     fn the_table_has_what_happened() {
-        let rows = rows(&io_uring(), by(&[Dimension::Process]), Span::Total);
+        let rows = rows(&io_uring().rows, by(&[Dimension::Process]), Span::Total);
         let shown = Shown { show_errno: true, ..Shown::default() };
         let report = Report { operations: &rows, shown: &shown, ..testing::report() };
         let mut out = Vec::new();

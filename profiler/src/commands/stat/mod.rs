@@ -343,7 +343,7 @@ fn print(
     let cost = &snapshot.health.cost;
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     let (rows, hidden) = shown.rows(snapshot, args.by, span);
-    let operations = operations::rows(&snapshot.io_uring, args.by, span);
+    let operations = operations::rows(&snapshot.io_uring.rows, args.by, span);
     let report = Report {
         origin,
         rows: &rows,

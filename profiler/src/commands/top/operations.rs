@@ -6,7 +6,7 @@ use super::{
     style::{Look, Tone},
 };
 use crate::{
-    model::{Grouping, IoUring, OperationRow, Process, Span},
+    model::{Grouping, OperationRow, Process, Span},
     present::{operations, units},
 };
 
@@ -24,13 +24,10 @@ pub(super) fn line(
             (row.process.tgid, row.process.start_ns) == (process.tgid, process.start_ns)
         })
     };
-    let rows: Vec<OperationRow> = snapshot.io_uring.rows.iter().filter(is_of).cloned().collect();
-    if rows.is_empty() {
-        return None;
-    }
-    let in_flight: u64 = rows.iter().map(|row| row.total.in_flight()).sum();
-    let io_uring = IoUring { coverage: snapshot.io_uring.coverage.clone(), rows };
-    let sums = operations::rows(&io_uring, Grouping::SYSCALL, span);
+    let rows = || snapshot.io_uring.rows.iter().filter(is_of);
+    rows().next()?;
+    let in_flight: u64 = rows().map(|row| row.total.in_flight()).sum();
+    let sums = operations::rows(rows(), Grouping::SYSCALL, span);
     let seconds = span.length(snapshot).as_secs_f64();
     let count = |n: u64| match span {
         Span::Recent => format!("{}/s", units::rate(n, seconds)),
