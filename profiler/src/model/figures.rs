@@ -246,13 +246,7 @@ impl Figures {
 
     /// Counts `count` errors with `errno`.
     pub fn add_errno(&mut self, errno: u16, count: u64) {
-        if count == 0 {
-            return;
-        }
-        match self.errnos.binary_search_by_key(&errno, |&(e, _)| e) {
-            Ok(at) => self.errnos[at].1 += count,
-            Err(at) => self.errnos.insert(at, (errno, count)),
-        }
+        latency::add(&mut self.errnos, errno, count);
     }
 
     /// Adds all of `other`.

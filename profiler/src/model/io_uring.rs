@@ -1,6 +1,6 @@
 //! Operations of io_uring, which bypass syscalls: what was submitted, and how it completed.
 
-use std::{borrow::Cow, collections::HashMap, iter, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, sync::Arc};
 
 use profiler_common::hist::{self, BUCKETS};
 use serde::{Deserialize, Serialize};
@@ -147,10 +147,7 @@ impl Operations {
         self.total_ns += other.total_ns;
         self.errors_unlisted += other.errors_unlisted;
         for &(errno, count) in &other.errnos {
-            match self.errnos.binary_search_by_key(&errno, |&(e, _)| e) {
-                Ok(at) => self.errnos[at].1 += count,
-                Err(at) => self.errnos.insert(at, (errno, count)),
-            }
+            latency::add(&mut self.errnos, errno, count);
         }
         self.latency.merge(&other.latency);
     }
@@ -219,7 +216,7 @@ impl IoUring {
         }
         for row in ended {
             let left = before.iter().filter(|((.., opcode), _)| *opcode == row.opcode);
-            let old: Operations = left.map(|(_, total)| *total).chain(iter::empty()).collect();
+            let old: Operations = left.map(|(_, total)| *total).collect();
             row.recent = row.total.since(&old);
         }
     }

@@ -42,10 +42,7 @@ impl Latency {
             self.counts.push((bucket, count));
             return;
         }
-        match self.counts.binary_search_by_key(&bucket, |&(b, _)| b) {
-            Ok(at) => self.counts[at].1 += count,
-            Err(at) => self.counts.insert(at, (bucket, count)),
-        }
+        add(&mut self.counts, bucket, count);
     }
 
     /// Counts one latency of `ns` nanoseconds.
@@ -129,6 +126,17 @@ impl Latency {
             let bucket = hist::bucket(hdr.value_at_quantile(q)) as usize;
             hist::representative(bucket).clamp(least, greatest.max(least))
         })
+    }
+}
+
+/// Adds to the count of `key`. `counts` are in ascending order by key, and no count is zero.
+pub(super) fn add(counts: &mut Vec<(u16, u64)>, key: u16, count: u64) {
+    if count == 0 {
+        return;
+    }
+    match counts.binary_search_by_key(&key, |&(k, _)| k) {
+        Ok(at) => counts[at].1 += count,
+        Err(at) => counts.insert(at, (key, count)),
     }
 }
 

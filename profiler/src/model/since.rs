@@ -41,8 +41,7 @@ impl Snapshot {
             }
             match old {
                 Some(old) => {
-                    set_recent_shared(&mut row.calls, &old.calls);
-                    set_recent_of_cgroups(&mut row.cgroups, (old.cgroup, &old.calls, &old.cgroups));
+                    set_recent_of_owner(&mut row.calls, &mut row.cgroups, of_process(old));
                     set_recent_of_threads(&mut row.threads, old);
                 }
                 None => {
@@ -53,11 +52,8 @@ impl Snapshot {
         }
         if let Some(row) = ended {
             // The engine has added the rest to this row.
-            let old: Vec<&ProcessRow> = before.into_values().collect();
-            let calls = sum(old.iter().map(|row| &row.calls));
-            set_recent(&mut Arc::make_mut(&mut row.calls)[..], &calls);
-            let parts = old.iter().map(|row| (row.cgroup, &row.calls, &row.cgroups[..]));
-            set_recent_of_parts(&mut row.cgroups, parts);
+            let old: Vec<_> = before.into_values().map(of_process).collect();
+            set_recent_of_ended(&mut row.calls, &mut row.cgroups, &old);
         }
         self
     }
@@ -66,9 +62,22 @@ impl Snapshot {
 /// An owner's cgroup, its calls, and these calls by cgroup if there are several.
 type Parts<'a> = (u64, &'a Arc<Vec<CallRow>>, &'a [CgroupRow]);
 
-/// Sets what is recent in the rows of an owner by cgroup.
-fn set_recent_of_cgroups(rows: &mut [CgroupRow], (cgroup, calls, cgroups): Parts<'_>) {
-    for row in rows {
+fn of_process(row: &ProcessRow) -> Parts<'_> {
+    (row.cgroup, &row.calls, &row.cgroups)
+}
+
+fn of_thread(row: &ThreadRow) -> Parts<'_> {
+    (row.cgroup, &row.calls, &row.cgroups)
+}
+
+/// Sets what is recent in the rows of an owner, which had the rows of the last argument.
+fn set_recent_of_owner(
+    rows: &mut Arc<Vec<CallRow>>,
+    by_cgroup: &mut [CgroupRow],
+    (cgroup, calls, cgroups): Parts<'_>,
+) {
+    set_recent_shared(rows, calls);
+    for row in by_cgroup {
         let old = cgroups.iter().find(|old| old.cgroup == row.cgroup).map(|old| &old.calls);
         let old = old.or_else(|| (cgroups.is_empty() && cgroup == row.cgroup).then_some(calls));
         match old {
@@ -78,10 +87,16 @@ fn set_recent_of_cgroups(rows: &mut [CgroupRow], (cgroup, calls, cgroups): Parts
     }
 }
 
-/// Sets what is recent in rows by cgroup to which several owners were added.
-fn set_recent_of_parts<'a>(rows: &mut [CgroupRow], owners: impl Iterator<Item = Parts<'a>>) {
+/// Sets what is recent in rows to which the engine has added these owners.
+fn set_recent_of_ended(
+    rows: &mut Arc<Vec<CallRow>>,
+    by_cgroup: &mut [CgroupRow],
+    owners: &[Parts<'_>],
+) {
+    let old = sum(owners.iter().map(|&(_, calls, _)| calls));
+    set_recent(&mut Arc::make_mut(rows)[..], &old);
     let mut before: HashMap<u64, Vec<&Arc<Vec<CallRow>>>> = HashMap::new();
-    for (cgroup, calls, cgroups) in owners {
+    for &(cgroup, calls, cgroups) in owners {
         if cgroups.is_empty() {
             before.entry(cgroup).or_default().push(calls);
         }
@@ -89,7 +104,7 @@ fn set_recent_of_parts<'a>(rows: &mut [CgroupRow], owners: impl Iterator<Item = 
             before.entry(part.cgroup).or_default().push(&part.calls);
         }
     }
-    for row in rows {
+    for row in by_cgroup {
         let old = sum(before.remove(&row.cgroup).unwrap_or_default().into_iter());
         set_recent(&mut Arc::make_mut(&mut row.calls)[..], &old);
     }
@@ -116,18 +131,14 @@ fn set_recent_of_threads(threads: &mut [ThreadRow], old: &ProcessRow) {
         }
         match before.remove(&serial(row)) {
             Some(old) => {
-                set_recent_shared(&mut row.calls, &old.calls);
-                set_recent_of_cgroups(&mut row.cgroups, (old.cgroup, &old.calls, &old.cgroups));
+                set_recent_of_owner(&mut row.calls, &mut row.cgroups, of_thread(old));
             }
             None => begin(&mut row.calls, &mut row.cgroups),
         }
     }
     if let Some(row) = ended {
-        let old: Vec<&ThreadRow> = before.into_values().collect();
-        let calls = sum(old.iter().map(|row| &row.calls));
-        set_recent(&mut Arc::make_mut(&mut row.calls)[..], &calls);
-        let parts = old.iter().map(|row| (row.cgroup, &row.calls, &row.cgroups[..]));
-        set_recent_of_parts(&mut row.cgroups, parts);
+        let old: Vec<_> = before.into_values().map(of_thread).collect();
+        set_recent_of_ended(&mut row.calls, &mut row.cgroups, &old);
     }
 }
 

@@ -167,14 +167,13 @@ impl OperationReader {
         };
         let known = self.known[index as usize].as_ref();
         let before = known.map_or(&OperationRow::UNOWNED, |known| &known.row);
-        let [completed, posted, overflowed, unreported, submitted] = [
+        let was = [
             before.completed,
             before.posted,
             before.overflowed,
             before.unreported,
             before.submitted,
         ];
-        let was = [completed, posted, overflowed, unreported, submitted];
         let has_changed = counts() != was;
         // A program that was between two stores at the last reading has left a completion without
         // its figures. So a row is read once more after it changed.
