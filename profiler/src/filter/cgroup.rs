@@ -2,12 +2,13 @@
 
 use std::{
     fs,
-    os::unix::{ffi::OsStringExt as _, fs::MetadataExt as _},
+    os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
 };
 
 use profiler_common::limits::CGROUP_LEVELS;
 
+use super::mounts::{MOUNTINFO, mounts};
 use crate::text::{self, Untrusted};
 
 /// A cgroup of version 2.
@@ -141,24 +142,20 @@ struct Mounts {
 
 impl Mounts {
     fn read() -> Self {
-        Self::parse(&fs::read("/proc/self/mountinfo").unwrap_or_default())
+        Self::parse(&fs::read(MOUNTINFO).unwrap_or_default())
     }
 
-    /// Out of `/proc/self/mountinfo`: `36 35 98:0 /root /mount/point options - type ...`
-    /// (show_mountinfo, fs/proc_namespace.c).
+    /// Out of the text of [`MOUNTINFO`].
     fn parse(text: &[u8]) -> Self {
-        let mut mounts = Self::default();
-        for line in text.split(|&byte| byte == b'\n') {
-            let mut fields = line.split(|&byte| byte == b' ');
-            let Some(point) = fields.nth(4) else { continue };
-            let kind = fields.skip_while(|field| field != b"-").nth(1);
-            match kind {
-                Some(b"cgroup2") => mounts.unified.push(unescaped(point)),
-                Some(b"cgroup") => mounts.v1.push(unescaped(point)),
+        let mut found = Self::default();
+        for mount in mounts(text) {
+            match mount.kind {
+                b"cgroup2" => found.unified.push(mount.point()),
+                b"cgroup" => found.v1.push(mount.point()),
                 _ => {}
             }
         }
-        mounts
+        found
     }
 
     fn find(&self, path: &Path) -> Result<Cgroup, CgroupError> {
@@ -206,27 +203,6 @@ fn not_found(path: PathBuf) -> CgroupError {
     below.sort();
     let nearest = nearest.to_owned();
     CgroupError::NotFound { path, nearest, below }
-}
-
-/// A path of mountinfo, in which blanks and backslashes are `\` and three octal digits
-/// (mangle_path, fs/seq_file.c).
-pub(crate) fn unescaped(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) if *first == b'\\' => {
-                bytes.push(byte);
-                rest = &tail[3..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 mod calls;
 mod cgroup;
 mod comm;
+mod mounts;
 
 use std::{fmt, path::PathBuf};
 
 pub use calls::{CallError, CallPattern, Calls};
-pub(crate) use cgroup::unescaped;
 pub use cgroup::{Cgroup, CgroupError, mount as cgroup_mount};
 pub use comm::{Comm, CommError};
+pub(crate) use mounts::{MOUNTINFO, Mount, mounts};
 
 /// What counts; everything where it names nothing. Of each kind one has to be met, and all
 /// kinds that are named.

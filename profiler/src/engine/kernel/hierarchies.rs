@@ -1,6 +1,11 @@
 //! The cgroup hierarchies of the host that name the cgroups of records.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use crate::filter::{MOUNTINFO, Mount, mounts};
 
 /// Controllers of version 1 whose hierarchy can name cgroups, the best one first. systemd and the
 /// container runtimes put every process into a cgroup of its own in these.
@@ -30,36 +35,31 @@ impl Hierarchies {
     /// Finds the hierarchies of this host.
     pub(super) fn find() -> Self {
         let read = |path| fs::read(path).unwrap_or_default();
-        Self::parse(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"))
+        Self::parse(&read(MOUNTINFO), &read("/proc/self/cgroup"))
     }
 
-    /// Out of `/proc/self/mountinfo` (show_mountinfo, fs/proc_namespace.c) and `/proc/self/cgroup`
-    /// (cgroups(7)).
-    fn parse(mounts: &[u8], cgroups: &[u8]) -> Self {
-        let has = |list: &[u8], name: &str| {
-            list.split(|&byte| byte == b',').any(|part| part == name.as_bytes())
-        };
-        let mounts = |is_wanted: &dyn Fn(&[u8], &[u8]) -> bool| {
-            mounts.split(|&byte| byte == b'\n').find_map(|line| {
-                let mut fields = line.split(|&byte| byte == b' ');
-                // The part of the hierarchy that is mounted: paths begin at its root.
-                let (root, point) = (fields.nth(3)?, fields.next()?);
-                let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
-                let (kind, options) = (rest.next()?, rest.nth(1)?);
-                (root == b"/" && is_wanted(kind, options)).then(|| crate::filter::unescaped(point))
-            })
+    /// Out of the text of [`MOUNTINFO`] and of `/proc/self/cgroup` (cgroups(7)).
+    fn parse(mountinfo: &[u8], cgroups: &[u8]) -> Self {
+        // Paths begin at the root of a hierarchy, so a mount of a part of it is of no use.
+        let whole = |kind: &[u8], controller: Option<&str>| {
+            let is_wanted = |mount: &Mount<'_>| {
+                mount.kind == kind
+                    && controller.is_none_or(|name| mount.has_option(name.as_bytes()))
+                    && mount.root() == Path::new("/")
+            };
+            mounts(mountinfo).find(is_wanted).map(|mount| mount.point())
         };
         let v1 = CONTROLLERS.into_iter().find_map(|controller| {
             let id = cgroups.split(|&byte| byte == b'\n').find_map(|line| {
                 let mut fields = line.splitn(3, |&byte| byte == b':');
                 let (id, controllers) = (fields.next()?, fields.next()?);
-                has(controllers, controller).then_some(id)
+                let mut controllers = controllers.split(|&byte| byte == b',');
+                controllers.any(|name| name == controller.as_bytes()).then_some(id)
             })?;
             let id = std::str::from_utf8(id).ok()?.parse().ok()?;
-            let mount = mounts(&|kind, options| kind == b"cgroup" && has(options, controller));
-            Some(Version1 { controller, id, mount })
+            Some(Version1 { controller, id, mount: whole(b"cgroup", Some(controller)) })
         });
-        Self { unified: mounts(&|kind, _| kind == b"cgroup2"), v1 }
+        Self { unified: whole(b"cgroup2", None), v1 }
     }
 
     /// The hierarchy of version 1, if there is one.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::filter::unescaped;
+use crate::filter::{MOUNTINFO, mounts};
 
 /// Memory that growing tables leave to others and to the unforeseen, bytes.
 pub(super) const RESERVE: u64 = 2 * 1024 * 1024;
@@ -50,12 +50,12 @@ impl MemoryLimit {
     /// Reads the limit that leaves this process the least. `None` if there is no limit, or if
     /// this process cannot see its cgroups.
     pub fn tightest() -> Option<Self> {
-        let mounts = fs::read("/proc/self/mountinfo").ok()?;
+        let mountinfo = fs::read(MOUNTINFO).ok()?;
         let cgroups = fs::read("/proc/self/cgroup").ok()?;
         let lines = cgroups.split(|&byte| byte == b'\n');
         let of = |line: &[u8]| {
             let (kind, cgroup) = Kind::of(line)?;
-            let (root, mount) = kind.mount(&mounts)?;
+            let (root, mount) = kind.mount(&mountinfo)?;
             // In a container the mount's root may be the container's own cgroup.
             let below = cgroup.strip_prefix(&root).unwrap_or(Path::new(""));
             Self::tightest_below(&mount, below, kind.files())
@@ -121,22 +121,13 @@ impl Kind {
         Some((kind, PathBuf::from(OsStr::from_bytes(path))))
     }
 
-    /// Finds the root and the mount point of the hierarchy in `/proc/self/mountinfo`:
-    /// `36 35 98:0 /root /mount/point options - type source options` (show_mountinfo,
-    /// fs/proc_namespace.c).
-    fn mount(self, mounts: &[u8]) -> Option<(PathBuf, PathBuf)> {
-        mounts.split(|&byte| byte == b'\n').find_map(|line| {
-            let mut fields = line.split(|&byte| byte == b' ').skip(3);
-            let (root, point) = (fields.next()?, fields.next()?);
-            let mut fields = fields.skip_while(|&field| field != b"-").skip(1);
-            let (kind, options) = (fields.next()?, fields.nth(1)?);
-            let has_memory = || options.split(|&byte| byte == b',').any(|o| o == b"memory");
-            let is_mount = match self {
-                Self::V1 => kind == b"cgroup" && has_memory(),
-                Self::V2 => kind == b"cgroup2",
-            };
-            is_mount.then(|| (unescaped(root), unescaped(point)))
-        })
+    /// Finds the root and the mount point of the hierarchy in the text of [`MOUNTINFO`].
+    fn mount(self, mountinfo: &[u8]) -> Option<(PathBuf, PathBuf)> {
+        let found = mounts(mountinfo).find(|mount| match self {
+            Self::V1 => mount.kind == b"cgroup" && mount.has_option(b"memory"),
+            Self::V2 => mount.kind == b"cgroup2",
+        });
+        found.map(|mount| (mount.root(), mount.point()))
     }
 
     fn files(self) -> &'static Files {
