@@ -30,8 +30,7 @@ pub(super) fn short(params: &Params) -> Statement {
         let pid = fork(|| {
             let is_moved = fs::write(procs, "0").is_ok();
             if params.has("namespace") {
-                // SAFETY: unshares a namespace, and touches no memory.
-                assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWCGROUP) }, 0);
+                unshare_cgroups();
             }
             for _ in 0..calls {
                 raw::syscall(libc::SYS_getppid, [0; 4]);
@@ -53,6 +52,18 @@ pub(super) fn short(params: &Params) -> Statement {
     let processes = (0..params.number("processes")).map(child).collect();
     remove(&docker);
     Statement::of_all(processes)
+}
+
+/// Moves this process to a cgroup namespace of its own. Without CAP_SYS_ADMIN, that takes a user
+/// namespace too (`create_new_namespaces`, kernel/nsproxy.c): the capabilities of a workload can be
+/// bounded.
+fn unshare_cgroups() {
+    // SAFETY: unshares namespaces, and touches no memory.
+    let unshare = |flags| unsafe { libc::unshare(flags) };
+    if unshare(libc::CLONE_NEWCGROUP) != 0 {
+        let result = unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWCGROUP);
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    }
 }
 
 /// Removes a cgroup whose processes have been reaped. The last one may not have left it yet.
