@@ -14,7 +14,7 @@ use profiler::{
     aggregate::{Aggregate, Identity, KeepEnded},
     commands::top::bench::Screen,
     engine::{Intervals, kernel::drain::bench::Watch},
-    model::{CallRow, Figures, Grouping, Snapshot, SortKey, Span},
+    model::{CallRow, Cgroup, CgroupRow, Figures, Grouping, Snapshot, SortKey, Span},
     present::{
         Report, json,
         metrics::{self, Exposition, Service},
@@ -175,6 +175,32 @@ fn render(bencher: Bencher<'_, '_>, series: u32) {
     let mut screen = Screen::new(120, 40);
     bencher
         .counter(ItemsCount::new(series))
+        .with_inputs(|| snapshot.clone())
+        .bench_local_values(|snapshot| screen.refresh(snapshot));
+}
+
+/// Cgroups of the host, each of a container.
+const CGROUPS: u64 = 300;
+
+/// The same for the list of containers: 1,000 processes with 20 calls each, in 300 cgroups. Each
+/// process has made its calls in so many of them, which is one unless it moves.
+#[divan::bench(args = [1, 8, 64], sample_size = 1, max_time = 4)]
+fn render_containers(bencher: Bencher<'_, '_>, cgroups_of_a_process: u64) {
+    let mut snapshot = processes(1_000 * CALLS);
+    for (row, first) in snapshot.processes.iter_mut().zip(0..) {
+        let cgroups = (first..first + cgroups_of_a_process).map(|n| 1 + n % CGROUPS);
+        let parts = cgroups.map(|cgroup| CgroupRow { cgroup, calls: row.calls.clone() });
+        row.cgroups = parts.collect();
+        row.cgroup = row.cgroups[0].cgroup;
+    }
+    let path = |id: u64| format!("/system.slice/docker-{id:064x}.scope");
+    let cgroups = (1..=CGROUPS).map(|id| (id, Arc::new(Cgroup::at(&path(id)))));
+    snapshot.cgroups = Arc::new(cgroups.collect());
+    // All calls are of the interval.
+    let snapshot = snapshot.since(None);
+    let mut screen = Screen::of_containers(120, 40);
+    bencher
+        .counter(ItemsCount::new(1_000 * u64::from(CALLS) * cgroups_of_a_process))
         .with_inputs(|| snapshot.clone())
         .bench_local_values(|snapshot| screen.refresh(snapshot));
 }

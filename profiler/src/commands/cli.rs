@@ -7,6 +7,7 @@ mod durations;
 mod lists;
 mod shown;
 mod syscalls;
+mod top_by;
 mod values;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -17,6 +18,7 @@ pub use completions::{CompletionsArgs, Shell};
 pub use lists::List;
 pub use shown::ShownArgs;
 pub use syscalls::SyscallsArgs;
+pub use top_by::{CallsBy, ListsBy, OwnersBy};
 
 use super::timed;
 use crate::{
@@ -309,18 +311,6 @@ pub enum Format {
     Json,
 }
 
-/// What a row of the list of syscalls in `top` stands for.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum CallsBy {
-    /// One syscall
-    #[default]
-    Syscall,
-    /// All syscalls of a category
-    Category,
-    /// All syscalls in the same classes of strace
-    Class,
-}
-
 /// `profiler top`.
 #[derive(Args, Debug)]
 #[command(after_help = TOP_AFTER_HELP)]
@@ -359,12 +349,20 @@ pub struct TopArgs {
     /// top(1), -H means the same.
     #[arg(short = 'H', long)]
     pub threads: bool,
-    /// Group the list of syscalls, as the key C does
+    /// Group processes by container, pod, unit or cgroup, and syscalls by category or class
     ///
-    /// With class, a row has all syscalls that are in the same classes of strace, such as
+    /// A row of the first list is a process, thread, container, pod, unit or cgroup, as with the keys
+    /// B and H. A row of the list of syscalls is a syscall, category or class, as with the key C.
+    ///
+    /// With `--by container`, a row has the calls of all processes of a container. Opening a row
+    /// lists its processes. The row `-` has the calls that are made in no container.
+    ///
+    /// With `--by class`, a row has all syscalls that are in the same classes of strace, such as
     /// `%file %desc`. So each syscall is in one row. Opening a row lists its syscalls.
-    #[arg(long, value_enum, value_name = "DIMENSION", default_value_t = CallsBy::Syscall)]
-    pub by: CallsBy,
+    ///
+    /// `--by container,class` groups both lists.
+    #[arg(long, value_name = "LIST", value_parser = top_by::parse, add = candidates::of_top(), default_value = "process,syscall")]
+    pub by: ListsBy,
     /// Show what the profiler's programs cost, as the key c does
     ///
     /// For this, the kernel times every BPF program of the host, which adds to the cost of each
@@ -387,6 +385,7 @@ Examples:
   profiler top --waits                 with futex, epoll_wait and the like
   profiler top -H -p 1234              the threads of a process
   profiler top --where                 a bar in each row: on a CPU, runnable or waiting
+  profiler top --by container          which container makes the calls
   profiler top --by category           calls by what they act on: files, processes, ...
   profiler top -b -n 1                 one interval as plain text
 

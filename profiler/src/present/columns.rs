@@ -175,6 +175,9 @@ impl Column {
         const SYSCALL: (usize, usize) = (14, 30);
         // The longest category is information-maintenance.
         const CATEGORY: (usize, usize) = (14, 23);
+        // A name of a container or unit, with a mark if it was removed.
+        const PLACE: (usize, usize) = (14, 40);
+        const PATH: (usize, usize) = (14, 100);
         match self {
             Self::Pid => spec(("pid", "PID"), Unit::Id, FIGURE, (1, 3), "Process id."),
             Self::Tid => spec(("tid", "TID"), Unit::Id, FIGURE, (3, 10), "Thread id."),
@@ -193,19 +196,20 @@ impl Column {
             }
             Self::Cgroup => {
                 let help = "Path of the cgroup, with `--by cgroup`.";
-                spec(("cgroup", "CGROUP"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("cgroup", "CGROUP"), Unit::Name, PATH, (0, 0), help).sorts(SortKey::Name)
             }
             Self::Unit => {
                 let help = "systemd unit, with `--by unit`.";
-                spec(("unit", "UNIT"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("unit", "UNIT"), Unit::Name, PLACE, (0, 0), help).sorts(SortKey::Name)
             }
             Self::Container => {
                 let help = "Name of the container, or its id, with `--by container`.";
-                spec(("container", "CONTAINER"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("container", "CONTAINER"), Unit::Name, PLACE, (0, 0), help)
+                    .sorts(SortKey::Name)
             }
             Self::Pod => {
                 let help = "Namespace and name of the pod, or its UID, with `--by pod`.";
-                spec(("pod", "POD"), Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+                spec(("pod", "POD"), Unit::Name, PLACE, (0, 0), help).sorts(SortKey::Name)
             }
             Self::Abi => {
                 let help = "ABI of the syscalls, with `--by abi`.";
@@ -285,7 +289,7 @@ impl Column {
                 .sorts(SortKey::Max),
             Self::Denied => {
                 let help = "Calls that seccomp or ptrace refused; not part of `calls`.";
-                spec(("denied", "DENIED"), Unit::Count, ONLY_IN_REPORTS, (6, 0), help)
+                spec(("denied", "DENIED"), Unit::Count, FIGURE, (6, 3), help).per_second("DENY/S")
             }
             Self::InFlight => {
                 let help = "Calls that have not left the kernel yet.";

@@ -37,8 +37,8 @@ impl Place {
         Some((cgroup.placement.pod.as_ref()?, cgroup))
     }
 
-    /// What tells two places apart in a dimension.
-    pub(super) fn id(&self, dimension: Dimension) -> (u64, u64, &str) {
+    /// Identifies the place in a dimension. Equal for all cgroups of, for example, one container.
+    pub fn id(&self, dimension: Dimension) -> (u64, u64, &str) {
         let id = match dimension {
             Dimension::Unit => self.unit().map(|unit| {
                 let user = unit.user.map_or(0, |user| u64::from(user) + 1);
@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// The name in a dimension, as people call it; `None` if there is none.
-    pub(super) fn name(&self, dimension: Dimension) -> Option<String> {
+    pub fn name(&self, dimension: Dimension) -> Option<String> {
         match dimension {
             Dimension::Unit => self.unit().map(|unit| unit.name.to_string()),
             Dimension::Container => self.container().map(|(container, cgroup)| {

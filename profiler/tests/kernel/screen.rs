@@ -1,9 +1,10 @@
 //! `profiler top` on a terminal: what it shows of real processes.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Read as _, Write as _},
     os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Child, Command},
     sync::{Arc, Mutex},
     thread,
@@ -15,7 +16,11 @@ use nix::{
     unistd::{Uid, User},
 };
 
-use crate::run::{Held, Mode, PROFILER, wait_until};
+use crate::{
+    conformance::Cgroups,
+    run::{Held, Mode, PROFILER, wait_until},
+    workload::Made,
+};
 
 /// A live view on a terminal of its own, and all that it has written.
 struct Screen {
@@ -64,6 +69,19 @@ impl Screen {
             status.is_some()
         });
         assert!(status.is_some_and(|status| status.success()), "{status:?}");
+    }
+
+    /// Presses keys until what the screen then writes has each word so many times. The keys lead
+    /// away from a view and back to it: if a word was on the screen before, in the same place, only
+    /// the cells that change are written.
+    fn press_until(&mut self, keys: &str, words: &[(&str, usize)]) {
+        wait_until(&format!("the screen shows {words:?}"), || {
+            self.written.lock().expect("no panic").clear();
+            self.press(keys);
+            thread::sleep(Duration::from_millis(300));
+            let written = self.written.lock().expect("no panic");
+            words.iter().all(|&(word, times)| written.matches(word).count() >= times)
+        });
     }
 
     /// Waits until the word is on the screen. A word without spaces is written in one piece.
@@ -142,4 +160,101 @@ pub(crate) fn of_threads(mode: Mode) {
     });
     screen.quit();
     crowd.go();
+}
+
+const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const OTHER_ID: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+/// Two cgroups that are named as Docker names those of containers.
+struct Containers {
+    directories: [PathBuf; 2],
+    _below: Cgroups,
+}
+
+impl Containers {
+    fn new(mode: Mode) -> Result<Self, String> {
+        let below = Cgroups::new(mode).map_err(|skip| skip.to_string())?;
+        let directories = ["in", "in-not"].map(|name| {
+            let docker = PathBuf::from(below.path(name)).join("docker");
+            let directory = docker.join(if name == "in" { ID } else { OTHER_ID });
+            fs::create_dir_all(&directory).expect("a cgroup");
+            directory
+        });
+        Ok(Self { directories, _below: below })
+    }
+
+    /// Removes a container whose processes have ended, and may not have left it yet.
+    fn remove(&self, at: usize) {
+        let directory = &self.directories[at];
+        let docker = directory.parent().expect("a directory");
+        for path in [directory, docker] {
+            for _ in 0..500 {
+                match fs::remove_dir(path) {
+                    Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                        thread::sleep(Duration::from_millis(2));
+                    }
+                    _ => break,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Containers {
+    fn drop(&mut self) {
+        self.remove(0);
+        self.remove(1);
+    }
+}
+
+/// A process goes from no container into one and out into another, several times, and ends. Each
+/// container has the calls that entered in it, also the denied ones, down to the latencies; and a
+/// removed container stays in the figures since the start.
+pub(crate) fn of_containers(mode: Mode) -> Result<(), String> {
+    const ROUNDS: u64 = 3;
+    const CALLS: u64 = 107;
+    /// Of two threads, and of the one that moves the process.
+    const IN_A_TURN: u64 = 3 * CALLS;
+    let containers = Containers::new(mode)?;
+    let [inside, outside] = &containers.directories;
+    let args = [
+        "migrated",
+        &format!("rounds={ROUNDS}"),
+        "threads=2",
+        &format!("calls={CALLS}"),
+        &format!("inside={}", inside.display()),
+        &format!("outside={}", outside.display()),
+    ];
+    let held = Held::start(&args);
+    let process = held.pid().to_string();
+    let args = ["-p", &process, "--syscall", "getppid,getsid", "-d", "200ms", "-s", "calls"];
+    let mut screen = Screen::start(mode, &[&args[..], &["--by", "container"]].concat());
+    // Of the text "no system call yet".
+    screen.expect("yet");
+    let statement = held.go();
+    let sum = |of: fn(&Made) -> u64, name: &str| -> u64 {
+        let made = statement.processes.iter().filter_map(|process| process.calls.get(name));
+        made.map(of).sum()
+    };
+    let within = sum(|made| made.calls, "x86_64/getppid");
+    assert_eq!(sum(|made| made.denied, "x86_64/getsid"), within);
+    // In each round, a turn before and one after the other container. The first turn of all is in
+    // no container.
+    let without = (2 * ROUNDS - 1) * IN_A_TURN;
+    let [id, other] = [ID, OTHER_ID].map(|id| &id[..12]);
+    let (within, without) = (within.to_string(), without.to_string());
+    // Figures since the start. As many calls were denied as were made.
+    screen.press("t");
+    let all = [(id, 1), (other, 1), (&*within, 2), (&*without, 2)];
+    screen.press_until("BBBBB", &all);
+    // The processes of the container that has fewer calls than the other one.
+    screen.press("gj\r");
+    screen.press_until("\x1b\r", &[(&within, 2), ("(ended)", 1)]);
+    screen.press("\r");
+    screen.press_until("\x1b\r", &[(&within, 2), ("getppid", 1), ("getsid", 1)]);
+    screen.press_until("\x1bh", &[(&within, 1), ("p50", 1)]);
+    containers.remove(0);
+    screen.press_until("\x1b1BBBBB", &[(id, 1), ("(removed)", 1), (&within, 2)]);
+    screen.quit();
+    Ok(())
 }

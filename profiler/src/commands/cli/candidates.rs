@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
+use super::top_by;
 use crate::{
     model::Dimension,
     names::{
@@ -63,11 +64,20 @@ pub(super) fn errnos() -> ArgValueCompleter {
 
 /// Dimensions of `--by`, separated by commas.
 pub(super) fn dimensions() -> ArgValueCompleter {
-    let candidates = || {
-        let help = |dimension: Dimension| format!("a row for each {}", dimension.name());
-        Dimension::ALL.map(|dimension| (dimension.name().to_owned(), help(dimension))).into()
-    };
-    completer(candidates, |current| current.split_at(current.rfind(',').map_or(0, |at| at + 1)))
+    completer(|| Dimension::ALL.into_iter().map(dimension).collect(), last_of_list)
+}
+
+/// Dimensions of `top --by`, separated by commas.
+pub(super) fn of_top() -> ArgValueCompleter {
+    completer(|| top_by::DIMENSIONS.into_iter().map(dimension).collect(), last_of_list)
+}
+
+fn dimension(dimension: Dimension) -> Candidate {
+    (dimension.name().to_owned(), format!("a row for each {}", dimension.name()))
+}
+
+fn last_of_list(current: &str) -> (&str, &str) {
+    current.split_at(current.rfind(',').map_or(0, |at| at + 1))
 }
 
 fn syscalls() -> impl Iterator<Item = Candidate> {

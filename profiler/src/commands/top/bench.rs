@@ -5,7 +5,7 @@ use std::time::Duration;
 use ratatui_core::{backend::TestBackend, terminal::Terminal};
 
 use super::{render, state::App, style::Look};
-use crate::model::{Snapshot, SortKey};
+use crate::model::{Dimension, Snapshot, SortKey};
 
 /// A screen without a terminal.
 pub struct Screen {
@@ -23,6 +23,16 @@ impl Screen {
         let terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
         let app = App::new(Duration::from_secs(1), SortKey::Total, "");
         Self { app, terminal, look: Look::from_environment() }
+    }
+
+    /// The same, with the list of containers.
+    ///
+    /// # Panics
+    /// If there is no memory for it.
+    pub fn of_containers(width: u16, height: u16) -> Self {
+        let mut screen = Self::new(width, height);
+        screen.app.begin_with_sites(Some(Dimension::Container));
+        screen
     }
 
     /// Adds a snapshot, and draws the screen.

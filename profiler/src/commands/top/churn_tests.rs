@@ -139,7 +139,7 @@ fn the_sort_chosen_is_kept_on_the_way_in_and_out() {
     press(&mut app, KeyCode::Esc);
     assert_eq!(app.place().sort, calls);
     press(&mut app, KeyCode::Esc);
-    assert_eq!((&app.place().view, app.place().sort), (&View::Processes, calls));
+    assert_eq!((&app.place().view, app.place().sort), (&View::Processes(None), calls));
     // By name stays by name.
     press(&mut app, KeyCode::Char('<'));
     press(&mut app, KeyCode::Enter);

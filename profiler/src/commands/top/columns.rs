@@ -1,7 +1,7 @@
 //! The columns of each list, their widths, and which columns are hidden on a narrow terminal.
 
-use super::{call_sets::SetsBy, view::View};
-use crate::model::{SortKey, Span};
+use super::{call_sets::SetsBy, owner::Owner, view::View};
+use crate::model::{Dimension, SortKey, Span};
 pub(super) use crate::present::columns::Column;
 
 const PROCESSES: &[Column] = {
@@ -34,11 +34,38 @@ const THREADS: &[Column] = {
     &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 
+/// The columns of a list of sites: `first`, and the same for all.
+macro_rules! sites {
+    ($first:ident) => {{
+        use Column::*;
+        &[$first, Calls, Errors, Denied, Time, Where, Share, Mean, P50, P99, Max, TopCall]
+    }};
+}
+const CONTAINERS: &[Column] = sites!(Container);
+const PODS: &[Column] = sites!(Pod);
+const UNITS: &[Column] = sites!(Unit);
+const CGROUPS: &[Column] = sites!(Cgroup);
+const PROCESSES_IN_SITE: &[Column] = {
+    use Column::*;
+    &[Pid, User, Comm, Calls, Errors, Denied, Time, Where, Share, Mean, P50, P99, Max, TopCall]
+};
+const CALLS_IN_SITE: &[Column] = {
+    use Column::*;
+    &[Call, Calls, Errors, Denied, Time, Where, Share, Mean, P50, P99, Max, Spread]
+};
+
 /// All columns of the list of `view`. Empty if the view is not a list.
 pub(super) fn of(view: &View) -> &'static [Column] {
     match view {
-        View::Processes => PROCESSES,
-        View::Threads => THREADS,
+        View::Sites(Dimension::Container) => CONTAINERS,
+        View::Sites(Dimension::Pod) => PODS,
+        View::Sites(Dimension::Unit) => UNITS,
+        View::Sites(_) => CGROUPS,
+        View::Processes(None) => PROCESSES,
+        View::Processes(Some(_)) => PROCESSES_IN_SITE,
+        View::Threads(_) => THREADS,
+        View::CallsOf(Owner { site: Some(_), .. })
+        | View::CallsIn(_, Some(Owner { site: Some(_), .. })) => CALLS_IN_SITE,
         View::Calls | View::CallsOf(_) | View::CallsIn(..) => CALLS,
         View::Sets(SetsBy::Category, _) => CATEGORIES,
         View::Sets(SetsBy::Class, _) => CLASSES,
@@ -50,7 +77,7 @@ pub(super) fn of(view: &View) -> &'static [Column] {
 
 /// The column of `view` that `--sort` means.
 pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
-    if (view, key) == (&View::Threads, SortKey::Name) {
+    if matches!((view, key), (View::Threads(_), SortKey::Name)) {
         return Column::Thread;
     }
     let sorts = |column: &Column| column.spec().sort == Some(key);
@@ -119,6 +146,24 @@ fn needed(columns: &[(Column, usize)]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::top::sites;
+
+    /// The columns of all lists.
+    const ALL: [&[Column]; 13] = [
+        PROCESSES,
+        THREADS,
+        CALLS,
+        CATEGORIES,
+        CLASSES,
+        CALLERS,
+        IN_FLIGHT,
+        CONTAINERS,
+        PODS,
+        UNITS,
+        CGROUPS,
+        PROCESSES_IN_SITE,
+        CALLS_IN_SITE,
+    ];
 
     fn names(all: &[Column], sorted: Column, width: usize) -> Vec<Column> {
         with_where(all, sorted, width, false)
@@ -131,7 +176,7 @@ mod tests {
 
     #[test]
     fn everything_fits_in_a_wide_terminal() {
-        for all in [PROCESSES, THREADS, CALLS, CATEGORIES, CLASSES, CALLERS, IN_FLIGHT] {
+        for all in ALL {
             assert_eq!(with_where(all, all[1], 220, true), all);
         }
     }
@@ -145,6 +190,8 @@ mod tests {
         assert_eq!(threads, [Tid, Thread, Pid, Comm, Calls, Errors, Time, Mean, P99]);
         let calls = names(CALLS, Time, 80);
         assert_eq!(calls, [Call, Calls, Errors, Time, Mean, P50, P99, Max]);
+        let containers = names(CONTAINERS, Time, 80);
+        assert_eq!(containers, [Container, Calls, Errors, Denied, Time, Mean, P99, TopCall]);
     }
 
     #[test]
@@ -168,7 +215,7 @@ mod tests {
 
     #[test]
     fn columns_never_exceed_the_width() {
-        for all in [PROCESSES, THREADS, CALLS, CATEGORIES, CLASSES, CALLERS, IN_FLIGHT] {
+        for all in ALL {
             for width in 18..250 {
                 let arranged = arrange(all, all[2], width, (false, true));
                 assert!(needed(&arranged) <= width, "{all:?} in {width}");
@@ -179,7 +226,9 @@ mod tests {
     #[test]
     fn every_sort_key_finds_a_column_of_the_list() {
         use clap::ValueEnum;
-        for view in [View::Processes, View::Threads, View::Calls, View::InFlight] {
+        let sites = sites::DIMENSIONS.map(View::Sites);
+        let others = [View::Processes(None), View::Threads(None), View::Calls, View::InFlight];
+        for view in sites.into_iter().chain(others) {
             for key in SortKey::value_variants() {
                 assert!(of(&view).contains(&for_sort_key(&view, *key)), "{view:?} {key:?}");
             }

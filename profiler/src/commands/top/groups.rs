@@ -1,25 +1,33 @@
-//! The rows of processes and threads. Each live process or thread has a row. Ended processes or
-//! threads of the same name share a row.
+//! The rows of processes, threads and sites. Each live process or thread has a row. Ended processes
+//! or threads of the same name share a row.
 //!
 //! A fork storm ends thousands of processes in each interval. A row for each would fill the
 //! screen, so ended processes of one name share a row.
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Range,
     sync::Arc,
 };
 
-use super::owner::{Owner, Part};
-use crate::model::{CallRow, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, Span, ThreadRow};
+use super::{
+    owner::{Owner, Part, has_ended},
+    sites::{self, Site},
+    view::ProcessId,
+};
+use crate::model::{
+    CallRow, Dimension, ENDED_COMM, Figures, Process, ProcessRow, Snapshot, Span, ThreadRow,
+};
 
-/// A process, a thread, or several ended processes or threads of the same name.
+/// A process, a thread, several ended processes or threads of the same name, or a site.
 #[derive(Clone, Debug)]
 pub(super) struct Group {
     /// The process or thread. For several processes, a process with their name and without an id.
     pub(super) owner: Owner,
     /// The system calls, by key.
     pub(super) calls: Arc<Vec<CallRow>>,
-    /// Number of processes or threads in the group. 0 if the number is unknown.
+    /// Number of processes or threads in the group. 0 if the number is unknown. For a site, number
+    /// of processes that have not ended.
     pub(super) members: usize,
 }
 
@@ -30,17 +38,26 @@ impl Group {
     }
 
     fn of_part(process: &Arc<Process>, part: Part, row: &ThreadRow) -> Self {
-        let owner = Owner { process: Arc::clone(process), part };
+        let owner = Owner { process: Arc::clone(process), part, site: None };
         Self { owner, calls: Arc::clone(&row.calls), members: 1 }
     }
 
-    /// The group of `owner`, if `snapshot` has that process or thread.
+    /// The group of `owner`, if `snapshot` has that process, thread or site.
     fn find(snapshot: &Snapshot, owner: &Owner) -> Option<Self> {
-        let is_process = |row: &&ProcessRow| {
-            Owner::from(Arc::clone(&row.process)).id()
-                == Owner::from(Arc::clone(&owner.process)).id()
-        };
-        let row = snapshot.processes.iter().find(is_process)?;
+        match &owner.site {
+            None => Self::find_in(&snapshot.processes, owner),
+            Some(site) if owner.part == Part::All => site.group(snapshot),
+            Some(site) => Self::find_in(&site.rows(snapshot), owner).map(|mut group| {
+                group.owner.site = Some(site.clone());
+                group
+            }),
+        }
+    }
+
+    fn find_in(rows: &[ProcessRow], owner: &Owner) -> Option<Self> {
+        let is_process =
+            |row: &&ProcessRow| ProcessId::from(&*row.process) == ProcessId::from(&*owner.process);
+        let row = rows.iter().find(is_process)?;
         match &owner.part {
             Part::Whole => Some(Self::one(row)),
             Part::Thread(wanted) => row.threads.iter().find_map(|thread_row| {
@@ -49,7 +66,7 @@ impl Group {
                 (thread.serial == wanted.serial)
                     .then(|| Self::of_part(&row.process, part, thread_row))
             }),
-            Part::Ended(_) => None,
+            Part::Ended(_) | Part::All => None,
         }
     }
 
@@ -69,13 +86,34 @@ impl Group {
     }
 }
 
+/// What the views show, beside the rows of all processes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// Owners that are opened.
+    pub(super) owners: Vec<Owner>,
+    /// The dimension of the list of sites.
+    pub(super) sites: Option<Dimension>,
+    /// The site whose processes are listed.
+    pub(super) site: Option<Site>,
+}
+
+/// The rows of a list of processes, and of the list of their threads, as indexes.
+#[derive(Clone, Debug, Default)]
+struct Listing {
+    processes: Range<usize>,
+    threads: Vec<usize>,
+}
+
 /// The rows of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Groups {
     all: Vec<Group>,
-    listed: usize,
-    /// Indexes of the rows of threads.
-    threads: Vec<usize>,
+    /// The rows of all processes.
+    everywhere: Listing,
+    /// The rows of the processes in a site.
+    in_site: Option<(Site, Listing)>,
+    /// The rows of sites.
+    sites: Range<usize>,
 }
 
 impl Groups {
@@ -87,16 +125,47 @@ impl Groups {
     ///
     /// Ended threads of a process share rows in the same way.
     ///
-    /// [`Self::find`] finds all owners in `opened`, even without a row. If the snapshot lacks an
+    /// [`Self::find`] finds all owners that are wanted, even without a row. If the snapshot lacks an
     /// owner, its group comes from the rows `before`.
-    pub(super) fn new(snapshot: &Snapshot, span: Span, opened: &[Owner], before: &Self) -> Self {
-        let mut all = Vec::new();
+    pub(super) fn new(snapshot: &Snapshot, span: Span, wanted: &Wanted, before: &Self) -> Self {
+        let mut groups = Self::default();
+        groups.everywhere = groups.add_processes(&snapshot.processes, span, None);
+        groups.in_site = wanted.site.as_ref().map(|site| {
+            let rows = site.rows(snapshot);
+            (site.clone(), groups.add_processes(&rows, span, Some(site)))
+        });
+        let first = groups.all.len();
+        if let Some(dimension) = wanted.sites {
+            groups.all.extend(sites::list(snapshot, dimension, span));
+        }
+        groups.sites = first..groups.all.len();
+        for owner in &wanted.owners {
+            let known = groups.position(owner);
+            // The row of a site has only the figures of the span.
+            if known.is_some() && owner.part != Part::All {
+                continue;
+            }
+            let group = Group::find(snapshot, owner);
+            let group = group.or_else(|| before.find(owner).map(Group::departed));
+            match (known, group) {
+                (Some(at), Some(group)) => groups.all[at] = group,
+                (None, group) => groups.all.extend(group),
+                (Some(_), None) => {}
+            }
+        }
+        groups
+    }
+
+    /// Adds rows for these processes and their threads.
+    fn add_processes(&mut self, rows: &[ProcessRow], span: Span, site: Option<&Site>) -> Listing {
+        let all = &mut self.all;
+        let first = all.len();
         // The processes that have a row of their own.
         let mut alone: Vec<&ProcessRow> = Vec::new();
         let mut ended: HashMap<&str, Vec<&ProcessRow>> = HashMap::new();
-        for row in &snapshot.processes {
+        for row in rows {
             let process = &row.process;
-            match (Owner::from(Arc::clone(process)).has_ended(), span) {
+            match (has_ended(process), span) {
                 (false, _) => alone.push(row),
                 (true, Span::Recent) if is_idle(&row.calls) => {}
                 (true, Span::Recent) => ended.entry(process.comm.raw()).or_default().push(row),
@@ -112,38 +181,56 @@ impl Groups {
         }
         all.extend(alone.iter().map(|row| Group::one(row)));
         all.extend(several);
-        let listed = all.len();
+        let last = all.len();
         let mut threads = Vec::new();
-        for (at, row) in alone.iter().enumerate() {
+        for (at, row) in (first..).zip(&alone) {
             if are_threads_known(row, span) {
                 let first = all.len();
-                add_threads(&mut all, row, span);
+                add_threads(all, row, span);
                 threads.extend(first..all.len());
             } else {
                 threads.push(at);
             }
         }
-        threads.extend(alone.len()..listed);
-        let mut groups = Self { all, listed, threads };
-        for owner in opened {
-            if groups.find(owner).is_some() {
-                continue;
-            }
-            let group = Group::find(snapshot, owner);
-            groups.all.extend(group.or_else(|| before.find(owner).map(Group::departed)));
+        threads.extend(first + alone.len()..last);
+        if let Some(site) = site {
+            all[first..].iter_mut().for_each(|group| group.owner.site = Some(site.clone()));
         }
-        groups
+        Listing { processes: first..last, threads }
     }
 
-    /// The rows of processes.
+    /// The rows of processes in `site`, or of all processes.
+    fn listing(&self, site: Option<&Site>) -> Option<&Listing> {
+        match (site, &self.in_site) {
+            (None, _) => Some(&self.everywhere),
+            (Some(site), Some((known, listing))) if site == known => Some(listing),
+            (Some(_), _) => None,
+        }
+    }
+
+    /// The rows of all processes.
+    #[cfg(test)]
     pub(super) fn listed(&self) -> &[Group] {
-        &self.all[..self.listed]
+        &self.all[self.everywhere.processes.clone()]
     }
 
-    /// The rows of threads, with their indexes. A process whose threads are not known has one row,
-    /// and so have several ended processes. So the rows always sum up to those of the processes.
-    pub(super) fn threads(&self) -> impl Iterator<Item = (usize, &Group)> {
-        self.threads.iter().map(|&at| (at, &self.all[at]))
+    /// The rows of processes in `site`, or of all processes, with their indexes.
+    pub(super) fn processes(&self, site: Option<&Site>) -> impl Iterator<Item = (usize, &Group)> {
+        let range = self.listing(site).map_or(0..0, |listing| listing.processes.clone());
+        range.map(|at| (at, &self.all[at]))
+    }
+
+    /// The rows of threads in `site`, or of all threads, with their indexes. A process whose threads
+    /// are not known has one row, and so have several ended processes. So the rows always sum up to
+    /// those of the processes.
+    pub(super) fn threads(&self, site: Option<&Site>) -> impl Iterator<Item = (usize, &Group)> {
+        let threads = self.listing(site).map_or(&[][..], |listing| &listing.threads);
+        threads.iter().map(|&at| (at, &self.all[at]))
+    }
+
+    /// The rows of sites, with their indexes.
+    pub(super) fn sites(&self) -> impl Iterator<Item = (usize, &Group)> {
+        self.sites.clone().map(|at| (at, &self.all[at]))
     }
 
     /// The group at `index`, listed or not.
@@ -200,7 +287,11 @@ fn add_threads(all: &mut Vec<Group>, row: &ProcessRow, span: Span) {
             Group::of_part(&row.process, Part::Thread(Arc::clone(thread)), rows[0])
         }
         _ => Group {
-            owner: Owner { process: Arc::clone(&row.process), part: Part::Ended(name.into()) },
+            owner: Owner {
+                process: Arc::clone(&row.process),
+                part: Part::Ended(name.into()),
+                site: None,
+            },
             calls: Arc::new(sum(rows.iter().map(|row| &row.calls[..]))),
             members: if name == ENDED_COMM { 0 } else { rows.len() },
         },
@@ -218,7 +309,7 @@ fn sum_of_processes(name: &str, rows: &[&ProcessRow]) -> Group {
 }
 
 /// The rows of several processes or threads, added up by key.
-fn sum<'a>(rows: impl Iterator<Item = &'a [CallRow]>) -> Vec<CallRow> {
+pub(super) fn sum<'a>(rows: impl Iterator<Item = &'a [CallRow]>) -> Vec<CallRow> {
     let mut calls: Vec<CallRow> = Vec::new();
     for row in rows.flatten() {
         match calls.binary_search_by_key(&row.key, |sum| sum.key) {
@@ -235,10 +326,7 @@ fn sum<'a>(rows: impl Iterator<Item = &'a [CallRow]>) -> Vec<CallRow> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::top::{
-        fixtures::{self, call, process, row},
-        view::ProcessId,
-    };
+    use crate::commands::top::fixtures::{self, call, process, row};
 
     fn ended(pid: u32, comm: &str) -> Arc<Process> {
         Arc::new((*process(pid, comm)).clone().into_ended())
@@ -273,7 +361,7 @@ mod tests {
 
     #[test]
     fn processes_that_ended_in_the_interval_share_a_row_by_name() {
-        let groups = Groups::new(&storm(), Span::Recent, &[], &Groups::default());
+        let groups = Groups::new(&storm(), Span::Recent, &Wanted::default(), &Groups::default());
         let of = |name: &str, pid, processes, calls| (name.to_owned(), pid, processes, calls);
         assert_eq!(
             named(&groups, Span::Recent),
@@ -288,7 +376,7 @@ mod tests {
 
     #[test]
     fn since_the_start_all_ended_processes_are_one_row() {
-        let groups = Groups::new(&storm(), Span::Total, &[], &Groups::default());
+        let groups = Groups::new(&storm(), Span::Total, &Wanted::default(), &Groups::default());
         let of = |name: &str, pid, processes, calls| (name.to_owned(), pid, processes, calls);
         assert_eq!(
             named(&groups, Span::Total),
@@ -301,7 +389,7 @@ mod tests {
     fn sums_stay_exact() {
         let snapshot = storm();
         for span in [Span::Recent, Span::Total] {
-            let groups = Groups::new(&snapshot, span, &[], &Groups::default());
+            let groups = Groups::new(&snapshot, span, &Wanted::default(), &Groups::default());
             let sum = |rows: &[CallRow]| rows.iter().map(|row| span.of(row).calls).sum::<u64>();
             let by_process: u64 = groups.listed().iter().map(|group| sum(&group.calls)).sum();
             assert_eq!(by_process, sum(&snapshot.calls), "{span:?}");
@@ -310,13 +398,14 @@ mod tests {
 
     #[test]
     fn an_opened_process_is_found_after_it_has_left_the_list() {
-        let opened = [process(11, "true").into()];
-        let first = Groups::new(&storm(), Span::Recent, &opened, &Groups::default());
-        assert_eq!((first.listed().len(), first.find(&opened[0]).unwrap().members), (4, 1));
+        let opened = Owner::from(process(11, "true"));
+        let wanted = Wanted { owners: vec![opened.clone()], ..Wanted::default() };
+        let first = Groups::new(&storm(), Span::Recent, &wanted, &Groups::default());
+        assert_eq!((first.listed().len(), first.find(&opened).unwrap().members), (4, 1));
         let mut later = storm();
         later.processes.retain(|row| row.process.tgid != Some(11));
-        let second = Groups::new(&later, Span::Recent, &opened, &first);
-        let group = second.find(&opened[0]).unwrap();
+        let second = Groups::new(&later, Span::Recent, &wanted, &first);
+        let group = second.find(&opened).unwrap();
         assert!(group.owner.process.ended && group.is_idle());
         assert_eq!(group.calls[0].total.calls, 10);
         assert!(second.listed().iter().all(|group| group.owner.process.tgid != Some(11)));
@@ -324,7 +413,7 @@ mod tests {
 
     #[test]
     fn rows_without_a_process_id_are_told_apart_by_name() {
-        let groups = Groups::new(&storm(), Span::Recent, &[], &Groups::default());
+        let groups = Groups::new(&storm(), Span::Recent, &Wanted::default(), &Groups::default());
         let ids: std::collections::HashSet<_> =
             groups.listed().iter().map(|group| ProcessId::from(&*group.owner.process)).collect();
         assert_eq!(ids.len(), groups.listed().len());

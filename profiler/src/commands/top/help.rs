@@ -12,11 +12,13 @@ pub const KEYS: &[(&str, &str)] = &[
     ("Up Down j k", "move the mark"),
     ("PgUp PgDn", "move the mark by a page"),
     ("Home End g G", "move the mark to the first or the last row"),
-    ("Enter", "open the marked row: its system calls, callers or latencies"),
+    ("Enter", "open the row: processes, system calls, callers or latencies"),
     ("h", "open the latencies of the marked row"),
+    ("y", "open the system calls of the marked process or container"),
     ("Esc, Bksp", "clear the filter; then go back"),
     ("F", "follow the marked row; otherwise the mark keeps its position"),
-    ("H", "in the list of processes: show threads or processes"),
+    ("B", "list containers, pods, units, cgroups, or processes again"),
+    ("H", "in a list of processes: show threads or processes"),
     ("C", "in a list of system calls: group by category, by class, or not"),
     ("w", "show or hide calls that wait by nature, in every view"),
     ("n", "show command lines or names of processes"),
@@ -74,11 +76,14 @@ pub const LISTS: &[(&str, &str)] = &[
     ("THREAD", "own name of the thread; (all): a whole process"),
     ("USER", "the real user of the process"),
     ("COMM", "name of the process; COMMAND: its command line"),
+    ("CONTAINER", "its calls; -: calls in none; (removed): its cgroup is gone"),
+    ("POD UNIT", "Kubernetes pod, systemd unit; CGROUP: path of the cgroup"),
     ("CATEGORY", "what the calls act on: see `profiler syscalls CALL`"),
     ("CLASS", "classes of strace; calls in the same classes share a row"),
     ("(ended)", "sum of the ended processes or threads no longer listed"),
     ("(overflow)", "calls counted without their process, as a table was full"),
     ("CALLS ERR", "calls, and calls that returned an errno"),
+    ("DENIED", "calls that seccomp or ptrace refused; not part of CALLS"),
     ("TIME", "wall time in calls; it adds up over threads"),
     ("WHERE", "with --where: \u{2588} (#) on a CPU, \u{2593} (=) runnable, \u{2591} (.) waiting"),
     ("TIME%", "share of the time of all rows"),
@@ -104,23 +109,32 @@ pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// The lines of the help in `width` columns. A longer meaning continues in the next line.
 pub(super) fn wrapped(width: usize) -> Vec<(&'static str, String)> {
-    let room = width.saturating_sub(KEY_WIDTH + GAP.len()).max(1);
+    let room = width.saturating_sub(KEY_WIDTH + GAP.len());
     let mut wrapped = Vec::new();
     for (word, meaning) in lines() {
-        let mut line = String::new();
         let mut term = word;
-        for part in meaning.split(' ') {
-            if !line.is_empty() && line.width() + 1 + part.width() > room {
-                wrapped.push((std::mem::take(&mut term), std::mem::take(&mut line)));
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(part);
+        for line in wrap(meaning, room) {
+            wrapped.push((std::mem::take(&mut term), line));
         }
-        wrapped.push((term, line));
     }
     wrapped
+}
+
+/// `text` in lines of at most `width` columns. A longer word has a line of its own.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() || line.width() + 1 + word.width() <= width => {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// The scroll position of the help.

@@ -3,6 +3,7 @@
 //! Keys and snapshots change [`state`], and [`render`] draws it. Only this module uses the terminal
 //! library.
 
+mod attach;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod call_sets;
@@ -34,6 +35,9 @@ mod screens;
 mod set_tests;
 mod shown;
 mod signals;
+#[cfg(test)]
+mod site_tests;
+mod sites;
 mod state;
 #[cfg(test)]
 mod state_tests;
@@ -55,21 +59,18 @@ use self::{
     call_sets::SetsBy, people::Proc, signals::Signals, state::App, style::Look, terminal::Screen,
 };
 use super::{
-    cli::{CallsBy, TopArgs},
+    cli::{CallsBy, OwnersBy, TopArgs},
     error::Error,
 };
 use crate::{
     aggregate::KeepEnded,
-    engine::{
-        Engine,
-        kernel::{Options, Profiler},
-    },
+    engine::{Engine, kernel::Options},
     environment,
     launch::{
         interruptible::{End, Interruptible},
         watched::Watched,
     },
-    model::Scope,
+    model::{Dimension, Scope},
     streams::Stream,
 };
 
@@ -100,13 +101,30 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
     let options = Options { time_programs: args.own_cost, ..options };
     let keep = KeepEnded::For(time_listed(args.interval.get()));
-    let attach = || Profiler::attach(&options, keep);
-    let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
+    let attach = || attach::attach(&options, keep, sites(args.by.owners).is_some());
+    let (mut profiler, no_sites) = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }
     let only = only(&options);
-    if args.batch { print(&mut profiler, args, &only) } else { show(&mut profiler, args, only) }
+    if args.batch {
+        print(&mut profiler, args, &only)
+    } else {
+        show(&mut profiler, args, (only, no_sites))
+    }
+}
+
+/// The sites that the first list has, if it has any.
+fn sites(by: OwnersBy) -> Option<Dimension> {
+    match by {
+        OwnersBy::Site(dimension) => Some(dimension),
+        OwnersBy::Process | OwnersBy::Thread => None,
+    }
+}
+
+/// Whether threads are listed instead of processes.
+fn lists_threads(args: &TopArgs) -> bool {
+    args.threads || args.by.owners == OwnersBy::Thread
 }
 
 /// How the list of syscalls is grouped, if it is.
@@ -131,12 +149,18 @@ fn only(options: &Options) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
-fn show(engine: &mut impl Engine, args: &TopArgs, only: String) -> Result<(), Error> {
+fn show(
+    engine: &mut impl Engine,
+    args: &TopArgs,
+    (only, no_sites): (String, Option<String>),
+) -> Result<(), Error> {
     let mut app = App::new(args.interval.get(), args.sort, args.filter.as_deref().unwrap_or(""));
     app.begin_with_cost(args.own_cost);
     app.begin_with_waits(args.waits);
-    app.begin_with_threads(args.threads);
-    app.begin_with_sets(sets(args.by));
+    app.begin_with_threads(lists_threads(args));
+    app.begin_with_sites(sites(args.by.owners));
+    app.set_no_sites(no_sites);
+    app.begin_with_sets(sets(args.by.calls));
     app.set_only(only);
     let mut screen = Screen::take(Look::from_environment()).map_err(Error::Terminal)?;
     let shown = live::run(engine, &mut app, &mut screen, &mut Proc::default(), args.iterations);
@@ -154,8 +178,9 @@ fn print(engine: &mut impl Engine, args: &TopArgs, only: &str) -> Result<(), Err
         look: Look::from_environment(),
         now: SystemTime::now,
         waits: args.waits,
-        threads: args.threads,
-        sets: sets(args.by),
+        threads: lists_threads(args),
+        sites: sites(args.by.owners),
+        sets: sets(args.by.calls),
         times_programs: args.own_cost,
     };
     let out = Stream::Output;

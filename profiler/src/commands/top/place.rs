@@ -152,7 +152,7 @@ impl Trail {
 /// The first view of a tab.
 pub(super) fn root_view(tab: Tab) -> View {
     match tab {
-        Tab::Processes => View::Processes,
+        Tab::Processes => View::Processes(None),
         Tab::Calls => View::Calls,
         Tab::InFlight => View::InFlight,
     }

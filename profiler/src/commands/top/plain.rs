@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    model::{Detail, Kind, SortKey, Span},
+    model::{Detail, Dimension, Kind, SortKey, Span},
     present::{columns::TIME_PARTS, origin, units},
 };
 
@@ -54,6 +54,8 @@ pub(super) struct Settings<'a> {
     pub(super) waits: bool,
     /// Whether threads are listed instead of processes.
     pub(super) threads: bool,
+    /// Which sites are listed instead of processes, if any.
+    pub(super) sites: Option<Dimension>,
     /// How system calls are grouped, if they are.
     pub(super) sets: Option<SetsBy>,
     /// Whether the profiler's programs are timed.
@@ -87,7 +89,7 @@ pub(super) fn run(
         // The next refresh does not depend on the end of the printing, so the pace stays constant.
         // Refreshes that were missed because of a slow reader are skipped.
         due = (due + settings.interval).max(now);
-        let shown = costs.add(feed.refresh(clock)).grouped(Span::Recent);
+        let shown = costs.add(feed.refresh(clock)).grouped(Span::Recent, settings.sites);
         let separator = if refresh > 0 { "\n" } else { "" };
         let page = format!("{separator}{}", page(&shown, settings));
         write(&page)?;
@@ -118,7 +120,11 @@ fn page(shown: &Shown, settings: &Settings<'_>) -> String {
 fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
     let (span, look) = (Span::Recent, settings.look);
     let view = match root_view(tab) {
-        View::Processes if settings.threads => View::Threads,
+        View::Processes(None) => match settings.sites {
+            Some(dimension) => View::Sites(dimension),
+            None if settings.threads => View::Threads(None),
+            None => View::Processes(None),
+        },
         View::Calls => settings.sets.map_or(View::Calls, |by| View::Sets(by, None)),
         view => view,
     };
@@ -162,7 +168,9 @@ fn table(page: &mut String, shown: &Shown, tab: Tab, settings: &Settings<'_>) {
         align(page, &columns, &lines);
     }
     let what_is_hidden = match view {
-        View::Processes | View::Threads | View::Sets(..) => "whose calls all wait by nature",
+        View::Sites(_) | View::Processes(_) | View::Threads(_) | View::Sets(..) => {
+            "whose calls all wait by nature"
+        }
         _ => "that wait by nature",
     };
     for (rows, what) in [(more as u64, "more"), (hidden, what_is_hidden)] {
@@ -192,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        commands::top::fixtures,
+        commands::top::{fixtures, site_tests},
         model::{Detail, Snapshot},
     };
 
@@ -247,6 +255,7 @@ mod tests {
             now: || SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_001_234),
             waits: false,
             threads: false,
+            sites: None,
             sets: None,
             times_programs: false,
         }
@@ -280,8 +289,10 @@ mod tests {
     #[test]
     fn a_call_that_does_not_come_back() {
         let mut costs = Costs::default();
-        let page =
-            page(&costs.add(fixtures::stuck_host()).grouped(Span::Recent), &settings(None, ""));
+        let page = page(
+            &costs.add(fixtures::stuck_host()).grouped(Span::Recent, None),
+            &settings(None, ""),
+        );
         let head: Vec<&str> = page.lines().take(3).collect();
         let in_flight = page.split("\n\n").last().expect("the last table");
         insta::assert_snapshot!([&head.join("\n"), in_flight].join("\n...\n"));
@@ -302,6 +313,16 @@ mod tests {
         assert!(!page.contains("\nSystem calls\n"), "{page}");
         let categories = page.split("\n\n").find(|part| part.starts_with("Categories"));
         insta::assert_snapshot!(categories.expect("a table of categories"));
+    }
+
+    #[test]
+    fn containers_are_printed_on_request() {
+        let sites = Some(Dimension::Container);
+        let shown = Costs::default().add(site_tests::host()).grouped(Span::Recent, sites);
+        let page = page(&shown, &Settings { sites, waits: true, ..settings(None, "") });
+        assert!(!page.contains("\nProcesses\n"), "{page}");
+        let containers = page.split("\n\n").find(|part| part.starts_with("Containers"));
+        insta::assert_snapshot!(containers.expect("a table of containers"));
     }
 
     #[test]

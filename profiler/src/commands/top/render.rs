@@ -285,8 +285,10 @@ fn draw_lists(buffer: &mut Buffer, area: Rect, app: &mut App, look: Look) {
     draw_table(buffer, list, &source, items, Some(place.cursor() - place.first()));
     if app.items().is_empty() {
         let [_, empty, _] = split(list, 1, 0);
-        let text = nothing(app);
-        Page::new(buffer, empty, look).line(&[Piece::new(text, Tone::Dim)]);
+        let mut page = Page::new(buffer, empty, look);
+        for line in nothing_lines(app, look, empty.width.into()) {
+            page.line(&[Piece::new(line, Tone::Dim)]);
+        }
     }
     let in_panel = if panel.height > 0 { draw_panel(buffer, panel, &source) } else { Vec::new() };
     app.set_in_panel(in_panel);
@@ -317,6 +319,19 @@ fn draw_panel(buffer: &mut Buffer, area: Rect, source: &List<'_>) -> Vec<Arc<Pro
     in_sight.filter_map(of_item).collect()
 }
 
+/// Why a list is empty, in lines of at most `width`.
+fn nothing_lines(app: &App, look: Look, width: usize) -> Vec<String> {
+    let view = &app.place().view;
+    let is_of_sites = matches!(view, View::Sites(_)) || view.site().is_some();
+    match app.no_sites().filter(|_| is_of_sites) {
+        Some(why) => {
+            let text = format!("Calls are not told apart by cgroup: {why}");
+            help::wrap(&look.printable(&text), width)
+        }
+        None => vec![nothing(app).into()],
+    }
+}
+
 /// Why a list is empty.
 fn nothing(app: &App) -> &'static str {
     let (view, waits) = (&app.place().view, app.waits());
@@ -332,11 +347,13 @@ fn nothing(app: &App) -> &'static str {
         View::InFlight if waits => "no call is in flight",
         View::InFlight => "no call is in flight except those that wait: w shows them",
         _ if has_waits => "no system call except those that wait: w shows them",
+        view if view.site().is_some() => "no process that is still listed has made a call here",
         View::CallersOf(_) => "no process that is still listed has made this call",
         view => match view.owner() {
             Some(owner) if owner.thread().is_some() => {
                 "this thread has ended and is no longer listed"
             }
+            Some(owner) if owner.one_process().is_none() => "no process here has made a call",
             Some(_) => "this process has ended and is no longer listed",
             None => "no system call yet",
         },

@@ -17,11 +17,12 @@ use super::{
     owner::Owner,
     people::Who,
     shown::Shown,
+    sites::Site,
     table::List,
     view::{ItemId, ProcessId, Selection, View},
 };
 use crate::{
-    model::{CallRow, Figures, Kind, Process, Span, ThreadInFlight, nanoseconds},
+    model::{CallRow, Dimension, Figures, Kind, Process, Span, ThreadInFlight, nanoseconds},
     names::{
         classes::{Category, Classes},
         waits::waits_by_nature,
@@ -80,10 +81,10 @@ pub(super) struct Row<'a> {
     in_flight: Option<&'a ThreadInFlight>,
     calls: &'a [CallRow],
     selection: Selection,
-    /// The process or thread that made the calls of the row, if the list tells them apart.
+    /// The process, thread or site that made the calls of the row, if the list tells them apart.
     pub(super) owner: Option<&'a Owner>,
     /// Number of processes or threads that the row stands for.
-    members: usize,
+    pub(super) members: usize,
 }
 
 /// The value that rows are sorted by. All rows of a list have the same variant.
@@ -122,16 +123,15 @@ pub(super) fn list(
 /// includes them. The list of callers of such a call is not affected.
 pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item> {
     let snapshot = &shown.snapshot;
-    let processes = || shown.groups.listed().iter().enumerate();
     let of_owner = |row: &Group| ItemId::Owner(row.owner.id());
+    let owners = |rows: &mut dyn Iterator<Item = (usize, &Group)>| {
+        rows.map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) }).collect()
+    };
     let includes = |row: &CallRow| selection.waits || !waits_by_nature(row.key);
     match view {
-        View::Processes => {
-            processes().map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) }).collect()
-        }
-        View::Threads => (shown.groups.threads())
-            .map(|(at, row)| Item { id: of_owner(row), at: At::Owner(at) })
-            .collect(),
+        View::Sites(_) => owners(&mut shown.groups.sites()),
+        View::Processes(site) => owners(&mut shown.groups.processes(site.as_ref())),
+        View::Threads(site) => owners(&mut shown.groups.threads(site.as_ref())),
         View::Calls => calls_of(shown, None)
             .filter(|(_, row)| includes(row))
             .map(|(at, row)| Item { id: ItemId::Call(row.key), at })
@@ -158,7 +158,7 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
             .filter(|(_, row)| includes(row))
             .map(|(at, row)| Item { id: ItemId::Call(row.key), at })
             .collect(),
-        View::CallersOf(key) => processes()
+        View::CallersOf(key) => (shown.groups.processes(None))
             .filter_map(|(at, row)| {
                 let n = row.calls.iter().position(|call| call.key == *key)?;
                 let is_over = row.owner.has_ended() && selection.span.of(&row.calls[n]).is_empty();
@@ -201,7 +201,7 @@ impl<'a> Row<'a> {
             members: 1,
         };
         let of_group = |group: &'a Group| Self {
-            process: Some(&group.owner.process),
+            process: group.owner.one_process(),
             owner: Some(&group.owner),
             members: group.members,
             ..none
@@ -249,6 +249,11 @@ impl<'a> Row<'a> {
         self.owner.is_some_and(Owner::has_ended) || self.process.is_some_and(|p| p.ended)
     }
 
+    /// The site, if the list tells sites apart.
+    fn site(&self) -> Option<&Site> {
+        self.owner?.site.as_ref()
+    }
+
     /// Time in calls, in nanoseconds.
     pub(super) fn total_ns(&self) -> u64 {
         self.sum(Figures::estimated_total_ns)
@@ -286,7 +291,8 @@ impl<'a> Row<'a> {
         match (view, self.in_flight) {
             (View::Calls | View::CallsOf(_) | View::CallsIn(..), _) => call(),
             (View::Sets(..), _) => self.set.map_or_else(String::new, CallSet::title),
-            (View::Threads, _) => {
+            (View::Sites(_), _) => self.site().map_or_else(String::new, Site::text),
+            (View::Threads(_), _) => {
                 let tid = self.tid().map_or_else(String::new, |tid| tid.to_string());
                 format!("{tid} {} {}", thread_comm(self.owner), process())
             }
@@ -309,6 +315,9 @@ impl<'a> Row<'a> {
             Column::Call => return name(self.key),
             Column::Category | Column::Class => {
                 return SortValue::Text(self.set.map_or_else(String::new, CallSet::title));
+            }
+            Column::Container | Column::Pod | Column::Unit | Column::Cgroup => {
+                return SortValue::Text(self.site().and_then(Site::name).unwrap_or_default());
             }
             Column::TopCall => return name(self.top_call(column)),
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
@@ -353,6 +362,11 @@ impl Source for Row<'_> {
 
     fn thread(&self) -> Option<&ThreadInFlight> {
         self.in_flight
+    }
+
+    fn place(&self, _dimension: Dimension) -> Option<String> {
+        let name = self.site()?.name()?;
+        Some(if self.has_ended() { format!("{name} (removed)") } else { name })
     }
 
     fn tid(&self) -> Option<u32> {
@@ -420,6 +434,10 @@ impl Source for Listed<'_> {
 
     fn thread(&self) -> Option<&ThreadInFlight> {
         self.row.thread()
+    }
+
+    fn place(&self, dimension: Dimension) -> Option<String> {
+        self.row.place(dimension)
     }
 
     fn user(&self) -> Option<String> {

@@ -500,7 +500,7 @@ fn percentiles_on_the_screen_are_those_of_the_figures() {
     let text = screen("h", 120, 40);
     let snapshot = fixtures::busy_host();
     let bash = snapshot.processes[2].process.clone();
-    let shown = Costs::default().add(snapshot).grouped(Span::Recent);
+    let shown = Costs::default().add(snapshot).grouped(Span::Recent, None);
     let selection = Selection { span: Span::Recent, waits: false };
     let figures =
         Subject { owner: Some(bash.into()), call: None, set: None }.figures(&shown, selection);

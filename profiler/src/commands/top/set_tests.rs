@@ -61,7 +61,7 @@ fn the_key_goes_from_syscalls_to_categories_to_classes_and_back() {
     assert_eq!((&app.place().view, app.items().len()), (&View::Calls, calls));
     // In a list of processes, the key means nothing.
     type_keys(&mut app, "1C");
-    assert_eq!(app.place().view, View::Processes);
+    assert_eq!(app.place().view, View::Processes(None));
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! A snapshot as the screen shows it: with the rows of processes, and the cost since the previous
 //! snapshot.
 
-use super::groups::Groups;
-use crate::model::{Cost, Snapshot, Span};
+use super::groups::{Groups, Wanted};
+use crate::model::{Cost, Dimension, Snapshot, Span};
 
 /// A snapshot, and the figures that require the previous snapshot.
 #[derive(Clone, Debug)]
@@ -16,9 +16,10 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// The same snapshot, with the rows of its processes over `span`.
-    pub(super) fn grouped(mut self, span: Span) -> Self {
-        self.groups = Groups::new(&self.snapshot, span, &[], &Groups::default());
+    /// The same snapshot, with the rows of its processes over `span`, and those of `sites`.
+    pub(super) fn grouped(mut self, span: Span, sites: Option<Dimension>) -> Self {
+        let wanted = Wanted { sites, ..Wanted::default() };
+        self.groups = Groups::new(&self.snapshot, span, &wanted, &Groups::default());
         self
     }
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     call_sets::SetsBy,
     columns::{self, Column},
-    groups::Groups,
+    groups::{Groups, Wanted},
     help,
     owner::Owner,
     people::{Answer, People},
@@ -18,7 +18,7 @@ use super::{
     shown::{Costs, Shown},
     view::{Selection, SinceStart, Tab, View},
 };
-use crate::model::{Detail, Process, Snapshot, SortKey, Span};
+use crate::model::{Detail, Dimension, Process, Snapshot, SortKey, Span};
 
 /// The intervals that `+` and `-` step through, in milliseconds.
 const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 30_000, 60_000];
@@ -50,6 +50,10 @@ pub(super) struct App {
     help: Option<help::Scroll>,
     /// Whether calls that wait by nature are included.
     waits: bool,
+    /// Whether threads are listed where processes could be listed too.
+    prefers_threads: bool,
+    /// Why there are no lists of sites. `None` if there are.
+    no_sites: Option<String>,
     /// Whether the command lines of processes are shown instead of their names.
     commands: bool,
     people: People,
@@ -89,6 +93,8 @@ impl App {
             paused: false,
             help: None,
             waits: false,
+            prefers_threads: false,
+            no_sites: None,
             commands: false,
             people: People::default(),
             in_panel: Vec::new(),
@@ -173,7 +179,7 @@ impl App {
     /// Whether the first tab lists threads.
     pub(super) fn threads(&self) -> bool {
         let mut places = self.trails[Tab::Processes as usize].places();
-        places.any(|place| place.view == View::Threads)
+        places.any(|place| matches!(place.view, View::Threads(_)))
     }
 
     /// The detail that snapshots require.
@@ -186,6 +192,23 @@ impl App {
         if threads {
             self.toggle_threads();
         }
+    }
+
+    /// Sets which sites are listed at the start.
+    pub(super) fn begin_with_sites(&mut self, sites: Option<Dimension>) {
+        if let Some(dimension) = sites {
+            self.replace_view(View::Sites(dimension));
+        }
+    }
+
+    /// Notes why there are no lists of sites.
+    pub(super) fn set_no_sites(&mut self, why: Option<String>) {
+        self.no_sites = why;
+    }
+
+    /// Why there are no lists of sites. `None` if there are.
+    pub(super) fn no_sites(&self) -> Option<&str> {
+        self.no_sites.as_deref()
     }
 
     /// Sets how system calls are grouped at the start.
@@ -288,16 +311,35 @@ impl App {
 
     /// Replaces the snapshot on the screen.
     fn show(&mut self, mut new: Shown) {
-        let opened: Vec<Owner> = (self.trails.iter())
-            .flat_map(Trail::places)
-            .filter_map(|place| place.view.owner().cloned())
-            .collect();
-        let before = self.shown.take().map(|shown| shown.groups).unwrap_or_default();
-        new.groups = Groups::new(&new.snapshot, self.span, &opened, &before);
-        let alive = new.snapshot.processes.iter().map(|row| &row.process);
-        let opened = opened.iter().map(|owner| &owner.process);
-        self.people.retain(alive.filter(|process| !process.ended).chain(opened));
+        new.groups = self.shown.take().map(|shown| shown.groups).unwrap_or_default();
         self.shown = Some(new);
+        self.regroup();
+    }
+
+    /// Computes the rows of the snapshot anew, for other views or another span.
+    fn regroup(&mut self) {
+        let Some(mut shown) = self.shown.take() else { return };
+        let wanted = self.wanted();
+        shown.groups = Groups::new(&shown.snapshot, self.span, &wanted, &shown.groups);
+        let alive = shown.snapshot.processes.iter().map(|row| &row.process);
+        let opened = wanted.owners.iter().filter_map(Owner::one_process);
+        self.people.retain(alive.filter(|process| !process.ended).chain(opened));
+        self.shown = Some(shown);
+    }
+
+    /// What the views of all tabs show.
+    fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        for Place { view, .. } in self.trails.iter().flat_map(Trail::places) {
+            wanted.owners.extend(view.owner().cloned());
+            if let View::Sites(dimension) = view
+                && self.no_sites.is_none()
+            {
+                wanted.sites = Some(*dimension);
+            }
+            wanted.site = view.site().cloned().or(wanted.site);
+        }
+        wanted
     }
 
     /// Notes that `page` rows of the list fit on the screen.

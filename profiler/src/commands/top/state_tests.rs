@@ -51,7 +51,7 @@ pub(super) fn listed(app: &App) -> Vec<String> {
     let name = |&item: &_| {
         let row = Row::of(shown, item, app.selection());
         match (&app.place().view, row.key) {
-            (View::Processes | View::CallersOf(_), _) => row.process.unwrap().comm.to_string(),
+            (View::Processes(_) | View::CallersOf(_), _) => row.process.unwrap().comm.to_string(),
             (_, Some(key)) => crate::names::syscalls::name_with_abi(key),
             (_, None) => unreachable!("a list of calls"),
         }
@@ -77,7 +77,7 @@ fn processes_come_first_by_time() {
 #[test]
 fn tab_and_digits_switch_views() {
     let mut app = app();
-    let views = [View::Calls, IN_FLIGHT, View::Processes].map(|view| {
+    let views = [View::Calls, IN_FLIGHT, View::Processes(None)].map(|view| {
         press(&mut app, KeyCode::Tab);
         (app.place().view == view, view)
     });
@@ -119,7 +119,7 @@ fn a_tab_remembers_where_one_was_and_its_digit_goes_to_its_root() {
     press(&mut app, KeyCode::Char('1'));
     assert_eq!(app.place().view, nginx);
     press(&mut app, KeyCode::Char('1'));
-    assert_eq!(app.place().view, View::Processes);
+    assert_eq!(app.place().view, View::Processes(None));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn from_a_process_to_its_calls_to_their_latencies_and_back() {
     assert_eq!(app.place().view, View::CallsOf(nginx.into()));
     assert_eq!(selected(&app), "sendfile");
     press(&mut app, KeyCode::Esc);
-    assert_eq!(app.place().view, View::Processes);
+    assert_eq!(app.place().view, View::Processes(None));
     assert_eq!(press(&mut app, KeyCode::Esc), Action::Nothing);
 }
 

@@ -9,7 +9,7 @@ use ratatui_core::{backend::TestBackend, terminal::Terminal};
 use super::{
     columns::Column,
     fixtures::{self, call, process, row},
-    groups::Groups,
+    groups::{Groups, Wanted},
     owner::{Owner, Part},
     render,
     rows::Row,
@@ -55,7 +55,7 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 /// The titles of the rows of threads, and how many threads each stands for.
 fn titles(groups: &Groups) -> Vec<(String, usize)> {
     let mut titles: Vec<_> =
-        groups.threads().map(|(_, group)| (group.owner.title(), group.members)).collect();
+        groups.threads(None).map(|(_, group)| (group.owner.title(), group.members)).collect();
     titles.sort();
     titles
 }
@@ -69,8 +69,8 @@ fn sum<'a>(rows: impl Iterator<Item = &'a Arc<Vec<CallRow>>>, span: Span) -> (u6
 
 fn assert_sums_are_equal(snapshot: &Snapshot) {
     for span in [Span::Recent, Span::Total] {
-        let groups = Groups::new(snapshot, span, &[], &Groups::default());
-        let of_threads = sum(groups.threads().map(|(_, group)| &group.calls), span);
+        let groups = Groups::new(snapshot, span, &Wanted::default(), &Groups::default());
+        let of_threads = sum(groups.threads(None).map(|(_, group)| &group.calls), span);
         let of_processes = sum(groups.listed().iter().map(|group| &group.calls), span);
         assert_eq!(of_threads, of_processes, "{span:?}");
     }
@@ -110,7 +110,7 @@ fn rows_by_thread_sum_up_to_the_rows_by_process() {
 
 #[test]
 fn ended_threads_share_a_row_by_name_and_fade() {
-    let groups = Groups::new(&pool(), Span::Recent, &[], &Groups::default());
+    let groups = Groups::new(&pool(), Span::Recent, &Wanted::default(), &Groups::default());
     let of = |title: &str, members| (title.to_owned(), members);
     assert_eq!(
         titles(&groups),
@@ -121,7 +121,7 @@ fn ended_threads_share_a_row_by_name_and_fade() {
             of("thread pool (10) of pool (10)", 1),
         ]
     );
-    let groups = Groups::new(&pool(), Span::Total, &[], &Groups::default());
+    let groups = Groups::new(&pool(), Span::Total, &Wanted::default(), &Groups::default());
     assert_eq!(
         titles(&groups),
         [
@@ -137,8 +137,8 @@ fn ended_threads_share_a_row_by_name_and_fade() {
     }
     let calls = Arc::make_mut(&mut later.processes[0].calls);
     calls.iter_mut().for_each(|row| row.recent = Default::default());
-    let groups = Groups::new(&later, Span::Recent, &[], &Groups::default());
-    assert_eq!(groups.threads().count(), 2);
+    let groups = Groups::new(&later, Span::Recent, &Wanted::default(), &Groups::default());
+    assert_eq!(groups.threads(None).count(), 2);
 }
 
 /// The snapshot in which threads are requested does not know which thread made the calls of its
@@ -149,15 +149,15 @@ fn a_process_whose_threads_are_not_known_yet_has_one_row() {
     for thread in snapshot.processes.iter_mut().flat_map(|row| &mut row.threads) {
         Arc::make_mut(&mut thread.calls).iter_mut().for_each(|row| row.recent = Default::default());
     }
-    let groups = Groups::new(&snapshot, Span::Recent, &[], &Groups::default());
-    assert!(groups.threads().all(|(_, group)| group.owner.part == Part::Whole));
+    let groups = Groups::new(&snapshot, Span::Recent, &Wanted::default(), &Groups::default());
+    assert!(groups.threads(None).all(|(_, group)| group.owner.part == Part::Whole));
     assert_sums_are_equal(&snapshot);
 }
 
 #[test]
 fn capital_h_shows_threads_and_processes_again() {
     let mut app = app();
-    assert_eq!((&app.place().view, app.detail()), (&View::Threads, Detail::Threads));
+    assert_eq!((&app.place().view, app.detail()), (&View::Threads(None), Detail::Threads));
     assert_eq!(
         listed(&app),
         [
@@ -174,7 +174,7 @@ fn capital_h_shows_threads_and_processes_again() {
         ]
     );
     press(&mut app, "H");
-    assert_eq!((&app.place().view, app.detail()), (&View::Processes, Detail::Processes));
+    assert_eq!((&app.place().view, app.detail()), (&View::Processes(None), Detail::Processes));
     // Elsewhere it does nothing.
     for keys in ["2", "i", "1\n"] {
         press(&mut app, keys);
@@ -272,8 +272,13 @@ fn the_screen_lists_threads() {
 #[test]
 fn a_row_without_a_process_is_in_the_list_of_threads_too() {
     let overflow = Owner::from(Arc::new(Process::nobody("(overflow)")));
-    let groups = Groups::new(&fixtures::threaded_host(), Span::Recent, &[], &Groups::default());
-    assert!(groups.threads().any(|(_, group)| group.owner.id() == overflow.id()));
+    let groups = Groups::new(
+        &fixtures::threaded_host(),
+        Span::Recent,
+        &Wanted::default(),
+        &Groups::default(),
+    );
+    assert!(groups.threads(None).any(|(_, group)| group.owner.id() == overflow.id()));
 }
 
 /// Off and on between two refreshes: the engine numbers the threads anew, maybe in another order.

@@ -9,11 +9,12 @@ use profiler_common::call::CallKey;
 
 use super::{
     call_sets::{CallSet, SetsBy},
-    owner::{Owner, OwnerId},
+    owner::{Owner, OwnerId, Part},
     shown::Shown,
+    sites::Site,
 };
 use crate::{
-    model::{CallRow, Figures, Process, Span},
+    model::{CallRow, Dimension, Figures, Process, Span},
     names::{syscalls, waits::waits_by_nature},
 };
 
@@ -50,30 +51,32 @@ impl Tab {
 /// A view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum View {
-    /// All processes.
-    Processes,
-    /// All threads.
-    Threads,
+    /// Containers, pods, units or cgroups.
+    Sites(Dimension),
+    /// The processes in a site, or all processes.
+    Processes(Option<Site>),
+    /// The threads in a site, or all threads.
+    Threads(Option<Site>),
     /// All system calls.
     Calls,
     /// Calls in flight.
     InFlight,
-    /// The system calls of a process or a thread.
+    /// The system calls of a process, a thread or a site.
     CallsOf(Owner),
-    /// Sets of system calls: those of a process or a thread, or of all processes.
+    /// Sets of system calls: those of a process, a thread or a site, or of all processes.
     Sets(SetsBy, Option<Owner>),
-    /// The system calls in a set: those of a process or a thread, or of all processes.
+    /// The system calls in a set: those of a process, a thread or a site, or of all processes.
     CallsIn(CallSet, Option<Owner>),
     /// The processes that make a system call.
     CallersOf(CallKey),
-    /// The latencies of a process or thread, of a system call or a set of them, or of both.
+    /// The latencies of an owner, of a system call or a set of them, or of both.
     Latency(Subject),
 }
 
 /// The calls of a view of latencies. `None` in a field means all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Subject {
-    /// The process or thread.
+    /// The process, thread or site.
     pub(super) owner: Option<Owner>,
     /// The system call.
     pub(super) call: Option<CallKey>,
@@ -83,7 +86,7 @@ pub(super) struct Subject {
 
 /// Identifies a row of the list of processes. A process has its id and its start, because the
 /// kernel reuses ids. A row without a process id has a hash of its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct ProcessId {
     tgid: Option<u32>,
     start_ns: u64,
@@ -107,7 +110,7 @@ impl From<&Process> for ProcessId {
 /// Identifies a row in all snapshots.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) enum ItemId {
-    /// A process or a thread.
+    /// A process, a thread or a site.
     Owner(OwnerId),
     /// A system call.
     Call(CallKey),
@@ -129,8 +132,11 @@ impl View {
     /// The title, as part of the path from the tab.
     pub(super) fn title(&self) -> String {
         match self {
-            Self::Processes => Tab::Processes.title().into(),
-            Self::Threads => "Threads".into(),
+            Self::Sites(dimension) => sites_title(*dimension).into(),
+            Self::Processes(None) => Tab::Processes.title().into(),
+            Self::Threads(None) => "Threads".into(),
+            Self::Processes(Some(site)) => site.title(),
+            Self::Threads(Some(site)) => format!("threads of {}", site.title()),
             Self::Calls => Tab::Calls.title().into(),
             Self::InFlight => Tab::InFlight.title().into(),
             Self::CallsOf(owner) => owner.title(),
@@ -143,10 +149,20 @@ impl View {
     }
 }
 
+/// The title of a list of sites.
+fn sites_title(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Container => "Containers",
+        Dimension::Pod => "Pods",
+        Dimension::Unit => "Units",
+        _ => "Cgroups",
+    }
+}
+
 impl Subject {
     /// The title.
     pub(super) fn title(&self) -> String {
-        let owner = self.owner.as_ref().map(Owner::title);
+        let owner = self.owner.as_ref().map(Owner::full_title);
         match (self.call.map(syscalls::name_with_abi), owner) {
             (Some(call), Some(owner)) => format!("{call} by {owner}"),
             (Some(call), None) => format!("{call} by all processes"),
@@ -197,6 +213,8 @@ pub(super) struct Selection {
 pub(super) enum SinceStart {
     /// The process has ended.
     Ended,
+    /// The container, pod, unit or cgroup was removed.
+    Removed,
     /// No call was counted in the interval.
     Idle,
 }
@@ -206,13 +224,22 @@ impl SinceStart {
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Ended => "ended: figures since the start",
+            Self::Removed => "removed: figures since the start",
             Self::Idle => "idle in this interval: figures since the start",
         }
     }
 }
 
 impl View {
-    /// The process or thread of the view, if it is of one.
+    /// The site whose processes or threads are listed.
+    pub(super) fn site(&self) -> Option<&Site> {
+        match self {
+            Self::Processes(site) | Self::Threads(site) => site.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The process, thread or site whose calls the view has.
     pub(super) fn owner(&self) -> Option<&Owner> {
         match self {
             Self::CallsOf(owner) => Some(owner),
@@ -224,7 +251,7 @@ impl View {
 
     /// The process of the view, if it is of a process or a thread.
     pub(super) fn process(&self) -> Option<&Arc<Process>> {
-        self.owner().map(|owner| &owner.process)
+        self.owner().and_then(Owner::one_process)
     }
 
     /// Why the view shows figures since the start, although the figures of the interval are
@@ -241,8 +268,9 @@ impl View {
             return None;
         }
         let group = subject.owner.as_ref().and_then(|owner| shown.groups.find(owner));
-        if group.is_some_and(|group| group.owner.has_ended()) {
-            return Some(SinceStart::Ended);
+        if let Some(group) = group.filter(|group| group.owner.has_ended()) {
+            let is_site = group.owner.part == Part::All;
+            return Some(if is_site { SinceStart::Removed } else { SinceStart::Ended });
         }
         let is_idle = subject.rows(shown, selection.waits).all(|row| row.recent.is_empty());
         is_idle.then_some(SinceStart::Idle)

@@ -122,10 +122,10 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
 }
 
 /// Cgroups for a test: two beside each other, of which the one has another below it.
-pub(super) struct Cgroups(pub(super) PathBuf);
+pub(crate) struct Cgroups(pub(crate) PathBuf);
 
 impl Cgroups {
-    pub(super) fn new(mode: Mode) -> Result<Self, Skip> {
+    pub(crate) fn new(mode: Mode) -> Result<Self, Skip> {
         let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
         let mount = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
@@ -144,17 +144,17 @@ impl Cgroups {
         Ok(this)
     }
 
-    pub(super) fn arg(&self, name: &str, path: &str) -> String {
+    pub(crate) fn arg(&self, name: &str, path: &str) -> String {
         format!("{name}={}", self.0.join(path).display())
     }
 
     /// As a flag has it: absolute.
-    pub(super) fn path(&self, path: &str) -> String {
+    pub(crate) fn path(&self, path: &str) -> String {
         self.0.join(path).display().to_string()
     }
 
     /// As a flag has it: from the root.
-    pub(super) fn relative(&self, path: &str) -> String {
+    pub(crate) fn relative(&self, path: &str) -> String {
         let name = self.0.file_name().expect("a name");
         format!("{}/{path}", name.to_string_lossy())
     }

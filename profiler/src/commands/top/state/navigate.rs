@@ -7,17 +7,39 @@ use crate::commands::top::{
     owner::Owner,
     place::Place,
     rows::{Row, Sort},
+    sites::{DIMENSIONS, Site},
     view::{Subject, Tab, View},
 };
 
 impl App {
     /// Switches between the list of processes and the list of threads. Does nothing in other views.
     pub(super) fn toggle_threads(&mut self) -> Action {
-        let view = match self.place().view {
-            View::Processes => View::Threads,
-            View::Threads => View::Processes,
+        let view = match &self.place().view {
+            View::Processes(site) => View::Threads(site.clone()),
+            View::Threads(site) => View::Processes(site.clone()),
             _ => return Action::Nothing,
         };
+        self.prefers_threads = matches!(view, View::Threads(_));
+        self.replace_view(view)
+    }
+
+    /// The list of processes or of threads, as the user prefers: of a site, or of all.
+    fn processes(&self, site: Option<Site>) -> View {
+        if self.prefers_threads { View::Threads(site) } else { View::Processes(site) }
+    }
+
+    /// Switches the list of all processes to containers, pods, units, cgroups, and then back. Does
+    /// nothing in other views.
+    pub(super) fn regroup_processes(&mut self) -> Action {
+        let next = match &self.place().view {
+            View::Processes(None) | View::Threads(None) => DIMENSIONS.first(),
+            View::Sites(dimension) => {
+                let mut onward = DIMENSIONS.iter().skip_while(|other| *other != dimension);
+                onward.nth(1)
+            }
+            _ => return Action::Nothing,
+        };
+        let view = next.map_or_else(|| self.processes(None), |&next| View::Sites(next));
         self.replace_view(view)
     }
 
@@ -39,8 +61,7 @@ impl App {
     pub(super) fn replace_view(&mut self, view: View) -> Action {
         let place = self.place();
         let sort = match (place.sort.column, &view) {
-            (Column::Comm, View::Threads) => Sort { column: Column::Thread, ..place.sort },
-            (Column::Thread, View::Processes) => Sort { column: Column::Comm, ..place.sort },
+            (Column::Comm, View::Threads(_)) => Sort { column: Column::Thread, ..place.sort },
             _ => carried(place.sort, &view).unwrap_or_else(|| first_sort(&view, self.sort_key)),
         };
         let (sort_chosen, filter) = (place.sort_chosen, place.filter.clone());
@@ -48,6 +69,7 @@ impl App {
             let place = app.here();
             *place = Place::new(view, sort, filter);
             place.sort_chosen = sort_chosen;
+            app.regroup();
         })
     }
 
@@ -82,38 +104,59 @@ impl App {
         self.change(|app| app.tab = tab)
     }
 
-    /// Opens the marked row: its parts, or its latencies.
-    pub(super) fn open_selected(&mut self, latencies: bool) -> Action {
-        let Some(view) = self.view_of_selected(latencies) else { return Action::Nothing };
+    /// Opens a view of the marked row.
+    pub(super) fn open_selected(&mut self, opened: Opened) -> Action {
+        let Some(view) = self.view_of_selected(opened) else { return Action::Nothing };
         let sort = carried(self.place().sort, &view);
         let sort = sort.unwrap_or_else(|| first_sort(&view, self.sort_key));
         self.here().leave();
         self.trails[self.tab as usize].open(Place::new(view, sort, String::new()));
-        self.change(|_| {})
+        self.change(Self::regroup)
     }
 
-    fn view_of_selected(&self, latencies: bool) -> Option<View> {
+    fn view_of_selected(&self, opened: Opened) -> Option<View> {
         let place = self.place();
         let item = *self.items.get(place.cursor())?;
         let row = Row::of(self.shown.as_ref()?, item, self.selection());
         let of_process = || row.process.cloned().map(Owner::from);
         let (owner, call) = (row.owner.cloned().or_else(of_process), row.key);
         Some(match (&place.view, owner, call) {
-            (View::Processes | View::Threads, Some(owner), _) if !latencies => View::CallsOf(owner),
-            (View::Sets(_, owner), ..) if !latencies => View::CallsIn(row.set?, owner.clone()),
-            (View::Calls | View::CallsIn(_, None), _, Some(key)) if !latencies => {
-                View::CallersOf(key)
+            (_, owner, call) if opened == Opened::Latencies => {
+                View::Latency(Subject { owner, call, set: row.set })
             }
+            (View::Sites(_), Some(owner), _) if opened == Opened::Parts => {
+                self.processes(owner.site)
+            }
+            (View::Sites(_) | View::Processes(_) | View::Threads(_), Some(owner), _) => {
+                View::CallsOf(owner)
+            }
+            _ if opened == Opened::Calls => return None,
+            (View::Sets(_, owner), ..) => View::CallsIn(row.set?, owner.clone()),
+            (View::Calls | View::CallsIn(_, None), _, Some(key)) => View::CallersOf(key),
             (_, owner, call) => View::Latency(Subject { owner, call, set: row.set }),
         })
     }
+}
+
+/// What is opened of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Opened {
+    /// Its parts: of a site, the processes; of a process, the system calls; and so on.
+    Parts,
+    /// Its system calls.
+    Calls,
+    /// Its latencies.
+    Latencies,
 }
 
 /// The same sort in the list of `view`. If the list lacks a column of names, another column of
 /// names takes its place. `None` if the list has no such column.
 fn carried(sort: Sort, view: &View) -> Option<Sort> {
     let columns = columns::of(view);
-    const NAMES: [Column; 4] = [Column::Comm, Column::Call, Column::Category, Column::Class];
+    const NAMES: [Column; 9] = {
+        use Column::*;
+        [Thread, Comm, Call, Category, Class, Container, Pod, Unit, Cgroup]
+    };
     let others = if NAMES.contains(&sort.column) { &NAMES[..] } else { &[] };
     let mut candidates = std::iter::once(sort.column).chain(others.iter().copied());
     let column = candidates.find(|column| columns.contains(column))?;

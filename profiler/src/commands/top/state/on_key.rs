@@ -2,7 +2,7 @@
 
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::{Action, App};
+use super::{Action, App, navigate::Opened};
 use crate::{
     commands::top::{help, view::Tab},
     model::Span,
@@ -45,9 +45,7 @@ impl App {
                     Span::Recent => Span::Total,
                     Span::Total => Span::Recent,
                 };
-                if let Some(shown) = app.shown.clone() {
-                    app.show(shown);
-                }
+                app.regroup();
             }),
             KeyCode::Char('w') => self.change(|app| app.waits = !app.waits),
             KeyCode::Char('n') => self.change(|app| app.commands = !app.commands),
@@ -89,9 +87,11 @@ impl App {
             }),
             KeyCode::Char('F') => self.change(|app| app.here().toggle_follow()),
             KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
-            KeyCode::Enter => self.open_selected(false),
-            KeyCode::Char('h') => self.open_selected(true),
+            KeyCode::Enter => self.open_selected(Opened::Parts),
+            KeyCode::Char('h') => self.open_selected(Opened::Latencies),
+            KeyCode::Char('y') => self.open_selected(Opened::Calls),
             KeyCode::Char('H') => self.toggle_threads(),
+            KeyCode::Char('B') => self.regroup_processes(),
             KeyCode::Char('C') => self.regroup_calls(),
             _ => Action::Nothing,
         }
