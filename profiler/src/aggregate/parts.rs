@@ -7,7 +7,6 @@ use std::{borrow::Cow, sync::Arc};
 
 use profiler_common::call::CallKey;
 
-use super::table::row_mut;
 use crate::model::{CallRow, CgroupRow, Figures, NO_CGROUP};
 
 /// The most cgroups that are told apart of a process or thread. What is done in further ones belongs
@@ -107,6 +106,18 @@ impl Parts {
     fn position(&self, cgroup: u64) -> Option<usize> {
         self.by_cgroup.iter().position(|part| part.cgroup == cgroup)
     }
+}
+
+/// The row of a syscall, which is added if there is none.
+pub(super) fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
+    let at = match rows.binary_search_by_key(&key, |row| row.key) {
+        Ok(at) => at,
+        Err(at) => {
+            rows.insert(at, CallRow::new(key, Figures::default()));
+            at
+        }
+    };
+    &mut rows[at]
 }
 
 #[cfg(test)]

@@ -19,7 +19,8 @@ use profiler_common::{
 use super::{
     Account,
     account::{OpenCalls, Sum},
-    parts::Parts,
+    owners::Owners,
+    parts::{Parts, row_mut},
     threads,
     threads::{ThreadId, ThreadIndex, Threads},
 };
@@ -131,17 +132,8 @@ pub struct Aggregate {
     now: Duration,
     keep: KeepEnded,
     rows: Rows,
-}
-
-pub(super) fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
-    let at = match rows.binary_search_by_key(&key, |row| row.key) {
-        Ok(at) => at,
-        Err(at) => {
-            rows.insert(at, CallRow::new(key, Figures::default()));
-            at
-        }
-    };
-    &mut rows[at]
+    /// What was counted lately, by owner. `None` unless somebody takes it.
+    pub(super) owners: Option<Owners>,
 }
 
 impl Aggregate {
@@ -164,6 +156,7 @@ impl Aggregate {
             now: Duration::ZERO,
             keep,
             rows: Rows::All,
+            owners: None,
         }
     }
 
@@ -441,6 +434,12 @@ impl Aggregate {
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
         let row = slot.get_or_insert_with(|| Box::new(CallRow::new(key, Figures::default())));
         row.total.merge(new);
+        if let Some(owners) = &mut self.owners {
+            let named = owner.and_then(|(ProcessIndex(index), cgroup)| {
+                Some((&self.entries[index].as_ref()?.comm, cgroup))
+            });
+            owners.add(named, key, new);
+        }
         match owner {
             None => row_mut(&mut self.unattributed, key).total.merge(new),
             Some((ProcessIndex(index), cgroup)) => {

@@ -1,5 +1,6 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
+mod metrics;
 mod running;
 
 use std::{
@@ -12,6 +13,8 @@ use std::{
 
 use profiler_common::limits::{DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_THREADS};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use metrics::{GroupConfig, MetricsConfig, RankKey};
 
 use super::{
     cli::DaemonArgs,
@@ -77,6 +80,8 @@ pub struct Config {
     pub user: String,
     /// Least severe messages to log.
     pub log_level: LogLevel,
+    /// Which series there are. Last, because a table of TOML ends with the next table.
+    pub metrics: MetricsConfig,
 }
 
 impl Default for Config {
@@ -96,6 +101,7 @@ impl Default for Config {
             syscalls: Vec::new(),
             user: NOBODY.into(),
             log_level: LogLevel::Info,
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -114,6 +120,10 @@ impl Config {
         config.apply_flags(args)?;
         if config.off_cpu && config.time_one_in == Timed::None {
             return Err(ConfigError::UntimedWhere);
+        }
+        config.metrics.named_calls()?;
+        if let Some(group) = config.metrics.untimed_group(config.time_one_in) {
+            return Err(ConfigError::UntimedGroup(group.into()));
         }
         Ok(config)
     }
@@ -174,6 +184,12 @@ pub enum ConfigError {
     /// The time of calls is to be split, and no call is timed.
     #[error("`where` splits the time of timed calls, but time_one_in = 0 times none")]
     UntimedWhere,
+    /// No syscall has series of its own.
+    #[error("metrics.syscalls excludes every syscall")]
+    NoneNamed,
+    /// A group ranks its members by time, and no call is timed.
+    #[error("the group {0:?} ranks by time, but time_one_in = 0 times no call")]
+    UntimedGroup(String),
     /// A flag has a value that it cannot have.
     #[error("{flag} {value}: expected {expected}")]
     Flag {
@@ -197,8 +213,11 @@ impl ConfigError {
                 "`profiler daemon --check-config --config {}` tries it without starting anything",
                 text::path(place.path())
             )),
+            Self::UntimedGroup(_) => {
+                Some("set time_one_in to 1 or more, or rank_by to \"calls\" or \"errors\"".into())
+            }
             Self::UntimedWhere => Some("set time_one_in to 1 or more, or drop `where`".into()),
-            Self::Toml(TomlFileError::Read { .. }) | Self::Flag { .. } => None,
+            Self::Toml(TomlFileError::Read { .. }) | Self::Flag { .. } | Self::NoneNamed => None,
         }
     }
 }

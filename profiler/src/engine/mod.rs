@@ -6,7 +6,10 @@ pub mod kernel;
 
 use std::{os::fd::BorrowedFd, time::Duration};
 
-use crate::model::{Detail, Snapshot};
+use crate::{
+    aggregate::OwnerKind,
+    model::{Detail, OwnedCalls, Snapshot},
+};
 pub use cadence::Cadence;
 pub use intervals::Intervals;
 
@@ -32,6 +35,19 @@ pub trait Engine {
     /// Sets how detailed the snapshots are from now on. If threads come late, each thread that lives
     /// has its calls since the start, and each process has one row for its ended threads.
     fn set_detail(&mut self, _detail: Detail) {}
+
+    /// Sets what tells owners apart for [`Self::take_owned`]. Returns `false`, and changes nothing,
+    /// if the engine cannot tell such owners apart.
+    fn keep_owners(&mut self, kind: OwnerKind) -> bool {
+        kind.is_nothing()
+    }
+
+    /// The calls by owner since the last time, up to the last snapshot. The sum over all owners is
+    /// what that time added to [`Snapshot::calls`], and the snapshot has the cgroups of the owners.
+    /// Empty without [`Self::keep_owners`].
+    fn take_owned(&mut self) -> Vec<OwnedCalls> {
+        Vec::new()
+    }
 
     /// Sets how long an ended process stays in the snapshots, unless the engine keeps ended
     /// processes forever. Afterwards, the row of ended processes has its figures.

@@ -4,6 +4,7 @@ mod cgroup;
 mod cost;
 mod engine_detail;
 mod figures;
+mod groups;
 mod health;
 mod in_flight;
 mod io_uring;
@@ -24,6 +25,10 @@ pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
 pub use engine_detail::{EngineDetail, KernelDetail};
 pub use figures::{Extremes, Figures};
+pub use groups::{
+    CallName, Counter, Counts, FOLDED_VALUE, GroupMember, GroupReading, GroupRows, OTHER_VALUE,
+    OwnedCalls,
+};
 pub use health::{Health, Losses, Pool, Unlogged, Use};
 pub use in_flight::{CallInFlight, InFlight, Kind, ThreadInFlight};
 pub use io_uring::{Coverage, IoUring, OperationRow, Operations};

@@ -32,8 +32,8 @@ pub struct Snapshot {
     /// Names of users by id. A user without a name is missing, and so is a user whose name is not
     /// known yet. Empty if the query does not ask for users.
     pub users: Arc<BTreeMap<u32, Untrusted>>,
-    /// The cgroups of processes by id, of those whose path is known. Empty without
-    /// [`Detail::Processes`].
+    /// The cgroups of processes by id, of those whose path is known. Without [`Detail::Processes`],
+    /// only those of groups of metrics.
     pub cgroups: Arc<BTreeMap<u64, Arc<Cgroup>>>,
     /// Calls that have not returned.
     pub in_flight: InFlight,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod cost;
+mod groups;
 mod health;
 mod in_flight;
 pub mod model;
@@ -13,7 +14,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::model::{Snapshot, Times, Unlogged};
+use crate::{
+    filter::Calls,
+    model::{GroupReading, Snapshot, Times, Unlogged},
+};
+pub use calls::call_name;
+pub use groups::value as group_value;
 use model::{Family, Labels, Metrics};
 pub use text::CONTENT_TYPE;
 
@@ -34,6 +40,10 @@ pub struct Service {
     pub reload_failed: bool,
     /// Messages that did not reach the log.
     pub unlogged: Unlogged,
+    /// The syscalls that have series of their own. `None` if all have.
+    pub named: Option<Arc<Calls>>,
+    /// The groups of metrics.
+    pub groups: Arc<[GroupReading]>,
 }
 
 /// What one scrape shows.
@@ -56,13 +66,15 @@ pub fn text(exposition: &Exposition) -> Result<String, prometheus::Error> {
 /// Every metric. Families that have no series in this snapshot are empty.
 pub fn collect<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Metrics<'a> {
     let since_attached = |family: Family<'a>| family.created(service.attached);
-    let families = calls::families(snapshot).into_iter();
+    let named = service.named.as_deref();
+    let families = calls::families(snapshot, named).into_iter();
     families
-        .chain(in_flight::families(snapshot))
+        .chain(in_flight::families(snapshot, named))
         .chain(operations::families(snapshot))
         .chain(health::families(snapshot))
         .map(since_attached)
         .chain(cost::families(snapshot, service))
+        .chain(groups::families(snapshot, service))
         .collect()
 }
 

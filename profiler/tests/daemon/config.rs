@@ -7,9 +7,12 @@ use std::{
 };
 
 use clap::Parser as _;
-use profiler::commands::{
-    cli::{Cli, Command},
-    config::Config,
+use profiler::{
+    commands::{
+        cli::{Cli, Command},
+        config::{Config, GroupConfig, MetricsConfig, RankKey},
+    },
+    model::Dimension,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_profiler");
@@ -57,6 +60,17 @@ fn what_is_printed_can_be_read_again() {
         cgroups: vec!["a.slice/b \"c\".service".into()],
         comms: vec!["two words".parse().expect("a name")],
         syscalls: ["read", "!i386:open", "39"].map(|text| text.parse().expect("a call")).into(),
+        metrics: MetricsConfig {
+            syscalls: vec!["!futex".parse().expect("a call")],
+            groups: vec![GroupConfig {
+                name: "g".into(),
+                by: vec![Dimension::Pod, Dimension::Comm],
+                top: 7,
+                rank_by: RankKey::Errors,
+                max_series: 500,
+                expire: "2m".parse().expect("a time"),
+            }],
+        },
         ..Config::default()
     };
     let again = Config::parse(&config.to_toml(), "x.toml".as_ref()).expect("parses");
@@ -100,6 +114,9 @@ fn flags_win_over_the_file() {
     syscalls = ["!futex"]
     user = "nobody"
     log_level = "debug"
+
+    [metrics]
+    syscalls = []
     "#);
 }
 
@@ -138,6 +155,20 @@ fn mistakes_are_told_with_their_place() {
         "log_level = \"verbose\"\n",
         "interval = \"1s\"\ninterval = \"2s\"\n",
         "[daemon]\ninterval = \"1s\"\n",
+        "[metrics]\nsyscalls = [\"read\", \"!read\"]\n",
+        "[metrics]\ngroup = 1\n",
+        "[[metrics.groups]]\nname = \"g\"\n",
+        "[[metrics.groups]]\nby = [\"comm\"]\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = []\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"process\"]\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\", \"unit\", \"comm\"]\n",
+        "[[metrics.groups]]\nname = \"a b\"\nby = [\"comm\"]\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\ntop = 0\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\nmax_series = 99\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\nrank_by = \"p99\"\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\nexpire = \"1s\"\n",
+        "time_one_in = 0\n[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\nrank_by = \"time\"\n",
+        "[[metrics.groups]]\nname = \"g\"\nby = [\"comm\"]\n[[metrics.groups]]\nname = \"g\"\nby = [\"unit\"]\n",
         "interval\n",
         "interval = \"1s\n",
         "\u{0}\n",

@@ -30,6 +30,7 @@ fn text_of(snapshot: Snapshot) -> String {
         last_drain_late: Duration::from_millis(20),
         reload_failed: true,
         unlogged: Unlogged { dropped: 91, repeated: 92 },
+        ..Service::default()
     };
     metrics::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
 }

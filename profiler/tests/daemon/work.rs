@@ -10,7 +10,7 @@ use clap::Parser;
 use profiler::{
     commands::{
         cli::{Cli, Command, DaemonArgs},
-        config::Config,
+        config::{Config, MetricsConfig},
         daemon::{
             manager::Manager,
             work::{Order, Settings, Work},
@@ -247,12 +247,17 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         syscalls: vec!["fsync".parse().expect("a call")],
         user: "profiler".into(),
         log_level: profiler::logging::LogLevel::Trace,
+        metrics: MetricsConfig {
+            syscalls: vec!["fsync".parse().expect("a call")],
+            ..MetricsConfig::default()
+        },
     };
     let need_restart = config.take_live(&new);
     let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];
     assert_eq!(need_restart[..5], of_tables);
     let others = ["where", "include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
-    assert_eq!(need_restart[5..], others);
+    assert_eq!(need_restart[5..12], others);
+    assert_eq!(need_restart[12..], ["metrics.syscalls"]);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

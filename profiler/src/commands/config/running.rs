@@ -30,7 +30,8 @@ impl Config {
     }
 
     /// Takes over from `new` what can change while the daemon runs, and names the
-    /// settings that differ and cannot.
+    /// settings that differ and cannot. The groups of metrics are left to the caller, who knows
+    /// which the kernel side allows.
     pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
         let Self {
             listen,
@@ -47,6 +48,7 @@ impl Config {
             syscalls,
             user,
             log_level,
+            metrics,
         } = new;
         self.interval = *interval;
         self.log_level = *log_level;
@@ -63,6 +65,7 @@ impl Config {
             ("comms", self.comms != *comms),
             ("syscalls", self.syscalls != *syscalls),
             ("user", self.user != *user),
+            ("metrics.syscalls", self.metrics.syscalls != metrics.syscalls),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))

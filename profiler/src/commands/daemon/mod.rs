@@ -1,6 +1,7 @@
 //! `profiler daemon`: wires the drain loop to those who read its results.
 
 pub mod alarm;
+pub mod groups;
 pub mod manager;
 pub mod pace;
 pub mod reload;
@@ -77,7 +78,9 @@ fn run_with(settings: Settings<'_>) -> Result<(), Error> {
 fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<Options, Error> {
     let filter = config.filter()?;
     let options = Options::new(Scope::Host, &config.request(&args.kernel))?.filtered(filter);
-    Ok(Options { time_programs: config.bpf_stats, ..options })
+    // Only if a group needs them: a move between cgroups then costs something.
+    let cgroups = config.metrics.owners().cgroup;
+    Ok(Options { time_programs: config.bpf_stats, cgroups, ..options })
 }
 
 async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Result<(), Error> {
@@ -97,7 +100,8 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     // Neither processes nor intervals are shown.
     let attach = || Profiler::attach_into(&options, Aggregate::totals());
     let (manager, logging) = (&mut settings.manager, settings.logging.as_ref());
-    let profiler = interruptible.run(|signal| end_early(signal, manager, logging), attach)??;
+    let mut profiler =
+        interruptible.run(|signal| end_early(signal, manager, logging), attach)??;
     drop(interruptible);
     if let Some(why) = profiler.shrunk() {
         tracing::warn!("{why}");
@@ -105,7 +109,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }
-    let (left, undone) = privilege::confine(&user)?;
+    let (left, undone) = profiler.confined(|| privilege::confine(&user))?;
     tell_confinement(&left, &undone);
     tell_unreadable(settings.args, &user);
     if let Some(logging) = &settings.logging {

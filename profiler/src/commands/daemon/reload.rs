@@ -20,7 +20,7 @@ pub struct Reload {
 /// What came of it.
 pub enum Reloaded {
     /// The file was read, or found to be wrong.
-    Read(Result<Config, ConfigError>),
+    Read(Result<Box<Config>, ConfigError>),
     /// It was not read.
     Failed(io::Error),
 }
@@ -50,7 +50,7 @@ impl Reload {
         let outcome = outcome.await;
         self.outcome = None;
         match outcome {
-            Ok(read) => Reloaded::Read(read),
+            Ok(read) => Reloaded::Read(read.map(Box::new)),
             Err(_) => Reloaded::Failed(io::Error::other("reading it panicked")),
         }
     }

@@ -16,6 +16,7 @@ use tokio::{
 
 use super::{
     alarm::Alarms,
+    groups::Groups,
     manager::Manager,
     pace::{Pace, thread_cpu_time},
     reload::{Reload, Reloaded},
@@ -63,6 +64,7 @@ pub struct Work<'a, E> {
     settings: Settings<'a>,
     service: Service,
     alarms: Alarms,
+    groups: Groups,
     reload: Reload,
     last: LastDrain,
 }
@@ -77,7 +79,15 @@ struct LastDrain {
 
 impl<'a, E: Engine> Work<'a, E> {
     /// Reads `engine` for the first time and publishes it.
-    pub fn begin(engine: E, publisher: Publisher, settings: Settings<'a>) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the engine's descriptor cannot be polled, and [`Error::Config`] if no
+    /// syscall may have series.
+    pub fn begin(
+        mut engine: E,
+        publisher: Publisher,
+        settings: Settings<'a>,
+    ) -> Result<Self, Error> {
         let context = "cannot wait for the kernel side";
         // A descriptor of our own: the engine's is borrowed from what we drain.
         let register = |fd: BorrowedFd<'_>| {
@@ -99,6 +109,11 @@ impl<'a, E: Engine> Work<'a, E> {
             mode: String::new(),
         };
         let cadence = Cadence::new(last.started);
+        let metrics = &settings.config.metrics;
+        let mut groups = Groups::new(metrics.named_calls()?);
+        if !groups.change(metrics, &mut engine) {
+            tracing::warn!("no groups of metrics: the kernel side does not tell cgroups apart");
+        }
         let mut work = Self {
             engine,
             wake,
@@ -106,8 +121,9 @@ impl<'a, E: Engine> Work<'a, E> {
             pace: Pace::default(),
             publisher,
             settings,
-            service: Service::default(),
+            service: Service { named: groups.named(), ..Service::default() },
             alarms: Alarms::default(),
+            groups,
             reload: Reload::default(),
             last,
         };
@@ -174,7 +190,8 @@ impl<'a, E: Engine> Work<'a, E> {
         let (started, cpu) = (Instant::now(), thread_cpu_time());
         self.note_lateness(started);
         // Processes are no labels, so they would be read for nobody.
-        let snapshot = self.engine.snapshot(Detail::Calls);
+        let snapshot = Arc::new(self.engine.snapshot(Detail::Calls));
+        self.service.groups = self.groups.add(&snapshot, &self.engine.take_owned());
         self.cadence.was_read(started, Instant::now());
         self.pace.add(thread_cpu_time().saturating_sub(cpu));
         self.service.interval = self.interval();
@@ -204,7 +221,7 @@ impl<'a, E: Engine> Work<'a, E> {
         self.tell_losses(&snapshot);
         self.tell_pace();
         self.settings.tell_gone_cgroups();
-        let exposition = Exposition { snapshot: Arc::new(snapshot), service: self.service.clone() };
+        let exposition = Exposition { snapshot, service: self.service.clone() };
         self.publisher.publish(Reading::now(exposition, self.due(), self.pace.shortest()));
         if changed {
             let status = self.status();
@@ -301,7 +318,7 @@ impl<'a, E: Engine> Work<'a, E> {
 
     fn end_reload(&mut self, reloaded: Reloaded) {
         match reloaded {
-            Reloaded::Read(Ok(new)) => match self.settings.apply(&new) {
+            Reloaded::Read(Ok(new)) => match self.apply(&new) {
                 Ok(needing_restart) => self.reloaded(&needing_restart),
                 Err(error) => self.not_reloaded(&error),
             },
@@ -312,6 +329,22 @@ impl<'a, E: Engine> Work<'a, E> {
         if self.reload.take_again() {
             self.begin_reload();
         }
+    }
+
+    /// Applies of `new` what can be applied, and names what cannot. An error leaves
+    /// everything as it was.
+    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Error> {
+        if let Some(logging) = &self.settings.logging {
+            logging.set_level(new.log_level)?;
+        }
+        let config = &mut self.settings.config;
+        let mut needing_restart = config.take_live(new);
+        if self.groups.change(&new.metrics, &mut self.engine) {
+            config.metrics.groups.clone_from(&new.metrics.groups);
+        } else {
+            needing_restart.push("metrics.groups");
+        }
+        Ok(needing_restart)
     }
 
     fn reloaded(&mut self, needing_restart: &[&str]) {
@@ -344,15 +377,6 @@ impl Settings<'_> {
                 gone.path
             );
         }
-    }
-
-    /// Applies of `new` what can be applied, and names what cannot. An error leaves
-    /// everything as it was.
-    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Error> {
-        if let Some(logging) = &self.logging {
-            logging.set_level(new.log_level)?;
-        }
-        Ok(self.config.take_live(new))
     }
 }
 

@@ -22,11 +22,11 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    aggregate::{Aggregate, KeepEnded, OperationTable},
+    aggregate::{Aggregate, KeepEnded, OperationTable, OwnerKind},
     engine::Engine,
     model::{
-        Detail, EngineDetail, Health, IoUring, KernelDetail, ProcessRow, Provenance, Snapshot,
-        Timed, Untimed, Use,
+        Detail, EngineDetail, Health, IoUring, KernelDetail, OwnedCalls, ProcessRow, Provenance,
+        Snapshot, Timed, Untimed, Use,
     },
 };
 
@@ -110,6 +110,14 @@ impl Profiler {
         self.meter.untimed()
     }
 
+    /// Runs `confine` while this process has no thread of the profiler: privileges are a thread's.
+    pub fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
+        match self.session.cgroups() {
+            Some(cgroups) => cgroups.confined(confine),
+            None => confine(),
+        }
+    }
+
     /// Reads what the programs recorded. `is_last` says that nothing is attached any more.
     fn drain(&mut self, is_last: bool) {
         self.session.clear_wake();
@@ -181,7 +189,10 @@ impl Profiler {
         let uids = processes.iter().filter_map(|row| row.process.uid);
         let new_users = self.user_names.as_mut().map_or(0, |names| names.ask(uids));
         let cgroups = match self.session.cgroups() {
-            Some(cgroups) => cgroups.of(processes.iter().flat_map(ProcessRow::cgroup_ids)),
+            Some(cgroups) => {
+                let of_processes = processes.iter().flat_map(ProcessRow::cgroup_ids);
+                cgroups.of(of_processes.chain(self.aggregate.owned_cgroups()))
+            }
             None => Arc::default(),
         };
         let misses = self.session.program_misses();
@@ -269,6 +280,18 @@ impl Engine for Profiler {
             let tables = self.session.tables();
             self.reader.keep_threads(tables, &mut self.aggregate, threads);
         }
+    }
+
+    fn keep_owners(&mut self, kind: OwnerKind) -> bool {
+        let can = !kind.cgroup || self.session.cgroups().is_some();
+        if can {
+            self.aggregate.keep_owners(kind);
+        }
+        can
+    }
+
+    fn take_owned(&mut self) -> Vec<OwnedCalls> {
+        self.aggregate.take_owned()
     }
 
     fn keep_ended(&mut self, time: Duration) {

@@ -7,10 +7,10 @@ use profiler_common::call::{Abi, CallKey};
 use crate::{
     filter::{Calls, Filter},
     model::{
-        CallInFlight, CallRow, Cost, Coverage, CpuTime, EngineDetail, Extremes, Figures, Health,
-        InFlight, IoUring, KernelDetail, Losses, OVERFLOW_COMM, OperationRow, Operations, Pool,
-        Process, ProcessRow, Program, Runs, Snapshot, ThreadInFlight, Times, Timing, Unlogged,
-        Untimed, Use,
+        CallInFlight, CallRow, Cost, Counter, Counts, Coverage, CpuTime, Dimension, EngineDetail,
+        Extremes, Figures, GroupMember, GroupReading, GroupRows, Health, InFlight, IoUring,
+        KernelDetail, Losses, OVERFLOW_COMM, OperationRow, Operations, Pool, Process, ProcessRow,
+        Program, Runs, Snapshot, ThreadInFlight, Times, Timing, Unlogged, Untimed, Use,
     },
     names::waits,
     present::{metrics::Service, testing},
@@ -323,6 +323,39 @@ pub(super) fn service() -> Service {
         last_drain_late: Duration::from_micros(1_234_567),
         reload_failed: true,
         unlogged: Unlogged { dropped: 302, repeated: 303 },
+        named: None,
+        groups: [group()].into(),
+    }
+}
+
+/// A group in which every figure differs from every other.
+fn group() -> GroupReading {
+    let mut next = 400;
+    let mut rows = |counters: &[Counter]| {
+        let mut counts = Counts::default();
+        for &counter in counters {
+            next += 1;
+            counts.add(counter, next);
+        }
+        Arc::new(GroupRows::from([(("x86_64", "mount"), counts)]))
+    };
+    let member = |values: [&str; 2], rows| GroupMember {
+        values: values.map(str::to_owned).into(),
+        since: Duration::from_secs(5),
+        rows,
+    };
+    GroupReading {
+        name: "apps".into(),
+        dimensions: [Dimension::Container, Dimension::Comm].into(),
+        since: Duration::ZERO,
+        members: vec![
+            member(["web", "n\"x"], rows(&Counter::ALL)),
+            member(["", "bash"], rows(&[Counter::Calls, Counter::Nanoseconds])),
+        ],
+        other: rows(&[Counter::Calls, Counter::Denied]),
+        folded: rows(&[Counter::Errors]),
+        folded_members: 304,
+        max_series: 305,
     }
 }
 

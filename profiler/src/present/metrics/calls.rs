@@ -9,7 +9,8 @@ use super::{
     model::{Bounds, Family, Histogram, Label, Labels, Number},
 };
 use crate::{
-    model::{Figures, Snapshot, Timed},
+    filter::Calls,
+    model::{CallName, Figures, Snapshot, Timed},
     names::syscalls,
 };
 
@@ -22,35 +23,42 @@ use crate::{
 /// can usefully be. Sum and count are exact whatever the bounds.
 pub(super) const BOUNDS: Bounds = Bounds::new(7..=41, 2);
 
-/// ABI and name of a syscall, which make a series.
-pub(super) type Name = (&'static str, &'static str);
+/// The name of all syscalls that have no series of their own.
+const OTHER: &str = "other";
 
-pub(super) fn name(key: CallKey) -> Name {
-    (key.abi().map_or(syscalls::UNKNOWN, Abi::name), syscalls::name(key))
+/// ABI and name of a syscall, which make a series. `named` are the syscalls that have series of
+/// their own; `None` if all have.
+pub fn call_name(key: CallKey, named: Option<&Calls>) -> CallName {
+    let abi = key.abi().map_or(syscalls::UNKNOWN, Abi::name);
+    let is_named = named.is_none_or(|named| named.counts()[key.overflow_index() as usize]);
+    (abi, if is_named { syscalls::name(key) } else { OTHER })
 }
 
-pub(super) fn labels<'a>(&(abi, syscall): &Name) -> Labels<'a> {
+pub(super) fn labels<'a>(&(abi, syscall): &CallName) -> Labels<'a> {
     vec![Label::new("abi", abi), Label::new("syscall", syscall)]
 }
 
 /// The figures of a snapshot by the labels of a series.
 ///
-/// Numbers that share a name share a series: all that no table knows, and calls that x32 has
+/// Numbers that share a name share a series: all that no table knows, all that are not `named`, and calls that x32 has
 /// under its own number and under that of x86_64. Two series with the same labels would make
 /// Prometheus refuse the scrape.
-fn named(snapshot: &Snapshot) -> BTreeMap<Name, Cow<'_, Figures>> {
-    let mut named: BTreeMap<Name, Cow<'_, Figures>> = BTreeMap::new();
+fn by_name<'a>(
+    snapshot: &'a Snapshot,
+    named: Option<&Calls>,
+) -> BTreeMap<CallName, Cow<'a, Figures>> {
+    let mut by_name: BTreeMap<CallName, Cow<'_, Figures>> = BTreeMap::new();
     for row in &snapshot.calls {
-        named
-            .entry(name(row.key))
+        by_name
+            .entry(call_name(row.key, named))
             .and_modify(|figures| figures.to_mut().merge(&row.total))
             .or_insert(Cow::Borrowed(&row.total));
     }
-    named
+    by_name
 }
 
-pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
-    let named = named(snapshot);
+pub(super) fn families<'a>(snapshot: &'a Snapshot, named: Option<&Calls>) -> Vec<Family<'a>> {
+    let named = by_name(snapshot, named);
     let each = |value: fn(&Figures) -> u64| {
         named.iter().map(move |(name, figures)| (labels(name), value(figures)))
     };
@@ -104,7 +112,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
 }
 
 fn states<'a, 'b>(
-    name: &'b Name,
+    name: &'b CallName,
     figures: &'b Figures,
 ) -> impl Iterator<Item = (Labels<'a>, Duration)> + use<'a, 'b> {
     let states = [
@@ -128,7 +136,7 @@ fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {
 }
 
 fn errors_of<'a, 'b>(
-    name: &'b Name,
+    name: &'b CallName,
     figures: &'b Figures,
 ) -> impl Iterator<Item = (Labels<'a>, Number)> + use<'a, 'b> {
     errors::named(&figures.errnos, figures.errors_unlisted).map(|(errno, count)| {

@@ -3,20 +3,21 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    calls::{self, Name},
+    calls::{self, call_name},
     model::{Family, Label},
 };
 use crate::{
-    model::{Kind, Snapshot},
+    filter::Calls,
+    model::{CallName, Kind, Snapshot},
     names::waits,
 };
 
 /// Threads in each syscall, how many of them entered before the attach, and the age of the
 /// oldest. A syscall that was ever seen to enter has these series, zero if nobody is in it, so
 /// that they do not come and go.
-pub(super) fn families<'a>(snapshot: &Snapshot) -> [Family<'a>; 3] {
-    let mut named: BTreeMap<(Name, Kind), (u64, u64, Duration)> = BTreeMap::new();
-    let of = |key| ((calls::name(key), waits::kind(key)), (0, 0, Duration::ZERO));
+pub(super) fn families<'a>(snapshot: &Snapshot, shown: Option<&Calls>) -> [Family<'a>; 3] {
+    let mut named: BTreeMap<(CallName, Kind), (u64, u64, Duration)> = BTreeMap::new();
+    let of = |key| ((call_name(key, shown), waits::kind(key)), (0, 0, Duration::ZERO));
     named.extend(snapshot.calls.iter().map(|row| of(row.key)));
     named.extend(snapshot.in_flight.calls.iter().map(|call| of(call.key)));
     for call in &snapshot.in_flight.calls {
@@ -26,7 +27,7 @@ pub(super) fn families<'a>(snapshot: &Snapshot) -> [Family<'a>; 3] {
             *oldest = call.oldest.max(*oldest);
         }
     }
-    let labels = |(name, kind): &(Name, Kind)| {
+    let labels = |(name, kind): &(CallName, Kind)| {
         let mut labels = calls::labels(name);
         labels.push(Label::new("kind", kind.name()));
         labels

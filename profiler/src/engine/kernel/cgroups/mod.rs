@@ -28,10 +28,13 @@ use names::NameThread;
 use paths::Paths;
 
 use super::{error::KernelError, hierarchies::Hierarchies, maps};
-use crate::model::Cgroup;
+use crate::{model::Cgroup, placement::Names};
 
 /// How long the last snapshot waits for names that are being looked up.
 const NAMES_WAIT: Duration = Duration::from_millis(250);
+
+/// How long a confinement waits for the names of the containers that exist.
+const FIRST_NAMES_WAIT: Duration = Duration::from_secs(2);
 
 /// The cgroups that are known.
 pub(super) struct Cgroups {
@@ -76,9 +79,25 @@ impl Cgroups {
         let mut shared = lock(&self.shared);
         walk::walk_all(&self.hierarchies, &mut shared.paths);
         shared.consume();
-        let fd = shared.events.as_raw_fd();
         drop(shared);
-        self.names = NameThread::start(Arc::clone(&self.shared), fd);
+        self.start_thread(Names::default());
+    }
+
+    fn start_thread(&mut self, known: Names) {
+        let fd = lock(&self.shared).events.as_raw_fd();
+        self.names = NameThread::start(Arc::clone(&self.shared), fd, known);
+    }
+
+    /// Looks up the names of the containers that exist, as long as this process may, and runs
+    /// `confine` while there is no thread that looks up names. Later names are those that the
+    /// process can then read.
+    pub(super) fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
+        let Some(mut names) = self.names.take() else { return confine() };
+        names.wait(FIRST_NAMES_WAIT);
+        let known = names.end().unwrap_or_default();
+        let confined = confine();
+        self.start_thread(known);
+        confined
     }
 
     /// Learns from the events that have come. `lost` says how many were lost since the start.

@@ -16,7 +16,7 @@ use crate::placement::Names;
 pub(super) struct NameThread {
     /// Closing it ends the thread.
     stop: Option<OwnedFd>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<Names>>,
     idle: Arc<Idle>,
 }
 
@@ -36,12 +36,12 @@ impl Idle {
 
 impl NameThread {
     /// Starts the thread. `events` is the descriptor of the events in `shared`. Without a thread,
-    /// containers have ids only.
-    pub(super) fn start(shared: Arc<Mutex<Shared>>, events: RawFd) -> Option<Self> {
+    /// containers have ids only. `known` are names that were looked up before.
+    pub(super) fn start(shared: Arc<Mutex<Shared>>, events: RawFd, known: Names) -> Option<Self> {
         let (end, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).ok()?;
         let idle = Arc::new(Idle::default());
         let state = Arc::clone(&idle);
-        let work = move || work(&shared, events, &end, &state);
+        let work = move || work(&shared, events, &end, &state, known);
         let thread = thread::Builder::new().name("cgroup-names".into()).spawn(work).ok()?;
         Some(Self { stop: Some(stop), thread: Some(thread), idle })
     }
@@ -53,21 +53,31 @@ impl NameThread {
     }
 }
 
-impl Drop for NameThread {
-    fn drop(&mut self) {
+impl NameThread {
+    /// Ends the thread, and returns the names that it looked up. None if it hangs in a lookup.
+    pub(super) fn end(&mut self) -> Option<Names> {
         drop(self.stop.take());
         // A lookup on a file system that hangs must not hang us too.
         self.wait(Duration::from_millis(100));
-        if let Some(thread) = self.thread.take()
-            && *self.idle.is_idle.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            drop(thread.join());
-        }
+        let thread = self.thread.take()?;
+        let is_idle = *self.idle.is_idle.lock().unwrap_or_else(PoisonError::into_inner);
+        is_idle.then(|| thread.join().ok()).flatten()
     }
 }
 
-fn work(shared: &Mutex<Shared>, events: RawFd, end: &OwnedFd, idle: &Idle) {
-    let mut names = Names::default();
+impl Drop for NameThread {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn work(
+    shared: &Mutex<Shared>,
+    events: RawFd,
+    end: &OwnedFd,
+    idle: &Idle,
+    mut names: Names,
+) -> Names {
     loop {
         let wanted = {
             let mut shared = lock(shared);
@@ -88,7 +98,7 @@ fn work(shared: &Mutex<Shared>, events: RawFd, end: &OwnedFd, idle: &Idle) {
         if ended.revents().is_some_and(|ready| !ready.is_empty())
             || polled.is_err_and(|error| error != nix::errno::Errno::EINTR)
         {
-            return;
+            return names;
         }
         idle.set(false);
     }

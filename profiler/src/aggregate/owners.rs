@@ -1,0 +1,191 @@
+//! What was counted since the last time somebody asked, by owner: the name of the process, the
+//! cgroup, or both.
+//!
+//! Memory is bounded by the owners that make calls between two readings, and by [`MAX_OWNERS`].
+
+use std::collections::HashMap;
+
+use profiler_common::{call::CallKey, limits::COMM_LEN};
+
+use super::Aggregate;
+use crate::{
+    model::{Counts, Figures, NO_CGROUP, OVERFLOW_COMM, OwnedCalls},
+    text::Untrusted,
+};
+
+/// The most owners between two readings. Calls of further owners belong to no owner.
+const MAX_OWNERS: usize = 16_384;
+
+/// What tells owners apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OwnerKind {
+    /// The name of the process.
+    pub comm: bool,
+    /// The cgroup.
+    pub cgroup: bool,
+}
+
+impl OwnerKind {
+    /// Whether all calls have the same owner.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+type Key = ([u8; COMM_LEN], u64);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Owners {
+    kind: OwnerKind,
+    /// The index in `calls` of each owner.
+    known: HashMap<Key, usize>,
+    calls: Vec<(Key, Vec<(CallKey, Counts)>)>,
+    /// The owner of the last call: a reading adds all calls of a thread one after another.
+    last: Option<usize>,
+}
+
+impl Owners {
+    pub(super) fn of(kind: OwnerKind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    pub(super) fn kind(&self) -> OwnerKind {
+        self.kind
+    }
+
+    /// Adds the figures of a reading. `key` is one that rows have.
+    pub(super) fn add(
+        &mut self,
+        owner: Option<(&[u8; COMM_LEN], u64)>,
+        key: CallKey,
+        new: &Figures,
+    ) {
+        let (comm, cgroup) = owner.map_or((overflow(), NO_CGROUP), |(comm, id)| (*comm, id));
+        let owner = (
+            if self.kind.comm { comm } else { Default::default() },
+            if self.kind.cgroup { cgroup } else { NO_CGROUP },
+        );
+        let at = self.place(owner);
+        self.last = Some(at);
+        let calls = &mut self.calls[at].1;
+        match calls.binary_search_by_key(&key, |&(key, _)| key) {
+            Ok(row) => calls[row].1.merge(&Counts::of(new)),
+            Err(row) => calls.insert(row, (key, Counts::of(new))),
+        }
+    }
+
+    fn place(&mut self, owner: Key) -> usize {
+        if let Some(last) = self.last
+            && self.calls[last].0 == owner
+        {
+            return last;
+        }
+        if let Some(&at) = self.known.get(&owner) {
+            return at;
+        }
+        let is_full = self.calls.len() >= MAX_OWNERS;
+        let owner = if is_full { (overflow(), NO_CGROUP) } else { owner };
+        *self.known.entry(owner).or_insert_with(|| {
+            self.calls.push((owner, Vec::new()));
+            self.calls.len() - 1
+        })
+    }
+
+    /// The cgroups of the owners.
+    pub(super) fn cgroups(&self) -> impl Iterator<Item = u64> {
+        self.calls.iter().map(|&((_, cgroup), _)| cgroup)
+    }
+
+    /// What was added since the last time.
+    pub(super) fn take(&mut self) -> Vec<OwnedCalls> {
+        let taken = std::mem::replace(self, Self::of(self.kind));
+        let owned = |((comm, cgroup), calls): (Key, _)| OwnedCalls {
+            comm: if taken.kind.comm { Untrusted::from_comm(&comm) } else { "".into() },
+            cgroup,
+            calls,
+        };
+        taken.calls.into_iter().map(owned).collect()
+    }
+}
+
+impl Aggregate {
+    /// Sets what tells owners apart for [`Self::take_owned`]. Without it, nothing is kept by owner.
+    pub fn keep_owners(&mut self, kind: OwnerKind) {
+        if self.owners.as_ref().map(Owners::kind).unwrap_or_default() != kind {
+            self.owners = (!kind.is_nothing()).then(|| Owners::of(kind));
+        }
+    }
+
+    /// What was added since the last time, by owner. The sum over all owners is what was added to
+    /// [`Self::calls`]. Empty without [`Self::keep_owners`].
+    pub fn take_owned(&mut self) -> Vec<OwnedCalls> {
+        self.owners.as_mut().map(Owners::take).unwrap_or_default()
+    }
+
+    /// The cgroups of what [`Self::take_owned`] is going to return.
+    pub fn owned_cgroups(&self) -> impl Iterator<Item = u64> {
+        self.owners.iter().flat_map(Owners::cgroups)
+    }
+}
+
+/// The name of calls that were counted without their process.
+fn overflow() -> [u8; COMM_LEN] {
+    let mut comm = [0; COMM_LEN];
+    comm[..OVERFLOW_COMM.len()].copy_from_slice(OVERFLOW_COMM.as_bytes());
+    comm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Counter;
+
+    const READ: CallKey = CallKey(0);
+
+    fn calls(calls: u64) -> Figures {
+        Figures { calls, returned: calls, ..Figures::default() }
+    }
+
+    fn comm(n: u32) -> [u8; COMM_LEN] {
+        let mut comm = [0; COMM_LEN];
+        comm[..4].copy_from_slice(&n.to_be_bytes());
+        comm[0] = b'c';
+        comm
+    }
+
+    #[test]
+    fn an_owner_is_what_its_kind_tells_apart() {
+        let owners = |comm_too, cgroup| {
+            let mut owners = Owners::of(OwnerKind { comm: comm_too, cgroup });
+            owners.add(Some((b"a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 7)), READ, &calls(1));
+            owners.add(Some((b"b\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 7)), READ, &calls(2));
+            owners.add(Some((b"a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 9)), READ, &calls(4));
+            owners.add(None, READ, &calls(8));
+            let taken = owners.take();
+            assert!(owners.take().is_empty());
+            let row = |owned: &OwnedCalls| {
+                let calls = owned.calls.iter().map(|(_, n)| n.get(Counter::Calls)).sum::<u64>();
+                (owned.comm.to_string(), owned.cgroup, calls)
+            };
+            taken.iter().map(row).collect::<Vec<_>>()
+        };
+        let row = |comm: &str, cgroup, calls| (comm.to_owned(), cgroup, calls);
+        assert_eq!(owners(false, true), [row("", 7, 3), row("", 9, 4), row("", 0, 8)]);
+        assert_eq!(owners(true, false), [row("a", 0, 5), row("b", 0, 2), row("(overflow)", 0, 8)]);
+        assert_eq!(owners(true, true).len(), 4);
+    }
+
+    #[test]
+    fn owners_are_bounded_and_no_call_is_lost() {
+        let mut owners = Owners::of(OwnerKind { comm: true, cgroup: true });
+        for n in 0..2 * MAX_OWNERS as u32 {
+            owners.add(Some((&comm(n), 1)), READ, &calls(1));
+        }
+        let taken = owners.take();
+        assert_eq!(taken.len(), MAX_OWNERS + 1);
+        let all = taken.iter().flat_map(|owned| &owned.calls);
+        let all: u64 = all.map(|(_, n)| n.get(Counter::Calls)).sum();
+        assert_eq!(all, 2 * MAX_OWNERS as u64);
+    }
+}

@@ -1,0 +1,153 @@
+//! Metrics of groups: calls by container, unit, name and the like, in a bounded number of series.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    super::place::Place,
+    Service, calls,
+    model::{Family, Label, Labels, Number, Series, Value},
+};
+use crate::{
+    model::{
+        CallName, Counter, Dimension, FOLDED_VALUE, GroupReading, GroupRows, OTHER_VALUE,
+        OwnedCalls, Snapshot, Timed,
+    },
+    text::Untrusted,
+};
+
+/// The value of some calls in a dimension of a group: the label. Empty if there is none, for example
+/// of calls that are in no container. `snapshot` is the one with the cgroups.
+pub fn value(dimension: Dimension, owned: &OwnedCalls, snapshot: &Snapshot) -> String {
+    if dimension == Dimension::Comm {
+        return owned.comm.to_string();
+    }
+    let cgroup = snapshot.cgroups.get(&owned.cgroup).cloned();
+    let name = Place { id: owned.cgroup, cgroup }.name(dimension).unwrap_or_default();
+    // What a runtime calls a container or a pod is text from anywhere.
+    Untrusted::from(name).to_string()
+}
+
+pub(super) fn families<'a>(snapshot: &Snapshot, service: &'a Service) -> Vec<Family<'a>> {
+    let groups = &service.groups;
+    let numbers = |counters: fn(Counter) -> bool| {
+        let of_group = move |group: &'a GroupReading| series(group, service, counters);
+        groups.iter().flat_map(of_group).collect::<Vec<_>>()
+    };
+    let by_group = |value: fn(&GroupReading) -> u64| {
+        groups.iter().map(move |group| (vec![Label::new("group", &*group.name)], value(group)))
+    };
+    let mut families = vec![
+        Family {
+            series: numbers(|counter| counter == Counter::Calls),
+            ..Family::counter(
+                "profiler_group_syscalls_total",
+                "Syscalls that entered, by the dimensions of a group.",
+                none(),
+            )
+        },
+        Family {
+            series: numbers(|counter| counter.outcome().is_some()),
+            ..Family::counter(
+                "profiler_group_syscall_outcomes_total",
+                "Syscalls by the dimensions of a group and by an outcome other than success: error, denied, restarted, never_returned or missed_exit.",
+                none(),
+            )
+        },
+        Family::gauge(
+            "profiler_group_members",
+            "Members of a group: values with series of their own.",
+            by_group(|group| group.members.len() as u64),
+        ),
+        Family::counter(
+            "profiler_group_folded_members_total",
+            "Members of a group that lost their series, whose counters are then in the series \"folded\".",
+            by_group(|group| group.folded_members),
+        )
+        .created(service.attached),
+        Family::gauge(
+            "profiler_group_series",
+            "Series of a group, which are at most its max_series.",
+            by_group(|group| group.series() as u64),
+        ),
+        Family::gauge(
+            "profiler_group_max_series",
+            "Most series that a group may have.",
+            by_group(|group| group.max_series as u64),
+        ),
+    ];
+    if snapshot.health.timed != Timed::None {
+        families.push(Family {
+            series: numbers(|counter| counter == Counter::Nanoseconds),
+            ..Family::counter(
+                "profiler_group_syscall_seconds_total",
+                "Time in the timed syscalls in seconds of wall time, by the dimensions of a group.",
+                none(),
+            )
+        });
+    }
+    families
+}
+
+fn none<'a>() -> [(Labels<'a>, u64); 0] {
+    []
+}
+
+/// The series of a group for these counters.
+fn series<'a>(
+    group: &'a GroupReading,
+    service: &Service,
+    counters: fn(Counter) -> bool,
+) -> Vec<Series<'a>> {
+    let at = |since: Duration| service.attached.and_then(|attached| attached.checked_add(since));
+    let members = group.members.iter().map(|member| {
+        let values = member.values.iter().map(String::as_str).collect();
+        (values, &*member.rows, at(member.since))
+    });
+    let reserved = |value| vec![value; group.dimensions.len()];
+    let other = (reserved(OTHER_VALUE), &*group.other, at(group.since));
+    // Of calls since the attach, if a reload added the group.
+    let folded = (reserved(FOLDED_VALUE), &*group.folded, service.attached);
+    let mut series = Vec::new();
+    for (values, rows, created) in members.chain([other, folded]) {
+        of_rows(group, &values, rows, created, counters, &mut series);
+    }
+    series
+}
+
+fn of_rows<'a>(
+    group: &'a GroupReading,
+    values: &[&'a str],
+    rows: &GroupRows,
+    created: Option<SystemTime>,
+    counters: fn(Counter) -> bool,
+    series: &mut Vec<Series<'a>>,
+) {
+    for (name, counts) in rows {
+        for (counter, n) in counts.present().filter(|&(counter, _)| counters(counter)) {
+            let value = match counter {
+                Counter::Nanoseconds => Number::from(Duration::from_nanos(n)),
+                _ => Number::from(n),
+            };
+            series.push(Series {
+                labels: labels(group, values, name, counter),
+                value: Value::Number(value),
+                created,
+            });
+        }
+    }
+}
+
+fn labels<'a>(
+    group: &'a GroupReading,
+    values: &[&'a str],
+    name: &CallName,
+    counter: Counter,
+) -> Labels<'a> {
+    let mut labels = Vec::with_capacity(values.len() + 4);
+    labels.push(Label::new("group", &*group.name));
+    let values = group.dimensions.iter().zip(values);
+    labels.extend(values.map(|(dimension, &value)| Label::new(dimension.name(), value)));
+    labels.extend(calls::labels(name));
+    labels.extend(counter.outcome().map(|outcome| Label::new("outcome", outcome)));
+    labels
+}
