@@ -17,7 +17,7 @@ use profiler::{
     model::{CallRow, Cgroup, CgroupRow, Figures, Grouping, Snapshot, SortKey, Span},
     present::{
         Report, json,
-        metrics::{self, Exposition, Service},
+        metrics::{self, Exposition},
         rows::rows,
         shown::{Hidden, Shown},
     },
@@ -244,5 +244,5 @@ fn exposition(series: u32) -> Exposition {
     };
     let calls = NAMED.iter().take(calls as usize).map(row).collect();
     let snapshot = Snapshot { calls, ..Snapshot::default() };
-    Exposition { snapshot: Arc::new(snapshot), service: Service::default() }
+    Exposition { snapshot: Arc::new(snapshot), ..Exposition::default() }
 }

@@ -65,8 +65,19 @@ impl<const MIN_MS: u64, const MAX_MS: u64> FromStr for Bounded<MIN_MS, MAX_MS> {
     }
 }
 
+/// Whole nanoseconds; `None` if the text has another form, or says a part of a nanosecond.
+pub(crate) fn exact_nanos(text: &str) -> Option<u64> {
+    let (nanos, is_exact) = parse(text)?;
+    u64::try_from(nanos).ok().filter(|_| is_exact)
+}
+
 /// Nanoseconds, cut off to whole ones; `None` if the text has another form.
 fn parse_nanos(text: &str) -> Option<u128> {
+    parse(text).map(|(nanos, _)| nanos)
+}
+
+/// Nanoseconds, cut off to whole ones, and whether nothing was cut off.
+fn parse(text: &str) -> Option<(u128, bool)> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
     let unit_ns = match unit {
@@ -79,10 +90,14 @@ fn parse_nanos(text: &str) -> Option<u128> {
     }
     // Digits only, so that what fails is too large.
     let whole = whole.parse().unwrap_or(u64::MAX);
-    let fraction = &fraction[..fraction.len().min(MAX_PLACES)];
-    let parts = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let places = fraction.trim_end_matches('0');
+    let kept = &places[..places.len().min(MAX_PLACES)];
+    let parts = 10_u128.pow(u32::try_from(kept.len()).ok()?);
     let unit_ns = u128::from(unit_ns);
-    Some(u128::from(whole) * unit_ns + fraction.parse::<u128>().ok()? * unit_ns / parts)
+    // Digits only, so that what fails is empty.
+    let fraction_ns = kept.parse().unwrap_or(0_u128) * unit_ns;
+    let is_exact = kept.len() == places.len() && fraction_ns.is_multiple_of(parts);
+    Some((u128::from(whole) * unit_ns + fraction_ns / parts, is_exact))
 }
 
 impl<const MIN_MS: u64, const MAX_MS: u64> fmt::Display for Bounded<MIN_MS, MAX_MS> {

@@ -110,6 +110,9 @@ mod tests {
     #[test]
     fn the_corpus_names_the_targets() {
         let names = targets(&root().join("profiler/fuzz/corpus")).expect("a corpus");
-        assert_eq!(names, ["budget", "config", "duration", "filters", "placement", "request"]);
+        assert_eq!(
+            names,
+            ["accept", "budget", "config", "duration", "filters", "placement", "request"]
+        );
     }
 }

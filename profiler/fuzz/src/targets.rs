@@ -19,14 +19,16 @@ use profiler::{
     duration::Interval,
     filter::{CallPattern, Calls, Comm},
     placement::{Named, Placement},
-    serve::{feed, http},
+    present::metrics::Format,
+    serve::{feed, http, negotiation},
 };
 
 /// A target.
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 6] = [
+pub(crate) const ALL: [(&str, Target); 7] = [
+    ("accept", accept),
     ("budget", budget),
     ("config", config),
     ("duration", duration),
@@ -34,6 +36,20 @@ pub(crate) const ALL: [(&str, Target); 6] = [
     ("placement", placement),
     ("request", request),
 ];
+
+/// The headers `Accept` and `Accept-Encoding`, a field a line. Fields that name no format change
+/// nothing.
+fn accept(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let format = negotiation::best_format(text.lines());
+    let among_others = text.lines().chain(["image/png", ";", "q=1", ",,"]);
+    assert_eq!(negotiation::best_format(among_others), format, "{text:?}");
+    let best = ["application/openmetrics-text"].into_iter().chain(text.lines());
+    if format == Format::Text {
+        assert_eq!(negotiation::best_format(best), Format::OpenMetrics, "{text:?}");
+    }
+    negotiation::prefers_gzip(text.lines());
+}
 
 /// A budget's file. What parses is written and parsed again as the same.
 fn budget(data: &[u8]) {

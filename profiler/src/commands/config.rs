@@ -1,5 +1,6 @@
 //! The daemon's settings: out of a TOML file, then out of flags, which win.
 
+mod bounds;
 mod metrics;
 mod running;
 

@@ -197,7 +197,11 @@ fn the_table_of_a_snapshot_is_the_same() {
 
 /// The metrics of a snapshot, without HELP lines and these alone.
 fn metrics(snapshot: Snapshot) -> (String, String) {
-    let exposition = Exposition { snapshot: Arc::new(snapshot), service: fixture::service() };
+    let exposition = Exposition {
+        snapshot: Arc::new(snapshot),
+        service: fixture::service(),
+        ..Exposition::default()
+    };
     let text = metrics::text(&exposition).expect("encodes");
     let (help, rest): (Vec<&str>, Vec<&str>) =
         text.split_inclusive('\n').partition(|line| line.starts_with("# HELP "));

@@ -1,12 +1,16 @@
 //! Metrics of a snapshot and of the daemon: a model, and an encoder for each exposition format.
 
+pub mod bounds;
 mod calls;
 mod cost;
 mod groups;
 mod health;
 mod in_flight;
 pub mod model;
+pub mod native;
+mod openmetrics;
 mod operations;
+mod protobuf;
 mod text;
 
 use std::{
@@ -18,10 +22,10 @@ use crate::{
     filter::Calls,
     model::{GroupReading, Snapshot, Times, Unlogged},
 };
+use bounds::Bounds;
 pub use calls::call_name;
 pub use groups::value as group_value;
-use model::{Family, Labels, Metrics};
-pub use text::CONTENT_TYPE;
+use model::{Labels, Metrics};
 
 /// What the daemon knows in addition to the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,26 +57,78 @@ pub struct Exposition {
     pub snapshot: Arc<Snapshot>,
     /// The daemon itself.
     pub service: Service,
+    /// What the user has chosen.
+    pub options: Arc<Options>,
 }
 
-/// `exposition` in the text format of Prometheus; see [`CONTENT_TYPE`].
+/// What a user can choose about the metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The bounds of latencies in classic buckets.
+    pub bounds: Bounds,
+    /// Whether counters and histograms have samples `_created` in OpenMetrics. Prometheus stores
+    /// each of them as one more series.
+    pub created_samples: bool,
+}
+
+/// An exposition format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The text format of Prometheus.
+    Text,
+    /// The text format of OpenMetrics.
+    OpenMetrics,
+    /// The protobuf format of Prometheus, with native histograms beside the classic buckets.
+    Protobuf,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Text, Self::OpenMetrics, Self::Protobuf];
+
+    /// The content type of the format, with its version.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => text::CONTENT_TYPE,
+            Self::OpenMetrics => openmetrics::CONTENT_TYPE,
+            Self::Protobuf => protobuf::CONTENT_TYPE,
+        }
+    }
+}
+
+/// `exposition` in the text format of Prometheus.
 ///
 /// # Errors
 /// Whatever the encoder finds wrong with a family. No family of [`collect`] has such a fault.
 pub fn text(exposition: &Exposition) -> Result<String, prometheus::Error> {
-    text::encode(&collect(&exposition.snapshot, &exposition.service))
+    text::encode(&collect(exposition))
+}
+
+/// `exposition` in `format`.
+///
+/// # Errors
+/// See [`text`].
+pub fn encode(exposition: &Exposition, format: Format) -> Result<Vec<u8>, prometheus::Error> {
+    let metrics = collect(exposition);
+    Ok(match format {
+        Format::Text => text::encode(&metrics)?.into(),
+        Format::OpenMetrics => {
+            openmetrics::encode(&metrics, exposition.options.created_samples).into()
+        }
+        Format::Protobuf => protobuf::encode(&metrics),
+    })
 }
 
 /// Every metric. Families that have no series in this snapshot are empty.
-pub fn collect<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Metrics<'a> {
-    let since_attached = |family: Family<'a>| family.created(service.attached);
-    let named = service.named.as_deref();
-    let families = calls::families(snapshot, named).into_iter();
+pub fn collect(exposition: &Exposition) -> Metrics<'_> {
+    let Exposition { snapshot, service, options } = exposition;
+    let (named, bounds) = (service.named.as_deref(), &options.bounds);
+    let families = calls::families(snapshot, named, bounds).into_iter();
     families
         .chain(in_flight::families(snapshot, named))
-        .chain(operations::families(snapshot))
+        .chain(operations::families(snapshot, bounds))
         .chain(health::families(snapshot))
-        .map(since_attached)
+        .map(|family| family.created(service.attached))
         .chain(cost::families(snapshot, service))
         .chain(groups::families(snapshot, service))
         .collect()
@@ -155,10 +211,10 @@ mod tests {
     #[test]
     fn every_family_keeps_the_rules_of_openmetrics() {
         let figures = Figures { calls: 2, restarted: 1, ..Figures::default() };
-        let exposition = exposition(vec![(CallKey::of(Abi::X86_64, 0), figures)]);
+        let mut exposition = exposition(vec![(CallKey::of(Abi::X86_64, 0), figures)]);
         let attached = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
-        let service = Service { attached, ..Service::default() };
-        let metrics = collect(&exposition.snapshot, &service);
+        exposition.service.attached = attached;
+        let metrics = collect(&exposition);
         for family in metrics.families() {
             let name = family.name;
             assert_eq!(family.kind == Kind::Counter, name.ends_with("_total"), "{name}");

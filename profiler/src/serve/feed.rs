@@ -2,18 +2,18 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use axum::body::Bytes;
 use tokio::sync::{Notify, watch};
 
+use super::body::{Bodies, Body};
 use crate::{
     model::Times,
-    present::metrics::{self, Exposition},
+    present::metrics::{Exposition, Format},
 };
 
 /// Greatest age of a reading that is served without another drain, unless drains are expensive. It
@@ -37,7 +37,7 @@ pub struct Reading {
     /// Greatest age at which this reading is served without another drain.
     fresh_for: Duration,
     /// Encoded for the first request, on the thread of HTTP, and shared by all others.
-    text: OnceLock<Option<Bytes>>,
+    bodies: Bodies,
 }
 
 impl Reading {
@@ -45,20 +45,12 @@ impl Reading {
     /// only once this reading is older than both `shortest` and [`FRESH`].
     pub fn now(exposition: Exposition, next_due: Instant, shortest: Duration) -> Self {
         let fresh_for = shortest.max(FRESH);
-        Self { exposition, taken: Instant::now(), next_due, fresh_for, text: OnceLock::new() }
+        Self { exposition, taken: Instant::now(), next_due, fresh_for, bodies: Bodies::default() }
     }
 
-    /// The metrics in the text format of Prometheus, or `None` if they cannot be encoded.
-    pub fn text(&self) -> Option<Bytes> {
-        self.text
-            .get_or_init(|| match metrics::text(&self.exposition) {
-                Ok(text) => Some(text.into()),
-                Err(error) => {
-                    tracing::error!("cannot encode the metrics: {error}");
-                    None
-                }
-            })
-            .clone()
+    /// The metrics in a format, compressed if `gzip`; see [`Bodies::get`].
+    pub fn body(&self, format: Format, gzip: bool) -> Option<Body> {
+        self.bodies.get(&self.exposition, format, gzip)
     }
 }
 

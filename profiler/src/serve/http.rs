@@ -5,7 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, thread, time::Instant};
 use axum::{
     Router,
     extract::State,
-    http::{HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     middleware,
     response::{Html, IntoResponse, Response},
     routing::get,
@@ -16,9 +16,9 @@ use super::{
     ServeError, connections,
     feed::Feed,
     hosts::{self, HostName},
+    negotiation,
     transport::{Plain, Transport},
 };
-use crate::present::metrics;
 
 /// Listens on an address. This comes before [`serve`], so that an address in use is found before
 /// anything is attached, and a low port is bound before privileges are dropped.
@@ -104,15 +104,19 @@ async fn landing_page() -> impl IntoResponse {
     (SECURITY_HEADERS, Html(PAGE))
 }
 
-async fn metrics(State(feed): State<Feed>) -> Response {
+async fn metrics(State(feed): State<Feed>, request: HeaderMap) -> Response {
     let asked = Instant::now();
+    let (format, gzip) = (negotiation::format(&request), negotiation::gzip(&request));
     let Some(reading) = feed.fresh().await else { return not_ready() };
-    let text = reading.text();
+    let body = reading.body(format, gzip);
     feed.scraped(asked.elapsed());
-    match text {
-        Some(text) => ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
-        None => (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n").into_response(),
-    }
+    let Some(body) = body else {
+        return (StatusCode::INTERNAL_SERVER_ERROR, "cannot encode the metrics\n").into_response();
+    };
+    let coding = body.is_gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    let headers =
+        [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept, Accept-Encoding")];
+    (headers, coding, body.bytes).into_response()
 }
 
 async fn healthy(State(feed): State<Feed>) -> Response {

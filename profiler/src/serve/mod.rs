@@ -1,9 +1,11 @@
 //! Serves the last reading over HTTP.
 
+pub mod body;
 pub mod connections;
 pub mod feed;
 pub mod hosts;
 pub mod http;
+pub mod negotiation;
 pub mod places;
 pub mod stream;
 pub mod transport;

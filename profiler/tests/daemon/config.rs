@@ -62,6 +62,7 @@ fn what_is_printed_can_be_read_again() {
         syscalls: ["read", "!i386:open", "39"].map(|text| text.parse().expect("a call")).into(),
         metrics: MetricsConfig {
             syscalls: vec!["!futex".parse().expect("a call")],
+            openmetrics_created: true,
             groups: vec![GroupConfig {
                 name: "g".into(),
                 by: vec![Dimension::Pod, Dimension::Comm],
@@ -70,6 +71,7 @@ fn what_is_printed_can_be_read_again() {
                 max_series: 500,
                 expire: "2m".parse().expect("a time"),
             }],
+            ..toml::from_str("latency_bounds = [\"1.024us\", \"8ns\"]").expect("settings")
         },
         ..Config::default()
     };
@@ -117,6 +119,8 @@ fn flags_win_over_the_file() {
 
     [metrics]
     syscalls = []
+    latency_bounds = ["128ns", "512ns", "2.048us", "8.192us", "32.768us", "131.072us", "524.288us", "2.097152ms", "8.388608ms", "33.554432ms", "134.217728ms", "536.870912ms", "2.147483648s", "8.589934592s", "34.359738368s", "137.438953472s", "549.755813888s", "2199.023255552s"]
+    openmetrics_created = false
     "#);
 }
 
@@ -153,6 +157,9 @@ fn mistakes_are_told_with_their_place() {
         "syscalls = [\"read\", \"opnat\"]\n",
         "syscalls = [\"i386:9999\"]\n",
         "log_level = \"verbose\"\n",
+        "[metrics]\nlatency_bounds = [\"1ms\"]\n",
+        "[metrics]\nlatency_bounds = [\"5 parsecs\"]\n",
+        "[metrics]\nbuckets = []\n",
         "interval = \"1s\"\ninterval = \"2s\"\n",
         "[daemon]\ninterval = \"1s\"\n",
         "[metrics]\nsyscalls = [\"read\", \"!read\"]\n",

@@ -20,6 +20,10 @@ fn text() -> String {
 }
 
 fn text_of(snapshot: Snapshot) -> String {
+    metrics::text(&exposition_of(snapshot)).expect("encodes")
+}
+
+pub(crate) fn exposition_of(snapshot: Snapshot) -> Exposition {
     let mut scrapes = Times::default();
     scrapes.add(Duration::from_millis(3));
     let service = Service {
@@ -32,7 +36,7 @@ fn text_of(snapshot: Snapshot) -> String {
         unlogged: Unlogged { dropped: 91, repeated: 92 },
         ..Service::default()
     };
-    metrics::text(&Exposition { snapshot: Arc::new(snapshot), service }).expect("encodes")
+    Exposition { snapshot: Arc::new(snapshot), service, ..Exposition::default() }
 }
 
 #[test]
@@ -81,8 +85,8 @@ fn every_metric_is_documented_and_no_other() {
         .split(|c| !is_in_name(c))
         .filter(|word| word.strip_prefix("profiler_").is_some_and(|rest| !rest.is_empty()))
         .collect();
-    let (snapshot, service) = (fake::snapshot(), Service::default());
-    let metrics = metrics::collect(&snapshot, &service);
+    let exposition = exposition_of(fake::snapshot());
+    let metrics = metrics::collect(&exposition);
     let exported: BTreeSet<&str> = metrics.families().iter().map(|family| family.name).collect();
     assert_eq!(documented, exported);
 }

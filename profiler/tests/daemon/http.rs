@@ -41,7 +41,7 @@ fn serve_over(transport: impl Transport) -> (SocketAddr, Publisher) {
     (address, publisher)
 }
 
-fn publish(publisher: &Publisher, next_due: Instant) {
+pub(crate) fn publish(publisher: &Publisher, next_due: Instant) {
     let exposition = Exposition { snapshot: Arc::new(fake::snapshot()), ..Exposition::default() };
     publisher.publish(Reading::now(exposition, next_due, Duration::ZERO));
 }

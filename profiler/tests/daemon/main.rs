@@ -2,9 +2,12 @@
 
 mod config;
 mod crowds;
+mod decoder;
 mod exposition;
 mod fake;
+mod formats;
 mod http;
+mod negotiated;
 #[path = "../kernel/quiet.rs"]
 mod quiet;
 mod work;

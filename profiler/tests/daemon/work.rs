@@ -10,13 +10,14 @@ use clap::Parser;
 use profiler::{
     commands::{
         cli::{Cli, Command, DaemonArgs},
-        config::{Config, MetricsConfig},
+        config::Config,
         daemon::{
             manager::Manager,
             work::{Order, Settings, Work},
         },
     },
     model::{Snapshot, Timed},
+    present::metrics::Format,
     serve::feed::{self, Feed},
 };
 use tokio::sync::mpsc;
@@ -247,17 +248,18 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         syscalls: vec!["fsync".parse().expect("a call")],
         user: "profiler".into(),
         log_level: profiler::logging::LogLevel::Trace,
-        metrics: MetricsConfig {
-            syscalls: vec!["fsync".parse().expect("a call")],
-            ..MetricsConfig::default()
-        },
+        metrics: toml::from_str(
+            "syscalls = [\"fsync\"]\nlatency_bounds = [\"128ns\"]\nopenmetrics_created = true",
+        )
+        .expect("settings"),
     };
     let need_restart = config.take_live(&new);
     let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];
     assert_eq!(need_restart[..5], of_tables);
     let others = ["where", "include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
     assert_eq!(need_restart[5..12], others);
-    assert_eq!(need_restart[12..], ["metrics.syscalls"]);
+    let of_metrics = ["metrics.syscalls", "metrics.latency_bounds", "metrics.openmetrics_created"];
+    assert_eq!(need_restart[12..], of_metrics);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }
@@ -269,8 +271,8 @@ fn it_ends_when_it_is_told_and_reads_the_rest() {
 }
 
 fn reload_succeeded(feed: &Feed) -> Option<bool> {
-    let text = feed.latest()?.text()?;
-    let text = std::str::from_utf8(&text).expect("text");
+    let body = feed.latest()?.body(Format::Text, false)?;
+    let text = std::str::from_utf8(&body.bytes).expect("text");
     let name = "profiler_config_last_reload_successful ";
     text.lines().find_map(|line| line.strip_prefix(name)).map(|value| value == "1")
 }

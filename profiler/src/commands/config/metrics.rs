@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{ConfigError, parsed, texts};
+use super::{ConfigError, bounds::LatencyBounds, parsed, texts};
 use crate::{
     aggregate::{
         OwnerKind,
@@ -13,6 +13,7 @@ use crate::{
     duration::Bounded,
     filter::{CallPattern, Calls},
     model::{Dimension, Timed},
+    present::metrics::Options,
 };
 
 /// The most groups.
@@ -42,6 +43,10 @@ pub struct MetricsConfig {
     /// it. All others share the series `other` of their ABI.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub syscalls: Vec<CallPattern>,
+    /// The bounds of latencies in classic buckets.
+    pub latency_bounds: LatencyBounds,
+    /// Whether counters and histograms have samples `_created` in OpenMetrics.
+    pub openmetrics_created: bool,
     /// The groups.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "groups")]
     pub groups: Vec<GroupConfig>,
@@ -103,6 +108,11 @@ impl MetricsConfig {
     /// [`ConfigError::NoneNamed`].
     pub fn named_calls(&self) -> Result<Option<Calls>, ConfigError> {
         Calls::new(&self.syscalls).map_err(|_| ConfigError::NoneNamed)
+    }
+
+    /// What these settings mean to the encoders.
+    pub fn options(&self) -> Options {
+        Options { bounds: self.latency_bounds.bounds(), created_samples: self.openmetrics_created }
     }
 
     /// What the groups tell apart.

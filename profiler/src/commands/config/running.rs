@@ -66,6 +66,11 @@ impl Config {
             ("syscalls", self.syscalls != *syscalls),
             ("user", self.user != *user),
             ("metrics.syscalls", self.metrics.syscalls != metrics.syscalls),
+            ("metrics.latency_bounds", self.metrics.latency_bounds != metrics.latency_bounds),
+            (
+                "metrics.openmetrics_created",
+                self.metrics.openmetrics_created != metrics.openmetrics_created,
+            ),
         ]
         .into_iter()
         .filter_map(|(name, differs)| differs.then_some(name))

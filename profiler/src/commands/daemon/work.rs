@@ -27,7 +27,7 @@ use crate::{
     filter::Cgroup,
     logging::Logging,
     model::{Detail, Snapshot},
-    present::metrics::{Exposition, Service},
+    present::metrics::{self, Exposition, Service},
     serve::feed::{Publisher, Reading},
 };
 
@@ -63,6 +63,7 @@ pub struct Work<'a, E> {
     publisher: Publisher,
     settings: Settings<'a>,
     service: Service,
+    options: Arc<metrics::Options>,
     alarms: Alarms,
     groups: Groups,
     reload: Reload,
@@ -110,6 +111,7 @@ impl<'a, E: Engine> Work<'a, E> {
         };
         let cadence = Cadence::new(last.started);
         let metrics = &settings.config.metrics;
+        let options = Arc::new(metrics.options());
         let mut groups = Groups::new(metrics.named_calls()?);
         if !groups.change(metrics, &mut engine) {
             tracing::warn!("no groups of metrics: the kernel side does not tell cgroups apart");
@@ -122,6 +124,7 @@ impl<'a, E: Engine> Work<'a, E> {
             publisher,
             settings,
             service: Service { named: groups.named(), ..Service::default() },
+            options,
             alarms: Alarms::default(),
             groups,
             reload: Reload::default(),
@@ -221,7 +224,8 @@ impl<'a, E: Engine> Work<'a, E> {
         self.tell_losses(&snapshot);
         self.tell_pace();
         self.settings.tell_gone_cgroups();
-        let exposition = Exposition { snapshot, service: self.service.clone() };
+        let options = Arc::clone(&self.options);
+        let exposition = Exposition { snapshot, service: self.service.clone(), options };
         self.publisher.publish(Reading::now(exposition, self.due(), self.pace.shortest()));
         if changed {
             let status = self.status();

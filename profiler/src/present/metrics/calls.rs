@@ -6,22 +6,14 @@ use profiler_common::call::{Abi, CallKey};
 
 use super::{
     super::errors,
-    model::{Bounds, Family, Histogram, Label, Labels, Number},
+    bounds::Bounds,
+    model::{Family, Histogram, Label, Labels, Number},
 };
 use crate::{
     filter::Calls,
     model::{CallName, Figures, Snapshot, Timed},
     names::syscalls,
 };
-
-/// The bounds of the latency histogram where buckets are fixed: every second octave from 128 ns
-/// to 2^41 ns (37 minutes).
-///
-/// The bounds are what costs: with 100 syscalls in use, 18 bounds make 2,100 series, a bound
-/// every octave would make 4,000, and the kernel side's own buckets 32,000. Fewer would leave
-/// `histogram_quantile()` too little to go by: a factor of four already is as far apart as they
-/// can usefully be. Sum and count are exact whatever the bounds.
-pub(super) const BOUNDS: Bounds = Bounds::new(7..=41, 2);
 
 /// The name of all syscalls that have no series of their own.
 const OTHER: &str = "other";
@@ -57,7 +49,11 @@ fn by_name<'a>(
     by_name
 }
 
-pub(super) fn families<'a>(snapshot: &'a Snapshot, named: Option<&Calls>) -> Vec<Family<'a>> {
+pub(super) fn families<'a>(
+    snapshot: &'a Snapshot,
+    named: Option<&Calls>,
+    bounds: &'a Bounds,
+) -> Vec<Family<'a>> {
     let named = by_name(snapshot, named);
     let each = |value: fn(&Figures) -> u64| {
         named.iter().map(move |(name, figures)| (labels(name), value(figures)))
@@ -98,7 +94,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, named: Option<&Calls>) -> Vec
         families.push(Family::histogram(
             "profiler_syscall_duration_seconds",
             "Latency of the timed syscalls from entry to exit in seconds of wall time, whatever their outcome.",
-            named.iter().map(|(name, figures)| (labels(name), histogram(figures))),
+            named.iter().map(|(name, figures)| (labels(name), histogram(figures, bounds))),
         ));
     }
     if snapshot.health.off_cpu {
@@ -127,12 +123,12 @@ fn states<'a, 'b>(
     })
 }
 
-fn histogram<'a>(figures: &Cow<'a, Figures>) -> Histogram<'a> {
+fn histogram<'a>(figures: &Cow<'a, Figures>, bounds: &'a Bounds) -> Histogram<'a> {
     let latency = match figures {
         Cow::Borrowed(figures) => Cow::Borrowed(&figures.latency),
         Cow::Owned(figures) => Cow::Owned(figures.latency.clone()),
     };
-    Histogram::new(latency, figures.weighted_ns(), BOUNDS)
+    Histogram::new(latency, figures.weighted_ns(), bounds.as_slice())
 }
 
 fn errors_of<'a, 'b>(

@@ -4,13 +4,14 @@ use std::borrow::Cow;
 
 use super::{
     Service,
-    model::{Bounds, Family, Histogram, Label, Labels},
+    bounds::octaves,
+    model::{Family, Histogram, Label, Labels},
     one,
 };
 use crate::model::{Cost, Program, Runs, Snapshot, Times, Timing, nanoseconds};
 
-/// The bounds for drains and scrapes where buckets are fixed: each octave from 65 us to 1.1 s.
-const BOUNDS: Bounds = Bounds::new(16..=30, 1);
+/// The bounds for drains and scrapes in classic buckets: each octave from 65 us to 1.1 s.
+static BOUNDS: [u64; 15] = octaves(16, 1);
 
 pub(super) fn families<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
     let cost = &snapshot.health.cost;
@@ -146,6 +147,6 @@ fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
 
 fn times<'a>(name: &'static str, help: &'static str, times: &'a Times) -> Family<'a> {
     let total_ns = nanoseconds(times.total);
-    let histogram = Histogram::new(Cow::Borrowed(&times.spread), total_ns, BOUNDS);
+    let histogram = Histogram::new(Cow::Borrowed(&times.spread), total_ns, &BOUNDS);
     Family::histogram(name, help, one(histogram))
 }

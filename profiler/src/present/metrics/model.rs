@@ -5,7 +5,6 @@
 
 use std::{
     borrow::Cow,
-    ops::RangeInclusive,
     time::{Duration, SystemTime},
 };
 
@@ -249,12 +248,13 @@ impl Number {
 pub struct Histogram<'a> {
     latency: Cow<'a, Latency>,
     sum_ns: u64,
-    bounds: Bounds,
+    bounds: &'a [u64],
 }
 
 impl<'a> Histogram<'a> {
-    /// The histogram of `latency`, whose times add up to `sum_ns` nanoseconds.
-    pub fn new(latency: Cow<'a, Latency>, sum_ns: u64, bounds: Bounds) -> Self {
+    /// The histogram of `latency`, whose times add up to `sum_ns` nanoseconds. In formats with
+    /// classic buckets, it has these `bounds` ([`super::bounds`]).
+    pub fn new(latency: Cow<'a, Latency>, sum_ns: u64, bounds: &'a [u64]) -> Self {
         Self { latency, sum_ns, bounds }
     }
 
@@ -274,12 +274,17 @@ impl<'a> Histogram<'a> {
         self.latency.buckets()
     }
 
-    /// The bounds in nanoseconds, and how many times each includes: for formats that have fixed
+    /// The same buckets by number, with their counts.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
+        self.latency.iter()
+    }
+
+    /// The bounds in nanoseconds, and how many times each includes: for formats that have classic
     /// buckets.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut buckets = self.latency.iter().peekable();
         let mut count = 0;
-        self.bounds.iter().map(move |bound_ns| {
+        self.bounds.iter().map(move |&bound_ns| {
             while let Some((_, more)) =
                 buckets.next_if(|&(bucket, _)| hist::upper(bucket) <= bound_ns)
             {
@@ -290,30 +295,17 @@ impl<'a> Histogram<'a> {
     }
 }
 
-/// The bounds of a histogram in formats with fixed buckets: upper ends of octaves. Each is also
-/// the upper bound of a bucket of the kernel side, so no count is estimated.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    octaves: RangeInclusive<u32>,
-    step: usize,
-}
-
-impl Bounds {
-    /// A bound at the upper end of every `step`th octave: `1 << octave` nanoseconds.
-    pub const fn new(octaves: RangeInclusive<u32>, step: usize) -> Self {
-        Self { octaves, step }
-    }
-
-    fn iter(&self) -> impl Iterator<Item = u64> + use<> {
-        self.octaves.clone().step_by(self.step).map(|octave| 1 << octave)
-    }
+/// Nanoseconds in seconds: exact to the nanosecond up to 2^51 of them (26 days), and beyond that as
+/// exact as a double, which is all that Prometheus can hold.
+pub(super) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{super::bounds::Bounds, *};
 
     #[test]
     fn families_and_series_are_in_the_order_of_an_exposition() {
@@ -352,8 +344,8 @@ mod tests {
             counts in prop::collection::vec((0..hist::BUCKETS, 1_u64..1_000_000), 0..40),
         ) {
             let latency: Latency = counts.iter().copied().collect();
-            let bounds = Bounds::new(7..=41, 2);
-            let histogram = Histogram::new(Cow::Borrowed(&latency), 0, bounds);
+            let bounds = Bounds::default();
+            let histogram = Histogram::new(Cow::Borrowed(&latency), 0, bounds.as_slice());
             let buckets: Vec<_> = histogram.buckets().collect();
             prop_assert_eq!(buckets.iter().map(|b| b.count).sum::<u64>(), histogram.count());
             prop_assert_eq!(buckets.len(), latency.iter().count());

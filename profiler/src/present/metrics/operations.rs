@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use super::{
     super::errors,
-    calls::BOUNDS,
+    bounds::Bounds,
     model::{Family, Histogram, Label, Labels},
     one,
 };
@@ -14,14 +14,14 @@ use crate::{
 };
 
 /// The series are bounded: the kernel has some 65 opcodes, and 160 errnos are told apart.
-pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
+pub(super) fn families<'a>(snapshot: &'a Snapshot, bounds: &'a Bounds) -> Vec<Family<'a>> {
     let io_uring = &snapshot.io_uring;
     let mut by_name: BTreeMap<String, Operations> = BTreeMap::new();
     for row in &io_uring.rows {
         let name = operations::name(row.opcode).into_owned();
         by_name.entry(name).or_default().merge(&row.total);
     }
-    let labels = |name: &str| -> Labels<'_> { vec![Label::new("operation", name.to_owned())] };
+    let labels = |name: &str| -> Labels<'a> { vec![Label::new("operation", name.to_owned())] };
     let each = |value: fn(&Operations) -> u64| {
         let samples = by_name.iter().map(|(name, o)| (labels(name), value(o)));
         samples.filter(|&(_, count)| count > 0).collect::<Vec<_>>()
@@ -77,7 +77,8 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
             "Latency of the requests of io_uring from submission to completion in seconds of wall time, with any result.",
             timed
                 .map(|(name, o)| {
-                    (labels(name), Histogram::new(Cow::Owned(o.latency.clone()), o.total_ns, BOUNDS))
+                    let latency = Cow::Owned(o.latency.clone());
+                    (labels(name), Histogram::new(latency, o.total_ns, bounds.as_slice()))
                 })
                 .collect::<Vec<_>>(),
         ));

@@ -5,10 +5,10 @@ use prometheus::{
     proto::{self, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use super::model::{Family, Histogram, Kind, Metrics, Series, Value};
+use super::model::{Family, Histogram, Kind, Metrics, Series, Value, seconds};
 
 /// The content type of the text format.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Bytes that an exposition takes at least, about.
 const LEAST_BYTES: usize = 32 << 10;
@@ -76,10 +76,4 @@ fn with_fixed_bounds(histogram: &Histogram<'_>) -> proto::Histogram {
     converted.set_sample_count(histogram.count());
     converted.set_sample_sum(seconds(histogram.sum_ns()));
     converted
-}
-
-/// Exact to the nanosecond up to 2^51 of them (26 days), and beyond that as exact as a double,
-/// which is all that Prometheus can hold.
-fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }

@@ -1,0 +1,112 @@
+//! The bounds of histograms in formats with classic buckets.
+//!
+//! Each bound is the upper bound of a bucket of the kernel side, so no count is estimated.
+
+use profiler_common::hist::{self, BUCKETS};
+
+/// Bounds in nanoseconds, in ascending order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounds(Vec<u64>);
+
+/// Every second octave from 128 ns to 2^41 ns (37 minutes).
+///
+/// The bounds are what costs: with 100 syscalls in use, 18 bounds make 2,100 series, a bound
+/// every octave would make 4,000, and the kernel side's own buckets 32,000. Fewer would leave
+/// `histogram_quantile()` too little to go by: a factor of four already is as far apart as they
+/// can usefully be. Sum and count are exact whatever the bounds.
+const DEFAULT: [u64; 18] = octaves(7, 2);
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self(DEFAULT.into())
+    }
+}
+
+impl Bounds {
+    /// These bounds, sorted and each once.
+    ///
+    /// # Errors
+    /// [`NoBound`] if one is not a bound of the kernel side.
+    pub fn new(bounds: impl IntoIterator<Item = u64>) -> Result<Self, NoBound> {
+        let mut bounds: Vec<u64> = bounds.into_iter().collect();
+        bounds.sort_unstable();
+        bounds.dedup();
+        bounds.iter().try_for_each(|&ns| check(ns))?;
+        Ok(Self(bounds))
+    }
+
+    /// The bounds in nanoseconds, in ascending order.
+    pub fn as_slice(&self) -> &[u64] {
+        &self.0
+    }
+}
+
+/// A number of nanoseconds is not a bound of the kernel side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoBound {
+    /// The greatest bound below it.
+    pub below: Option<u64>,
+    /// The least bound above it.
+    pub above: Option<u64>,
+}
+
+/// Checks that `ns` is the upper bound of a bucket of the kernel side. The last bucket has none.
+///
+/// # Errors
+/// The bounds on both sides of `ns`.
+pub fn check(ns: u64) -> Result<(), NoBound> {
+    // Of the bucket that includes it, and of the bucket before.
+    let bucket = hist::bucket(ns) as usize;
+    let above = (bucket < BUCKETS - 1).then(|| hist::upper(bucket));
+    if above == Some(ns) {
+        return Ok(());
+    }
+    Err(NoBound { below: Some(hist::lower(bucket)).filter(|&below| below > 0), above })
+}
+
+/// Every `step`th octave, from `1 << first` nanoseconds on.
+pub(super) const fn octaves<const N: usize>(first: u32, step: u32) -> [u64; N] {
+    let mut bounds = [0; N];
+    let mut at = 0;
+    while at < N {
+        bounds[at] = 1 << (first + at as u32 * step);
+        at += 1;
+    }
+    bounds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_bounds_are_bounds() {
+        let bounds = Bounds::default();
+        assert_eq!(bounds.as_slice().first(), Some(&128));
+        assert_eq!(bounds.as_slice().last(), Some(&(1 << 41)));
+        assert_eq!(Bounds::new(bounds.as_slice().iter().copied()), Ok(bounds));
+    }
+
+    #[test]
+    fn each_bound_of_the_kernel_side_and_no_other_is_accepted() {
+        for bucket in 0..BUCKETS - 1 {
+            let bound = hist::upper(bucket);
+            assert_eq!(check(bound), Ok(()));
+            let below = bucket.checked_sub(1).map(hist::upper);
+            assert_eq!(check(bound - 1), Err(NoBound { below, above: Some(bound) }));
+        }
+        let last = hist::upper(BUCKETS - 2);
+        for beyond in [last + 1, hist::upper(BUCKETS - 1), u64::MAX] {
+            assert_eq!(check(beyond), Err(NoBound { below: Some(last), above: None }));
+        }
+        assert_eq!(check(0), Err(NoBound { below: None, above: Some(8) }));
+        assert_eq!(check(1_000_000), Err(NoBound { below: Some(983_040), above: Some(1 << 20) }));
+    }
+
+    #[test]
+    fn bounds_are_sorted_and_each_is_there_once() {
+        let bounds = Bounds::new([256, 128, 256]).expect("bounds");
+        assert_eq!(bounds.as_slice(), [128, 256]);
+        assert_eq!(Bounds::new([]).expect("none").as_slice(), [0; 0]);
+    }
+}
