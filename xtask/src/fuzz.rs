@@ -112,7 +112,7 @@ mod tests {
         let names = targets(&root().join("profiler/fuzz/corpus")).expect("a corpus");
         assert_eq!(
             names,
-            ["accept", "budget", "config", "duration", "filters", "placement", "request"]
+            ["accept", "budget", "config", "duration", "filters", "placement", "request", "web"]
         );
     }
 }

@@ -41,7 +41,13 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
         );
     }
     // Not --quiet: cargo shows its progress, and that it waits for another cargo's lock.
-    succeed(cargo().args(["build", "--profile", PROFILE, "--package", "profiler"]))?;
+    let mut build = cargo();
+    build.args(["build", "--profile", PROFILE, "--package", "profiler"]);
+    if !serves(profiler_args) {
+        // TLS has many dependencies, and the first build should be short.
+        build.arg("--no-default-features");
+    }
+    succeed(&mut build)?;
     let mut command = if needs_root(profiler_args) {
         privilege::as_root(profiler, &[])?
     } else {
@@ -50,6 +56,11 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     command.args(profiler_args);
     let error = command.exec();
     Err(Failure::new(format!("cannot run {}: {error}", shown(&command))))
+}
+
+/// Whether the command serves metrics, which it can do over TLS.
+fn serves(profiler_args: &[OsString]) -> bool {
+    profiler_args.first().is_some_and(|command| command == "daemon")
 }
 
 /// Whether the profiler is run as root: for everything but help, `syscalls` and `completions`. `doctor` is run
@@ -66,6 +77,14 @@ fn needs_root(profiler_args: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_is_built_for_the_daemon_only() {
+        assert!(serves(&["daemon".into(), "--check-config".into()]));
+        assert!(!serves(&["top".into()]));
+        assert!(!serves(&["stat".into(), "--".into(), "daemon".into()]));
+        assert!(!serves(&[]));
+    }
 
     #[test]
     fn root_only_where_the_profiler_needs_it() {

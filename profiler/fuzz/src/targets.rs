@@ -20,14 +20,14 @@ use profiler::{
     filter::{CallPattern, Calls, Comm},
     placement::{Named, Placement},
     present::metrics::Format,
-    serve::{feed, http, negotiation},
+    serve::{feed, http, negotiation, web::check},
 };
 
 /// A target.
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 7] = [
+pub(crate) const ALL: [(&str, Target); 8] = [
     ("accept", accept),
     ("budget", budget),
     ("config", config),
@@ -35,6 +35,7 @@ pub(crate) const ALL: [(&str, Target); 7] = [
     ("filters", filters),
     ("placement", placement),
     ("request", request),
+    ("web", web),
 ];
 
 /// The headers `Accept` and `Accept-Encoding`, a field a line. Fields that name no format change
@@ -83,6 +84,15 @@ fn config(data: &[u8]) {
             assert_eq!(again.ok().as_ref(), Some(&config), "{written}");
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// The web configuration file. A mistake has a line, and a message without control characters.
+fn web(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    if let Err(error) = check(text, Path::new("fuzzed.yml")) {
+        let message = error.to_string();
+        assert!(message.contains("line ") && !message.chars().any(char::is_control), "{message}");
     }
 }
 

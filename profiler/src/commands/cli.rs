@@ -400,6 +400,12 @@ pub struct DaemonArgs {
     /// Address and port to serve metrics on [default: 127.0.0.1:9494]
     #[arg(short, long, value_name = "ADDR:PORT", value_parser = parse_listen)]
     pub listen: Option<SocketAddr>,
+    /// Web configuration file: TLS, client certificates and passwords
+    ///
+    /// The file has the keys of Prometheus's exporter-toolkit, in YAML. Without such a file, the
+    /// daemon serves plain HTTP, and requires no password.
+    #[arg(long, value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
     /// Longest time between two readings of the kernel's maps [default: 1s]
     ///
     /// Each scrape reads the maps too.

@@ -9,6 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -29,7 +30,10 @@ use crate::{
     logging::LogLevel,
     model::Timed,
     privilege::NOBODY,
-    serve::hosts::HostName,
+    serve::{
+        hosts::HostName,
+        web::{Live, WebError},
+    },
     text,
 };
 
@@ -49,6 +53,8 @@ pub struct Config {
     /// Host names that clients may use, beside `localhost` and addresses.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub allowed_hosts: Vec<HostName>,
+    /// Web configuration file: TLS and passwords. Empty for none.
+    pub web_config: PathBuf,
     /// Time between two drains of the kernel's maps.
     pub interval: Interval,
     /// Threads that can be recorded apart at one time, of one user or of all together. A quarter
@@ -90,6 +96,7 @@ impl Default for Config {
         Self {
             listen: DEFAULT_LISTEN,
             allowed_hosts: Vec::new(),
+            web_config: PathBuf::new(),
             interval: Interval::clamped(Duration::from_secs(1)),
             max_threads: DEFAULT_THREADS,
             max_memory_mib: DEFAULT_EXTENTS / EXTENTS_PER_MIB,
@@ -145,6 +152,9 @@ impl Config {
         if let Some(listen) = args.listen {
             self.listen = listen;
         }
+        if let Some(web_config) = &args.web_config {
+            self.web_config.clone_from(web_config);
+        }
         if let Some(interval) = args.interval {
             self.interval = interval;
         }
@@ -169,6 +179,16 @@ impl Config {
         Ok(())
     }
 
+    /// The web configuration file, if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Web`] if it cannot be read or used.
+    pub fn web(&self) -> Result<Option<Arc<Live>>, ConfigError> {
+        let path = &self.web_config;
+        let is_given = !path.as_os_str().is_empty();
+        Ok(is_given.then(|| Live::open(path)).transpose()?)
+    }
+
     /// As a configuration file.
     pub fn to_toml(&self) -> String {
         let text = toml::to_string(self).expect("a flat table of plain values is always TOML");
@@ -182,6 +202,9 @@ pub enum ConfigError {
     /// The file cannot be used.
     #[error(transparent)]
     Toml(#[from] TomlFileError),
+    /// The web configuration file cannot be used.
+    #[error(transparent)]
+    Web(#[from] WebError),
     /// The time of calls is to be split, and no call is timed.
     #[error("`where` splits the time of timed calls, but time_one_in = 0 times none")]
     UntimedWhere,
@@ -218,6 +241,10 @@ impl ConfigError {
                 Some("set time_one_in to 1 or more, or rank_by to \"calls\" or \"errors\"".into())
             }
             Self::UntimedWhere => Some("set time_one_in to 1 or more, or drop `where`".into()),
+            Self::Web(WebError::NotBuilt) => {
+                Some("build the profiler with `cargo build --features tls`".into())
+            }
+            Self::Web(_) => Some("see profiler/docs/web.md for the keys".into()),
             Self::Toml(TomlFileError::Read { .. }) | Self::Flag { .. } | Self::NoneNamed => None,
         }
     }

@@ -7,7 +7,10 @@ use std::{
     mem::MaybeUninit,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::fd::AsRawFd as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::Poll,
     time::Duration,
 };
@@ -20,9 +23,11 @@ use hyper_util::{
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
+#[cfg(feature = "tls")]
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::Notify,
     task::{AbortHandle, Id, JoinSet, yield_now},
     time::{Instant, sleep, timeout},
 };
@@ -46,7 +51,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a connection, from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of a request's header. Hyper accepts no lower limit.
-const MAX_HEADER_BYTES: usize = 8192;
+pub(super) const MAX_HEADER_BYTES: usize = 8192;
 /// Most fields of a request's header.
 const MAX_HEADER_FIELDS: usize = 64;
 /// Connections that the kernel holds for us; it caps this at `net.core.somaxconn`.
@@ -185,12 +190,11 @@ impl<T: Transport> Server<T> {
     fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
         let local = stream.local_addr().ok().map(|address| Local(address.ip()));
         let progress = Arc::<Progress>::default();
-        if has_request(&stream) {
-            progress.answer();
-        } else if self.incomplete == INCOMPLETE_PER_TURN {
-            return refuse(stream);
-        } else {
-            self.incomplete += 1;
+        match arrived(&stream) {
+            Arrived::Request => progress.answer(),
+            Arrived::Hello => {}
+            Arrived::Part if self.incomplete == INCOMPLETE_PER_TURN => return refuse(stream),
+            Arrived::Part => self.incomplete += 1,
         }
         if self.places.is_full() && !self.evict() {
             return refuse(stream);
@@ -199,14 +203,17 @@ impl<T: Transport> Server<T> {
             Ok(client) => client,
             Err(error) => return tracing::debug!("cannot set up a connection: {error}"),
         };
+        let peer = Peer::of(from.ip());
         let answers = Answers {
             router: TowerToHyperService::new(self.router.clone()),
             progress: Arc::clone(&progress),
+            requests: Arc::default(),
             epoch: self.epoch,
             local,
+            peer,
         };
-        let task = self.tasks.spawn(connection(self.transport.clone().begin(client), answers));
-        self.places.enter(task.id(), Peer::of(from.ip()), progress, task);
+        let task = self.tasks.spawn(connection(self.transport.clone(), client, answers));
+        self.places.enter(task.id(), peer, progress, task);
     }
 
     /// Makes a place free, if that is possible.
@@ -218,24 +225,26 @@ impl<T: Transport> Server<T> {
 
 /// One request and its answer. A scrape every few seconds gains nothing from a
 /// connection that stays open, and one that ends can be bounded as a whole.
-async fn connection<S>(begin: impl Future<Output = io::Result<S>>, answers: Answers)
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
+async fn connection<T: Transport>(transport: T, client: ClientStream, answers: Answers) {
     let answered = async {
-        let stream = match timeout(HEADER_TIMEOUT, begin).await {
+        let stream = match timeout(HEADER_TIMEOUT, transport.begin(client)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!("handshake failed: {error}"),
             Err(_) => return tracing::debug!("handshake timed out"),
         };
-        let served = http1::Builder::new()
-            .keep_alive(false)
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEADER_BYTES)
-            .max_headers(MAX_HEADER_FIELDS)
-            .serve_connection(TokioIo::new(stream), answers);
-        if let Err(error) = served.await {
+        let served = if T::is_http2(&stream) {
+            serve_http2(stream, answers).await
+        } else {
+            http1::Builder::new()
+                .keep_alive(false)
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_HEADER_BYTES)
+                .max_headers(MAX_HEADER_FIELDS)
+                .serve_connection(TokioIo::new(stream), answers)
+                .await
+        };
+        if let Err(error) = served {
             tracing::debug!("connection failed: {error}");
         }
     };
@@ -244,13 +253,56 @@ where
     }
 }
 
+#[cfg(feature = "tls")]
+async fn serve_http2<S>(stream: S, answers: Answers) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    super::http2::serve(stream, answers, HEADER_TIMEOUT).await
+}
+
+/// No transport of this build offers HTTP/2.
+#[cfg(not(feature = "tls"))]
+async fn serve_http2<S>(_stream: S, _answers: Answers) -> hyper::Result<()> {
+    Ok(())
+}
+
+/// Counts the requests of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    count: AtomicUsize,
+    arrived: Notify,
+}
+
+impl Requests {
+    fn add(&self) {
+        self.count.fetch_add(1, Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// The requests so far.
+    #[cfg(feature = "tls")]
+    pub(super) fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Returns when a request has arrived since the last call.
+    #[cfg(feature = "tls")]
+    pub(super) async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+}
+
 /// Answers by the router, and records the progress.
-struct Answers {
+pub(super) struct Answers {
     router: TowerToHyperService<Router>,
     progress: Arc<Progress>,
+    /// The requests of the connection.
+    pub(super) requests: Arc<Requests>,
     epoch: Instant,
     /// The local address of the connection.
     local: Option<Local>,
+    peer: Peer,
 }
 
 impl Service<Request<Incoming>> for Answers {
@@ -261,6 +313,8 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.answer();
+        self.requests.add();
+        request.extensions_mut().insert(self.peer);
         if let Some(local) = self.local {
             request.extensions_mut().insert(local);
         }
@@ -274,15 +328,40 @@ impl Service<Request<Incoming>> for Answers {
     }
 }
 
-/// Whether a whole request has arrived already. Since the kernel defers the connection
-/// until bytes arrive, this is the usual case. A request within another protocol, as TLS, counts
-/// as incomplete until that has decoded it.
-fn has_request(stream: &TcpStream) -> bool {
+/// What a client has sent when its connection is accepted. Since the kernel defers the connection
+/// until bytes arrive, an honest client has usually sent all that it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Arrived {
+    /// A whole request.
+    Request,
+    /// The whole first message of a TLS handshake.
+    Hello,
+    /// Less.
+    Part,
+}
+
+fn arrived(stream: &TcpStream) -> Arrived {
     let mut bytes = [MaybeUninit::uninit(); 4096];
     let peeked = SockRef::from(stream).peek(&mut bytes).unwrap_or(0);
     // SAFETY: `peek` has initialised as many bytes as it returned.
     let arrived = unsafe { bytes[..peeked].assume_init_ref() };
-    arrived.ends_with(b"\r\n\r\n") || arrived.windows(4).any(|end| end == b"\r\n\r\n")
+    Arrived::of(arrived)
+}
+
+impl Arrived {
+    fn of(bytes: &[u8]) -> Self {
+        /// Content type of a record with a handshake, RFC 8446, 5.1.
+        const HANDSHAKE: u8 = 22;
+        if let [HANDSHAKE, _, _, high, low, message @ ..] = bytes {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            return if message.len() >= length { Self::Hello } else { Self::Part };
+        }
+        if bytes.ends_with(b"\r\n\r\n") || bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+            Self::Request
+        } else {
+            Self::Part
+        }
+    }
 }
 
 /// Whether accept(2) failed for one connection only, so that the next may be accepted at
@@ -342,6 +421,20 @@ pub fn raise_descriptor_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_request_or_hello_is_recognised() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n\r\n"[..], Arrived::Request),
+            (b"GET / HTTP/1.1\r\n", Arrived::Part),
+            (b"", Arrived::Part),
+            (b"\x16\x03\x01\x00\x03abc", Arrived::Hello),
+            (b"\x16\x03\x01\x00\x03ab", Arrived::Part),
+            (b"\x16\x03\x01\x00", Arrived::Part),
+        ] {
+            assert_eq!(Arrived::of(bytes), expected, "{bytes:?}");
+        }
+    }
 
     #[test]
     fn connections_fit_into_the_limit_of_open_files() {

@@ -101,6 +101,8 @@ fn judge(
         (Some(field), None) => Some(field.to_str().map_err(|_| Refusal::Malformed)?),
         // No browser speaks HTTP/1.0, which has no such field.
         (None, _) if version <= Version::HTTP_10 => None,
+        // In HTTP/2, the authority of the target takes the field's place (RFC 9113, 8.3.1).
+        (None, _) if version == Version::HTTP_2 && uri.authority().is_some() => None,
         _ => return Err(Refusal::Malformed),
     };
     // An absolute target takes the field's place (RFC 9112, 3.2.2); both have to be good.
@@ -202,6 +204,12 @@ mod tests {
         assert_eq!(of("http://evil.example/metrics"), Err(Refusal::Misdirected));
         let old = judge(&[], None, Version::HTTP_10, &Uri::from_static("/"), &HeaderMap::new());
         assert_eq!(old, Ok(()));
+        let of = |target| {
+            judge(&[], None, Version::HTTP_2, &Uri::from_static(target), &HeaderMap::new())
+        };
+        assert_eq!(of("https://localhost:9494/metrics"), Ok(()));
+        assert_eq!(of("https://evil.example/metrics"), Err(Refusal::Misdirected));
+        assert_eq!(of("/metrics"), Err(Refusal::Malformed));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Serves the last reading over HTTP.
 
-use std::{convert::Infallible, net::SocketAddr, thread, time::Instant};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, thread, time::Instant};
 
 use axum::{
     Router,
@@ -18,6 +18,7 @@ use super::{
     hosts::{self, HostName},
     negotiation,
     transport::{Plain, Transport},
+    web::Live,
 };
 
 /// Listens on an address. This comes before [`serve`], so that an address in use is found before
@@ -40,6 +41,7 @@ pub fn spawn(
     listener: std::net::TcpListener,
     feed: Feed,
     allowed_hosts: Vec<HostName>,
+    web: Option<Arc<Live>>,
 ) -> Result<oneshot::Receiver<Infallible>, ServeError> {
     let failed = |source| ServeError::Start(source);
     let runtime =
@@ -52,10 +54,28 @@ pub fn spawn(
     let serve = move || {
         // Dropped if this thread panics.
         let _alive: oneshot::Sender<Infallible> = alive;
-        match runtime.block_on(serve(listener, feed, allowed_hosts)) {}
+        match runtime.block_on(serve_by(web, listener, feed, allowed_hosts)) {}
     };
     thread::Builder::new().name("http".into()).spawn(serve).map_err(failed)?;
     Ok(ended)
+}
+
+/// Answers requests with the settings of a web configuration file, if there is one, for as long as
+/// it is polled.
+pub async fn serve_by(
+    web: Option<Arc<Live>>,
+    listener: TcpListener,
+    feed: Feed,
+    allowed_hosts: Vec<HostName>,
+) -> Infallible {
+    let router = router(feed, allowed_hosts);
+    let Some(web) = web else { return connections::serve(listener, Plain, router).await };
+    let router = web.protect(router);
+    #[cfg(feature = "tls")]
+    if web.is_tls() {
+        return connections::serve(listener, super::web::Tls(web), router).await;
+    }
+    connections::serve(listener, Plain, router).await
 }
 
 /// Answers requests for as long as it is polled.

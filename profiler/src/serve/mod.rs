@@ -5,10 +5,13 @@ pub mod connections;
 pub mod feed;
 pub mod hosts;
 pub mod http;
+#[cfg(feature = "tls")]
+mod http2;
 pub mod negotiation;
 pub mod places;
 pub mod stream;
 pub mod transport;
+pub mod web;
 
 use std::{io, net::SocketAddr};
 

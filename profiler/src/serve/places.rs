@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Progress {
     stage: AtomicUsize,
-    /// When bytes last left, on the clock of whoever calls [`Progress::write`].
+    /// When bytes last left, on the clock of whoever calls [`Progress::wrote`].
     wrote: AtomicU64,
 }
 
@@ -36,10 +36,16 @@ impl Progress {
         self.stage.store(Stage::Answering as usize, Relaxed);
     }
 
-    /// The answer is complete, or a part of it was sent at `now`.
+    /// The answer is complete at `now`, and is being sent.
     pub fn write(&self, now: u64) {
         self.wrote.store(now, Relaxed);
         self.stage.store(Stage::Writing as usize, Relaxed);
+    }
+
+    /// Bytes left at `now`. They are a part of an answer only if there is one: before that, they
+    /// belong to a handshake, and the request is still incomplete.
+    pub fn wrote(&self, now: u64) {
+        self.wrote.store(now, Relaxed);
     }
 
     fn stage(&self) -> Stage {
@@ -58,6 +64,9 @@ impl Progress {
 pub struct Peer(IpAddr);
 
 impl Peer {
+    /// A peer whose address is not known.
+    pub const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+
     /// The peer that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
@@ -187,6 +196,18 @@ mod tests {
         assert_eq!(places.evict(), Some(0));
         assert_eq!(places.evict(), Some(2));
         assert_eq!(places.evict(), Some(3));
+    }
+
+    #[test]
+    fn a_handshake_is_no_answer() {
+        let (mut places, progresses) = places(4, &["127.0.0.1"; 4]);
+        // Connection 3 answers; the others have a handshake behind them, and no request.
+        progresses[3].write(1);
+        for (at, now) in [(0, 5), (1, 4), (2, 3)] {
+            progresses[at].wrote(now);
+        }
+        assert_eq!(places.evict(), Some(0), "the oldest without a request");
+        assert_eq!(places.evict(), Some(3), "of the others less than half have no request");
     }
 
     #[test]

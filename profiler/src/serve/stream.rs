@@ -47,7 +47,7 @@ impl ClientStream {
     ) -> Poll<io::Result<usize>> {
         if result.is_ready() {
             self.stalled = None;
-            self.progress.write(micros_since(self.epoch));
+            self.progress.wrote(micros_since(self.epoch));
             return result;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
@@ -56,7 +56,7 @@ impl ClientStream {
     }
 }
 
-/// Time for [`Progress::write`].
+/// Time for [`Progress::wrote`].
 pub fn micros_since(epoch: Instant) -> u64 {
     u64::try_from(epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
 }

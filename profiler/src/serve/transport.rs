@@ -17,6 +17,11 @@ pub trait Transport: Clone + Send + 'static {
     /// # Errors
     /// If the client does not keep to the protocol, or goes away.
     fn begin(self, client: ClientStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// Whether the client chose HTTP/2.
+    fn is_http2(_stream: &Self::Stream) -> bool {
+        false
+    }
 }
 
 /// The connection itself.

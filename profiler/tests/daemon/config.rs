@@ -104,6 +104,7 @@ fn flags_win_over_the_file() {
     insta::assert_snapshot!(config.to_toml(), @r#"
     listen = "[::1]:9000"
     allowed_hosts = []
+    web_config = ""
     interval = "2m"
     max_threads = 100
     max_memory_mib = 7

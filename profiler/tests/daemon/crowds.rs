@@ -30,7 +30,7 @@ const IN_TIME: Duration = Duration::from_secs(1);
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// Room for both ends of every connection, since the server is in this process too.
-fn allow_many_descriptors() {
+pub(crate) fn allow_many_descriptors() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard).expect("below the hard limit");
 }
@@ -111,7 +111,7 @@ fn assert_served(address: SocketAddr) {
 
 /// Fails if `attempt` takes too long on a host that is not busy with other things.
 #[track_caller]
-fn in_time(mut attempt: impl FnMut() -> Duration) {
+pub(crate) fn in_time(mut attempt: impl FnMut() -> Duration) {
     let attempted = quiet::wait_for(|| {
         let took = attempt();
         if took < IN_TIME { Ok(()) } else { Err(format!("an answer took {took:?}")) }

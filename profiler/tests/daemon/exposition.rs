@@ -122,7 +122,7 @@ fn the_example_of_a_scrape_is_valid() {
 
 /// What promtool makes of `input`, or `None` where there is none. In CI there has to
 /// be one, or this would pass for ever without having looked.
-fn promtool(arguments: &[&str], input: &str) -> Option<std::process::Output> {
+pub(crate) fn promtool(arguments: &[&str], input: &str) -> Option<std::process::Output> {
     let child = Command::new("promtool")
         .args(arguments)
         .stdin(Stdio::piped())

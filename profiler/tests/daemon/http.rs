@@ -237,7 +237,7 @@ fn clients_that_do_not_read_hold_no_drain_up() {
     let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
     let address = listener.local_addr().expect("an address");
     let (publisher, feed) = feed::feed();
-    let ended = http::spawn(listener, feed, Vec::new()).expect("a thread");
+    let ended = http::spawn(listener, feed, Vec::new(), None).expect("a thread");
     publish(&publisher, Instant::now() + Duration::from_secs(60));
     let deaf: Vec<TcpStream> = (0..100)
         .map(|_| {

@@ -10,4 +10,6 @@ mod http;
 mod negotiated;
 #[path = "../kernel/quiet.rs"]
 mod quiet;
+#[cfg(feature = "tls")]
+mod web;
 mod work;

@@ -59,6 +59,7 @@ fn run<F: Future<Output = Running>>(
         args: &args,
         cgroups: Vec::new(),
         logging: None,
+        web: None,
         manager: Manager::default(),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
@@ -236,6 +237,7 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let new = Config {
         listen: "127.0.0.1:1".parse().expect("an address"),
         interval: "9s".parse().expect("an interval"),
+        web_config: "web.yml".into(),
         allowed_hosts: vec!["db1.example.com".parse().expect("a name")],
         max_threads: 5,
         max_memory_mib: 6,
@@ -254,12 +256,13 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         .expect("settings"),
     };
     let need_restart = config.take_live(&new);
-    let of_tables = ["listen", "allowed_hosts", "max_threads", "max_memory_mib", "time_one_in"];
-    assert_eq!(need_restart[..5], of_tables);
+    let of_tables =
+        ["listen", "allowed_hosts", "web_config", "max_threads", "max_memory_mib", "time_one_in"];
+    assert_eq!(need_restart[..6], of_tables);
     let others = ["where", "include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
-    assert_eq!(need_restart[5..12], others);
+    assert_eq!(need_restart[6..13], others);
     let of_metrics = ["metrics.syscalls", "metrics.latency_bounds", "metrics.openmetrics_created"];
-    assert_eq!(need_restart[12..], of_metrics);
+    assert_eq!(need_restart[13..], of_metrics);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

@@ -46,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
     ("present", &["budget", "filter", "model", "names", "placement", "text"]),
-    ("serve", &["model", "present"]),
+    ("serve", &["model", "present", "regular_file", "text"]),
     (
         "commands",
         &[

@@ -36,6 +36,7 @@ impl Config {
         let Self {
             listen,
             allowed_hosts,
+            web_config,
             interval,
             max_threads,
             max_memory_mib,
@@ -55,6 +56,7 @@ impl Config {
         [
             ("listen", self.listen != *listen),
             ("allowed_hosts", self.allowed_hosts != *allowed_hosts),
+            ("web_config", self.web_config != *web_config),
             ("max_threads", self.max_threads != *max_threads),
             ("max_memory_mib", self.max_memory_mib != *max_memory_mib),
             ("time_one_in", self.time_one_in != *time_one_in),

@@ -7,7 +7,7 @@ pub mod pace;
 pub mod reload;
 pub mod work;
 
-use std::net::SocketAddr;
+use std::{iter, net::SocketAddr, path::PathBuf};
 
 use nix::{
     errno::Errno,
@@ -25,7 +25,7 @@ use self::{
 };
 use super::{
     cli::DaemonArgs,
-    config::{self, Config},
+    config::{self, Config, ConfigError},
     error::Error,
 };
 use crate::{
@@ -46,6 +46,12 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     if args.check_config {
         User::find(&config.user)?;
         kernel_options(&config, args)?;
+        if let Some(web) = config.web()? {
+            for warning in web.warnings() {
+                Stream::Error
+                    .print(format!("warning: web configuration: {warning}\n").as_bytes())?;
+            }
+        }
         return Ok(Stream::Output.print(config.to_toml().as_bytes())?);
     }
     let logging = Logging::start(config.log_level)?;
@@ -55,6 +61,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
         config,
         args,
         cgroups: Vec::new(),
+        web: None,
     };
     let outcome = run_with(settings);
     logging.finish();
@@ -88,6 +95,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     let orders = orders()?;
     let user = User::find(&settings.config.user)?;
     connections::raise_descriptor_limit();
+    settings.web = settings.config.web()?;
     let listener = http::bind(settings.config.listen)?;
 
     let options = kernel_options(&settings.config, settings.args)?;
@@ -111,16 +119,23 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     }
     let (left, undone) = profiler.confined(|| privilege::confine(&user))?;
     tell_confinement(&left, &undone);
-    tell_unreadable(settings.args, &user);
+    tell_unreadable(&settings, &user);
     if let Some(logging) = &settings.logging {
         logging.start_thread()?;
     }
     let (publisher, feed) = feed::feed();
     // The address in fact: port 0 asks for any.
     let address = listener.local_addr().unwrap_or(settings.config.listen);
-    tracing::info!("serving metrics on http://{address}/metrics");
-    tell_exposure(address, &settings.config);
-    let served = http::spawn(listener, feed, settings.config.allowed_hosts.clone())?;
+    tracing::info!("serving metrics on {}://{address}/metrics", settings.scheme());
+    tell_exposure(address, &settings);
+    if let Some(web) = &settings.web {
+        for warning in web.warnings() {
+            tracing::warn!("web configuration: {warning}");
+        }
+        web.watch().map_err(ConfigError::from)?;
+    }
+    let (allowed_hosts, web) = (settings.config.allowed_hosts.clone(), settings.web.clone());
+    let served = http::spawn(listener, feed, allowed_hosts, web)?;
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,
@@ -155,28 +170,35 @@ fn tell_confinement(left: &Confinement, undone: &[String]) {
 }
 
 /// Warns if the configuration can no longer be read, now rather than at the next reload.
-fn tell_unreadable(args: &DaemonArgs, user: &User) {
-    let path = args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
-    if access(path, AccessFlags::R_OK) == Err(Errno::EACCES) {
-        tracing::warn!(
-            "a reload will fail: the user {user} cannot read the configuration {}",
-            text::path(path)
-        );
+fn tell_unreadable(settings: &Settings<'_>, user: &User) {
+    let path = settings.args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
+    let files = settings.web.as_ref().map_or_else(Vec::new, |web| web.files());
+    for path in iter::once(path).chain(files.iter().map(PathBuf::as_path)) {
+        if access(path, AccessFlags::R_OK) == Err(Errno::EACCES) {
+            tracing::warn!(
+                "a reload will fail: the user {user} cannot read the configuration {}",
+                text::path(path)
+            );
+        }
     }
 }
 
 /// Warns if others than this host can connect.
-fn tell_exposure(address: SocketAddr, config: &Config) {
+fn tell_exposure(address: SocketAddr, settings: &Settings<'_>) {
     if address.ip().to_canonical().is_loopback() {
         return;
     }
-    let names = if config.allowed_hosts.is_empty() {
+    if settings.web.as_ref().is_some_and(|web| web.authenticates()) {
+        return;
+    }
+    let without = if settings.scheme() == "https" { "a password" } else { "TLS or a password" };
+    let names = if settings.config.allowed_hosts.is_empty() {
         "; every host name is accepted, because allowed_hosts is empty"
     } else {
         ""
     };
     tracing::warn!(
-        "listening on {address}, which is not a loopback address, without TLS or a password: \
+        "listening on {address}, which is not a loopback address, without {without}: \
          anyone who can connect can read which syscalls this host makes{names}"
     );
 }

@@ -1,26 +1,37 @@
 //! Reads the configuration again, on a thread of its own: a file can take any time.
 
-use std::{io, thread};
+use std::{io, sync::Arc, thread};
 
 use tokio::sync::oneshot;
 
-use crate::commands::{
-    cli::DaemonArgs,
-    config::{Config, ConfigError},
+use crate::{
+    commands::{
+        cli::DaemonArgs,
+        config::{Config, ConfigError},
+    },
+    serve::web::{Live, Web},
 };
+
+/// What was read: the configuration, and the web configuration if there is one.
+pub type Read = Box<(Config, Option<Web>)>;
 
 /// A configuration that is being read.
 #[derive(Default)]
 pub struct Reload {
-    outcome: Option<oneshot::Receiver<Result<Config, ConfigError>>>,
+    outcome: Option<oneshot::Receiver<Result<Read, ConfigError>>>,
     /// It was asked for again meanwhile, so what is read may be old.
     again: bool,
+}
+
+fn read(args: &DaemonArgs, web: Option<&Live>) -> Result<Read, ConfigError> {
+    let config = Config::load(args)?;
+    Ok(Box::new((config, web.map(Live::read).transpose()?)))
 }
 
 /// What came of it.
 pub enum Reloaded {
     /// The file was read, or found to be wrong.
-    Read(Result<Box<Config>, ConfigError>),
+    Read(Result<Read, ConfigError>),
     /// It was not read.
     Failed(io::Error),
 }
@@ -28,16 +39,16 @@ pub enum Reloaded {
 impl Reload {
     /// Begins to read. Returns `false` if reading is under way: then the file is read once
     /// more after that.
-    pub fn begin(&mut self, args: &DaemonArgs) -> io::Result<bool> {
+    pub fn begin(&mut self, args: &DaemonArgs, web: Option<&Arc<Live>>) -> io::Result<bool> {
         if self.outcome.is_some() {
             self.again = true;
             return Ok(false);
         }
         let (sender, outcome) = oneshot::channel();
-        let args = args.clone();
+        let (args, web) = (args.clone(), web.cloned());
         thread::Builder::new().name("reload".into()).spawn(move || {
             // Nobody waits for it any more if the daemon ends.
-            let _ = sender.send(Config::load(&args));
+            let _ = sender.send(read(&args, web.as_deref()));
         })?;
         self.outcome = Some(outcome);
         Ok(true)
@@ -50,7 +61,7 @@ impl Reload {
         let outcome = outcome.await;
         self.outcome = None;
         match outcome {
-            Ok(read) => Reloaded::Read(read.map(Box::new)),
+            Ok(read) => Reloaded::Read(read),
             Err(_) => Reloaded::Failed(io::Error::other("reading it panicked")),
         }
     }

@@ -19,16 +19,23 @@ use super::{
     groups::Groups,
     manager::Manager,
     pace::{Pace, thread_cpu_time},
-    reload::{Reload, Reloaded},
+    reload::{Read, Reload, Reloaded},
 };
 use crate::{
-    commands::{cli::DaemonArgs, config::Config, error::Error},
+    commands::{
+        cli::DaemonArgs,
+        config::{Config, ConfigError},
+        error::Error,
+    },
     engine::{Cadence, Engine},
     filter::Cgroup,
     logging::Logging,
     model::{Detail, Snapshot},
     present::metrics::{self, Exposition, Service},
-    serve::feed::{Publisher, Reading},
+    serve::{
+        feed::{Publisher, Reading},
+        web::Live,
+    },
 };
 
 /// What an operator asks of a running daemon.
@@ -52,6 +59,8 @@ pub struct Settings<'a> {
     pub manager: Manager,
     /// The log whose level follows the settings, if there is one.
     pub logging: Option<Logging>,
+    /// The web configuration in effect, if there is one.
+    pub web: Option<Arc<Live>>,
 }
 
 /// The loop's state.
@@ -296,7 +305,8 @@ impl<'a, E: Engine> Work<'a, E> {
 
     fn status(&self) -> String {
         format!(
-            "Metrics on http://{}/metrics, drained every {}; {}; {} lost",
+            "Metrics on {}://{}/metrics, drained every {}; {}; {} lost",
+            self.settings.scheme(),
             self.settings.config.listen,
             self.shown_interval(),
             self.last.mode,
@@ -311,7 +321,7 @@ impl<'a, E: Engine> Work<'a, E> {
 
     /// Has the configuration read again, while drains go on.
     fn begin_reload(&mut self) {
-        match self.reload.begin(self.settings.args) {
+        match self.reload.begin(self.settings.args, self.settings.web.as_ref()) {
             Ok(true) => self.settings.manager.reloading(),
             Ok(false) => tracing::warn!(
                 "still reading the configuration; the daemon reads the file once more after that"
@@ -322,7 +332,7 @@ impl<'a, E: Engine> Work<'a, E> {
 
     fn end_reload(&mut self, reloaded: Reloaded) {
         match reloaded {
-            Reloaded::Read(Ok(new)) => match self.apply(&new) {
+            Reloaded::Read(Ok(new)) => match self.apply(new) {
                 Ok(needing_restart) => self.reloaded(&needing_restart),
                 Err(error) => self.not_reloaded(&error),
             },
@@ -337,12 +347,20 @@ impl<'a, E: Engine> Work<'a, E> {
 
     /// Applies of `new` what can be applied, and names what cannot. An error leaves
     /// everything as it was.
-    fn apply(&mut self, new: &Config) -> Result<Vec<&'static str>, Error> {
+    fn apply(&mut self, read: Read) -> Result<Vec<&'static str>, Error> {
+        let (new, web) = *read;
+        if let (Some(live), Some(web)) = (&self.settings.web, web) {
+            let warnings = web.warnings().to_vec();
+            live.replace(web).map_err(ConfigError::from)?;
+            for warning in warnings {
+                tracing::warn!("web configuration: {warning}");
+            }
+        }
         if let Some(logging) = &self.settings.logging {
             logging.set_level(new.log_level)?;
         }
         let config = &mut self.settings.config;
-        let mut needing_restart = config.take_live(new);
+        let mut needing_restart = config.take_live(&new);
         if self.groups.change(&new.metrics, &mut self.engine) {
             config.metrics.groups.clone_from(&new.metrics.groups);
         } else {
@@ -381,6 +399,11 @@ impl Settings<'_> {
                 gone.path
             );
         }
+    }
+
+    /// The scheme of the URLs that are served.
+    pub fn scheme(&self) -> &'static str {
+        if self.web.as_ref().is_some_and(|web| web.is_tls()) { "https" } else { "http" }
     }
 }
 

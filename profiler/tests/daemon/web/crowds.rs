@@ -1,0 +1,92 @@
+//! Clients that want to take every place over TLS: idle, half a handshake, wrong passwords. One
+//! good client is served within a second throughout.
+
+use std::{
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio_rustls::rustls::{ClientConnection, pki_types::ServerName};
+
+use super::{
+    client::{Client, Files, Stream},
+    tls::{TLS, hash, users},
+};
+use crate::{
+    crowds::{allow_many_descriptors, in_time},
+    http::status,
+};
+
+/// A client that sends the first message of its handshake, and no more.
+fn half_handshake(client: &Client, address: SocketAddr) -> TcpStream {
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut connection = ClientConnection::new(client.config(), name).expect("a connection");
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).expect("a message");
+    let mut stream = TcpStream::connect(address).expect("connects");
+    stream.write_all(&hello).expect("sent");
+    stream
+}
+
+#[track_caller]
+fn scraped(client: &Client, address: SocketAddr, credentials: &str) -> Duration {
+    let asked = Instant::now();
+    let answer = client.scrape(address, Some(credentials)).expect("an answer");
+    assert_eq!(status(&answer), "200");
+    asked.elapsed()
+}
+
+#[test]
+fn no_crowd_over_tls_keeps_a_good_client_out() {
+    allow_many_descriptors();
+    let files = Files::new();
+    let (address, _publisher, _) = files.serve(&format!("{TLS}{}", users("s3cret")));
+    let client = files.client();
+    let serve_well = || {
+        in_time(|| {
+            let times = (0..20).map(|_| scraped(&client, address, "alice:s3cret"));
+            times.max().expect("some")
+        });
+    };
+    serve_well();
+    // More than there are places, half of each kind.
+    let idle: Vec<Stream> = (0..500).filter_map(|_| files.client().connect(address).ok()).collect();
+    assert!(idle.len() > 400, "{} are idle", idle.len());
+    serve_well();
+    let half: Vec<_> = (0..500).map(|_| half_handshake(&client, address)).collect();
+    serve_well();
+    let silent: Vec<_> = (0..500).map(|_| TcpStream::connect(address).expect("connects")).collect();
+    serve_well();
+    drop((idle, half, silent));
+}
+
+/// A password that was accepted before is accepted at once, however many wrong ones wait.
+#[test]
+fn wrong_passwords_do_not_delay_a_good_client() {
+    let files = Files::new();
+    let text = format!("{TLS}basic_auth_users:\n  alice: {}\n", hash("s3cret", 10));
+    let (address, _publisher, _) = files.serve(&text);
+    let client = files.client();
+    scraped(&client, address, "alice:s3cret");
+    let until = Instant::now() + Duration::from_secs(3);
+    thread::scope(|scope| {
+        for attacker in 0..20 {
+            let files = &files;
+            scope.spawn(move || {
+                let client = files.client();
+                let mut attempt = 0;
+                while Instant::now() < until {
+                    attempt += 1;
+                    let credentials = format!("alice:{attacker}-{attempt}");
+                    let answer = client.scrape(address, Some(&credentials)).unwrap_or_default();
+                    assert_ne!(status(&answer), "200");
+                }
+            });
+        }
+        while Instant::now() < until {
+            in_time(|| scraped(&client, address, "alice:s3cret"));
+        }
+    });
+}

@@ -1,0 +1,8 @@
+//! The web configuration file: what is accepted, and what a client then sees.
+
+mod certificates;
+mod client;
+mod crowds;
+mod files;
+mod reload;
+mod tls;
