@@ -27,6 +27,10 @@ unsafe extern "C" {
     /// [`cgroup::moves::leave`](crate::cgroup::moves::leave), as 0 or 1.
     pub safe fn leave_cgroup() -> u32;
 
+    /// [`cgroup::moves::mark_thread`](crate::cgroup::moves::mark_thread), by the address of the task.
+    /// Returns 0.
+    pub safe fn mark_moved_thread(task: u64) -> u32;
+
     /// [`pool::cells::take_extent`](crate::pool::cells::take_extent).
     pub safe fn take_extent(record: u32) -> u32;
 
@@ -94,6 +98,13 @@ macro_rules! global_functions {
         #[inline(never)]
         extern "C" fn leave_cgroup() -> u32 {
             $crate::cgroup::moves::leave::<$Backend>() as u32
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn mark_moved_thread(task: u64) -> u32 {
+            $crate::cgroup::moves::mark_thread::<$Backend>(task);
+            0
         }
 
         #[unsafe(no_mangle)]

@@ -137,11 +137,17 @@ pub fn moved<B: Backend>(task: Task, is_whole_process: bool) {
         if node == head || node == 0 {
             return;
         }
-        let thread = node - u64::from(THREAD_NODE_OFFSET.load());
-        mark(B::recorded(thread as Task));
+        // A global function: the verifier walks the loop thread by thread.
+        global::mark_moved_thread(node - u64::from(THREAD_NODE_OFFSET.load()));
         node = field_u64(node as Task, 0);
     }
     count!(moves_cut_short);
+}
+
+/// Marks the record of a thread that has moved, by the address of its task.
+#[inline(always)]
+pub fn mark_thread<B: Backend>(task: u64) {
+    mark(B::recorded(task as Task));
 }
 
 /// Marks a record, whose owner has moved.

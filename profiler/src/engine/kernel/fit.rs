@@ -41,8 +41,9 @@ const RINGS: u64 = 6 * MIB;
 const LEAST_BESIDE_RINGS: u64 = 8 * MIB;
 
 /// What the cgroups of calls add to [`FIXED`], bytes: the programs that follow moves, and the ring
-/// buffer of events. Measured: 17 MiB with an arena or with arrays, 22 MiB with the fallback.
-const CGROUPS: u64 = 23 * MIB;
+/// buffer of events. Measured: less than 1 MiB with an arena, 11 MiB with arrays, 8 MiB with the
+/// fallback.
+const CGROUPS: u64 = 13 * MIB;
 
 /// What a task of the host uses, bytes: its state in task storage, with the allocator's rounding,
 /// and an entry in the list of calls that entered before the attach.
