@@ -35,6 +35,18 @@ impl Happened {
     }
 }
 
+/// The scope of a cgroup and of all cgroups below it. A cgroup without one is out of scope, unless a
+/// cgroup above it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Place {
+    /// It is in scope.
+    Inside = 1,
+    /// The user side has not decided about it. Its calls count until then, and the user side leaves
+    /// them out if the cgroup is out of scope.
+    Undecided = 2,
+}
+
 /// An event about a cgroup. The ring buffer has as much of the path as there is.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]

@@ -38,6 +38,9 @@ pub const MAX_TARGETS: u32 = 4_096;
 
 /// How many cgroups a filter can name.
 pub const MAX_CGROUPS: u32 = 256;
+/// How many cgroups can be in scope or undecided at the same time, if a filter names units,
+/// containers or pods. A cgroup below one that is in scope needs no space.
+pub const MAX_PLACES: u32 = 4_096;
 /// How many names of processes a filter can name.
 pub const MAX_COMMS: u32 = 256;
 /// How deep in the cgroup tree the cgroup of a filter can be, in levels from the root.

@@ -35,6 +35,9 @@ pub const WAKE: &str = "WAKE";
 pub const TARGETS: &str = "TARGETS";
 /// Ids of the cgroups in scope, if a filter names cgroups.
 pub const CGROUPS: &str = "CGROUPS";
+/// Which cgroups are in scope, if a filter names units, containers or pods: a
+/// [`Place`](crate::cgroup::Place) by the id of the cgroup.
+pub const PLACES: &str = "PLACES";
 /// Ring buffer with an [event](crate::cgroup::Event) for each cgroup that is made, renamed or
 /// removed.
 pub const CGROUP_EVENTS: &str = "CGROUP_EVENTS";

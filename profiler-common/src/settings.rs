@@ -32,6 +32,8 @@ macro_rules! for_each_option {
             SCOPE_CHANGES,
             /// 1 if only processes in the cgroups in `CGROUPS` count.
             CGROUPS_ONLY,
+            /// 1 if only processes in the cgroups in `PLACES` count.
+            PLACES_ONLY,
             /// 1 if only processes with a name in `COMMS` count.
             COMMS_ONLY,
             /// 1 if only the calls in `CALLS` count.

@@ -408,14 +408,15 @@ pub struct Counters {
     pub extents_withheld: u64,
     /// Lost children: there was no space for their state.
     pub lost_children: u64,
-    /// Entries that a further copy of the program counted, because the kernel skipped the first
-    /// copy.
+    /// Entries that a further copy of the program counted. The kernel skipped the first copy.
     pub entries_taken_over: u64,
     /// Exits that a further copy of the program counted, because the kernel skipped the first copy.
     pub exits_taken_over: u64,
     /// Processes that moved to another cgroup and had more threads than are followed
     /// ([`MAX_MOVED_THREADS`](crate::limits::MAX_MOVED_THREADS)).
     pub moves_cut_short: u64,
+    /// Cgroups that appeared and are not in the map of cgroups in scope, because it was full.
+    pub places_refused: u64,
     /// Events about cgroups that were lost, because the ring buffer was full.
     pub cgroup_events_lost: u64,
 }
@@ -438,6 +439,7 @@ impl Counters {
         self.entries_taken_over += other.entries_taken_over;
         self.exits_taken_over += other.exits_taken_over;
         self.moves_cut_short += other.moves_cut_short;
+        self.places_refused += other.places_refused;
         self.cgroup_events_lost += other.cgroup_events_lost;
     }
 
@@ -513,11 +515,12 @@ pub struct Control {
     /// 1 while all programs are attached. The reader sets it. If it is 0, an exit without an entry
     /// does not mean that a call was denied.
     pub attached: u64,
-    /// How many calls were found that entered before the programs attached. The map has the first
-    /// of them, as many as it has space for.
+    /// How many calls were found that entered before the attach. The map has the first of them.
     pub calls_before: u64,
     /// 1 if an io_uring operation was counted since the reader cleared it.
     pub operations: u64,
+    /// How often the reader took cgroups out of `PLACES`. Each time, decisions become stale.
+    pub scope_changes: u64,
 }
 
 /// The last signal of a number to a process.
@@ -554,7 +557,7 @@ const _: () = {
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<SignalSent>() == 16);
-    assert!(size_of::<Counters>() == 128);
+    assert!(size_of::<Counters>() == 136);
     assert!(size_of::<Control>() == 2 * CACHE_LINE);
     assert!(size_of::<User>() == 40);
     assert!(crate::share::USERS <= 1 << u16::BITS);

@@ -120,6 +120,10 @@ pub static TARGETS: HashMap<u32, u32, { MAX_TARGETS as usize }> = HashMap::new()
 #[btf_map]
 pub static CGROUPS: HashMap<u64, u32, { MAX_CGROUPS as usize }> = HashMap::new();
 
+/// Which cgroups are in scope, if a filter names units, containers or pods: a `cgroup::Place`.
+#[btf_map]
+pub static PLACES: HashMap<u64, u32, 1> = HashMap::new();
+
 /// Names of the processes in scope, if a filter names processes.
 #[btf_map]
 pub static COMMS: HashMap<[u8; COMM_LEN], u32, { MAX_COMMS as usize }> = HashMap::new();

@@ -124,17 +124,25 @@ macro_rules! programs {
 
         #[inline(never)]
         fn made(ctx: $Context) {
-            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Made);
+            $crate::cgroup::events::handle(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Made);
         }
 
         #[inline(never)]
         fn renamed(ctx: $Context) {
-            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Renamed);
+            $crate::cgroup::events::handle(
+                ctx.arg(0),
+                ctx.arg(1),
+                $crate::cgroup::Happened::Renamed,
+            );
         }
 
         #[inline(never)]
         fn removed(ctx: $Context) {
-            $crate::cgroup::events::send(ctx.arg(0), ctx.arg(1), $crate::cgroup::Happened::Removed);
+            $crate::cgroup::events::handle(
+                ctx.arg(0),
+                ctx.arg(1),
+                $crate::cgroup::Happened::Removed,
+            );
         }
 
         #[inline(never)]

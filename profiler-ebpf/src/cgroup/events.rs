@@ -12,7 +12,7 @@ use super::{Happened, are_known};
 use crate::{
     counters::count,
     maps::CGROUP_EVENTS,
-    scope::filter,
+    scope::{filter, places},
     settings::{HIERARCHY_OFFSET, ROOT_OFFSET, V1_HIERARCHY},
     task::{Task, field_u32, field_u64},
     verifier::opaque,
@@ -23,10 +23,10 @@ use crate::{
 #[unsafe(no_mangle)]
 static mut CGROUP_EVENT: Event = Event::NOTHING;
 
-/// Sends what happened to `cgroup`, whose path is at `path`. Other hierarchies than those that records
-/// name are left out.
+/// Handles what happened to `cgroup`, whose path is at `path`: the scope of the cgroup first, then
+/// the event. Other hierarchies than those that records name are left out.
 #[inline(never)]
-pub fn send(cgroup: Task, path: *const u8, happened: Happened) {
+pub fn handle(cgroup: Task, path: *const u8, happened: Happened) {
     if !are_known() {
         return;
     }
@@ -36,6 +36,7 @@ pub fn send(cgroup: Task, path: *const u8, happened: Happened) {
         id if id == V1_HIERARCHY.load() => V1,
         _ => return,
     };
+    places::follow(cgroup, mark, happened);
     // SAFETY: nobody else writes the event, and the helpers check the address of the path.
     unsafe {
         let event = &raw mut CGROUP_EVENT;

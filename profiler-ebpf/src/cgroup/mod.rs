@@ -31,6 +31,13 @@ pub fn of(task: Task) -> u64 {
     if !are_known() {
         return 0;
     }
+    let (cgroup, mark) = find(task);
+    filter::id(cgroup) | mark
+}
+
+/// The cgroup of `task`, which can be any task, and the mark of its hierarchy in ids.
+#[inline(always)]
+pub fn find(task: Task) -> (Task, u64) {
     // The kernel frees the set after an RCU grace period, and this program is within one.
     let set = field_u64(task, CGROUPS_OFFSET.load()) as Task;
     let unified = field_u64(set, DFL_CGRP_OFFSET.load()) as Task;
@@ -39,8 +46,8 @@ pub fn of(task: Task) -> u64 {
         let css = field_u64(set, at) as Task;
         let cgroup = field_u64(css, CSS_CGROUP_OFFSET.load()) as Task;
         if field_u32(cgroup, LEVEL_OFFSET.load()) != 0 {
-            return filter::id(cgroup) | V1;
+            return (cgroup, V1);
         }
     }
-    filter::id(unified)
+    (unified, 0)
 }

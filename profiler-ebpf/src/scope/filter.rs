@@ -9,15 +9,17 @@
 use aya_ebpf::helpers::bpf_probe_read_kernel_str_bytes;
 use profiler_common::{
     call::CallKey,
+    cgroup::Place,
     limits::{CGROUP_LEVELS, COMM_LEN},
 };
 
+use super::places;
 use crate::{
     maps::{CALLS, CGROUPS, COMMS, RENAMED},
     settings::{
         ANCESTOR_IDS_OFFSET, ANCESTORS_OFFSET, CGROUPS_OFFSET, CGROUPS_ONLY, COMM_OFFSET,
         COMMS_ONLY, DFL_CGRP_OFFSET, KN_ID_OFFSET, KN_OFFSET, LEADER_OFFSET, LEVEL_OFFSET,
-        NR_THREADS_OFFSET, SIGNAL_OFFSET,
+        NR_THREADS_OFFSET, PLACES_ONLY, SIGNAL_OFFSET,
     },
     task::{Task, field_u32, field_u64},
 };
@@ -25,10 +27,18 @@ use crate::{
 /// A process's name, NUL-padded.
 pub type Comm = [u8; COMM_LEN];
 
-/// Whether `task` matches every filter of tasks.
+/// Whether `task` matches every filter of tasks. A task in an undecided cgroup does.
 #[inline(always)]
 pub fn agrees(task: Task) -> bool {
-    (CGROUPS_ONLY.load() == 0 || in_cgroup(task)) && (COMMS_ONLY.load() == 0 || is_named(task))
+    (CGROUPS_ONLY.load() == 0 || in_cgroup(task))
+        && (PLACES_ONLY.load() == 0 || places::of(task) != 0)
+        && (COMMS_ONLY.load() == 0 || is_named(task))
+}
+
+/// Whether `task` matches every filter of tasks. A task in an undecided cgroup does not.
+#[inline(always)]
+pub fn surely_agrees(task: Task) -> bool {
+    (PLACES_ONLY.load() == 0 || places::of(task) == Place::Inside as u32) && agrees(task)
 }
 
 /// Whether `task` is in a cgroup of the filter, or below one.
@@ -37,17 +47,23 @@ fn in_cgroup(task: Task) -> bool {
     // The kernel frees the set after an RCU grace period, and this program is within one.
     let set = field_u64(task, CGROUPS_OFFSET.load()) as Task;
     let cgroup = field_u64(set, DFL_CGRP_OFFSET.load()) as Task;
+    // SAFETY: the value is not read.
+    of_ancestor(cgroup, |id| unsafe { CGROUPS.get(&id) }.map(|_| ())).is_some()
+}
+
+/// The first answer about the id of an ancestor of `cgroup`, from the root on, or about its own id.
+#[inline(always)]
+pub fn of_ancestor<T>(cgroup: Task, answer: impl Fn(u64) -> Option<T>) -> Option<T> {
     let own_level = field_u32(cgroup, LEVEL_OFFSET.load());
     for level in 0..CGROUP_LEVELS {
         if level > own_level {
             break;
         }
-        // SAFETY: the value is not read.
-        if unsafe { CGROUPS.get(&ancestor(cgroup, level)) }.is_some() {
-            return true;
+        if let Some(found) = answer(ancestor(cgroup, level)) {
+            return Some(found);
         }
     }
-    false
+    None
 }
 
 /// The id of the ancestor of `cgroup` on this level, or of `cgroup` itself on its own level.

@@ -7,10 +7,11 @@
 //! # Generations
 //!
 //! Without filters, a task is decided about once. With filters by cgroup or name, a decision
-//! belongs to a generation (`CHANGES`). Two events end a generation:
+//! belongs to a generation (`CHANGES`). Three events end a generation:
 //!
 //! - `cgroup_attach_task`, once a move is done.
 //! - `task_rename`, if exactly one of the old and the new name matches the filter.
+//! - The reader takes cgroups out of scope that were undecided (`places`).
 //!
 //! `task_rename` comes before the kernel writes the name, so until then the name is read from a
 //! table (`RENAMED`). An exec, alone in its process, ends only its own decision. A record has the
@@ -21,6 +22,7 @@
 
 pub mod filter;
 pub mod outside;
+pub mod places;
 
 use core::ptr::read_volatile;
 
@@ -32,10 +34,11 @@ use profiler_common::{
 use crate::{
     atomic,
     backend::Backend,
+    control,
     maps::TARGETS,
     settings::{
-        CALLS_ONLY, CGROUPS_ONLY, COMMS_ONLY, OWN_TGID, SCOPE_CHANGES, SCOPE_IS_NARROW,
-        TARGETS_ONLY,
+        CALLS_ONLY, CGROUPS_ONLY, COMMS_ONLY, OWN_TGID, PLACES_ONLY, SCOPE_CHANGES,
+        SCOPE_IS_NARROW, TARGETS_ONLY,
     },
     task::Task,
     thread,
@@ -60,8 +63,9 @@ fn is_narrow() -> bool {
 /// The current generation of decisions; never 0.
 #[inline(always)]
 fn generation() -> u64 {
+    let of_reader = if PLACES_ONLY.load() == 0 { 0 } else { control::scope_changes() };
     // SAFETY: an aligned word, to which other CPUs add.
-    unsafe { read_volatile(&raw const CHANGES) + 1 }
+    unsafe { read_volatile(&raw const CHANGES) + of_reader + 1 }
 }
 
 /// Whether the decision about the owner of `record` is of the current generation.
@@ -193,7 +197,7 @@ pub fn invalidate_all() {
 /// Marks all decisions as stale after a move between cgroups, if filters depend on cgroups.
 #[inline(always)]
 pub fn invalidate_after_move() {
-    if CGROUPS_ONLY.load() != 0 {
+    if CGROUPS_ONLY.load() != 0 || PLACES_ONLY.load() != 0 {
         invalidate_all();
     }
 }
@@ -234,10 +238,11 @@ pub fn counts_task(task: Task, tgid: u32) -> bool {
     is_watched(tgid) && agrees_now(task)
 }
 
-/// Whether filters, if there are any, match `task` now. It can be any task.
+/// Whether filters, if there are any, match `task` now. It can be any task. A task in an undecided
+/// cgroup does not match: what asks here has no record from which the reader could leave it out.
 #[inline(always)]
 pub fn agrees_now(task: Task) -> bool {
-    !changes() || filter::agrees(task)
+    !changes() || filter::surely_agrees(task)
 }
 
 /// Whether a process is watched of which nothing but its id is known.

@@ -20,12 +20,12 @@ pub use shown::ShownArgs;
 pub use syscalls::SyscallsArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
 
-use super::timed;
+use super::{places, timed};
 use crate::{
     address::parse_listen,
     duration::{Interval, RunTime},
     engine::kernel::Request,
-    filter::{CallPattern, Comm, Filter, FilterError},
+    filter::{CallPattern, Comm, ContainerName, Filter, FilterError, Places, PodName, UnitName},
     model::{Grouping, SortKey, Timed},
 };
 
@@ -153,6 +153,32 @@ pub struct FilterArgs {
     /// Several paths are separated by commas. Write a comma within a path as `\,`.
     #[arg(long, value_name = "PATH", value_parser = lists::cgroups, help_heading = "Filters")]
     pub cgroup: Vec<List<PathBuf>>,
+    /// Count only processes in this systemd unit
+    ///
+    /// nginx is nginx.service; other units have their suffix, such as session-3.scope. Cgroups below
+    /// that of the unit are included. A unit that is restarted is counted from its first syscall.
+    /// Several names are separated by commas.
+    #[arg(long, value_name = "NAME", value_delimiter = ',', add = candidates::units(), help_heading = "Filters")]
+    pub unit: Vec<UnitName>,
+    /// Count only processes in this container
+    ///
+    /// The name of the container, its id, or at least the first 12 digits of its id. Containers
+    /// within the container are included. A container that is restarted is counted from its first
+    /// syscall. Several names are separated by commas.
+    #[arg(long, value_name = "NAME|ID", value_delimiter = ',', add = candidates::containers(), help_heading = "Filters")]
+    pub container: Vec<ContainerName>,
+    /// Count only processes in this Kubernetes pod
+    ///
+    /// NAMESPACE/NAME, the UID of the pod, or at least the first 8 digits of its UID. Containers
+    /// that start later are counted from their first syscall. Several pods are separated by commas.
+    #[arg(long, value_name = "NAMESPACE/NAME|UID", value_delimiter = ',', add = candidates::pods(), help_heading = "Filters")]
+    pub pod: Vec<PodName>,
+    /// Accept units, containers and pods that do not exist yet
+    ///
+    /// They are counted from their first syscall. Without this flag, `stat` and `top` refuse a name
+    /// that nothing has. The daemon accepts such a name, and logs a warning.
+    #[arg(long, help_heading = "Filters")]
+    pub allow_missing: bool,
     /// Count only processes with this name, as in /proc/PID/comm
     ///
     /// The name of a process is that of its first thread, and has at most 15 bytes. Several names
@@ -174,12 +200,25 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter that these flags describe. The cgroups are looked up now.
+    /// The filter that these flags describe. The cgroups, units, containers and pods are looked up
+    /// now.
     ///
     /// # Errors
     /// See [`FilterError`].
     pub fn filter(&self) -> Result<Filter, FilterError> {
-        Filter::new(&self.cgroup.concat(), self.comm.concat(), &self.patterns())
+        let filter = Filter::new(&self.cgroup.concat(), self.comm.concat(), &self.patterns())?;
+        let filter = filter.in_places(self.places())?;
+        let unknown = places::unknown(&filter.places)?;
+        match unknown.into_iter().next() {
+            Some(error) if !self.allow_missing => Err(error.into()),
+            _ => Ok(filter),
+        }
+    }
+
+    /// The units, containers and pods of these flags.
+    pub fn places(&self) -> Places {
+        let (units, containers) = (self.unit.clone(), self.container.clone());
+        Places { units, containers, pods: self.pod.clone() }
     }
 
     /// The patterns of both flags that name syscalls.

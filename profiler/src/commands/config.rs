@@ -26,7 +26,7 @@ use super::{
 use crate::{
     address::parse_listen,
     duration::Interval,
-    filter::{CallPattern, Comm},
+    filter::{CallPattern, Comm, ContainerName, PodName, UnitName},
     logging::LogLevel,
     model::Timed,
     privilege::NOBODY,
@@ -77,6 +77,15 @@ pub struct Config {
     pub bpf_stats: bool,
     /// Only processes in these cgroups, if any are named.
     pub cgroups: Vec<PathBuf>,
+    /// Only processes in these systemd units, if any are named.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub units: Vec<UnitName>,
+    /// Only processes in these containers, if any are named.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub containers: Vec<ContainerName>,
+    /// Only processes in these pods, if any are named.
+    #[serde(serialize_with = "texts", deserialize_with = "parsed")]
+    pub pods: Vec<PodName>,
     /// Only processes of these names, if any are.
     #[serde(deserialize_with = "parsed")]
     pub comms: Vec<Comm>,
@@ -105,6 +114,9 @@ impl Default for Config {
             include_self: false,
             bpf_stats: false,
             cgroups: Vec::new(),
+            units: Vec::new(),
+            containers: Vec::new(),
+            pods: Vec::new(),
             comms: Vec::new(),
             syscalls: Vec::new(),
             user: NOBODY.into(),
@@ -174,6 +186,9 @@ impl Config {
         self.bpf_stats |= args.bpf_stats;
         let filters = &args.filters;
         take_given(&mut self.cgroups, &filters.cgroup.concat());
+        take_given(&mut self.units, &filters.unit);
+        take_given(&mut self.containers, &filters.container);
+        take_given(&mut self.pods, &filters.pod);
         take_given(&mut self.comms, &filters.comm.concat());
         take_given(&mut self.syscalls, &filters.patterns());
         Ok(())

@@ -1,10 +1,12 @@
-//! What of all that could count is to: processes in some cgroups, processes of some names,
-//! some system calls. Said by the user, resolved here, and decided in the kernel.
+//! Filters: which processes and syscalls are counted. Processes are chosen by cgroup, unit,
+//! container, pod or name. The user names them, this module resolves them, and the kernel side
+//! decides.
 
 mod calls;
 mod cgroup;
 mod comm;
 mod mounts;
+mod places;
 
 use std::{fmt, path::PathBuf};
 
@@ -12,6 +14,10 @@ pub use calls::{CallError, CallPattern, Calls};
 pub use cgroup::{Cgroup, CgroupError, mount as cgroup_mount};
 pub use comm::{Comm, CommError};
 pub(crate) use mounts::{MOUNTINFO, Mount, mounts};
+pub use places::{
+    ContainerName, Kind as PlaceKind, Learned, PlaceError, PlaceNameError, Places, PodName,
+    UnitName, names_in,
+};
 
 /// What counts; everything where it names nothing. Of each kind one has to be met, and all
 /// kinds that are named.
@@ -19,6 +25,8 @@ pub(crate) use mounts::{MOUNTINFO, Mount, mounts};
 pub struct Filter {
     /// Processes in one of these cgroups, or below it.
     pub cgroups: Vec<Cgroup>,
+    /// Processes in these units, containers and pods.
+    pub places: Places,
     /// Processes that have one of these names.
     pub comms: Vec<Comm>,
     /// System calls; all where there is none.
@@ -31,6 +39,9 @@ pub enum FilterError {
     /// A cgroup cannot be had.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// A unit, container or pod cannot be told.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     /// No system call is left.
     #[error(transparent)]
     Calls(#[from] CallError),
@@ -51,6 +62,7 @@ impl FilterError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Cgroup(error) => error.hint(),
+            Self::Place(error) => Some(error.hint()),
             Self::Calls(_) | Self::TooMany { .. } => None,
         }
     }
@@ -77,12 +89,23 @@ impl Filter {
         use profiler_common::limits::{MAX_CGROUPS, MAX_COMMS};
         within("cgroups", cgroups.len(), MAX_CGROUPS)?;
         within("names of processes", comms.len(), MAX_COMMS)?;
-        Ok(Self { cgroups: cgroup::resolve(cgroups)?, comms, calls: Calls::new(patterns)? })
+        let (cgroups, calls) = (cgroup::resolve(cgroups)?, Calls::new(patterns)?);
+        Ok(Self { cgroups, places: Places::default(), comms, calls })
+    }
+
+    /// Adds units, containers and pods. [`Places::check`] says whether they exist.
+    ///
+    /// # Errors
+    /// [`FilterError::TooMany`].
+    pub fn in_places(self, places: Places) -> Result<Self, FilterError> {
+        use profiler_common::limits::MAX_CGROUPS;
+        within("units, containers and pods", places.len(), MAX_CGROUPS)?;
+        Ok(Self { places, ..self })
     }
 
     /// Whether a process can come into it and leave it.
     pub fn changes(&self) -> bool {
-        !self.cgroups.is_empty() || !self.comms.is_empty()
+        !self.cgroups.is_empty() || !self.places.is_empty() || !self.comms.is_empty()
     }
 }
 
@@ -98,9 +121,10 @@ impl fmt::Display for Filter {
         let cgroups = any(self.cgroups.iter().map(|cgroup| cgroup.path.to_string()).collect());
         let comms = any(self.comms.iter().map(ToString::to_string).collect());
         let calls = self.calls.as_ref().map(ToString::to_string).unwrap_or_default();
-        let kinds = [("cgroup", cgroups), ("comm", comms), ("syscall", calls)];
-        let named = kinds.into_iter().filter(|(_, what)| !what.is_empty());
-        let parts: Vec<_> = named.map(|(kind, what)| format!("{kind} {what}")).collect();
+        let kinds = [("cgroup ", cgroups), ("", self.places.to_string()), ("comm ", comms)];
+        let kinds = kinds.into_iter().chain([("syscall ", calls)]);
+        let named = kinds.filter(|(_, what)| !what.is_empty());
+        let parts: Vec<_> = named.map(|(kind, what)| format!("{kind}{what}")).collect();
         f.write_str(&parts.join(", "))
     }
 }

@@ -54,6 +54,11 @@ impl Runtime {
 }
 
 impl Container {
+    /// Whether its id is a hash, and not a name.
+    pub fn has_hash(&self) -> bool {
+        is_id(self.id.raw())
+    }
+
     /// The id as people write it: twelve characters of a hash, or the whole name.
     pub fn short_id(&self) -> Untrusted {
         let id = self.id.raw();

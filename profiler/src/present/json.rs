@@ -14,7 +14,7 @@ use super::{
     shown::{Hidden, Shown, Sum},
 };
 use crate::{
-    filter::{Comm, Filter},
+    filter::{Comm, ContainerName, Filter, Places, PodName, UnitName},
     model::{self, Dimension, Kind, Scope, ThreadInFlight, Timed, nanoseconds},
     names::{classes::Category, syscalls},
     text::{self, Untrusted},
@@ -122,6 +122,9 @@ struct InScope<'a> {
     /// These processes and their children.
     pids: Option<&'a [u32]>,
     cgroups: Option<Vec<&'a Untrusted>>,
+    units: Option<&'a [UnitName]>,
+    containers: Option<&'a [ContainerName]>,
+    pods: Option<&'a [PodName]>,
     comms: Option<&'a [Comm]>,
     syscalls: Option<Named<'a>>,
 }
@@ -136,7 +139,8 @@ struct Named<'a> {
 
 impl<'a> InScope<'a> {
     fn new(scope: &'a Scope, filter: &'a Filter) -> Self {
-        let Filter { cgroups, comms, calls } = filter;
+        let Filter { cgroups, places, comms, calls } = filter;
+        let Places { units, containers, pods } = places;
         let named = |count: usize| (count > 0).then_some(());
         Self {
             pids: match scope {
@@ -144,6 +148,9 @@ impl<'a> InScope<'a> {
                 Scope::Processes(pids) => Some(pids),
             },
             cgroups: named(cgroups.len()).map(|()| cgroups.iter().map(|c| &c.path).collect()),
+            units: named(units.len()).map(|()| &units[..]),
+            containers: named(containers.len()).map(|()| &containers[..]),
+            pods: named(pods.len()).map(|()| &pods[..]),
             comms: named(comms.len()).map(|()| &comms[..]),
             syscalls: calls
                 .as_ref()
@@ -486,7 +493,7 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out, &report).expect("a vector takes everything");
         assert_documented(&serde_json::from_slice(&out).expect("JSON"));
-        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1,"io_uring":null,"io_uring_missing":"this engine does not observe io_uring"}"#);
+        insta::assert_snapshot!(String::from_utf8(out).expect("UTF-8"), @r#"{"schema":1,"host":"a\"host","version":"1.2.3","command":["make","-j4"],"start":"2023-11-14T22:13:19.734567890Z","end":"2023-11-14T22:13:21.234567890Z","window_ns":1500000000,"lost":0,"lost_unseen":0,"overflowed":0,"breaches":0,"timed_one_in":1,"scope":{"pids":[7,8],"cgroups":null,"units":null,"containers":null,"pods":null,"comms":["n\"x"],"syscalls":{"only":["read","i386:5"],"except":["write"]}},"rows":[{"pid":42,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"calls":4,"timed":3,"errors":2,"errnos":{"EAGAIN":2},"total_ns":1200,"estimated_total_ns":1200,"min_ns":100,"mean_ns":400,"p50_ns":200,"p90_ns":900,"p99_ns":900,"p999_ns":900,"max_ns":900,"returned":3,"restarted":0,"denied":0,"never_returned":0,"lost":0,"in_flight":1},{"pid":null,"comm":null,"abi":"i386","syscall":"unknown","nr":-1,"calls":1,"timed":0,"errors":0,"errnos":{},"total_ns":0,"estimated_total_ns":0,"min_ns":0,"mean_ns":0,"p50_ns":0,"p90_ns":0,"p99_ns":0,"p999_ns":0,"max_ns":0,"returned":0,"restarted":0,"denied":0,"never_returned":1,"lost":0,"in_flight":0}],"in_flight":[{"age_ns":12000,"at_least":true,"pid":42,"tid":43,"comm":"a\"b","abi":"x86_64","syscall":"read","nr":0,"kind":"may_wait"}],"in_flight_by_kind":{"may_wait":3,"waits":0,"works":0},"in_flight_before":1,"io_uring":null,"io_uring_missing":"this engine does not observe io_uring"}"#);
     }
 
     fn json(rows: &[Row], hidden: &Hidden, shown: &Shown) -> serde_json::Value {

@@ -67,6 +67,9 @@ fn arguments_are_made_harmless() {
             "--errno",
             "--user",
             "--cgroup",
+            "--unit",
+            "--container",
+            "--pod",
             "--max-threads",
             "--sample",
         ] {

@@ -93,6 +93,7 @@ fn flags_win_over_the_file() {
         &["profiler", "daemon", "--config", file.to_str().expect("text")][..],
         &["--interval", "2m", "--max-memory", "7", "--include-self"],
         &["--sample", "9", "--bpf-stats", "--where"],
+        &["--unit", "nginx", "--container", "web"],
         &["--cgroup", "b.slice", "--cgroup", "c.slice,d.slice", "--exclude-syscall", "futex"],
     ]
     .concat();
@@ -113,6 +114,9 @@ fn flags_win_over_the_file() {
     include_self = true
     bpf_stats = true
     cgroups = ["b.slice", "c.slice", "d.slice"]
+    units = ["nginx.service"]
+    containers = ["web"]
+    pods = []
     comms = ["nginx"]
     syscalls = ["!futex"]
     user = "nobody"

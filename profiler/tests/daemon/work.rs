@@ -246,6 +246,9 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
         include_self: true,
         bpf_stats: true,
         cgroups: vec!["a.slice".into()],
+        units: vec!["nginx".parse().expect("a unit")],
+        containers: vec!["web".parse().expect("a container")],
+        pods: vec!["shop/web-0".parse().expect("a pod")],
         comms: vec!["nginx".parse().expect("a name")],
         syscalls: vec!["fsync".parse().expect("a call")],
         user: "profiler".into(),
@@ -259,10 +262,11 @@ fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let of_tables =
         ["listen", "allowed_hosts", "web_config", "max_threads", "max_memory_mib", "time_one_in"];
     assert_eq!(need_restart[..6], of_tables);
-    let others = ["where", "include_self", "bpf_stats", "cgroups", "comms", "syscalls", "user"];
+    let others = ["where", "include_self", "bpf_stats", "cgroups", "units", "containers", "pods"];
     assert_eq!(need_restart[6..13], others);
+    assert_eq!(need_restart[13..16], ["comms", "syscalls", "user"]);
     let of_metrics = ["metrics.syscalls", "metrics.latency_bounds", "metrics.openmetrics_created"];
-    assert_eq!(need_restart[13..], of_metrics);
+    assert_eq!(need_restart[16..], of_metrics);
     let expected = Config { interval: new.interval, log_level: new.log_level, ..Config::default() };
     assert_eq!(config, expected);
 }

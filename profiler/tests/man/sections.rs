@@ -21,7 +21,7 @@ const EXIT_CODES: [(&str, &str); 13] = [
 
 const FILES_OF_STAT: [(&str, &str); 3] = [
     ("/proc/PID/comm", "The name of a process, with which --comm compares."),
-    ("/sys/fs/cgroup", "The cgroups that --cgroup names."),
+    ("/sys/fs/cgroup", "The cgroups that --cgroup, --unit, --container and --pod name."),
     ("/sys/kernel/btf/vmlinux", "The kernel's types, which tell where it keeps what is read."),
 ];
 

@@ -25,7 +25,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("privilege", &["text", "users"]),
     ("model", &["placement", "text"]),
     ("names", &["model"]),
-    ("filter", &["names", "text"]),
+    ("filter", &["model", "names", "placement", "text"]),
     ("budget", &["duration", "filter", "model", "names"]),
     ("aggregate", &["model", "names", "text"]),
     (

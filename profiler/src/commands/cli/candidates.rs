@@ -1,7 +1,8 @@
 //! What a shell can complete: values of flags that are neither files nor fixed lists.
 //!
-//! The candidates come from the tables of the binary. Completing requires neither the kernel side
-//! nor privilege.
+//! The candidates come from the tables of the binary and, for units, containers and pods, from the
+//! cgroups of the host. Completing requires neither the kernel side nor privilege. Without
+//! privilege, a container can have its id instead of its name.
 
 use std::ffi::OsStr;
 
@@ -9,6 +10,8 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use super::top_by;
 use crate::{
+    engine::kernel::existing_cgroups,
+    filter::{PlaceKind, names_in},
     model::Dimension,
     names::{
         classes::{self, Category},
@@ -74,6 +77,29 @@ pub(super) fn of_top() -> ArgValueCompleter {
 
 fn dimension(dimension: Dimension) -> Candidate {
     (dimension.name().to_owned(), format!("a row for each {}", dimension.name()))
+}
+
+/// Systemd units that run, as `--unit` takes them.
+pub(super) fn units() -> ArgValueCompleter {
+    completer(|| running(PlaceKind::Unit), last_of_list)
+}
+
+/// Containers that run, as `--container` takes them.
+pub(super) fn containers() -> ArgValueCompleter {
+    completer(|| running(PlaceKind::Container), last_of_list)
+}
+
+/// Pods that run, as `--pod` takes them.
+pub(super) fn pods() -> ArgValueCompleter {
+    completer(|| running(PlaceKind::Pod), last_of_list)
+}
+
+fn running(kind: PlaceKind) -> Vec<Candidate> {
+    // A shell splits and interprets other characters.
+    let is_plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && c != ',');
+    let mut names = names_in(kind, &existing_cgroups());
+    names.retain(|(name, _)| is_plain(name));
+    names
 }
 
 fn last_of_list(current: &str) -> (&str, &str) {

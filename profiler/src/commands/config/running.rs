@@ -4,7 +4,7 @@ use super::Config;
 use crate::{
     commands::cli::KernelArgs,
     engine::kernel::Request,
-    filter::{Filter, FilterError},
+    filter::{Filter, FilterError, Places},
 };
 
 impl Config {
@@ -26,7 +26,12 @@ impl Config {
     /// # Errors
     /// See [`FilterError`].
     pub fn filter(&self) -> Result<Filter, FilterError> {
-        Filter::new(&self.cgroups, self.comms.clone(), &self.syscalls)
+        let filter = Filter::new(&self.cgroups, self.comms.clone(), &self.syscalls)?;
+        filter.in_places(Places {
+            units: self.units.clone(),
+            containers: self.containers.clone(),
+            pods: self.pods.clone(),
+        })
     }
 
     /// Takes over from `new` what can change while the daemon runs, and names the
@@ -45,6 +50,9 @@ impl Config {
             include_self,
             bpf_stats,
             cgroups,
+            units,
+            containers,
+            pods,
             comms,
             syscalls,
             user,
@@ -64,6 +72,9 @@ impl Config {
             ("include_self", self.include_self != *include_self),
             ("bpf_stats", self.bpf_stats != *bpf_stats),
             ("cgroups", self.cgroups != *cgroups),
+            ("units", self.units != *units),
+            ("containers", self.containers != *containers),
+            ("pods", self.pods != *pods),
             ("comms", self.comms != *comms),
             ("syscalls", self.syscalls != *syscalls),
             ("user", self.user != *user),

@@ -27,10 +27,12 @@ use super::{
     cli::DaemonArgs,
     config::{self, Config, ConfigError},
     error::Error,
+    places,
 };
 use crate::{
     aggregate::Aggregate,
     engine::kernel::{Options, Profiler},
+    filter::{FilterError, PlaceError},
     launch::interruptible::{End, Interruptible},
     logging::Logging,
     model::Scope,
@@ -45,7 +47,10 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
     let config = Config::load(args)?;
     if args.check_config {
         User::find(&config.user)?;
-        kernel_options(&config, args)?;
+        let (_, warnings) = kernel_options(&config, args)?;
+        for warning in warnings {
+            Stream::Error.print(format!("warning: {warning}\n").as_bytes())?;
+        }
         if let Some(web) = config.web()? {
             for warning in web.warnings() {
                 Stream::Error
@@ -80,14 +85,19 @@ fn run_with(settings: Settings<'_>) -> Result<(), Error> {
         .block_on(start(settings, interruptible))
 }
 
-/// What the kernel side is to do. All that is refused of the settings is refused here, for
-/// `--check-config` as for a start.
-fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<Options, Error> {
+/// What the kernel side is to do, and warnings about units, containers and pods that do not exist
+/// yet. All that is refused of the settings is refused here, for `--check-config` as for a start.
+fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<(Options, Vec<String>), Error> {
     let filter = config.filter()?;
+    let mut unknown = places::unknown(&filter.places).map_err(FilterError::from)?;
+    if args.filters.allow_missing {
+        unknown.clear();
+    }
     let options = Options::new(Scope::Host, &config.request(&args.kernel))?.filtered(filter);
     // Only if a group needs them: a move between cgroups then costs something.
     let cgroups = config.metrics.owners().cgroup;
-    Ok(Options { time_programs: config.bpf_stats, cgroups, ..options })
+    let options = Options { time_programs: config.bpf_stats, cgroups, ..options };
+    Ok((options, unknown.iter().map(PlaceError::waiting).collect()))
 }
 
 async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Result<(), Error> {
@@ -98,7 +108,10 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     settings.web = settings.config.web()?;
     let listener = http::bind(settings.config.listen)?;
 
-    let options = kernel_options(&settings.config, settings.args)?;
+    let (options, warnings) = kernel_options(&settings.config, settings.args)?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
     settings.cgroups.clone_from(&options.filter.cgroups);
     let filtered = options.filter.to_string();
     if !filtered.is_empty() {

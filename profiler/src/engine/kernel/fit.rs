@@ -114,7 +114,7 @@ impl Fit {
         (tasks, host): (u64, u64),
     ) -> Result<Self, KernelError> {
         let filters = if options.filter.changes() { FILTERS } else { 0 };
-        let cgroups = if options.cgroups { CGROUPS } else { 0 };
+        let cgroups = if options.knows_cgroups() { CGROUPS } else { 0 };
         let mut fixed = FIXED + filters + cgroups + tasks;
         let (available, of) = match limit {
             Some(limit) if limit.available <= host / 2 => {

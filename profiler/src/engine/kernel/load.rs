@@ -9,7 +9,7 @@ use aya::{
 use profiler_common::{
     call::OVERFLOW_SLOTS,
     io_uring::{DATA_REQUESTS, REQUESTS, RINGS, ROWS},
-    limits::{CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, RENAMES},
+    limits::{CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_PLACES, RENAMES},
     share,
 };
 
@@ -88,7 +88,7 @@ impl<'a> Setup<'a> {
             Size::Compiled | Size::Shared => None,
             Size::Records => Some(share::with_reserve(options.max_threads)),
             Size::RecordsByTask => {
-                options.cgroups.then(|| share::with_reserve(options.max_threads))
+                options.knows_cgroups().then(|| share::with_reserve(options.max_threads))
             }
             Size::Extents => Some(options.max_extents),
             Size::Cells => Some(options.max_extents * CELLS_PER_EXTENT),
@@ -115,6 +115,7 @@ impl<'a> Setup<'a> {
                 let all = if rings.names_requests() { DATA_REQUESTS } else { REQUESTS };
                 all / reduced
             }),
+            Size::Places => (!options.filter.places.is_empty()).then_some(MAX_PLACES),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
     }

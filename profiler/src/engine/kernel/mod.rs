@@ -48,6 +48,7 @@ pub mod trial;
 
 pub use allocator::{release_memory, return_large_blocks};
 pub use cast::Cast;
+pub use cgroups::existing as existing_cgroups;
 pub use error::KernelError;
 pub use fit::Fit;
 pub use memory_limit::MemoryLimit;

@@ -124,6 +124,12 @@ impl Options {
         Self { filter, ..self }
     }
 
+    /// Whether records have cgroups: rows are told apart by cgroup, or a filter names units,
+    /// containers or pods.
+    pub(super) fn knows_cgroups(&self) -> bool {
+        self.cgroups || !self.filter.places.is_empty()
+    }
+
     /// Whether sampling is adaptive.
     pub(super) fn is_adaptive(&self) -> bool {
         matches!(self.timed, Timed::Adaptive(_))
@@ -133,8 +139,8 @@ impl Options {
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
             When::Always => true,
-            When::Cgroups => self.cgroups,
-            When::CgroupMoves => self.cgroups || !self.filter.cgroups.is_empty(),
+            When::Cgroups => self.knows_cgroups(),
+            When::CgroupMoves => self.knows_cgroups() || !self.filter.cgroups.is_empty(),
             When::Command => self.command.is_some(),
             When::OffCpu => self.off_cpu,
             // The kernel decides: see `Setup::needs`.

@@ -126,12 +126,7 @@ impl Profiler {
             tracing::warn!("cannot attach another copy of a program: {error}");
         }
         self.aggregate.begin_reading(self.attached.elapsed());
-        let tables = self.session.tables();
-        if is_last {
-            self.reader.read_last(tables, &mut self.aggregate);
-        } else {
-            self.reader.read(tables, &mut self.aggregate);
-        }
+        self.read_records(is_last);
         self.session.read_operations(&mut self.operations);
         self.aggregate.forget_ended();
         let tables = self.session.tables();
@@ -145,12 +140,38 @@ impl Profiler {
         let records = used(refused.records, self.refused.records, in_use.records.used);
         let extents = used(refused.extents, self.refused.extents, in_use.extents.used);
         self.refused = refused;
-        let lost = counters.cgroup_events_lost;
+        let (lost, places_refused) = (counters.cgroup_events_lost, counters.places_refused);
         tables.refill(records, extents);
         if let Some(cgroups) = self.session.cgroups() {
-            cgroups.read(lost);
+            cgroups.read(lost, places_refused);
         }
         self.set_wake_marks();
+    }
+
+    /// Reads the records. If a filter names units, containers or pods, the cgroup of a record decides
+    /// whether its figures count.
+    fn read_records(&mut self, is_last: bool) {
+        let Self { session, reader, aggregate, .. } = self;
+        let (tables, cgroups) = session.tables_and_cgroups();
+        let Some(cgroups) = cgroups.filter(|cgroups| cgroups.decides_scope()) else {
+            if is_last {
+                reader.read_last(tables, aggregate);
+            } else {
+                reader.read(tables, aggregate);
+            }
+            return;
+        };
+        let counters = tables.counters();
+        cgroups.read(counters.cgroup_events_lost, counters.places_refused);
+        if is_last {
+            cgroups.wait_for_names();
+        }
+        let is_stale = cgroups.judge(is_last, |judge| {
+            reader.read_judged(tables, aggregate, (is_last, judge));
+        });
+        if is_stale {
+            tables.invalidate_decisions();
+        }
     }
 
     /// Asks the kernel side to wake us when half of what is free is taken.

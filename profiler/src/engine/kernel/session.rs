@@ -84,21 +84,22 @@ impl Session {
         check_scope(options, &features)?;
         check_companions(companions, &features)?;
         filter::check_support(&options.filter, &features)?;
-        if options.cgroups {
+        if options.knows_cgroups() {
             filter::check_cgroups(&features)?;
         }
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         check_namespace(options, &features, &identity)?;
         let own_tgid = (!options.include_self).then_some(identity.tgid);
-        let hierarchies = options.cgroups.then(Hierarchies::find);
+        let hierarchies = options.knows_cgroups().then(Hierarchies::find);
         let setup = Setup::new(options, &features, own_tgid, hierarchies.as_ref());
         let mut prepared = Prepared::new(&setup, loader, companions, limit.as_ref())?;
         let wake = RingBuf::try_from(maps::take(prepared.counter_ebpf(), names::WAKE)?)
             .map_err(|e| KernelError::from_any("open the wake-up buffer".into(), &e))?;
         let signals = options.command.map(|_| SignalsSent::take(prepared.counter_ebpf()));
         let signals = signals.transpose()?;
-        let cgroups = hierarchies.map(|found| Cgroups::take(prepared.counter_ebpf(), found));
+        let cgroups = hierarchies
+            .map(|found| Cgroups::take(prepared.counter_ebpf(), found, &options.filter.places));
         let cgroups = cgroups.transpose()?;
         let operations = operations(&mut prepared, &setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
@@ -134,9 +135,6 @@ impl Session {
             cgroups,
         };
         session.attach_programs(preemptible, lists_calls)?;
-        if let Some(cgroups) = &mut session.cgroups {
-            cgroups.start();
-        }
         session.tables.set_attached(true);
         release_memory();
         Ok(session)
@@ -147,6 +145,11 @@ impl Session {
     fn attach_programs(&mut self, preemptible: bool, lists_calls: bool) -> Result<(), KernelError> {
         for AttachedObject { spec, programs, ebpf, .. } in self.objects.iter_mut().rev() {
             for program in programs {
+                if program.spec.name == ENTRY.name
+                    && let Some(cgroups) = &mut self.cgroups
+                {
+                    cgroups.start();
+                }
                 if program.spec.name == ENTRY.name
                     && lists_calls
                     && let Some(lister) = spec.call_lister
@@ -228,6 +231,11 @@ impl Session {
     /// Which signals were sent to us and to the command, if there is one.
     pub fn signals_sent(&self) -> Option<&SignalsSent> {
         self.signals.as_ref()
+    }
+
+    /// What the programs recorded, and the cgroups that are known.
+    pub(super) fn tables_and_cgroups(&mut self) -> (&mut MapTables, Option<&mut Cgroups>) {
+        (&mut self.tables, self.cgroups.as_mut())
     }
 
     /// The cgroups that are known, if calls are told apart by cgroup.

@@ -119,6 +119,7 @@ impl Settings {
             Group::Filter,
             [
                 (names::CGROUPS_ONLY, u32::from(!filter.cgroups.is_empty())),
+                (names::PLACES_ONLY, u32::from(!filter.places.is_empty())),
                 (names::COMMS_ONLY, u32::from(!filter.comms.is_empty())),
                 (names::CALLS_ONLY, u32::from(filter.calls.is_some())),
             ],

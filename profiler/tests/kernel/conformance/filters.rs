@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -125,14 +125,19 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
 pub(crate) struct Cgroups(pub(crate) PathBuf);
 
 impl Cgroups {
-    pub(crate) fn new(mode: Mode) -> Result<Self, Skip> {
+    /// Where version 2 is mounted.
+    pub(super) fn mount() -> Result<PathBuf, Skip> {
         let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
         let mount = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
             let point = fields.next()?;
             (fields.next()? == "cgroup2").then_some(point)
         });
-        let mount = Path::new(mount.ok_or(Skip::NoCgroups)?);
+        Ok(mount.ok_or(Skip::NoCgroups)?.into())
+    }
+
+    pub(crate) fn new(mode: Mode) -> Result<Self, Skip> {
+        let mount = Self::mount()?;
         // Other cases run at the same time.
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -307,6 +312,9 @@ pub(super) fn filters_together(mode: Mode) {
     let scope = serde_json::json!({
         "pids": [pid],
         "cgroups": null,
+        "units": null,
+        "containers": null,
+        "pods": null,
         "comms": [own],
         "syscalls": { "only": ["fsync", "getppid"], "except": [] },
     });

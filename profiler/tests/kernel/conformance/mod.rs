@@ -18,6 +18,7 @@ mod i386_program;
 mod identity;
 mod names;
 mod numbers;
+mod places;
 mod signals;
 mod text;
 
@@ -194,6 +195,14 @@ pub(crate) const CASES: &[Case] = cases! {
         no_room_for_a_latency: "a call that has room, and its latency none",
         room_is_given_back: "a hundred times as many processes as records, a few at a time",
         too_many_ended: "more ended processes than are kept apart",
+    }
+    places {
+        unit: "a process is moved into a unit and out of it, with calls in flight",
+        unit_that_restarts: "a unit is removed and made again, each time for a millisecond",
+        containers_that_start_later: "containers by id, each of which lives for a millisecond",
+        containers_by_name: "containers by name, which their runtime has in a file, within a pod",
+        places_together: "a container within a unit, and each of them elsewhere",
+        units_under_load: "units are made, removed and moved to while calls are made",
     }
     identity {
         reused_pid: "an id is given to another process when its own has ended",

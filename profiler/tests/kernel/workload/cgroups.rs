@@ -13,17 +13,25 @@ pub(crate) fn container_id(n: u64) -> String {
 }
 
 /// `processes` children, one after the other. Each moves into a cgroup of its own below `directory`,
-/// makes `calls` calls and one more than the child before it, and ends. Its cgroup is then removed.
+/// which has the name of a container of Docker, or `name` with the container's id in place of `ID`.
+/// The ids begin with the number `first`. The child makes `calls` calls and one more than the child before it, and ends. Its cgroup is then removed.
 ///
 /// With `namespace=1`, each child makes its calls in a cgroup namespace of its own. With `rename=1`,
 /// the cgroup is renamed after the child has ended; only version 1 can do that.
 pub(super) fn short(params: &Params) -> Statement {
+    params.hold();
     let directory = PathBuf::from(&params.0["directory"]);
-    let docker = directory.join("docker");
-    fs::DirBuilder::new().mode(0o755).create(&docker).expect("a cgroup");
+    let template = params.0.get("name").map_or("docker/ID", String::as_str);
+    let first = params.0.get("first").map_or(0, |first| first.parse().expect("a number"));
+    let name = |n| template.replace("ID", &container_id(first + n));
+    let docker = directory.join(name(0)).parent().expect("a parent").to_owned();
+    let has_parent = docker != directory;
+    if has_parent {
+        fs::DirBuilder::new().mode(0o755).create(&docker).expect("a cgroup");
+    }
     let child = |n: u64| {
-        let name = if params.has("rename") { "before".into() } else { container_id(n) };
-        let path = docker.join(name);
+        let is_renamed = params.has("rename");
+        let path = if is_renamed { docker.join("before") } else { directory.join(name(n)) };
         fs::create_dir(&path).expect("a cgroup");
         let procs = path.join("cgroup.procs");
         let calls = params.number("calls") + n;
@@ -39,8 +47,8 @@ pub(super) fn short(params: &Params) -> Statement {
         });
         reap(pid);
         let mut last = path;
-        if params.has("rename") {
-            let renamed = docker.join(container_id(n));
+        if is_renamed {
+            let renamed = docker.join(container_id(first + n));
             fs::rename(&last, &renamed).expect("a renamed cgroup");
             last = renamed;
         }
@@ -50,7 +58,9 @@ pub(super) fn short(params: &Params) -> Statement {
         Process::new(pid, made)
     };
     let processes = (0..params.number("processes")).map(child).collect();
-    remove(&docker);
+    if has_parent {
+        remove(&docker);
+    }
     Statement::of_all(processes)
 }
 

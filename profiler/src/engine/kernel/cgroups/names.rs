@@ -7,15 +7,18 @@ use std::{
     time::Duration,
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    fcntl::OFlag,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
 
 use super::{Shared, lock};
 use crate::placement::Names;
 
 /// The thread. Dropping it ends it, unless it hangs in a lookup.
 pub(super) struct NameThread {
-    /// Closing it ends the thread.
-    stop: Option<OwnedFd>,
+    /// A byte wakes the thread, and closing it ends the thread.
+    control: Option<OwnedFd>,
     thread: Option<JoinHandle<Names>>,
     idle: Arc<Idle>,
 }
@@ -38,12 +41,23 @@ impl NameThread {
     /// Starts the thread. `events` is the descriptor of the events in `shared`. Without a thread,
     /// containers have ids only. `known` are names that were looked up before.
     pub(super) fn start(shared: Arc<Mutex<Shared>>, events: RawFd, known: Names) -> Option<Self> {
-        let (end, stop) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).ok()?;
+        let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+        let (orders, control) = nix::unistd::pipe2(flags).ok()?;
         let idle = Arc::new(Idle::default());
         let state = Arc::clone(&idle);
-        let work = move || work(&shared, events, &end, &state, known);
+        let work = move || work(&shared, events, &orders, (&state, known));
         let thread = thread::Builder::new().name("cgroup-names".into()).spawn(work).ok()?;
-        Some(Self { stop: Some(stop), thread: Some(thread), idle })
+        Some(Self { control: Some(control), thread: Some(thread), idle })
+    }
+
+    /// Wakes the thread, because there are names to look up about which no event will wake it. The
+    /// caller holds the lock of what is shared.
+    pub(super) fn wake(&self) {
+        self.idle.set(false);
+        if let Some(control) = &self.control {
+            // If the pipe is full, the thread is about to wake.
+            let _ = nix::unistd::write(control, &[0]);
+        }
     }
 
     /// Waits until all names are looked up, and at most for `time`.
@@ -56,7 +70,7 @@ impl NameThread {
 impl NameThread {
     /// Ends the thread, and returns the names that it looked up. None if it hangs in a lookup.
     pub(super) fn end(&mut self) -> Option<Names> {
-        drop(self.stop.take());
+        drop(self.control.take());
         // A lookup on a file system that hangs must not hang us too.
         self.wait(Duration::from_millis(100));
         let thread = self.thread.take()?;
@@ -74,28 +88,37 @@ impl Drop for NameThread {
 fn work(
     shared: &Mutex<Shared>,
     events: RawFd,
-    end: &OwnedFd,
-    idle: &Idle,
-    mut names: Names,
+    orders: &OwnedFd,
+    (idle, mut names): (&Idle, Names),
 ) -> Names {
     loop {
-        let wanted = {
-            let mut shared = lock(shared);
-            shared.consume();
-            shared.paths.nameless()
-        };
-        for (id, container) in wanted {
-            let named = names.of(&container).clone();
-            lock(shared).paths.name(id, named);
+        loop {
+            let wanted = {
+                let mut shared = lock(shared);
+                shared.consume();
+                let wanted = shared.paths.nameless();
+                if wanted.is_empty() {
+                    // Under the lock: whoever wakes this thread holds it too.
+                    idle.set(true);
+                    break;
+                }
+                wanted
+            };
+            for (id, container) in wanted {
+                let named = names.of(&container).clone();
+                lock(shared).name(id, named);
+            }
         }
-        idle.set(true);
         // SAFETY: `shared` keeps the descriptor open.
         let events = unsafe { BorrowedFd::borrow_raw(events) };
-        let mut fds =
-            [PollFd::new(events, PollFlags::POLLIN), PollFd::new(end.as_fd(), PollFlags::empty())];
+        let mut fds = [
+            PollFd::new(events, PollFlags::POLLIN),
+            PollFd::new(orders.as_fd(), PollFlags::POLLIN),
+        ];
         let polled = poll(&mut fds, PollTimeout::NONE);
-        let [_, ended] = fds;
-        if ended.revents().is_some_and(|ready| !ready.is_empty())
+        let [_, ordered] = fds;
+        while nix::unistd::read(orders, &mut [0; 64]).is_ok_and(|len| len > 0) {}
+        if ordered.revents().is_some_and(|ready| ready.contains(PollFlags::POLLHUP))
             || polled.is_err_and(|error| error != nix::errno::Errno::EINTR)
         {
             return names;

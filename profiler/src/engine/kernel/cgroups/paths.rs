@@ -25,6 +25,21 @@ pub(super) struct Paths {
     removed: VecDeque<u64>,
     /// Cgroups of containers whose names are not looked up.
     nameless: Vec<u64>,
+    /// Cgroups of containers whose names are not known yet.
+    unnamed: HashSet<u64>,
+    /// What has changed, if somebody follows it.
+    changes: Option<Vec<Change>>,
+}
+
+/// A change of what is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A cgroup has appeared, has another path, or has a name.
+    Known(u64),
+    /// A cgroup was removed.
+    Removed(u64),
+    /// A cgroup was forgotten.
+    Forgotten(u64),
 }
 
 impl Paths {
@@ -59,8 +74,46 @@ impl Paths {
         let cgroup = Cgroup::at(path);
         if cgroup.placement.container.is_some() {
             self.nameless.push(id);
+            self.unnamed.insert(id);
+        } else {
+            self.unnamed.remove(&id);
         }
         self.known.insert(id, Arc::new(cgroup));
+        self.note(Change::Known(id));
+    }
+
+    fn note(&mut self, change: Change) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(change);
+        }
+    }
+
+    /// Keeps changes from now on, for [`Self::take_changes`].
+    pub(super) fn follow_changes(&mut self) {
+        self.changes = Some(Vec::new());
+    }
+
+    /// What has changed since the last call.
+    pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.as_mut().map(mem::take).unwrap_or_default()
+    }
+
+    /// A cgroup, and whether all its names are known that can be.
+    pub(super) fn get(&self, id: u64) -> Option<(&Cgroup, bool)> {
+        Some((self.known.get(&id)?, !self.unnamed.contains(&id)))
+    }
+
+    /// All cgroups that exist, by their paths.
+    pub(super) fn all(self) -> Vec<Cgroup> {
+        let existing = self.known.into_values().filter(|cgroup| !cgroup.removed);
+        let mut all: Vec<_> = existing.map(Arc::unwrap_or_clone).collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        all
+    }
+
+    /// Whether the names of a container have to be looked up.
+    pub(super) fn has_nameless(&self) -> bool {
+        !self.nameless.is_empty()
     }
 
     /// A cgroup has another path, and so have all cgroups below it.
@@ -84,6 +137,7 @@ impl Paths {
             && !mem::replace(&mut Arc::make_mut(cgroup).removed, true)
         {
             self.removed.push_back(id);
+            self.note(Change::Removed(id));
         }
     }
 
@@ -105,7 +159,11 @@ impl Paths {
                     (kept, old)
                 });
             self.removed = kept;
-            old.iter().for_each(|id| drop(self.known.remove(id)));
+            for id in old {
+                self.known.remove(&id);
+                self.unnamed.remove(&id);
+                self.note(Change::Forgotten(id));
+            }
         }
         let known = ids.iter().filter_map(|id| Some((*id, Arc::clone(self.known.get(id)?))));
         Arc::new(known.collect())
@@ -123,6 +181,9 @@ impl Paths {
 
     /// Sets what the container of a cgroup is called.
     pub(super) fn name(&mut self, id: u64, named: Named) {
+        if self.unnamed.remove(&id) {
+            self.note(Change::Known(id));
+        }
         if let Some(cgroup) = self.known.get_mut(&id)
             && cgroup.named != named
         {

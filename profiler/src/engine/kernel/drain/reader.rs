@@ -25,9 +25,15 @@ use super::{
 };
 use crate::{
     aggregate::{Account, Aggregate, Identity, ProcessIndex, ThreadId, ThreadIndex},
-    engine::kernel::tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
+    engine::kernel::{
+        cgroups::Verdict,
+        tables::{Activity, SlotCounts, Tables, ZERO_OVERFLOW},
+    },
     model::{CgroupRow, Extremes, Figures, OffCpu, Timed, Use},
 };
+
+/// Says what becomes of the records of a cgroup.
+type Judge<'a> = &'a mut dyn FnMut(u64) -> Verdict;
 
 /// Reads tables, and computes differences to what it read last.
 pub(crate) struct Reader {
@@ -149,23 +155,42 @@ impl Reader {
     /// Adds the differences to `into`, and frees the records and extents of ended threads. A slot that
     /// cannot be read consistently, because its thread goes on, is left to the next reading.
     pub(crate) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
-        self.read_until(tables, into, false);
+        self.read_until(tables, into, (false, None));
     }
 
     /// Reads everything that is left, after all programs are detached.
     pub(crate) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
-        self.read_until(tables, into, true);
+        self.read_until(tables, into, (true, None));
     }
 
-    fn read_until(&mut self, tables: &mut impl Tables, into: &mut Aggregate, last: bool) {
+    /// Same as [`Self::read`] or, if `last`, [`Self::read_last`]. `judge` says what becomes of the
+    /// records of a cgroup.
+    pub(crate) fn read_judged(
+        &mut self,
+        tables: &mut impl Tables,
+        into: &mut Aggregate,
+        (last, judge): (bool, Judge<'_>),
+    ) {
+        self.read_until(tables, into, (last, Some(judge)));
+    }
+
+    fn read_until(
+        &mut self,
+        tables: &mut impl Tables,
+        into: &mut Aggregate,
+        (last, judge): (bool, Option<Judge<'_>>),
+    ) {
         let taken = tables.control().records.all.taken;
         self.most_records = self.most_records.max(taken.saturating_sub(self.records_freed));
         let records = self.record_limit(tables);
         self.activities.resize(records as usize, Activity::default());
         self.threads.resize_with(records as usize, || None);
-        let active: Vec<u32> =
+        let mut active: Vec<u32> =
             (0..records).filter(|&index| self.is_active(tables, index)).collect();
         let mut ended = Vec::new();
+        if let Some(judge) = judge {
+            active.retain(|&index| self.counts(tables, into, index, (judge, &mut ended)));
+        }
         let mut batch = std::mem::take(&mut self.batch);
         let mut batches = active.chunks(batch::THREADS).peekable();
         while let Some(threads) = batches.next() {
@@ -182,6 +207,7 @@ impl Reader {
         self.read_overflow(tables, into, last);
         into.breaches().into_iter().for_each(|what| self.breaches.add(what));
         let freed_before = self.records_freed;
+        ended.sort_unstable();
         self.free(tables, &ended);
         let control = tables.control();
         // Some may have been taken before the first one was freed.
@@ -205,6 +231,38 @@ impl Reader {
     fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
         let activity = tables.activity(index);
         activity.state != RecordState::Free as u16 && activity != self.activities[index as usize]
+    }
+
+    /// Whether the figures of an active record count by now. The record of an ended thread whose
+    /// figures never will is added to `ended`.
+    fn counts(
+        &self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        index: u32,
+        (judge, ended): (&mut dyn FnMut(u64) -> Verdict, &mut Vec<u32>),
+    ) -> bool {
+        if self.threads[index as usize].is_some() {
+            return true;
+        }
+        match judge(tables.identity(index).cgroup) {
+            Verdict::Count => return true,
+            Verdict::Hold => {}
+            Verdict::LeaveOut => {
+                let state = tables.activity(index).state;
+                if RecordState::is_final(state) {
+                    if state == RecordState::Ended as u16 {
+                        // An overflow slot has counted its entry.
+                        let record = tables.record(index);
+                        if record.in_call() && record.in_flight_slot == OVERFLOWED {
+                            add_unreturned_overflowed(into, CallKey(record.in_flight_key));
+                        }
+                    }
+                    ended.push(index);
+                }
+            }
+        }
+        false
     }
 
     /// Adds the differences of a thread, of which the slots `changed` have changed.
@@ -435,12 +493,17 @@ fn add_unreturned(into: &mut Aggregate, owner: Owner, record: &ThreadRecord) -> 
     if slot.is_some() {
         owner.add(into, key, &figures);
     } else {
-        into.add(None, key, &figures);
-        // The overflow slot does not count it.
-        let open = Account { open: vec![(key, 1)], ..Account::default() };
-        into.settle(None, &open, &Account::default());
+        add_unreturned_overflowed(into, key);
     }
     slot
+}
+
+/// Adds a call in which a thread ended, and whose entry an overflow slot has counted.
+fn add_unreturned_overflowed(into: &mut Aggregate, key: CallKey) {
+    into.add(None, key, &Figures { never_returned: 1, ..Figures::default() });
+    // The overflow slot does not count it.
+    let open = Account { open: vec![(key, 1)], ..Account::default() };
+    into.settle(None, &open, &Account::default());
 }
 
 /// The books of an overflow slot.

@@ -44,6 +44,7 @@ macro_rules! counting_maps {
             map(maps::CALLS, Size::Compiled),
             map(maps::CGROUPS, Size::Compiled),
             map(maps::CGROUP_EVENTS, Size::Compiled),
+            map(maps::PLACES, Size::Places),
             map(maps::COMMS, Size::Compiled),
             map(maps::CONTROL, Size::Compiled),
             map(maps::COUNTERS, Size::Compiled),

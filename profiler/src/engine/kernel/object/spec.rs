@@ -173,6 +173,8 @@ pub(crate) enum Size {
     CallsBefore,
     /// One per rename that is remembered, if names decide.
     Renames,
+    /// One per cgroup that can be in scope, if units, containers or pods decide.
+    Places,
     /// One per process and opcode of io_uring.
     Operations,
     /// One per ring of io_uring.

@@ -307,6 +307,11 @@ impl Tables for MapTables {
         self.shared.control.write_u64(0, offset_of!(Control, extents.wake_at), extents_taken);
     }
 
+    fn invalidate_decisions(&mut self) {
+        let changes = self.control().scope_changes + 1;
+        self.shared.control.write_u64(0, offset_of!(Control, scope_changes), changes);
+    }
+
     fn free_record(&mut self, record: u32) {
         self.pools.free_record(&self.shared, record);
     }

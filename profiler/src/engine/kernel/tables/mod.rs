@@ -89,6 +89,8 @@ pub trait Tables {
     }
     /// Sets how many records and extents have to be taken in all until the kernel side wakes us.
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
+    /// Marks the decisions about tasks as stale, since cgroups were taken out of scope.
+    fn invalidate_decisions(&mut self) {}
     /// Returns the record of an ended thread to its pool.
     fn free_record(&mut self, record: u32);
     /// Zeroes the cells of an extent, and returns the extent to its pool.
