@@ -53,6 +53,8 @@ pub(super) struct Batch {
     slots: Vec<(CallKey, CellIndex)>,
     counts: Vec<(CallKey, CellIndex, SlotCounts)>,
     changed: Vec<Changed>,
+    /// The lines of counts whose places in the copy were prefetched.
+    prefetched: Vec<(CellIndex, usize)>,
 }
 
 /// A thread, as it was read.
@@ -197,7 +199,7 @@ impl Batch {
             for page in &self.pages[visit.pages.clone()] {
                 for (key, slot) in slots_in(tables, page) {
                     tables.prefetch(slot, SUMS);
-                    shadow.prefetch(slot, SUMS);
+                    shadow.prefetch_place(slot);
                     self.slots.push((key, slot));
                 }
             }
@@ -207,12 +209,13 @@ impl Batch {
 
     fn read_counts(&mut self, tables: &impl Tables, shadow: &Shadow) {
         self.counts.clear();
+        self.slots.iter().for_each(|&(_, slot)| shadow.prefetch(slot, SUMS));
         for visit in &mut self.visits {
             let first = self.counts.len();
             for &(key, index) in &self.slots[visit.slots.clone()] {
                 let counts = tables.slot_counts(index);
                 visit.books.add(key, index, counts);
-                if shadow.line(index, SUMS).is_some_and(|known| counts != counts_of(known)) {
+                if counts != counts_of(&shadow.line(index, SUMS)) {
                     tables.prefetch(index, CELLS);
                     self.counts.push((key, index, counts));
                 }
@@ -225,13 +228,14 @@ impl Batch {
         self.changed.clear();
         for &(key, index, counts) in &self.counts {
             let (sums, cells) = (tables.line(index, SUMS), tables.line(index, CELLS));
-            let known = self::sums(shadow.line(index, SUMS).unwrap_or(&NOTHING));
+            let known = self::sums(&shadow.line(index, SUMS));
             let new = self::sums(&sums);
             let likely = likely(counts, &new, &known);
             let changed = Changed { key, index, counts, sums, cells, likely };
-            let prefetch = |cell, line| {
+            let mut prefetch = |cell, line| {
                 tables.prefetch(cell, line);
-                shadow.prefetch(cell, line);
+                shadow.prefetch_place(cell);
+                self.prefetched.push((cell, line));
             };
             prefetch(changed.chunks()[likely.chunk], likely.line);
             if new.errors != known.errors {
@@ -239,6 +243,7 @@ impl Batch {
             }
             self.changed.push(changed);
         }
+        self.prefetched.drain(..).for_each(|(cell, line)| shadow.prefetch(cell, line));
     }
 
     /// The threads that were read, each with its slots that have changed.

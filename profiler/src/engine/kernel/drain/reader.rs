@@ -306,9 +306,7 @@ impl Reader {
         self.corrections.clear();
         for slot in changed {
             change = change.and(self.changes.of(slot.key));
-            let Some(known) = self.cells.line(slot.index, SUMS).map(batch::counts_of) else {
-                continue;
-            };
+            let known = batch::counts_of(&self.cells.line(slot.index, SUMS));
             let known_now = (&mut self.cells, &mut self.samplers);
             let how = How { timed: self.timed, off_cpu: self.follows_off_cpu, last };
             let reading = self.slot.read(tables, known_now, visit, slot, how);

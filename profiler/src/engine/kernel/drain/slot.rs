@@ -69,7 +69,7 @@ impl SlotReading {
         how: How,
     ) -> Option<SlotCounts> {
         let sampler = samplers.get(&changed.index).copied().unwrap_or_default();
-        let old = batch::sums(known.line(changed.index, SUMS)?);
+        let old = batch::sums(&known.line(changed.index, SUMS));
         let ended = RecordState::is_final(visit.before.state);
         let mut changed = *changed;
         let mut before = visit.before;
@@ -200,9 +200,7 @@ impl SlotReading {
     fn remember(&self, known: &mut Shadow, changed: &Changed) {
         for (cell, at, line) in self.lines.iter().chain(once(&(changed.index, SUMS, changed.sums)))
         {
-            if let Some(known) = known.line_mut(*cell, *at) {
-                *known = *line;
-            }
+            known.store(*cell, *at, line);
         }
     }
 }

@@ -101,7 +101,7 @@ impl Reader {
     fn calls_by_now(&self, tables: &impl Tables, index: u32) -> Vec<CallRow> {
         let mut calls: Vec<CallRow> = Vec::new();
         for (key, slot) in Batch::slots_of(tables, index) {
-            let Some(sums) = self.cells.line(slot, SUMS).map(batch::sums) else { continue };
+            let sums = batch::sums(&self.cells.line(slot, SUMS));
             let total = self.figures_by_now(tables, slot, &sums);
             let key = syscalls::fold_unknown(key);
             match calls.binary_search_by_key(&key, |row| row.key) {
@@ -135,7 +135,7 @@ impl Reader {
         let counts = |cell: CellIndex| {
             let lines = (0..LINES).filter(move |_| cell != 0).map(move |line| (cell, line));
             lines.flat_map(|(cell, line)| {
-                let known = self.cells.line(cell, line).copied().unwrap_or([0; WORDS]);
+                let known = self.cells.line(cell, line);
                 (line * WORDS..).zip(known).filter(|&(_, count)| count != 0)
             })
         };
