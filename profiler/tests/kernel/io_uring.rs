@@ -51,13 +51,6 @@ fn reported(rows: &[&Operation], pid: u32) -> Operations {
     sum
 }
 
-/// Whether the opcode of further completions may be unknown: on Linux 6.1, typed programs did not
-/// find the request of further completions (profiler/docs/io-uring.md).
-fn hides_opcode_of_posted() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
-    release.starts_with("6.1.")
-}
-
 /// The report has what was stated, and nothing else of these processes.
 #[track_caller]
 fn has_exactly(rows: &[Operation], stated: &Statement) {
@@ -67,11 +60,7 @@ fn has_exactly(rows: &[Operation], stated: &Statement) {
         };
         let found: Vec<&Operation> = rows.iter().filter(of).collect();
         assert!(!found.is_empty(), "{operations:?} in {rows:?}");
-        let mut found_sum = reported(&found, operations.pid);
-        if hides_opcode_of_posted() {
-            found_sum.posted = operations.posted;
-        }
-        assert_eq!(found_sum, *operations, "{found:?}");
+        assert_eq!(reported(&found, operations.pid), *operations, "{rows:#?}");
     }
     let posted: u64 = rows.iter().map(|row| row.posted).sum();
     assert_eq!(posted, stated.operations.iter().map(|o| o.posted).sum::<u64>(), "{rows:?}");
