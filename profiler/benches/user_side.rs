@@ -17,10 +17,11 @@ use profiler::{
     model::{CallRow, Cgroup, CgroupRow, Figures, Grouping, Snapshot, SortKey, Span},
     present::{
         Report, json,
-        metrics::{self, Exposition},
+        metrics::{self, Exposition, Format},
         rows::rows,
         shown::{Hidden, Shown},
     },
+    serve::body::Bodies,
 };
 use profiler_common::call::CallKey;
 
@@ -127,10 +128,51 @@ fn snapshot(bencher: Bencher<'_, '_>, series: u32) {
 /// The answer to a scrape of about as many series, as Prometheus counts them.
 #[divan::bench(args = SERIES, max_time = 2)]
 fn encode_prometheus(bencher: Bencher<'_, '_>, series: u32) {
+    encode_metrics(bencher, series, Format::Text);
+}
+
+/// The same in the text format of OpenMetrics.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_openmetrics(bencher: Bencher<'_, '_>, series: u32) {
+    encode_metrics(bencher, series, Format::OpenMetrics);
+}
+
+/// The same in the protobuf format, which has native histograms too.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_protobuf(bencher: Bencher<'_, '_>, series: u32) {
+    encode_metrics(bencher, series, Format::Protobuf);
+}
+
+fn encode_metrics(bencher: Bencher<'_, '_>, series: u32, format: Format) {
     let exposition = exposition(series);
-    let text = || metrics::text(black_box(&exposition)).expect("it encodes");
-    let samples = text().lines().filter(|line| !line.starts_with('#')).count();
-    bencher.counter(ItemsCount::new(samples)).bench_local(text);
+    bencher
+        .counter(ItemsCount::new(samples(&exposition)))
+        .bench_local(|| metrics::encode(black_box(&exposition), format).expect("it encodes"));
+}
+
+/// The text format, compressed: all of what the thread of HTTP does for the first scrape of a
+/// reading.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_prometheus_gzip(bencher: Bencher<'_, '_>, series: u32) {
+    encode_compressed(bencher, series, Format::Text);
+}
+
+/// The protobuf format, compressed.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_protobuf_gzip(bencher: Bencher<'_, '_>, series: u32) {
+    encode_compressed(bencher, series, Format::Protobuf);
+}
+
+fn encode_compressed(bencher: Bencher<'_, '_>, series: u32, format: Format) {
+    let exposition = exposition(series);
+    bencher.counter(ItemsCount::new(samples(&exposition))).bench_local(|| {
+        Bodies::default().get(black_box(&exposition), format, true).expect("it encodes")
+    });
+}
+
+fn samples(exposition: &Exposition) -> usize {
+    let text = metrics::text(exposition).expect("it encodes");
+    text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
 /// `stat --by process,syscall --format json`, from its snapshot.

@@ -24,6 +24,7 @@ mod objects;
 mod origin;
 mod own_cost;
 mod privilege;
+mod prometheus;
 mod quiet;
 mod relay;
 mod report;
@@ -246,7 +247,7 @@ fn tests() -> Vec<Test> {
         privilege::without_any_it_names_what_is_missing,
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,
-        service::prometheus_scrapes_it,
+        prometheus::scrapes_every_format,
         confinement::a_reload_is_as_the_user_that_it_has_become,
         confinement::doctor_tries_it,
         interrupt::doctor_ends_while_it_attaches,

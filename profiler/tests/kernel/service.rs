@@ -1,10 +1,10 @@
 //! The daemon on the running kernel: what it serves is what a workload states, it gives
-//! up its privileges, ends in time, and Prometheus takes what it says.
+//! up its privileges, and ends in time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     process::{Child, ChildStderr, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread::JoinHandle,
@@ -220,7 +220,7 @@ impl Drop for Daemon {
 }
 
 /// Status and body.
-fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         .expect("it reads");
@@ -393,58 +393,4 @@ pub(crate) fn gives_up_its_privileges(mode: Mode) {
     let statement = Held::start(&workload).go();
     assert_added(&before, &daemon.metrics(), &statement, &RARE);
     daemon.end();
-}
-
-/// Debian's Prometheus scrapes it and finds it up, with its series.
-pub(crate) fn prometheus_scrapes_it() {
-    let daemon = Daemon::start(Mode::Main);
-    let directory = tempfile::tempdir().expect("a directory");
-    let config = directory.path().join("prometheus.yml");
-    let text = format!(
-        "scrape_configs:\n  - job_name: profiler\n    scrape_interval: 1s\n    static_configs:\n      - targets: ['{}']\n",
-        daemon.address
-    );
-    std::fs::write(&config, text).expect("a file");
-    // Free a moment ago, and asked for again right away.
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
-    let spawned = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
-        .arg(format!("--web.listen-address={port}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut prometheus = match spawned {
-        Ok(child) => Killed(child),
-        Err(error) => panic!("this test needs Debian's package prometheus: {error}"),
-    };
-    wait_until("prometheus listens", || TcpStream::connect(port).is_ok());
-    let value_of = |query: &str| -> Option<f64> {
-        let (status, body) = get(port, &format!("/api/v1/query?query={query}"));
-        if status != 200 {
-            return None;
-        }
-        // The answer may come in chunks, whose lengths stand before and after it.
-        let json = &body[body.find('{')?..=body.rfind('}')?];
-        let answer: serde_json::Value = serde_json::from_str(json).ok()?;
-        answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
-    };
-    wait_until("prometheus has scraped", || value_of("up") == Some(1.0));
-    let series = value_of("scrape_samples_scraped").expect("a number of samples");
-    assert!(series > 100.0, "{series}");
-    assert!(value_of("sum(profiler_syscalls_total)").is_some_and(|calls| calls > 0.0));
-    let built = value_of("profiler_build_info");
-    assert_eq!(built, Some(1.0));
-    prometheus.0.kill().expect("it runs");
-    daemon.end();
-}
-
-/// A child that does not outlive its test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -48,7 +48,7 @@ const NEEDS: [(&str, Skip); 12] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),
     ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
-    ("service::prometheus_scrapes_it", Skip::NoPrometheus),
+    ("prometheus::scrapes_every_format", Skip::NoPrometheus),
     ("relay::a_signal_of_timeout_reaches_the_command_once", Skip::NoSuchProgram),
     ("relay::a_command_inherits_signals_as_without_the_profiler", Skip::NoSuchProgram),
     ("relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run", Skip::NoTerminal),
@@ -91,7 +91,7 @@ mod tests {
     fn a_case_is_skipped_for_either_object_and_for_one_reason() {
         let reason = |case| reason(case, Prepared { i386_program: true });
         assert_eq!(reason("main::latency::is_what_the_workload_measured"), Some(Skip::Emulated));
-        assert_eq!(reason("service::prometheus_scrapes_it"), Some(Skip::NoPrometheus));
+        assert_eq!(reason("prometheus::scrapes_every_format"), Some(Skip::NoPrometheus));
         assert_eq!(reason("main::counts::by_threads"), None);
         assert_eq!(reason("main::conformance::exec_of_a_32_bit_program"), None);
     }
@@ -105,10 +105,10 @@ mod tests {
 
     #[test]
     fn a_name_that_no_case_has_is_stale() {
-        let gone = ["service::prometheus_scrapes_it", I386];
+        let gone = ["prometheus::scrapes_every_format", I386];
         let others = NEEDS.iter().map(|(name, _)| *name).filter(|name| !gone.contains(name));
         let mut cases: Vec<_> = others.map(|name| format!("main::{name}")).collect();
-        cases.push("x::prometheus_scrapes_it".into());
+        cases.push("x::scrapes_every_format".into());
         assert_eq!(stale(&cases), gone);
     }
 }
