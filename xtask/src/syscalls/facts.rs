@@ -20,13 +20,13 @@ pub(super) fn source(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches("# ")
 }
 
-fn read(name: &str) -> Result<String> {
+pub(super) fn read(name: &str) -> Result<String> {
     let path = path(name);
     fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
 /// Lines that say something.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 

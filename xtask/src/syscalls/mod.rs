@@ -1,11 +1,12 @@
 //! `cargo xtask syscalls`: the table behind `profiler syscalls`, from sources to committed file.
 //!
 //! `--read` asks a source and writes its facts under `facts/`. `--generate` joins the facts into
-//! the table that the profiler embeds. Both are committed, so that neither a build nor a user
+//! the tables that the profiler embeds. Both are committed, so that neither a build nor a user
 //! needs the sources.
 
 mod facts;
 mod generate;
+mod opcodes;
 mod read;
 
 use std::{fs, path::PathBuf, process::ExitCode};
@@ -57,6 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let text = generate::table(&Facts::committed()?)?;
         fs::write(table_path(), &text)?;
         println!("{:>7} bytes  syscalls.tsv", text.len());
+        let text = opcodes::table(&opcodes::committed()?);
+        fs::write(opcodes::path(), &text)?;
+        println!("{:>7} bytes  operations.tsv", text.len());
     } else if args.check {
         check()?;
     }
@@ -70,6 +74,7 @@ fn check() -> Result<()> {
         "the table of syscalls is not what the facts give: run `cargo xtask syscalls --generate`"
     );
     println!("the table of syscalls is what the facts give");
+    opcodes::check()?;
     for source in Source::ON_THIS_MACHINE {
         let facts = match source.read(&read::Place::default()) {
             Ok(facts) => facts,

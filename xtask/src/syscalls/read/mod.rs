@@ -1,6 +1,7 @@
 //! Reads facts about syscalls from their sources. Only facts are taken, no text.
 
 mod docker;
+mod io_uring;
 mod linux;
 mod man;
 mod strace;
@@ -24,6 +25,8 @@ pub(super) enum Source {
     Systemd,
     /// Docker's default seccomp profile
     Docker,
+    /// Opcodes of io_uring: the types of the running kernel
+    IoUring,
     /// Pages, documented errnos, and first versions: the installed man-pages
     Man,
 }
@@ -43,13 +46,14 @@ impl Place<'_> {
 
 impl Source {
     /// Sources that need neither `--from` nor `--edition`.
-    pub(super) const ON_THIS_MACHINE: [Self; 4] =
-        [Self::Tracefs, Self::Strace, Self::Systemd, Self::Man];
+    pub(super) const ON_THIS_MACHINE: [Self; 5] =
+        [Self::Tracefs, Self::IoUring, Self::Strace, Self::Systemd, Self::Man];
 
     /// The files of facts, by name without extension.
     pub(super) fn read(self, place: &Place<'_>) -> Result<Vec<(&'static str, String)>> {
         match self {
             Self::Tracefs => Ok(vec![("tracefs", tracefs::read()?)]),
+            Self::IoUring => Ok(vec![("opcodes", io_uring::read()?)]),
             Self::Linux => linux::read(place.from()?),
             Self::Strace => Ok(vec![("strace", strace::read()?)]),
             Self::Systemd => Ok(vec![("systemd", systemd::read()?)]),
