@@ -57,7 +57,7 @@ fn pages_are_what_the_command_line_says() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/man");
     let update = std::env::var_os("UPDATE_MAN").is_some();
     let pages = pages();
-    assert_eq!(pages.len(), 7);
+    assert_eq!(pages.len(), 8);
     for (name, text) in pages {
         let path = directory.join(&name);
         if update {

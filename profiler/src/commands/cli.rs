@@ -5,6 +5,7 @@ mod candidates;
 mod completions;
 mod durations;
 mod lists;
+mod metrics;
 mod shown;
 mod syscalls;
 mod top_by;
@@ -16,6 +17,7 @@ pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use completions::{CompletionsArgs, Shell};
 pub use lists::List;
+pub use metrics::MetricsArgs;
 pub use shown::ShownArgs;
 pub use syscalls::SyscallsArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
@@ -46,7 +48,7 @@ Start with:
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
 All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
-completions and help.
+metrics, completions and help.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
@@ -74,6 +76,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Explain syscalls: numbers, arguments, classes, and who allows them
     Syscalls(SyscallsArgs),
+    /// Explain how many series `/metrics` can have
+    Metrics(MetricsArgs),
     /// Print the script that completes this command line in a shell
     Completions(CompletionsArgs),
 }

@@ -130,13 +130,7 @@ impl Config {
     /// The settings that `args` ask for: the file's, or the defaults where there is
     /// none, overridden by flags.
     pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
-        let mut config = match &args.config {
-            Some(path) => Self::read(path)?,
-            None => match Self::read(Path::new(DEFAULT_PATH)) {
-                Err(ConfigError::Toml(error)) if error.is_missing() => Self::default(),
-                read => read?,
-            },
-        };
+        let mut config = Self::load_file(args.config.as_deref())?;
         config.apply_flags(args)?;
         if config.off_cpu && config.time_one_in == Timed::None {
             return Err(ConfigError::UntimedWhere);
@@ -146,6 +140,20 @@ impl Config {
             return Err(ConfigError::UntimedGroup(group.into()));
         }
         Ok(config)
+    }
+
+    /// The settings of the file at `path`, or of the default file if there is one.
+    ///
+    /// # Errors
+    /// [`ConfigError::Toml`].
+    pub fn load_file(path: Option<&Path>) -> Result<Self, ConfigError> {
+        match path {
+            Some(path) => Self::read(path),
+            None => match Self::read(Path::new(DEFAULT_PATH)) {
+                Err(ConfigError::Toml(error)) if error.is_missing() => Ok(Self::default()),
+                read => read,
+            },
+        }
     }
 
     fn read(path: &Path) -> Result<Self, ConfigError> {

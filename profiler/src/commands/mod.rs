@@ -6,6 +6,7 @@ pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod error;
+pub mod metrics;
 mod places;
 pub mod stat;
 mod style;

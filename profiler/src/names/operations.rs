@@ -23,6 +23,11 @@ pub fn name(opcode: Option<u8>) -> Cow<'static, str> {
     }
 }
 
+/// The opcodes with a name.
+pub fn opcodes() -> impl Iterator<Item = u8> {
+    (0..).take(NAMES.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,7 @@
 pub mod bounds;
 mod calls;
 mod cost;
+pub mod explain;
 mod groups;
 mod health;
 mod in_flight;

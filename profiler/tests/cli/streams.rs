@@ -4,7 +4,7 @@
 use std::process::{Command, Output};
 
 /// What each command prints to standard output, without the kernel side.
-const PRINTING: [&str; 10] = [
+const PRINTING: [&str; 11] = [
     "--help",
     "--version",
     "help stat",
@@ -13,6 +13,7 @@ const PRINTING: [&str; 10] = [
     "doctor --format json",
     "syscalls",
     "syscalls openat --format json",
+    "metrics --explain",
     "completions bash",
     "daemon --check-config --config ../deploy/profiler.toml",
 ];

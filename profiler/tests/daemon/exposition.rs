@@ -120,6 +120,17 @@ fn the_example_of_a_scrape_is_valid() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn the_alerts_are_valid_and_fire_as_they_should() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/prometheus");
+    for (command, file) in [("check", "alerts.yml"), ("test", "alerts.test.yml")] {
+        let file = format!("{directory}/{file}");
+        let Some(output) = promtool(&[command, "rules", &file], "") else { return };
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+    }
+}
+
 /// What promtool makes of `input`, or `None` where there is none. In CI there has to
 /// be one, or this would pass for ever without having looked.
 pub(crate) fn promtool(arguments: &[&str], input: &str) -> Option<std::process::Output> {

@@ -18,6 +18,7 @@ const ALONE: &[&str] = &[
     "service::serves_exact_counts_of_the_host",
     // Watch the whole host, and need room for each process: storms of processes and crowds of
     // threads of other tests would take it.
+    "conformance::groups_of_metrics",
     "conformance::rename_of_an_idle_leader",
     "conformance::seccomp_before",
     "conformance::vfork_in_flight",

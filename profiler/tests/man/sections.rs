@@ -36,11 +36,12 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
-const PAGES: [&str; 7] = [
+const PAGES: [&str; 8] = [
     "profiler",
     "profiler-completions",
     "profiler-daemon",
     "profiler-doctor",
+    "profiler-metrics",
     "profiler-stat",
     "profiler-syscalls",
     "profiler-top",
@@ -61,7 +62,7 @@ pub(crate) fn of(name: &str, help: &str) -> String {
         text += &list("COLUMNS", listed(top::LISTS));
         text += &list("FILES", FILES_OF_TOP);
     }
-    if name == "profiler-daemon" {
+    if ["profiler-daemon", "profiler-metrics"].contains(&name) {
         text += &list("FILES", FILES_OF_DAEMON);
     }
     text += &list("\"EXIT STATUS\"", EXIT_CODES);

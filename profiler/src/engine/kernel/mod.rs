@@ -52,6 +52,7 @@ pub use cgroups::existing as existing_cgroups;
 pub use error::KernelError;
 pub use fit::Fit;
 pub use memory_limit::MemoryLimit;
+pub use object::program_names;
 pub use options::{Options, Request};
 pub use profiler::Profiler;
 pub use rings::Rings;

@@ -16,6 +16,7 @@ mod execs;
 mod filters;
 mod i386_program;
 mod identity;
+mod metric_groups;
 mod names;
 mod numbers;
 mod places;
@@ -218,6 +219,9 @@ pub(crate) const CASES: &[Case] = cases! {
         cgroups_that_are_removed: "a process lives for a millisecond in a cgroup that is removed at once",
         cgroups_that_are_renamed: "a cgroup is renamed after its processes have ended",
         cgroups_under_load: "a process moves between cgroups all the time",
+    }
+    metric_groups {
+        groups_of_metrics: "metrics by cgroup and container sum up to those of the host at each scrape",
     }
     attach {
         attach_under_load: "attached and detached twenty times while others make calls",

@@ -61,6 +61,7 @@ pub(super) fn attempt() -> c_long {
 /// of them before the thread has made any other call; and at that which has its number in
 /// the table of i386.
 pub(super) fn denied(params: &Params) -> Statement {
+    params.hold();
     let times = params.number("calls");
     answer(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32, 0);
     let by_int80 = || raw::int80(libc::SYS_getsid as i32, [0; 3]);

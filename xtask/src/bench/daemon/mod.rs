@@ -1,6 +1,7 @@
 //! `cargo xtask bench daemon`: what the user side costs, measured from outside on the
 //! executable that users run.
 
+mod groups;
 pub(crate) mod load;
 mod report;
 mod storm;
@@ -61,6 +62,8 @@ enum Part {
     Growth,
     /// Answers to /metrics
     Scrape,
+    /// A group of metrics by container: its cost, and answers of 10,000 series
+    Groups,
     /// Processes made and ended as fast as can be
     Storm,
 }
@@ -95,6 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Part::Steady => sections.push(steady(&profiler, args)?),
             Part::Growth => sections.extend(growth(&profiler, args)?),
             Part::Scrape => sections.extend(scrape(&profiler, args)?),
+            Part::Groups => sections.extend(groups::measure(&profiler, args)?),
             Part::Storm => sections.push(storm(&profiler, args)?),
         }
     }

@@ -15,6 +15,7 @@ mod spec;
 #[cfg(test)]
 pub(crate) use catalog::COUNTERS;
 pub(crate) use catalog::{best_counter, companions, find, program_named};
+pub use program::program_names;
 pub(crate) use program::{
     ENTRY, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED, OPERATION_SUBMITTED,
     OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,

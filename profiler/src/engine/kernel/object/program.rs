@@ -161,6 +161,11 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
     ENTRY,
 ];
 
+/// The names of all programs that count calls.
+pub fn program_names() -> impl Iterator<Item = &'static str> {
+    SYSCALL_PROGRAMS.iter().map(|program| program.name)
+}
+
 /// The first kernel that can preempt a program in a tracepoint. Earlier kernels run the program
 /// with preemption off (`__BPF_DECLARE_TRACE` in include/trace/bpf_probe.h).
 const PREEMPTIBLE: (u32, u32) = (7, 1);
