@@ -53,6 +53,8 @@ const LAST_BREATH: Duration = Duration::from_secs(10);
 ///    core dump.
 /// 4. It installs seccomp filters.
 ///
+/// If `may_unlink`, the filters allow to remove files, as the daemon removes its Unix socket.
+///
 /// Returns what is left, and what could not be done and why. To remain root is such a case
 /// only if `user` is the default, [`NOBODY`].
 ///
@@ -67,7 +69,10 @@ const LAST_BREATH: Duration = Duration::from_secs(10);
 /// # Errors
 /// [`PrivilegeError`] if capabilities cannot be given up, or if this process cannot
 /// become a user other than [`NOBODY`].
-pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), PrivilegeError> {
+pub fn confine(
+    user: &User,
+    may_unlink: bool,
+) -> Result<(Confinement, Vec<String>), PrivilegeError> {
     wait_for_single_thread()?;
     let mut undone = Vec::new();
     let unprivileged = drop_all(user).map_err(|error| PrivilegeError::Drop(error.to_string()))?;
@@ -79,7 +84,7 @@ pub fn confine(user: &User) -> Result<(Confinement, Vec<String>), PrivilegeError
         }
         undone.push(why);
     }
-    if let Err(error) = seccomp::install() {
+    if let Err(error) = seccomp::install(may_unlink) {
         undone.push(format!("cannot install a seccomp filter: {error}"));
     }
     Ok((Confinement::read()?, undone))
@@ -137,7 +142,7 @@ fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> 
 /// In words, if the process cannot be confined at all.
 pub fn try_confining(user: &User) -> Result<(String, Vec<String>), String> {
     in_child(|| {
-        let (state, undone) = confine(user)?;
+        let (state, undone) = confine(user, false)?;
         Ok((state.to_string(), [undone, state.weaknesses()].concat()))
     })
 }
@@ -220,7 +225,7 @@ mod tests {
     #[test]
     fn nothing_is_left_that_draining_does_not_need() {
         let (state, undone) = in_child(|| {
-            let (state, undone) = confine(&User::find(NOBODY).expect("nobody"))?;
+            let (state, undone) = confine(&User::find(NOBODY).expect("nobody"), false)?;
             Ok((state.to_string(), [undone, state.weaknesses()].concat()))
         })
         .expect("a process can always be confined");

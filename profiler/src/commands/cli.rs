@@ -11,7 +11,7 @@ mod syscalls;
 mod top_by;
 mod values;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 pub use budget::BudgetArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -24,7 +24,7 @@ pub use top_by::{CallsBy, ListsBy, OwnersBy};
 
 use super::{places, timed};
 use crate::{
-    address::parse_listen,
+    address::Listen,
     duration::{Interval, RunTime},
     engine::kernel::Request,
     filter::{CallPattern, Comm, ContainerName, Filter, FilterError, Places, PodName, UnitName},
@@ -441,8 +441,11 @@ pub struct DaemonArgs {
     #[arg(short, long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address and port to serve metrics on [default: 127.0.0.1:9494]
-    #[arg(short, long, value_name = "ADDR:PORT", value_parser = parse_listen)]
-    pub listen: Option<SocketAddr>,
+    ///
+    /// Or a Unix socket, for example unix:/run/profiler/metrics.sock. If systemd passes sockets
+    /// (profiler.socket), the daemon listens on these sockets instead.
+    #[arg(short, long, value_name = "ADDR:PORT")]
+    pub listen: Option<Listen>,
     /// Web configuration file: TLS, client certificates and passwords
     ///
     /// The file has the keys of Prometheus's exporter-toolkit, in YAML. Without such a file, the

@@ -24,7 +24,7 @@ use super::{
     toml_file::{self, TomlFileError},
 };
 use crate::{
-    address::parse_listen,
+    address::Listen,
     duration::Interval,
     filter::{CallPattern, Comm, ContainerName, PodName, UnitName},
     logging::LogLevel,
@@ -48,8 +48,8 @@ const EXTENTS_PER_MIB: u32 = 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Address and port to serve metrics on.
-    #[serde(deserialize_with = "listen")]
-    pub listen: SocketAddr,
+    #[serde(serialize_with = "listen_text", deserialize_with = "listen")]
+    pub listen: Listen,
     /// Host names that clients may use, beside `localhost` and addresses.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub allowed_hosts: Vec<HostName>,
@@ -103,7 +103,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: DEFAULT_LISTEN,
+            listen: Listen::Tcp(DEFAULT_LISTEN),
             allowed_hosts: Vec::new(),
             web_config: PathBuf::new(),
             interval: Interval::clamped(Duration::from_secs(1)),
@@ -169,8 +169,8 @@ impl Config {
 
     fn apply_flags(&mut self, args: &DaemonArgs) -> Result<(), ConfigError> {
         let kernel = &args.kernel;
-        if let Some(listen) = args.listen {
-            self.listen = listen;
+        if let Some(listen) = &args.listen {
+            self.listen.clone_from(listen);
         }
         if let Some(web_config) = &args.web_config {
             self.web_config.clone_from(web_config);
@@ -320,9 +320,20 @@ fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     deserializer.deserialize_u32(MEMORY_MIB)
 }
 
-fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Listen, D::Error> {
     let text = String::deserialize(deserializer)?;
-    parse_listen(&text).map_err(|why| de::Error::custom(format_args!("{text:?}: {why}")))
+    text.parse().map_err(|why| de::Error::custom(format_args!("{text:?}: {why}")))
+}
+
+fn listen_text<S: Serializer>(listen: &Listen, serializer: S) -> Result<S::Ok, S::Error> {
+    match listen {
+        Listen::Tcp(address) => serializer.collect_str(address),
+        // As it was written: what is printed can be read again.
+        Listen::Unix(path) => serializer.collect_str(&format_args!(
+            "unix:{}",
+            path.to_str().expect("a path of the file or a flag is text")
+        )),
+    }
 }
 
 /// A list of texts, each of which is a `T`.

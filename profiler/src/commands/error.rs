@@ -5,8 +5,9 @@ use std::io;
 
 use super::{config::ConfigError, stat::BudgetError};
 use crate::{
-    engine::kernel::KernelError, exhausted::Exhausted, filter::FilterError, launch::LaunchError,
-    logging::LoggingError, privilege::PrivilegeError, serve::ServeError, streams::OutputError,
+    address::Listen, engine::kernel::KernelError, exhausted::Exhausted, filter::FilterError,
+    launch::LaunchError, logging::LoggingError, privilege::PrivilegeError, serve::ServeError,
+    streams::OutputError,
 };
 
 /// Any failure of a command.
@@ -100,7 +101,7 @@ impl Error {
                 LaunchError::CommandFailed { .. } => 126,
                 LaunchError::Watch(_) | LaunchError::Signals(_) => 1,
             },
-            Self::Serve(ServeError::Listen { .. }) => 8,
+            Self::Serve(ServeError::Listen { .. } | ServeError::Inherited(_)) => 8,
             Self::Output(_) => 9,
             Self::Unfit(code) => *code,
             Self::Serve(ServeError::Start(_))
@@ -138,6 +139,18 @@ fn hint_of_serve(error: &ServeError) -> Option<String> {
     let (address, source) = match error {
         ServeError::Listen { address, source } => (address, source),
         ServeError::Start(source) => return Exhausted::of(source).map(Exhausted::hint),
+        ServeError::Inherited(_) => {
+            return Some("a socket unit has ListenStream= lines only, and no Accept=yes".into());
+        }
+    };
+    let Listen::Tcp(address) = address else {
+        return match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                Some("another program listens there; --listen chooses another path".into())
+            }
+            io::ErrorKind::NotFound => Some("the directory of the socket must exist".into()),
+            _ => None,
+        };
     };
     match source.kind() {
         io::ErrorKind::AddrInUse => Some(format!(

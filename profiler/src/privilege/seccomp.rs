@@ -183,7 +183,7 @@ const KILLING: &[c_long] = &[
 ];
 
 /// The filters for this architecture, in the order in which they are installed.
-pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
+pub(super) fn filters(may_unlink: bool) -> Result<Vec<BpfProgram>, BackendError> {
     let fails = |errno: libc::c_int| SeccompAction::Errno(errno.cast_unsigned());
     let always = |calls: &[c_long]| calls.iter().map(|&call| (call, Vec::new())).collect();
     let compiled = |rules: BTreeMap<_, _>, otherwise, matching| {
@@ -195,14 +195,19 @@ pub(super) fn filters() -> Result<Vec<BpfProgram>, BackendError> {
         // Its flags are in memory, which a filter cannot read. The C library then uses
         // clone(2), whose flags are an argument.
         compiled(always(&[libc::SYS_clone3]), SeccompAction::Allow, fails(libc::ENOSYS))?,
-        compiled(allowed()?, fails(libc::EPERM), SeccompAction::Allow)?,
+        compiled(allowed(may_unlink)?, fails(libc::EPERM), SeccompAction::Allow)?,
     ])
 }
 
 /// Of each call on what condition it is allowed; any of several, and always without one.
-fn allowed() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
+fn allowed(may_unlink: bool) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
         ALLOWED.iter().chain(ALLOWED_OF_ARCHITECTURE).map(|&call| (call, Vec::new())).collect();
+    if may_unlink {
+        rules.insert(libc::SYS_unlinkat, Vec::new());
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_unlink, Vec::new());
+    }
     // Or this filter's EPERM would take precedence over the other's ENOSYS
     // (seccomp_run_filters, kernel/seccomp.c: of equal actions the latest filter's).
     rules.insert(libc::SYS_clone3, Vec::new());
@@ -235,8 +240,8 @@ fn allowed() -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
 }
 
 /// Installs the filters for every thread of this process. no_new_privs has to be set.
-pub(super) fn install() -> Result<(), seccompiler::Error> {
-    for filter in filters()? {
+pub(super) fn install(may_unlink: bool) -> Result<(), seccompiler::Error> {
+    for filter in filters(may_unlink)? {
         seccompiler::apply_filter_all_threads(&filter)?;
     }
     Ok(())
@@ -254,7 +259,7 @@ mod tests {
     use super::super::{User, confine, in_child, user::NOBODY};
 
     fn confined() {
-        let (_, undone) = confine(&User::find(NOBODY).expect("nobody")).expect("confined");
+        let (_, undone) = confine(&User::find(NOBODY).expect("nobody"), false).expect("confined");
         assert_eq!(undone, <[String; 0]>::default());
     }
 
@@ -283,6 +288,7 @@ mod tests {
             let failures = [
                 refused("writing a file", File::options().write(true).open("/dev/null").map(drop)),
                 refused("making a file", File::create("/tmp/of-the-profiler").map(drop)),
+                refused("removing a file", std::fs::remove_file("/tmp/of-the-profiler")),
                 refused("connecting", TcpStream::connect(address).map(drop)),
                 refused("listening", TcpListener::bind("127.0.0.1:0").map(drop)),
                 refused("another process", Command::new("/bin/true").status().map(drop)),

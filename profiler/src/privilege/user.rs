@@ -54,6 +54,14 @@ impl User {
         self.name == NOBODY
     }
 
+    /// The ids of the user and of its group that this process has after it has become this user.
+    pub fn ids(&self) -> (u32, u32) {
+        if is_root_somehow().unwrap_or(false) {
+            return (self.uid.as_raw(), self.gid.as_raw());
+        }
+        (unistd::geteuid().as_raw(), unistd::getegid().as_raw())
+    }
+
     /// Whether it is root, which is not to be changed.
     pub fn is_root(&self) -> bool {
         self.uid.is_root()

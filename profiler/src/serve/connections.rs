@@ -22,11 +22,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 #[cfg(feature = "tls")]
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::Notify,
     task::{AbortHandle, Id, JoinSet, yield_now},
     time::{Instant, sleep, timeout},
@@ -35,6 +34,7 @@ use tokio::{
 use super::{
     hosts::Local,
     places::{Peer, Places, Progress},
+    sockets::{ClientSocket, Listeners},
     stream::{ClientStream, micros_since, refuse},
     transport::Transport,
 };
@@ -58,7 +58,7 @@ const MAX_HEADER_FIELDS: usize = 64;
 const BACKLOG: i32 = 4096;
 /// Bytes that the kernel holds of an answer that the client does not read, and of a
 /// request that we do not read. The kernel doubles both (`sk_setsockopt`, net/core/sock.c).
-const SEND_BUFFER: usize = 32 << 10;
+pub(super) const SEND_BUFFER: usize = 32 << 10;
 const RECEIVE_BUFFER: usize = 8 << 10;
 /// Connections that are accepted or end between two turns of the connections' tasks.
 const EVENTS_PER_TURN: usize = 64;
@@ -78,16 +78,23 @@ pub fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // As the standard library does: a port is free again as soon as its process is gone.
     socket.set_reuse_address(true)?;
-    // Connections inherit all of these.
+    socket.bind(&address.into())?;
+    set_up(&socket)?;
+    Ok(socket.into())
+}
+
+/// Sets the options of a socket that is bound, and listens.
+pub(super) fn set_up(socket: &Socket) -> io::Result<()> {
+    // Connections of TCP inherit all of these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    // An answer that was sent and not acknowledged outlives our descriptor.
-    socket.set_tcp_user_timeout(Some(CONNECTION_TIMEOUT))?;
-    defer_accept(&socket)?;
-    socket.bind(&address.into())?;
+    if socket.local_addr()?.as_socket().is_some() {
+        // An answer that was sent and not acknowledged outlives our descriptor.
+        socket.set_tcp_user_timeout(Some(CONNECTION_TIMEOUT))?;
+        defer_accept(socket)?;
+    }
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    socket.set_nonblocking(true)
 }
 
 /// Has the kernel hand connections over when their request begins to arrive, or after a
@@ -110,10 +117,11 @@ fn defer_accept(socket: &Socket) -> io::Result<()> {
 
 /// Answers by `router`, over `transport`, for as long as it is polled.
 pub async fn serve<T: Transport>(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     transport: T,
     router: Router,
 ) -> Infallible {
+    let mut listeners = listeners.into();
     let limit = limit_by_descriptors();
     let mut server = Server {
         places: Places::new(limit),
@@ -125,9 +133,9 @@ pub async fn serve<T: Transport>(
         incomplete: 0,
     };
     loop {
-        match server.next_event(&listener).await {
+        match server.next_event(&mut listeners).await {
             Happened::Ended(id) => drop(server.places.leave(id)),
-            Happened::Accepted(Ok((stream, from))) => server.admit(stream, from),
+            Happened::Accepted(Ok((socket, peer))) => server.admit(socket, peer),
             Happened::Accepted(Err(error)) if is_of_one_connection(&error) => {
                 tracing::debug!("a connection ended before it was accepted: {error}");
             }
@@ -149,7 +157,7 @@ pub async fn serve<T: Transport>(
 enum Happened {
     /// A connection's task ended.
     Ended(Id),
-    Accepted(io::Result<(TcpStream, SocketAddr)>),
+    Accepted(io::Result<(ClientSocket, Peer)>),
 }
 
 struct Server<T> {
@@ -165,14 +173,14 @@ struct Server<T> {
 }
 
 impl<T: Transport> Server<T> {
-    async fn next_event(&mut self, listener: &TcpListener) -> Happened {
+    async fn next_event(&mut self, listeners: &mut Listeners) -> Happened {
         let (tasks, mut waited) = (&mut self.tasks, false);
         let happened = poll_fn(|cx| {
             if let Poll::Ready(Some(ended)) = tasks.poll_join_next_with_id(cx) {
                 let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                 return Poll::Ready(Happened::Ended(id));
             }
-            let accepted = listener.poll_accept(cx).map(Happened::Accepted);
+            let accepted = listeners.poll_accept(cx).map(Happened::Accepted);
             waited |= accepted.is_pending();
             accepted
         })
@@ -187,23 +195,22 @@ impl<T: Transport> Server<T> {
         (self.events, self.incomplete) = (0, 0);
     }
 
-    fn admit(&mut self, stream: TcpStream, from: SocketAddr) {
-        let local = stream.local_addr().ok().map(|address| Local(address.ip()));
+    fn admit(&mut self, socket: ClientSocket, peer: Peer) {
+        let local = socket.local();
         let progress = Arc::<Progress>::default();
-        match arrived(&stream) {
+        match arrived(&socket) {
             Arrived::Request => progress.answer(),
             Arrived::Hello => {}
-            Arrived::Part if self.incomplete == INCOMPLETE_PER_TURN => return refuse(stream),
+            Arrived::Part if self.incomplete == INCOMPLETE_PER_TURN => return refuse(socket),
             Arrived::Part => self.incomplete += 1,
         }
         if self.places.is_full() && !self.evict() {
-            return refuse(stream);
+            return refuse(socket);
         }
-        let client = match ClientStream::new(stream, Arc::clone(&progress), self.epoch) {
+        let client = match ClientStream::new(socket, Arc::clone(&progress), self.epoch) {
             Ok(client) => client,
             Err(error) => return tracing::debug!("cannot set up a connection: {error}"),
         };
-        let peer = Peer::of(from.ip());
         let answers = Answers {
             router: TowerToHyperService::new(self.router.clone()),
             progress: Arc::clone(&progress),
@@ -340,9 +347,9 @@ enum Arrived {
     Part,
 }
 
-fn arrived(stream: &TcpStream) -> Arrived {
+fn arrived(socket: &ClientSocket) -> Arrived {
     let mut bytes = [MaybeUninit::uninit(); 4096];
-    let peeked = SockRef::from(stream).peek(&mut bytes).unwrap_or(0);
+    let peeked = socket.as_ref().peek(&mut bytes).unwrap_or(0);
     // SAFETY: `peek` has initialised as many bytes as it returned.
     let arrived = unsafe { bytes[..peeked].assume_init_ref() };
     Arrived::of(arrived)

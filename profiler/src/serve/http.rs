@@ -17,9 +17,12 @@ use super::{
     feed::Feed,
     hosts::{self, HostName},
     negotiation,
+    socket_file::SocketFile,
+    sockets::{Listeners, Sockets},
     transport::{Plain, Transport},
     web::Live,
 };
+use crate::address::Listen;
 
 /// Listens on an address. This comes before [`serve`], so that an address in use is found before
 /// anything is attached, and a low port is bound before privileges are dropped.
@@ -27,7 +30,25 @@ use super::{
 /// # Errors
 /// [`ServeError::Listen`].
 pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
-    connections::listen(address).map_err(|source| ServeError::Listen { address, source })
+    let failed = |source| ServeError::Listen { address: Listen::Tcp(address), source };
+    connections::listen(address).map_err(failed)
+}
+
+/// Opens the sockets to serve on: those that systemd passes, or else one at `listen`. The file of
+/// a Unix socket belongs to `owner`, a user and a group, and is removed when the returned
+/// [`SocketFile`] is dropped.
+///
+/// # Errors
+/// [`ServeError::Listen`] and [`ServeError::Inherited`].
+pub fn open(
+    listen: &Listen,
+    owner: (u32, u32),
+) -> Result<(Sockets, Option<SocketFile>), ServeError> {
+    if let Some(sockets) = Sockets::inherited().map_err(ServeError::Inherited)? {
+        return Ok((sockets, None));
+    }
+    let failed = |source| ServeError::Listen { address: listen.clone(), source };
+    Sockets::open(listen, owner).map_err(failed)
 }
 
 /// Serves on a thread of its own, so that drains and clients never delay each other: a drain of a
@@ -38,7 +59,7 @@ pub fn bind(address: SocketAddr) -> Result<std::net::TcpListener, ServeError> {
 /// # Errors
 /// If the thread or its event loop cannot be started.
 pub fn spawn(
-    listener: std::net::TcpListener,
+    sockets: impl Into<Sockets>,
     feed: Feed,
     allowed_hosts: Vec<HostName>,
     web: Option<Arc<Live>>,
@@ -48,7 +69,7 @@ pub fn spawn(
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let listener = {
         let _within = runtime.enter();
-        TcpListener::from_std(listener).map_err(failed)?
+        sockets.into().register().map_err(failed)?
     };
     let (alive, ended) = oneshot::channel();
     let serve = move || {
@@ -64,7 +85,7 @@ pub fn spawn(
 /// it is polled.
 pub async fn serve_by(
     web: Option<Arc<Live>>,
-    listener: TcpListener,
+    listener: impl Into<Listeners>,
     feed: Feed,
     allowed_hosts: Vec<HostName>,
 ) -> Infallible {

@@ -9,11 +9,15 @@ pub mod http;
 mod http2;
 pub mod negotiation;
 pub mod places;
+pub mod socket_file;
+pub mod sockets;
 pub mod stream;
 pub mod transport;
 pub mod web;
 
-use std::{io, net::SocketAddr};
+use std::io;
+
+use crate::address::Listen;
 
 /// Why the daemon cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +26,13 @@ pub enum ServeError {
     #[error("cannot listen on {address}: {source}")]
     Listen {
         /// The address.
-        address: SocketAddr,
+        address: Listen,
         /// The kernel's error.
         source: io::Error,
     },
+    /// The sockets that systemd passes cannot be used.
+    #[error("cannot listen on the sockets of systemd: {0}")]
+    Inherited(io::Error),
     /// The thread that serves, or its event loop, cannot start.
     #[error("cannot start the thread that serves HTTP: {0}")]
     Start(io::Error),

@@ -61,21 +61,33 @@ impl Progress {
 /// which one host can have to itself. All loopback addresses are one peer, since any
 /// local user can connect from each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Peer(IpAddr);
+pub struct Peer(Kind);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Address(IpAddr),
+    /// A user of this host, over a Unix socket.
+    User(u32),
+}
 
 impl Peer {
     /// A peer whose address is not known.
-    pub const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    pub const UNKNOWN: Self = Self(Kind::Address(IpAddr::V6(Ipv6Addr::UNSPECIFIED)));
+
+    /// A user of this host, who connects over a Unix socket.
+    pub fn user(uid: u32) -> Self {
+        Self(Kind::User(uid))
+    }
 
     /// The peer that an address belongs to.
     pub fn of(address: IpAddr) -> Self {
         const NETWORK: u128 = !0 << 64;
         let address = address.to_canonical();
-        Self(match address {
+        Self(Kind::Address(match address {
             address if address.is_loopback() => Ipv6Addr::LOCALHOST.into(),
             IpAddr::V4(_) => address,
             IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & NETWORK).into(),
-        })
+        }))
     }
 }
 

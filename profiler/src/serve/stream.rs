@@ -10,11 +10,10 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep},
 };
 
-use super::places::Progress;
+use super::{connections::SEND_BUFFER, places::Progress, sockets::ClientSocket};
 
 /// Longest time for which a client may leave an answer unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,7 +24,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// If it is dropped before its end, it is reset: the kernel otherwise keeps what was not
 /// read, up to a send buffer for each connection, long after our descriptor is closed.
 pub struct ClientStream {
-    stream: TcpStream,
+    stream: ClientSocket,
     progress: Arc<Progress>,
     epoch: Instant,
     /// Runs while the client does not read.
@@ -34,8 +33,16 @@ pub struct ClientStream {
 
 impl ClientStream {
     /// Wraps an accepted connection. `epoch` is when the clock of `progress` began.
-    pub fn new(stream: TcpStream, progress: Arc<Progress>, epoch: Instant) -> io::Result<Self> {
-        stream.set_zero_linger()?;
+    pub(super) fn new(
+        stream: ClientSocket,
+        progress: Arc<Progress>,
+        epoch: Instant,
+    ) -> io::Result<Self> {
+        if stream.lingers() {
+            stream.as_ref().set_linger(Some(Duration::ZERO))?;
+        } else {
+            stream.as_ref().set_send_buffer_size(SEND_BUFFER)?;
+        }
         Ok(Self { stream, progress, epoch, stalled: None })
     }
 
@@ -100,14 +107,16 @@ impl AsyncWrite for ClientStream {
 
     /// Sends the rest and ends the connection in good order.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        socket2::SockRef::from(&self.stream).set_linger(None)?;
+        if self.stream.lingers() {
+            self.stream.as_ref().set_linger(None)?;
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 /// Closes a connection at once, without an answer.
-pub fn refuse(stream: TcpStream) {
+pub(super) fn refuse(socket: ClientSocket) {
     // Best effort: the connection ends either way.
-    let _ = stream.set_zero_linger();
-    drop(stream);
+    let _ = socket.as_ref().set_linger(Some(Duration::ZERO));
+    drop(socket);
 }

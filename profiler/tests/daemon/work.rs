@@ -60,6 +60,7 @@ fn run<F: Future<Output = Running>>(
         cgroups: Vec::new(),
         logging: None,
         web: None,
+        listens: Vec::new(),
         manager: Manager::default(),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(
@@ -235,7 +236,7 @@ fn flags_win_over_a_file_read_again_too() {
 fn what_needs_a_restart_is_named_and_left_as_it_is() {
     let mut config = Config::default();
     let new = Config {
-        listen: "127.0.0.1:1".parse().expect("an address"),
+        listen: "unix:/run/x".parse().expect("a socket"),
         interval: "9s".parse().expect("an interval"),
         web_config: "web.yml".into(),
         allowed_hosts: vec!["db1.example.com".parse().expect("a name")],

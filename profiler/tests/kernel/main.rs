@@ -6,6 +6,8 @@
 //! measured: see [`workload`]; and the soak, see [`soak`].
 
 mod budget;
+#[path = "../daemon/web/certificates.rs"]
+mod certificates;
 mod confinement;
 mod conformance;
 mod consumers;
@@ -35,10 +37,12 @@ mod service;
 mod shown;
 mod siege;
 mod soak;
+mod sockets;
 mod starved;
 mod streams;
 mod suite;
 mod timed;
+mod tls;
 mod user;
 mod where_time;
 mod workload;
@@ -248,6 +252,9 @@ fn tests() -> Vec<Test> {
         privilege::without_any_a_command_does_not_run,
         privilege::with_one_of_two_it_names_the_other,
         prometheus::scrapes_every_format,
+        sockets::a_unix_socket_is_served_replaced_and_removed,
+        sockets::sockets_of_systemd_are_served,
+        tls::prometheus_scrapes_it_with_a_password_and_a_certificate,
         confinement::a_reload_is_as_the_user_that_it_has_become,
         confinement::doctor_tries_it,
         interrupt::doctor_ends_while_it_attaches,

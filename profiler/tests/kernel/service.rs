@@ -108,7 +108,7 @@ impl Daemon {
             let length = log.read_line(&mut text).expect("text");
             assert_ne!(length, 0, "it ended before it served: {text}");
             assert!(!text.contains(REFUSAL), "{text}");
-            if let Some((_, rest)) = text[read..].split_once("http://") {
+            if let Some((_, rest)) = text[read..].split_once("://") {
                 let address = rest.split('/').next().expect("a first part");
                 break address.parse().expect("an address and a port");
             }

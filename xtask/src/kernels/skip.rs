@@ -44,11 +44,12 @@ pub(super) struct Prepared {
 }
 
 /// Cases by the end of their names, which is the same for each object that counts calls.
-const NEEDS: [(&str, Skip); 12] = [
+const NEEDS: [(&str, Skip); 13] = [
     ("latency::is_what_the_workload_measured", Skip::Emulated),
     ("latency::quantiles_are_within_the_bound", Skip::Emulated),
     ("ending::a_command_s_exit_code_is_passed_on", Skip::HundredsOfRuns),
     ("prometheus::scrapes_every_format", Skip::NoPrometheus),
+    ("tls::prometheus_scrapes_it_with_a_password_and_a_certificate", Skip::NoPrometheus),
     ("relay::a_signal_of_timeout_reaches_the_command_once", Skip::NoSuchProgram),
     ("relay::a_command_inherits_signals_as_without_the_profiler", Skip::NoSuchProgram),
     ("relay::ctrl_c_reaches_the_command_once_and_twice_ends_the_run", Skip::NoTerminal),

@@ -12,7 +12,6 @@ use crate::workspace::root;
 /// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
 /// up: a module uses only modules that stand above it in this table.
 const ARROWS: [(&str, &[&str]); 23] = [
-    ("address", &[]),
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),
@@ -20,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("regular_file", &[]),
     ("text", &[]),
     ("users", &[]),
+    ("address", &["text"]),
     ("duration", &["text"]),
     ("placement", &["regular_file", "text"]),
     ("privilege", &["text", "users"]),
@@ -46,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
     ("present", &["budget", "filter", "model", "names", "placement", "text"]),
-    ("serve", &["model", "present", "regular_file", "text"]),
+    ("serve", &["address", "model", "present", "regular_file", "text"]),
     (
         "commands",
         &[

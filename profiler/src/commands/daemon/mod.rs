@@ -67,6 +67,7 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
         args,
         cgroups: Vec::new(),
         web: None,
+        listens: Vec::new(),
     };
     let outcome = run_with(settings);
     logging.finish();
@@ -106,7 +107,8 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     let user = User::find(&settings.config.user)?;
     connections::raise_descriptor_limit();
     settings.web = settings.config.web()?;
-    let listener = http::bind(settings.config.listen)?;
+    // Removed on any end from here on.
+    let (sockets, socket_file) = http::open(&settings.config.listen, user.ids())?;
 
     let (options, warnings) = kernel_options(&settings.config, settings.args)?;
     for warning in warnings {
@@ -130,17 +132,19 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }
-    let (left, undone) = profiler.confined(|| privilege::confine(&user))?;
+    let (left, undone) = profiler.confined(|| privilege::confine(&user, socket_file.is_some()))?;
     tell_confinement(&left, &undone);
     tell_unreadable(&settings, &user);
     if let Some(logging) = &settings.logging {
         logging.start_thread()?;
     }
     let (publisher, feed) = feed::feed();
-    // The address in fact: port 0 asks for any.
-    let address = listener.local_addr().unwrap_or(settings.config.listen);
-    tracing::info!("serving metrics on {}://{address}/metrics", settings.scheme());
-    tell_exposure(address, &settings);
+    // The addresses in fact: port 0 asks for any, and systemd passes others.
+    for address in sockets.addresses() {
+        tracing::info!("serving metrics on {}", address.url(settings.scheme()));
+        settings.listens.push(address);
+    }
+    sockets.tcp_addresses().into_iter().for_each(|address| tell_exposure(address, &settings));
     if let Some(web) = &settings.web {
         for warning in web.warnings() {
             tracing::warn!("web configuration: {warning}");
@@ -148,7 +152,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
         web.watch().map_err(ConfigError::from)?;
     }
     let (allowed_hosts, web) = (settings.config.allowed_hosts.clone(), settings.web.clone());
-    let served = http::spawn(listener, feed, allowed_hosts, web)?;
+    let served = http::spawn(sockets, feed, allowed_hosts, web)?;
     let work = Work::begin(profiler, publisher, settings)?;
     let last = tokio::select! {
         last = work.run(orders) => last,

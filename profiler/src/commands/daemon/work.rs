@@ -22,6 +22,7 @@ use super::{
     reload::{Read, Reload, Reloaded},
 };
 use crate::{
+    address::Listen,
     commands::{
         cli::DaemonArgs,
         config::{Config, ConfigError},
@@ -61,6 +62,8 @@ pub struct Settings<'a> {
     pub logging: Option<Logging>,
     /// The web configuration in effect, if there is one.
     pub web: Option<Arc<Live>>,
+    /// Where the daemon listens in fact.
+    pub listens: Vec<Listen>,
 }
 
 /// The loop's state.
@@ -305,9 +308,8 @@ impl<'a, E: Engine> Work<'a, E> {
 
     fn status(&self) -> String {
         format!(
-            "Metrics on {}://{}/metrics, drained every {}; {}; {} lost",
-            self.settings.scheme(),
-            self.settings.config.listen,
+            "Metrics on {}, drained every {}; {}; {} lost",
+            self.settings.url(),
             self.shown_interval(),
             self.last.mode,
             self.last.lost,
@@ -399,6 +401,11 @@ impl Settings<'_> {
                 gone.path
             );
         }
+    }
+
+    /// The first URL that is served.
+    fn url(&self) -> String {
+        self.listens.first().unwrap_or(&self.config.listen).url(self.scheme())
     }
 
     /// The scheme of the URLs that are served.

@@ -1,5 +1,7 @@
 //! Certificates for tests, made anew each time.
 
+#![allow(dead_code, reason = "the kernel tests use a part")]
+
 use std::{fs, net::IpAddr, path::Path};
 
 use rcgen::{

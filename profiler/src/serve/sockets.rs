@@ -1,0 +1,249 @@
+//! Sockets that the daemon listens on: of TCP or Unix, its own or inherited from systemd.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdTcpListener},
+    os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::{SockRef, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
+};
+
+use super::{connections, hosts::Local, places::Peer, socket_file::SocketFile};
+use crate::address::Listen;
+
+/// First descriptor that systemd passes (sd_listen_fds(3)).
+const FIRST_INHERITED: RawFd = 3;
+
+/// Sockets that listen.
+#[derive(Debug)]
+pub struct Sockets(Vec<Socket>);
+
+impl From<StdTcpListener> for Sockets {
+    fn from(listener: StdTcpListener) -> Self {
+        Self(vec![listener.into()])
+    }
+}
+
+impl Sockets {
+    /// Listens on `listen`. The file of a Unix socket belongs to `owner`, a user and a group.
+    pub(super) fn open(
+        listen: &Listen,
+        owner: (u32, u32),
+    ) -> io::Result<(Self, Option<SocketFile>)> {
+        match listen {
+            Listen::Tcp(address) => Ok((connections::listen(*address)?.into(), None)),
+            Listen::Unix(path) => {
+                let (socket, file) = SocketFile::bind(path, owner)?;
+                connections::set_up(&socket)?;
+                Ok((Self(vec![socket]), Some(file)))
+            }
+        }
+    }
+
+    /// The sockets that systemd passes to this process, if it passes any.
+    ///
+    /// # Errors
+    /// If a descriptor is not a stream socket that listens.
+    pub fn inherited() -> io::Result<Option<Self>> {
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+        let is_ours = number("LISTEN_PID") == Some(std::process::id());
+        let Some(count @ 1..) = number("LISTEN_FDS").filter(|_| is_ours) else { return Ok(None) };
+        let count = RawFd::try_from(count).unwrap_or(RawFd::MAX - FIRST_INHERITED);
+        (FIRST_INHERITED..FIRST_INHERITED + count)
+            .map(adopt)
+            .collect::<io::Result<_>>()
+            .map(Self)
+            .map(Some)
+    }
+
+    /// The addresses of TCP.
+    pub fn tcp_addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|socket| socket.local_addr().ok()?.as_socket()).collect()
+    }
+
+    /// Where the sockets listen.
+    pub fn addresses(&self) -> Vec<Listen> {
+        let address = |socket: &Socket| {
+            let address = socket.local_addr().ok()?;
+            let path = || address.as_pathname().map(|path| Listen::Unix(path.to_owned()));
+            address.as_socket().map(Listen::Tcp).or_else(path)
+        };
+        self.0.iter().filter_map(address).collect()
+    }
+
+    /// Registers the sockets with the event loop of the calling thread.
+    pub(super) fn register(self) -> io::Result<Listeners> {
+        self.0.into_iter().map(Listener::register).collect::<io::Result<_>>().map(Listeners)
+    }
+}
+
+/// Takes over a descriptor that systemd passed.
+fn adopt(fd: RawFd) -> io::Result<Socket> {
+    let invalid = || {
+        let what = format!("descriptor {fd} of LISTEN_FDS is not a stream socket that listens");
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    };
+    // Before it is ours: with a wrong LISTEN_FDS, the descriptor is that of something else.
+    // SAFETY: a number that is no descriptor makes the calls fail with EBADF.
+    let borrowed = unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+        // SAFETY: it is open, and nothing closes it before the end of this function.
+        .then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+        .ok_or_else(invalid)?;
+    let socket = SockRef::from(&borrowed);
+    let is_listener = socket.is_listener().unwrap_or(false);
+    if !is_listener || socket.r#type().ok() != Some(Type::STREAM) {
+        return Err(invalid());
+    }
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(io::Error::from)?;
+    // SAFETY: a socket that listens, which this process did not make: it has one thread, and no
+    // other socket yet. systemd passed it, and it is taken over once.
+    let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    connections::set_up(&socket)?;
+    Ok(socket)
+}
+
+/// A socket that listens, and is registered.
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn register(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        let is_tcp = socket.local_addr()?.as_socket().is_some();
+        Ok(if is_tcp {
+            Self::Tcp(TcpListener::from_std(socket.into())?)
+        } else {
+            Self::Unix(UnixListener::from_std(OwnedFd::from(socket).into())?)
+        })
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(ClientSocket, Peer)>> {
+        match self {
+            Self::Tcp(listener) => listener.poll_accept(cx).map_ok(|(stream, from)| {
+                let peer = Peer::of(from.ip());
+                (ClientSocket::Tcp(stream), peer)
+            }),
+            Self::Unix(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| {
+                let peer = stream.peer_cred().map_or(Peer::UNKNOWN, |cred| Peer::user(cred.uid()));
+                (ClientSocket::Unix(stream), peer)
+            }),
+        }
+    }
+}
+
+/// Registered sockets.
+pub struct Listeners(Vec<Listener>);
+
+impl From<TcpListener> for Listeners {
+    fn from(listener: TcpListener) -> Self {
+        Self(vec![Listener::Tcp(listener)])
+    }
+}
+
+impl Listeners {
+    /// Accepts a connection of any of them.
+    pub(super) fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(ClientSocket, Peer)>> {
+        for at in 0..self.0.len() {
+            if let Poll::Ready(accepted) = self.0[at].poll_accept(cx) {
+                // The others come first the next time.
+                self.0.rotate_left(at + 1);
+                return Poll::Ready(accepted);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// A connection.
+pub(super) enum ClientSocket {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl ClientSocket {
+    /// The socket.
+    pub(super) fn as_ref(&self) -> SockRef<'_> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        }
+    }
+
+    /// Whether the kernel keeps what a client has not read after the socket is closed.
+    pub(super) fn lingers(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
+    /// The local address. No page in a browser can reach a Unix socket, so it is as an address
+    /// beyond the loopback for the check of host names.
+    pub(super) fn local(&self) -> Option<Local> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok().map(|address| Local(address.ip())),
+            Self::Unix(_) => Some(Local(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+        }
+    }
+}
+
+/// Calls a method of whichever stream it is.
+macro_rules! delegate {
+    ($self:ident, $method:ident, $($argument:expr),*) => {
+        match $self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).$method($($argument),*),
+            Self::Unix(stream) => Pin::new(stream).$method($($argument),*),
+        }
+    };
+}
+
+impl AsyncRead for ClientSocket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        delegate!(self, poll_read, cx, buffer)
+    }
+}
+
+impl AsyncWrite for ClientSocket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write, cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        delegate!(self, poll_write_vectored, cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_flush, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        delegate!(self, poll_shutdown, cx)
+    }
+}
