@@ -4,6 +4,7 @@ mod bench;
 mod case;
 mod compare;
 mod conformance;
+mod containers;
 mod debian;
 mod deny;
 mod ebpf;
@@ -42,6 +43,7 @@ enum Command {
     TestKernels(kernels::Args),
     Bench(bench::Args),
     Compare(compare::Args),
+    Containers(containers::Args),
     Soak(soak::Args),
     Siege(siege::Args),
     Fuzz(fuzz::Args),
@@ -89,6 +91,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::TestKernels(args) => kernels::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Containers(args) => containers::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Siege(args) => siege::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),

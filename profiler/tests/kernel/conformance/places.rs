@@ -141,7 +141,7 @@ fn short(
 pub(super) fn unit_that_restarts(mode: Mode) -> Result<(), Skip> {
     let slice = Slice::new(mode)?;
     let (directory, name) =
-        (arg("directory", &slice.path), format!("name={}", slice.unit(".service")));
+        (arg("directory", &slice.path), format!("path={}", slice.unit(".service")));
     short(&slice, mode, &["--unit", &slice.unit("")], &[&directory, &name], |_| true);
     let other = slice.unit("-not.service");
     short(&slice, mode, &["--unit", &other], &[&directory, &name], |_| false);
@@ -201,7 +201,7 @@ pub(super) fn containers_by_name(mode: Mode) -> Result<(), Skip> {
     }
     slice.make("kubepods/burstable");
     let directory = arg("directory", &slice.path.join("kubepods/burstable"));
-    let name = format!("name=pod{uid}/cri-containerd-ID.scope");
+    let name = format!("path=pod{uid}/cri-containerd-ID.scope");
     let arguments = [&*directory, &*name];
     let app = format!("app-{}", slice.name);
     let pod = format!("shop/{}", slice.name);

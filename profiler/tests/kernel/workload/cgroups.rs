@@ -13,7 +13,7 @@ pub(crate) fn container_id(n: u64) -> String {
 }
 
 /// `processes` children, one after the other. Each moves into a cgroup of its own below `directory`,
-/// which has the name of a container of Docker, or `name` with the container's id in place of `ID`.
+/// which has the name of a container of Docker, or the path `path` with the container's id in place of `ID`.
 /// The ids begin with the number `first`. The child makes `calls` calls and one more than the child before it, and ends. Its cgroup is then removed.
 ///
 /// With `namespace=1`, each child makes its calls in a cgroup namespace of its own. With `rename=1`,
@@ -21,7 +21,7 @@ pub(crate) fn container_id(n: u64) -> String {
 pub(super) fn short(params: &Params) -> Statement {
     params.hold();
     let directory = PathBuf::from(&params.0["directory"]);
-    let template = params.0.get("name").map_or("docker/ID", String::as_str);
+    let template = params.0.get("path").map_or("docker/ID", String::as_str);
     let first = params.0.get("first").map_or(0, |first| first.parse().expect("a number"));
     let name = |n| template.replace("ID", &container_id(first + n));
     let docker = directory.join(name(0)).parent().expect("a parent").to_owned();
