@@ -77,6 +77,14 @@ pub enum Column {
     Lost,
     /// Errors by name.
     ErrorsByName,
+    /// The operation of io_uring.
+    Operation,
+    /// Requests of io_uring that were submitted.
+    Submitted,
+    /// Requests of io_uring that completed.
+    Completed,
+    /// Further completions of io_uring.
+    Posted,
     /// The syscall that has most of what the table is sorted by.
     TopCall,
     /// The distribution of latencies, drawn.
@@ -312,6 +320,25 @@ impl Column {
                             a terminal they are in a line of their own below the row.";
                 let titles = ("errors by name", "ERRORS BY NAME");
                 spec(titles, Unit::Name, ONLY_IN_REPORTS, (0, 0), help)
+            }
+            Self::Operation => {
+                let help = "Opcode of io_uring.";
+                spec(("operation", "OPERATION"), Unit::Name, (10, 17), (0, 0), help)
+            }
+            Self::Submitted => {
+                let help = "Requests of io_uring that were submitted.";
+                spec(("submitted", "SUBMIT"), Unit::Count, WIDE_FIGURE, (0, 1), help)
+                    .per_second("SUBM/S")
+                    .sorts(SortKey::Calls)
+            }
+            Self::Completed => {
+                let help = "Requests of io_uring that completed.";
+                spec(("completed", "COMPLETE"), Unit::Count, (9, 9), (0, 3), help)
+                    .per_second("COMPL/S")
+            }
+            Self::Posted => {
+                let help = "Further completions of multishot requests, and messages of rings.";
+                spec(("posted", "POSTED"), Unit::Count, FIGURE, (0, 8), help).per_second("POST/S")
             }
             Self::TopCall => {
                 let help = "The syscall with most calls or errors if sorted by that, or most time.";

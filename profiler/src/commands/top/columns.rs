@@ -34,6 +34,14 @@ const THREADS: &[Column] = {
     &[Tid, Thread, Pid, User, Comm, Calls, Errors, Time, Where, Share, Mean, P50, P99, Max, TopCall]
 };
 
+const OPERATIONS: &[Column] = {
+    use Column::*;
+    &[
+        Pid, User, Comm, Operation, Submitted, Completed, Errors, Posted, Time, Mean, P50, P99,
+        Spread,
+    ]
+};
+
 /// The columns of a list of sites: `first`, and the same for all.
 macro_rules! sites {
     ($first:ident) => {{
@@ -71,7 +79,8 @@ pub(super) fn of(view: &View) -> &'static [Column] {
         View::Sets(SetsBy::Class, _) => CLASSES,
         View::CallersOf(_) => CALLERS,
         View::InFlight => IN_FLIGHT,
-        View::Latency(_) => &[],
+        View::Operations => OPERATIONS,
+        View::Latency(_) | View::Operation(..) => &[],
     }
 }
 
@@ -81,7 +90,9 @@ pub(super) fn for_sort_key(view: &View, key: SortKey) -> Column {
         return Column::Thread;
     }
     let sorts = |column: &Column| column.spec().sort == Some(key);
-    of(view).iter().copied().find(sorts).unwrap_or(Column::Kind)
+    // Of operations, the exact maximum is not known.
+    let other = if *view == View::Operations { Column::P99 } else { Column::Kind };
+    of(view).iter().copied().find(sorts).unwrap_or(other)
 }
 
 /// Whether a list can be sorted by `column`.
@@ -149,7 +160,8 @@ mod tests {
     use crate::commands::top::sites;
 
     /// The columns of all lists.
-    const ALL: [&[Column]; 13] = [
+    const ALL: [&[Column]; 14] = [
+        OPERATIONS,
         PROCESSES,
         THREADS,
         CALLS,
@@ -227,7 +239,13 @@ mod tests {
     fn every_sort_key_finds_a_column_of_the_list() {
         use clap::ValueEnum;
         let sites = sites::DIMENSIONS.map(View::Sites);
-        let others = [View::Processes(None), View::Threads(None), View::Calls, View::InFlight];
+        let others = [
+            View::Processes(None),
+            View::Threads(None),
+            View::Calls,
+            View::InFlight,
+            View::Operations,
+        ];
         for view in sites.into_iter().chain(others) {
             for key in SortKey::value_variants() {
                 assert!(of(&view).contains(&for_sort_key(&view, *key)), "{view:?} {key:?}");

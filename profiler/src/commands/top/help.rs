@@ -7,7 +7,7 @@ use super::header::GAP;
 
 /// Keys, and what they do.
 pub const KEYS: &[(&str, &str)] = &[
-    ("Tab, 1 2 3", "views: processes, system calls, calls in flight"),
+    ("Tab, 1 2 3 4", "views: processes, system calls, in flight, io_uring"),
     ("i", "calls in flight, the same as 3"),
     ("Up Down j k", "move the mark"),
     ("PgUp PgDn", "move the mark by a page"),
@@ -91,6 +91,9 @@ pub const LISTS: &[(&str, &str)] = &[
     ("MAX", "greatest latency"),
     ("TOP SYSCALL", "the call with most calls or errors if sorted by that, or time"),
     ("LATENCIES", "128 ns and less at the left, 2 s and more at the right"),
+    ("OPERATION", "opcode of io_uring; these are no system calls"),
+    ("SUBM COMPL", "requests that were submitted, and that completed"),
+    ("POST", "further completions of multishot requests; messages of rings"),
     ("AGE", "how long the call has lasted; > means at least"),
     ("KIND", "works; may wait (pipe, socket, file); waits by nature"),
     ("waits", "hidden at first, since futex or epoll_wait hide a slow fsync"),

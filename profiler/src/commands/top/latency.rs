@@ -104,7 +104,7 @@ fn outcomes(figures: &Figures, in_flight: u64) -> Vec<Piece> {
     .collect()
 }
 
-fn errors(figures: &Figures) -> Vec<Piece> {
+pub(super) fn errors(figures: &Figures) -> Vec<Piece> {
     let mut errnos = figures.errnos.clone();
     errnos.sort_by_key(|&(errno, count)| (std::cmp::Reverse(count), errno));
     let named =
@@ -116,13 +116,13 @@ fn errors(figures: &Figures) -> Vec<Piece> {
     pieces(texts, Tone::Warning)
 }
 
-fn percentiles(figures: &Figures) -> Vec<Piece> {
+pub(super) fn percentiles(figures: &Figures) -> Vec<Piece> {
     let texts = chart::percentiles(figures).into_iter();
     pieces(texts.map(|(name, ns)| format!("{name} {}", units::time(ns))).collect(), Tone::Accent)
 }
 
 /// `pieces` in as many lines as necessary.
-fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
+pub(super) fn wrap(pieces: Vec<Piece>, width: usize) -> Vec<Vec<Piece>> {
     let mut lines: Vec<Vec<Piece>> = Vec::new();
     let mut used = 0;
     for piece in pieces {

@@ -155,5 +155,6 @@ pub(super) fn root_view(tab: Tab) -> View {
         Tab::Processes => View::Processes(None),
         Tab::Calls => View::Calls,
         Tab::InFlight => View::InFlight,
+        Tab::Operations => View::Operations,
     }
 }

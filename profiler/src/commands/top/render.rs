@@ -24,7 +24,7 @@ use super::{
     view::{self, Selection, Tab, View},
 };
 use crate::{
-    model::{Kind, Process, Span},
+    model::{Coverage, Kind, Process, Span},
     present::units,
     text::Untrusted,
 };
@@ -74,6 +74,14 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
             let size = (body.width.into(), body.height.into());
             let mut page = Page::new(frame.buffer_mut(), body, look);
             for line in latency::lines(subject, shown, app.selection(), size, look) {
+                page.line(&line);
+            }
+        }
+    } else if let View::Operation(process, opcode) = &app.place().view {
+        if let Some(shown) = app.shown() {
+            let size = (body.width.into(), body.height.into());
+            let mut page = Page::new(frame.buffer_mut(), body, look);
+            for line in operations::lines((process, *opcode), shown, app.span(), size, look) {
                 page.line(&line);
             }
         }
@@ -150,7 +158,7 @@ fn location(app: &App, look: Look, width: usize) -> Vec<Piece> {
         pieces.iter().map(|piece| piece.text.width() + GAP.len()).sum()
     };
     if let Some(shown) = app.shown()
-        && !matches!(app.place().view, View::Latency(_))
+        && app.place().view.is_list()
     {
         for text in extent(app, shown) {
             if used(&pieces) + text.len() <= width {
@@ -344,6 +352,12 @@ fn nothing(app: &App) -> &'static str {
             "nothing contains the filter's text; w shows calls that wait too"
         }
         _ if !app.place().filter.is_empty() => "nothing contains the filter's text",
+        View::Operations => match app.shown().map(|shown| &shown.snapshot.io_uring.coverage) {
+            Some(Coverage::Missing(_)) => {
+                "operations of io_uring cannot be counted here: `profiler doctor` says why"
+            }
+            _ => "no operation of io_uring yet",
+        },
         View::InFlight if waits => "no call is in flight",
         View::InFlight => "no call is in flight except those that wait: w shows them",
         _ if has_waits => "no system call except those that wait: w shows them",

@@ -14,6 +14,7 @@ use super::{
     call_sets::CallSet,
     columns::Column,
     groups::Group,
+    operations,
     owner::Owner,
     people::Who,
     shown::Shown,
@@ -22,7 +23,10 @@ use super::{
     view::{ItemId, ProcessId, Selection, View},
 };
 use crate::{
-    model::{CallRow, Dimension, Figures, Kind, Process, Span, ThreadInFlight, nanoseconds},
+    model::{
+        CallRow, Dimension, Figures, Kind, OperationRow, Operations, Process, Span, ThreadInFlight,
+        nanoseconds,
+    },
     names::{
         classes::{Category, Classes},
         waits::waits_by_nature,
@@ -67,6 +71,7 @@ enum At {
     /// A set of the system calls of a group, given by its index, or of all processes.
     Set(CallSet, Option<usize>),
     InFlight(usize),
+    Operation(usize),
 }
 
 /// The content of a row.
@@ -79,6 +84,8 @@ pub(super) struct Row<'a> {
     pub(super) set: Option<CallSet>,
     /// The thread, if the row is of a call in flight.
     in_flight: Option<&'a ThreadInFlight>,
+    /// The operations, if the row is of operations of io_uring.
+    pub(super) operation: Option<&'a OperationRow>,
     calls: &'a [CallRow],
     selection: Selection,
     /// The process, thread or site that made the calls of the row, if the list tells them apart.
@@ -166,7 +173,16 @@ pub(super) fn all(shown: &Shown, view: &View, selection: Selection) -> Vec<Item>
                 (!is_over).then_some(item)
             })
             .collect(),
-        View::Latency(_) => Vec::new(),
+        View::Operations => (snapshot.io_uring.rows.iter().enumerate())
+            .filter(|(_, row)| {
+                !row.process.ended || !operations::of(row, selection.span).is_empty()
+            })
+            .map(|(at, row)| {
+                let id = ItemId::Operation(ProcessId::from(&*row.process), row.opcode);
+                Item { id, at: At::Operation(at) }
+            })
+            .collect(),
+        View::Latency(_) | View::Operation(..) => Vec::new(),
     }
 }
 
@@ -195,6 +211,7 @@ impl<'a> Row<'a> {
             key: None,
             set: None,
             in_flight: None,
+            operation: None,
             calls: &[],
             selection,
             owner: None,
@@ -224,6 +241,10 @@ impl<'a> Row<'a> {
             At::Set(set, Some(at)) => {
                 let group = shown.groups.at(at);
                 Self { set: Some(set), calls: &group.calls, ..of_group(group) }
+            }
+            At::Operation(at) => {
+                let row = &shown.snapshot.io_uring.rows[at];
+                Self { process: Some(&row.process), operation: Some(row), ..none }
             }
             At::InFlight(at) => {
                 let row = &shown.snapshot.in_flight.oldest[at];
@@ -261,6 +282,9 @@ impl<'a> Row<'a> {
 
     /// Whether the row has no figures in this span.
     pub(super) fn idle(&self) -> bool {
+        if let Some((_, operations)) = Source::operations(self) {
+            return operations.is_empty();
+        }
         self.in_flight.is_none() && self.parts().all(|(_, figures)| figures.is_empty())
     }
 
@@ -291,6 +315,10 @@ impl<'a> Row<'a> {
         match (view, self.in_flight) {
             (View::Calls | View::CallsOf(_) | View::CallsIn(..), _) => call(),
             (View::Sets(..), _) => self.set.map_or_else(String::new, CallSet::title),
+            (View::Operations, _) => {
+                let opcode = self.operation.and_then(|row| row.opcode);
+                format!("{} {}", process(), crate::names::operations::name(opcode))
+            }
             (View::Sites(_), _) => self.site().map_or_else(String::new, Site::text),
             (View::Threads(_), _) => {
                 let tid = self.tid().map_or_else(String::new, |tid| tid.to_string());
@@ -318,6 +346,10 @@ impl<'a> Row<'a> {
             }
             Column::Container | Column::Pod | Column::Unit | Column::Cgroup => {
                 return SortValue::Text(self.site().and_then(Site::name).unwrap_or_default());
+            }
+            Column::Operation => {
+                let name = |row: &OperationRow| crate::names::operations::name(row.opcode).into();
+                return SortValue::Text(self.operation.map_or_else(String::new, name));
             }
             Column::TopCall => return name(self.top_call(column)),
             Column::Pid => self.process.and_then(|p| p.tgid).map_or(0, u64::from),
@@ -382,11 +414,22 @@ impl Source for Row<'_> {
         self.members
     }
 
+    fn operations(&self) -> Option<(Option<u8>, &Operations)> {
+        let row = self.operation?;
+        Some((row.opcode, operations::of(row, self.selection.span)))
+    }
+
     fn sum(&self, of: fn(&Figures) -> u64) -> u64 {
+        if let Some((_, operations)) = Source::operations(self) {
+            return of(&operations::figures(operations));
+        }
         self.parts().map(|(_, figures)| of(figures)).sum()
     }
 
     fn figures(&self) -> Cow<'_, Figures> {
+        if let Some((_, operations)) = Source::operations(self) {
+            return Cow::Owned(operations::figures(operations));
+        }
         match (self.calls, self.key) {
             ([one], Some(_)) => Cow::Borrowed(self.selection.span.of(one)),
             _ => Cow::Owned(self.parts().map(|(_, figures)| figures).collect()),
@@ -438,6 +481,10 @@ impl Source for Listed<'_> {
 
     fn place(&self, dimension: Dimension) -> Option<String> {
         self.row.place(dimension)
+    }
+
+    fn operations(&self) -> Option<(Option<u8>, &Operations)> {
+        Source::operations(self.row)
     }
 
     fn user(&self) -> Option<String> {

@@ -398,7 +398,7 @@ impl App {
     }
 
     fn is_list(&self) -> bool {
-        !matches!(self.place().view, View::Latency(_))
+        self.place().view.is_list()
     }
 
     fn here(&mut self) -> &mut Place {

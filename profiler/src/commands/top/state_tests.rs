@@ -77,11 +77,13 @@ fn processes_come_first_by_time() {
 #[test]
 fn tab_and_digits_switch_views() {
     let mut app = app();
-    let views = [View::Calls, IN_FLIGHT, View::Processes(None)].map(|view| {
+    let views = [View::Calls, IN_FLIGHT, View::Operations, View::Processes(None)].map(|view| {
         press(&mut app, KeyCode::Tab);
         (app.place().view == view, view)
     });
     assert!(views.iter().all(|(there, _)| *there), "{views:?}");
+    press(&mut app, KeyCode::BackTab);
+    assert_eq!(app.place().view, View::Operations);
     press(&mut app, KeyCode::BackTab);
     assert_eq!(app.place().view, IN_FLIGHT);
     press(&mut app, KeyCode::Char('2'));

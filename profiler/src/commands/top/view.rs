@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     model::{CallRow, Dimension, Figures, Process, Span},
-    names::{syscalls, waits::waits_by_nature},
+    names::{operations, syscalls, waits::waits_by_nature},
 };
 
 /// The tabs.
@@ -27,11 +27,14 @@ pub(super) enum Tab {
     Calls,
     /// Calls in flight.
     InFlight,
+    /// Operations of io_uring.
+    Operations,
 }
 
 impl Tab {
     /// All tabs, in the order of the screen.
-    pub(super) const ALL: [Self; 3] = [Self::Processes, Self::Calls, Self::InFlight];
+    pub(super) const ALL: [Self; 4] =
+        [Self::Processes, Self::Calls, Self::InFlight, Self::Operations];
 
     /// The title.
     pub(super) fn title(self) -> &'static str {
@@ -39,6 +42,7 @@ impl Tab {
             Self::Processes => "Processes",
             Self::Calls => "System calls",
             Self::InFlight => "In flight",
+            Self::Operations => "io_uring",
         }
     }
 
@@ -69,6 +73,10 @@ pub(super) enum View {
     CallsIn(CallSet, Option<Owner>),
     /// The processes that make a system call.
     CallersOf(CallKey),
+    /// Operations of io_uring, by process and opcode.
+    Operations,
+    /// The results and latencies of the operations of a process with an opcode.
+    Operation(Arc<Process>, Option<u8>),
     /// The latencies of an owner, of a system call or a set of them, or of both.
     Latency(Subject),
 }
@@ -118,6 +126,8 @@ pub(super) enum ItemId {
     Set(CallSet),
     /// A thread in a call: its process and its thread id.
     InFlight(ProcessId, u32),
+    /// Operations: their process and their opcode.
+    Operation(ProcessId, Option<u8>),
 }
 
 /// The name and the id of a process.
@@ -144,6 +154,10 @@ impl View {
             Self::Sets(by, Some(owner)) => format!("{} of {}", by.title(), owner.title()),
             Self::CallsIn(set, _) => set.title(),
             Self::CallersOf(key) => syscalls::name_with_abi(*key),
+            Self::Operations => Tab::Operations.title().into(),
+            Self::Operation(process, opcode) => {
+                format!("{} by {}", operations::name(*opcode), process_name(process))
+            }
             Self::Latency(_) => "Latency".into(),
         }
     }
@@ -231,6 +245,11 @@ impl SinceStart {
 }
 
 impl View {
+    /// Whether the view is a list.
+    pub(super) fn is_list(&self) -> bool {
+        !matches!(self, Self::Latency(_) | Self::Operation(..))
+    }
+
     /// The site whose processes or threads are listed.
     pub(super) fn site(&self) -> Option<&Site> {
         match self {
@@ -251,7 +270,10 @@ impl View {
 
     /// The process of the view, if it is of a process or a thread.
     pub(super) fn process(&self) -> Option<&Arc<Process>> {
-        self.owner().and_then(Owner::one_process)
+        match self {
+            Self::Operation(process, _) => Some(process),
+            _ => self.owner().and_then(Owner::one_process),
+        }
     }
 
     /// Why the view shows figures since the start, although the figures of the interval are

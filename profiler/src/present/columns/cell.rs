@@ -6,10 +6,12 @@ use profiler_common::call::{Abi, CallKey};
 
 use super::{Column, SPREAD_CELLS, Unit, WHERE_CELLS};
 use crate::{
-    model::{Dimension, ENDED_COMM, Figures, Latency, Process, ThreadInFlight, nanoseconds},
+    model::{
+        Dimension, ENDED_COMM, Figures, Latency, Operations, Process, ThreadInFlight, nanoseconds,
+    },
     names::{
         classes::{Category, Classes},
-        syscalls,
+        operations, syscalls,
     },
     present::{
         bars,
@@ -59,6 +61,11 @@ pub trait Source {
 
     /// The own name of the thread, if the row is of one thread.
     fn thread_comm(&self) -> Option<&Untrusted> {
+        None
+    }
+
+    /// The opcode and the figures, if the row is of operations of io_uring.
+    fn operations(&self) -> Option<(Option<u8>, &Operations)> {
         None
     }
 
@@ -236,6 +243,9 @@ impl Column {
             Self::Restarted => source.sum(|f| f.restarted),
             Self::NoReturn => source.sum(|f| f.never_returned),
             Self::Lost => source.sum(|f| f.lost),
+            Self::Submitted => source.operations()?.1.submitted,
+            Self::Completed => source.operations()?.1.completed,
+            Self::Posted => source.operations()?.1.posted,
             Self::Age => nanoseconds(source.thread()?.age),
             Self::Pid
             | Self::Tid
@@ -251,6 +261,7 @@ impl Column {
             | Self::Class
             | Self::Call
             | Self::ErrorsByName
+            | Self::Operation
             | Self::TopCall
             | Self::Kind => return None,
         })
@@ -278,6 +289,9 @@ impl Column {
             Self::Category => Some(source.category().unwrap_or(units::NONE).to_owned()),
             Self::Class => source.classes().map(|classes| classes.to_string()),
             Self::Call => source.call().map(syscalls::name_with_abi),
+            Self::Operation => {
+                source.operations().map(|(opcode, _)| operations::name(opcode).into_owned())
+            }
             Self::ErrorsByName => Some(rows::errors_by_name(&source.figures()).join(", ")),
             Self::TopCall => {
                 let name = source.top_call().map(syscalls::name_with_abi);

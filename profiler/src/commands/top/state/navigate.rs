@@ -1,5 +1,7 @@
 //! Moves between views: opens rows, goes back, and replaces a list by another list.
 
+use std::sync::Arc;
+
 use super::{Action, App, first_sort};
 use crate::commands::top::{
     call_sets::SetsBy,
@@ -120,6 +122,9 @@ impl App {
         let row = Row::of(self.shown.as_ref()?, item, self.selection());
         let of_process = || row.process.cloned().map(Owner::from);
         let (owner, call) = (row.owner.cloned().or_else(of_process), row.key);
+        if let Some(row) = row.operation {
+            return Some(View::Operation(Arc::clone(&row.process), row.opcode));
+        }
         Some(match (&place.view, owner, call) {
             (_, owner, call) if opened == Opened::Latencies => {
                 View::Latency(Subject { owner, call, set: row.set })
@@ -153,9 +158,9 @@ pub(super) enum Opened {
 /// names takes its place. `None` if the list has no such column.
 fn carried(sort: Sort, view: &View) -> Option<Sort> {
     let columns = columns::of(view);
-    const NAMES: [Column; 9] = {
+    const NAMES: [Column; 10] = {
         use Column::*;
-        [Thread, Comm, Call, Category, Class, Container, Pod, Unit, Cgroup]
+        [Thread, Comm, Operation, Call, Category, Class, Container, Pod, Unit, Cgroup]
     };
     let others = if NAMES.contains(&sort.column) { &NAMES[..] } else { &[] };
     let mut candidates = std::iter::once(sort.column).chain(others.iter().copied());

@@ -53,7 +53,7 @@ impl App {
             KeyCode::Char('-') => self.step_interval(false),
             KeyCode::Tab => self.open_tab(self.tab.step(1)),
             KeyCode::BackTab => self.open_tab(self.tab.step(Tab::ALL.len() - 1)),
-            KeyCode::Char(digit @ '1'..='3') => {
+            KeyCode::Char(digit @ '1'..='4') => {
                 let tab = Tab::ALL[digit as usize - '1' as usize];
                 while tab == self.tab && self.go_back() {}
                 self.open_tab(tab)
