@@ -14,6 +14,7 @@ use super::{
     error::KernelError,
     host_tasks,
     memory_limit::{MemoryLimit, RESERVE},
+    object::ObjectName,
     options::Options,
 };
 use crate::text;
@@ -30,8 +31,12 @@ const MIB: u64 = 1024 * KIB;
 /// each program.
 const FIXED: u64 = 21 * MIB;
 
-/// What filters by name or cgroup add to [`FIXED`], bytes. Measured in all: 19, 20 and 22 MiB.
+/// What filters by name or cgroup add to [`FIXED`], bytes. Measured in all: 19 MiB with an arena, and
+/// 20 with arrays.
 const FILTERS: u64 = 3 * MIB;
+
+/// Same as [`FILTERS`], with the fallback. Measured in all: 29 MiB.
+const FILTERS_FALLBACK: u64 = 7 * MIB;
 
 /// What the programs and tables for io_uring add to [`FIXED`], bytes. Measured: 3 MiB with an arena
 /// or with arrays, 6 MiB with the fallback.
@@ -97,14 +102,26 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Reduces the sizes of `options` until they fit.
+    /// Reduces the sizes of `options` until they fit, on a kernel that does not need the fallback.
     ///
     /// # Errors
     /// [`KernelError::Memory`] if not even the smallest sizes fit.
     pub fn new(options: &Options, limit: Option<&MemoryLimit>) -> Result<Self, KernelError> {
+        Self::of_object(options, limit, ObjectName::Arena)
+    }
+
+    /// Reduces the sizes of `options` until they fit, if `counter` is the object that counts calls.
+    ///
+    /// # Errors
+    /// Same as [`Self::new`].
+    pub(super) fn of_object(
+        options: &Options,
+        limit: Option<&MemoryLimit>,
+        counter: ObjectName,
+    ) -> Result<Self, KernelError> {
         let tasks = u64::from(host_tasks::count()) * TASK;
         let host = sysinfo().map_or(u64::MAX, |info| info.ram_total());
-        Self::within(options, limit, (tasks, host))
+        Self::within(options, limit, (tasks, host), counter)
     }
 
     /// Same as [`Self::new`]. `tasks` is what the tasks of the host use, and `host` is its memory.
@@ -112,8 +129,13 @@ impl Fit {
         options: &Options,
         limit: Option<&MemoryLimit>,
         (tasks, host): (u64, u64),
+        counter: ObjectName,
     ) -> Result<Self, KernelError> {
-        let filters = if options.filter.changes() { FILTERS } else { 0 };
+        let filters = match counter {
+            _ if !options.filter.changes() => 0,
+            ObjectName::Fallback => FILTERS_FALLBACK,
+            _ => FILTERS,
+        };
         let cgroups = if options.knows_cgroups() { CGROUPS } else { 0 };
         let mut fixed = FIXED + filters + cgroups + tasks;
         let (available, of) = match limit {
@@ -172,8 +194,8 @@ mod tests {
     #[test]
     fn the_defaults_fit_into_half_of_a_host() {
         let options = Options::default();
-        assert_eq!(Fit::within(&options, None, HOST).expect("room").why, None);
-        let fit = Fit::within(&options, Some(&limit(64)), HOST).expect("room");
+        assert_eq!(Fit::within(&options, None, HOST, ObjectName::Arena).expect("room").why, None);
+        let fit = Fit::within(&options, Some(&limit(64)), HOST, ObjectName::Arena).expect("room");
         assert!(fit.max_threads < options.max_threads && fit.max_extents < options.max_extents);
         assert!(fit.why.is_some_and(|why| why.contains("limited to 64 MiB")));
     }
@@ -197,13 +219,16 @@ mod tests {
         for line in section.lines().filter(|line| line.starts_with("| ")) {
             match numbers(line)[..] {
                 [least, 3] => {
-                    Fit::within(&options, Some(&limit(least)), host).expect("room");
-                    let refused = Fit::within(&options, Some(&limit(least - 1)), host);
+                    Fit::within(&options, Some(&limit(least)), host, ObjectName::Arena)
+                        .expect("room");
+                    let refused =
+                        Fit::within(&options, Some(&limit(least - 1)), host, ObjectName::Arena);
                     let refused = refused.expect_err("no room");
                     assert!(matches!(refused, KernelError::Memory { .. }), "{refused:?}");
                 }
                 [mib, threads, figures] => {
-                    let fit = Fit::within(&options, Some(&limit(mib)), host).expect("room");
+                    let fit = Fit::within(&options, Some(&limit(mib)), host, ObjectName::Arena)
+                        .expect("room");
                     let is_near = |found: u64, stated: u64| found.abs_diff(stated) * 20 <= stated;
                     assert!(is_near(fit.max_threads.into(), threads), "{line}: {fit:?}");
                     let kib = u64::from(fit.max_extents);
@@ -221,7 +246,7 @@ mod tests {
     fn a_daemon_with_filters_fits_into_32_mib() {
         let comms = vec!["x".parse().expect("a name")];
         let options = Options::default().filtered(Filter { comms, ..Filter::default() });
-        Fit::within(&options, Some(&limit(32)), HOST).expect("room");
+        Fit::within(&options, Some(&limit(32)), HOST, ObjectName::Arena).expect("room");
     }
 
     #[test]
@@ -231,7 +256,8 @@ mod tests {
             max_extents: profiler_common::limits::MAX_EXTENTS,
             ..Options::default()
         };
-        let fit = Fit::within(&options, None, (MIB, 4 * 1024 * MIB)).expect("room");
+        let fit =
+            Fit::within(&options, None, (MIB, 4 * 1024 * MIB), ObjectName::Arena).expect("room");
         let taken = table_bytes(&Options {
             max_threads: fit.max_threads,
             max_extents: fit.max_extents,

@@ -72,11 +72,15 @@ impl Session {
         options.check()?;
         return_large_blocks();
         let limit = MemoryLimit::tightest();
-        let fit = Fit::new(options, limit.as_ref())?;
-        let Fit { max_threads, max_extents, why: shrunk, has_room_for_rings } = fit;
-        let options = &Options { max_threads, max_extents, ..options.clone() };
+        // First whether anything fits, because the types of the kernel, which are read next, take
+        // memory themselves.
+        Fit::new(options, limit.as_ref())?;
         let mut features = Features::probe();
         features.require()?;
+        let counter = best_counter(&features, options).name;
+        let fit = Fit::of_object(options, limit.as_ref(), counter)?;
+        let Fit { max_threads, max_extents, why: shrunk, has_room_for_rings } = fit;
+        let options = &Options { max_threads, max_extents, ..options.clone() };
         if !has_room_for_rings {
             features.rings = Err("memory for the programs and tables of io_uring".into());
         }
