@@ -176,8 +176,14 @@ fn lasting_is_seen(mode: Mode, flags: &[&str]) {
     // It ends by itself, as the process has.
     let reports = running.end().reports();
     let last = reports.last().expect("a report at the end");
-    assert_eq!(last.in_flight, []);
-    assert_counts(last, 0, 0, 0);
+    // Where the kernel skips programs, the end of a thread can be missed: its `exit` then stays in
+    // flight. The report says how many events may be missing.
+    let missed = last.loss();
+    assert!(last.in_flight.len() as u64 <= missed, "{:?}, lost {missed}", last.in_flight);
+    assert!(last.in_flight.iter().all(|call| call.syscall == "exit"), "{:?}", last.in_flight);
+    if missed == 0 {
+        assert_counts(last, 0, 0, 0);
+    }
     let creat: u64 = reports
         .iter()
         .flat_map(|report| &report.rows)

@@ -293,7 +293,7 @@ impl Report {
     }
 
     /// Entries and exits that are lost, at most.
-    fn loss(&self) -> u64 {
+    pub(crate) fn loss(&self) -> u64 {
         self.lost + self.lost_unseen
     }
 
