@@ -5,15 +5,15 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     thread::sleep,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Args, BETWEEN_SCRAPES, CALLS, Load, PROCESSES,
-    report::{Figure, Section, quantiles},
-    watch,
+    Args, CALLS, Load, PROCESSES,
+    report::{Figure, Section},
+    time_scrapes, watch,
     watched::Daemon,
 };
 
@@ -110,20 +110,7 @@ fn scrape(profiler: &Path, args: &Args, flags: &[&str]) -> Result<Section> {
     let load = Load::start(&["--processes", &processes, "--calls", CALLS_OF_WIDE])?;
     cgroups.fill(&load)?;
     sleep(Duration::from_secs(3));
-    let mut times = Vec::new();
-    let mut series = 0;
-    for _ in 0..args.scrapes {
-        sleep(BETWEEN_SCRAPES);
-        let asked = Instant::now();
-        let (status, body) = daemon.get("/metrics")?;
-        times.push(asked.elapsed());
-        ensure!(status == 200, "status {status}");
-        series = body.lines().filter(|line| !line.starts_with('#')).count();
-    }
+    let section = time_scrapes(&daemon, args.scrapes, ("/metrics with groups,", 30.0));
     drop(load);
-    let [p50, p99] = quantiles(times);
-    Ok(Section {
-        title: format!("/metrics with groups, {series} series, {} times", args.scrapes),
-        figures: vec![Figure::time("p50", p50), Figure::time("p99", p99).goal(30.0)],
-    })
+    section
 }

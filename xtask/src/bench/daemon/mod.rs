@@ -265,24 +265,30 @@ fn scrape(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
             of_load.extend(["--calls", "40"]);
         }
         let load = Load::start(&of_load)?;
-        let mut times = Vec::new();
-        let mut series = 0;
-        for _ in 0..args.scrapes {
-            sleep(BETWEEN_SCRAPES);
-            let asked = Instant::now();
-            let (status, body) = daemon.get("/metrics")?;
-            times.push(asked.elapsed());
-            ensure!(status == 200, "status {status}");
-            series = body.lines().filter(|line| !line.starts_with('#')).count();
-        }
+        sections.push(time_scrapes(&daemon, args.scrapes, ("/metrics of", goal))?);
         drop(load);
-        let [p50, p99] = quantiles(times);
-        sections.push(Section {
-            title: format!("/metrics of {series} series, {} times", args.scrapes),
-            figures: vec![Figure::time("p50", p50), Figure::time("p99", p99).goal(goal)],
-        });
     }
     Ok(sections)
+}
+
+/// Times answers to /metrics. `what` is the start of the title, and `goal` that of the 99th
+/// percentile, milliseconds.
+fn time_scrapes(daemon: &Daemon, scrapes: u32, (what, goal): (&str, f64)) -> Result<Section> {
+    let mut times = Vec::new();
+    let mut series = 0;
+    for _ in 0..scrapes {
+        sleep(BETWEEN_SCRAPES);
+        let asked = Instant::now();
+        let (status, body) = daemon.get("/metrics")?;
+        times.push(asked.elapsed());
+        ensure!(status == 200, "status {status}");
+        series = body.lines().filter(|line| !line.starts_with('#')).count();
+    }
+    let [p50, p99] = quantiles(times);
+    Ok(Section {
+        title: format!("{what} {series} series, {scrapes} times"),
+        figures: vec![Figure::time("p50", p50), Figure::time("p99", p99).goal(goal)],
+    })
 }
 
 fn storm(profiler: &Path, args: &Args) -> Result<Section> {

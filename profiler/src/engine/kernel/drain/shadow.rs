@@ -2,7 +2,8 @@
 //!
 //! Most lines of counts have few counts that are not zero: the latencies of a syscall are close to
 //! each other, and a syscall fails with few errnos. So the copy keeps such a line as a list of counts.
-//! With 20,000 threads that make 20 calls each, the copy takes a third of the pool's size.
+//! With 20,000 threads that make 20 calls each, all of the daemon's heap was 97 MiB beside 226 MiB of
+//! the kernel's maps (`cargo xtask bench daemon --only growth`).
 
 use profiler_common::wire::{CellIndex, LINES, Line};
 
@@ -155,31 +156,26 @@ impl Shadow {
 
     /// Stores a line of a cell. Does nothing if there is no such line.
     pub(super) fn store(&mut self, cell: CellIndex, line: usize, new: &Line) {
-        match self.place(cell, line) {
-            Place::Full(at) => {
-                if let Some(full) = self.full.get_mut(at) {
-                    full.0 = *new;
+        let place = self.place(cell, line);
+        if let Place::Full(at) = place {
+            if let Some(full) = self.full.get_mut(at) {
+                full.0 = *new;
+            }
+            return;
+        }
+        let Some(word) = self.places.get_mut(cell as usize * LINES + line) else { return };
+        match (place, Sparse::from_line(new)) {
+            (Place::Sparse(at), Some(new)) => {
+                if let Some(sparse) = self.sparse.get_mut(at) {
+                    *sparse = new;
                 }
             }
-            place => {
-                let Some(word) = self.places.get_mut(cell as usize * LINES + line) else { return };
-                match (place, Sparse::from_line(new)) {
-                    (Place::Sparse(at), Some(new)) => {
-                        if let Some(sparse) = self.sparse.get_mut(at) {
-                            *sparse = new;
-                        }
-                    }
-                    (place, Some(new)) => {
-                        debug_assert_eq!(place, Place::Nowhere);
-                        *word = Place::Sparse(self.sparse.insert(new)).to_word();
-                    }
-                    (place, None) => {
-                        if let Place::Sparse(at) = place {
-                            self.sparse.remove(at);
-                        }
-                        *word = Place::Full(self.full.insert(Full(*new))).to_word();
-                    }
+            (_, Some(new)) => *word = Place::Sparse(self.sparse.insert(new)).to_word(),
+            (_, None) => {
+                if let Place::Sparse(at) = place {
+                    self.sparse.remove(at);
                 }
+                *word = Place::Full(self.full.insert(Full(*new))).to_word();
             }
         }
     }
