@@ -104,10 +104,7 @@ impl Shared {
 pub fn existing() -> Vec<Cgroup> {
     let mut paths = Paths::default();
     walk::walk_all(&Hierarchies::find(), &mut paths);
-    let mut names = Names::default();
-    for (id, container) in paths.nameless() {
-        paths.name(id, names.of(&container).clone());
-    }
+    paths.look_up(&mut Names::default());
     paths.all()
 }
 
@@ -150,10 +147,7 @@ impl Cgroups {
         let mut names = Names::default();
         if shared.scope.as_ref().is_some_and(ScopeOfPlaces::needs_names) {
             // So that no call of a container that exists is held back.
-            for (id, container) in shared.paths.nameless() {
-                let named = names.of(&container).clone();
-                shared.paths.name(id, named);
-            }
+            shared.paths.look_up(&mut names);
             shared.decide();
         }
         drop(shared);

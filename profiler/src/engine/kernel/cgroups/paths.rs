@@ -10,7 +10,7 @@ use profiler_common::cgroup::{HEADER, Happened, V1};
 
 use crate::{
     model::Cgroup,
-    placement::{Container, Named},
+    placement::{Container, Named, Names},
     text::Untrusted,
 };
 
@@ -177,6 +177,14 @@ impl Paths {
             Some((id, cgroup.placement.container.clone()?))
         };
         mem::take(&mut self.nameless).into_iter().filter_map(container).collect()
+    }
+
+    /// Looks up the names of all containers at once, which can take a while.
+    pub(super) fn look_up(&mut self, names: &mut Names) {
+        for (id, container) in self.nameless() {
+            let named = names.of(&container).clone();
+            self.name(id, named);
+        }
     }
 
     /// Sets what the container of a cgroup is called.
