@@ -1,11 +1,11 @@
-//! Flags that choose what of the figures is shown, and not what counts.
+//! Flags that choose which of the counted figures are shown.
 
 use clap::Args;
 
 use super::candidates;
 use crate::{model::SortKey, names::errnos::Errno, present::shown::Shown};
 
-/// What `stat` shows of the figures. Totals and counts stay complete.
+/// Which figures `stat` shows. Totals and counts stay complete.
 #[derive(Args, Debug, Clone, Default)]
 pub struct ShownArgs {
     /// Add the errors by name to the table
@@ -41,7 +41,7 @@ pub struct ShownArgs {
 }
 
 impl ShownArgs {
-    /// What these flags ask for, in this order.
+    /// The selection that these flags make, in the order of `sort`.
     pub fn shown(&self, sort: Option<SortKey>) -> Shown {
         Shown {
             sort,
