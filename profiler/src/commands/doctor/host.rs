@@ -1,4 +1,4 @@
-//! Everything about this host that the checks judge, read once.
+//! Reads everything about this host that the checks judge, once.
 
 use std::{
     fs,
@@ -23,19 +23,19 @@ use crate::{
     proc_fields,
 };
 
-/// What was found.
+/// Everything about this host that the checks judge.
 pub(super) struct Host {
     pub(super) features: Features,
     pub(super) architecture: &'static str,
     /// `net.core.bpf_jit_enable`.
     pub(super) jit: Option<u32>,
-    /// The mode in force out of /sys/kernel/security/lockdown.
+    /// The mode in force, from /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
     /// `kernel.bpf_stats_enabled`.
     pub(super) bpf_stats: Option<u32>,
-    /// Whether the kernel can be asked to keep statistics of the programs.
+    /// Whether the kernel keeps statistics of the programs on request, or why not.
     pub(super) can_time: Result<(), Untimed>,
-    /// The clock behind every time that is measured.
+    /// The clock source of the kernel, with which all times are measured.
     pub(super) clock_source: Option<String>,
     /// Soft RLIMIT_MEMLOCK in bytes.
     pub(super) memlock: Option<u64>,
@@ -43,24 +43,24 @@ pub(super) struct Host {
     pub(super) cgroups: Option<PathBuf>,
     /// The memory limit of this process, if it has one.
     pub(super) memory_limit: Option<MemoryLimit>,
-    /// Whether what the profiler takes by default fits into it, or why not.
+    /// Whether the profiler's default tables fit into the memory limit, or why not.
     pub(super) memory_fit: Result<Fit, KernelError>,
-    /// Memory that could be had, bytes.
+    /// Available memory of the host, bytes.
     pub(super) available_bytes: Option<u64>,
-    /// What a daemon that is started here could still do, and what is amiss with that.
+    /// What a confined daemon could still do here, and the faults of its confinement.
     pub(super) confinement: Result<(String, Vec<String>), String>,
-    /// Loading and attaching for real, with the default sizes.
+    /// The outcome of a real attach, with tables of the default sizes.
     pub(super) trial: Result<Trial, KernelError>,
 }
 
-/// A trial that went well.
+/// A successful attach.
 pub(super) struct Trial {
     pub(super) mode: String,
     pub(super) took: Duration,
     pub(super) kernel_memory_bytes: u64,
     /// Machine code of all programs, bytes.
     pub(super) jited_bytes: u64,
-    /// The most that the verifier went through for one of them.
+    /// The most instructions that the verifier processed for a program.
     pub(super) verified_instructions: Option<u32>,
 }
 

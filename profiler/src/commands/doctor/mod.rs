@@ -1,7 +1,7 @@
-//! `profiler doctor`: what this host offers, what is missing, which way is taken,
-//! and what to do.
+//! `profiler doctor`: what this host offers, what it lacks, and what to do.
 
 mod checks;
+mod finding;
 mod host;
 mod print;
 
@@ -15,35 +15,8 @@ use crate::{
     launch::interruptible::{End, Interruptible},
     streams::Stream,
 };
+use finding::Status;
 use host::Host;
-
-/// How a check went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Status {
-    /// As it should be.
-    Ok,
-    /// It works, with a drawback.
-    Warning,
-    /// It keeps the profiler from running.
-    Missing,
-}
-
-/// One check and its outcome.
-#[derive(Clone, Debug, serde::Serialize)]
-struct Finding {
-    /// What was looked at.
-    what: &'static str,
-    status: Status,
-    /// What was found.
-    found: String,
-    /// What to do about it, where something is to be done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remedy: Option<String>,
-    /// Exit code if this is what keeps the profiler from running.
-    #[serde(skip)]
-    exit_code: u8,
-}
 
 /// Runs `profiler doctor`.
 ///

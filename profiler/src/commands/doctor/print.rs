@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Finding, Status};
+use super::finding::{Finding, Status};
 use crate::{
     present::paint::{BAD, GOOD, WARNING},
     text,
@@ -45,8 +45,7 @@ pub(super) fn table(out: &mut impl Write, findings: &[Finding]) -> io::Result<()
 
 /// Whether the profiler would run if this process had more privilege.
 fn lacks_at_most_privilege(finding: &Finding) -> bool {
-    finding.status != Status::Missing
-        || finding.exit_code == crate::commands::doctor::checks::EXIT_PRIVILEGE
+    finding.status != Status::Missing || finding.exit_code == Finding::NO_PRIVILEGE
 }
 
 /// For programs: one object.
