@@ -150,11 +150,17 @@ mod tests {
     use std::time::Duration;
 
     use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-    use ratatui_core::{backend::TestBackend, terminal::Terminal};
+    use ratatui_core::backend::TestBackend;
 
     use super::*;
     use crate::{
-        commands::top::{fixtures, groups::Groups, render, state::App, view::View},
+        commands::top::{
+            fixtures,
+            groups::Groups,
+            screens::{self, PLAIN},
+            state::App,
+            view::View,
+        },
         model::SortKey,
     };
 
@@ -199,10 +205,7 @@ mod tests {
     }
 
     fn screen(app: &mut App, width: u16, height: u16) -> TestBackend {
-        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        let look = Look { colour: false, unicode: false };
-        terminal.draw(|frame| render::draw(frame, app, look)).unwrap();
-        terminal.backend().clone()
+        screens::draw(app, width, height, PLAIN)
     }
 
     #[test]

@@ -4,17 +4,15 @@ use std::{collections::BTreeSet, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use insta::assert_snapshot;
-use ratatui_core::{backend::TestBackend, terminal::Terminal};
 
 use super::{
     call_sets::{CallSet, SetsBy},
     columns::Column,
     fixtures::{self, call},
-    render,
     rows::{self, Item, Row},
+    screens::{self, FULL},
     state::App,
     state_tests::{self, press, type_keys},
-    style::Look,
     view::{Selection, Tab, View},
 };
 use crate::{
@@ -36,10 +34,7 @@ fn listed(app: &App) -> Vec<String> {
 }
 
 fn screen(app: &mut App, width: u16, height: u16) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    let look = Look { colour: true, unicode: true };
-    terminal.draw(|frame| render::draw(frame, app, look)).unwrap();
-    terminal.backend().to_string()
+    screens::draw(app, width, height, FULL).to_string()
 }
 
 fn by(sets: SetsBy) -> View {

@@ -4,17 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use insta::assert_snapshot;
-use ratatui_core::{backend::TestBackend, style::Color, terminal::Terminal};
+use ratatui_core::style::Color;
 
 use super::{
     call_sets::SetsBy,
     columns::Column,
     fixtures::{self, call, process, row},
-    render,
     rows::{self, Row},
+    screens::{FULL, PLAIN, draw},
     sites::DIMENSIONS,
     state::App,
-    style::Look,
     view::{Selection, SinceStart, Tab, View},
 };
 use crate::{
@@ -149,14 +148,8 @@ fn strings(rows: &[(&str, u64)]) -> Vec<(String, u64)> {
     rows.iter().map(|&(name, calls)| (name.to_owned(), calls)).collect()
 }
 
-fn draw(app: &mut App, width: u16, height: u16, look: Look) -> TestBackend {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| render::draw(frame, app, look)).unwrap();
-    terminal.backend().clone()
-}
-
 fn screen(app: &mut App, width: u16, height: u16) -> String {
-    draw(app, width, height, Look { colour: true, unicode: true }).to_string()
+    draw(app, width, height, FULL).to_string()
 }
 
 #[test]
@@ -393,7 +386,7 @@ fn containers_200x20() {
 fn containers_40x10_ascii() {
     let mut app = app();
     press(&mut app, "B");
-    let drawn = draw(&mut app, 40, 10, Look { colour: false, unicode: false });
+    let drawn = draw(&mut app, 40, 10, PLAIN);
     assert!(drawn.to_string().is_ascii());
     let cells = drawn.buffer().content();
     assert!(cells.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset));

@@ -4,17 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use insta::assert_snapshot;
-use ratatui_core::{backend::TestBackend, terminal::Terminal};
 
 use super::{
     columns::Column,
     fixtures::{self, call, process, row},
     groups::{Groups, Wanted},
     owner::{Owner, Part},
-    render,
     rows::Row,
+    screens::{self, FULL},
     state::{Action, App},
-    style::Look,
     view::{SinceStart, Tab, View},
 };
 use crate::{
@@ -46,10 +44,7 @@ fn listed(app: &App) -> Vec<String> {
 }
 
 fn screen(app: &mut App, width: u16, height: u16) -> String {
-    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    let look = Look { colour: true, unicode: true };
-    terminal.draw(|frame| render::draw(frame, app, look)).unwrap();
-    terminal.backend().to_string()
+    screens::draw(app, width, height, FULL).to_string()
 }
 
 /// The titles of the rows of threads, and how many threads each stands for.
