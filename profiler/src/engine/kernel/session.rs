@@ -1,26 +1,28 @@
 //! A session: the objects of one query, loaded and attached.
 
+mod prepared;
+mod support;
+
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::maps::{MapData, RingBuf};
-use profiler_common::{maps as names, settings::FieldGroup};
+use profiler_common::maps as names;
 
+use self::prepared::Prepared;
 use super::{
     allocator::{release_memory, return_large_blocks},
-    arena,
     attached::{Attached, AttachedObject},
     call_lister,
     cgroups::Cgroups,
     error::KernelError,
     features::Features,
-    filter,
     fit::Fit,
     hierarchies::Hierarchies,
     identity::{Clock, Identity},
     load::{Loaded, Setup},
     loader, maps,
     memory_limit::MemoryLimit,
-    object::{self, ENTRY, ObjectName, ObjectSpec, When},
+    object::{self, ENTRY, ObjectSpec, When},
     operations::OperationReader,
     options::Options,
     signals::SignalsSent,
@@ -29,7 +31,7 @@ use super::{
 };
 use crate::{
     aggregate::OperationTable,
-    model::{Coverage, Scope, Untimed},
+    model::{Coverage, Untimed},
 };
 
 /// Loaded and attached objects. Dropping the session detaches and unloads everything.
@@ -72,12 +74,11 @@ impl Session {
         options.check()?;
         return_large_blocks();
         let limit = MemoryLimit::tightest();
-        // First whether anything fits, because the types of the kernel, which are read next, take
-        // memory themselves.
+        // Before the types of the kernel are read, because they take memory too.
         Fit::new(options, limit.as_ref())?;
         let mut features = Features::probe();
         features.require()?;
-        let counter = best_counter(&features, options).name;
+        let counter = support::best_counter(&features, options).name;
         let fit = Fit::of_object(options, limit.as_ref(), counter)?;
         let Fit { max_threads, max_extents, why: shrunk, has_room_for_rings } = fit;
         let options = &Options { max_threads, max_extents, ..options.clone() };
@@ -85,15 +86,10 @@ impl Session {
             features.rings = Err("memory for the programs and tables of io_uring".into());
         }
         raise_memlock();
-        check_scope(options, &features)?;
-        check_companions(companions, &features)?;
-        filter::check_support(&options.filter, &features)?;
-        if options.knows_cgroups() {
-            filter::check_cgroups(&features)?;
-        }
+        support::check(options, companions, &features)?;
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
-        check_namespace(options, &features, &identity)?;
+        support::check_namespace(options, &features, &identity)?;
         let own_tgid = (!options.include_self).then_some(identity.tgid);
         let hierarchies = options.knows_cgroups().then(Hierarchies::find);
         let setup = Setup::new(options, &features, own_tgid, hierarchies.as_ref());
@@ -105,7 +101,7 @@ impl Session {
         let cgroups = hierarchies
             .map(|found| Cgroups::take(prepared.counter_ebpf(), found, &options.filter.places));
         let cgroups = cgroups.transpose()?;
-        let operations = operations(&mut prepared, &setup)?;
+        let operations = prepared.operations(&setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls } = prepared;
         let preemptible = features.preemptible_tracepoints();
@@ -144,8 +140,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Attaches all programs. The object that counts calls comes last: whatever it counts finds
-    /// the others attached.
+    /// Attaches all programs. The object that counts calls comes last, so that the other objects
+    /// are attached when the first call is counted.
     fn attach_programs(&mut self, preemptible: bool, lists_calls: bool) -> Result<(), KernelError> {
         for AttachedObject { spec, programs, ebpf, .. } in self.objects.iter_mut().rev() {
             for program in programs {
@@ -201,9 +197,10 @@ impl Session {
         self.shrunk.as_deref()
     }
 
-    /// Stops counting new calls and operations. Those in flight are still seen to end.
+    /// Stops counting new calls and operations. The exits of calls in flight are still counted.
     pub fn stop_entries(&mut self) {
-        // First, because every call that leaves from now on may not have entered.
+        // Before the entries, because the entry of a call that leaves from now on may not have been
+        // counted.
         self.tables.set_attached(false);
         self.programs_mut().filter(|p| p.spec.name == ENTRY.name).for_each(Attached::detach);
         self.programs_mut().filter(|p| p.spec.counts_submissions()).for_each(Attached::detach);
@@ -211,11 +208,11 @@ impl Session {
 
     /// Detaches everything.
     pub fn detach(&mut self) {
-        // Entries first, then in the order in which the programs attached: a task that ends
-        // meanwhile is better not seen to end than not seen to leave its call.
+        // Entries first, then in the order in which the programs attached. If a task ends
+        // meanwhile, its last exit from a call must be counted, even if its end is missed.
         self.stop_entries();
-        // Those of io_uring in the reverse order: the scope of an operation depends on who created
-        // its ring, as long as an operation is counted.
+        // The programs of io_uring in the reverse order: while operations are counted, their scope
+        // depends on who created their ring.
         let mut of_rings: Vec<_> =
             self.programs_mut().filter(|p| matches!(p.spec.when, When::Ring(_))).collect();
         of_rings.iter_mut().rev().for_each(|program| program.detach());
@@ -314,145 +311,8 @@ impl Session {
     }
 }
 
-/// Everything that exists before the attach.
-struct Prepared {
-    /// The object that counts calls comes first.
-    objects: Vec<Loaded>,
-    tables: MapTables,
-    /// Whether the calls in flight can be listed.
-    lists_calls: bool,
-}
-
-impl Prepared {
-    /// Loads the best object that this kernel runs, and its companions.
-    fn new(
-        setup: &Setup<'_>,
-        loader: aya::EbpfLoader<'static>,
-        companions: &[&'static ObjectSpec],
-        limit: Option<&MemoryLimit>,
-    ) -> Result<Self, KernelError> {
-        let counter = best_counter(setup.features, setup.options);
-        let prepared = Self::with(counter, setup, loader, companions, limit);
-        match prepared {
-            // For example without a JIT, or if the verifier knows less about arenas than the
-            // verifiers that were tried.
-            Err(error)
-                if counter.name == ObjectName::Arena
-                    && !matches!(error, KernelError::Privilege { .. }) =>
-            {
-                tracing::warn!(
-                    "the kernel refuses the arena, so the profiler falls back to arrays: {error}"
-                );
-                let arrays = object::find(ObjectName::Arrays);
-                Self::with(arrays, setup, loader::without_types(), companions, limit)
-            }
-            prepared => prepared,
-        }
-    }
-
-    fn with(
-        counter: &'static ObjectSpec,
-        setup: &Setup<'_>,
-        loader: aya::EbpfLoader<'static>,
-        companions: &[&'static ObjectSpec],
-        limit: Option<&MemoryLimit>,
-    ) -> Result<Self, KernelError> {
-        let mut counter = Loaded::create(counter, setup, loader, &[])?;
-        let region = match counter.spec.name {
-            ObjectName::Arena => Some(arena::map(&counter.ebpf, setup.options)?),
-            _ => None,
-        };
-        let lists_calls = counter.load_programs(setup)?;
-        // Companions find the maps of the counter only until the tables take them out.
-        let mut objects = vec![counter];
-        for companion in companions {
-            let mut companion = Loaded::create_beside(companion, setup, &objects)?;
-            companion.load_programs(setup)?;
-            objects.push(companion);
-        }
-        let counter = &mut objects[0];
-        // Programs before tables: a map that is taken out is closed once it is mapped, and a
-        // loaded program holds its maps.
-        filter::fill_maps(&mut counter.ebpf, &setup.options.scope, &setup.options.filter)?;
-        let calls_before = counter.spec.call_lister.map(|_| setup.calls_before);
-        let tables = MapTables::new(&mut counter.ebpf, setup.options, calls_before, region, limit)?;
-        Ok(Self { objects, tables, lists_calls })
-    }
-
-    fn counter_ebpf(&mut self) -> &mut aya::Ebpf {
-        &mut self.objects[0].ebpf
-    }
-}
-
-/// The maps of io_uring, if operations are counted.
-fn operations(
-    prepared: &mut Prepared,
-    setup: &Setup<'_>,
-) -> Result<Result<(OperationReader, Coverage), Coverage>, KernelError> {
-    let rings = match &setup.features.rings {
-        Ok(rings) => rings,
-        Err(missing) => return Ok(Err(Coverage::Missing(missing.clone()))),
-    };
-    if let Some(error) = &prepared.objects[0].without_rings {
-        return Ok(Err(Coverage::Missing(error.to_string().into())));
-    }
-    let reader = OperationReader::take(prepared.counter_ebpf(), setup.operation_rows())?;
-    let by_request = rings.names_requests();
-    let coverage = if by_request { Coverage::ByRequest } else { Coverage::ByUserData };
-    Ok(Ok((reader, coverage)))
-}
-
-/// The best object that counts calls and that this kernel is expected to run.
-fn best_counter(features: &Features, options: &Options) -> &'static ObjectSpec {
-    let is_allowed = |name| match name {
-        ObjectName::Arena => !options.force_arrays && !options.force_fallback,
-        ObjectName::Arrays => !options.force_fallback,
-        _ => true,
-    };
-    object::best_counter(is_allowed, |requirement| features.meets(requirement))
-}
-
-/// Checks that this kernel can run the objects beside the one that counts calls.
-fn check_companions(companions: &[&ObjectSpec], features: &Features) -> Result<(), KernelError> {
-    let unmet = |spec: &&ObjectSpec| spec.unmet(|requirement| features.meets(requirement));
-    companions.iter().find_map(unmet).map_or(Ok(()), |requirement| {
-        let (feature, needs) = requirement.describe();
-        Err(KernelError::Missing { feature, needs })
-    })
-}
-
-/// Checks that the programs can follow the children of processes in scope.
-fn check_scope(options: &Options, features: &Features) -> Result<(), KernelError> {
-    let counter = best_counter(features, options);
-    if counter.name == ObjectName::Fallback
-        && !features.layout.has(FieldGroup::Task)
-        && options.scope != Scope::Host
-    {
-        return Err(KernelError::Missing {
-            feature: "type information (BTF), without which the profiler cannot follow children",
-            needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler stat -a` works without it",
-        });
-    }
-    Ok(())
-}
-
-/// Checks that process ids in a scope mean the same here as on the host.
-fn check_namespace(
-    options: &Options,
-    features: &Features,
-    identity: &Identity,
-) -> Result<(), KernelError> {
-    if options.scope != Scope::Host && !identity.is_in_host_namespace(features.host_pid_namespace) {
-        return Err(KernelError::Missing {
-            feature: "view of the host's process ids from within this pid namespace",
-            needs: "the host's pid namespace (docker run --pid=host, hostPID: true); `-a` works without",
-        });
-    }
-    Ok(())
-}
-
-/// Raises RLIMIT_MEMLOCK, against which maps count before Linux 5.11. Without CAP_SYS_RESOURCE this
-/// fails, and the load may still succeed.
+/// Raises RLIMIT_MEMLOCK, against which maps count before Linux 5.11. Without CAP_SYS_RESOURCE, the
+/// kernel refuses this, and the load may still succeed.
 fn raise_memlock() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
