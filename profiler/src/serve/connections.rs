@@ -326,12 +326,24 @@ impl Service<Request<Incoming>> for Answers {
             request.extensions_mut().insert(local);
         }
         let answer = self.router.call(request.map(Body::new));
-        let (progress, epoch) = (Arc::clone(&self.progress), self.epoch);
+        let answering = Answering { progress: Arc::clone(&self.progress), epoch: self.epoch };
         Box::pin(async move {
-            let answer = answer.await;
-            progress.write(micros_since(epoch));
-            answer
+            let _answering = answering;
+            answer.await
         })
+    }
+}
+
+/// An answer that is being made, until this is dropped: also if a client of HTTP/2 resets its
+/// stream. Otherwise, its connection could not be evicted any more.
+struct Answering {
+    progress: Arc<Progress>,
+    epoch: Instant,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.progress.write(micros_since(self.epoch));
     }
 }
 
@@ -363,7 +375,11 @@ impl Arrived {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
             return if message.len() >= length { Self::Hello } else { Self::Part };
         }
-        if bytes.ends_with(b"\r\n\r\n") || bytes.windows(4).any(|end| end == b"\r\n\r\n") {
+        // A connection with a request is not evicted. So nothing may pass for one that the next
+        // layer waits to see more of: empty lines before a request (RFC 9112, 2.2), or a record
+        // of TLS.
+        let is_begun = bytes.first().is_some_and(u8::is_ascii_alphabetic);
+        if is_begun && bytes.windows(4).any(|end| end == b"\r\n\r\n") {
             Self::Request
         } else {
             Self::Part
@@ -435,6 +451,9 @@ mod tests {
             (&b"GET / HTTP/1.1\r\n\r\n"[..], Arrived::Request),
             (b"GET / HTTP/1.1\r\n", Arrived::Part),
             (b"", Arrived::Part),
+            (b"\r\n\r\n", Arrived::Part),
+            (b"\r\n\r\nGET / HTTP/1.1\r\n", Arrived::Part),
+            (b"\x15\x03\x03\x40\x00\r\n\r\n", Arrived::Part),
             (b"\x16\x03\x01\x00\x03abc", Arrived::Hello),
             (b"\x16\x03\x01\x00\x03ab", Arrived::Part),
             (b"\x16\x03\x01\x00", Arrived::Part),

@@ -208,3 +208,20 @@ fn an_answer_that_is_not_read_is_given_up() {
     };
     assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
 }
+
+/// Empty lines before a request, which the server skips, are not a request: their connections give
+/// way to others.
+#[test]
+fn empty_lines_keep_no_place() {
+    allow_many_descriptors();
+    let address = serve_much();
+    let empty: Vec<_> = (0..1_100)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).expect("connects");
+            stream.write_all(b"\r\n\r\n").expect("sent");
+            stream
+        })
+        .collect();
+    assert_served(address);
+    drop(empty);
+}

@@ -11,8 +11,8 @@ use std::{
 use tokio_rustls::rustls::{ClientConnection, pki_types::ServerName};
 
 use super::{
-    client::{Client, Files, Stream},
-    tls::{TLS, hash, users},
+    client::{Client, Files, Stream, basic},
+    tls::{PREFACE, TLS, frame, hash, users},
 };
 use crate::{
     crowds::{allow_many_descriptors, in_time},
@@ -89,4 +89,40 @@ fn wrong_passwords_do_not_delay_a_good_client() {
             in_time(|| scraped(&client, address, "alice:s3cret"));
         }
     });
+}
+
+/// A connection of HTTP/2 whose request waits for the check of a password when the client resets its
+/// stream. The client does not answer the ping that comes before the end, so it stays open.
+fn abandoned(files: &Files, address: SocketAddr, attempt: usize) -> Option<Stream> {
+    let mut stream = files.client().http2().connect(address).ok()?;
+    let field = basic(&format!("alice:wrong-{attempt}"));
+    let credentials = field.trim_end().strip_prefix("Authorization: ").expect("a value");
+    // As in `http2_request`, and `authorization`, which is field 23 of the static table.
+    let mut fields = vec![0x82, 0x87, 0x04, 8];
+    fields.extend(b"/metrics");
+    fields.extend([0x01, 9]);
+    fields.extend(b"localhost");
+    fields.extend([0x0f, 8, credentials.len() as u8]);
+    fields.extend(credentials.as_bytes());
+    let request = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 0x05, 1, &fields)].concat();
+    stream.write_all(&request).ok()?;
+    // Not in one packet with the request, or the request might never be begun.
+    thread::sleep(Duration::from_millis(1));
+    stream.write_all(&frame(3, 0, 1, &8_u32.to_be_bytes())).ok()?;
+    Some(stream)
+}
+
+/// More connections than there are places, each with a request that was abandoned before its answer.
+#[test]
+fn abandoned_requests_keep_no_place() {
+    allow_many_descriptors();
+    let files = Files::new();
+    let text = format!("{TLS}basic_auth_users:\n  alice: {}\n", hash("s3cret", 8));
+    let (address, _publisher, _) = files.serve(&text);
+    let client = files.client();
+    scraped(&client, address, "alice:s3cret");
+    let abandoned: Vec<_> =
+        (0..1_100).filter_map(|attempt| abandoned(&files, address, attempt)).collect();
+    assert_eq!(abandoned.len(), 1_100, "a new connection finds no place");
+    scraped(&client, address, "alice:s3cret");
 }
