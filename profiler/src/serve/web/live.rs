@@ -12,7 +12,7 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{
     WebError,
-    file::{File, Pem},
+    file::{File, Pem, TlsSection},
     names::ClientAuth,
     rate::Bucket,
     tls::{self, Pems},
@@ -31,6 +31,8 @@ pub struct Web {
     pub(super) users: Vec<(String, String)>,
     /// Whether a client without a certificate of an authority is refused.
     requires_certificate: bool,
+    /// Whether a client without one of certain names in its certificate is refused.
+    requires_name: bool,
     /// Limits requests.
     pub(super) bucket: Option<Bucket>,
     /// The web configuration file, and the files that it names.
@@ -75,11 +77,11 @@ impl Web {
                     .into(),
             );
         }
+        let requires = |what: fn(&TlsSection) -> bool| file.tls.as_ref().is_some_and(what);
         Ok(Self {
             tls,
-            requires_certificate: file
-                .tls
-                .is_some_and(|tls| tls.client_auth == ClientAuth::RequireAndVerify),
+            requires_certificate: requires(|tls| tls.client_auth == ClientAuth::RequireAndVerify),
+            requires_name: requires(|tls| tls.client_allowed_sans.is_some()),
             headers: file.headers,
             users: file.users,
             bucket: file.rate.map(|rate| Bucket::new(rate, Instant::now())),
@@ -169,9 +171,9 @@ impl Live {
     /// Replaces the settings.
     ///
     /// # Errors
-    /// [`WebError::NeedsRestart`] if TLS is switched on or off, or if passwords would no longer be
-    /// required: a file that was emptied by mistake must not remove protection. The old settings
-    /// then stay in effect.
+    /// [`WebError::NeedsRestart`] if TLS is switched on or off, or if passwords, certificates or
+    /// names in certificates would no longer be required: a file that was cut off or emptied by
+    /// mistake must not remove protection. The old settings then stay in effect.
     pub fn replace(&self, new: Web) -> Result<(), WebError> {
         let old = self.current();
         let needs_restart = |section| WebError::NeedsRestart { path: self.path.clone(), section };
@@ -180,6 +182,12 @@ impl Live {
         }
         if new.users.is_empty() && !old.users.is_empty() {
             return Err(needs_restart("basic_auth_users"));
+        }
+        if old.requires_certificate && !new.requires_certificate {
+            return Err(needs_restart("client_auth_type: RequireAndVerifyClientCert"));
+        }
+        if old.requires_name && !new.requires_name {
+            return Err(needs_restart("client_allowed_sans"));
         }
         self.checker.retain(&new.users);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);

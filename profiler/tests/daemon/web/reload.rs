@@ -93,3 +93,25 @@ fn protection_is_not_removed_from_a_running_daemon() {
     let answer = files.client().scrape(address, None).expect("an answer");
     assert_eq!(status(&answer), "401");
 }
+
+/// A file that is cut off in the middle of a section is often valid.
+#[test]
+fn certificates_and_names_are_required_for_as_long_as_the_daemon_runs() {
+    let files = Files::new();
+    let authority =
+        format!("{TLS}  client_ca_file: ca.crt\n  client_auth_type: RequireAndVerifyClientCert\n");
+    let names = format!("{authority}  client_allowed_sans: [prometheus.example]\n");
+    let (address, _publisher, live) = files.serve(&names);
+    for (text, removed) in [
+        (TLS.to_owned(), "client_auth_type"),
+        (names.replace("RequireAndVerify", "RequireAny"), "client_auth_type"),
+        (authority, "client_allowed_sans"),
+    ] {
+        files.web(&text);
+        let error = live.replace(live.read().expect("valid by itself")).expect_err(&text);
+        assert!(error.to_string().contains(removed), "{error}");
+    }
+    assert!(files.client().scrape(address, None).is_err());
+    let other = files.client().with(&files.authority.client(&["other.example"]));
+    assert!(other.scrape(address, None).is_err());
+}
