@@ -9,6 +9,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 /// Most values in a file. Aliases count as often as they occur, so a short file cannot become a
 /// tree that fills the memory.
 const MAX_NODES: usize = 10_000;
+/// Most bytes of text in a file, in which aliases count too: a whole file, and as much again.
+const MAX_BYTES: usize = 2 << 20;
 /// Deepest nesting. A web configuration file needs four levels.
 const MAX_DEPTH: usize = 16;
 
@@ -120,8 +122,11 @@ impl Node {
 
 /// Reads the one document in `text`. An empty file is an empty map.
 pub(super) fn read(text: &str) -> Result<Map, Mistake> {
-    let mut builder =
-        Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
+    let mut builder = Builder {
+        parser: Parser::new_from_str(text),
+        anchors: HashMap::new(),
+        total: Size::default(),
+    };
     let mut document = None;
     while let Some((event, at)) = builder.next()? {
         match event {
@@ -139,7 +144,7 @@ pub(super) fn read(text: &str) -> Result<Map, Mistake> {
 struct Builder<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     anchors: HashMap<usize, Node>,
-    nodes: usize,
+    total: Size,
 }
 
 impl<'a> Builder<'a> {
@@ -152,7 +157,7 @@ impl<'a> Builder<'a> {
 
     fn node(&mut self, event: Event<'a>, at: Marker, depth: usize) -> Result<Node, Mistake> {
         let line = at.line();
-        self.count(1, line)?;
+        self.count(Size { nodes: 1, bytes: text_of(&event).map_or(0, str::len) }, line)?;
         if depth > MAX_DEPTH {
             return Err(Mistake::new(line, "the nesting is too deep"));
         }
@@ -202,26 +207,59 @@ impl<'a> Builder<'a> {
 
     fn alias(&mut self, id: usize, line: usize) -> Result<Node, Mistake> {
         // An anchor around its own alias is not in the table yet.
-        let node = self.anchors.get(&id).cloned();
+        let node = self.anchors.get(&id);
         let node = node.ok_or_else(|| Mistake::new(line, "the alias has no anchor"))?;
-        self.count(size(&node), line)?;
-        Ok(node)
+        // Counted before the copy is made.
+        self.count(Size::of(node), line)?;
+        Ok(self.anchors[&id].clone())
     }
 
-    fn count(&mut self, nodes: usize, line: usize) -> Result<(), Mistake> {
-        self.nodes += nodes;
-        if self.nodes > MAX_NODES {
+    fn count(&mut self, more: Size, line: usize) -> Result<(), Mistake> {
+        self.total.add(more);
+        if self.total.nodes > MAX_NODES {
             return Err(Mistake::new(line, "the file has too many values"));
+        }
+        if self.total.bytes > MAX_BYTES {
+            return Err(Mistake::new(line, "the values of the file are too long"));
         }
         Ok(())
     }
 }
 
-fn size(node: &Node) -> usize {
-    1 + match &node.value {
-        Value::Scalar { .. } => 0,
-        Value::List(list) => list.iter().map(size).sum(),
-        Value::Map(Map(map)) => map.iter().map(|(_, node)| 1 + size(node)).sum(),
+fn text_of<'a>(event: &'a Event<'_>) -> Option<&'a str> {
+    match event {
+        Event::Scalar(text, ..) => Some(text),
+        _ => None,
+    }
+}
+
+/// What a tree takes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    nodes: usize,
+    /// Bytes of keys and texts.
+    bytes: usize,
+}
+
+impl Size {
+    fn of(node: &Node) -> Self {
+        let mut size = Self { nodes: 1, bytes: 0 };
+        match &node.value {
+            Value::Scalar { text, .. } => size.bytes = text.len(),
+            Value::List(list) => list.iter().for_each(|node| size.add(Self::of(node))),
+            Value::Map(Map(map)) => {
+                for (key, node) in map {
+                    size.add(Self { nodes: 1, bytes: key.len() });
+                    size.add(Self::of(node));
+                }
+            }
+        }
+        size
+    }
+
+    fn add(&mut self, more: Self) {
+        self.nodes += more.nodes;
+        self.bytes += more.bytes;
     }
 }
 
@@ -256,6 +294,8 @@ mod tests {
             writeln!(bomb, "a{level}: &a{level} [{}]", [one.as_str(); 8].join(",")).expect("room");
         }
         assert!(what(&bomb).ends_with("the file has too many values"), "{}", what(&bomb));
+        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), ["*a"; 100].join(","));
+        assert_eq!(what(&long), "2: the values of the file are too long");
         assert!(!what(&"[".repeat(5_000)).is_empty());
         assert!(what(&format!("{}1", "a: {".repeat(64))).contains("too deep"));
     }
