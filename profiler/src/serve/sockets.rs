@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use socket2::{SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -55,8 +55,7 @@ impl Sockets {
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let is_ours = number("LISTEN_PID") == Some(std::process::id());
         let Some(count @ 1..) = number("LISTEN_FDS").filter(|_| is_ours) else { return Ok(None) };
-        let count = RawFd::try_from(count).unwrap_or(RawFd::MAX - FIRST_INHERITED);
-        (FIRST_INHERITED..FIRST_INHERITED + count)
+        (FIRST_INHERITED..first_after(count))
             .map(adopt)
             .collect::<io::Result<_>>()
             .map(Self)
@@ -84,10 +83,18 @@ impl Sockets {
     }
 }
 
+/// The number after that of the last of `count` descriptors. Numbers that no descriptor can have are
+/// left for [`adopt`] to refuse.
+fn first_after(count: u32) -> RawFd {
+    RawFd::try_from(count).map_or(RawFd::MAX, |count| FIRST_INHERITED.saturating_add(count))
+}
+
 /// Takes over a descriptor that systemd passed.
 fn adopt(fd: RawFd) -> io::Result<Socket> {
     let invalid = || {
-        let what = format!("descriptor {fd} of LISTEN_FDS is not a stream socket that listens");
+        let what = format!(
+            "descriptor {fd} of LISTEN_FDS is not a TCP or Unix stream socket that listens"
+        );
         io::Error::new(io::ErrorKind::InvalidInput, what)
     };
     // Before it is ours: with a wrong LISTEN_FDS, the descriptor is that of something else.
@@ -97,8 +104,7 @@ fn adopt(fd: RawFd) -> io::Result<Socket> {
         .then(|| unsafe { BorrowedFd::borrow_raw(fd) })
         .ok_or_else(invalid)?;
     let socket = SockRef::from(&borrowed);
-    let is_listener = socket.is_listener().unwrap_or(false);
-    if !is_listener || socket.r#type().ok() != Some(Type::STREAM) {
+    if !is_usable(&socket).unwrap_or(false) {
         return Err(invalid());
     }
     fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(io::Error::from)?;
@@ -107,6 +113,16 @@ fn adopt(fd: RawFd) -> io::Result<Socket> {
     let socket = Socket::from(unsafe { OwnedFd::from_raw_fd(fd) });
     connections::set_up(&socket)?;
     Ok(socket)
+}
+
+/// Whether a socket listens, for connections of TCP or Unix. Other stream sockets listen too, those
+/// of AF_VSOCK or SCTP for example.
+fn is_usable(socket: &Socket) -> io::Result<bool> {
+    let is_known = match socket.domain()? {
+        Domain::IPV4 | Domain::IPV6 => socket.protocol()? == Some(Protocol::TCP),
+        domain => domain == Domain::UNIX,
+    };
+    Ok(is_known && socket.r#type()? == Type::STREAM && socket.is_listener()?)
 }
 
 /// A socket that listens, and is registered.
@@ -245,5 +261,57 @@ impl AsyncWrite for ClientSocket {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(self, poll_shutdown, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, net::UdpSocket, os::fd::IntoRawFd as _, os::unix::net::UnixStream};
+
+    use super::*;
+
+    #[test]
+    fn only_sockets_that_accept_connections_of_tcp_or_unix_are_taken_over() {
+        let unbound = |domain, kind, protocol| Socket::new(domain, kind, protocol).ok();
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let (stream, _other) = UnixStream::pair().expect("sockets");
+        let packets = unbound(Domain::UNIX, Type::SEQPACKET, None).expect("a socket");
+        packets.listen(1).expect_err("it has no address");
+        let refused = [
+            Some(File::open("/dev/null").expect("a device").into_raw_fd()),
+            Some(udp.into_raw_fd()),
+            Some(stream.into_raw_fd()),
+            Some(packets.into_raw_fd()),
+            unbound(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map(Socket::into_raw_fd),
+            // Not on every kernel.
+            vsock().map(Socket::into_raw_fd),
+        ];
+        for fd in refused.into_iter().flatten() {
+            let error = adopt(fd).expect_err("it is refused");
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+            // SAFETY: `adopt` did not take it over, and nothing else has it.
+            drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        }
+        assert!(adopt(-1).is_err() && adopt(RawFd::MAX).is_err());
+        let tcp = StdTcpListener::bind("127.0.0.1:0").expect("a port");
+        assert!(adopt(tcp.into_raw_fd()).is_ok());
+    }
+
+    /// A socket of AF_VSOCK that listens.
+    fn vsock() -> Option<Socket> {
+        let socket = Socket::new(Domain::VSOCK, Type::STREAM, None).ok()?;
+        let address = socket2::SockAddr::vsock(libc::VMADDR_CID_ANY, libc::VMADDR_PORT_ANY);
+        socket.bind(&address).ok()?;
+        socket.listen(1).ok()?;
+        Some(socket)
+    }
+
+    /// A count that is too large must not become an empty range, or the daemon serves nowhere.
+    #[test]
+    fn an_impossible_count_is_no_empty_range() {
+        assert_eq!(first_after(1), 4);
+        for count in [i32::MAX as u32 - 3, i32::MAX as u32, u32::MAX] {
+            assert_eq!(first_after(count), RawFd::MAX, "{count}");
+        }
     }
 }
