@@ -2,15 +2,20 @@
 //! kernel, no clock, no I/O.
 
 mod account;
+mod books;
 pub mod groups;
+mod keep_ended;
 mod operations;
 mod owners;
 mod parts;
+mod processes;
 mod table;
 mod threads;
 
 pub use account::Account;
+pub use keep_ended::KeepEnded;
 pub use operations::OperationTable;
 pub use owners::OwnerKind;
-pub use table::{Aggregate, Identity, KeepEnded, ProcessIndex};
+pub use processes::{Identity, ProcessIndex};
+pub use table::Aggregate;
 pub use threads::{ThreadId, ThreadIndex};

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use profiler_common::limits::COMM_LEN;
 
-use super::{Aggregate, table::Identity};
+use super::{Aggregate, Identity};
 use crate::{
     model::{ENDED_COMM, OVERFLOW_COMM, OperationRow, Operations, Process},
     text::Untrusted,

@@ -3,7 +3,7 @@
 use profiler_common::call::Abi;
 
 use super::*;
-use crate::model::NO_CGROUP;
+use crate::{aggregate::keep_ended::MAX_ENDED, model::NO_CGROUP};
 
 const READ: CallKey = CallKey(0);
 const WRITE: CallKey = CallKey(1);

@@ -12,32 +12,27 @@ use std::{
 
 use profiler_common::call::CallKey;
 
-use super::{
-    parts::Parts,
-    table::{KeepEnded, MAX_ENDED},
-};
+use super::{KeepEnded, parts::Parts, processes::ProcessIndex};
 use crate::{
     model::{CgroupRow, Figures, Thread, ThreadRow},
     text::Untrusted,
 };
 
-/// A thread in an [`Aggregate`](super::Aggregate). Good until the thread has ended.
+/// A thread in an [`Aggregate`](super::Aggregate). Valid until the thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ThreadIndex(usize);
 
-/// What tells a thread from every other: its id, and a number at random. All records of a thread
-/// have the same.
+/// Identifies a thread: its id, and a random number. All records of a thread have the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ThreadId {
     /// Thread id.
     pub tid: u32,
-    /// The number.
+    /// The random number.
     pub random: u32,
 }
 
 struct Entry {
-    /// Index of its process.
-    process: usize,
+    process: ProcessIndex,
     thread: Arc<Thread>,
     id: ThreadId,
     /// The rows.
@@ -62,7 +57,7 @@ impl Threads {
     /// Lists a thread, unless it is listed. Also returns whether the thread was not listed.
     pub(super) fn list(
         &mut self,
-        process: usize,
+        process: ProcessIndex,
         id: ThreadId,
         comm: &[u8],
     ) -> (ThreadIndex, bool) {
@@ -101,8 +96,8 @@ impl Threads {
         self.entries.get_mut(thread.0)?.as_mut()
     }
 
-    /// The index of the process of a thread.
-    pub(super) fn process(&self, thread: ThreadIndex) -> Option<usize> {
+    /// The process of a thread.
+    pub(super) fn process(&self, thread: ThreadIndex) -> Option<ProcessIndex> {
         Some(self.entries.get(thread.0)?.as_ref()?.process)
     }
 
@@ -136,16 +131,16 @@ impl Threads {
         }
     }
 
-    /// Removes ended threads whose time in the list is over. Passes the index of their process and
-    /// their rows to `fold`.
+    /// Removes ended threads whose time in the list is over. Passes their process and their rows to
+    /// `fold`.
     pub(super) fn forget_ended(
         &mut self,
         now: Duration,
         keep: KeepEnded,
-        mut fold: impl FnMut(usize, &Parts),
+        mut fold: impl FnMut(ProcessIndex, &Parts),
     ) {
         while let Some(&(index, serial, ended)) = self.ended.front() {
-            if self.ended.len() <= MAX_ENDED && keep.keeps(now, ended) {
+            if keep.keeps(self.ended.len(), ended, now) {
                 break;
             }
             self.ended.pop_front();
@@ -160,7 +155,7 @@ impl Threads {
     }
 
     /// Removes all threads of a process from the list.
-    pub(super) fn forget_process(&mut self, process: usize) {
+    pub(super) fn forget_process(&mut self, process: ProcessIndex) {
         for (index, entry) in self.entries.iter_mut().enumerate() {
             if let Some(entry) = entry.take_if(|entry| entry.process == process) {
                 self.free.push(index);
@@ -171,11 +166,11 @@ impl Threads {
         }
     }
 
-    /// The rows of threads, by the index of their process. `processes` is the number of processes.
+    /// The rows of threads, by the index of their process. `processes` is the number of indexes.
     pub(super) fn rows(&self, processes: usize) -> Vec<Vec<ThreadRow>> {
         let mut rows = vec![Vec::new(); processes];
         for entry in self.entries.iter().flatten() {
-            rows[entry.process].push(row(Some(Arc::clone(&entry.thread)), &entry.parts));
+            rows[entry.process.0].push(row(Some(Arc::clone(&entry.thread)), &entry.parts));
         }
         rows
     }
