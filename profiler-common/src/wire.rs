@@ -419,6 +419,10 @@ pub struct Counters {
     pub places_refused: u64,
     /// Events about cgroups that were lost, because the ring buffer was full.
     pub cgroup_events_lost: u64,
+    /// Times that a thread returned to a CPU in a timed call, and the kernel did not report it.
+    pub unreported_returns: u64,
+    /// The time from when these threads left their CPUs to when they next left one, or ended, ns.
+    pub unreported_ns: u64,
 }
 
 impl Counters {
@@ -441,6 +445,8 @@ impl Counters {
         self.moves_cut_short += other.moves_cut_short;
         self.places_refused += other.places_refused;
         self.cgroup_events_lost += other.cgroup_events_lost;
+        self.unreported_returns += other.unreported_returns;
+        self.unreported_ns += other.unreported_ns;
     }
 
     /// Times that a thread got no record, for either reason.
@@ -557,7 +563,7 @@ const _: () = {
     assert!(align_of::<TaskState>() == 8);
     assert!(size_of::<CallBefore>() == 40);
     assert!(size_of::<SignalSent>() == 16);
-    assert!(size_of::<Counters>() == 136);
+    assert!(size_of::<Counters>() == 152);
     assert!(size_of::<Control>() == 2 * CACHE_LINE);
     assert!(size_of::<User>() == 40);
     assert!(crate::share::USERS <= 1 << u16::BITS);

@@ -20,6 +20,7 @@ use crate::{
     counters::count,
     global,
     maps::RENAMED,
+    off_cpu,
     pool::overflow,
     scope::{self, filter},
     settings::{COMMS_ONLY, LEADER_OFFSET, PID_OFFSET, START_OFFSET, TGID_OFFSET},
@@ -156,6 +157,7 @@ pub fn exit<B: Backend>(task: Task) {
     }
     if let Some(state) = state {
         scope::outside::forget(state);
+        off_cpu::end(state);
         match record_of::<B>(state) {
             // SAFETY: a live map value of the running thread's own. The state comes last: once the
             // record has ended, nobody writes it.

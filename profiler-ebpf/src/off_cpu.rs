@@ -16,6 +16,14 @@
 //! makes the outcome right in all cases but those in which both are at most some ten nanoseconds
 //! apart.
 
+//! # Returns that the kernel does not report
+//!
+//! On some virtual machines, the kernel now and then runs no program, and has no event of ftrace,
+//! for what happens while a CPU is idle: not the wake-up, and not the return of the thread to that
+//! CPU (seen on Linux 6.18). The time of such an absence is in no part but the time on a CPU. The
+//! thread shows at its next `sched_switch`, or at its end, that a return is missing. Counters then
+//! say how often that was, and the greatest time that it can have been.
+
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     call::CallKey,
@@ -23,9 +31,9 @@ use profiler_common::{
 };
 
 use crate::{
-    arch,
-    atomic::add as add_atomically,
+    arch, atomic,
     backend::Backend,
+    counters::add,
     maps::{OFF_CPU, OFF_CPU_CALLS, OFF_CPU_OVERFLOW},
     settings::STATE_OFFSET,
     task::Task,
@@ -63,6 +71,7 @@ fn leave_cpu<B: Backend>(task: Task, is_preempted: bool, now: u64) {
     let Some(state) = B::state(task) else { return };
     // SAFETY: a live state of a task that this CPU still runs.
     unsafe {
+        end_absence(state, now);
         if !is_in_timed_call(state, record_of::<B>(state)) {
             return;
         }
@@ -71,6 +80,31 @@ fn leave_cpu<B: Backend>(task: Task, is_preempted: bool, now: u64) {
         }
         arch::publish();
         (*state).off_cpu_ns = now;
+    }
+}
+
+/// Notes at the end of a task that its last return to a CPU was not reported, if so.
+#[inline(always)]
+pub fn end(state: *mut TaskState) {
+    // SAFETY: always safe to call, and a live state of the running task.
+    unsafe { end_absence(state, bpf_ktime_get_ns()) };
+}
+
+/// Ends an absence from the CPU whose end was not reported, if there is one. The task runs now.
+///
+/// # Safety
+/// `state` is the live state of the running task.
+#[inline(always)]
+unsafe fn end_absence(state: *mut TaskState, now: u64) {
+    // SAFETY: the caller's state.
+    unsafe {
+        let left = (*state).off_cpu_ns;
+        if left == 0 {
+            return;
+        }
+        (*state).off_cpu_ns = 0;
+        add!(unreported_returns, 1);
+        add!(unreported_ns, duration(left, now));
     }
 }
 
@@ -89,7 +123,7 @@ fn return_to_cpu<B: Backend>(task: Task, now: u64) {
         (*state).woken_ns = 0;
         let time = split(left, woken, now);
         match record_of::<B>(state) {
-            Some(record) if (*record).in_flight_slot != OVERFLOWED => add(record, time),
+            Some(record) if (*record).in_flight_slot != OVERFLOWED => add_to_call(record, time),
             Some(record) => add_overflowed((*record).in_flight_key, time),
             None => add_overflowed((*state).key_plus_one.wrapping_sub(1), time),
         }
@@ -104,8 +138,7 @@ fn return_to_cpu<B: Backend>(task: Task, now: u64) {
 /// task slept; otherwise, it most likely yielded.
 #[inline(always)]
 fn split(left: u64, woken: u64, now: u64) -> OffCpu {
-    // The clocks of two CPUs can differ by a little.
-    let all = if now > left { now - left } else { 0 };
+    let all = duration(left, now);
     let waiting_ns = if woken >= left {
         let waiting = woken - left;
         if waiting < all { waiting } else { all }
@@ -115,6 +148,12 @@ fn split(left: u64, woken: u64, now: u64) -> OffCpu {
         0
     };
     OffCpu { waiting_ns, runnable_ns: all - waiting_ns }
+}
+
+/// The time from `from` to `to`. The clocks of two CPUs can differ by a little.
+#[inline(always)]
+fn duration(from: u64, to: u64) -> u64 {
+    if to > from { to - from } else { 0 }
 }
 
 /// Whether a call of a task is in flight that counts and is timed. A call that a signal interrupted
@@ -147,7 +186,7 @@ unsafe fn is_in_timed_call(state: *mut TaskState, record: Option<*mut ThreadReco
 /// # Safety
 /// `record` is a live map value whose owner is not running.
 #[inline(always)]
-unsafe fn add(record: *mut ThreadRecord, time: OffCpu) {
+unsafe fn add_to_call(record: *mut ThreadRecord, time: OffCpu) {
     // SAFETY: the caller's record, and live map values.
     unsafe {
         let Some(call) = OFF_CPU_CALLS.get_ptr_mut((*record).index) else { return };
@@ -195,8 +234,8 @@ fn add_overflowed(key: u32, time: OffCpu) {
     if let Some(sums) = OFF_CPU_OVERFLOW.get_ptr_mut(CallKey(key).overflow_index()) {
         // SAFETY: fields of a live map value.
         unsafe {
-            add_atomically(&raw mut (*sums).waiting_ns, time.waiting_ns);
-            add_atomically(&raw mut (*sums).runnable_ns, time.runnable_ns);
+            atomic::add(&raw mut (*sums).waiting_ns, time.waiting_ns);
+            atomic::add(&raw mut (*sums).runnable_ns, time.runnable_ns);
         }
     }
 }

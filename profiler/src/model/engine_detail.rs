@@ -40,6 +40,11 @@ pub struct KernelDetail {
     /// Calls counted as denied that may have been in flight when the profiler attached: at most one
     /// per thread.
     pub denied_presumed: u64,
+    /// Times that a thread returned to a CPU in a timed call, and the kernel did not report it. The
+    /// time off the CPU then counts as time on a CPU.
+    pub unreported_returns: u64,
+    /// Upper bound of that time, nanoseconds.
+    pub unreported_ns: u64,
 }
 
 impl KernelDetail {

@@ -269,6 +269,8 @@ impl Numbers {
             births: self.next(),
             denied_unrecorded: self.next(),
             denied_presumed: self.next(),
+            unreported_returns: self.next(),
+            unreported_ns: self.next(),
         }
     }
 

@@ -46,6 +46,12 @@ struct Object<'a> {
     lost_unseen: u64,
     /// Calls that are counted without their process, because the tables were full.
     overflowed: u64,
+    /// With `--where`: returns to a CPU that the kernel did not report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreported_returns: Option<u64>,
+    /// Upper bound of the time off the CPU that therefore counts as time on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreported_ns: Option<u64>,
     /// Accounting equations that do not hold; if not 0, the profiler has a bug.
     breaches: u64,
     /// The last accounting equation that does not hold.
@@ -91,6 +97,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { own, scope, filter, verdict, .. } = *report;
     let mut sum = rows::total(rows);
     sum.merge(&hidden.left_out.figures);
+    let followed = health.kernel().filter(|_| health.off_cpu);
     let object = Object {
         schema: SCHEMA,
         host: origin.host.as_ref(),
@@ -102,6 +109,8 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         lost: health.lost(),
         lost_unseen: health.unseen,
         overflowed: health.overflowed,
+        unreported_returns: followed.map(|kernel| kernel.unreported_returns),
+        unreported_ns: followed.map(|kernel| kernel.unreported_ns),
         breaches: health.breaches,
         last_breach: &health.last_breach,
         timed_one_in: health.timed.one_in(&sum),

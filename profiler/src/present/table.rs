@@ -220,6 +220,16 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
             units::grouped(health.unseen)
         )?;
     }
+    if let Some(kernel) = health.kernel().filter(|_| health.off_cpu)
+        && kernel.unreported_returns > 0
+    {
+        writeln!(
+            out,
+            "{BAD}The kernel did not report {} returns to a CPU: up to {} of 'on cpu' was time off the CPU.{BAD:#}",
+            units::grouped(kernel.unreported_returns),
+            units::time(kernel.unreported_ns)
+        )?;
+    }
     if health.breaches > 0 {
         writeln!(
             out,

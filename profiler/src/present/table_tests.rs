@@ -4,7 +4,7 @@ use profiler_common::call::CallKey;
 
 use super::*;
 use crate::{
-    model::{CallInFlight, Extremes, Health, OffCpu},
+    model::{CallInFlight, EngineDetail, Extremes, Health, KernelDetail, OffCpu},
     present::{
         shown::{Hidden, Shown, Sum},
         testing,
@@ -218,6 +218,23 @@ fn calls_without_room_say_whether_a_user_had_used_up_its_share() {
     assert!(text(None).contains("raise --max-memory or --max-threads."));
     let said = "--max-threads (a user has used up its share; user 1000 holds the most).";
     assert!(text(Some(1_000)).contains(said), "{}", text(Some(1_000)));
+}
+
+#[test]
+fn returns_that_the_kernel_did_not_report_are_a_warning() {
+    let text = |off_cpu, unreported_returns| {
+        let detail = KernelDetail {
+            unreported_returns,
+            unreported_ns: 1_500_000,
+            ..KernelDetail::default()
+        };
+        let health = Health { off_cpu, engine: EngineDetail::Kernel(detail), ..Health::default() };
+        let mut out = Vec::new();
+        warnings(&mut out, &health).expect("a vector");
+        testing::unstyled(out)
+    };
+    let said = "The kernel did not report 3 returns to a CPU: up to 1.50ms of 'on cpu' was time off the CPU.\n";
+    assert_eq!((text(true, 3), text(true, 0), text(false, 3)), (said.into(), "".into(), "".into()));
 }
 
 #[test]

@@ -98,6 +98,8 @@ pub(crate) fn snapshot() -> Snapshot {
                 births: 52,
                 denied_unrecorded: 53,
                 denied_presumed: 58,
+                unreported_returns: 74,
+                unreported_ns: 75,
             }),
         },
         ..Snapshot::default()

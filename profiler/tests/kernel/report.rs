@@ -24,6 +24,12 @@ pub(crate) struct Report {
     pub(crate) lost: u64,
     lost_unseen: u64,
     pub(crate) overflowed: u64,
+    /// With `--where`: returns to a CPU that the kernel did not report.
+    #[serde(default)]
+    pub(crate) unreported_returns: u64,
+    /// At most how long the threads had been away.
+    #[serde(default)]
+    pub(crate) unreported_ns: u64,
     pub(crate) breaches: u64,
     #[serde(default)]
     last_breach: String,
@@ -280,6 +286,7 @@ impl Report {
             println!("{LOST} {} or fewer calls", report.loss());
         }
         assert_eq!(report.breaches, 0, "the books do not balance: {}", report.last_breach);
+        assert!(report.unreported_returns > 0 || report.unreported_ns == 0, "{report:#?}");
         for row in &report.rows {
             row.check_of_interval(report.timed_per_second.is_some());
             let left = row.returned + row.restarted;

@@ -290,6 +290,8 @@ pub(super) fn snapshot() -> Snapshot {
                 births: 102,
                 denied_unrecorded: 103,
                 denied_presumed: 104,
+                unreported_returns: 115,
+                unreported_ns: 116,
             }),
             ..Health::default()
         },

@@ -1,5 +1,7 @@
 //! What was lost, and how full the tables are.
 
+use std::time::Duration;
+
 use super::{
     model::{Family, Label},
     one,
@@ -29,6 +31,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let health = &snapshot.health;
     let losses = &health.losses;
     let kernel = health.kernel();
+    let followed = kernel.filter(|_| health.off_cpu);
     let misses = kernel.into_iter().flat_map(|kernel| &kernel.program_misses);
     vec![
         Family::counter(
@@ -107,6 +110,16 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
             "profiler_denied_presumed_total",
             "Denied calls that may instead have been in flight when the profiler attached; at most one per thread.",
             kernel.into_iter().flat_map(|kernel| one(kernel.denied_presumed)),
+        ),
+        Family::counter(
+            "profiler_unreported_returns_total",
+            "Returns of threads to a CPU that the kernel did not report; the time before counts as on_cpu.",
+            followed.into_iter().flat_map(|kernel| one(kernel.unreported_returns)),
+        ),
+        Family::counter(
+            "profiler_unreported_off_cpu_seconds_total",
+            "Upper bound of the seconds off the CPU that count as on_cpu, because the kernel did not report their end.",
+            followed.into_iter().flat_map(|kernel| one(Duration::from_nanos(kernel.unreported_ns))),
         ),
     ]
 }

@@ -79,6 +79,8 @@ pub(crate) fn detail(counters: &Counters, misses: &Misses) -> KernelDetail {
         births: counters.births,
         denied_unrecorded: counters.denied_unrecorded,
         denied_presumed: counters.denied_presumed,
+        unreported_returns: counters.unreported_returns,
+        unreported_ns: counters.unreported_ns,
         ..KernelDetail::default()
     }
 }
@@ -124,6 +126,8 @@ mod tests {
             births: 2,
             denied_unrecorded: 3,
             denied_presumed: 4,
+            unreported_returns: 12,
+            unreported_ns: 13,
             records_exhausted: 5,
             extents_exhausted: 6,
             records_withheld: 7,
@@ -147,6 +151,8 @@ mod tests {
             births: 2,
             denied_unrecorded: 3,
             denied_presumed: 4,
+            unreported_returns: 12,
+            unreported_ns: 13,
             entries_taken_over: 9,
             exits_taken_over: 10,
             ..KernelDetail::default()
