@@ -11,6 +11,7 @@ mod ebpf;
 mod fuzz;
 mod kernels;
 mod release;
+mod report_json;
 mod siege;
 mod soak;
 mod syscalls;

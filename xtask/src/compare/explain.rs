@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, ensure};
 
 use super::{
-    ours::{Counted, Figures},
+    ours::Counted,
     strace::{Summary, Traced},
 };
+use crate::report_json::Figures;
 
 /// Calls that strace or perf make in their child before it becomes the program, and
 /// that they do not count: what the profiler counts more, where the program only ends.

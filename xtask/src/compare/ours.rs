@@ -3,52 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
-use serde::Deserialize;
 
-#[derive(Deserialize)]
-struct Json {
-    lost: u64,
-    overflowed: u64,
-    breaches: u64,
-    rows: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-struct Row {
-    pid: Option<u32>,
-    comm: Option<String>,
-    abi: String,
-    syscall: String,
-    #[serde(flatten)]
-    figures: Figures,
-}
-
-/// Of one system call.
-#[derive(Deserialize, Default, Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Figures {
-    pub(super) calls: u64,
-    pub(super) returned: u64,
-    pub(super) restarted: u64,
-    pub(super) errors: u64,
-    pub(super) never_returned: u64,
-    pub(super) in_flight: u64,
-    pub(super) denied: u64,
-    /// Of the calls that left.
-    pub(super) total_ns: u64,
-}
-
-impl Figures {
-    fn add(&mut self, other: &Self) {
-        self.calls += other.calls;
-        self.returned += other.returned;
-        self.restarted += other.restarted;
-        self.errors += other.errors;
-        self.never_returned += other.never_returned;
-        self.in_flight += other.in_flight;
-        self.denied += other.denied;
-        self.total_ns += other.total_ns;
-    }
-}
+use crate::report_json::{Figures, Report};
 
 /// The calls of a program's processes, by name.
 #[derive(Default, Debug)]
@@ -64,23 +20,19 @@ const BIRTHS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 const DEATHS: [&str; 2] = ["exit", "exit_group"];
 
 impl Counted {
-    /// Of all processes but those called `tool`, which counts beside the profiler. A
-    /// process is called what it was last, so `tool`'s child is the program's.
+    /// Adds up the calls of all processes, except those named `tool`, which counts beside the
+    /// profiler. The last name of a process counts, so the child of `tool` is part of the program.
     ///
     /// # Errors
-    /// If the report is not exact: then it proves nothing.
+    /// If the report is not exact, because it then proves nothing.
     pub(super) fn parse(json: &str, tool: &str) -> Result<Self> {
-        let report: Json = serde_json::from_str(json)?;
-        let Json { lost, overflowed, breaches, rows } = report;
-        ensure!(
-            (lost, overflowed, breaches) == (0, 0, 0),
-            "the profiler lost {lost} calls, counted {overflowed} of no process, and its books \
-             were off {breaches} times"
-        );
         let mut counted = Self::default();
         let mut pids = BTreeSet::new();
-        for row in rows.into_iter().filter(|row| row.comm.as_deref() != Some(tool)) {
-            ensure!(row.abi == "x86_64", "{} of {}: only x86_64 is compared", row.syscall, row.abi);
+        for row in
+            Report::parse(json)?.rows.into_iter().filter(|row| row.comm.as_deref() != Some(tool))
+        {
+            let abi = row.abi.as_deref().unwrap_or("no ABI");
+            ensure!(abi == "x86_64", "{} of {abi}: only x86_64 is compared", row.syscall);
             pids.extend(row.pid);
             counted.calls.entry(row.syscall).or_default().add(&row.figures);
         }
