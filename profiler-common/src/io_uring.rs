@@ -122,7 +122,7 @@ pub struct Request {
     pub submitted_ns: u64,
     /// Index of its row, which can belong to somebody else by now.
     pub row: u32,
-    /// [`Self::IN_FLIGHT`] and [`Self::SILENT`].
+    /// [`Self::IN_FLIGHT`], [`Self::SILENT`] and [`Self::SEVERAL`].
     pub flags: u32,
 }
 
@@ -131,6 +131,8 @@ impl Request {
     pub const IN_FLIGHT: u32 = 1;
     /// It asks for no completion if it succeeds.
     pub const SILENT: u32 = 2;
+    /// It can post several completions.
+    pub const SEVERAL: u32 = 4;
 }
 
 /// What names a request where its address is unknown.

@@ -12,6 +12,17 @@ use crate::{atomic::add, maps::DATA_REQUESTS};
 /// RECVMSG, TIMEOUT, ACCEPT, RECV, URING_CMD, SEND_ZC, SENDMSG_ZC, READ_MULTISHOT and RECV_ZC.
 const SEVERAL: [u32; 10] = [6, 10, 11, 13, 27, 46, 47, 48, 49, 58];
 
+/// `URING_CMD128`, as `URING_CMD`.
+const URING_CMD128: u32 = 64;
+
+/// `SEND`, which posts several completions if it sends a bundle of provided buffers
+/// (`io_send_finish`, io_uring/net.c).
+const SEND: u32 = 26;
+
+/// `IOSQE_BUFFER_SELECT`, which is `REQ_F_BUFFER_SELECT` in the flags of a request
+/// (include/linux/io_uring_types.h).
+const BUFFER_SELECT: u32 = 1 << 5;
+
 /// [`SEVERAL`] as bits.
 const SEVERAL_BITS: u64 = {
     let (mut bits, mut at) = (0, 0);
@@ -22,10 +33,13 @@ const SEVERAL_BITS: u64 = {
     bits
 };
 
-/// Whether a request with this opcode can post several completions.
+/// Whether a request with this opcode and these flags (`REQ_F_*`) can post several completions.
 #[inline(always)]
-pub fn can_post_several(opcode: u32) -> bool {
-    opcode < u64::BITS && SEVERAL_BITS >> opcode & 1 != 0
+pub fn can_post_several(opcode: u32, flags: u32) -> bool {
+    if opcode >= u64::BITS {
+        return opcode == URING_CMD128;
+    }
+    SEVERAL_BITS >> opcode & 1 != 0 || (opcode == SEND && flags & BUFFER_SELECT != 0)
 }
 
 /// The request that a completion belongs to, as far as it is known.

@@ -83,10 +83,20 @@ impl Completion {
         Self { ring, request, user_data, result: rest as i32, flags: (rest >> 32) as u32 }
     }
 
-    /// The errno; 0 if the result is none.
+    /// The errno; 0 if the result is none. The result of a notification has flags, one of which is
+    /// the sign (`IORING_NOTIF_USAGE_ZC_COPIED`).
     #[inline(always)]
     fn errno(&self) -> u32 {
-        if self.result < 0 { self.result.wrapping_neg() as u32 } else { 0 }
+        if self.result < 0 && !self.is_notification() {
+            self.result.wrapping_neg() as u32
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    fn is_notification(&self) -> bool {
+        self.flags & NOTIFICATION != 0
     }
 
     #[inline(always)]
@@ -171,14 +181,16 @@ pub fn submit<B: Backend>(request: u64, is_further_copy: bool) {
     let opcode = opcode_of(request);
     let (key, leader) = key_of(task, tgid, opcode);
     let Some(row) = rows::find(&key, leader) else { return };
-    let silent = field_u32(request as Task, REQ_FLAGS_OFFSET.load()) & SKIP_SUCCESS != 0;
+    let flags = field_u32(request as Task, REQ_FLAGS_OFFSET.load());
+    let silent = flags & SKIP_SUCCESS != 0;
     rows::submitted(row, silent);
     let submitted_ns = now_if_timed();
     if names_requests() {
-        requests::submitted(request, &key, row, silent, submitted_ns);
         // Read again, so that the verifier does not know it: where one path has a constant opcode,
         // the verifier of Linux 6.1 took the other paths for the same and removed what follows.
-        if !data::can_post_several(opcode_of(request)) {
+        let several = data::can_post_several(opcode_of(request), flags);
+        requests::submitted(request, &key, row, [silent, several], submitted_ns);
+        if !several {
             return;
         }
     }
@@ -188,20 +200,20 @@ pub fn submit<B: Backend>(request: u64, is_further_copy: bool) {
 /// Handles `io_uring_complete`.
 #[inline(always)]
 pub fn complete<B: Backend>(completion: &Completion, is_further_copy: bool) {
-    if completion.request == 0 || completion.flags & NOTIFICATION != 0 {
+    if completion.request == 0 || completion.is_notification() {
         if !is_further_copy {
             by_data::<B>(completion);
         }
         return;
     }
-    let owner = match requests::completed(completion.request) {
+    let several = match requests::completed(completion.request) {
         requests::Found::InFlight(request) => {
             let Some(row) = rows::of_index(request.row, &request.key) else { return };
             rows::completed(row, completion.errno(), request.submitted_ns);
             if request.is_silent {
                 rows::silent_completed(row);
             }
-            request.key
+            request.can_post_several
         }
         requests::Found::Completed if is_further_copy => return,
         _ => {
@@ -209,10 +221,10 @@ pub fn complete<B: Backend>(completion: &Completion, is_further_copy: bool) {
             rows::completed(row, completion.errno(), 0);
             rows::unmatched(row);
             requests::note_completed(completion.request, &key, row);
-            key
+            data::can_post_several(key.opcode, 0)
         }
     };
-    if data::can_post_several(owner.opcode) && !completion.has_more() {
+    if several && !completion.has_more() {
         data::ended(completion.ring, completion.user_data);
     }
 }
@@ -239,10 +251,11 @@ fn unmatched<B: Backend>(request: u64) -> Option<(OperationKey, u32)> {
 /// Handles a completion that names no request.
 #[inline(always)]
 fn by_data<B: Backend>(completion: &Completion) {
-    // A completion that is not the last of its request, or is of no request.
-    let is_further =
-        completion.has_more() || completion.flags & NOTIFICATION != 0 || names_requests();
-    match data::completed(completion.ring, completion.user_data, !is_further) {
+    // A completion that is not the one of its request, or is of no request.
+    let is_further = completion.has_more() || completion.is_notification() || names_requests();
+    // A notification is the last completion of a send.
+    let is_last = !is_further || (completion.is_notification() && !completion.has_more());
+    match data::completed(completion.ring, completion.user_data, is_last) {
         Some(found) => {
             let Some(row) = rows::of_index(found.row, &found.key) else { return };
             if is_further {

@@ -20,6 +20,8 @@ pub struct InFlight {
     pub row: u32,
     /// Whether it asks for no completion if it succeeds.
     pub is_silent: bool,
+    /// Whether it can post several completions.
+    pub can_post_several: bool,
 }
 
 /// What is known of a request that completes.
@@ -39,10 +41,18 @@ pub fn is_in_flight(request: u64) -> bool {
     unsafe { REQUESTS.get(request) }.is_some_and(|found| found.flags & Request::IN_FLIGHT != 0)
 }
 
-/// Notes that a request was submitted.
+/// Notes that a request was submitted, which can be silent, and can post several completions.
 #[inline(always)]
-pub fn submitted(request: u64, key: &OperationKey, row: u32, silent: bool, submitted_ns: u64) {
-    let flags = Request::IN_FLIGHT | if silent { Request::SILENT } else { 0 };
+pub fn submitted(
+    request: u64,
+    key: &OperationKey,
+    row: u32,
+    [silent, several]: [bool; 2],
+    submitted_ns: u64,
+) {
+    let flags = Request::IN_FLIGHT
+        | if silent { Request::SILENT } else { 0 }
+        | if several { Request::SEVERAL } else { 0 };
     let new = Request { key: *key, submitted_ns, row, flags };
     let Some(found) = REQUESTS.get_ptr_mut(request) else {
         let _ = REQUESTS.insert(request, new, 0);
@@ -76,6 +86,7 @@ pub fn completed(request: u64) -> Found {
             submitted_ns: (*found).submitted_ns,
             row: (*found).row,
             is_silent: flags & Request::SILENT != 0,
+            can_post_several: flags & Request::SEVERAL != 0,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Operations of io_uring: what a workload states of each opcode is what is reported of it.
 
+use io_uring::{IoUring, Probe, opcode};
+
 use crate::{
     report::{Operation, Report},
     run::{Held, Mode, Stat, statement},
@@ -20,6 +22,18 @@ fn cannot_be_tried() -> Result<(), String> {
         Some(libc::EPERM) => Err("io_uring is not allowed".into()),
         _ => Ok(()),
     }
+}
+
+/// Why a workload cannot make its operations here, if so. `opcode` came with Linux `version`.
+fn requires(opcode: u8, version: &str) -> Result<(), String> {
+    cannot_be_tried()?;
+    let ring = IoUring::new(2).map_err(|error| format!("a ring: {error}"))?;
+    let mut probe = Probe::new();
+    let probed = ring.submitter().register_probe(&mut probe);
+    if probed.is_err() || !probe.is_supported(opcode) {
+        return Err(format!("requires an operation of Linux {version}"));
+    }
+    Ok(())
 }
 
 /// The rows of a report, or why there are none.
@@ -147,5 +161,42 @@ pub(crate) fn intervals_add_up(mode: Mode) -> Result<(), String> {
         let completed: u64 = all.iter().filter(of).map(|row| row.completed).sum();
         assert_eq!((submitted, completed), (operations.submitted, operations.completed));
     }
+    Ok(())
+}
+
+/// A multishot request completes once, with its last completion. The others are posted, and belong
+/// to its opcode.
+pub(crate) fn multishot_requests_complete_once(mode: Mode) -> Result<(), String> {
+    // `SOCKET` came with multishot accepts, and 5.18 with completions that name their request.
+    requires(opcode::Socket::CODE, "5.19")?;
+    let stat = Stat::new(mode).by_process_and_call();
+    let (report, stated) = stat.workload(&["rings-multishot", "count=5"]);
+    has_exactly(rows(&report)?, &stated);
+    Ok(())
+}
+
+/// A zero-copy send completes once, and its notification is posted.
+pub(crate) fn zero_copy_sends_have_a_notification(mode: Mode) -> Result<(), String> {
+    requires(opcode::SendZc::CODE, "6.0")?;
+    let tried = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| std::net::TcpStream::connect(listener.local_addr()?));
+    if let Err(error) = tried {
+        return Err(format!("no connection to 127.0.0.1: {error}"));
+    }
+    let stat = Stat::new(mode).by_process_and_call();
+    let (report, stated) = stat.workload(&["rings-zero-copy", "count=7"]);
+    has_exactly(rows(&report)?, &stated);
+    Ok(())
+}
+
+/// Operations of rings that poll for their completions.
+pub(crate) fn polled_operations_are_as_stated(mode: Mode) -> Result<(), String> {
+    requires(opcode::MsgRingData::CODE, "5.18")?;
+    let stat = Stat::new(mode).by_process_and_call();
+    let (report, stated) = stat.workload(&["rings-polled", "count=4"]);
+    if stated.operations.is_empty() {
+        return Err("no file system has O_DIRECT".into());
+    }
+    has_exactly(rows(&report)?, &stated);
     Ok(())
 }

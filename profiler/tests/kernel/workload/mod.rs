@@ -18,6 +18,9 @@ mod ptrace;
 mod raw;
 mod received;
 mod rings;
+mod rings_multishot;
+mod rings_polled;
+mod rings_zero_copy;
 mod room;
 mod seccomp;
 mod seccomp_before;
@@ -106,6 +109,9 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let statement = match name.as_str() {
         "counts" => counts::run(&params),
         "rings" => rings::run(&params),
+        "rings-multishot" => rings_multishot::run(&params),
+        "rings-zero-copy" => rings_zero_copy::run(&params),
+        "rings-polled" => rings_polled::run(&params),
         "rings-children" => rings::children(&params),
         "burn" => counts::burn(&params),
         "crowd" => crowd::run(&params),

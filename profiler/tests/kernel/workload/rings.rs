@@ -12,7 +12,7 @@ use io_uring::{IoUring, Probe, cqueue, opcode, squeue, squeue::Flags, types::Fd}
 use super::{Params, READY, Statement, fork, own_pid, reap, statement::Operations};
 
 /// The operations so far, by opcode.
-struct Tally {
+pub(super) struct Tally {
     operations: BTreeMap<Option<&'static str>, Operations>,
     /// Whether completions name their request (Linux 5.18). Before, nothing announces a request
     /// that the kernel refuses at once.
@@ -20,11 +20,15 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(&mut self, operation: &'static str) -> &mut Operations {
+    pub(super) fn new(names_requests: bool) -> Self {
+        Self { operations: BTreeMap::new(), names_requests }
+    }
+
+    pub(super) fn of(&mut self, operation: &'static str) -> &mut Operations {
         self.of_any(Some(operation))
     }
 
-    fn of_any(&mut self, operation: Option<&'static str>) -> &mut Operations {
+    pub(super) fn of_any(&mut self, operation: Option<&'static str>) -> &mut Operations {
         let new = || Operations {
             pid: own_pid(),
             operation: operation.map(str::to_owned),
@@ -33,12 +37,12 @@ impl Tally {
         self.operations.entry(operation).or_insert_with(new)
     }
 
-    fn submitted(&mut self, operation: &'static str, count: u64) {
+    pub(super) fn submitted(&mut self, operation: &'static str, count: u64) {
         self.of(operation).submitted += count;
     }
 
     /// Completions with this errno; 0 for success.
-    fn completed(&mut self, operation: &'static str, count: u64, errno: &str) {
+    pub(super) fn completed(&mut self, operation: &'static str, count: u64, errno: &str) {
         let made = self.of(operation);
         made.completed += count;
         if !errno.is_empty() {
@@ -47,7 +51,7 @@ impl Tally {
     }
 
     /// Submitted and completed.
-    fn made(&mut self, operation: &'static str, count: u64, errno: &str) {
+    pub(super) fn made(&mut self, operation: &'static str, count: u64, errno: &str) {
         self.submitted(operation, count);
         self.completed(operation, count, errno);
     }
@@ -68,50 +72,63 @@ impl Tally {
         made.unmatched += count;
     }
 
-    fn into_statement(self) -> Statement {
+    pub(super) fn into_statement(self) -> Statement {
         Statement { operations: self.operations.into_values().collect(), ..Statement::default() }
     }
 }
 
 /// A ring, and `user_data` that no other request has.
-struct Ring {
-    ring: IoUring,
+pub(super) struct Ring {
+    pub(super) ring: IoUring,
     next: u64,
 }
 
 impl Ring {
-    fn new(entries: u32) -> Self {
+    pub(super) fn new(entries: u32) -> Self {
         Self::of(IoUring::new(entries).expect("a ring"))
     }
 
-    fn of(ring: IoUring) -> Self {
+    pub(super) fn of(ring: IoUring) -> Self {
         Self { ring, next: 1 }
     }
 
     /// Adds an entry, and gives its `user_data`.
-    fn push(&mut self, entry: squeue::Entry) -> u64 {
+    pub(super) fn push(&mut self, entry: squeue::Entry) -> u64 {
         let user_data = self.next;
         self.next += 1;
+        self.push_as(user_data, entry);
+        user_data
+    }
+
+    /// Adds an entry with this `user_data`.
+    pub(super) fn push_as(&mut self, user_data: u64, entry: squeue::Entry) {
         // SAFETY: buffers and descriptors live until the completions are here.
         unsafe { self.ring.submission().push(&entry.user_data(user_data)) }.expect("room");
-        user_data
     }
 
     /// Submits, and waits for so many completions, which it gives as `user_data` and result.
     fn wait(&mut self, completions: usize) -> Vec<(u64, i32)> {
+        let found = self.wait_for_entries(completions);
+        found.iter().map(|entry| (entry.user_data(), entry.result())).collect()
+    }
+
+    /// Submits, and waits for so many completions.
+    pub(super) fn wait_for_entries(&mut self, completions: usize) -> Vec<cqueue::Entry> {
+        let found = self.wait_for_at_least(completions);
+        assert_eq!(found.len(), completions, "{found:?}");
+        found
+    }
+
+    /// Submits, waits for so many completions, and gives all that are there.
+    pub(super) fn wait_for_at_least(&mut self, completions: usize) -> Vec<cqueue::Entry> {
         self.ring.submit_and_wait(completions).expect("it submits");
         let mut found = Vec::new();
         while found.len() < completions {
-            found.extend(
-                self.ring
-                    .completion()
-                    .map(|entry: cqueue::Entry| (entry.user_data(), entry.result())),
-            );
+            found.extend(self.ring.completion());
             if found.len() < completions {
                 self.ring.submit_and_wait(1).expect("it waits");
             }
         }
-        assert_eq!(found.len(), completions, "{found:?}");
         found
     }
 
@@ -156,7 +173,7 @@ pub(super) fn run(params: &Params) -> Statement {
     ring.ring.submitter().register_probe(&mut probe).expect("a list of opcodes");
     // Linux 5.18 brought messages, and names the requests of completions.
     let names_requests = probe.is_supported(opcode::MsgRingData::CODE);
-    let mut tally = Tally { operations: BTreeMap::new(), names_requests };
+    let mut tally = Tally::new(names_requests);
     let before = event();
     if params.has("hold") {
         ring.push(poll(&before, false));
