@@ -32,7 +32,7 @@ use crate::{
     privilege::NOBODY,
     serve::{
         hosts::HostName,
-        web::{Live, WebError},
+        web_config::{self, WebConfig, WebError},
     },
     text,
 };
@@ -206,10 +206,10 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::Web`] if it cannot be read or used.
-    pub fn web(&self) -> Result<Option<Arc<Live>>, ConfigError> {
+    pub fn web(&self) -> Result<Option<Arc<dyn WebConfig>>, ConfigError> {
         let path = &self.web_config;
         let is_given = !path.as_os_str().is_empty();
-        Ok(is_given.then(|| Live::open(path)).transpose()?)
+        Ok(is_given.then(|| web_config::open(path)).transpose()?)
     }
 
     /// As a configuration file.

@@ -7,10 +7,8 @@ use std::{
     mem::MaybeUninit,
     net::{SocketAddr, TcpListener as StdTcpListener},
     os::fd::AsRawFd as _,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    pin::Pin,
+    sync::Arc,
     task::Poll,
     time::Duration,
 };
@@ -23,10 +21,8 @@ use hyper_util::{
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
-#[cfg(feature = "tls")]
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::{
-    sync::Notify,
+    io::{AsyncRead, AsyncWrite},
     task::{AbortHandle, Id, JoinSet, yield_now},
     time::{Instant, sleep, timeout},
 };
@@ -47,7 +43,7 @@ const MIN_CONNECTIONS: usize = 8;
 /// Descriptors that remain free for other purposes: files of `/proc`, the configuration.
 const SPARE_DESCRIPTORS: usize = 16;
 /// Time within which the whole header of a request has to arrive.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a connection, from its first byte to its last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
 /// Most bytes of a request's header. Hyper accepts no lower limit.
@@ -214,7 +210,6 @@ impl<T: Transport> Server<T> {
         let answers = Answers {
             router: TowerToHyperService::new(self.router.clone()),
             progress: Arc::clone(&progress),
-            requests: Arc::default(),
             epoch: self.epoch,
             local,
             peer,
@@ -239,18 +234,7 @@ async fn connection<T: Transport>(transport: T, client: ClientStream, answers: A
             Ok(Err(error)) => return tracing::debug!("handshake failed: {error}"),
             Err(_) => return tracing::debug!("handshake timed out"),
         };
-        let served = if T::is_http2(&stream) {
-            serve_http2(stream, answers).await
-        } else {
-            http1::Builder::new()
-                .keep_alive(false)
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .max_buf_size(MAX_HEADER_BYTES)
-                .max_headers(MAX_HEADER_FIELDS)
-                .serve_connection(TokioIo::new(stream), answers)
-                .await
-        };
+        let served = T::serve(stream, answers).await;
         if let Err(error) = served {
             tracing::debug!("connection failed: {error}");
         }
@@ -260,67 +244,42 @@ async fn connection<T: Transport>(transport: T, client: ClientStream, answers: A
     }
 }
 
-#[cfg(feature = "tls")]
-async fn serve_http2<S>(stream: S, answers: Answers) -> hyper::Result<()>
+/// Answers one request over HTTP/1.1.
+pub(super) async fn serve_http1<S>(stream: S, answers: Answers) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    super::http2::serve(stream, answers, HEADER_TIMEOUT).await
-}
-
-/// No transport of this build offers HTTP/2.
-#[cfg(not(feature = "tls"))]
-async fn serve_http2<S>(_stream: S, _answers: Answers) -> hyper::Result<()> {
-    Ok(())
-}
-
-/// Counts the requests of a connection.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    count: AtomicUsize,
-    arrived: Notify,
-}
-
-impl Requests {
-    fn add(&self) {
-        self.count.fetch_add(1, Relaxed);
-        self.arrived.notify_one();
-    }
-
-    /// The requests so far.
-    #[cfg(feature = "tls")]
-    pub(super) fn count(&self) -> usize {
-        self.count.load(Relaxed)
-    }
-
-    /// Returns when a request has arrived since the last call.
-    #[cfg(feature = "tls")]
-    pub(super) async fn arrived(&self) {
-        self.arrived.notified().await;
-    }
+    http1::Builder::new()
+        .keep_alive(false)
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADER_FIELDS)
+        .serve_connection(TokioIo::new(stream), answers)
+        .await
 }
 
 /// Answers by the router, and records the progress.
-pub(super) struct Answers {
+pub struct Answers {
     router: TowerToHyperService<Router>,
     progress: Arc<Progress>,
-    /// The requests of the connection.
-    pub(super) requests: Arc<Requests>,
     epoch: Instant,
     /// The local address of the connection.
     local: Option<Local>,
     peer: Peer,
 }
 
+/// An answer that is being made.
+pub(super) type Answer =
+    Pin<Box<dyn Future<Output = Result<axum::response::Response, Infallible>> + Send>>;
+
 impl Service<Request<Incoming>> for Answers {
     type Response = axum::response::Response;
     type Error = Infallible;
-    type Future =
-        std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+    type Future = Answer;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.answer();
-        self.requests.add();
         request.extensions_mut().insert(self.peer);
         if let Some(local) = self.local {
             request.extensions_mut().insert(local);

@@ -20,7 +20,7 @@ use super::{
     socket_file::SocketFile,
     sockets::{Listeners, Sockets},
     transport::{Plain, Transport},
-    web::Live,
+    web_config::WebConfig,
 };
 use crate::address::Listen;
 
@@ -62,7 +62,7 @@ pub fn spawn(
     sockets: impl Into<Sockets>,
     feed: Feed,
     allowed_hosts: Vec<HostName>,
-    web: Option<Arc<Live>>,
+    web: Option<Arc<dyn WebConfig>>,
 ) -> Result<oneshot::Receiver<Infallible>, ServeError> {
     let failed = |source| ServeError::Start(source);
     let runtime =
@@ -84,19 +84,16 @@ pub fn spawn(
 /// Answers requests with the settings of a web configuration file, if there is one, for as long as
 /// it is polled.
 pub async fn serve_by(
-    web: Option<Arc<Live>>,
+    web: Option<Arc<dyn WebConfig>>,
     listener: impl Into<Listeners>,
     feed: Feed,
     allowed_hosts: Vec<HostName>,
 ) -> Infallible {
     let router = router(feed, allowed_hosts);
-    let Some(web) = web else { return connections::serve(listener, Plain, router).await };
-    let router = web.protect(router);
-    #[cfg(feature = "tls")]
-    if web.is_tls() {
-        return connections::serve(listener, super::web::Tls(web), router).await;
+    match web {
+        Some(web) => web.serve(listener.into(), router).await,
+        None => connections::serve(listener, Plain, router).await,
     }
-    connections::serve(listener, Plain, router).await
 }
 
 /// Answers requests for as long as it is polled.

@@ -5,15 +5,15 @@ pub mod connections;
 pub mod feed;
 pub mod hosts;
 pub mod http;
-#[cfg(feature = "tls")]
-mod http2;
 pub mod negotiation;
 pub mod places;
 pub mod socket_file;
 pub mod sockets;
 pub mod stream;
 pub mod transport;
+#[cfg(feature = "tls")]
 pub mod web;
+pub mod web_config;
 
 use std::io;
 

@@ -4,7 +4,10 @@ use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::stream::ClientStream;
+use super::{
+    connections::{self, Answers},
+    stream::ClientStream,
+};
 
 /// Turns an accepted connection into the stream that HTTP is spoken on.
 pub trait Transport: Clone + Send + 'static {
@@ -18,9 +21,15 @@ pub trait Transport: Clone + Send + 'static {
     /// If the client does not keep to the protocol, or goes away.
     fn begin(self, client: ClientStream) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Whether the client chose HTTP/2.
-    fn is_http2(_stream: &Self::Stream) -> bool {
-        false
+    /// Answers the requests of a connection, by default over HTTP/1.1.
+    ///
+    /// # Errors
+    /// If the client does not keep to the protocol, or goes away.
+    fn serve(
+        stream: Self::Stream,
+        answers: Answers,
+    ) -> impl Future<Output = hyper::Result<()>> + Send {
+        connections::serve_http1(stream, answers)
     }
 }
 

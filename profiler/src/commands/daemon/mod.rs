@@ -7,7 +7,7 @@ pub mod pace;
 pub mod reload;
 pub mod work;
 
-use std::{iter, net::SocketAddr, path::PathBuf};
+use std::{iter, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use nix::{
     errno::Errno,
@@ -149,7 +149,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
         for warning in web.warnings() {
             tracing::warn!("web configuration: {warning}");
         }
-        web.watch().map_err(ConfigError::from)?;
+        Arc::clone(web).begin_watch().map_err(ConfigError::from)?;
     }
     let (allowed_hosts, web) = (settings.config.allowed_hosts.clone(), settings.web.clone());
     let served = http::spawn(sockets, feed, allowed_hosts, web)?;

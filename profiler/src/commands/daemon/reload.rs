@@ -9,11 +9,11 @@ use crate::{
         cli::DaemonArgs,
         config::{Config, ConfigError},
     },
-    serve::web::{Live, Web},
+    serve::web_config::{Change, WebConfig},
 };
 
 /// What was read: the configuration, and the web configuration if there is one.
-pub type Read = Box<(Config, Option<Web>)>;
+pub type Read = Box<(Config, Option<Change>)>;
 
 /// A configuration that is being read.
 #[derive(Default)]
@@ -23,9 +23,9 @@ pub struct Reload {
     again: bool,
 }
 
-fn read(args: &DaemonArgs, web: Option<&Live>) -> Result<Read, ConfigError> {
+fn read(args: &DaemonArgs, web: Option<Arc<dyn WebConfig>>) -> Result<Read, ConfigError> {
     let config = Config::load(args)?;
-    Ok(Box::new((config, web.map(Live::read).transpose()?)))
+    Ok(Box::new((config, web.map(WebConfig::read_again).transpose()?)))
 }
 
 /// What came of it.
@@ -39,7 +39,11 @@ pub enum Reloaded {
 impl Reload {
     /// Begins to read. Returns `false` if reading is under way: then the file is read once
     /// more after that.
-    pub fn begin(&mut self, args: &DaemonArgs, web: Option<&Arc<Live>>) -> io::Result<bool> {
+    pub fn begin(
+        &mut self,
+        args: &DaemonArgs,
+        web: Option<&Arc<dyn WebConfig>>,
+    ) -> io::Result<bool> {
         if self.outcome.is_some() {
             self.again = true;
             return Ok(false);
@@ -48,7 +52,7 @@ impl Reload {
         let (args, web) = (args.clone(), web.cloned());
         thread::Builder::new().name("reload".into()).spawn(move || {
             // Nobody waits for it any more if the daemon ends.
-            let _ = sender.send(read(&args, web.as_deref()));
+            let _ = sender.send(read(&args, web));
         })?;
         self.outcome = Some(outcome);
         Ok(true)

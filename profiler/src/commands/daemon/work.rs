@@ -35,7 +35,7 @@ use crate::{
     present::metrics::{self, Exposition, Service},
     serve::{
         feed::{Publisher, Reading},
-        web::Live,
+        web_config::WebConfig,
     },
 };
 
@@ -61,7 +61,7 @@ pub struct Settings<'a> {
     /// The log whose level follows the settings, if there is one.
     pub logging: Option<Logging>,
     /// The web configuration in effect, if there is one.
-    pub web: Option<Arc<Live>>,
+    pub web: Option<Arc<dyn WebConfig>>,
     /// Where the daemon listens in fact.
     pub listens: Vec<Listen>,
 }
@@ -351,10 +351,8 @@ impl<'a, E: Engine> Work<'a, E> {
     /// everything as it was.
     fn apply(&mut self, read: Read) -> Result<Vec<&'static str>, Error> {
         let (new, web) = *read;
-        if let (Some(live), Some(web)) = (&self.settings.web, web) {
-            let warnings = web.warnings().to_vec();
-            live.replace(web).map_err(ConfigError::from)?;
-            for warning in warnings {
+        if let Some(change) = web {
+            for warning in change.apply().map_err(ConfigError::from)? {
                 tracing::warn!("web configuration: {warning}");
             }
         }

@@ -18,7 +18,7 @@ use crate::serve::places::Peer;
 
 impl Live {
     /// Puts the settings in front of `router`.
-    pub fn protect(self: &Arc<Self>, router: Router) -> Router {
+    pub(super) fn protect(self: &Arc<Self>, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::clone(self), answer))
     }
 }

@@ -7,19 +7,30 @@ use std::{
     time::Instant,
 };
 
-use axum::http::{HeaderName, HeaderValue};
+use axum::{
+    Router,
+    http::{HeaderName, HeaderValue},
+};
 use tokio_rustls::rustls::ServerConfig;
 
 use super::{
-    WebError,
     file::{File, Pem, TlsSection},
     names::ClientAuth,
     rate::Bucket,
     tls::{self, Pems},
+    transport::Tls,
     users::Checker,
     watch::{self, Looked},
 };
-use crate::regular_file;
+use crate::{
+    regular_file,
+    serve::{
+        connections,
+        sockets::Listeners,
+        transport::Plain,
+        web_config::{Change, Serving, WebConfig, WebError},
+    },
+};
 
 /// The settings of a web configuration file.
 pub struct Web {
@@ -208,25 +219,43 @@ impl Live {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+}
 
-    /// What the operator should know.
-    pub fn warnings(&self) -> Vec<String> {
+impl WebConfig for Live {
+    fn serve(self: Arc<Self>, listeners: Listeners, router: Router) -> Serving {
+        let router = self.protect(router);
+        Box::pin(async move {
+            if self.is_tls() {
+                connections::serve(listeners, Tls(self), router).await
+            } else {
+                connections::serve(listeners, Plain, router).await
+            }
+        })
+    }
+
+    fn read_again(self: Arc<Self>) -> Result<Change, WebError> {
+        let new = self.read()?;
+        Ok(Change::new(new.warnings.clone(), move || self.replace(new)))
+    }
+
+    fn begin_watch(self: Arc<Self>) -> Result<(), WebError> {
+        self.watch()
+    }
+
+    fn warnings(&self) -> Vec<String> {
         self.current().warnings.clone()
     }
 
-    /// Whether clients have to use TLS.
-    pub fn is_tls(&self) -> bool {
+    fn is_tls(&self) -> bool {
         self.current().tls.is_some()
     }
 
-    /// Whether clients need a password, or a certificate of an authority.
-    pub fn authenticates(&self) -> bool {
+    fn authenticates(&self) -> bool {
         let web = self.current();
         !web.users.is_empty() || web.requires_certificate
     }
 
-    /// The web configuration file, and the files that it names.
-    pub fn files(&self) -> Vec<PathBuf> {
+    fn files(&self) -> Vec<PathBuf> {
         self.current().files.clone()
     }
 }

@@ -4,8 +4,12 @@ use std::{io, sync::Arc};
 
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::live::Live;
-use crate::serve::{stream::ClientStream, transport::Transport};
+use super::{http2, live::Live};
+use crate::serve::{
+    connections::{self, Answers},
+    stream::ClientStream,
+    transport::Transport,
+};
 
 /// TLS with the settings that are in effect when a connection begins.
 #[derive(Clone, Debug)]
@@ -21,7 +25,11 @@ impl Transport for Tls {
         TlsAcceptor::from(config).accept(client).await
     }
 
-    fn is_http2(stream: &Self::Stream) -> bool {
-        stream.get_ref().1.alpn_protocol() == Some(b"h2")
+    async fn serve(stream: Self::Stream, answers: Answers) -> hyper::Result<()> {
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            http2::serve(stream, answers).await
+        } else {
+            connections::serve_http1(stream, answers).await
+        }
     }
 }

@@ -16,6 +16,7 @@ use profiler::{
         feed::{self, Publisher, Reading},
         http,
         web::Live,
+        web_config::WebConfig,
     },
 };
 use tokio_rustls::rustls::{
@@ -65,7 +66,8 @@ impl Files {
         let address = listener.local_addr().expect("an address");
         let (publisher, feed) = feed::feed();
         publish(&publisher);
-        http::spawn(listener, feed, Vec::new(), Some(Arc::clone(&live))).expect("a thread");
+        let web: Arc<dyn WebConfig> = Arc::<Live>::clone(&live);
+        http::spawn(listener, feed, Vec::new(), Some(web)).expect("a thread");
         (address, publisher, live)
     }
 

@@ -1,20 +1,25 @@
 //! HTTP/2, bounded as HTTP/1.1 is: a connection is for one request, or a few at once.
 
 use std::{
+    convert::Infallible,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
-use hyper::{rt::Executor, server::conn::http2};
+use axum::{http::Request, response::Response};
+use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     task::JoinSet,
     time::{Instant, sleep_until},
 };
 
-use super::connections::{Answers, MAX_HEADER_BYTES};
+use crate::serve::connections::{Answer, Answers, HEADER_TIMEOUT, MAX_HEADER_BYTES};
 
 /// Streams that a client may have open at one time.
 const MAX_STREAMS: u32 = 8;
@@ -28,16 +33,13 @@ const WINDOW: u32 = 16 << 10;
 /// Bytes of an answer that wait for the client to read.
 const SEND_BUFFER: usize = 32 << 10;
 
-/// Serves a connection. The first request has to arrive within `header_timeout`.
-pub(super) async fn serve<S>(
-    stream: S,
-    answers: Answers,
-    header_timeout: Duration,
-) -> hyper::Result<()>
+/// Serves a connection. The first request has to arrive within [`HEADER_TIMEOUT`].
+pub(super) async fn serve<S>(stream: S, answers: Answers) -> hyper::Result<()>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let requests = Arc::clone(&answers.requests);
+    let requests = Arc::<Requests>::default();
+    let answers = Counting { answers, requests: Arc::clone(&requests) };
     let connection = http2::Builder::new(Streams::default())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
@@ -49,7 +51,7 @@ where
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .serve_connection(TokioIo::new(stream), answers);
     let mut connection = pin!(connection);
-    let deadline = Instant::now() + header_timeout;
+    let deadline = Instant::now() + HEADER_TIMEOUT;
     let mut is_last = false;
     loop {
         tokio::select! {
@@ -72,6 +74,47 @@ where
                 return Ok(());
             }
         }
+    }
+}
+
+/// Counts the requests of a connection.
+#[derive(Debug, Default)]
+struct Requests {
+    count: AtomicUsize,
+    arrived: Notify,
+}
+
+impl Requests {
+    fn add(&self) {
+        self.count.fetch_add(1, Relaxed);
+        self.arrived.notify_one();
+    }
+
+    /// The requests so far.
+    fn count(&self) -> usize {
+        self.count.load(Relaxed)
+    }
+
+    /// Returns when a request has arrived since the last call.
+    async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+}
+
+/// Counts requests, and passes them on.
+struct Counting {
+    answers: Answers,
+    requests: Arc<Requests>,
+}
+
+impl Service<Request<Incoming>> for Counting {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn call(&self, request: Request<Incoming>) -> Answer {
+        self.requests.add();
+        self.answers.call(request)
     }
 }
 
