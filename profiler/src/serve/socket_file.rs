@@ -45,7 +45,7 @@ impl SocketFile {
         }
         let data = fs::symlink_metadata(path)?;
         let file = Self { path: path.to_owned(), identity: identity(&data) };
-        // Until then, the umask keeps others out: a client needs the right to write.
+        // Whatever the umask is, nobody can connect before: the socket does not listen yet.
         fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
         if (data.uid(), data.gid()) != owner {
             // Without the privilege, the file belongs to this process's user.

@@ -20,7 +20,7 @@ use crate::serve::places::Peer;
 const MAX_REFUSED: usize = 256;
 /// Requests that may wait for a hash.
 const MAX_WAITING: usize = 64;
-/// Requests of one peer that may wait for a hash, so that others find a place.
+/// Requests of one peer that may wait for a hash. The rest of [`MAX_WAITING`] is for other peers.
 const MAX_WAITING_OF_PEER: usize = 8;
 
 /// The outcome of a check.
