@@ -15,14 +15,14 @@
 //! CPU at the same time as the thread leaves its CPU. The order of the two stores of each side
 //! makes the outcome right in all cases but those in which both are at most some ten nanoseconds
 //! apart.
-
+//!
 //! # Returns that the kernel does not report
 //!
 //! On some virtual machines, the kernel now and then runs no program, and has no event of ftrace,
 //! for what happens while a CPU is idle: not the wake-up, and not the return of the thread to that
-//! CPU (seen on Linux 6.18). The time of such an absence is in no part but the time on a CPU. The
-//! thread shows at its next `sched_switch`, or at its end, that a return is missing. Counters then
-//! say how often that was, and the greatest time that it can have been.
+//! CPU (seen on Linux 6.18). An absence whose return is missing counts as time on a CPU. The thread
+//! shows at its next `sched_switch`, or at its end, that the return is missing. Counters then say
+//! how often that was, and the greatest time that it can have been.
 
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
@@ -114,13 +114,16 @@ fn return_to_cpu<B: Backend>(task: Task, now: u64) {
     let Some(state) = B::state(task) else { return };
     // SAFETY: a live state of a task that this CPU is about to run, and the task's record.
     unsafe {
-        let left = (*state).off_cpu_ns;
+        let (left, woken) = ((*state).off_cpu_ns, (*state).woken_ns);
+        // Also if the call is not timed. Otherwise, this wake-up would seem to be that of a later
+        // absence whose wake-up the kernel does not report.
+        if woken != 0 {
+            (*state).woken_ns = 0;
+        }
         if left == 0 {
             return;
         }
-        let woken = (*state).woken_ns;
         (*state).off_cpu_ns = 0;
-        (*state).woken_ns = 0;
         let time = split(left, woken, now);
         match record_of::<B>(state) {
             Some(record) if (*record).in_flight_slot != OVERFLOWED => add_to_call(record, time),
@@ -133,8 +136,8 @@ fn return_to_cpu<B: Backend>(task: Task, now: u64) {
 /// Splits the time from `left` to `now`. `woken` is the last wake-up, or 0.
 ///
 /// A wake-up before `left` is one that came while the task was about to sleep, and the task slept
-/// for no time. Without a wake-up, the kernel skipped that program (`bpf_task_storage_get` fails on
-/// a CPU that is already in such a call, before Linux 6.2). If the state of the task was known, the
+/// for no time. Without a wake-up, the kernel did not report it, or skipped that program
+/// (`bpf_task_storage_get` fails on a CPU that is already in such a call, before Linux 6.2). If the state of the task was known, the
 /// task slept; otherwise, it most likely yielded.
 #[inline(always)]
 fn split(left: u64, woken: u64, now: u64) -> OffCpu {
