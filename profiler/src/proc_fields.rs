@@ -41,6 +41,12 @@ pub(crate) fn start_ticks(stat: &[u8]) -> Option<u64> {
     number(&stat[end_of_name + 1..], 22 - 3)
 }
 
+/// The state of a task: the field 3 of /proc/PID/stat, such as `b'Z'` for a zombie.
+pub(crate) fn state(stat: &[u8]) -> Option<u8> {
+    let end_of_name = stat.iter().rposition(|&byte| byte == b')')?;
+    stat.get(end_of_name + 2).copied()
+}
+
 /// A number in a line of words, the first word being 0.
 fn number<T: FromStr>(line: &[u8], at: usize) -> Option<T> {
     str::from_utf8(line).ok()?.split_whitespace().nth(at)?.parse().ok()
@@ -65,6 +71,7 @@ mod tests {
         let stat = b"7 (a) S 1 (b)) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20\n";
         assert_eq!(start_ticks(stat), Some(4242));
         assert_eq!(start_ticks(b"7 (a) S 1"), None);
+        assert_eq!((state(stat), state(b"7 (a)")), (Some(b'S'), None));
         let own = fs::read("/proc/self/stat").expect("/proc");
         let start_ns = start_ticks(&own).expect("a start") * TICK_NS + 1;
         let pid = std::process::id();

@@ -45,6 +45,8 @@ pub struct KernelDetail {
     pub unreported_returns: u64,
     /// Upper bound of that time, nanoseconds.
     pub unreported_ns: u64,
+    /// Threads that the profiler found gone, because the kernel had not reported their end.
+    pub ends_noticed: u64,
 }
 
 impl KernelDetail {

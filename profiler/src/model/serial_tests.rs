@@ -271,6 +271,7 @@ impl Numbers {
             denied_presumed: self.next(),
             unreported_returns: self.next(),
             unreported_ns: self.next(),
+            ends_noticed: self.next(),
         }
     }
 

@@ -235,7 +235,9 @@ fn allowed(may_unlink: bool) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, Backe
     rules.insert(libc::SYS_clone, vec![rule(0, MaskedEq(thread), thread)?]);
     let no_pointer = SeccompCondition::new(2, seccompiler::SeccompCmpArgLen::Qword, Eq, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![no_pointer])?]);
-    rules.insert(libc::SYS_tgkill, one_of(0, &[std::process::id().into()])?);
+    // Signal 0 only asks whether a thread exists, and reaches nobody.
+    let own = one_of(0, &[std::process::id().into()])?;
+    rules.insert(libc::SYS_tgkill, own.into_iter().chain(one_of(2, &[0])?).collect());
     Ok(rules)
 }
 
@@ -285,7 +287,21 @@ mod tests {
                 if at == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(()) }
             };
             let thread = || thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join()));
+            // No process has this id, so that the kernel, too, has an answer of its own.
+            let signal_other = |signal: libc::c_int| {
+                // SAFETY: passes three numbers.
+                match unsafe { libc::syscall(libc::SYS_tgkill, i32::MAX, i32::MAX, signal) } {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                }
+            };
+            let asked = match signal_other(0) {
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+                other => other,
+            };
             let failures = [
+                works("asking whether a thread exists", asked),
+                refused("a signal to another process", signal_other(libc::SIGTERM)),
                 refused("writing a file", File::options().write(true).open("/dev/null").map(drop)),
                 refused("making a file", File::create("/tmp/of-the-profiler").map(drop)),
                 refused("removing a file", std::fs::remove_file("/tmp/of-the-profiler")),

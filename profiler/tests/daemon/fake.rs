@@ -100,6 +100,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 denied_presumed: 58,
                 unreported_returns: 74,
                 unreported_ns: 75,
+                ends_noticed: 76,
             }),
         },
         ..Snapshot::default()

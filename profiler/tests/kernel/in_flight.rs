@@ -82,6 +82,11 @@ impl Stuck {
         statement(&text)
     }
 
+    /// Kills it, and leaves a zombie until this is dropped.
+    pub(crate) fn kill_unreaped(&mut self) {
+        self.child.kill().expect("it runs");
+    }
+
     fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("a child of ours");

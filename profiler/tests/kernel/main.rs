@@ -12,6 +12,8 @@ mod confinement;
 mod conformance;
 mod consumers;
 mod counts;
+#[cfg(any(debug_assertions, feature = "object-override"))]
+mod departed;
 mod detach;
 mod ending;
 mod groups;
@@ -271,9 +273,17 @@ fn tests() -> Vec<Test> {
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
     ];
-    // The trial that it needs is in no release build, as those are that run on other kernels.
+    // The trials that these need are in no release build, as those are that run on other kernels.
     #[cfg(any(debug_assertions, feature = "object-override"))]
-    let of_neither = &[of_neither, &tests![objects::two_objects_share_a_map]].concat();
+    let of_neither =
+        &[
+            of_neither,
+            &tests![
+                objects::two_objects_share_a_map,
+                departed::ends_that_are_not_reported_are_noticed,
+            ],
+        ]
+        .concat();
     let mut tests = Vec::new();
     for mode in Mode::ALL {
         let of_mode = format!("{mode:?}").to_lowercase();

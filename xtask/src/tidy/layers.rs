@@ -17,7 +17,7 @@ const PLACE: &str = "profiler/src/engine/kernel/";
 const PATH: [&str; 2] = ["engine", "kernel"];
 
 /// The layers from the ground up: what each one does, and its modules.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     (
         "facts about the host, and descriptions of the objects",
         &[
@@ -56,11 +56,12 @@ const LAYERS: [(&str, &[&str]); 10] = [
         &["filter", "operations", "settings", "tables"],
     ),
     ("the figures, and the calls that entered before the attach", &["call_lister", "drain"]),
-    ("a loaded object", &["load"]),
+    ("a loaded object, and the threads of the host", &["host_threads", "load"]),
     ("an attached object", &["attached"]),
     ("all objects of a query", &["session"]),
-    ("the cost of a query, and a trial of two objects", &["meter", "trial"]),
+    ("the cost of a query", &["meter"]),
     ("snapshots", &["profiler"]),
+    ("trials", &["trial"]),
 ];
 
 /// The module below [`PLACE`] that a file belongs to, and the path of the file's own module.

@@ -66,7 +66,7 @@ const INITIAL_TIME_NAMESPACE: &str = "time:[4026531834]";
 
 /// Whether this process is in the host's time namespace, or the kernel has no time namespaces
 /// (`CONFIG_TIME_NS`).
-fn has_host_clock() -> bool {
+pub(super) fn has_host_clock() -> bool {
     match fs::read_link("/proc/self/ns/time") {
         Ok(link) => link == Path::new(INITIAL_TIME_NAMESPACE),
         Err(error) => error.kind() == io::ErrorKind::NotFound && Path::new("/proc/self").exists(),

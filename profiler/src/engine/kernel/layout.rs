@@ -60,6 +60,13 @@ impl Layout {
             .collect()
     }
 
+    /// Where `thread_info.status` is in a task.
+    pub(super) fn status_offset(&self, kernel: (u32, u32)) -> u32 {
+        let known = self.known(kernel);
+        let status = known.iter().find(|(field, _)| field.setting == settings::STATUS_OFFSET);
+        status.map_or(0, |&(_, offset)| offset)
+    }
+
     fn of(
         &mut self,
         group: FieldGroup,

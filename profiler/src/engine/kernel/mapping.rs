@@ -124,6 +124,13 @@ impl<T: Pod> Mapping<T> {
         unsafe { self.place(index).write_volatile(value) }
     }
 
+    /// Stores the `u16` at `offset` of a value.
+    pub(super) fn write_u16(&self, index: u32, offset: usize, value: u16) {
+        assert!(offset + 2 <= size_of::<T>() && offset.is_multiple_of(2));
+        // SAFETY: within the value by the assertion.
+        unsafe { self.place(index).cast::<u8>().add(offset).cast::<u16>().write_volatile(value) }
+    }
+
     /// Stores the `u32` at `offset` of a value.
     pub(super) fn write_u32(&self, index: u32, offset: usize, value: u32) {
         assert!(offset + 4 <= size_of::<T>() && offset.is_multiple_of(4));

@@ -21,6 +21,7 @@ mod filter;
 mod fit;
 mod hierarchies;
 mod host_tasks;
+mod host_threads;
 mod identity;
 mod layout;
 mod load;

@@ -126,7 +126,14 @@ impl Profiler {
             tracing::warn!("cannot attach another copy of a program: {error}");
         }
         self.aggregate.begin_reading(self.attached.elapsed());
+        if !is_last {
+            self.end_departed(false);
+        }
         self.read_records(is_last);
+        // The last reading can be the first one that finds a thread in `exit`.
+        if is_last && self.end_departed(true) {
+            self.read_records(true);
+        }
         self.session.read_operations(&mut self.operations);
         self.aggregate.forget_ended();
         let tables = self.session.tables();
@@ -146,6 +153,12 @@ impl Profiler {
             cgroups.read(lost, places_refused);
         }
         self.set_wake_marks();
+    }
+
+    /// Ends the records of threads that are gone without a report. Returns whether there was one.
+    fn end_departed(&mut self, is_last: bool) -> bool {
+        let (tables, threads) = self.session.tables_and_threads();
+        self.reader.end_departed(tables, &threads, is_last)
     }
 
     /// Reads the records. If a filter names units, containers or pods, the cgroup of a record decides
@@ -249,6 +262,7 @@ impl Profiler {
                     mode: self.session.mode().into(),
                     copies: self.session.copies(),
                     memory_bytes: self.session.memory_bytes(),
+                    ends_noticed: self.reader.ends_noticed(),
                     ..health::detail(&counters, &misses)
                 }),
             },
@@ -263,6 +277,12 @@ impl Profiler {
             });
         }
         snapshot
+    }
+
+    /// Detaches a program, and looks for everything that the kernel then does not report. For trials.
+    #[cfg(any(debug_assertions, feature = "object-override"))]
+    pub(super) fn detach_program(&mut self, name: &str) {
+        self.session.detach_program(name);
     }
 
     /// Which signals were sent to us and to the command, if there is one.

@@ -14,15 +14,17 @@ use super::{
     attached::{Attached, AttachedObject},
     call_lister,
     cgroups::Cgroups,
+    drain::departed::Tasks,
     error::KernelError,
     features::Features,
     fit::Fit,
     hierarchies::Hierarchies,
-    identity::{Clock, Identity},
+    host_threads::{HostThreads, Sight},
+    identity::{self, Clock, Identity},
     load::{Loaded, Setup},
     loader, maps,
     memory_limit::MemoryLimit,
-    object::{self, ENTRY, ObjectSpec, When},
+    object::{self, ENTRY, EXEC, ObjectSpec, When},
     operations::OperationReader,
     options::Options,
     signals::SignalsSent,
@@ -44,6 +46,8 @@ pub struct Session {
     memory_bytes: u64,
     statistics: Statistics,
     clock: Clock,
+    /// What this process can know about threads of the host.
+    sight: Sight,
     /// Why the tables are smaller than requested, if they are.
     shrunk: Option<String>,
     /// Why the kernel does not time the programs, if it was requested to.
@@ -121,6 +125,11 @@ impl Session {
         let statistics =
             Statistics::of(objects.iter().map(|object| &object.ebpf), kept.ok().flatten());
         let clock = identity.clock;
+        let sight = Sight {
+            has_host_ids: features.host_pid_namespace == Some(true),
+            has_host_clock: identity::has_host_clock(),
+            skips_programs: preemptible,
+        };
         let mut session = Self {
             tables,
             objects,
@@ -128,6 +137,7 @@ impl Session {
             memory_bytes,
             statistics,
             clock,
+            sight,
             shrunk,
             untimed,
             signals,
@@ -239,6 +249,15 @@ impl Session {
         (&mut self.tables, self.cgroups.as_mut())
     }
 
+    /// What the programs recorded, and what has become of threads.
+    pub(super) fn tables_and_threads(&mut self) -> (&mut MapTables, impl Tasks) {
+        let Self { tables, objects, sight, .. } = self;
+        let programs = || objects.iter().flat_map(|object| &object.programs);
+        let may_have_missed_exec =
+            move || programs().any(|p| p.spec.name == EXEC.name && p.skipped() > 0);
+        (tables, HostThreads { sight: *sight, may_have_missed_exec })
+    }
+
     /// The cgroups that are known, if calls are told apart by cgroup.
     pub(super) fn cgroups(&mut self) -> Option<&mut Cgroups> {
         self.cgroups.as_mut()
@@ -293,6 +312,13 @@ impl Session {
     /// CPUs online, whether or not this process may run on them; 1 if that cannot be read.
     pub fn online_cpus() -> usize {
         aya::util::online_cpus().map_or(1, |cpus| cpus.len())
+    }
+
+    /// Detaches a program, as if the kernel skipped it from now on. For trials.
+    #[cfg(any(debug_assertions, feature = "object-override"))]
+    pub(super) fn detach_program(&mut self, name: &str) {
+        self.programs_mut().filter(|p| p.spec.name == name).for_each(Attached::detach);
+        self.sight.skips_programs = true;
     }
 
     /// The objects. The object that counts calls comes first.

@@ -1,4 +1,5 @@
-//! A trial of a session with two objects that share a map, for the kernel tests.
+//! Trials for the kernel tests: a session with two objects that share a map, and an engine that misses
+//! the ends of threads.
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use super::{
     error::KernelError,
     object::{self, ObjectName, ObjectSpec},
     options::Options,
+    profiler::Profiler,
     session::Session,
 };
 
@@ -42,6 +44,11 @@ impl Pair {
     pub fn programs(&self) -> Vec<&'static str> {
         self.0.program_misses().into_iter().map(|(name, _)| name).collect()
     }
+}
+
+/// Has the engine miss all ends of threads from now on, as if the kernel skipped the program.
+pub fn miss_ends(profiler: &mut Profiler) {
+    profiler.detach_program("process_exit");
 }
 
 /// An object that watches signals and has no map of its own for them.

@@ -292,6 +292,7 @@ pub(super) fn snapshot() -> Snapshot {
                 denied_presumed: 104,
                 unreported_returns: 115,
                 unreported_ns: 116,
+                ends_noticed: 117,
             }),
             ..Health::default()
         },

@@ -121,6 +121,11 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
             "Upper bound of the seconds off the CPU that count as on_cpu, because the kernel did not report their end.",
             followed.into_iter().flat_map(|kernel| one(Duration::from_nanos(kernel.unreported_ns))),
         ),
+        Family::counter(
+            "profiler_ends_noticed_total",
+            "Threads that the profiler found gone, because the kernel had not reported their end.",
+            kernel.into_iter().flat_map(|kernel| one(kernel.ends_noticed)),
+        ),
     ]
 }
 

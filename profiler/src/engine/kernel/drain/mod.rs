@@ -7,6 +7,7 @@ mod batch;
 #[cfg(feature = "bench")]
 pub mod bench;
 mod books;
+pub(super) mod departed;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;

@@ -17,6 +17,7 @@ use profiler_common::{
 
 use super::{
     batch::{self, Batch, Changed, SUMS, Visit},
+    departed::Departed,
     in_flight::Flight,
     off_cpu, overflow,
     shadow::Shadow,
@@ -39,7 +40,7 @@ type Judge<'a> = &'a mut dyn FnMut(u64) -> Verdict;
 pub(crate) struct Reader {
     /// The first cache line of each record at the last reading. Apart from `threads`, because only
     /// this is read of a thread that did nothing.
-    activities: Vec<Activity>,
+    pub(super) activities: Vec<Activity>,
     /// The threads, by the index of their records.
     pub(super) threads: Vec<Option<Box<Thread>>>,
     /// The pool of cells at the last reading.
@@ -73,6 +74,8 @@ pub(crate) struct Reader {
     changes: Changes,
     /// Records of threads that may have changed their user, and live.
     pub(super) unknown_users: Vec<u32>,
+    /// Threads that may be gone without a report of their end.
+    pub(super) departed: Departed,
 }
 
 /// How many records may have been taken and not yet counted: at most one per CPU.
@@ -144,6 +147,7 @@ impl Reader {
             timed,
             changes: Changes::new(),
             unknown_users: Vec::new(),
+            departed: Departed::new(),
         }
     }
 
@@ -207,6 +211,7 @@ impl Reader {
         self.read_overflow(tables, into, last);
         into.breaches().into_iter().for_each(|what| self.breaches.add(what));
         let freed_before = self.records_freed;
+        ended.retain(|&index| !self.keep_zombie(index));
         ended.sort_unstable();
         self.free(tables, &ended);
         let control = tables.control();
@@ -303,6 +308,7 @@ impl Reader {
         let owner = Owner { process, cgroup, row };
         let mut change = self.changes.of_any();
         into.rename(process, &record.comm, record.named_ns);
+        self.departed.note(index, record);
         self.corrections.clear();
         for slot in changed {
             change = change.and(self.changes.of(slot.key));
@@ -406,7 +412,7 @@ impl Reader {
     }
 
     /// Frees the records `ended`, which are sorted, and their extents.
-    fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
+    pub(super) fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
         if ended.is_empty() {
             return;
         }
@@ -430,6 +436,15 @@ impl Reader {
             tables.free_record(index);
             self.records_freed += 1;
         }
+    }
+
+    /// Whether an ended record cannot be freed yet. Nobody reads it any more.
+    fn keep_zombie(&mut self, index: u32) -> bool {
+        let is_zombie = self.departed.is_zombie(index);
+        if is_zombie {
+            self.threads[index as usize] = None;
+        }
+        is_zombie
     }
 
     /// How many calls the overflow slots counted.

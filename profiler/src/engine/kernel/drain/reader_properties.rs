@@ -483,6 +483,10 @@ impl Tables for OnlyOverflow {
 
     fn set_wake_marks(&mut self, _: u64, _: u64) {}
 
+    fn disown_record(&mut self, _: u32) {}
+
+    fn end_record(&mut self, _: u32) {}
+
     fn free_record(&mut self, _: u32) {}
 
     fn free_extent(&mut self, _: u32) {}

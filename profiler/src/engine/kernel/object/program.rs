@@ -35,6 +35,9 @@ pub(crate) const ENTRY: ProgramSpec = spec!("sys_enter", "sys_enter", 2, 3, 4, 5
 /// Counts what leaves.
 const EXIT: ProgramSpec = spec!("sys_exit", "sys_exit", 2, 3, 4, 5, 6, 7, 8);
 
+/// Follows threads that run another program.
+pub(crate) const EXEC: ProgramSpec = spec!("process_exec", "sched_process_exec", 2, 3, 4);
+
 /// A record has a counter for each further copy.
 const _: () = assert!(EXIT.copies.len() == 1 + FURTHER_EXITS);
 
@@ -146,7 +149,7 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
     SIGNAL_SENT,
     spec!("process_exit", "sched_process_exit", 2, 3, 4),
     spec!("process_fork", "sched_process_fork", 2, 3, 4),
-    spec!("process_exec", "sched_process_exec", 2, 3, 4),
+    EXEC,
     spec!("task_rename", "task_rename", 2, 3, 4),
     SIGNAL_DELIVER,
     RING_CREATED,

@@ -79,7 +79,10 @@ impl Prepared {
         // loaded program holds its maps.
         filter::fill_maps(&mut counter.ebpf, &setup.options.scope, &setup.options.filter)?;
         let calls_before = counter.spec.call_lister.map(|_| setup.calls_before);
-        let tables = MapTables::new(&mut counter.ebpf, setup.options, calls_before, region, limit)?;
+        let mut tables =
+            MapTables::new(&mut counter.ebpf, setup.options, calls_before, region, limit)?;
+        let status_offset = setup.features.layout.status_offset(setup.features.version);
+        tables.take_owners(&mut counter.ebpf, status_offset);
         Ok(Self { objects, tables, lists_calls })
     }
 

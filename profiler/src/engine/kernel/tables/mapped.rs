@@ -13,12 +13,13 @@ use profiler_common::{
     sampling::sampler::Sampler,
     wire::{
         CallBefore, Cell, CellIndex, Control, Counters, Extremes, LINES, Line, OffCpu, OffCpuCall,
-        OverflowSlot, Slot, TaskIdentity, ThreadRecord,
+        OverflowSlot, RecordState, Slot, TaskIdentity, ThreadRecord,
     },
 };
 
 use super::{
     Activity, Before, SlotCounts, Tables, ZERO_OVERFLOW,
+    owners::Owners,
     pools::Pools,
     shared::{OffCpuTables, Shared, map_array},
 };
@@ -36,6 +37,7 @@ pub struct MapTables {
     overflow_map: Map,
     calls_before: Option<Mapping<CallBefore>>,
     before: Option<Before>,
+    owners: Owners,
     counters: PerCpuArray<MapData, Counters>,
     extremes: PerCpuArray<MapData, Extremes>,
     overflow_off_cpu: Array<MapData, OffCpu>,
@@ -78,6 +80,7 @@ impl MapTables {
             overflow_map,
             calls_before,
             before: None,
+            owners: Owners::default(),
             counters,
             extremes,
             overflow_off_cpu,
@@ -88,6 +91,13 @@ impl MapTables {
             .fill_at_start(&this.shared)
             .map_err(|e| KernelError::from_any("fill the free lists".into(), &e))?;
         Ok(this)
+    }
+
+    /// Takes the maps by task out of an object, if it has them. `status_offset` is that of
+    /// [`ThreadRecord::status_address`].
+    pub(in crate::engine::kernel) fn take_owners(&mut self, ebpf: &mut Ebpf, status_offset: u32) {
+        self.owners = Owners::take(ebpf, status_offset);
+        self.memory_bytes += self.owners.memory_bytes();
     }
 
     /// Tells the programs whether all of them are attached.
@@ -310,6 +320,17 @@ impl Tables for MapTables {
     fn invalidate_decisions(&mut self) {
         let changes = self.control().scope_changes + 1;
         self.shared.control.write_u64(0, offset_of!(Control, scope_changes), changes);
+    }
+
+    fn disown_record(&mut self, record: u32) {
+        self.shared.records.write_u64(record, offset_of!(ThreadRecord, owner), 0);
+        self.owners.forget(&self.record(record));
+    }
+
+    fn end_record(&mut self, record: u32) {
+        self.disown_record(record);
+        let state = RecordState::Ended as u16;
+        self.shared.records.write_u16(record, offset_of!(ThreadRecord, state), state);
     }
 
     fn free_record(&mut self, record: u32) {

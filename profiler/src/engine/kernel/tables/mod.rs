@@ -1,6 +1,7 @@
 //! What the programs recorded: the interface by which the drain reads it, and the maps behind it.
 
 mod mapped;
+mod owners;
 mod pools;
 mod shared;
 mod users;
@@ -91,6 +92,11 @@ pub trait Tables {
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
     /// Marks the decisions about tasks as stale, since cgroups were taken out of scope.
     fn invalidate_decisions(&mut self) {}
+    /// Clears the owner of a record whose thread has ended without a report, so that no thread
+    /// finds the record any more.
+    fn disown_record(&mut self, record: u32);
+    /// Marks a record as ended whose thread has ended without a report.
+    fn end_record(&mut self, record: u32);
     /// Returns the record of an ended thread to its pool.
     fn free_record(&mut self, record: u32);
     /// Zeroes the cells of an extent, and returns the extent to its pool.

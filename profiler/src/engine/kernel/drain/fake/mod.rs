@@ -275,6 +275,16 @@ impl Tables for Fake {
 
     fn set_wake_marks(&mut self, _: u64, _: u64) {}
 
+    fn disown_record(&mut self, record: u32) {
+        self.state.get_mut().records[record as usize].owner = 0;
+    }
+
+    fn end_record(&mut self, record: u32) {
+        let record = &mut self.state.get_mut().records[record as usize];
+        assert_eq!(record.state, RecordState::Live as u16, "it has not ended");
+        record.state = RecordState::Ended as u16;
+    }
+
     fn free_record(&mut self, record: u32) {
         let state = self.state.get_mut();
         let freed = &mut state.records[record as usize];
