@@ -123,9 +123,9 @@ pub enum Unit {
 pub struct Spec {
     /// The title in a report.
     pub title: &'static str,
-    /// The title on a screen,
+    /// The title on a screen.
     pub heading: &'static str,
-    /// and if figures are per second.
+    /// The title on a screen if figures are per second.
     pub per_second: &'static str,
     /// What the cells are.
     pub unit: Unit,
@@ -138,7 +138,7 @@ pub struct Spec {
     /// When a report leaves the column out if it is too wide: the greatest first, 0 never. A
     /// count that is not 0 here leaves its cell empty if there is nothing to count.
     pub(super) expendable: u8,
-    /// When a screen leaves the column out if it is too wide, likewise.
+    /// When a screen leaves the column out if it is too wide: the greatest first, 0 never.
     pub expendable_on_screen: u8,
 }
 
@@ -151,6 +151,9 @@ pub const WHERE_CELLS: usize = 10;
 /// The widths of a column that no screen has.
 const ONLY_IN_REPORTS: (usize, usize) = (0, 0);
 
+/// The widths of a figure whose heading is wide.
+const WIDE_FIGURE: (usize, usize) = (8, 8);
+
 const fn spec(
     (title, heading): (&'static str, &'static str),
     unit: Unit,
@@ -160,6 +163,30 @@ const fn spec(
 ) -> Spec {
     let (sort, per_second) = (None, heading);
     Spec { title, heading, per_second, unit, sort, help, widths, expendable, expendable_on_screen }
+}
+
+/// A name that tells rows apart, and by which rows are sorted.
+const fn name(
+    titles: (&'static str, &'static str),
+    widths: (usize, usize),
+    help: &'static str,
+) -> Spec {
+    spec(titles, Unit::Name, widths, (0, 0), help).sorts(SortKey::Name)
+}
+
+/// A part of the time, as `--where` splits it.
+const fn part_of_time(titles: (&'static str, &'static str), help: &'static str) -> Spec {
+    spec(titles, Unit::Time, WIDE_FIGURE, (0, 0), help)
+}
+
+/// A count that only reports have. It is left out if the report is too wide, the greatest
+/// `expendable` first, and its cell is empty if there is nothing to count.
+const fn only_in_reports(
+    titles: (&'static str, &'static str),
+    expendable: u8,
+    help: &'static str,
+) -> Spec {
+    spec(titles, Unit::Count, ONLY_IN_REPORTS, (expendable, 0), help)
 }
 
 impl Spec {
@@ -177,7 +204,6 @@ impl Column {
     pub const fn spec(self) -> Spec {
         // A figure takes at most seven characters, and a sort arrow stands after a heading.
         const FIGURE: (usize, usize) = (7, 7);
-        const WIDE_FIGURE: (usize, usize) = (8, 8);
         // The longest name of a syscall has 23 characters, the longest ABI shown 7 with its
         // parentheses and space.
         const SYSCALL: (usize, usize) = (14, 30);
@@ -194,30 +220,26 @@ impl Column {
                 spec(("user", "USER"), Unit::Name, WIDE_FIGURE, (0, 13), help)
             }
             // TASK_COMM_LEN (include/linux/sched.h) without its NUL.
-            Self::Comm => {
-                spec(("process", "COMM"), Unit::Name, (10, 15), (0, 0), "Name of the process.")
-                    .sorts(SortKey::Name)
-            }
+            Self::Comm => name(("process", "COMM"), (10, 15), "Name of the process."),
             Self::Thread => {
                 let help = "Name of the thread, with `--by thread`.";
                 spec(("thread", "THREAD"), Unit::Name, (10, 15), (0, 0), help)
             }
             Self::Cgroup => {
                 let help = "Path of the cgroup, with `--by cgroup`.";
-                spec(("cgroup", "CGROUP"), Unit::Name, PATH, (0, 0), help).sorts(SortKey::Name)
+                name(("cgroup", "CGROUP"), PATH, help)
             }
             Self::Unit => {
                 let help = "systemd unit, with `--by unit`.";
-                spec(("unit", "UNIT"), Unit::Name, PLACE, (0, 0), help).sorts(SortKey::Name)
+                name(("unit", "UNIT"), PLACE, help)
             }
             Self::Container => {
                 let help = "Name of the container, or its id, with `--by container`.";
-                spec(("container", "CONTAINER"), Unit::Name, PLACE, (0, 0), help)
-                    .sorts(SortKey::Name)
+                name(("container", "CONTAINER"), PLACE, help)
             }
             Self::Pod => {
                 let help = "Namespace and name of the pod, or its UID, with `--by pod`.";
-                spec(("pod", "POD"), Unit::Name, PLACE, (0, 0), help).sorts(SortKey::Name)
+                name(("pod", "POD"), PLACE, help)
             }
             Self::Abi => {
                 let help = "ABI of the syscalls, with `--by abi`.";
@@ -225,18 +247,17 @@ impl Column {
             }
             Self::Category => {
                 let help = "Category of the syscalls, with `--by category`.";
-                spec(("category", "CATEGORY"), Unit::Name, CATEGORY, (0, 0), help)
-                    .sorts(SortKey::Name)
+                name(("category", "CATEGORY"), CATEGORY, help)
             }
             Self::Class => {
                 let help = "All classes of the syscalls, with `--by class`: a syscall in several \
                             classes is in the row that lists them all, so that no call is in two \
                             rows.";
-                spec(("class", "CLASS"), Unit::Name, SYSCALL, (0, 0), help).sorts(SortKey::Name)
+                name(("class", "CLASS"), SYSCALL, help)
             }
             Self::Call => {
                 let help = "Name of the syscall, with its ABI unless that is x86_64.";
-                spec(("syscall", "SYSCALL"), Unit::Name, SYSCALL, (0, 0), help).sorts(SortKey::Name)
+                name(("syscall", "SYSCALL"), SYSCALL, help)
             }
             Self::Calls => {
                 spec(("calls", "CALLS"), Unit::Count, WIDE_FIGURE, (0, 1), "Calls that entered.")
@@ -257,19 +278,16 @@ impl Column {
             }
             Self::OnCpu => {
                 let help = "With --where: the part of `total` for which threads ran on a CPU.";
-                spec(("on cpu", "ON CPU"), Unit::Time, WIDE_FIGURE, (0, 0), help)
-                    .per_second("ON CPU/S")
+                part_of_time(("on cpu", "ON CPU"), help).per_second("ON CPU/S")
             }
             Self::Waiting => {
                 let help = "With --where: the part of `total` for which threads were blocked.";
-                spec(("waiting", "WAITING"), Unit::Time, WIDE_FIGURE, (0, 0), help)
-                    .per_second("WAITING/S")
+                part_of_time(("waiting", "WAITING"), help).per_second("WAITING/S")
             }
             Self::Runnable => {
                 let help = "With --where: the part of `total` for which threads could have run, \
                             and waited for a CPU.";
-                spec(("runnable", "RUNNABLE"), Unit::Time, WIDE_FIGURE, (0, 0), help)
-                    .per_second("RUNNABLE/S")
+                part_of_time(("runnable", "RUNNABLE"), help).per_second("RUNNABLE/S")
             }
             Self::Where => {
                 let help = "With --where: the parts of the time on a CPU, runnable and waiting.";
@@ -301,19 +319,19 @@ impl Column {
             }
             Self::InFlight => {
                 let help = "Calls that have not left the kernel yet.";
-                spec(("in flight", "IN FLIGHT"), Unit::Count, ONLY_IN_REPORTS, (7, 0), help)
+                only_in_reports(("in flight", "IN FLIGHT"), 7, help)
             }
             Self::Restarted => {
                 let help = "Calls that a signal interrupted and the kernel restarted.";
-                spec(("restarted", "RESTARTED"), Unit::Count, ONLY_IN_REPORTS, (8, 0), help)
+                only_in_reports(("restarted", "RESTARTED"), 8, help)
             }
             Self::NoReturn => {
                 let help = "Calls in which their thread ended, as exit and exit_group do.";
-                spec(("no return", "NO RETURN"), Unit::Count, ONLY_IN_REPORTS, (9, 0), help)
+                only_in_reports(("no return", "NO RETURN"), 9, help)
             }
             Self::Lost => {
                 let help = "Calls whose exit was missed.";
-                spec(("lost", "LOST"), Unit::Count, ONLY_IN_REPORTS, (1, 0), help)
+                only_in_reports(("lost", "LOST"), 1, help)
             }
             Self::ErrorsByName => {
                 let help = "With --show-errno: the errors of the row, the most frequent first. On \
