@@ -56,6 +56,10 @@ const BACKLOG: i32 = 4096;
 /// request that we do not read. The kernel doubles both (`sk_setsockopt`, net/core/sock.c).
 pub(super) const SEND_BUFFER: usize = 32 << 10;
 const RECEIVE_BUFFER: usize = 8 << 10;
+/// Most bytes of a segment. A client acknowledges every second full segment at once, and others
+/// after 40 ms (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). On the loopback interface, a segment
+/// can be as large as the send buffer, which then waits for the client.
+const SEGMENT: u32 = 8 << 10;
 /// Connections that are accepted or end between two turns of the connections' tasks.
 const EVENTS_PER_TURN: usize = 64;
 /// Of these, connections that are admitted though their request is incomplete. Others are
@@ -87,6 +91,7 @@ pub(super) fn set_up(socket: &Socket) -> io::Result<()> {
     if socket.local_addr()?.as_socket().is_some() {
         // An answer that was sent and not acknowledged outlives our descriptor.
         socket.set_tcp_user_timeout(Some(CONNECTION_TIMEOUT))?;
+        socket.set_tcp_mss(SEGMENT)?;
         defer_accept(socket)?;
     }
     socket.listen(BACKLOG)?;
@@ -419,6 +424,27 @@ mod tests {
         ] {
             assert_eq!(Arrived::of(bytes), expected, "{bytes:?}");
         }
+    }
+
+    #[test]
+    fn many_segments_fit_into_the_send_buffer() {
+        let listener = listen(([127, 0, 0, 1], 0).into()).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        // The kernel hands it over once it has sent something.
+        io::Write::write_all(&mut client, b"GET").expect("it listens");
+        let accepted = loop {
+            match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::yield_now();
+                }
+                accepted => break accepted.expect("a connection").0,
+            }
+        };
+        let accepted = Socket::from(accepted);
+        let segment = accepted.tcp_mss().expect("a socket") as usize;
+        let buffer = accepted.send_buffer_size().expect("a socket");
+        assert!(4 * segment <= buffer, "{segment} of {buffer}");
     }
 
     #[test]

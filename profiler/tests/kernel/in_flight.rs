@@ -83,6 +83,7 @@ impl Stuck {
     }
 
     /// Kills it, and leaves a zombie until this is dropped.
+    #[cfg(any(debug_assertions, feature = "object-override"))]
     pub(crate) fn kill_unreaped(&mut self) {
         self.child.kill().expect("it runs");
     }
