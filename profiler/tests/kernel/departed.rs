@@ -52,17 +52,22 @@ fn records(snapshot: &Snapshot) -> u64 {
     snapshot.health.pool_usage("records").used
 }
 
-/// That nothing is left of the process. After a missed end, a thread of another process can get the
-/// kernel stack, and with it the record until its owner is cleared. So calls of a few dead threads
-/// can count as returned.
+/// That nothing is left of the process.
+///
+/// After a missed end, a thread of another process can get the kernel stack, and with it the record
+/// until its owner is cleared. So calls of dead threads can count as returned, and one call of the
+/// other thread as never returned. If that thread is in a call when the owner is cleared, the books
+/// of the record do not balance. Each is bounded by the number of threads.
 #[track_caller]
 fn assert_ended(snapshot: &Snapshot) {
     assert_eq!(snapshot.in_flight.oldest, []);
     assert!(snapshot.in_flight.calls.is_empty(), "{:?}", snapshot.in_flight.calls);
-    assert_eq!(snapshot.health.breaches, 0, "{}", snapshot.health.last_breach);
+    assert!(snapshot.health.breaches <= THREADS, "{}", snapshot.health.last_breach);
     let noticed = snapshot.health.kernel().map(|kernel| kernel.ends_noticed);
     assert!(noticed.is_some_and(|noticed| noticed >= THREADS), "{noticed:?}");
-    assert!(snapshot.calls.iter().all(|row| row.total.in_flight() == 0));
+    // Such a call is in flight in its row.
+    let open: u64 = snapshot.calls.iter().map(|row| row.total.in_flight()).sum();
+    assert!(open <= THREADS, "{open}");
 }
 
 /// Whether a process is killed or exits, its threads end in the figures, in whatever call they were,
@@ -86,7 +91,7 @@ pub(crate) fn ends_that_are_not_reported_are_noticed() {
                 assert_ended(&killed);
                 assert!(records(&killed) > 0, "that of the zombie");
                 let waited = total(&killed, "futex").never_returned;
-                assert!((1..=WAITING).contains(&waited), "{waited}");
+                assert!((1..=WAITING + THREADS).contains(&waited), "{waited}");
                 drop(stuck);
             } else {
                 stuck.let_go();
@@ -98,7 +103,7 @@ pub(crate) fn ends_that_are_not_reported_are_noticed() {
             assert_ended(&over);
             if !is_killed {
                 let exited = total(&over, "exit").never_returned;
-                assert!((1..=WAITING + 1).contains(&exited), "{exited}");
+                assert!((1..=WAITING + 1 + THREADS).contains(&exited), "{exited}");
             }
         }
     }
