@@ -9,6 +9,7 @@ mod operations;
 mod owners;
 mod parts;
 mod processes;
+mod reuse;
 mod table;
 mod threads;
 

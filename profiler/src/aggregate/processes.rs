@@ -8,7 +8,7 @@ use std::{
 
 use profiler_common::limits::COMM_LEN;
 
-use super::KeepEnded;
+use super::{KeepEnded, reuse};
 use crate::{model::Process, text::Untrusted};
 
 /// Identifies a process.
@@ -90,16 +90,7 @@ impl<F: Default> Processes<F> {
             threads: 0,
             figures: F::default(),
         });
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.entries[index] = entry;
-                index
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() - 1
-            }
-        };
+        let index = reuse::put(&mut self.entries, &mut self.free, entry);
         self.by_identity.insert(identity, index);
         index
     }

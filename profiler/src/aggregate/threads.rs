@@ -12,7 +12,7 @@ use std::{
 
 use profiler_common::call::CallKey;
 
-use super::{KeepEnded, parts::Parts, processes::ProcessIndex};
+use super::{KeepEnded, parts::Parts, processes::ProcessIndex, reuse};
 use crate::{
     model::{CgroupRow, Figures, Thread, ThreadRow},
     text::Untrusted,
@@ -71,16 +71,7 @@ impl Threads {
         let comm = Untrusted::from_comm(comm);
         let thread = Arc::new(Thread { tid: id.tid, serial, comm, ended: false });
         let entry = Some(Entry { process, thread, id, parts: Parts::default() });
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.entries[index] = entry;
-                index
-            }
-            None => {
-                self.entries.push(entry);
-                self.entries.len() - 1
-            }
-        };
+        let index = reuse::put(&mut self.entries, &mut self.free, entry);
         self.alive.insert(id, index);
         (ThreadIndex(index), true)
     }
