@@ -36,7 +36,7 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     let profiler = target_dir().join(PROFILE).join("profiler");
     if !profiler.exists() {
         eprintln!(
-            "Building {}: one to two minutes on two CPUs the first time, seconds from then on.",
+            "Building {}: about 90 s on two CPUs the first time, seconds from then on.",
             profiler.display()
         );
     }
