@@ -1,4 +1,4 @@
-//! What each stage of the user side costs, by how many series (process and system call)
+//! What each stage of the user side costs, by how many series (process and syscall)
 //! there are: `cargo bench -p profiler --features bench`.
 //!
 //! Without a kernel: the tables are those that the reader's own tests use.
@@ -25,10 +25,10 @@ use profiler::{
 };
 use profiler_common::call::CallKey;
 
-/// Process and system call.
+/// Process and syscall.
 const SERIES: [u32; 3] = [1_000, 10_000, 100_000];
 
-/// System calls of each process.
+/// Syscalls of each process.
 const CALLS: u32 = 20;
 
 fn main() {
@@ -265,7 +265,7 @@ fn processes(series: u32) -> Snapshot {
     Snapshot { window: Duration::from_secs(1), processes: watch.processes(), ..watch.totals() }
 }
 
-/// Series of one system call without errors: its count, and its histogram.
+/// Series of one syscall without errors: its count, and its histogram.
 const OF_A_CALL: u32 = 1 + 21;
 /// Calls of which a host sees no more.
 const MOST_CALLS: u32 = 1_000;

@@ -31,7 +31,7 @@ impl Listen {
 impl FromStr for Listen {
     type Err = &'static str;
 
-    /// What is wrong with `text`, and what would be right, if it is not an address.
+    /// Parses an address. The error says what is wrong, and gives an example.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.strip_prefix("unix:") {
             Some(path) => parse_path(path).map(Self::Unix),

@@ -1,5 +1,5 @@
-//! Durations that a user gives, in flags and in the configuration file alike: a number and a
-//! unit, as `500ms`, `1.5s` or `2m`. A bare number is seconds.
+//! Parses durations in flags and in the configuration file: a number and a unit, such as `500ms`,
+//! `1.5s` or `2m`. A bare number is seconds.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::text::Untrusted;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bounded<const MIN_MS: u64, const MAX_MS: u64>(Duration);
 
-/// The time between two drains or refreshes: 10 ms, at which a drain of a busy host takes
-/// little of a CPU, to 1 h, since drains also give back the room of threads that have ended.
+/// The time between two drains or refreshes, from 10 ms to 1 h. Shorter intervals would use too
+/// much of a CPU on a busy host. Longer intervals would keep the records of ended threads too long.
 pub type Interval = Bounded<10, 3_600_000>;
 
-/// How long a run takes: 10 ms to 8760 h, a year.
+/// The length of a run, from 10 ms to 8760 h (a year).
 pub type RunTime = Bounded<10, 31_536_000_000>;
 
 /// Units and their nanoseconds, the longest first.
@@ -34,12 +34,12 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 const MAX_PLACES: usize = 13;
 
 impl<const MIN_MS: u64, const MAX_MS: u64> Bounded<MIN_MS, MAX_MS> {
-    /// The shortest.
+    /// The minimum.
     pub const MIN: Self = Self(Duration::from_millis(MIN_MS));
-    /// The longest.
+    /// The maximum.
     pub const MAX: Self = Self(Duration::from_millis(MAX_MS));
 
-    /// `duration`, or the bound that is nearest to it.
+    /// Clamps `duration` to the bounds.
     pub fn clamped(duration: Duration) -> Self {
         Self(duration.clamp(Self::MIN.0, Self::MAX.0))
     }
@@ -65,18 +65,19 @@ impl<const MIN_MS: u64, const MAX_MS: u64> FromStr for Bounded<MIN_MS, MAX_MS> {
     }
 }
 
-/// Whole nanoseconds; `None` if the text has another form, or says a part of a nanosecond.
+/// Parses whole nanoseconds. `None` if the text has another form, or has a fraction of a
+/// nanosecond.
 pub(crate) fn exact_nanos(text: &str) -> Option<u64> {
     let (nanos, is_exact) = parse(text)?;
     u64::try_from(nanos).ok().filter(|_| is_exact)
 }
 
-/// Nanoseconds, cut off to whole ones; `None` if the text has another form.
+/// Parses nanoseconds, rounded down. `None` if the text has another form.
 fn parse_nanos(text: &str) -> Option<u128> {
     parse(text).map(|(nanos, _)| nanos)
 }
 
-/// Nanoseconds, cut off to whole ones, and whether nothing was cut off.
+/// Parses nanoseconds, rounded down, and whether the value is exact.
 fn parse(text: &str) -> Option<(u128, bool)> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits_end);
@@ -88,13 +89,13 @@ fn parse(text: &str) -> Option<(u128, bool)> {
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') {
         return None;
     }
-    // Digits only, so that what fails is too large.
+    // The text has only digits, so a failure means that the number is too large.
     let whole = whole.parse().unwrap_or(u64::MAX);
     let places = fraction.trim_end_matches('0');
     let kept = &places[..places.len().min(MAX_PLACES)];
     let parts = 10_u128.pow(u32::try_from(kept.len()).ok()?);
     let unit_ns = u128::from(unit_ns);
-    // Digits only, so that what fails is empty.
+    // The text has only digits, so a failure means that it is empty.
     let fraction_ns = kept.parse().unwrap_or(0_u128) * unit_ns;
     let is_exact = kept.len() == places.len() && fraction_ns.is_multiple_of(parts);
     Some((u128::from(whole) * unit_ns + fraction_ns / parts, is_exact))
@@ -114,7 +115,7 @@ fn write(duration: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "{}{name}", nanos / u128::from(*unit_ns))
 }
 
-/// A text is not a duration, or one that is out of bounds.
+/// Why a text is not a valid duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDuration {
     text: Untrusted,
@@ -128,7 +129,7 @@ enum Expected {
 }
 
 impl InvalidDuration {
-    /// The message, naming the flag or setting if there is one.
+    /// The message. It names the flag or setting, if one is given.
     pub(crate) fn message(&self, of: Option<&str>) -> String {
         let of = of.map(|of| format!(" for {of}")).unwrap_or_default();
         format!("invalid duration `{}`{of}: expected {}", self.text, self.expected)

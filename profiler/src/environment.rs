@@ -1,5 +1,5 @@
-//! What the environment lets an output use. Of `variable`, so that tests need not touch
-//! the process's own.
+//! Reads from the environment which characters and escape sequences the output can use. The
+//! functions take a `variable` lookup, so that tests do not change the environment of the process.
 
 use std::{borrow::Cow, env, ffi::OsString, iter};
 
@@ -10,12 +10,13 @@ fn set(variable: impl Fn(&str) -> Option<OsString>) -> impl Fn(&str) -> Option<O
     move |name| variable(name).filter(|value| !value.is_empty())
 }
 
-/// Escape sequences: the terminal's type is known, and is not `dumb`.
+/// Whether escape sequences can be used: `TERM` is set, and is not `dumb`.
 pub(crate) fn takes_escapes(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     set(variable)("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// Characters beyond ASCII: a locale of UTF-8, by the order in which setlocale(3) looks.
+/// Whether characters beyond ASCII can be used: the locale is UTF-8. Reads the variables in the
+/// order of setlocale(3).
 pub(crate) fn allows_unicode(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set(variable));
     locale.is_some_and(|locale| {
@@ -25,12 +26,12 @@ pub(crate) fn allows_unicode(variable: impl Fn(&str) -> Option<OsString>) -> boo
     })
 }
 
-/// `text` as the locale lets it be printed.
+/// Converts `text` to the characters that the locale can print.
 pub(crate) fn in_locale(text: &str) -> Cow<'_, str> {
     if allows_unicode(|name| env::var_os(name)) { Cow::Borrowed(text) } else { ascii(text) }
 }
 
-/// `text`, every other character replaced by as many question marks as it has columns.
+/// Replaces each character beyond ASCII by as many question marks as it has columns.
 fn ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);

@@ -1,11 +1,10 @@
-//! Resources that ran out: which limit was reached, and what raises it. Such a failure is no
-//! lack of privilege, and no fault of the kernel.
+//! Errors of exhausted resources: names the limit that was reached, and how to raise it.
 
 use std::io;
 
 use nix::sys::resource::{Resource, getrlimit};
 
-/// A resource that a system call found exhausted.
+/// A resource that a syscall found exhausted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exhausted {
     /// `EMFILE`: this process's file descriptors.
@@ -14,14 +13,14 @@ pub enum Exhausted {
     HostFiles,
     /// `ENOMEM`: memory.
     Memory,
-    /// `ENOSPC`: room in a file system or in a table of the kernel.
+    /// `ENOSPC`: space in a file system or in a table of the kernel.
     Space,
-    /// `EAGAIN`: threads, or the kernel's patience.
+    /// `EAGAIN`: threads, or a retry limit of the kernel.
     Threads,
 }
 
 impl Exhausted {
-    /// The resource that `error` says is exhausted, if it says so.
+    /// The exhausted resource that `error` reports, if it reports one.
     pub fn of(error: &io::Error) -> Option<Self> {
         Some(match error.raw_os_error()? {
             libc::EMFILE => Self::OpenFiles,
@@ -39,22 +38,24 @@ impl Exhausted {
             Self::OpenFiles => {
                 let limit = getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft);
                 format!(
-                    "this process may have {limit} open files: raise that, for example by \
+                    "the limit of open files of this process is {limit}: raise it, for example by \
                      `ulimit -n 1024`,\nor LimitNOFILE=1024 in a systemd unit"
                 )
             }
             Self::HostFiles => {
-                "the host has as many open files as it allows: see sysctl fs.file-max".into()
+                "the host has reached its limit of open files: raise sysctl fs.file-max".into()
             }
             Self::Memory => {
-                "ask for less by --max-memory and --max-threads, or raise the limit of \
-                             the memory cgroup\n(MemoryMax= in a systemd unit)"
+                "reduce --max-memory and --max-threads, or raise the limit of the memory \
+                             cgroup\n(MemoryMax= in a systemd unit)"
                     .into()
             }
-            Self::Space => "the kernel or the disk has no room left for it".into(),
-            Self::Threads => "try again; if that does not help, raise the limit of threads: \
-                              `ulimit -u` shows it,\nand pids.max that of the cgroup"
-                .into(),
+            Self::Space => "a table of the kernel, or the disk, is full".into(),
+            Self::Threads => {
+                "try again; if that does not help, raise the limit of threads of the user \
+                              (`ulimit -u`)\nor of the cgroup (pids.max)"
+                    .into()
+            }
         }
     }
 }
@@ -69,7 +70,7 @@ mod tests {
             (libc::EMFILE, "ulimit -n"),
             (libc::ENFILE, "fs.file-max"),
             (libc::ENOMEM, "--max-memory"),
-            (libc::ENOSPC, "no room"),
+            (libc::ENOSPC, "is full"),
             (libc::EAGAIN, "ulimit -u"),
         ] {
             let exhausted = Exhausted::of(&io::Error::from_raw_os_error(errno));

@@ -1,11 +1,11 @@
-//! What this process inherited: its standard streams and its signals, as they were before
-//! Rust's runtime changed them.
+//! Records the standard streams and signals that this process inherited, before Rust's runtime
+//! changes them.
 //!
 //! The runtime opens /dev/null for each standard stream that is closed, and ignores SIGPIPE
-//! (`sanitize_standard_fds` and `reset_sigpipe`, library/std/src/sys/pal/unix/mod.rs). Both
-//! hide what the parent process asked for: `>&-` would lose all output without an error, and
-//! a command that the profiler starts would not inherit what it was meant to. The state is
-//! therefore recorded before `main`, by a function in `.init_array`.
+//! (`sanitize_standard_fds` and `reset_sigpipe`, library/std/src/sys/pal/unix/mod.rs). As a
+//! consequence, `>&-` would lose all output without an error, and a command that the profiler
+//! starts would not inherit the settings of the parent process. A function in `.init_array`
+//! therefore records the state before `main`.
 
 use std::{
     mem::MaybeUninit,
@@ -18,7 +18,8 @@ use nix::errno::Errno;
 /// Standard input, output and error: whether each was closed.
 static CLOSED: [AtomicBool; 3] = [const { AtomicBool::new(false) }; 3];
 
-/// Signals whose disposition this process changes: SIGPIPE by Rust's runtime, SIGCHLD by us.
+/// Signals whose disposition this process changes: Rust's runtime changes SIGPIPE, and the profiler
+/// changes SIGCHLD.
 const CHANGED: [libc::c_int; 2] = [libc::SIGPIPE, libc::SIGCHLD];
 
 /// Whether each signal of [`CHANGED`] was ignored.
@@ -31,14 +32,14 @@ const LAST_SIGNAL: libc::c_int = 64;
 static BLOCKED: [AtomicBool; LAST_SIGNAL as usize + 1] =
     [const { AtomicBool::new(false) }; LAST_SIGNAL as usize + 1];
 
-// The C library calls these functions before `main`, in the only thread that there is.
+// The C library calls these functions before `main`, in the only thread.
 #[used]
-// SAFETY: the section holds pointers to C functions, and `record` is one that ignores its
+// SAFETY: the section contains pointers to C functions. `record` is a C function that ignores its
 // arguments, which the C calling convention allows.
 #[unsafe(link_section = ".init_array")]
 static RECORD: extern "C" fn() = record;
 
-/// Runs before Rust's runtime, so it only makes system calls and stores to statics.
+/// Runs before Rust's runtime, so it only makes syscalls and stores to statics.
 extern "C" fn record() {
     for (descriptor, closed) in (0..).zip(&CLOSED) {
         // SAFETY: takes numbers only.
@@ -48,7 +49,7 @@ extern "C" fn record() {
         ignored.store(is_ignored(signal), Ordering::Relaxed);
     }
     let mut mask = MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: asks for the mask and sets none; zeros are a valid set.
+    // SAFETY: reads the mask and does not set it. Zeros are a valid set.
     let mask = unsafe {
         libc::sigprocmask(libc::SIG_BLOCK, ptr::null(), mask.as_mut_ptr());
         mask.assume_init()
@@ -62,7 +63,7 @@ extern "C" fn record() {
 /// Whether the signal is ignored now.
 pub(crate) fn is_ignored(signal: libc::c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: asks for the present action and sets none; zeros are a valid value.
+    // SAFETY: reads the current action and does not set it. Zeros are a valid value.
     unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -77,8 +78,8 @@ pub(crate) fn was_closed(descriptor: libc::c_int) -> bool {
         .is_some_and(|closed| closed.load(Ordering::Relaxed))
 }
 
-/// Gives a process that was just forked what this process inherited: the signal dispositions,
-/// the signal mask, and closed standard streams.
+/// Restores in a forked process what this process inherited: the signal dispositions, the signal
+/// mask, and closed standard streams.
 ///
 /// Safe between fork and exec.
 ///
@@ -87,7 +88,7 @@ pub(crate) fn was_closed(descriptor: libc::c_int) -> bool {
 pub(crate) fn pass_on() -> Result<(), Errno> {
     for (signal, ignored) in CHANGED.into_iter().zip(&IGNORED) {
         let action = if ignored.load(Ordering::Relaxed) { libc::SIG_IGN } else { libc::SIG_DFL };
-        // SAFETY: neither action is a function that could do anything unsound.
+        // SAFETY: neither action runs a handler.
         if unsafe { libc::signal(signal, action) } == libc::SIG_ERR {
             return Err(Errno::last());
         }
@@ -97,7 +98,7 @@ pub(crate) fn pass_on() -> Result<(), Errno> {
     unsafe {
         libc::sigemptyset(mask.as_mut_ptr());
         for (signal, blocked) in (0..).zip(&BLOCKED).skip(1) {
-            // The C library keeps two signals to itself, and refuses these.
+            // The C library reserves two signals, and refuses these.
             if blocked.load(Ordering::Relaxed) {
                 libc::sigaddset(mask.as_mut_ptr(), signal);
             }
@@ -106,7 +107,8 @@ pub(crate) fn pass_on() -> Result<(), Errno> {
     }
     for (descriptor, closed) in (0..).zip(&CLOSED) {
         if closed.load(Ordering::Relaxed) {
-            // SAFETY: Rust's runtime opened /dev/null there; nothing in this process uses it.
+            // SAFETY: Rust's runtime opened /dev/null as this descriptor, and nothing in this
+            // process uses it.
             unsafe { libc::close(descriptor) };
         }
     }

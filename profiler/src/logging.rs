@@ -1,8 +1,8 @@
-//! Where log messages go: to standard error, by a thread of its own. If that is the
-//! journal's, each message has its level before it (sd-daemon(3)).
+//! Logs to standard error, by a separate thread. If standard error is the journal, a prefix of each
+//! message has its level (sd-daemon(3)).
 //!
-//! What is to be read stands in the message itself: `journalctl` and `systemctl
-//! status` show that, and none of an event's fields.
+//! All information is in the message, because `journalctl` and `systemctl status` do not show the
+//! fields of an event.
 
 mod limit;
 mod queue;
@@ -35,30 +35,30 @@ use self::{
 };
 use crate::{model::Unlogged, streams::Stream};
 
-/// How long the end of the process waits for its last messages to be written.
+/// How long the process waits at its end until the last messages are written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Why nothing can be logged.
+/// Why the log cannot be started or changed.
 #[derive(Debug, thiserror::Error)]
 #[error("{context}: {source}")]
 pub struct LoggingError {
-    /// What was being done.
+    /// The failed operation.
     context: &'static str,
-    /// What the kernel or a library said.
+    /// The error of the kernel or of a library.
     source: io::Error,
 }
 
-/// How much to log.
+/// The least severe level that is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
-    /// What ends the daemon, or leaves something undone.
+    /// Errors that end the daemon, or that leave something undone.
     Error,
-    /// Also what an operator should look at.
+    /// Also problems that an operator should look at.
     Warn,
-    /// Also what the daemon does.
+    /// Also the actions of the daemon.
     Info,
-    /// Also how.
+    /// Also details of these actions.
     Debug,
     /// Also every drain.
     Trace,
@@ -74,8 +74,8 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Starts the log of this process, for `tracing` and for the `log` crate, which
-    /// aya and aya-log use. Messages wait until [`Self::start_thread`].
+    /// Starts the log of this process, for `tracing` and for the `log` crate, which aya and aya-log
+    /// use. Messages are queued until [`Self::start_thread`].
     pub fn start(level: LogLevel) -> Result<Self, LoggingError> {
         let (filter, handle) = reload::Layer::new(targets(level));
         let (queue, limits) = (Arc::<Queue>::default(), Arc::<Limits>::default());
@@ -91,7 +91,8 @@ impl Logging {
         Ok(Self { filter: handle, queue, limits, to_journal })
     }
 
-    /// Starts to write. Not before privileges are dropped, which are those of a thread.
+    /// Starts the thread that writes. Call this after privileges are dropped, because each thread
+    /// has privileges of its own.
     pub fn start_thread(&self) -> Result<(), LoggingError> {
         let (limits, to_journal) = (Arc::clone(&self.limits), self.to_journal);
         let say = move |dropped| {
@@ -103,19 +104,19 @@ impl Logging {
             .map_err(|source| failed("cannot start the log's thread", source))
     }
 
-    /// Writes what waits, unless nobody reads it.
+    /// Writes all queued messages, unless nobody reads them.
     pub fn finish(&self) {
-        // Without a thread there is nobody to write, and the process ends anyway.
+        // If the thread cannot be started, the messages are lost, and the process ends anyway.
         let _ = self.start_thread();
         self.queue.flush(PATIENCE);
     }
 
-    /// Messages that did not reach the log so far.
+    /// Number of messages that were not written so far.
     pub fn unlogged(&self) -> Unlogged {
         Unlogged { dropped: self.queue.dropped(), repeated: self.limits.left_out() }
     }
 
-    /// From now on, logs from `level` up.
+    /// Sets the least severe level that is logged.
     pub fn set_level(&self, level: LogLevel) -> Result<(), LoggingError> {
         self.filter
             .reload(targets(level))
@@ -125,7 +126,7 @@ impl Logging {
     }
 }
 
-/// What the log says about itself.
+/// The log's messages about dropped and repeated messages.
 fn asides(dropped: u64, left_out: Vec<LeftOut>, to_journal: bool) -> Vec<Vec<u8>> {
     let dropped = (dropped > 0).then(|| {
         (Level::WARN, format!("{dropped} log messages were dropped: standard error was not read"))
@@ -168,7 +169,7 @@ where
     }
 }
 
-/// Writes each line of `text` with its level as the journal reads it (sd-daemon(3)).
+/// Writes each line of `text` with a prefix for its level, which the journal reads (sd-daemon(3)).
 fn prefixed(writer: &mut impl fmt::Write, level: Level, text: &str) -> fmt::Result {
     let priority = match level {
         Level::ERROR => 3,
@@ -183,9 +184,9 @@ fn failed(context: &'static str, source: io::Error) -> LoggingError {
     LoggingError { context, source }
 }
 
-/// What lies below us (HTTP, the event loop, aya) says much at `debug` that tells an
-/// operator nothing, so the level is ours only; theirs is `warn`. Ours includes what
-/// the kernel side says, under the name of its crate, `profiler_ebpf`.
+/// The level applies to messages of the profiler, and of the kernel side, whose target is its crate
+/// `profiler_ebpf`. For libraries (HTTP, the event loop, aya) the level is `warn`, because their
+/// messages at `debug` do not help an operator.
 fn targets(level: LogLevel) -> Targets {
     let level = level_filter(level);
     Targets::new().with_target("profiler", level).with_default(level.min(LevelFilter::WARN))
@@ -217,8 +218,8 @@ where
 {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(move || QueueWriter(Arc::clone(&queue)))
-        // Of a message that cannot be written: it would be printed to the same place, by
-        // `eprintln!`, which panics.
+        // If a message cannot be written, the library would report that with `eprintln!`, which
+        // panics.
         .log_internal_errors(false);
     if to_journal {
         return layer.with_ansi(false).event_format(Journal).boxed();
@@ -226,11 +227,11 @@ where
     layer.with_ansi(Stream::Error.allows_colour()).boxed()
 }
 
-/// Whether standard error is the journal's socket, and not one that the variable
-/// was merely inherited with (systemd.exec(5), `$JOURNAL_STREAM`).
+/// Whether standard error is the socket of the journal: its inode is the one in `$JOURNAL_STREAM`
+/// (systemd.exec(5)). The variable alone can be inherited.
 fn stderr_is_journal() -> bool {
     let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    // By way of /proc, as the standard library shows no metadata of its streams.
+    // Through /proc, because the standard library has no metadata of its streams.
     std::fs::metadata("/proc/self/fd/2")
         .is_ok_and(|stderr| stream == format!("{}:{}", stderr.dev(), stderr.ino()))
 }

@@ -43,8 +43,7 @@ fn run(command: &Command) -> Result<u8, Error> {
     }
 }
 
-/// Prints what the user asked for with `--help` or `--version`, or why the command line was
-/// refused.
+/// Prints the answer to `--help` or `--version`, or the error in the command line.
 fn explain(mut error: clap::Error) -> Result<u8, Error> {
     let tip = missing_dashes(&error, &std::env::args_os().collect::<Vec<_>>());
     make_harmless(&mut error);
@@ -54,14 +53,15 @@ fn explain(mut error: clap::Error) -> Result<u8, Error> {
     }
     let stream = if error.use_stderr() { Stream::Error } else { Stream::Output };
     let printed = stream.tell(&refusal(&error));
-    // A refusal is one even if nobody can read why.
+    // An invalid command line fails with the same code, even if the error cannot be printed.
     if !error.use_stderr() {
         printed?;
     }
     Ok(u8::try_from(error.exit_code()).unwrap_or(1))
 }
 
-/// What to write instead of a command without `--` before it, as in `profiler stat ls -l`.
+/// Suggests the right command line if `--` is missing before a command, as in `profiler stat ls
+/// -l`.
 fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
     let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else {
         return None;
@@ -70,7 +70,8 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
     if !is_word || args.get(1).is_none_or(|command| command != "stat") {
         return None;
     }
-    // The word can also be the value of a flag before: then the command line is not valid yet.
+    // The same word can also be the value of an earlier flag. The command line with `--` before
+    // that word is then invalid.
     let with_dashes = |at: usize| [&args[..at], &["--".into()], &args[at..]].concat();
     let mut places = (2..args.len()).filter(|&at| args[at] == unexpected.as_str());
     let whole = places.find_map(|at| {
@@ -84,13 +85,13 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
     Some(format!("put `--` before the command: profiler {line}"))
 }
 
-/// Whether a shell takes the word as it is.
+/// Whether the word needs no quotes in a shell.
 fn is_plain(word: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@%+".contains(c);
     !word.is_empty() && word.chars().all(plain)
 }
 
-/// Makes the arguments harmless that clap quotes.
+/// Makes the arguments in clap's message harmless.
 fn make_harmless(error: &mut clap::Error) {
     let quoted: Vec<_> = error
         .context()
@@ -102,19 +103,19 @@ fn make_harmless(error: &mut clap::Error) {
                 let texts = texts.iter().map(|text| harmless(text).into_owned()).collect();
                 Some((kind, ContextValue::Strings(texts)))
             }
-            // Made by clap out of those, or out of our own definitions.
+            // Clap derives the other values from these, or from our definitions.
             _ => None,
         })
         .collect();
     for (kind, value) in quoted {
         if error.insert(kind, value.clone()).is_some_and(|was| was != value) {
-            // The hints quote the argument too.
+            // The suggestions contain the argument too.
             error.remove(ContextKind::Suggested);
         }
     }
 }
 
-/// What clap says, with styles only if nothing in it would be another escape sequence.
+/// The message of clap. Without styles if the message contains harmful characters.
 fn refusal(error: &clap::Error) -> String {
     let rendered = error.render();
     let plain = rendered.to_string();
@@ -126,13 +127,14 @@ fn refusal(error: &clap::Error) -> String {
     }
 }
 
-/// Says what failed. Where that cannot be written, the exit code still tells.
+/// Prints the error and its hint. A failure to print is ignored, because the exit code still
+/// reports the error.
 fn report(error: &Error) {
     let mut text = format!("profiler: {error}\n");
     for line in error.hint().iter().flat_map(|hint| hint.lines()) {
-        // A `String` takes everything.
+        // Writing to a `String` cannot fail.
         let _ = writeln!(text, "  {line}");
     }
-    // What is untrusted in it is harmless already, by its type: this is for what a library says.
+    // `Untrusted` text is already harmless. This is for the text of libraries.
     let _ = Stream::Error.tell(&harmless_lines(&text));
 }

@@ -1,4 +1,4 @@
-//! Gives up what attaching needed and running does not: user, capabilities, system calls.
+//! Drops the privileges that the daemon requires only to attach: user, capabilities, syscalls.
 
 mod seccomp;
 mod state;
@@ -23,13 +23,13 @@ use crate::text::json;
 /// Why privileges cannot be dropped.
 #[derive(Debug, thiserror::Error)]
 pub enum PrivilegeError {
-    /// The threads of this process are not known.
+    /// The threads of this process cannot be listed.
     #[error("cannot list own threads in /proc/self/task (is /proc mounted?): {0}")]
     Threads(io::Error),
-    /// The privileges that are left are not known.
+    /// The remaining privileges cannot be read.
     #[error("cannot read /proc/thread-self/status: {0}")]
     State(io::Error),
-    /// Something else, for people.
+    /// Any other failure, for people.
     #[error("cannot drop privileges: {0}")]
     Drop(String),
 }
@@ -40,35 +40,36 @@ impl From<String> for PrivilegeError {
     }
 }
 
-/// How long a thread that has ended may stay listed: on a host without idle CPUs it has to wait
-/// for one.
+/// How long an ended thread may stay in /proc. On a busy host, the thread waits for a CPU before it
+/// is gone.
 const LAST_BREATH: Duration = Duration::from_secs(10);
 
-/// Confines this process for good:
+/// Drops the privileges of this process permanently:
 ///
-/// 1. It becomes `user`, if it runs as root.
-/// 2. It gives up every capability that draining does not need: all, or on kernels before
-///    5.19 all but the right to use `bpf(2)`.
-/// 3. It sets no_new_privs, cannot be traced by its user's other processes, and leaves no
-///    core dump.
-/// 4. It installs seccomp filters.
+/// 1. Changes to `user`, if the process runs as root.
+/// 2. Drops every capability that a drain does not require. On kernels before 5.19, keeps the
+///    capability to use `bpf(2)`.
+/// 3. Sets no_new_privs, and makes the process not dumpable, so that other processes of its user
+///    cannot trace it.
+/// 4. Installs seccomp filters.
 ///
-/// If `may_unlink`, the filters allow to remove files, as the daemon removes its Unix socket.
+/// If `may_unlink` is true, the filters allow unlink(2), with which the daemon removes its Unix
+/// socket.
 ///
-/// Returns what is left, and what could not be done and why. To remain root is such a case
-/// only if `user` is the default, [`NOBODY`].
+/// Returns the remaining privileges, and the steps that failed with their reasons. If the process
+/// stays root, that is a failed step only for the default `user`, [`NOBODY`].
 ///
-/// What is attached stays attached, and open descriptors of maps stay usable: the
-/// kernel checked at their creation. But before 5.19 `__sys_bpf` (kernel/bpf/syscall.c)
-/// begins with "not capable and `kernel.unprivileged_bpf_disabled`: EPERM", whatever
-/// the command, so there even a push to a queue whose descriptor we hold needs
-/// `CAP_BPF`. From 5.19 on (c8644cd0efe7) only creating maps and loading programs
-/// does. Which of the two this kernel is, it is asked; a version would not tell what
-/// a distribution has backported.
+/// Attached programs stay attached, and open descriptors of maps stay usable, because the kernel
+/// checked the privilege when they were created. But before 5.19, `__sys_bpf`
+/// (kernel/bpf/syscall.c) returns EPERM for every command if the process is not capable and
+/// `kernel.unprivileged_bpf_disabled` is set. So even a push to a queue with an open descriptor
+/// requires `CAP_BPF`. From 5.19 on (c8644cd0efe7), only creating maps and loading programs does.
+/// The profiler tests which of the two applies, because a distribution may have backported the
+/// change.
 ///
 /// # Errors
-/// [`PrivilegeError`] if capabilities cannot be given up, or if this process cannot
-/// become a user other than [`NOBODY`].
+/// [`PrivilegeError`] if capabilities cannot be dropped, or if this process cannot change to a user
+/// other than [`NOBODY`].
 pub fn confine(
     user: &User,
     may_unlink: bool,
@@ -77,8 +78,9 @@ pub fn confine(
     let mut undone = Vec::new();
     let unprivileged = drop_all(user).map_err(|error| PrivilegeError::Drop(error.to_string()))?;
     if let Err(errno) = unprivileged {
-        let why =
-            format!("cannot become the user {user}, for want of CAP_SETUID or CAP_SETGID: {errno}");
+        let why = format!(
+            "cannot change to user {user}, which requires CAP_SETUID and CAP_SETGID: {errno}"
+        );
         if !user.is_default() {
             return Err(why.into());
         }
@@ -90,9 +92,9 @@ pub fn confine(
     Ok((Confinement::read()?, undone))
 }
 
-/// Waits until this is the only thread. Capabilities are a thread's: another one would keep its
-/// own. A thread that was joined is still listed until the kernel is done with it: `do_exit`
-/// (kernel/exit.c) first wakes whoever joins it, in `exit_mm`.
+/// Waits until the process has only one thread. Each thread has capabilities of its own, so another
+/// thread would keep them. A joined thread stays in /proc until the kernel has finished with it:
+/// `do_exit` (kernel/exit.c) first wakes the joining thread, in `exit_mm`.
 fn wait_for_single_thread() -> Result<(), PrivilegeError> {
     let deadline = Instant::now() + LAST_BREATH;
     loop {
@@ -101,17 +103,17 @@ fn wait_for_single_thread() -> Result<(), PrivilegeError> {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(format!("{threads} threads run where one was expected").into());
+            return Err(format!("{threads} threads are running; expected one").into());
         }
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// The inner result is that of becoming `user`.
+/// Drops user and capabilities. The inner result says whether the process could change to `user`.
 fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> {
-    // What an exec can bring back goes first, while the right to take it away is
-    // still there. Without that right (as in the systemd unit, whose bounding set
-    // is small from the start) no_new_privs alone has to do, and does.
+    // First drop what an exec could restore, while the process still has CAP_SETPCAP. Without
+    // CAP_SETPCAP, as in the systemd unit, no_new_privs prevents that an exec restores
+    // capabilities.
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         for capability in caps::read(None, CapSet::Bounding)? {
             caps::drop(None, CapSet::Bounding, capability)?;
@@ -119,7 +121,7 @@ fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> 
     }
     caps::clear(None, CapSet::Ambient)?;
     caps::clear(None, CapSet::Inheritable)?;
-    // Or becoming another user would take CAP_BPF away where it is still needed.
+    // Otherwise, changing the user would drop CAP_BPF, which older kernels still require.
     prctl::set_keepcaps(true)?;
     let became = user.become_it();
     prctl::set_keepcaps(false)?;
@@ -130,16 +132,16 @@ fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> 
     let kept = if bpf_is_refused() { bpf_right(&permitted) } else { CapsHashSet::new() };
     caps::set(None, CapSet::Permitted, &kept)?;
     caps::set(None, CapSet::Effective, &kept)?;
-    // Last, since other credentials reset it (commit_creds, kernel/cred.c).
+    // This comes last, because a change of credentials resets it (commit_creds, kernel/cred.c).
     prctl::set_dumpable(false)?;
     Ok(became)
 }
 
-/// Confines a process that is forked for it, and returns what is left to it and what is
-/// amiss with that: for `doctor`, whose own process goes on.
+/// Drops the privileges of a forked process, for `doctor`, which keeps its own. Returns the
+/// remaining privileges, and the problems with them.
 ///
 /// # Errors
-/// In words, if the process cannot be confined at all.
+/// The reason, for people, if the privileges cannot be dropped.
 pub fn try_confining(user: &User) -> Result<(String, Vec<String>), String> {
     in_child(|| {
         let (state, undone) = confine(user, false)?;
@@ -147,23 +149,24 @@ pub fn try_confining(user: &User) -> Result<(String, Vec<String>), String> {
     })
 }
 
-/// What `work` returns in a child process.
+/// Runs `work` in a child process, and returns its result.
 fn in_child(
     work: impl FnOnce() -> Result<(String, Vec<String>), PrivilegeError>,
 ) -> Result<(String, Vec<String>), String> {
-    let failed = |error: &dyn std::fmt::Display| format!("cannot try it: {error}");
+    let failed =
+        |error: &dyn std::fmt::Display| format!("cannot run the check in a child process: {error}");
     let (mut reader, mut writer) = io::pipe().map_err(|error| failed(&error))?;
-    // SAFETY: the child does not use what other threads may have locked but the allocator,
-    // which the C library leaves in order (fork(3), glibc), and ends without destructors.
+    // SAFETY: other threads may hold locks. The child uses only the lock of the allocator, which
+    // the C library resets (fork(3), glibc), and ends without destructors.
     match unsafe { nix::unistd::fork() }.map_err(|errno| failed(&errno))? {
         nix::unistd::ForkResult::Child => {
-            // A panic must not unwind into what the parent does.
+            // A panic in the child must not unwind into the code of the parent.
             let work = catch_unwind(AssertUnwindSafe(work));
             let outcome = work
                 .map(|outcome| outcome.map_err(|error| error.to_string()))
                 .unwrap_or_else(|_| Err("it panicked".into()));
             let _ = json::write(&mut writer, &outcome);
-            // SAFETY: ends this process, whose only thread this is.
+            // SAFETY: ends this process, which has only this thread.
             unsafe { libc::_exit(0) }
         }
         nix::unistd::ForkResult::Parent { child } => {
@@ -175,7 +178,7 @@ fn in_child(
     }
 }
 
-/// The least of `permitted` that makes the kernel's `bpf_capable()` true.
+/// The capability of `permitted` with which the kernel's `bpf_capable()` is true.
 fn bpf_right(permitted: &CapsHashSet) -> CapsHashSet {
     [Capability::CAP_BPF, Capability::CAP_SYS_ADMIN]
         .into_iter()
@@ -184,7 +187,7 @@ fn bpf_right(permitted: &CapsHashSet) -> CapsHashSet {
         .collect()
 }
 
-/// Whether the kernel refuses to update a map before it has even looked at which.
+/// Whether the kernel refuses bpf(2) before it looks at the map.
 fn bpf_is_refused() -> bool {
     /// The part of `union bpf_attr` for commands on elements (include/uapi/linux/bpf.h).
     #[repr(C)]
@@ -197,12 +200,12 @@ fn bpf_is_refused() -> bool {
     }
     const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
     let no_map = Element { map_fd: u32::MAX, padding: 0, key: 0, value: 0, flags: 0 };
-    // SAFETY: the kernel reads `size_of::<Element>()` bytes of a live `Element`, and
-    // follows neither pointer, as -1 is no descriptor.
+    // SAFETY: the kernel reads `size_of::<Element>()` bytes of a live `Element`, and follows
+    // neither pointer, because -1 is not a descriptor.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_MAP_UPDATE_ELEM, &raw const no_map, size_of::<Element>())
     };
-    // Past the check for privilege it is EBADF.
+    // After the check for privilege, the error would be EBADF.
     result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
 }
 
@@ -220,8 +223,8 @@ mod tests {
         assert_eq!(bpf_right(&of(&[Capability::CAP_CHOWN])), of(&[]));
     }
 
-    /// Needs no root: every set can always be made smaller. In a process of its own, since
-    /// the test runner has other threads.
+    /// Does not require root, because any process can drop capabilities. Runs in a separate
+    /// process, because the test runner has other threads.
     #[test]
     fn nothing_is_left_that_draining_does_not_need() {
         let (state, undone) = in_child(|| {

@@ -1,5 +1,5 @@
-//! Fields of files in /proc: of those that have a line for each field, as `VmRSS:     1024 kB`, and
-//! of /proc/PID/stat.
+//! Reads fields of files in /proc: of files with a line per field, such as `VmRSS: 1024 kB`, and of
+//! /proc/PID/stat.
 
 use std::{fs, path::Path, str::FromStr};
 
@@ -8,21 +8,20 @@ const KIB: u64 = 1024;
 /// Nanoseconds in a tick of /proc/PID/stat: USER_HZ is 100 on x86 (include/asm-generic/param.h).
 pub(crate) const TICK_NS: u64 = 10_000_000;
 
-/// Reads sizes in bytes, in the order of `names`. `None` where the file or the field is
-/// missing.
+/// Reads sizes in bytes, in the order of `names`. `None` if the file or the field is missing.
 pub(crate) fn sizes<const N: usize>(path: impl AsRef<Path>, names: [&str; N]) -> [Option<u64>; N] {
     let text = fs::read_to_string(path).unwrap_or_default();
     names.map(|name| size(&text, name))
 }
 
 /// The real user id of the process `tgid` that started at `start_ns`, nanoseconds since boot.
-/// `None` if that process has ended, or if its id is that of another process in `proc`, as in a
+/// `None` if the process has ended, or if another process has its id in `proc`, for example in a
 /// pid namespace.
 pub(crate) fn real_uid(proc: &Path, tgid: u32, start_ns: u64) -> Option<u32> {
     let directory = proc.join(tgid.to_string());
     let status = fs::read(directory.join("status")).ok()?;
     let uid = uid_in(&status)?;
-    // Last: what was read before is then of this process as well.
+    // Read the start time last. If it matches, the fields read before belong to this process too.
     let stat = fs::read(directory.join("stat")).ok()?;
     let start = start_ticks(&stat)?;
     (start == start_ns / TICK_NS).then_some(uid)

@@ -1,4 +1,4 @@
-//! Reads a regular file of bounded size, whatever is at its path.
+//! Reads a regular file of bounded size, and refuses everything else.
 
 use std::{
     fs::OpenOptions,
@@ -7,20 +7,20 @@ use std::{
     path::Path,
 };
 
-/// The most bytes of a file that is read.
+/// The maximum size of a file, bytes.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The text of a regular file of at most [`MAX_BYTES`]. Anything else is an error: a FIFO
-/// may never be written to, a device may never end.
+/// Reads a regular file of at most [`MAX_BYTES`]. A FIFO could block forever, and a device could be
+/// endless.
 ///
 /// # Errors
-/// If it cannot be read, is of another kind, is too large or not UTF-8.
+/// If the file cannot be read, is not a regular file, is too large or is not UTF-8.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
     let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
-    // Not to wait for a writer of a FIFO, nor to take a terminal.
+    // Do not wait for the writer of a FIFO, and do not acquire a controlling terminal.
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // Of what is open, as the path may name something else by now.
+    // Check the open file, because the path may name another file by now.
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(invalid("it is not a regular file".into()));
@@ -30,7 +30,7 @@ pub(crate) fn read(path: &Path) -> io::Result<String> {
         return Err(too_large());
     }
     let mut text = String::new();
-    // It may grow, and files of /proc say that they are empty.
+    // The file may grow, and files in /proc have a size of 0.
     file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(text) }
 }
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(read(&path("most")).expect("read").len(), most);
         fs::write(path("more"), vec![b'#'; most + 1]).expect("written");
         assert_eq!(fault(&path("more")), "it is larger than 1 MiB");
-        // Sparse: it says that it is huge, and takes no room.
+        // A sparse file is large, but takes no space on the disk.
         let sparse = fs::File::create(path("sparse")).expect("a file");
         sparse.set_len(1 << 40).expect("a hole");
         assert_eq!(fault(&path("sparse")), "it is larger than 1 MiB");

@@ -1,12 +1,11 @@
-//! Standard output and standard error: the only place that writes to them.
+//! Writes to standard output and standard error. No other module does.
 //!
-//! The standard library's `println!` panics if the text cannot be written, and its streams
-//! report success where the descriptor is not open for writing. Here every failure is
-//! returned, as [`OutputError`], which has an exit code of its own.
+//! The standard library's `println!` panics if the text cannot be written, and its streams report
+//! success if the descriptor is not open for writing. This module returns every failure as
+//! [`OutputError`], which has its own exit code.
 //!
-//! A reader that has gone away, as `head` does, is no failure: nobody wants the rest. It
-//! has the kind [`io::ErrorKind::BrokenPipe`], and [`Stream::print`] returns success. So does
-//! ripgrep.
+//! If the reader closes its end, as `head` does, that is not a failure. The error has the kind
+//! [`io::ErrorKind::BrokenPipe`], and [`Stream::print`] returns success, as in ripgrep.
 
 use std::{
     borrow::Cow,
@@ -28,9 +27,9 @@ use crate::{environment, inherited, text};
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}: {source}", text::path(path))]
 pub struct OutputError {
-    /// Where to.
+    /// The file or stream.
     pub path: PathBuf,
-    /// What the kernel said.
+    /// The kernel's error.
     pub source: io::Error,
 }
 
@@ -44,7 +43,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Its name, for messages.
+    /// The name in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Output => "standard output",
@@ -59,8 +58,8 @@ impl Stream {
         }
     }
 
-    /// Checks that the stream was open when the process started: Rust's runtime opens
-    /// /dev/null in place of a closed one, where all output would vanish.
+    /// Checks that the stream was open when the process started. Rust's runtime opens /dev/null in
+    /// place of a closed stream, which would swallow all output.
     ///
     /// # Errors
     /// [`OutputError`].
@@ -71,7 +70,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Writes all of `text`. Success if the reader has gone away.
+    /// Writes `text`. Returns success if the reader closed its end.
     ///
     /// # Errors
     /// [`OutputError`].
@@ -79,8 +78,8 @@ impl Stream {
         self.outcome(self.write_all(text))
     }
 
-    /// Writes all of `text`, for people: without styles unless [`Self::allows_colour`], and in
-    /// ASCII unless the locale is one of UTF-8. Success if the reader has gone away.
+    /// Writes `text` for people: without styles unless [`Self::allows_colour`], and in ASCII unless
+    /// the locale is UTF-8. Returns success if the reader closed its end.
     ///
     /// # Errors
     /// [`OutputError`].
@@ -88,13 +87,12 @@ impl Stream {
         self.print(environment::in_locale(&self.styled(text)).as_bytes())
     }
 
-    /// `text` as people see it on this stream: without styles unless [`Self::allows_colour`].
+    /// Removes the styles from `text` unless [`Self::allows_colour`].
     pub fn styled(self, text: &str) -> Cow<'_, str> {
         if self.allows_colour() { Cow::Borrowed(text) } else { Cow::Owned(unstyled(text)) }
     }
 
-    /// What becomes of a command whose output was `written` with this outcome: a reader that
-    /// has gone away is no error.
+    /// Converts the result of a write. Returns success if the reader closed its end.
     ///
     /// # Errors
     /// [`OutputError`].
@@ -105,14 +103,13 @@ impl Stream {
         }
     }
 
-    /// This stream's failure.
+    /// The error of a write to this stream.
     pub fn failed(self, source: io::Error) -> OutputError {
         OutputError { path: self.name().into(), source }
     }
 
-    /// Whether styles may be used: on a terminal whose `TERM` is not `dumb`. `NO_COLOR` and
-    /// `CLICOLOR=0` forbid them, and `CLICOLOR_FORCE` forces them, in a pipe too
-    /// (<https://bixense.com/clicolors>).
+    /// Whether styles may be used: the stream is a terminal, and `TERM` is not `dumb`. `NO_COLOR`
+    /// and `CLICOLOR=0` turn styles off, and `CLICOLOR_FORCE` turns them on, also in a pipe
     pub fn allows_colour(self) -> bool {
         let choice = match self {
             Self::Output => AutoStream::choice(&io::stdout()),
@@ -122,15 +119,15 @@ impl Stream {
     }
 }
 
-/// `text` without styles.
+/// Removes all styles from `text`.
 pub(crate) fn unstyled(text: &str) -> String {
     strip_str(text).to_string()
 }
 
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: Rust's runtime opens the standard streams that are closed at the start, and
-        // nothing in this process closes them.
+        // SAFETY: the descriptor is open. Rust's runtime opens closed standard streams at the
+        // start, and nothing in this process closes them.
         unsafe { BorrowedFd::borrow_raw(self.descriptor()) }
     }
 }
@@ -142,7 +139,7 @@ impl Write for Stream {
         }
         loop {
             match unistd::write(self.as_fd(), bytes) {
-                // Another process has made the shared description non-blocking.
+                // Another process has made the shared file description non-blocking.
                 Err(Errno::EAGAIN) => wait_until_writable(self.as_fd(), None).map(drop)?,
                 written => return Ok(written?),
             }
@@ -154,7 +151,7 @@ impl Write for Stream {
     }
 }
 
-/// Waits until `out` can be written, or `wake` is readable; whether `out` can be.
+/// Waits until `out` can be written or `wake` is readable. Returns whether `out` can be written.
 fn wait_until_writable(out: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>) -> io::Result<bool> {
     let mut fds = vec![PollFd::new(out, PollFlags::POLLOUT)];
     fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
@@ -165,24 +162,24 @@ fn wait_until_writable(out: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>) -> io:
     }
 }
 
-/// Whether nobody will read what is written to `out`: a pipe or a socket without a reader,
-/// or a terminal that was hung up.
+/// Whether the reader of `out` is gone: `out` is a pipe or a socket without a reader, or a terminal
+/// that hung up.
 pub(crate) fn reader_is_gone(out: BorrowedFd<'_>) -> bool {
-    // POLLERR and POLLHUP need not be asked for.
+    // poll(2) always reports POLLERR and POLLHUP.
     let mut fds = [PollFd::new(out, PollFlags::empty())];
     poll(&mut fds, PollTimeout::ZERO).is_ok() && fds[0].revents().is_some_and(is_gone)
 }
 
-/// Whether `events`, as poll(2) returned them for an output, say that nobody reads it.
+/// Whether `events` of poll(2) say that the reader of an output is gone.
 pub(crate) fn is_gone(events: PollFlags) -> bool {
     events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP)
 }
 
-/// Most bytes that a pipe takes whole once it can be written (`PIPE_BUF`, pipe(7)).
+/// The maximum size of an atomic write to a pipe (`PIPE_BUF`, pipe(7)).
 const PIECE: usize = 4096;
 
-/// Writes all of `bytes` to `out`. While a reader keeps us waiting, `interrupted` is asked
-/// whenever `wake` is readable, so that a signal ends the wait.
+/// Writes `bytes` to `out`. While the reader does not read, calls `interrupted` whenever `wake` is
+/// readable, so that a signal ends the wait.
 ///
 /// # Errors
 /// The kernel's, and [`io::ErrorKind::TimedOut`] if the write was interrupted.

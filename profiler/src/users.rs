@@ -1,8 +1,9 @@
-//! The users of this host.
+//! Looks up the users of this host.
 //!
-//! The C library looks users up through modules that it loads while the program runs (nsswitch.conf(5)),
-//! so that a directory service can have them. A statically linked program cannot load these: glibc's
-//! `getpwuid` then crashes. So a static build reads /etc/passwd and /etc/group, and nothing else.
+//! The C library looks users up through modules that it loads while the program runs
+//! (nsswitch.conf(5)), for example for a directory service. A statically linked program cannot load
+//! these modules: glibc's `getpwuid` then crashes. So a static build reads only /etc/passwd and
+//! /etc/group.
 
 use std::{ffi::CString, fs, path::PathBuf, str::FromStr};
 
@@ -11,7 +12,7 @@ use nix::{
     unistd::{self, Gid, Uid},
 };
 
-/// A user, as a line of /etc/passwd has it (passwd(5)).
+/// A user: a line of /etc/passwd (passwd(5)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) name: String,
@@ -46,7 +47,7 @@ pub(crate) fn by_name(name: &str) -> Result<Option<Entry>, Errno> {
     Ok(unistd::User::from_name(name)?.map(Entry::from))
 }
 
-/// The groups of a user: its own, and those that list it as a member.
+/// The groups of a user: its main group, and the groups that list the user as a member.
 pub(crate) fn groups(entry: &Entry) -> Vec<Gid> {
     if IS_STATIC {
         let text = fs::read_to_string("/etc/group").unwrap_or_default();
@@ -82,7 +83,7 @@ impl FromStr for Entry {
     }
 }
 
-/// A host without the file has no users, as a container may.
+/// Without the file, for example in a container, there are no users.
 fn entries() -> Result<Vec<Entry>, Errno> {
     match fs::read_to_string("/etc/passwd") {
         Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
@@ -107,7 +108,7 @@ fn groups_in(text: &str, entry: &Entry) -> Vec<Gid> {
 mod tests {
     use super::*;
 
-    /// The files of this host, against the C library.
+    /// Compares the files of this host with the C library.
     #[test]
     fn what_the_files_say_is_what_the_c_library_says() {
         let entries = entries().expect("a list of users");

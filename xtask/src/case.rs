@@ -1,27 +1,28 @@
-//! What became of a case of the kernel tests, by what the executable said of it.
+//! The result of a case of the kernel tests, from the output of its executable.
 
-/// What the executable says of the one case that it was asked for.
+/// The last line of an executable that ran one case successfully.
 const ONE_PASSED: &str = "test result: ok. 1 passed; 0 failed";
 
-/// What a case prints that passed although calls were lost; as the tests' `report.rs` has it.
+/// What a case prints if it passed although calls were lost. `report.rs` of the tests prints the
+/// same text.
 const LOST: &str = "lost: ";
 
-/// What became of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ran {
     Passed,
-    /// Where calls get lost: it was told how many at most, and held the figures to that.
+    /// The case passed, and calls were lost, within the reported bound.
     PassedWithLoss,
-    /// The case itself says that it cannot be had on that kernel, and why.
+    /// The case cannot run on this kernel, with the reason that it printed.
     Ignored(String),
-    /// With what it printed.
+    /// The case failed, with its output.
     Failed(String),
 }
 
 impl Ran {
-    /// Of the executable that was asked for this one case.
+    /// The result of an executable that ran one case, from its exit code and output.
     pub(crate) fn of(code: i32, said: &str) -> Self {
-        // A case that the executable does not know is no success.
+        // If the executable does not have the case, that is a failure.
         if code == 0 && said.contains(ONE_PASSED) {
             let lost = said.lines().any(|line| line.contains(LOST));
             return if lost { Self::PassedWithLoss } else { Self::Passed };
@@ -32,7 +33,7 @@ impl Ran {
         }
     }
 
-    /// In a word or two.
+    /// The result in one or two words.
     pub(crate) fn verdict(&self) -> &'static str {
         match self {
             Self::Passed => "ok",
@@ -43,7 +44,7 @@ impl Ran {
     }
 }
 
-/// Why the executable ignored the case, if it says so.
+/// The reason for which the executable ignored the case, if it did.
 fn reason_to_ignore(said: &str) -> Option<&str> {
     said.lines().find_map(|line| line.split_once(" ... ignored (")?.1.strip_suffix(')'))
 }

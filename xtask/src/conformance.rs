@@ -1,5 +1,5 @@
-//! `cargo xtask conformance`: the conformance suite alone, on the running kernel, and
-//! what became of each case as one table.
+//! `cargo xtask conformance`: runs the conformance suite on the running kernel, and prints the
+//! results as a table.
 
 use std::{fmt, path::Path, process::ExitCode, time::Instant};
 
@@ -14,12 +14,12 @@ use crate::{
 /// Run the conformance suite: a case for each known pitfall, as root
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Run only the cases whose name contains one of these
+    /// Run only the cases whose name contains one of these texts
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
 }
 
-/// The objects, as the names of the tests call them.
+/// The objects, as in the names of the tests.
 const OBJECTS: [&str; 2] = ["main", "fallback"];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -48,14 +48,14 @@ struct Case {
 }
 
 impl Case {
-    /// A name, a tab, and the pitfall.
+    /// Parses a name, a tab, and the pitfall.
     fn parse(line: &str) -> Option<Self> {
         let (name, pitfall) = line.split_once('\t')?;
         Some(Self { name: name.to_owned(), pitfall: pitfall.to_owned() })
     }
 }
 
-/// Runs a case with one of the objects; what it says is shown only if it fails.
+/// Runs a case with one of the objects. Shows the output only if the case fails.
 fn ran(tests: &Path, object: &str, case: &Case) -> Result<Ran> {
     let name = format!("{object}::conformance::{}", case.name);
     let mut command = kernel_tests_as_root(tests, None)?;
@@ -71,7 +71,7 @@ fn ran(tests: &Path, object: &str, case: &Case) -> Result<Ran> {
     Ok(ran)
 }
 
-/// Cases, and what became of each with either object.
+/// The cases with their results for each object.
 #[derive(Default)]
 struct Table(Vec<(Case, [Ran; 2])>);
 

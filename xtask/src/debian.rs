@@ -1,4 +1,4 @@
-//! Installs packages of Debian's, for the commands that have `--install`.
+//! Installs Debian packages, for commands with `--install`.
 
 use std::{collections::BTreeSet, ffi::OsStr};
 
@@ -9,7 +9,7 @@ use crate::{
     workspace::{find_program, succeed},
 };
 
-/// Installs these packages; asks for root only if there are any.
+/// Installs these packages. Requires root only if there are any.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     if packages.is_empty() {
         return Ok(());
@@ -19,8 +19,8 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
     apt_get_install(packages)
 }
 
-/// Installs the packages of those programs that are missing, where there is apt-get and
-/// root is to be had; otherwise what needs them says so.
+/// Installs the packages of missing programs, if apt-get and root are available. Otherwise, the
+/// caller reports missing programs.
 pub(crate) fn install_missing(programs: &[(&str, &'static str)]) -> Result<()> {
     let is_missing = |&&(program, _): &&(&str, _)| find_program(&[program]).is_none();
     let packages: BTreeSet<_> =
@@ -33,7 +33,7 @@ pub(crate) fn install_missing(programs: &[(&str, &'static str)]) -> Result<()> {
     apt_get_install(&packages)
 }
 
-/// As root, or by sudo.
+/// Runs apt-get as root, or with sudo.
 fn apt_get_install(packages: &[&str]) -> Result<()> {
     let vars = [("DEBIAN_FRONTEND", OsStr::new("noninteractive"))];
     succeed(privilege::as_root("apt-get", &vars)?.args(["--quiet", "update"]))?;

@@ -9,7 +9,7 @@ use crate::{
     workspace::{cargo, find_program, root, succeed},
 };
 
-/// The version that `--install` installs. It needs Rust 1.88.
+/// The version that `--install` installs. Requires Rust 1.88.
 const VERSION: &str = "0.20.2";
 
 /// Check licences, duplicates and sources of all dependencies with cargo-deny
@@ -26,7 +26,7 @@ pub(crate) struct Args {
     install: bool,
 }
 
-/// Every workspace of the checkout.
+/// All workspaces of the checkout.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "profiler-ebpf/Cargo.toml", "profiler/fuzz/Cargo.toml"];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
                 "cargo-deny is missing: cargo install --locked cargo-deny, or cargo xtask deny --install"
             );
         }
-        // Without optimisation, which takes longer than it would ever save.
+        // Without optimisation, which would take longer than it saves.
         succeed(cargo().args([
             "install",
             "--locked",

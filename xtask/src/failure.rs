@@ -1,4 +1,4 @@
-//! What went wrong, in words.
+//! The error type of the project's commands: a message.
 
 use std::{error, fmt};
 

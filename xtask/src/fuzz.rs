@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: feeds everything that parses with inputs that libFuzzer makes up.
+//! `cargo xtask fuzz`: fuzzes all parsers with libFuzzer.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use crate::workspace::{cargo, output, root, succeed, target_dir};
 /// Look for inputs that make a parser panic
 ///
 /// Builds the fuzz targets in profiler/fuzz with the coverage instrumentation of the stable
-/// compiler, and runs each one from its committed corpus on. Needs a C++ compiler, for
-/// libFuzzer. What is found stays in target/fuzz.
+/// compiler, and runs each one from its committed corpus on. Requires a C++ compiler, for
+/// libFuzzer. New inputs are stored in target/fuzz.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long each target runs; 0 only runs over the corpus
+    /// How long each target runs, seconds; 0 runs only the corpus
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
     /// Run only these targets [default: all]
@@ -25,8 +25,8 @@ pub(crate) struct Args {
     targets: Vec<String>,
 }
 
-/// What `cargo fuzz` passes for libFuzzer: counters on the edges between basic blocks, and
-/// operands of comparisons.
+/// The flags that `cargo fuzz` passes for libFuzzer: counters on the edges between basic blocks,
+/// and operands of comparisons.
 const RUSTFLAGS: &str = "-Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         }
         command.args(["-timeout=70", "-print_final_stats=1"]);
         command.arg(format!("-artifact_prefix={}/{target}-", failing.display()));
-        // New inputs go into the first, and the others are only read.
+        // libFuzzer writes new inputs into the first directory, and only reads the others.
         succeed(command.arg(found).arg(package.join("corpus").join(target)))?;
     }
     Ok(ExitCode::SUCCESS)
@@ -75,8 +75,8 @@ fn targets(corpus: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Gives the fuzz targets the versions of dependencies that the profiler has. Nobody has to
-/// keep a second lock file in step.
+/// Copies the profiler's lock file for the fuzz targets, so that no second lock file has to be
+/// maintained.
 ///
 /// # Errors
 /// If the lock file cannot be copied.
@@ -87,17 +87,18 @@ pub(crate) fn lock() -> Result<()> {
     Ok(())
 }
 
-/// Builds the fuzz targets.
+/// Builds the fuzz targets, and returns their directory.
 fn built(package: &Path, directory: &Path) -> Result<PathBuf> {
     lock()?;
     let version = output(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc names no host")?;
-    // With --target build scripts and macros are not instrumented: they have no libFuzzer.
+    // With --target, build scripts and macros are not instrumented. They are not linked with
+    // libFuzzer.
     let mut build = cargo();
     build.current_dir(package).args(["build", "--release", "--target", host]);
     build.env("CARGO_TARGET_DIR", directory).env("RUSTFLAGS", RUSTFLAGS);
-    // Would come before what is set here.
+    // This variable would take precedence over RUSTFLAGS.
     build.env_remove("CARGO_ENCODED_RUSTFLAGS");
     succeed(&mut build)?;
     Ok(directory.join(host).join("release/fuzz"))

@@ -1,4 +1,4 @@
-//! What all commands of the project share, on the standard library alone.
+//! What all commands of the project share. Depends only on the standard library.
 //!
 //! `cargo xtask` is built before anything else, so its binary ([`run`] and the start of the
 //! other commands) has no dependencies and compiles within seconds. The other commands are

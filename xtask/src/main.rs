@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Builds the other binary of this package and becomes it.
+/// Builds the other binary of this package, and executes it.
 fn start_tools(args: impl Iterator<Item = OsString>) -> Result<std::convert::Infallible, Failure> {
     let mut command = cargo();
     command.args(["run", "--package", "xtask", "--features", "tools", "--bin", "xtask-tools"]);

@@ -1,4 +1,4 @@
-//! Root, for the one command that needs it: never for a build.
+//! Runs single commands as root. Builds never run as root.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,14 +9,14 @@ use std::{
 
 use crate::{failure::Failure, workspace::find_program};
 
-/// Whether this process may do what the kernel allows root only.
+/// Whether this process is root.
 #[must_use]
 pub fn is_root() -> bool {
-    // The effective user owns a process's directory (proc(5)).
+    // The effective user owns the directory of a process in /proc (proc(5)).
     fs::metadata("/proc/self").is_ok_and(|directory| directory.uid() == 0)
 }
 
-/// `program` as root, with these variables, which sudo would drop otherwise.
+/// A command that runs `program` as root, with these variables, which sudo would remove.
 ///
 /// # Errors
 /// If this process is not root and there is no sudo.

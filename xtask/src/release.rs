@@ -1,4 +1,4 @@
-//! `cargo xtask release`: builds the profiler as packages have it, and looks into the binary.
+//! `cargo xtask release`: builds the profiler for packages, and checks the binary.
 
 use std::{
     env, fs,
@@ -11,7 +11,7 @@ use object::{Object as _, read::elf::ElfFile64};
 
 use crate::workspace::{cargo, root, succeed, target_dir};
 
-/// Build the profiler for a package, and check that the binary names nothing of this machine
+/// Build the profiler for a package, and check that the binary contains no paths of this machine
 ///
 /// The binary must contain no symbols, and no path of the checkout, of cargo's directory or of
 /// the home directory.
@@ -44,12 +44,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Directories that are this machine's or this user's.
+/// Directories of this machine and user.
 fn private_paths() -> Vec<PathBuf> {
     let of_env = ["HOME", "CARGO_HOME", "RUSTUP_HOME", "CARGO_TARGET_DIR"];
     let set = of_env.iter().filter_map(env::var_os).map(PathBuf::from);
     let all = set.chain([root().to_owned(), PathBuf::from(".cargo/registry")]);
-    // The root directory is in every path.
+    // Every path contains the root directory.
     all.filter(|path| path != Path::new("/") && path != Path::new("")).collect()
 }
 
@@ -60,13 +60,13 @@ fn has_symbols(binary: &[u8]) -> Result<bool> {
     Ok(elf.section_by_name(".symtab").is_some())
 }
 
-/// What a binary contains that it should not.
+/// The faults of a binary.
 fn faults(binary: &[u8], private: &[PathBuf]) -> Vec<String> {
     let contains =
         |text: &str| binary.windows(text.len().max(1)).any(|window| window == text.as_bytes());
     let mut faults = Vec::new();
     for path in private.iter().map(|path| path.display().to_string()) {
-        // What follows tells /root/x from the /rootfs of a message.
+        // The slash distinguishes /root/x from /rootfs.
         if contains(&format!("{path}/")) {
             faults.push(format!("the path {path}"));
         }

@@ -1,4 +1,4 @@
-//! The JSON of `profiler stat`, as far as the tools read it.
+//! The fields of the JSON of `profiler stat` that the tools read.
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
@@ -48,7 +48,7 @@ impl Report {
     /// Reads a report.
     ///
     /// # Errors
-    /// If `json` is no report, or if the report is not exact.
+    /// If `json` is not a report, or if calls were lost or overflowed.
     pub(crate) fn parse(json: &str) -> Result<Self> {
         let report: Self = serde_json::from_str(json)?;
         let Self { lost, overflowed, breaches, .. } = report;

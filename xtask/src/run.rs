@@ -13,7 +13,7 @@ use crate::{
     workspace::{cargo, shown, succeed, target_dir},
 };
 
-/// The profile of Cargo.toml. Packages and measurements have another, `dist`.
+/// The profile in Cargo.toml. Packages and measurements use `dist` instead.
 const PROFILE: &str = "quick";
 
 /// What `cargo xtask run` without arguments prints.
@@ -27,8 +27,8 @@ Usage: cargo xtask run <top|stat|daemon|doctor|syscalls|completions> [ARGS]...
   cargo xtask run stat -- ls -l
 ";
 
-/// Builds the profiler, and becomes it with these arguments. The signals and the exit code
-/// are then the profiler's.
+/// Builds the profiler, and executes it with these arguments. So the profiler gets all signals, and
+/// its exit code is that of this command.
 ///
 /// # Errors
 /// If it cannot be built or started, or needs root and there is no sudo.
@@ -40,7 +40,7 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
             profiler.display()
         );
     }
-    // Not --quiet: cargo shows its progress, and that it waits for another cargo's lock.
+    // Without --quiet, so that cargo shows its progress, and whether it waits for a lock.
     let mut build = cargo();
     build.args(["build", "--profile", PROFILE, "--package", "profiler"]);
     if !serves(profiler_args) {
@@ -58,13 +58,14 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     Err(Failure::new(format!("cannot run {}: {error}", shown(&command))))
 }
 
-/// Whether the command serves metrics, which it can do over TLS.
+/// Whether the command can serve metrics over TLS.
 fn serves(profiler_args: &[OsString]) -> bool {
     profiler_args.first().is_some_and(|command| command == "daemon")
 }
 
-/// Whether the profiler is run as root: for everything but help, `syscalls` and `completions`. `doctor` is run
-/// as root too, since it says whether the other commands, which run as root, work here.
+/// Whether to run the profiler as root: for everything except help, `syscalls`, `metrics` and
+/// `completions`. `doctor` runs as root too, because it reports whether the other commands work
+/// here.
 fn needs_root(profiler_args: &[OsString]) -> bool {
     let own: Vec<&OsStr> =
         profiler_args.iter().map(OsString::as_os_str).take_while(|arg| *arg != "--").collect();

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: everything at once, for minutes, by the kernel tests' executable.
+//! `cargo xtask soak`: mixes workloads, daemons and attachments for minutes. The executable of the
+//! kernel tests does the work.
 
 use std::{
     process::ExitCode,
@@ -9,20 +10,20 @@ use anyhow::Result;
 
 use crate::test::become_kernel_tests;
 
-/// Mix everything for minutes, as root, and check the figures throughout
+/// Mix workloads, daemons and attachments for minutes, as root, and check the figures throughout
 ///
-/// Daemons, intervals and the live view watch the whole host while workloads that state
-/// their own counts come and go at random, under profilers of their own and not, and some
-/// are killed. Fails on anything that is not as stated.
+/// Daemons, intervals and the live view watch the whole host while workloads that state their own
+/// counts start and end at random, some of them under a separate profiler. Some are killed. Fails
+/// if a figure is not as stated.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How long
+    /// Duration, minutes
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     minutes: u64,
-    /// What the random choices follow from [default: the time]
+    /// Seed of the random choices [default: the time]
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How many workloads at one time
+    /// Number of concurrent workloads
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=1_000))]
     workers: u64,
 }

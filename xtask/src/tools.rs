@@ -1,4 +1,4 @@
-//! The project's commands but `run`. Thin: each is a module, and CI calls the same ones.
+//! The project's commands, except `run`. Each command is a module. CI runs the same commands.
 
 mod bench;
 mod case;
@@ -38,7 +38,7 @@ enum Command {
     /// Compile the kernel side into the objects that the profiler embeds
     BuildEbpf(ebpf::Args),
     Run(Run),
-    /// Run every test, those that load into the kernel as root
+    /// Run every test; those that load programs into the kernel run as root
     Test(test::Args),
     Conformance(conformance::Args),
     TestKernels(kernels::Args),
@@ -60,12 +60,12 @@ enum Command {
     BenchCrowd(bench::crowd::Args),
 }
 
-/// Build the profiler and run it, as root where it needs that
+/// Build the profiler and run it, as root if necessary
 // Only for the help: the binary `xtask` runs it.
 #[derive(clap::Args)]
 #[command(override_usage = "cargo xtask run <top|stat|daemon|doctor|syscalls> [ARGS]...")]
 struct Run {
-    /// What `profiler` is given, as `stat -a -d 1s` or `stat -- ls -l`
+    /// Arguments for `profiler`, such as `stat -a -d 1s` or `stat -- ls -l`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     profiler_args: Vec<std::ffi::OsString>,
 }

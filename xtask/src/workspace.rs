@@ -1,4 +1,4 @@
-//! Where things are in the checkout, and how to run a command in it.
+//! Paths of the checkout, and helpers to run commands in it.
 
 use std::{
     env,
@@ -17,13 +17,13 @@ pub fn root() -> &'static Path {
     manifest_dir.parent().unwrap_or(manifest_dir)
 }
 
-/// Where cargo puts what it builds.
+/// Cargo's target directory.
 #[must_use]
 pub fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
 
-/// The cargo that runs this command, in the checkout.
+/// The cargo that runs this command, with the checkout as working directory.
 #[must_use]
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -31,7 +31,7 @@ pub fn cargo() -> Command {
     command
 }
 
-/// Runs to the end; an error if it does not succeed.
+/// Runs a command to its end.
 ///
 /// # Errors
 /// If it cannot be run, or does not succeed.
@@ -40,7 +40,7 @@ pub fn succeed(command: &mut Command) -> Result<(), Failure> {
     succeeded(command, status)
 }
 
-/// What a command prints, without the last line break; an error if it does not succeed.
+/// Runs a command, and returns its output without the last line break.
 ///
 /// # Errors
 /// If it cannot be run, or does not succeed.
@@ -62,7 +62,7 @@ fn succeeded(command: &Command, status: ExitStatus) -> Result<(), Failure> {
     Err(Failure::new(format!("{} failed ({status})", shown(command))))
 }
 
-/// A command as one would type it.
+/// A command in the syntax of a shell.
 #[must_use]
 pub fn shown(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.get_program())
@@ -72,7 +72,7 @@ pub fn shown(command: &Command) -> String {
     words.join(" ")
 }
 
-/// The first of these programs that is on PATH, or in cargo's directory of binaries.
+/// The first of these programs that is in PATH, or in cargo's directory of binaries.
 #[must_use]
 pub fn find_program(names: &[&str]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The books of an aggregate: the accounts of all threads, and whether the figures agree with them.
+//! The accounts of all threads, and the checks that the figures agree with them.
 
 use std::collections::HashSet;
 

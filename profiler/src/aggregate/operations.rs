@@ -10,9 +10,8 @@ use crate::{
     text::Untrusted,
 };
 
-/// Rows that are kept apart. If there are more, those that have not changed for the longest time are
-/// added up in one row per opcode, so that a host on which processes come and go needs no more
-/// memory.
+/// The maximum number of rows. Beyond that, the rows that have not changed for the longest time are
+/// added up in one row per opcode, so that memory stays bounded.
 const MAX_ROWS: usize = 4_096;
 
 /// Operations by process and opcode.
@@ -36,7 +35,7 @@ struct Entry {
 }
 
 impl OperationTable {
-    /// A reading begins.
+    /// Begins a reading.
     pub fn begin_reading(&mut self) {
         self.readings += 1;
     }
@@ -64,7 +63,7 @@ impl OperationTable {
         }
     }
 
-    /// Adds up an eighth of the rows, so that this is rare.
+    /// Folds an eighth of the rows at once, so that folding is rare.
     fn fold(&mut self) {
         let mut by_age: Vec<_> = self.rows.iter().map(|(key, e)| (e.changed, *key)).collect();
         by_age.sort_unstable();
@@ -133,7 +132,7 @@ mod tests {
         assert_eq!(shown, expected);
     }
 
-    /// Whatever is folded, the sum stays.
+    /// Folding does not change the sum.
     #[test]
     fn rows_are_bounded_and_no_sum_changes() {
         let mut table = OperationTable::default();

@@ -1,5 +1,5 @@
-//! What was counted since the last time somebody asked, by owner: the name of the process, the
-//! cgroup, or both.
+//! The calls since [`Aggregate::take_owned`](super::Aggregate::take_owned), by owner. An owner is a
+//! name of processes, a cgroup, or both.
 //!
 //! Memory is bounded by the owners that make calls between two readings, and by [`MAX_OWNERS`].
 
@@ -13,10 +13,11 @@ use crate::{
     text::Untrusted,
 };
 
-/// The most owners between two readings. Calls of further owners belong to no owner.
+/// The maximum number of owners between two readings. Calls of further owners are counted without
+/// an owner.
 const MAX_OWNERS: usize = 16_384;
 
-/// What tells owners apart.
+/// The dimensions of owners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OwnerKind {
     /// The name of the process.
@@ -38,10 +39,11 @@ type Key = ([u8; COMM_LEN], u64);
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     kind: OwnerKind,
-    /// The index in `calls` of each owner.
+    /// The index of each owner in `calls`.
     known: HashMap<Key, usize>,
     calls: Vec<(Key, Vec<(CallKey, Counts)>)>,
-    /// The owner of the last call: a reading adds all calls of a thread one after another.
+    /// The owner of the last call. It is cached, because a reading adds all calls of a thread in
+    /// succession.
     last: Option<usize>,
 }
 
@@ -54,7 +56,8 @@ impl Owners {
         self.kind
     }
 
-    /// Adds the figures of a reading. `key` is one that rows have.
+    /// Adds the figures of a reading. `key` is a key of
+    /// [`fold_unknown`](crate::names::syscalls::fold_unknown).
     pub(super) fn add(
         &mut self,
         owner: Option<(&[u8; COMM_LEN], u64)>,
@@ -97,7 +100,7 @@ impl Owners {
         self.calls.iter().map(|&((_, cgroup), _)| cgroup)
     }
 
-    /// What was added since the last time.
+    /// Removes and returns the calls of all owners.
     pub(super) fn take(&mut self) -> Vec<OwnedCalls> {
         let taken = std::mem::replace(self, Self::of(self.kind));
         let owned = |((comm, cgroup), calls): (Key, _)| OwnedCalls {
@@ -110,20 +113,21 @@ impl Owners {
 }
 
 impl Aggregate {
-    /// Sets what tells owners apart for [`Self::take_owned`]. Without it, nothing is kept by owner.
+    /// Sets the dimensions of owners for [`Self::take_owned`]. Before that, no calls are kept by
+    /// owner.
     pub fn keep_owners(&mut self, kind: OwnerKind) {
         if self.owners.as_ref().map(Owners::kind).unwrap_or_default() != kind {
             self.owners = (!kind.is_nothing()).then(|| Owners::of(kind));
         }
     }
 
-    /// What was added since the last time, by owner. The sum over all owners is what was added to
-    /// [`Self::calls`]. Empty without [`Self::keep_owners`].
+    /// Removes and returns the calls since the last call of this function, by owner. Their sum is
+    /// the increase of [`Self::calls`]. Empty without [`Self::keep_owners`].
     pub fn take_owned(&mut self) -> Vec<OwnedCalls> {
         self.owners.as_mut().map(Owners::take).unwrap_or_default()
     }
 
-    /// The cgroups of what [`Self::take_owned`] is going to return.
+    /// The cgroups of the owners that [`Self::take_owned`] will return.
     pub fn owned_cgroups(&self) -> impl Iterator<Item = u64> {
         self.owners.iter().flat_map(Owners::cgroups)
     }

@@ -1,4 +1,4 @@
-//! The rows of an owner, told apart by the cgroup in which the calls entered.
+//! The rows of an owner, also by the cgroup in which the calls entered.
 //!
 //! Most processes stay in one cgroup, so the rows by cgroup begin when the second one appears. The
 //! sum of the rows by cgroup is always the sum of the owner.
@@ -9,21 +9,21 @@ use profiler_common::call::CallKey;
 
 use crate::model::{CallRow, CgroupRow, Figures, NO_CGROUP};
 
-/// The most cgroups that are told apart of a process or thread. What is done in further ones belongs
-/// to no cgroup.
+/// The maximum number of cgroups of a process or thread. Calls in further cgroups are counted
+/// without a cgroup.
 const MAX_OF_OWNER: usize = 64;
 
-/// The most cgroups that are told apart of ended processes, which share a row.
+/// The maximum number of cgroups of the row of ended processes.
 const MAX_OF_ENDED: usize = 1_024;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Parts {
-    /// All rows, by key. Shared with the snapshots since it changed last.
+    /// All rows, by key. Snapshots share the list until it changes.
     calls: Arc<Vec<CallRow>>,
     /// The cgroup of the last calls.
     cgroup: u64,
-    /// The rows by cgroup; empty while all calls are of one.
+    /// The rows by cgroup. Empty while all calls are of one cgroup.
     by_cgroup: Vec<CgroupRow>,
     most: usize,
 }
@@ -35,7 +35,7 @@ impl Default for Parts {
 }
 
 impl Parts {
-    /// Nothing yet, of processes that have ended.
+    /// An empty part for ended processes.
     pub(super) fn of_ended() -> Self {
         Self { most: MAX_OF_ENDED, ..Self::default() }
     }
@@ -62,7 +62,7 @@ impl Parts {
         self.by_cgroup.iter().map(Cow::Borrowed).chain(one)
     }
 
-    /// Adds figures of calls in a cgroup. `key` is one that rows have.
+    /// Adds figures of calls in a cgroup.
     pub(super) fn add(&mut self, cgroup: u64, key: CallKey, new: &Figures) {
         if self.calls.is_empty() {
             self.cgroup = cgroup;
@@ -82,7 +82,7 @@ impl Parts {
         }
     }
 
-    /// Where the rows of a cgroup are; `None` while all calls are of that cgroup.
+    /// The index of a cgroup in `by_cgroup`. `None` while all calls are of that cgroup.
     fn place(&mut self, cgroup: u64) -> Option<usize> {
         if self.by_cgroup.is_empty() {
             if self.cgroup == cgroup {
@@ -108,7 +108,7 @@ impl Parts {
     }
 }
 
-/// The row of a syscall, which is added if there is none.
+/// The row of a syscall. Adds the row if it is missing.
 pub(super) fn row_mut(rows: &mut Vec<CallRow>, key: CallKey) -> &mut CallRow {
     let at = match rows.binary_search_by_key(&key, |row| row.key) {
         Ok(at) => at,

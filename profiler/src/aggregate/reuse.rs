@@ -1,4 +1,4 @@
-//! Places of entries in a list, which are used again.
+//! Reuses free places of a list.
 
 /// Puts an entry into a free place, or at the end if there is none. Returns the place.
 pub(super) fn put<T>(entries: &mut Vec<T>, free: &mut Vec<usize>, entry: T) -> usize {

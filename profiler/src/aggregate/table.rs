@@ -60,7 +60,7 @@ pub struct Aggregate {
     threads: Option<Threads>,
     /// Sums over all processes, by [`CallKey::overflow_index`].
     calls: Vec<Option<Box<CallRow>>>,
-    /// Calls that the kernel side counted without their process.
+    /// Calls that the kernel side counted without their process, by key.
     unattributed: Vec<CallRow>,
     /// Sum of ended processes that are no longer listed.
     folded: Parts,

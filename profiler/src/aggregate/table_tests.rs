@@ -1,4 +1,4 @@
-//! Rows grow, are forgotten and are shared.
+//! Tests that rows grow, leave the list, and are shared between snapshots.
 
 use profiler_common::call::Abi;
 
@@ -34,7 +34,7 @@ fn shown(aggregate: &Aggregate) -> Vec<(Option<u32>, u64)> {
     rows
 }
 
-/// So that the reading is at this second.
+/// Makes a reading at this second.
 fn read_at(aggregate: &mut Aggregate, second: u64) {
     aggregate.begin_reading(Duration::from_secs(second));
     aggregate.forget_ended();
@@ -112,7 +112,8 @@ fn too_many_ended_processes_are_folded_and_nothing_is_lost() {
     }
 }
 
-/// A snapshot costs what has changed since the one before, and does not change itself.
+/// A snapshot copies only rows that changed since the previous snapshot, and never changes
+/// afterwards.
 #[test]
 fn a_snapshot_shares_what_has_not_changed() {
     let mut all = Aggregate::new(KeepEnded::Always);
@@ -140,11 +141,11 @@ fn the_latest_name_counts() {
     let process = all.thread_started(identity(1), &name(b"old"));
     let called = |all: &Aggregate| all.process(process).expect("a process").comm.to_string();
     all.rename(process, &name(b"old"), 0);
-    // Read while it was half written, and then whole.
+    // The name was read while half of it was written, and again afterwards.
     all.rename(process, &name(b"nld"), 20);
     all.rename(process, &name(b"new"), 20);
     assert_eq!(called(&all), "new");
-    // Of threads that have not been told.
+    // An older name, of another thread.
     all.rename(process, &name(b"old"), 0);
     all.rename(process, &name(b"older"), 19);
     assert_eq!(called(&all), "new");
@@ -162,7 +163,7 @@ fn totals_are_kept_without_processes_and_balance_all_the_same() {
     assert!(all.breaches().is_empty());
     assert_eq!(all.calls()[0].total.calls, 3);
     assert_eq!(all.processes(Detail::Processes)[0].calls.len(), 0);
-    // The host's row tells of it too.
+    // The breach of the host is reported too.
     all.add(Some((a, NO_CGROUP)), READ, &calls(1));
     all.settle(Some(a), &account, &account);
     let breaches = all.breaches();
@@ -227,7 +228,7 @@ fn ended_threads_leave_and_their_process_keeps_their_calls() {
     assert_eq!(threads(&all), [(Some(0), 3), (Some(1), 6)]);
     read_at(&mut all, 3);
     assert_eq!(threads(&all), [(None, 6), (Some(0), 3)]);
-    // The process follows, and its threads with it.
+    // The process leaves the list with its threads.
     all.thread_ended(process);
     all.listed_thread_ended(first);
     read_at(&mut all, 5);
@@ -300,7 +301,7 @@ fn a_thread_that_moves_is_one_thread_in_two_cgroups() {
     let nothing = |cgroup| in_cgroup(cgroup, Vec::new());
     let thread = all.list_thread(process, thread_id(1), &NAME, &nothing(7)).expect("kept");
     all.add_to_thread(thread, 7, READ, &calls(3));
-    // Its record ends, and the next one is not found yet.
+    // The record has ended, and the next record of the thread is not found yet.
     all.thread_left(process);
     read_at(&mut all, 2);
     assert!(!all.all_ended());

@@ -1,4 +1,4 @@
-//! A budget as a TOML file.
+//! Reads and writes a budget as a TOML file.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{duration::Bounded, filter::CallPattern, names::errnos::Errno};
 /// A limit of time: 0 to 8760 h.
 type Time = Bounded<0, 31_536_000_000>;
 
-/// The whole file. What it names is parsed in a second step, so that messages name the place.
+/// The file. Names are parsed in a second step, so that errors say where they are.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
@@ -139,11 +139,11 @@ impl<'de> Deserialize<'de> for Pattern {
 }
 
 impl Budget {
-    /// The budget that the text of a file describes.
+    /// Parses the text of a budget file.
     ///
     /// # Errors
-    /// If the text is not TOML, has a key that no budget has, names a syscall or an errno that
-    /// does not exist, or has no limit at all.
+    /// If the text is not TOML, has an unknown key, names a syscall or an errno that does not
+    /// exist, or has no limit.
     pub fn from_toml(text: &str) -> Result<Self, toml::de::Error> {
         let File { unlisted, forbidden, total, syscalls } = toml::from_str(text)?;
         let unlisted = match unlisted {
@@ -162,7 +162,7 @@ impl Budget {
         })
     }
 
-    /// The text of a file that [`Self::from_toml`] reads as this budget.
+    /// Formats the budget as a file that [`Self::from_toml`] can read.
     pub fn to_toml(&self) -> String {
         let file = File {
             unlisted: match self.unlisted {

@@ -1,4 +1,4 @@
-//! A budget that a run gives: what it did is what later runs may do.
+//! Creates a budget from a run.
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     names::{errnos::Errno, syscalls},
 };
 
-/// How much longer than in the measured run calls may take, percent: 0 to 10,000.
+/// By how much the times of later runs may exceed those of the measured run, percent: 0 to 10,000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Margin(u32);
 
-/// A text is no [`Margin`].
+/// The text is not a valid [`Margin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a whole number of percent from 0 to 10000, for example 50%")]
 pub struct InvalidMargin;
@@ -38,9 +38,9 @@ impl Margin {
 }
 
 impl Budget {
-    /// A budget that allows what a run did: each syscall as often, and each errno as often; and
-    /// no other syscall. With a margin, it also limits each syscall's total time and its 99th
-    /// percentile.
+    /// Creates a budget with the calls and errnos of each syscall in the run as limits. All other
+    /// syscalls are forbidden. With a margin, the budget also limits the total time and the p99 of
+    /// each syscall.
     pub fn of_run(calls: &[CallRow], margin: Option<Margin>) -> Self {
         let mut by_name: BTreeMap<String, Figures> = BTreeMap::new();
         for row in calls.iter().filter(|row| was_made(&row.total) > 0) {
@@ -59,8 +59,8 @@ impl Budget {
     }
 }
 
-/// A pattern that names this call and no other call of the run: without the ABI, if that is
-/// x86_64 and the run has no call of this name in another ABI.
+/// A pattern that matches only this syscall of the run. The pattern has no ABI if the ABI is
+/// x86_64, and the run has no syscall of the same name on another ABI.
 pub(super) fn pattern_of(key: CallKey, calls: &[CallRow]) -> String {
     let name = syscalls::name(key);
     let is_namesake = |row: &CallRow| row.key.abi() != key.abi() && syscalls::name(row.key) == name;

@@ -1,7 +1,7 @@
-//! Limits for a run: how many calls, errors and how much time are too much.
+//! Budgets: limits on the calls, errors and times of a run.
 //!
-//! A [`Budget`] comes from a file, or from a run that is to be the measure of later ones. At the
-//! end of a run, [`Budget::check`] compares the run with it and gives a [`Verdict`].
+//! A [`Budget`] comes from a file or from an earlier run. At the end of a run, [`Budget::check`]
+//! compares the run with the budget and returns a [`Verdict`].
 
 mod file;
 mod made;
@@ -19,37 +19,37 @@ use crate::{
 pub use made::{InvalidMargin, Margin};
 pub use verdict::{Check, Doubt, Limit, Verdict};
 
-/// Limits for a run. A run exceeds a limit if it does more than the limit allows.
+/// Limits for a run. A run exceeds a limit if its figure is greater than the limit.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
     /// Limits on all calls together.
     total: Limits,
-    /// Limits on the calls that a pattern names, together.
+    /// Limits on the calls that match each pattern, together.
     syscalls: Vec<(CallPattern, Limits)>,
-    /// Calls that must not be made, and must not be tried.
+    /// Syscalls that must not be made, whether denied or not.
     forbidden: Vec<CallPattern>,
-    /// Calls that no pattern of the budget names.
+    /// What applies to syscalls that no pattern of the budget matches.
     unlisted: Unlisted,
 }
 
-/// What the budget says about a syscall that it does not name.
+/// Whether syscalls that the budget does not name are allowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Unlisted {
-    /// It may be called.
+    /// They are allowed.
     #[default]
     Allowed,
-    /// It must not be called.
+    /// They are forbidden.
     Forbidden,
 }
 
-/// The most that some calls may come to. `None` is no limit.
+/// Limits on some calls. `None` means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Limits {
     /// Calls that entered.
     calls: Option<u64>,
     /// Calls that returned an errno.
     errors: Option<u64>,
-    /// Calls that returned this errno.
+    /// Calls that returned each errno.
     errnos: BTreeMap<Errno, u64>,
     /// Calls that seccomp or a tracer denied.
     denied: Option<u64>,
@@ -62,7 +62,7 @@ struct Limits {
 }
 
 impl Limits {
-    /// How `figures` compare with each limit.
+    /// Compares `figures` with each limit.
     fn checks(&self, of: Option<&str>, figures: &Figures) -> Vec<Check> {
         let mut checks = Vec::new();
         let mut check = |limit, allowed: Option<u64>, found: u64| {
@@ -89,13 +89,13 @@ impl Limits {
     }
 }
 
-/// A call that entered, or that was denied before it could.
+/// Calls that entered, and denied calls, which never enter.
 fn was_made(figures: &Figures) -> u64 {
     figures.calls + figures.denied
 }
 
 impl Budget {
-    /// Compares a run with the budget: the figures that `calls` have since the start.
+    /// Compares the figures of `calls` since the start with the budget.
     pub fn check(&self, calls: &[CallRow], health: &Health) -> Verdict {
         let sum = |includes: &dyn Fn(CallKey) -> bool| -> Figures {
             calls.iter().filter(|row| includes(row.key)).map(|row| &row.total).collect()
@@ -129,13 +129,13 @@ impl Budget {
         self.syscalls.iter().map(|(pattern, _)| pattern).chain(&self.forbidden)
     }
 
-    /// The first pattern that names only calls that `counting` leaves out, so that the limits on
-    /// them could never be exceeded.
+    /// The first pattern whose syscalls are all excluded by `counting`. A run could never exceed
+    /// its limits.
     pub fn first_left_out(&self, counting: &Calls) -> Option<&CallPattern> {
         self.patterns().find(|pattern| !pattern.is_counted_by(counting))
     }
 
-    /// Whether a limit is about time, which has to be measured then.
+    /// Whether the budget limits times.
     pub fn has_times(&self) -> bool {
         self.total.has_times() || self.syscalls.iter().any(|(_, limits)| limits.has_times())
     }

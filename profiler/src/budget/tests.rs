@@ -33,7 +33,7 @@ fn budget(text: &str) -> Budget {
     Budget::from_toml(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// What is exceeded: of which calls, what, and by how much.
+/// The exceeded limits: syscall, limit, and figure.
 fn exceeded(text: &str, calls: &[CallRow]) -> Vec<(Option<String>, &'static str, u64, u64)> {
     let verdict = budget(text).check(calls, &Health::default());
     let line = |check: &Check| (check.of.clone(), check.limit.name(), check.allowed, check.found);
@@ -90,7 +90,7 @@ fn names_are_of_every_abi_or_of_one() {
     assert_eq!(of("read")[0].3, 5);
     assert_eq!(of("\"i386:read\"")[0].3, 3);
     assert_eq!(of("\"x86_64:read\"")[0].3, 2);
-    // Neither is limited by what the other did.
+    // The calls on one ABI do not count for the limit of the other.
     let made = Budget::of_run(&calls, None).to_toml();
     assert!(made.contains("[syscalls.\"i386:read\"]\ncalls = 3\n"), "{made}");
     assert!(made.contains("[syscalls.\"x86_64:read\"]\ncalls = 2\n"), "{made}");

@@ -1,20 +1,20 @@
-//! How a run compares with its budget.
+//! The result of comparing a run with its budget.
 
 use crate::names::errnos::Errno;
 
-/// How a run compares with each limit of its budget.
+/// The result of comparing a run with each limit of its budget.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Each limit, in the order of the budget.
     pub checks: Vec<Check>,
-    /// Why the run may have done more than its figures say; `None` if they are exact.
+    /// Why the figures may be too low. `None` if they are exact.
     pub doubt: Option<Doubt>,
 }
 
-/// Why the figures of a run may be too low, so that a limit that seems kept may not be.
+/// Why the figures of a run may be too low, so that the run may exceed more limits than they show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
-    /// So many calls may be in no figure, at most.
+    /// Upper bound of the calls that no figure includes.
     Uncounted(u64),
     /// The profiler ended before the command.
     CutShort,
@@ -26,27 +26,27 @@ impl Verdict {
         self.checks.iter().filter(|check| check.is_exceeded())
     }
 
-    /// Whether the run is within every limit, without a doubt.
+    /// Whether the run is within every limit, and its figures are exact.
     pub fn is_met(&self) -> bool {
         self.doubt.is_none() && self.exceeded().next().is_none()
     }
 }
 
-/// A limit, and what a run came to.
+/// A limit, and the figure of the run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// The calls that the limit is about, as the budget names them; `None` for all calls.
+    /// The syscall, as the budget names it. `None` for all syscalls together.
     pub of: Option<String>,
     /// What is limited.
     pub limit: Limit,
-    /// The most that is allowed. Nanoseconds, if the limit is one of time.
+    /// The limit: a count, or nanoseconds.
     pub allowed: u64,
-    /// What the run came to, in the same unit.
+    /// The figure of the run, in the same unit.
     pub found: u64,
 }
 
 impl Check {
-    /// Whether the run did more than is allowed.
+    /// Whether the run exceeds the limit.
     pub fn is_exceeded(&self) -> bool {
         self.found > self.allowed
     }
@@ -76,7 +76,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// Its key in the file and in JSON.
+    /// The key in the file and in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Calls => "calls",
@@ -91,7 +91,7 @@ impl Limit {
         }
     }
 
-    /// Whether it is a time in nanoseconds, and not a count.
+    /// Whether the limit is a time in nanoseconds. Otherwise, it is a count.
     pub fn is_time(self) -> bool {
         matches!(self, Self::TotalTime | Self::P99 | Self::Max)
     }

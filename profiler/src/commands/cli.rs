@@ -32,7 +32,7 @@ pub use syscalls::SyscallsArgs;
 pub use top::TopArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
 
-/// Counts and times every system call of a Linux host.
+/// Counts and times every syscall of a Linux host.
 #[derive(Parser, Debug)]
 #[command(name = "profiler", version, about, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {

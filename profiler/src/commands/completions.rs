@@ -1,9 +1,9 @@
 //! `profiler completions`: completion of commands, flags and values in shells.
 //!
-//! The script of a shell asks the binary at each completion, with the words of the line as
-//! arguments after `--`, and the name of the shell in [`VARIABLE`]. So the values are always those
-//! of the installed binary. A generated list would need all names of syscalls, classes and errnos in
-//! each script, for each flag that takes them.
+//! At each completion, the script runs the binary, with the words of the line as arguments after
+//! `--`, and the name of the shell in [`VARIABLE`]. So the candidates are always those of the
+//! installed binary. Generated lists would repeat all names of syscalls, classes and errnos for
+//! each flag in each script.
 
 use std::{env, ffi::OsString};
 
@@ -21,8 +21,8 @@ const VARIABLE: &str = "PROFILER_COMPLETE";
 /// The name of the command, which the scripts find in PATH.
 const NAME: &str = "profiler";
 
-/// If compinit loads the script of zsh from a file, the script runs as the function of this name. It
-/// then has to complete at once.
+/// If compinit loads the script of zsh from a file, the script runs as the function of this name.
+/// It then has to complete the current word.
 const ZSH_AUTOLOAD: &str = "\
 if [[ \"$funcstack[1]\" == _profiler ]]; then
     _clap_dynamic_completer_profiler \"$@\"
@@ -52,7 +52,7 @@ pub fn run(args: &CompletionsArgs) -> Result<(), Error> {
     Ok(stream.print(&[script.trim_ascii(), b"\n", more.as_bytes()].concat())?)
 }
 
-/// Answers the script of a shell, if that started the process. Returns the exit code.
+/// Answers a completion script, if a completion script started the process. Returns the exit code.
 ///
 /// # Errors
 /// [`Error::Output`].
@@ -72,7 +72,7 @@ pub fn answer(arguments: impl IntoIterator<Item = OsString>) -> Option<Result<u8
     let mut command = Cli::command();
     Some(match completer.write_complete(&mut command, words, directory.as_deref(), &mut answer) {
         Ok(()) => Stream::Output.print(&answer).map(|()| 0).map_err(Error::from),
-        // Nothing completes these words.
+        // There is no candidate for these words.
         Err(_) => Ok(1),
     })
 }

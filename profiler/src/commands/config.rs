@@ -1,4 +1,4 @@
-//! The daemon's settings: out of a TOML file, then out of flags, which win.
+//! The settings of the daemon, from a TOML file and flags. Flags take precedence.
 
 mod bounds;
 mod metrics;
@@ -37,7 +37,7 @@ use crate::{
     text,
 };
 
-/// Where the settings are looked for when no flag says.
+/// The default path of the configuration file.
 pub const DEFAULT_PATH: &str = "/etc/profiler/profiler.toml";
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9494);
@@ -50,53 +50,52 @@ pub struct Config {
     /// Address and port to serve metrics on.
     #[serde(serialize_with = "listen_text", deserialize_with = "listen")]
     pub listen: Listen,
-    /// Host names that clients may use, beside `localhost` and addresses.
+    /// Host names that clients may use, in addition to `localhost` and IP addresses.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub allowed_hosts: Vec<HostName>,
-    /// Web configuration file: TLS and passwords. Empty for none.
+    /// Path of the web configuration file, with TLS and passwords. Empty means none.
     pub web_config: PathBuf,
-    /// Time between two drains of the kernel's maps.
+    /// Longest time between two drains.
     pub interval: Interval,
-    /// Threads that can be recorded apart at one time, of one user or of all together. A quarter
-    /// more are reserved for other users.
+    /// Maximum number of threads that have a record at one time, of one user or of all users. A
+    /// quarter more records are reserved for other users.
     #[serde(deserialize_with = "threads")]
     pub max_threads: u32,
     /// Kernel memory for figures, MiB, of which one user's threads can use four fifths.
     #[serde(deserialize_with = "memory")]
     pub max_memory_mib: u32,
-    /// Which calls are timed. As a number: one call in how many, on average; 1 for all, 0 for
-    /// none.
+    /// Which calls are timed. A number N means one call in N on average; 0 means none.
     #[serde(with = "timed")]
     pub time_one_in: Timed,
     /// Split the time of calls: on a CPU, waiting or runnable. Requires that calls are timed.
     #[serde(rename = "where")]
     pub off_cpu: bool,
-    /// Count the profiler's own system calls too.
+    /// Count the profiler's own syscalls too.
     pub include_self: bool,
-    /// Have the kernel count and time the runs of the profiler's programs.
+    /// Let the kernel count and time the runs of the profiler's programs.
     pub bpf_stats: bool,
-    /// Only processes in these cgroups, if any are named.
+    /// Count only processes in these cgroups. Empty means all.
     pub cgroups: Vec<PathBuf>,
-    /// Only processes in these systemd units, if any are named.
+    /// Count only processes in these systemd units. Empty means all.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub units: Vec<UnitName>,
-    /// Only processes in these containers, if any are named.
+    /// Count only processes in these containers. Empty means all.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub containers: Vec<ContainerName>,
-    /// Only processes in these pods, if any are named.
+    /// Count only processes in these pods. Empty means all.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub pods: Vec<PodName>,
-    /// Only processes of these names, if any are.
+    /// Count only processes with these names. Empty means all.
     #[serde(deserialize_with = "parsed")]
     pub comms: Vec<Comm>,
-    /// Only these system calls, if any are; `!` before a name excludes it.
+    /// Count only these syscalls. Empty means all. `!` before a name excludes the syscall.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub syscalls: Vec<CallPattern>,
-    /// User to become once everything is attached, if started as root.
+    /// The user to which the daemon changes once its programs are attached, if root started it.
     pub user: String,
     /// Least severe messages to log.
     pub log_level: LogLevel,
-    /// Which series there are. Last, because a table of TOML ends with the next table.
+    /// The table `[metrics]`. Last, because a TOML table ends where the next one starts.
     pub metrics: MetricsConfig,
 }
 
@@ -127,8 +126,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The settings that `args` ask for: the file's, or the defaults where there is
-    /// none, overridden by flags.
+    /// Loads the settings: those of the file, or else the defaults, overridden by the flags `args`.
     pub fn load(args: &DaemonArgs) -> Result<Self, ConfigError> {
         let mut config = Self::load_file(args.config.as_deref())?;
         config.apply_flags(args)?;
@@ -142,7 +140,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The settings of the file at `path`, or of the default file if there is one.
+    /// Loads the settings of the file at `path`, or else of the default file if it exists.
     ///
     /// # Errors
     /// [`ConfigError::Toml`].
@@ -161,7 +159,7 @@ impl Config {
         Self::parse(&text, path)
     }
 
-    /// The settings in `text`, which came from `path`.
+    /// Parses the settings in `text`. `path` is for messages.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
         let parsed = toml::from_str(text);
         parsed.map_err(|error| TomlFileError::content(path, text, &error).into())
@@ -212,14 +210,14 @@ impl Config {
         Ok(is_given.then(|| web_config::open(path)).transpose()?)
     }
 
-    /// As a configuration file.
+    /// Formats the settings as a configuration file.
     pub fn to_toml(&self) -> String {
         let text = toml::to_string(self).expect("a flat table of plain values is always TOML");
         text::escaped_toml(&text)
     }
 }
 
-/// Why the settings are no good.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be used.
@@ -228,23 +226,23 @@ pub enum ConfigError {
     /// The web configuration file cannot be used.
     #[error(transparent)]
     Web(#[from] WebError),
-    /// The time of calls is to be split, and no call is timed.
+    /// `where` is set, but no call is timed.
     #[error("`where` splits the time of timed calls, but time_one_in = 0 times none")]
     UntimedWhere,
-    /// No syscall has series of its own.
+    /// `metrics.syscalls` excludes every syscall.
     #[error("metrics.syscalls excludes every syscall")]
     NoneNamed,
     /// A group ranks its members by time, and no call is timed.
     #[error("the group {0:?} ranks by time, but time_one_in = 0 times no call")]
     UntimedGroup(String),
-    /// A flag has a value that it cannot have.
+    /// The value of a flag is out of range.
     #[error("{flag} {value}: expected {expected}")]
     Flag {
         /// The flag.
         flag: &'static str,
         /// Its value.
         value: String,
-        /// What it can be.
+        /// The valid values.
         expected: String,
     },
 }
@@ -254,16 +252,16 @@ impl ConfigError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Toml(error) if error.is_missing() => {
-                Some("without --config the daemon runs on its defaults".into())
+                Some("without --config, the daemon uses its defaults".into())
             }
             Self::Toml(TomlFileError::Content { place, .. }) => Some(format!(
-                "`profiler daemon --check-config --config {}` tries it without starting anything",
+                "`profiler daemon --check-config --config {}` checks the file without starting the daemon",
                 text::path(place.path())
             )),
             Self::UntimedGroup(_) => {
                 Some("set time_one_in to 1 or more, or rank_by to \"calls\" or \"errors\"".into())
             }
-            Self::UntimedWhere => Some("set time_one_in to 1 or more, or drop `where`".into()),
+            Self::UntimedWhere => Some("set time_one_in to 1 or more, or remove `where`".into()),
             Self::Web(WebError::NotBuilt) => {
                 Some("build the profiler with `cargo build --features tls`".into())
             }
@@ -273,7 +271,7 @@ impl ConfigError {
     }
 }
 
-/// Whole numbers that a setting can have.
+/// A range of whole numbers.
 struct Range {
     min: u32,
     max: u32,
@@ -328,7 +326,7 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Listen, D::Error
 fn listen_text<S: Serializer>(listen: &Listen, serializer: S) -> Result<S::Ok, S::Error> {
     match listen {
         Listen::Tcp(address) => serializer.collect_str(address),
-        // As it was written: what is printed can be read again.
+        // In the syntax of the file, so that the printed settings can be read again.
         Listen::Unix(path) => serializer.collect_str(&format_args!(
             "unix:{}",
             path.to_str().expect("a path of the file or a flag is text")
@@ -336,7 +334,7 @@ fn listen_text<S: Serializer>(listen: &Listen, serializer: S) -> Result<S::Ok, S
     }
 }
 
-/// A list of texts, each of which is a `T`.
+/// Parses a list of texts, each of which is a `T`.
 fn parsed<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -353,7 +351,7 @@ fn texts<S: Serializer, T: ToString>(list: &[T], serializer: S) -> Result<S::Ok,
     serializer.collect_seq(list.iter().map(ToString::to_string))
 }
 
-/// What flags name takes the place of what the file names.
+/// Replaces a list of the file by that of a flag, unless the flag's list is empty.
 fn take_given<T: Clone>(setting: &mut Vec<T>, given: &[T]) {
     if !given.is_empty() {
         *setting = given.to_vec();

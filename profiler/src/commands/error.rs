@@ -1,5 +1,4 @@
-//! What can go wrong, and the one place where it becomes a message, a hint and an
-//! exit code.
+//! The errors of all commands, with their hints and exit codes.
 
 use std::io;
 
@@ -13,28 +12,28 @@ use crate::{
 /// Any failure of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The kernel side did not come up.
+    /// The kernel side did not start.
     #[error(transparent)]
     Kernel(#[from] KernelError),
-    /// The configuration is no good.
+    /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The budget of a run is no good.
+    /// The budget cannot be used.
     #[error(transparent)]
     Budget(#[from] BudgetError),
-    /// What is to count cannot be told.
+    /// The filters cannot be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
-    /// A command or a process cannot be followed.
+    /// A command or a process cannot be watched.
     #[error(transparent)]
     Launch(#[from] LaunchError),
-    /// Nothing can be served.
+    /// The metrics cannot be served.
     #[error(transparent)]
     Serve(#[from] ServeError),
     /// The output cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
-    /// Nothing can be logged.
+    /// The log cannot be started or changed.
     #[error(transparent)]
     Logging(#[from] LoggingError),
     /// Privileges cannot be dropped.
@@ -43,10 +42,10 @@ pub enum Error {
     /// The terminal cannot be used.
     #[error("cannot use the terminal: {0}")]
     Terminal(io::Error),
-    /// The thread that serves metrics is gone.
+    /// The thread that serves metrics has panicked.
     #[error("metrics are no longer served: the thread that serves them panicked")]
     ServingEnded,
-    /// Flags that cannot be used so, and what to do instead.
+    /// A combination of flags is invalid.
     #[error("{problem}")]
     Usage {
         /// What is wrong.
@@ -54,21 +53,21 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
-    /// Something that has no remedy of its own.
+    /// Any other I/O error.
     #[error("{context}: {source}")]
     Io {
-        /// What was being done.
+        /// The failed operation.
         context: &'static str,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// `doctor` found what keeps the profiler from running; it has said so.
-    #[error("this host cannot run the profiler as it is")]
+    /// `doctor` found that the profiler cannot run, and has printed why. The exit code.
+    #[error("the profiler cannot run on this host")]
     Unfit(u8),
 }
 
 impl Error {
-    /// What the user can do, if there is something.
+    /// What the user can do, if that is known.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Kernel(e) => e.hint(),
@@ -80,7 +79,7 @@ impl Error {
             Self::Usage { hint, .. } => Some((*hint).into()),
             Self::Io { source, .. } => Exhausted::of(source).map(Exhausted::hint),
             Self::Terminal(_) => {
-                Some("`profiler top -b` prints plain text and needs no terminal".into())
+                Some("`profiler top -b` prints plain text, and requires no terminal".into())
             }
             _ => None,
         }
@@ -117,7 +116,8 @@ impl Error {
 fn hint_of_launch(error: &LaunchError) -> Option<String> {
     match error {
         LaunchError::NoSuchProcess(_) => Some(
-            "ids are those of the host's own pid namespace, as ps on the host shows them".into(),
+            "process ids are those of the host's pid namespace, as ps on the host shows them"
+                .into(),
         ),
         LaunchError::NotAProcess { process, .. } => {
             Some(format!("-p {process} watches the process, with all its threads"))
@@ -140,28 +140,28 @@ fn hint_of_serve(error: &ServeError) -> Option<String> {
         ServeError::Listen { address, source } => (address, source),
         ServeError::Start(source) => return Exhausted::of(source).map(Exhausted::hint),
         ServeError::Inherited(_) => {
-            return Some("a socket unit has ListenStream= lines only, and no Accept=yes".into());
+            return Some("in the socket unit, use only ListenStream=, and not Accept=yes".into());
         }
     };
     let Listen::Tcp(address) = address else {
         return match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                Some("another program listens there; --listen chooses another path".into())
-            }
+            io::ErrorKind::AddrInUse => Some(
+                "another program listens on this path; choose another path with --listen".into(),
+            ),
             io::ErrorKind::NotFound => Some("the directory of the socket must exist".into()),
             _ => None,
         };
     };
     match source.kind() {
         io::ErrorKind::AddrInUse => Some(format!(
-            "another program listens there; `ss -ltnp 'sport = :{}'` names it, --listen chooses another port",
+            "another program listens on this port, see `ss -ltnp 'sport = :{}'`; choose another with --listen",
             address.port()
         )),
         io::ErrorKind::PermissionDenied => {
-            Some("ports below 1024 need CAP_NET_BIND_SERVICE; choose a higher one".into())
+            Some("ports below 1024 require CAP_NET_BIND_SERVICE; choose a higher port".into())
         }
         io::ErrorKind::AddrNotAvailable => {
-            Some("this host has no such address; `ip address` lists those it has".into())
+            Some("this host does not have this address; `ip address` lists its addresses".into())
         }
         _ => Exhausted::of(source).map(Exhausted::hint),
     }

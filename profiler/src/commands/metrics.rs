@@ -1,4 +1,4 @@
-//! `profiler metrics`: what `/metrics` can have, without asking the kernel.
+//! `profiler metrics`: explains how many series `/metrics` can have, without attaching.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -57,7 +57,7 @@ pub fn run(args: &MetricsArgs) -> Result<(), Error> {
     Ok(stream.print(&text)?)
 }
 
-/// A group without members, and the most members.
+/// An empty group of this configuration, and its maximum number of members.
 fn group(config: &GroupConfig) -> (GroupReading, usize) {
     let spec = config.spec();
     let reading = GroupReading {
@@ -97,7 +97,7 @@ in use has 25 series, so most hosts have 1,000 to 3,000. metrics.syscalls bounds
 max_series bounds that of a group.
 ";
 
-/// What the number of series comes from.
+/// Describes how the number of series is computed.
 fn because(most: &Most) -> String {
     let labels: &BTreeMap<_, _> = &most.labels;
     let labels = labels.iter().map(|(label, values)| format!("{label} {values}"));

@@ -1,4 +1,4 @@
-//! The commands: flags in, output out. The only place that knows clap.
+//! The commands. No other module uses clap.
 
 pub mod cli;
 pub mod completions;

@@ -1,11 +1,11 @@
-//! Units, containers and pods of the command line and the configuration: whether they exist.
+//! Checks whether the units, containers and pods of the flags and settings exist.
 
 use crate::{
     engine::kernel::existing_cgroups,
     filter::{PlaceError, Places},
 };
 
-/// The names that match nothing on this host. Without names, nothing is looked at.
+/// Returns an error for each name that matches nothing on this host.
 ///
 /// # Errors
 /// [`PlaceError::Ambiguous`] if a name matches several containers or pods.

@@ -1,10 +1,10 @@
-//! How output for people may look on a stream.
+//! Chooses the style of output on a stream.
 
 use std::{env, io::IsTerminal as _, os::fd::AsFd as _};
 
 use crate::{environment, present::table::Style, streams::Stream};
 
-/// What the stream can show.
+/// The style that the stream supports.
 pub(super) fn of(stream: Stream) -> Style {
     let out = stream.as_fd();
     if !out.is_terminal() {

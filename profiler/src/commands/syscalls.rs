@@ -1,4 +1,4 @@
-//! `profiler syscalls`: what is known of syscalls, without asking the kernel.
+//! `profiler syscalls`: explains syscalls, without attaching.
 
 use std::io;
 
@@ -23,8 +23,8 @@ pub fn run(args: &SyscallsArgs) -> Result<(), Error> {
     let findings = Findings::new(queries, args.abi);
     if findings.is_empty() {
         return Err(Error::Usage {
-            problem: "the ABI has none of these syscalls",
-            hint: "leave out --abi to see which ABIs have them",
+            problem: "this ABI has none of these syscalls",
+            hint: "omit --abi to see which ABIs have them",
         });
     }
     let stream = Stream::Output;

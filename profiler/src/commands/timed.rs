@@ -1,4 +1,4 @@
-//! Which calls are timed, as flags and settings say it.
+//! Parses the flag `--sample` and the setting `time_one_in`.
 
 use std::{fmt, num::NonZeroU32};
 
@@ -33,7 +33,7 @@ fn adaptive(text: &str) -> Option<Timed> {
     limit.map(Timed::Adaptive)
 }
 
-/// Writes the setting `time_one_in`.
+/// Serialises the setting `time_one_in`.
 pub(super) fn serialize<S: Serializer>(timed: &Timed, serializer: S) -> Result<S::Ok, S::Error> {
     match timed {
         Timed::All => serializer.serialize_u32(1),
@@ -44,7 +44,7 @@ pub(super) fn serialize<S: Serializer>(timed: &Timed, serializer: S) -> Result<S
     }
 }
 
-/// Reads the setting `time_one_in`.
+/// Deserialises the setting `time_one_in`.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timed, D::Error> {
     deserializer.deserialize_any(Setting)
 }

@@ -1,4 +1,4 @@
-//! Reads TOML files, and says where in a file a mistake is.
+//! Reads TOML files. Errors have the line and the key.
 
 use std::{
     fmt, io,

@@ -1,4 +1,4 @@
-//! When an engine is read: one cadence for all consumers.
+//! Decides when an engine is read, for all its consumers.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ impl Cadence {
         Self { last: now, deaf_until: now }
     }
 
-    /// Takes note that the engine was read from `started` to `ended`.
+    /// Notes that the engine was read from `started` to `ended`.
     ///
     /// Requests are then ignored for as long as the reading took, and for at least 20 ms. So
     /// requested readings use at most half of a CPU.

@@ -18,8 +18,9 @@ impl Intervals {
         shown
     }
 
-    /// Forgets what each thread had done at the end of the last interval. Call this when the engine
-    /// stops listing threads: if it lists threads again, their serial numbers start anew.
+    /// Forgets the figures of each thread at the end of the last interval. Call this when the
+    /// engine stops listing threads: if it lists threads again, their serial numbers start at the
+    /// beginning.
     pub fn forget_threads(&mut self) {
         let processes = self.previous.iter_mut().flat_map(|previous| &mut previous.processes);
         processes.for_each(|row| row.threads.clear());

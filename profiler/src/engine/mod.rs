@@ -1,4 +1,4 @@
-//! Engines: an engine watches what a query names, and its consumers read its snapshots.
+//! The trait of engines. An engine watches syscalls, and its consumers read its snapshots.
 
 mod cadence;
 mod intervals;
@@ -15,11 +15,11 @@ pub use intervals::Intervals;
 
 /// Something that watches syscalls. It counts from the moment it is attached.
 pub trait Engine {
-    /// Reads what happened, and takes a snapshot of everything since the start.
+    /// Reads the new figures, and takes a snapshot of everything since the start.
     /// [`Detail::Threads`] requires [`Self::set_detail`] before.
     fn snapshot(&mut self, detail: Detail) -> Snapshot;
 
-    /// Reads what happened without a snapshot, so that the tables of the engine do not fill up.
+    /// Reads the new figures without a snapshot, so that the tables of the engine do not fill up.
     fn read(&mut self);
 
     /// A descriptor that is readable while the engine requests a reading ([`Cadence`]). A reading
@@ -32,19 +32,19 @@ pub trait Engine {
     /// nothing in an engine without programs.
     fn time_programs(&mut self, _on: bool) {}
 
-    /// Sets how detailed the snapshots are from now on. If threads come late, each thread that lives
-    /// has its calls since the start, and each process has one row for its ended threads.
+    /// Sets the detail of later snapshots. If threads are added during a run, each live thread has
+    /// its calls since the start, and each process has one row for its ended threads.
     fn set_detail(&mut self, _detail: Detail) {}
 
-    /// Sets what tells owners apart for [`Self::take_owned`]. Returns `false`, and changes nothing,
-    /// if the engine cannot tell such owners apart.
+    /// Sets the dimensions of owners for [`Self::take_owned`]. Returns `false`, and changes
+    /// nothing, if the engine does not record them.
     fn keep_owners(&mut self, kind: OwnerKind) -> bool {
         kind.is_nothing()
     }
 
-    /// The calls by owner since the last time, up to the last snapshot. The sum over all owners is
-    /// what that time added to [`Snapshot::calls`], and the snapshot has the cgroups of the owners.
-    /// Empty without [`Self::keep_owners`].
+    /// Removes and returns the calls since the last call of this function up to the last snapshot,
+    /// by owner. Their sum is the increase of [`Snapshot::calls`]. The snapshot has the cgroups of
+    /// the owners. Empty without [`Self::keep_owners`].
     fn take_owned(&mut self) -> Vec<OwnedCalls> {
         Vec::new()
     }

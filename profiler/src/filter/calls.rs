@@ -1,4 +1,4 @@
-//! System calls by name, number or class.
+//! Filters by syscall: a name, a number or a class.
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -10,65 +10,65 @@ use crate::names::{
     syscalls::{self, UNKNOWN},
 };
 
-/// System calls as the user names them: `read`, `!read`, `i386:open`, `39`, `i386:5`, `%file`.
+/// One value of `--syscall`: `read`, `!read`, `i386:open`, `39`, `i386:5`, `%file`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallPattern {
-    /// Without the `!`.
+    /// The text without `!`.
     name: String,
-    /// All but these.
+    /// Whether the pattern excludes its syscalls.
     except: bool,
     keys: Vec<CallKey>,
 }
 
-/// Why a text names no system call.
+/// Why a text is not a pattern of syscalls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// No table has it.
+    /// No ABI has a syscall with this name.
     #[error("no ABI has a syscall with this name{}", or_perhaps(near))]
     Name {
-        /// What it may be meant to be.
+        /// Similar names.
         near: Vec<&'static str>,
     },
     /// There is no such class or category.
     #[error("there is no class or category of this name{}", or_perhaps(near))]
     Class {
-        /// What it may be meant to be.
+        /// Similar names.
         near: Vec<String>,
     },
-    /// No ABI is called so.
+    /// No ABI has this name.
     #[error("there is no ABI {0:?}; expected x86_64, i386 or x32")]
     Abi(String),
-    /// The number is beyond every table.
+    /// The number is greater than the last number of the ABI.
     #[error("syscall numbers of {abi} end at {last}; `unknown` matches all numbers without a name")]
     Number {
-        /// Of which ABI.
+        /// The ABI.
         abi: Abi,
-        /// Its last.
+        /// The last number of the ABI.
         last: u32,
     },
-    /// What is excluded is all that is named.
+    /// The patterns exclude every syscall.
     #[error("the filters exclude every syscall")]
     NoneLeft,
 }
 
 impl CallPattern {
-    /// The same, excluded.
+    /// Turns the pattern into an exclusion.
     pub fn excluded(mut self) -> Self {
         self.except = true;
         self
     }
 
-    /// Whether it excludes calls (`!read`).
+    /// Whether the pattern excludes its syscalls (`!read`).
     pub fn is_excluding(&self) -> bool {
         self.except
     }
 
-    /// Whether it names this call.
+    /// Whether the pattern matches this syscall.
     pub fn names(&self, key: CallKey) -> bool {
         self.keys.contains(&key)
     }
 
-    /// Whether any call that it names counts.
+    /// Whether `calls` counts any syscall that the pattern matches.
     pub fn is_counted_by(&self, calls: &Calls) -> bool {
         self.keys.iter().any(|key| calls.counts[key.overflow_index() as usize])
     }
@@ -109,7 +109,7 @@ impl fmt::Display for CallPattern {
 }
 
 fn numbered(abi: Abi, number: u32) -> Result<CallKey, CallError> {
-    // The last one stands for all that the tables have no place for.
+    // The last number stands for all unknown numbers.
     let last = abi.limit() - 2;
     if number > last {
         return Err(CallError::Number { abi, last });
@@ -117,14 +117,14 @@ fn numbered(abi: Abi, number: u32) -> Result<CallKey, CallError> {
     Ok(CallKey::of(abi, number))
 }
 
-/// Every key that is shown by this name.
+/// The keys of all syscalls with this name.
 fn named(abi: Option<Abi>, name: &str) -> Vec<CallKey> {
     keys()
         .filter(|key| abi.is_none_or(|abi| key.abi() == Some(abi)) && syscalls::name(*key) == name)
         .collect()
 }
 
-/// Every key in a class or category. Numbers without a name are in none.
+/// The keys of all syscalls in a class or category. Numbers without a name are in no class.
 fn of_class(abi: Option<Abi>, name: &str) -> Result<Vec<CallKey>, CallError> {
     let Some(contains) = classes::contains(name) else {
         return Err(CallError::Class { near: classes::near(name) });
@@ -143,22 +143,23 @@ fn near(name: &str) -> Vec<&'static str> {
     near::near(&name.to_lowercase(), names)
 }
 
-/// Which system calls count.
+/// The syscalls that are counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calls {
-    /// These, or where there are none all,
+    /// The values of `--syscall`, without exclusions. If empty, all syscalls are counted, except
+    /// [`Self::except`].
     pub only: Vec<String>,
-    /// but for these.
+    /// The values that exclude syscalls.
     pub except: Vec<String>,
-    /// By overflow index.
+    /// Whether each syscall is counted, by overflow index.
     counts: Vec<bool>,
 }
 
 impl Calls {
-    /// What the patterns say together; `None` where there are none.
+    /// Combines the patterns. `None` if there are no patterns.
     ///
     /// # Errors
-    /// [`CallError::NoneLeft`].
+    /// [`CallError::NoneLeft`] if the patterns exclude every syscall.
     pub fn new(patterns: &[CallPattern]) -> Result<Option<Self>, CallError> {
         if patterns.is_empty() {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Cgroups by path: where their hierarchy is mounted, and which number each has.
+//! Filters by cgroup: finds the mounted hierarchy, and the id of the cgroup at a path.
 
 use std::{
     fs,
@@ -14,9 +14,9 @@ use crate::text::{self, Untrusted};
 /// A cgroup of version 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
-    /// From the root of the hierarchy as it is mounted, as `/system.slice`.
+    /// The path from the root of the mounted hierarchy, such as `/system.slice`.
     pub path: Untrusted,
-    /// Its number, which no other will have: the inode of its directory.
+    /// The id: the inode of its directory. The kernel never reuses an id.
     pub id: u64,
     directory: PathBuf,
 }
@@ -27,51 +27,51 @@ impl Cgroup {
         Some(Self { path, id: found.ino(), directory })
     }
 
-    /// Whether it is still there. One that was made anew at its path is another.
+    /// Whether the cgroup still exists. A new cgroup with the same path has another id.
     pub fn is_there(&self) -> bool {
         fs::metadata(&self.directory).is_ok_and(|found| found.ino() == self.id)
     }
 }
 
-/// Why a path is no cgroup.
+/// Why a path is not a cgroup of version 2.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
-    /// The hierarchy of version 2 is nowhere.
-    #[error("cgroups of version 2 are not mounted{}", only_v1(v1))]
+    /// The hierarchy of version 2 is not mounted.
+    #[error("cgroup version 2 is not mounted{}", only_v1(v1))]
     NoHierarchy {
-        /// Where those of version 1 are.
+        /// The mount points of the hierarchies of version 1.
         v1: Vec<PathBuf>,
     },
-    /// It is in a hierarchy of version 1.
+    /// The path is in a hierarchy of version 1.
     #[error(
-        "{} is a cgroup of version 1, which is mounted at {}",
+        "{} is in the hierarchy of cgroup version 1 at {}; expected a cgroup of version 2",
         text::path(path),
         text::path(mount)
     )]
     Version1 {
         /// The path.
         path: PathBuf,
-        /// Where its hierarchy is.
+        /// The mount point of the hierarchy of version 1.
         mount: PathBuf,
-        /// Where that of version 2 is.
+        /// The mount point of the hierarchy of version 2.
         unified: PathBuf,
     },
-    /// There is no such.
+    /// The cgroup does not exist.
     #[error("there is no cgroup {}", text::path(path))]
     NotFound {
-        /// Where it was looked for.
+        /// The directory in which the cgroup was expected.
         path: PathBuf,
-        /// The nearest directory above that is there, and what it has.
+        /// The nearest parent directory that exists.
         nearest: PathBuf,
-        /// What is below that.
+        /// The cgroups in this parent directory.
         below: Vec<Untrusted>,
     },
-    /// Only so many levels are compared.
-    #[error("{path} is {levels} levels deep, and at most {} are looked at", CGROUP_LEVELS - 1)]
+    /// The cgroup is deeper than the levels that the kernel side compares.
+    #[error("cgroup {path} is {levels} levels deep, which exceeds the limit of {}", CGROUP_LEVELS - 1)]
     TooDeep {
         /// The path.
         path: Untrusted,
-        /// Its components.
+        /// The number of levels.
         levels: usize,
     },
 }
@@ -79,11 +79,11 @@ pub enum CgroupError {
 fn only_v1(mounts: &[PathBuf]) -> String {
     match mounts {
         [] => String::new(),
-        [first, ..] => format!(", only those of version 1, as {}", text::path(first)),
+        [first, ..] => format!("; version 1 is, for example at {}", text::path(first)),
     }
 }
 
-/// So many of what there is are named in a hint.
+/// The maximum number of cgroups in a hint.
 const NAMED: usize = 8;
 
 impl CgroupError {
@@ -96,21 +96,21 @@ impl CgroupError {
                     .into()
             }
             Self::Version1 { unified, .. } => format!(
-                "name one below {}; the line `0::` of /proc/PID/cgroup has a process's",
+                "use a cgroup below {}; the line `0::` of /proc/PID/cgroup has the cgroup of a process",
                 text::path(unified)
             ),
             Self::NotFound { nearest, below, .. } => {
                 let has = match &below[..] {
-                    [] => "has none below it".to_owned(),
-                    all if all.len() > NAMED => format!("has {}, ...", joined(&all[..NAMED])),
-                    all => format!("has {}", joined(all)),
+                    [] => "has no cgroup below it".to_owned(),
+                    all if all.len() > NAMED => format!("contains {}, ...", joined(&all[..NAMED])),
+                    all => format!("contains {}", joined(all)),
                 };
                 format!(
-                    "{} is there, and {has};\nthe line `0::` of /proc/PID/cgroup has a process's",
+                    "{} exists, and {has};\nthe line `0::` of /proc/PID/cgroup has the cgroup of a process",
                     text::path(nearest)
                 )
             }
-            Self::TooDeep { .. } => "name one above it".into(),
+            Self::TooDeep { .. } => "use a cgroup above it".into(),
         })
     }
 }
@@ -119,7 +119,7 @@ fn joined(names: &[Untrusted]) -> String {
     names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Looks the cgroups up. Without any, nothing is looked at.
+/// Looks up the cgroups at these paths.
 pub(super) fn resolve(paths: &[PathBuf]) -> Result<Vec<Cgroup>, CgroupError> {
     if paths.is_empty() {
         return Ok(Vec::new());
@@ -128,12 +128,12 @@ pub(super) fn resolve(paths: &[PathBuf]) -> Result<Vec<Cgroup>, CgroupError> {
     paths.iter().map(|path| mounts.find(path)).collect()
 }
 
-/// Where the hierarchy of version 2 is mounted.
+/// The mount point of the hierarchy of version 2.
 pub fn mount() -> Option<PathBuf> {
     Mounts::read().unified.into_iter().next()
 }
 
-/// Where the cgroup hierarchies of this mount namespace are.
+/// The mount points of the cgroup hierarchies in this mount namespace.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Mounts {
     unified: Vec<PathBuf>,
@@ -145,7 +145,7 @@ impl Mounts {
         Self::parse(&fs::read(MOUNTINFO).unwrap_or_default())
     }
 
-    /// Out of the text of [`MOUNTINFO`].
+    /// Parses the text of [`MOUNTINFO`].
     fn parse(text: &[u8]) -> Self {
         let mut found = Self::default();
         for mount in mounts(text) {
@@ -162,8 +162,8 @@ impl Mounts {
         let Some(first) = self.unified.first() else {
             return Err(CgroupError::NoHierarchy { v1: self.v1.clone() });
         };
-        // The innermost: the hierarchy of version 2 may be mounted within a file system
-        // that holds those of version 1.
+        // Take the innermost mount: the hierarchy of version 2 may be mounted within a file system
+        // that contains those of version 1.
         let within = |mounts: &[PathBuf]| {
             let around = mounts.iter().filter(|mount| path.starts_with(mount));
             around.max_by_key(|mount| mount.components().count()).cloned()
@@ -174,7 +174,8 @@ impl Mounts {
         }
         let mount = within(&self.unified).unwrap_or_else(|| first.clone());
         let relative = path.strip_prefix(&mount).unwrap_or(path);
-        // As /proc/PID/cgroup has it, with a slash before it; and never above the root.
+        // Paths have the form of /proc/PID/cgroup, with a leading slash. `..` never leaves the
+        // root.
         let mut parts: Vec<&std::ffi::OsStr> = Vec::new();
         for part in relative.components() {
             match part {
@@ -225,7 +226,7 @@ mod tests {
         assert_eq!(Mounts::parse(b"\n1 2\n- -\n"), Mounts::default());
     }
 
-    /// A directory tree in the place of the hierarchy.
+    /// A directory tree in place of a mounted hierarchy.
     fn host() -> (tempfile::TempDir, Mounts) {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(root.path().join("unified/a.slice/b.service")).expect("directories");
@@ -268,17 +269,17 @@ mod tests {
         };
         insta::assert_snapshot!(told(Path::new("a.slice/c.service")), @r"
         there is no cgroup ROOT/unified/a.slice/c.service
-        ROOT/unified/a.slice is there, and has b.service;
-        the line `0::` of /proc/PID/cgroup has a process's
+        ROOT/unified/a.slice exists, and contains b.service;
+        the line `0::` of /proc/PID/cgroup has the cgroup of a process
         ");
         insta::assert_snapshot!(told(Path::new("cgroup.procs")), @r"
         there is no cgroup ROOT/unified/cgroup.procs
-        ROOT/unified is there, and has a.slice;
-        the line `0::` of /proc/PID/cgroup has a process's
+        ROOT/unified exists, and contains a.slice;
+        the line `0::` of /proc/PID/cgroup has the cgroup of a process
         ");
         insta::assert_snapshot!(told(&root.path().join("memory/a.slice")), @r"
-        ROOT/memory/a.slice is a cgroup of version 1, which is mounted at ROOT/memory
-        name one below ROOT/unified; the line `0::` of /proc/PID/cgroup has a process's
+        ROOT/memory/a.slice is in the hierarchy of cgroup version 1 at ROOT/memory; expected a cgroup of version 2
+        use a cgroup below ROOT/unified; the line `0::` of /proc/PID/cgroup has the cgroup of a process
         ");
         let deep: PathBuf = std::iter::repeat_n("x", 64).collect();
         assert!(matches!(mounts.find(&deep), Err(CgroupError::TooDeep { levels: 64, .. })));
@@ -290,7 +291,7 @@ mod tests {
         let error = mounts.find(Path::new("a")).expect_err("none");
         assert_eq!(
             error.to_string(),
-            "cgroups of version 2 are not mounted, only those of version 1, as /sys/fs/cgroup/memory"
+            "cgroup version 2 is not mounted; version 1 is, for example at /sys/fs/cgroup/memory"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The name of a process, as the kernel keeps it.
+//! Filters by the name of a process.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::text::Untrusted;
 
-/// A process's name: that of its first thread, `/proc/PID/comm`.
+/// The name of a process, which is that of its first thread: `/proc/PID/comm`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Comm(Untrusted);
@@ -15,16 +15,16 @@ pub struct Comm(Untrusted);
 /// Why a text cannot be the name of a process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("expected the name of a process, for example nginx")]
     Empty,
-    /// The kernel would have cut it off.
+    /// The name is longer than the names that the kernel stores.
     #[error("the name of a process has at most {} bytes; write {kept:?}", COMM_LEN - 1)]
     TooLong {
-        /// What the kernel has of it.
+        /// The part that the kernel stores.
         kept: Untrusted,
     },
-    /// What cannot be shown cannot be named.
+    /// The name has control characters, which are never printed.
     #[error("names with control characters are not supported")]
     Control,
 }
@@ -35,7 +35,7 @@ impl Comm {
         self.0.raw()
     }
 
-    /// As the kernel has it: padded with NULs.
+    /// The name as the kernel stores it: padded with NULs.
     pub fn padded(&self) -> [u8; COMM_LEN] {
         let mut name = [0; COMM_LEN];
         name[..self.0.raw().len()].copy_from_slice(self.0.raw().as_bytes());
@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(error, "the name of a process has at most 15 bytes; write \"sixteen bytes!!\"");
         assert_eq!("".parse::<Comm>(), Err(CommError::Empty));
         assert_eq!("a\0b".parse::<Comm>(), Err(CommError::Control));
-        // Cut within a letter of two bytes, of which the rest is no text.
+        // The limit is within a letter of two bytes.
         let umlauts = "fourteen bytesä".parse::<Comm>().expect_err("sixteen bytes");
         assert_eq!(umlauts, CommError::TooLong { kept: "fourteen bytes".into() });
     }

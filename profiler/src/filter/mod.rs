@@ -19,8 +19,8 @@ pub use places::{
     UnitName, names_in,
 };
 
-/// What counts; everything where it names nothing. Of each kind one has to be met, and all
-/// kinds that are named.
+/// The filters of a run. Different filters are ANDed; several values of one filter are ORed. An
+/// empty filter matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Processes in one of these cgroups, or below it.
@@ -29,30 +29,30 @@ pub struct Filter {
     pub places: Places,
     /// Processes that have one of these names.
     pub comms: Vec<Comm>,
-    /// System calls; all where there is none.
+    /// The syscalls that are counted. `None` means all.
     pub calls: Option<Calls>,
 }
 
-/// Why a filter is none.
+/// Why a filter cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilterError {
-    /// A cgroup cannot be had.
+    /// A path is not a cgroup.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
-    /// A unit, container or pod cannot be told.
+    /// The name of a unit, container or pod matches nothing, or is ambiguous.
     #[error(transparent)]
     Place(#[from] PlaceError),
-    /// No system call is left.
+    /// The filters exclude every syscall.
     #[error(transparent)]
     Calls(#[from] CallError),
-    /// There are more than the kernel side has room for.
+    /// A filter has more values than the kernel side supports.
     #[error("{count} {what} exceed the limit of {most}")]
     TooMany {
-        /// Of what.
+        /// The kind of values.
         what: &'static str,
-        /// How many there are.
+        /// The number of values.
         count: usize,
-        /// How many there can be.
+        /// The maximum number of values.
         most: u32,
     },
 }
@@ -77,7 +77,7 @@ impl FilterError {
 }
 
 impl Filter {
-    /// A filter of cgroups, names of processes and syscalls. The cgroups are looked up now.
+    /// Creates a filter by cgroup, name and syscall. Looks up the cgroups now.
     ///
     /// # Errors
     /// See [`FilterError`].
@@ -93,7 +93,7 @@ impl Filter {
         Ok(Self { cgroups, places: Places::default(), comms, calls })
     }
 
-    /// Adds units, containers and pods. [`Places::check`] says whether they exist.
+    /// Adds units, containers and pods. [`Places::check`] checks whether they exist.
     ///
     /// # Errors
     /// [`FilterError::TooMany`].
@@ -103,7 +103,7 @@ impl Filter {
         Ok(Self { places, ..self })
     }
 
-    /// Whether a process can come into it and leave it.
+    /// Whether a running process can start or stop to match the filter.
     pub fn changes(&self) -> bool {
         !self.cgroups.is_empty() || !self.places.is_empty() || !self.comms.is_empty()
     }
@@ -113,8 +113,8 @@ fn within(what: &'static str, count: usize, most: u32) -> Result<(), FilterError
     if count <= most as usize { Ok(()) } else { Err(FilterError::TooMany { what, count, most }) }
 }
 
-/// For people: `cgroup /a or /b, comm nginx, syscall read or write`; nothing where it names
-/// nothing.
+/// Formats the filter for people: `cgroup /a or /b, comm nginx, syscall read or write`. An empty
+/// filter prints nothing.
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let any = |all: Vec<String>| all.join(" or ");

@@ -33,7 +33,7 @@ impl Mount<'_> {
 }
 
 /// Parses the text of [`MOUNTINFO`]: `36 35 98:0 /root /mount/point options - type source options`
-/// (show_mountinfo, fs/proc_namespace.c). Leaves out lines of another form.
+/// (show_mountinfo, fs/proc_namespace.c). Skips lines of any other form.
 pub(crate) fn mounts(text: &[u8]) -> impl Iterator<Item = Mount<'_>> {
     text.split(|&byte| byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|&byte| byte == b' ').skip(3);

@@ -1,4 +1,5 @@
-//! Starts the command to follow, held back until the kernel side watches it.
+//! Starts the command to watch, and stops its process before `execve` until the kernel side watches
+//! it.
 
 use std::{
     env,
@@ -25,24 +26,25 @@ use nix::{
 use super::{LaunchError, user::User};
 use crate::{inherited, text::Untrusted};
 
-/// A command whose process exists and waits, just before its `execve`.
+/// A command whose process exists, and waits before its `execve`.
 pub(crate) struct Prepared {
     name: Untrusted,
     pid: u32,
-    /// Written to, to let it go on.
+    /// The pipe that the process reads: a byte lets the process continue.
     gate: Option<File>,
-    /// `Command::spawn` returns only after the `execve`, so it has a thread.
+    /// The thread that calls `Command::spawn`, which returns only after the `execve`.
     spawning: Option<JoinHandle<io::Result<Child>>>,
     child: Option<Child>,
     status: Option<ExitStatus>,
 }
 
 impl Prepared {
-    /// Makes the process, which runs as `user`, or as the profiler does. It has run nothing of
-    /// the command yet.
+    /// Creates the process, which runs as `user`, or as the user of the profiler. The process has
+    /// not executed the command yet.
     ///
     /// # Errors
-    /// [`LaunchError::CommandNotFound`] and [`LaunchError::CommandFailed`].
+    /// [`LaunchError::CommandNotFound`], and [`LaunchError::CommandFailed`] if the process cannot be
+    /// created.
     pub(crate) fn new(
         program: &OsStr,
         arguments: &[OsString],
@@ -50,8 +52,8 @@ impl Prepared {
     ) -> Result<Self, LaunchError> {
         let name = Untrusted::from(program);
         let failed = |source| LaunchError::CommandFailed { command: name.clone(), source };
-        // Resolved here, so that the search of PATH makes no failing execve in the
-        // command's own figures.
+        // Search PATH here. Otherwise, the figures of the command would include failed calls of
+        // execve.
         let path = find(program)?;
         let (gate_read, gate_write) = pipe().map_err(failed)?;
         let (mut pid_read, pid_write) = pipe().map_err(failed)?;
@@ -62,18 +64,18 @@ impl Prepared {
         }
         let gate_write_fd = gate_write.as_raw_fd();
         let held = move || {
-            // Before the process is watched: these calls are not the command's.
+            // The process is not watched yet, so these calls are not counted.
             user.as_ref().map_or(Ok(()), User::become_it)?;
             hold(&pid_write, &gate_read, gate_write_fd)
         };
-        // SAFETY: between fork and exec only async-signal-safe calls are made: those of
-        // `become_it`, and close, signal, sigprocmask, getpid, write and read on descriptors
-        // that exist.
+        // SAFETY: between fork and exec, the closure makes only async-signal-safe calls: those of
+        // `become_it`, and close, signal, sigprocmask, getpid, write and read on descriptors that
+        // exist.
         unsafe { command.pre_exec(held) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];
         if pid_read.read_exact(&mut pid).is_err() {
-            // The process never came to be; the spawn knows why.
+            // The process was not created. The result of the spawn says why.
             drop(gate_write);
             let source = match spawning.join() {
                 Ok(Err(source)) => source,
@@ -91,12 +93,12 @@ impl Prepared {
         })
     }
 
-    /// Its process id.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Lets it run.
+    /// Lets the process execute the command.
     ///
     /// # Errors
     /// [`LaunchError::CommandFailed`] if its `execve` fails.
@@ -104,8 +106,8 @@ impl Prepared {
         let failed =
             |name: &Untrusted, source| LaunchError::CommandFailed { command: name.clone(), source };
         if let Some(mut gate) = self.gate.take() {
-            // That fails if its process is gone already, as after a Ctrl-C, which the
-            // spawn and the child's status then tell.
+            // The write fails if the process has ended, for example after Ctrl-C. The result of the
+            // spawn and the exit status then say so.
             let _ = gate.write_all(&[GO]);
         }
         if let Some(spawning) = self.spawning.take() {
@@ -118,38 +120,38 @@ impl Prepared {
         Ok(())
     }
 
-    /// Whether it has ended by now.
+    /// Whether the command has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         if self.status.is_none()
             && let Some(child) = &mut self.child
         {
             match child.try_wait() {
                 Ok(status) => self.status = status,
-                // It is no child any more, and how it ended nobody will know.
+                // Another thread has reaped the child, so its exit status is unknown.
                 Err(_) => self.status = Some(ExitStatus::from_raw(UNKNOWN_END)),
             }
         }
         self.status.is_some()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the command.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.status.is_none()
             && let Ok(pid) = i32::try_from(self.pid)
         {
-            // It may have ended meanwhile, which is no concern of ours.
+            // The command may have ended meanwhile, which is not an error.
             let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 
-    /// Its exit code; 128 and the signal's number if a signal ended it, as shells
-    /// say it; 0 if it still runs.
+    /// The exit code of the command. If a signal ended the command: 128 plus the number of the
+    /// signal, as in shells. 0 if the command is still running.
     pub(crate) fn exit_code(&mut self) -> u8 {
         self.status.map_or(0, code_of)
     }
 }
 
-/// The exit code of a process that ended so, as shells say it.
+/// Converts an exit status to an exit code, as shells do.
 fn code_of(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|s| 128 + s)).unwrap_or(1);
     u8::try_from(code).unwrap_or(u8::MAX)
@@ -157,9 +159,9 @@ fn code_of(status: ExitStatus) -> u8 {
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        // Not started, since something failed first. A process that reads the end of the gate
-        // ends. Without CAP_KILL, that is all that ends a process of another user. A process that
-        // has not closed its own copy of the gate yet needs the signal.
+        // The command was not started, because something else failed. The process ends when it
+        // reads the end of the pipe. Without CAP_KILL, only this ends a process of another user.
+        // The signal is for a process that has not closed its own copy of the pipe yet.
         if let Some(spawning) = self.spawning.take() {
             drop(self.gate.take());
             self.signal(Signal::SIGKILL);
@@ -173,13 +175,13 @@ impl Drop for Prepared {
 /// The wait status of exit code 1.
 const UNKNOWN_END: i32 = 1 << 8;
 
-/// What opens the gate.
+/// The byte that lets the process continue.
 const GO: u8 = b'g';
 
-/// In the new process: says who it is, and waits.
+/// Runs in the new process: sends the process id to the profiler, and waits.
 fn hold(pid_write: &File, gate_read: &File, gate_write: RawFd) -> io::Result<()> {
-    // The copy that the fork made would keep the gate from ever being closed.
-    // SAFETY: an open descriptor, of which this process makes no other use.
+    // Close the copy that the fork made. Otherwise, the pipe would never be closed. SAFETY: an open
+    // descriptor that this process does not use otherwise.
     unsafe { libc::close(gate_write) };
     inherited::pass_on()?;
     let (mut pid_write, mut gate_read) = (pid_write, gate_read);
@@ -188,13 +190,13 @@ fn hold(pid_write: &File, gate_read: &File, gate_write: RawFd) -> io::Result<()>
     gate_read.read_exact(&mut go)
 }
 
-/// A pipe that no exec inherits.
+/// Creates a pipe that is closed on exec.
 fn pipe() -> io::Result<(File, File)> {
     let (read, write) = io::pipe()?;
     Ok((File::from(OwnedFd::from(read)), File::from(OwnedFd::from(write))))
 }
 
-/// The file that `execvp` would run.
+/// Finds the file that `execvp` would execute.
 fn find(program: &OsStr) -> Result<PathBuf, LaunchError> {
     let not_found = || LaunchError::CommandNotFound(Untrusted::from(program));
     if program.is_empty() {

@@ -1,17 +1,17 @@
-//! Ends this process at a signal, at once, while it attaches.
+//! Ends this process at a signal, within a second, while it attaches.
 //!
-//! Attaching takes minutes where the verifier is slow, as on an emulated processor, and seconds
-//! where the tables are large. Meanwhile the main thread is in system calls and sees no signal.
-//! So another thread waits for signals and ends the process. The main thread then has a fatal
-//! signal pending, at which the kernel stops verifying (`do_check`, kernel/bpf/verifier.c) and
-//! allocating (`__vmalloc_area_node`, mm/vmalloc.c), and detaches and frees what was loaded.
+//! Attaching takes minutes if the verifier is slow, as on an emulated processor, and seconds if the
+//! tables are large. Meanwhile, the main thread is in syscalls, and does not see signals. So
+//! another thread waits for signals and ends the process. The main thread then has a fatal signal
+//! pending. The kernel therefore stops verifying (`do_check`, kernel/bpf/verifier.c) and allocating
+//! (`__vmalloc_area_node`, mm/vmalloc.c), and detaches and frees everything that was loaded.
 //!
-//! The signals are blocked, and neither handled nor left to their default action:
+//! The signals are blocked, for two reasons:
 //!
 //! - A handler does not help: it runs when a call of the main thread returns. A handler in the
 //!   main thread even makes a load fail, with EAGAIN (`do_check`).
-//! - The default action is none for the first process of a pid namespace, as in a container
-//!   (`sig_task_ignored`, kernel/signal.c).
+//! - The kernel ignores signals with their default action if the process is the first of a pid
+//!   namespace, as in a container (`sig_task_ignored`, kernel/signal.c).
 
 use std::{
     io,
@@ -36,21 +36,21 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Si
 
 /// How the process ends at a signal.
 pub(crate) enum End {
-    /// By the signal, as if nothing had caught it. If it is the first process of a pid
-    /// namespace: with 128 and the number of the signal.
+    /// By the signal. The first process of a pid namespace exits with 128 plus the number of the
+    /// signal.
     BySignal,
-    /// With this exit code.
+    /// With an exit code.
     WithCode(libc::c_int),
 }
 
-/// Signals that are blocked from [`Self::begin`] on, until this is dropped.
+/// A guard: the signals are blocked from [`Self::begin`] until the guard is dropped.
 pub(crate) struct Interruptible {
     ending: SigSet,
     before: SigSet,
 }
 
 impl Interruptible {
-    /// Blocks the signals that end a command, except those that are ignored, as by `nohup`.
+    /// Blocks the signals that end a command, except ignored signals, for example under `nohup`.
     ///
     /// # Errors
     /// The kernel's.
@@ -60,7 +60,8 @@ impl Interruptible {
         Self::blocking(ending, ending)
     }
 
-    /// Blocks the signals `ending`, and the signals `held`, which wait until this is dropped.
+    /// Blocks the signals `ending` and `held`. The signals `held` stay pending until the guard is
+    /// dropped.
     ///
     /// # Errors
     /// The kernel's.
@@ -76,7 +77,8 @@ impl Interruptible {
         Ok(Self { ending, before })
     }
 
-    /// Does `work`. At one of the signals, calls `at_end` and ends the process as it says.
+    /// Does `work`. If one of the signals arrives, calls `at_end`, and ends the process as `at_end`
+    /// says.
     ///
     /// # Errors
     /// The kernel's, before `work` has begun.
@@ -98,7 +100,7 @@ impl Interruptible {
                 }
             };
             thread::Builder::new().spawn_scoped(scope, watcher).map_err(failed)?;
-            // Closed when the work is over, by a panic too: the other thread then ends.
+            // Dropped when the work ends, also by a panic. The other thread then ends.
             let _working = working;
             Ok(work())
         })
@@ -107,12 +109,12 @@ impl Interruptible {
 
 impl Drop for Interruptible {
     fn drop(&mut self) {
-        // Cannot fail: the set is one that the kernel gave.
+        // Cannot fail, because the kernel returned this set.
         let _ = self.before.thread_set_mask();
     }
 }
 
-/// The first of `signals` that comes; `None` if `over` is closed before.
+/// Waits for the first of `signals`. `None` if `over` is closed before.
 fn wait(signals: &SignalFd, over: &OwnedFd) -> Option<Signal> {
     loop {
         if let Ok(Some(info)) = signals.read_signal() {
@@ -122,24 +124,25 @@ fn wait(signals: &SignalFd, over: &OwnedFd) -> Option<Signal> {
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) if fds[1].any() == Some(false) => {}
             Err(Errno::EINTR) => {}
-            // Without a way to wait, the work at least goes on.
+            // If waiting fails, the work continues.
             Ok(_) | Err(_) => return None,
         }
     }
 }
 
 fn end_by(ending: Signal) -> ! {
-    // SAFETY: the default action is no handler that could do anything unsound.
+    // SAFETY: the default action runs no handler.
     let _ = unsafe { signal(ending, SigHandler::SigDfl) };
     let _ = raise(ending);
-    // `raise` is for this thread, and takes effect once the thread no longer blocks it.
+    // `raise` sends the signal to this thread. The signal is delivered when the thread unblocks it.
     let _ = SigSet::from(ending).thread_unblock();
     end_with(128 + ending as libc::c_int)
 }
 
-/// Ends the process without what a return from `main` does: that thread is still at work.
+/// Ends the process without running destructors or exit handlers, because the main thread is still
+/// working.
 fn end_with(code: libc::c_int) -> ! {
-    // SAFETY: ends all threads in the kernel, whatever they do.
+    // SAFETY: takes a number, and never returns.
     unsafe { libc::_exit(code) }
 }
 

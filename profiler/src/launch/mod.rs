@@ -13,15 +13,15 @@ use crate::text::Untrusted;
 /// Why a command or a process cannot be followed.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
-    /// A process to watch is not there.
+    /// The process to watch does not exist.
     #[error("there is no process {0}")]
     NoSuchProcess(u32),
-    /// What is to be watched is a thread.
+    /// The id is that of a thread, and not of a process.
     #[error("{id} is not a process, but a thread of process {process}, {name}")]
     NotAProcess {
         /// Id of the thread.
         id: u32,
-        /// Its process.
+        /// The id of its process.
         process: u32,
         /// The name of its process.
         name: Untrusted,
@@ -29,10 +29,10 @@ pub enum LaunchError {
     /// A process cannot be watched.
     #[error("cannot watch the process: {0}")]
     Watch(io::Error),
-    /// Signals cannot be watched for.
+    /// Signals cannot be received.
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
-    /// The user that is to run the command does not exist.
+    /// The user of `--user` does not exist.
     #[error("there is no user {0}")]
     NoSuchUser(Untrusted),
     /// This process lacks the privilege to run a command as another user.
@@ -43,15 +43,15 @@ pub enum LaunchError {
         /// The capabilities.
         lacking: &'static str,
     },
-    /// The command to run is not there.
+    /// The command does not exist.
     #[error("command not found: {0}")]
     CommandNotFound(Untrusted),
-    /// The command to run cannot be run.
+    /// The command exists, and cannot be executed.
     #[error("cannot run {command}: {source}")]
     CommandFailed {
         /// The command.
         command: Untrusted,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }

@@ -1,12 +1,12 @@
-//! Passes signals on to the command, each of them once.
+//! Passes signals on to the command, each of them exactly once.
 //!
-//! A signal may be sent to the profiler alone (`kill PID`), or to its process group, in which
-//! the command is too (Ctrl-C, `kill -- -PGID`). timeout(1) does both at once. A signal that
-//! reached the command by itself must not be sent to it again: many programs take the second
-//! SIGTERM or SIGINT for an order to end without cleaning up.
+//! A signal may be sent to the profiler alone (`kill PID`), or to its process group, in which the
+//! command is too (Ctrl-C, `kill -- -PGID`). timeout(1) does both at once. If a signal reached the
+//! command directly, the profiler must not send it again: at a second SIGTERM or SIGINT, many
+//! programs end without cleaning up.
 //!
-//! So a signal waits a moment before it is passed on, for more of its kind, and until it is
-//! known whether the command got it. The caller asks the kernel.
+//! So each signal waits before it is passed on, for further signals of the same number, and until
+//! the profiler knows whether the command got the signal. The caller asks the kernel.
 
 use std::time::{Duration, Instant};
 
@@ -21,18 +21,18 @@ pub(crate) struct Received {
     pub(crate) signal: Signal,
     /// Process id of the sender; 0 for the kernel, and for a process of another pid namespace.
     pub(crate) sender: u32,
-    /// The kernel sent it, as the terminal's driver does.
+    /// Whether the kernel sent the signal, for example at Ctrl-C.
     pub(crate) by_kernel: bool,
 }
 
-/// How long a signal waits: the calls of kill(2) for all processes of a cgroup take less.
+/// How long a signal waits. Calling kill(2) for every process of a cgroup takes less time.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// How long it waits if its sender is likely to send it to the process group as well: a
-/// wrapper such as timeout(1), which may be preempted between its two calls of kill(2).
+/// How long a signal waits if its sender is likely to send it to the process group too. An example
+/// is timeout(1), which may be preempted between its two calls of kill(2).
 const WRAPPER_MOMENT: Duration = Duration::from_millis(200);
 
-/// Within this time a second interrupt ends the run, although the command goes on.
+/// A second interrupt within this time ends the run, although the command continues.
 const INSISTENCE: Duration = Duration::from_secs(1);
 
 /// Signals that wait to be passed on.
@@ -49,7 +49,7 @@ struct Waiting {
 }
 
 impl Relay {
-    /// Takes a signal in; whether it is the second interrupt within a second.
+    /// Adds a signal. Returns whether it is the second interrupt within a second.
     pub(crate) fn take(&mut self, received: Received, now: Instant) -> bool {
         let mut waiting = self.waiting.iter();
         let repeats = waiting.any(|other| {
@@ -59,7 +59,8 @@ impl Relay {
             let moment = if is_wrapper(received.sender) { WRAPPER_MOMENT } else { MOMENT };
             self.waiting.push(Waiting { received, moment, due: now + moment });
         }
-        // A key is pressed twice; a process that sends a signal twice at once sends one.
+        // Two presses of Ctrl-C are two signals. If a process sends the same signal twice at once,
+        // that is one signal.
         if received.signal != Signal::SIGINT || (repeats && !received.by_kernel) {
             return false;
         }
@@ -67,17 +68,17 @@ impl Relay {
         last.is_some_and(|last| now.duration_since(last) <= INSISTENCE)
     }
 
-    /// When [`Self::due`] has something to say.
+    /// When [`Self::due`] has signals to pass on.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.waiting.iter().map(|waiting| waiting.due).min()
     }
 
-    /// The signals to pass on now: those whose time has come and that the command did not get.
+    /// Returns the signals to pass on now: their wait is over, and the command did not get them.
     ///
-    /// `command_got` says whether the command got a signal, from the signal's number, whether
-    /// the kernel sent it, and how far apart two sendings of one signal may be. If it returns
-    /// `None`, a signal from the kernel or from a process of our own group counts as sent to
-    /// the whole group.
+    /// `command_got` says whether the command got a signal, from the signal's number, whether the
+    /// kernel sent it, and the maximum time between the two copies of one signal. If it returns
+    /// `None`, a signal from the kernel or from a process of the same process group counts as sent
+    /// to the whole group.
     pub(crate) fn due(
         &mut self,
         now: Instant,
@@ -99,8 +100,8 @@ fn is_of_our_group(process: u32) -> bool {
     process.is_some_and(|process| getpgid(Some(Pid::from_raw(process))) == Ok(getpgrp()))
 }
 
-/// Whether the process may be one that sends a signal to us and to others one by one: one of
-/// our process group, or the service manager.
+/// Whether the process may send a signal to several processes in turn: it is in the process group
+/// of the profiler, or is the service manager.
 fn is_wrapper(process: u32) -> bool {
     process == 1 || is_of_our_group(process)
 }
@@ -109,7 +110,7 @@ fn is_wrapper(process: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Of a process that does not exist.
+    /// The id of a process that does not exist.
     const SENDER: u32 = 999_999_999;
 
     fn received(signal: Signal, by_kernel: bool) -> Received {
@@ -155,7 +156,7 @@ mod tests {
         let (mut relay, now) = (Relay::default(), Instant::now());
         assert!(!relay.take(received(Signal::SIGINT, false), now));
         assert!(!relay.take(received(Signal::SIGINT, false), now + MOMENT / 2));
-        // A key that is pressed twice, however fast.
+        // Ctrl-C pressed twice in a very short time.
         let (mut relay, now) = (Relay::default(), Instant::now());
         assert!(!relay.take(received(Signal::SIGINT, true), now));
         assert!(relay.take(received(Signal::SIGINT, true), now + MOMENT / 2));

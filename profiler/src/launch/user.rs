@@ -1,4 +1,4 @@
-//! The user that a command runs as.
+//! Runs a command as another user.
 
 use std::{ffi::OsString, io};
 
@@ -12,14 +12,15 @@ use nix::{
 use super::LaunchError;
 use crate::{text::Untrusted, users};
 
-/// A user. It is looked up before the fork, after which only system calls are safe.
+/// A user. The profiler looks up the user before the fork, because only syscalls are safe
+/// afterwards.
 #[derive(Debug)]
 pub(crate) struct User {
     uid: Uid,
     gid: Gid,
-    /// All groups, the main group included.
+    /// All groups, including the main group.
     groups: Vec<Gid>,
-    /// What the environment of the command says of the user.
+    /// The environment variables of the command that depend on the user.
     environment: Vec<(&'static str, OsString)>,
 }
 
@@ -86,11 +87,12 @@ impl User {
         self.environment.iter().cloned()
     }
 
-    /// Makes the calling process run as this user, for good. Safe between fork and exec, since it
-    /// only makes system calls.
+    /// Makes the calling process run as this user, permanently. Safe between fork and exec, because
+    /// it only makes syscalls.
     ///
     /// After the exec, a user other than root has no capabilities. The kernel would keep only
-    /// ambient ones (`cap_bprm_creds_from_file`, security/commoncap.c), which are dropped here.
+    /// ambient capabilities (`cap_bprm_creds_from_file`, security/commoncap.c), which this function
+    /// drops.
     ///
     /// # Errors
     /// The kernel's.

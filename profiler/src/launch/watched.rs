@@ -1,5 +1,5 @@
-//! The processes that are watched, by descriptor: a process that has ended is known to
-//! have, though its parent has not asked for it yet, or its id is another's by now.
+//! The processes of `-p`, by pidfd. A pidfd becomes readable when its process ends, even if its
+//! parent has not reaped it, and even if another process has its id by now.
 
 use std::{
     fs,
@@ -14,36 +14,36 @@ use nix::{
 use super::LaunchError;
 use crate::text::Untrusted;
 
-/// Processes that exist, or did.
+/// Processes, running or ended.
 pub(crate) struct Watched(Vec<OwnedFd>);
 
 impl Watched {
     /// # Errors
-    /// [`LaunchError::NoSuchProcess`] if one of them is not there.
+    /// [`LaunchError::NoSuchProcess`] if one of them does not exist.
     pub(crate) fn new(pids: &[u32]) -> Result<Self, LaunchError> {
         pids.iter().map(|&pid| open(pid)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Whether there were any, and all have ended.
+    /// Whether all processes have ended. `false` without processes.
     pub(crate) fn all_ended(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(has_ended)
     }
 }
 
-/// A descriptor of a process (Linux 5.3).
+/// Opens the pidfd of a process (Linux 5.3).
 fn open(pid: u32) -> Result<OwnedFd, LaunchError> {
-    // SAFETY: takes two numbers, and makes a descriptor.
+    // SAFETY: takes two numbers, and returns a descriptor.
     let opened = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     match (i32::try_from(opened), Errno::last()) {
-        // SAFETY: just made, and nobody else's.
+        // SAFETY: the descriptor is new, and nothing else owns it.
         (Ok(descriptor @ 0..), _) => Ok(unsafe { OwnedFd::from_raw_fd(descriptor) }),
-        // EINVAL for 0, for what is negative, and for a thread that leads no process.
+        // EINVAL for 0, for negative ids, and for a thread that is not the leader of a process.
         (_, Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => Err(not_a_process(pid)),
         (_, errno) => Err(LaunchError::Watch(errno.into())),
     }
 }
 
-/// Why there is no process of this id: there is nothing, or there is a thread.
+/// The error for an id that is not a process: the id is unused, or is that of a thread.
 fn not_a_process(id: u32) -> LaunchError {
     let field = |of: u32, name: &str| {
         let status = fs::read(format!("/proc/{of}/status")).ok()?;

@@ -1,5 +1,5 @@
-//! How often the log repeats itself: at most [`BURST`] messages a minute from one place in
-//! the source. The rest is counted, and told when the minute is over.
+//! Limits repeated messages: each place in the source logs at most [`BURST`] messages per minute.
+//! At the end of the minute, one message says how many were not logged.
 
 use std::{
     collections::HashMap,
@@ -10,11 +10,11 @@ use std::{
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier};
 use tracing_subscriber::{Layer, layer::Context};
 
-/// Messages from one place that are logged in a minute.
+/// The maximum number of messages per minute from one place.
 const BURST: u64 = 10;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Messages by their place in the source.
+/// Counts messages by their place in the source.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     places: Mutex<Places>,
@@ -37,15 +37,15 @@ struct Place {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LeftOut {
     pub(super) level: Level,
-    /// The module that logs them.
+    /// The module of the place.
     pub(super) target: &'static str,
     pub(super) messages: u64,
 }
 
 impl Limits {
-    /// Whether a message is to be logged. Counts it.
+    /// Counts a message, and returns whether to log it.
     fn admits(&self, metadata: &'static Metadata<'static>, now: Instant) -> bool {
-        // Whoever sets these levels wants all of it.
+        // The levels debug and trace have no limit.
         if *metadata.level() > Level::INFO {
             return true;
         }
@@ -58,7 +58,7 @@ impl Limits {
         admits
     }
 
-    /// Ends the minutes that are over, and says what was left out in them.
+    /// Ends the minutes that are over, and returns the messages that were not logged in them.
     pub(super) fn take_over(&self, now: Instant) -> Vec<LeftOut> {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let is_over = |_: &_, place: &mut Place| now.duration_since(place.since) >= MINUTE;
@@ -71,13 +71,13 @@ impl Limits {
         left_out.collect()
     }
 
-    /// Messages that were not logged so far.
+    /// Number of messages that were not logged so far.
     pub(super) fn left_out(&self) -> u64 {
         self.places.lock().unwrap_or_else(PoisonError::into_inner).left_out
     }
 }
 
-/// Keeps messages that are too many from the layers of the log.
+/// A filter that applies the limits to the layers of the log.
 pub(super) struct Limit(pub(super) Arc<Limits>);
 
 impl<S: Subscriber> Layer<S> for Limit {

@@ -1,5 +1,5 @@
-//! Log messages on their way to standard error. Whoever logs never waits: a reader that has
-//! stopped costs messages, which are counted, and not drains.
+//! Queues log messages for standard error, so that logging never blocks. If the reader of standard
+//! error stops, messages are dropped and counted, and drains continue.
 
 use std::{
     collections::VecDeque,
@@ -12,14 +12,14 @@ use std::{
 
 use crate::text::{self, Untrusted};
 
-/// Bytes of messages that wait.
+/// The maximum size of all queued messages, bytes.
 const MAX_BYTES: usize = 256 << 10;
-/// Bytes of one message. Longer ones are cut off.
+/// The maximum size of a message, bytes. Longer messages are truncated.
 const MAX_MESSAGE: usize = 8 << 10;
-/// How long the writer's thread sleeps at most before it looks for repeated messages.
+/// The longest time between two checks for repeated messages.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Messages that wait to be written.
+/// Messages that are not written yet.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -31,7 +31,7 @@ struct State {
     messages: VecDeque<Vec<u8>>,
     bytes: usize,
     dropped: u64,
-    /// Of these, how many were told of.
+    /// How many of these were reported in a message.
     told: u64,
     has_thread: bool,
     is_writing: bool,
@@ -42,7 +42,7 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a message, or counts it as dropped if there is no room.
+    /// Adds a message. If the queue is full, drops and counts the message.
     pub(super) fn push(&self, message: &[u8]) {
         let mut message = message[..message.len().min(MAX_MESSAGE)].to_vec();
         if message.last() != Some(&b'\n') {
@@ -59,14 +59,14 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Messages that were dropped so far.
+    /// Number of messages that were dropped so far.
     pub(super) fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Starts the thread that writes to `out`, if it does not run. `say` gives further
-    /// messages, and is asked about once a second; with how many messages were dropped since it was
-    /// asked last.
+    /// Starts the thread that writes to `out`, unless it is running. Once per second, the thread
+    /// calls `say` with the number of messages that were dropped since the last call, and writes
+    /// the messages that `say` returns.
     pub(super) fn start(
         self: &Arc<Self>,
         out: impl Write + Send + 'static,
@@ -98,13 +98,13 @@ impl Queue {
             state.told = state.dropped;
             drop(state);
             for message in messages.into_iter().chain(say(dropped)) {
-                // A message that cannot be written has no other place to go to.
+                // If a message cannot be written, nothing else can report it.
                 let _ = out.write_all(&message);
             }
         }
     }
 
-    /// Waits until all is written, but not for longer than `patience`.
+    /// Waits until all messages are written, for at most `patience`.
     pub(super) fn flush(&self, patience: Duration) {
         let until = Instant::now() + patience;
         let mut state = self.lock();
@@ -119,8 +119,8 @@ impl Queue {
     }
 }
 
-/// Puts what is written at one time into the queue, as one message. What others chose is
-/// harmless by its type where we log it; here, what a library logs becomes so too.
+/// Adds each write to the queue as one message. Makes the text of libraries harmless; the
+/// profiler's own messages already are.
 pub(super) struct QueueWriter(pub(super) Arc<Queue>);
 
 impl Write for QueueWriter {
@@ -157,8 +157,8 @@ mod tests {
         queue.flush(Duration::from_millis(10));
         let dropped = queue.dropped();
         assert!((1..MESSAGES).contains(&dropped), "{dropped}");
-        // Whoever reads on gets the rest, and is told how much is missing. The number may be told
-        // before the rest is written, so the loop ends when both have arrived.
+        // When the reader continues, it gets the rest, and a message with the number of dropped
+        // messages. That message may come before the rest, so the loop ends when both have arrived.
         let mut text = String::new();
         let (mut told, mut written) = (0, 0);
         while told + written < MESSAGES {
@@ -180,7 +180,7 @@ mod tests {
     fn all_is_written_before_the_end() {
         let (mut reader, writer) = pipe().expect("a pipe");
         let queue = Arc::<Queue>::default();
-        // Before there is a thread, messages wait.
+        // Messages are queued until the thread starts.
         queue.push(b"first");
         queue.start(writer, |_| Vec::new()).expect("a thread");
         queue.push(&vec![b'y'; 2 * MAX_MESSAGE]);

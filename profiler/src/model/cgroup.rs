@@ -7,7 +7,7 @@ use crate::{
     text::Untrusted,
 };
 
-/// The id in place of a cgroup that is unknown, or that is not told apart.
+/// The id of calls whose cgroup is unknown, or is not recorded.
 pub const NO_CGROUP: u64 = 0;
 
 /// A cgroup.
@@ -18,9 +18,9 @@ pub struct Cgroup {
     pub path: Untrusted,
     /// Whether it was removed.
     pub removed: bool,
-    /// What the path says: unit, container and pod.
+    /// The unit, container and pod in the path.
     pub placement: Placement,
-    /// What people call the container and the pod.
+    /// The names of the container and the pod.
     pub named: Named,
 }
 

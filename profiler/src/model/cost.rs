@@ -56,10 +56,10 @@ impl CpuTime {
 /// The kernel's statistics of the programs, or why there are none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Timing {
-    /// The kernel keeps no statistics, for this reason.
+    /// The kernel did not measure the programs, for this reason.
     No(Untimed),
-    /// The statistics of the current period. The kernel can start and stop to keep statistics, and
-    /// each period starts at zero.
+    /// The statistics of the current period. The kernel's statistics can be switched on and off,
+    /// and each period starts at zero.
     Of {
         /// Number of the period. Each period has another number.
         period: u64,
@@ -245,10 +245,11 @@ mod tests {
         let then = cost(1, 3_000, runs(101_000, 4_040_000), runs(100_900, 6_045_000));
         let spent = then.since(&first);
         assert_eq!(spent.all_runs(), Some(runs(200_000, 10_000_000)));
-        // Ten milliseconds in two seconds.
+        // 10 ms of 2 s on one of two CPUs.
         assert_eq!(spent.programs_cpus(), Some(0.005));
         assert_eq!(spent.ns_a_call(), Some(40.0 + 60.0));
-        // The kernel stopped, and began again: nothing to take away.
+        // The statistics were switched off and on, so the figures of the new period are not
+        // differences.
         let again = cost(2, 500, runs(10, 500), runs(10, 500));
         assert_eq!(again.since(&then).programs_cpus(), Some(1_000.0 / 5e8));
     }
@@ -266,7 +267,7 @@ mod tests {
         assert_eq!((untimed.all_runs(), untimed.programs_cpus()), (None, None));
         assert_eq!(untimed.ns_a_call(), None);
         assert!(untimed.by_program().all(|(_, runs)| runs.is_none()));
-        // Timed, and nothing ran: no mean.
+        // Timed, but without runs, so there is no mean.
         let idle = cost(1, 0, Runs::default(), Runs::default());
         assert_eq!((idle.ns_a_call(), idle.programs_cpus()), (None, None));
     }

@@ -26,12 +26,12 @@ pub struct Figures {
     pub never_returned: u64,
     /// Calls that left, but whose exit was missed. Their outcome and time are unknown.
     pub lost: u64,
-    /// Calls that left and were not timed. If times are read after calls, this counter can wrap
-    /// below zero for a moment; [`Self::timed`] is right nevertheless.
+    /// Calls that left and were not timed. Times are read after calls, so this counter can wrap
+    /// below zero for a moment. [`Self::timed`] is right in that case too.
     pub untimed: u64,
     /// Wall time of the timed calls, in nanoseconds. Exact.
     pub total_ns: u64,
-    /// The part of `total_ns` that threads spent off the CPU; 0 unless that is followed
+    /// The part of `total_ns` that threads spent off the CPU; 0 unless it is measured
     /// ([`Health::off_cpu`](super::Health::off_cpu)).
     pub off_cpu: OffCpu,
     /// Minimum and maximum latency. `None` if no latency is known.
@@ -43,9 +43,9 @@ pub struct Figures {
     /// Latencies of the calls that were timed. With adaptive sampling, each counts as often as
     /// its weight: the number of calls for which it stands.
     pub latency: Latency,
-    /// By how much the weights of the timed calls exceed 1, in all.
+    /// Sum of the weights of the timed calls, each minus 1.
     pub extra: u64,
-    /// Sum of the latencies of the timed calls, each as often as its weight exceeds 1, nanoseconds.
+    /// Sum of the latencies of the timed calls, each times its weight minus 1, nanoseconds.
     pub extra_ns: u64,
     /// Sum of the squares of the weights above 1.
     pub squares: u64,
@@ -76,7 +76,7 @@ impl Extremes {
 }
 
 impl Figures {
-    /// Calls that left, with any outcome.
+    /// Calls that left the kernel, with any outcome.
     pub fn left(&self) -> u64 {
         self.returned + self.restarted
     }
@@ -134,12 +134,12 @@ impl Figures {
         self.untimed != 0 && self.timed() != 0
     }
 
-    /// For how many calls the timed calls stand.
+    /// Sum of the weights of the timed calls.
     pub fn weight(&self) -> u64 {
         self.timed().saturating_add(self.extra)
     }
 
-    /// Sum of the latencies of the timed calls, each as often as its weight, nanoseconds.
+    /// Sum of the latencies of the timed calls, each times its weight, nanoseconds.
     pub fn weighted_ns(&self) -> u64 {
         self.total_ns.saturating_add(self.extra_ns)
     }
@@ -150,8 +150,8 @@ impl Figures {
     }
 
     /// How far the rank of a quantile can be off because not all calls were timed, as a share of
-    /// all calls: with 0.01, a p99 is between the p98 and the greatest. It holds for each quantile
-    /// with a probability of 95 %. `None` if all calls were timed, or none.
+    /// all calls: with 0.01, a p99 is between the true p98 and the maximum. The bound holds for
+    /// each quantile with a probability of at least 95 %. `None` if all calls were timed, or none.
     ///
     /// By Hoeffding's inequality: of each block of calls one is timed, at random, and it counts as
     /// the size of the block. So the share of calls below any latency differs from the true share
@@ -374,7 +374,7 @@ mod tests {
         sum.merge(&Figures { calls: 6, returned: 6, untimed: 6, ..Figures::default() });
         assert_eq!((sum.calls, sum.timed(), sum.in_flight()), (8, 2, 0));
         assert_eq!((sum.total_ns, sum.mean_ns(), sum.estimated_total_ns()), (400, 200, 1600));
-        // Read before the calls that it is of.
+        // The time was read before the calls that it belongs to.
         let early = Figures { untimed: 1_u64.wrapping_neg(), total_ns: 7, ..Figures::default() };
         assert_eq!((early.timed(), early.mean_ns()), (1, 7));
     }

@@ -1,4 +1,4 @@
-//! Groups of metrics: who makes calls, in a bounded number of series.
+//! Groups of metrics: calls by container, unit or name, in a bounded number of series.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub enum Counter {
     NeverReturned,
     /// Calls whose exit was missed.
     MissedExits,
-    /// Wall time of the timed calls, nanoseconds, each as often as its weight.
+    /// Wall time of the timed calls, each times its weight, nanoseconds.
     Nanoseconds,
 }
 

@@ -40,12 +40,12 @@ pub struct Runs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Untimed {
     /// Nobody requested the statistics.
-    #[error("the kernel keeps no statistics of BPF programs now")]
+    #[error("the kernel's BPF statistics are off")]
     Off,
     /// The privilege to request the statistics is missing.
-    #[error("needs CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1")]
+    #[error("requires CAP_SYS_ADMIN or sysctl kernel.bpf_stats_enabled=1")]
     Privilege,
     /// The kernel refused the statistics for another reason: an errno.
-    #[error("the kernel keeps no statistics of BPF programs: errno {0}")]
+    #[error("the kernel refused to enable BPF statistics: errno {0}")]
     Refused(i32),
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CallRow, Detail, Figures, Snapshot};
 
-/// Which processes count.
+/// Which processes are counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// All processes of the host.
@@ -22,9 +22,9 @@ pub enum Timed {
     /// All calls.
     #[default]
     All,
-    /// One in so many on average, of every thread and system call alike; two or more.
+    /// On average one call in this many, of each thread and syscall. At least 2.
     OneIn(NonZeroU32),
-    /// All of them while a thread makes at most so many calls of a syscall per second. Above that,
+    /// All calls while a thread makes at most this many calls of a syscall per second. Above that,
     /// a sample that keeps to this number.
     Adaptive(NonZeroU32),
     /// No calls: counts and outcomes only.
@@ -140,7 +140,7 @@ impl Dimension {
         }
     }
 
-    /// Whether it follows from the cgroup.
+    /// Whether the value of the dimension follows from the cgroup.
     pub const fn is_of_cgroup(self) -> bool {
         matches!(self, Self::Cgroup | Self::Unit | Self::Container | Self::Pod)
     }
@@ -173,7 +173,7 @@ impl Grouping {
         Dimension::ALL.into_iter().filter(move |&dimension| self.has(dimension))
     }
 
-    /// Whether the cgroup, or what follows from it, is among its dimensions.
+    /// Whether a dimension of the key is the cgroup, or follows from the cgroup.
     pub fn is_by_cgroup(self) -> bool {
         self.dimensions().any(Dimension::is_of_cgroup)
     }

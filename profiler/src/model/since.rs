@@ -70,7 +70,7 @@ fn of_thread(row: &ThreadRow) -> Parts<'_> {
     (row.cgroup, &row.calls, &row.cgroups)
 }
 
-/// Sets what is recent in the rows of an owner, which had the rows of the last argument.
+/// Sets the recent figures of the rows of an owner, from its rows in the previous snapshot.
 fn set_recent_of_owner(
     rows: &mut Arc<Vec<CallRow>>,
     by_cgroup: &mut [CgroupRow],
@@ -87,7 +87,7 @@ fn set_recent_of_owner(
     }
 }
 
-/// Sets what is recent in rows to which the engine has added these owners.
+/// Sets the recent figures of rows to which the engine has added the figures of these owners.
 fn set_recent_of_ended(
     rows: &mut Arc<Vec<CallRow>>,
     by_cgroup: &mut [CgroupRow],
@@ -311,7 +311,7 @@ mod tests {
         let shown = second.since(Some(&first));
         assert_eq!(recent_of_threads(&shown), [3, 7, 2]);
         assert_eq!(shown.calls[0].recent.calls, 12);
-        // Before threads were listed, nobody knows what each had done.
+        // The figures of a thread before it was listed are unknown.
         let unlisted = snapshot(1, vec![process(Some(1), "a", vec![row(0, figures(5, 0, 100))])]);
         let third = snapshot(2, vec![with_threads(&[(Some(1), 8), (None, 2)])]);
         let shown = third.since(Some(&unlisted));
@@ -320,8 +320,8 @@ mod tests {
         assert_eq!(recent_of_threads(&from_the_start), [8]);
     }
 
-    /// It ended and was added to the row of the ended, and then another of its threads made
-    /// its first call.
+    /// A process ended and was added to the row of ended processes. Then another of its threads
+    /// made its first call.
     #[test]
     fn what_left_the_list_and_came_back_counts_once() {
         let of = |calls| vec![row(0, figures(calls, 0, 100))];

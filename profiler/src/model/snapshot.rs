@@ -50,7 +50,7 @@ pub enum Detail {
     Calls,
     /// Also each process with its syscalls.
     Processes,
-    /// Also each thread of each process. The engine has to be told in advance (`Engine::set_detail`).
+    /// Also each thread of each process. Requires `Engine::set_detail` in advance.
     Threads,
 }
 
@@ -77,10 +77,10 @@ impl CallRow {
 /// The figures of a process or thread in a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupRow {
-    /// The id of the cgroup in which the calls entered; [`NO_CGROUP`](super::NO_CGROUP) if it is
-    /// unknown or not told apart.
+    /// The id of the cgroup in which the calls entered; [`NO_CGROUP`](super::NO_CGROUP) if the
+    /// cgroup is unknown or not recorded.
     pub cgroup: u64,
-    /// The calls, by key. Shared by all snapshots between which there were none.
+    /// The calls, by key. Snapshots share the list as long as no call changes it.
     pub calls: Arc<Vec<CallRow>>,
 }
 

@@ -6,7 +6,8 @@ use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
 use super::{near, syscalls, table::Table};
 
-/// What a syscall acts on. Every syscall that the table has is in one category.
+/// The category of a syscall, by what it acts on. Every syscall in the table has exactly one
+/// category.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
     /// Processes, their memory, signals and timers.
@@ -58,14 +59,14 @@ impl fmt::Display for Category {
     }
 }
 
-/// The classes that `strace -e trace=%CLASS` knows. Those behind [`WIDE`] only tell variants of
-/// stat and statfs apart.
+/// The classes of `strace -e trace=%CLASS`. The classes from index [`WIDE`] on only distinguish
+/// variants of stat and statfs.
 const CLASSES: [&str; 17] = [
     "file", "desc", "network", "process", "memory", "signal", "ipc", "creds", "clock", "pure",
     "stat", "lstat", "fstat", "%stat", "statfs", "fstatfs", "%statfs",
 ];
 
-/// How many of [`CLASSES`] make the rows of `--by class`.
+/// The number of [`CLASSES`] that `--by class` uses.
 const WIDE: u32 = 10;
 
 /// A set of strace's classes. A syscall can be in several, or in none.
@@ -92,13 +93,13 @@ impl Classes {
         self.0 & other.0 != 0
     }
 
-    /// Both sets.
+    /// The union of both sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Without the classes that only tell variants of stat and statfs apart.
+    /// Removes the classes that only distinguish variants of stat and statfs.
     #[must_use]
     pub fn wide(self) -> Self {
         Self(self.0 & ((1 << WIDE) - 1))
@@ -133,8 +134,8 @@ pub fn near(name: &str) -> Vec<String> {
     near::near(name, names()).into_iter().map(|name| format!("%{name}")).collect()
 }
 
-/// Whether a syscall is in the class or category `name`, or `None` if there is neither of that
-/// name.
+/// Returns a function that tests whether a syscall is in the class or category `name`. `None` if
+/// `name` is neither.
 pub fn contains(name: &str) -> Option<impl Fn(CallKey) -> bool> {
     let class = Classes::named(name);
     let wanted = Category::named(name);
@@ -144,12 +145,13 @@ pub fn contains(name: &str) -> Option<impl Fn(CallKey) -> bool> {
     })
 }
 
-/// The category of a syscall, or `None` if no table has the number. Fast enough for every row.
+/// The category of a syscall. `None` if no table has the number. Looks up an array, so it can be
+/// called for every row.
 pub fn category(key: CallKey) -> Option<Category> {
     of(key).map(|(category, _)| category)
 }
 
-/// The classes of a syscall. Fast enough for every row.
+/// The classes of a syscall. Looks up an array, so it can be called for every row.
 pub fn classes(key: CallKey) -> Classes {
     of(key).map(|(_, classes)| classes).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use profiler_common::limits::ERRNOS;
 
 use super::near::{near, or_perhaps};
 
-/// The name that errno.h gives `errno`, as `EAGAIN`, or its number.
+/// The name of `errno` in errno.h, such as `EAGAIN`, or its number.
 pub fn name(errno: u16) -> Cow<'static, str> {
     match nix::errno::Errno::from_raw(i32::from(errno)) {
         nix::errno::Errno::UnknownErrno => Cow::Owned(errno.to_string()),
@@ -14,7 +14,7 @@ pub fn name(errno: u16) -> Cow<'static, str> {
     }
 }
 
-/// Second names that errno.h gives to an errno.
+/// Errnos with a second name in errno.h.
 const ALIASES: [(&str, &str); 3] =
     [("EWOULDBLOCK", "EAGAIN"), ("EDEADLOCK", "EDEADLK"), ("ENOTSUP", "EOPNOTSUPP")];
 
@@ -38,13 +38,13 @@ impl Errno {
         name(self.0).starts_with('E')
     }
 
-    /// Second names that errno.h has for it.
+    /// Second names of the errno in errno.h.
     pub fn aliases(self) -> impl Iterator<Item = &'static str> {
         let name = name(self.0);
         ALIASES.iter().filter(move |(_, of)| *of == name).map(|(alias, _)| *alias)
     }
 
-    /// What it means, for example `No such file or directory`.
+    /// The description, for example `No such file or directory`.
     pub fn meaning(self) -> &'static str {
         nix::errno::Errno::from_raw(i32::from(self.0)).desc()
     }

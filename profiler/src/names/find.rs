@@ -1,4 +1,5 @@
-//! Finds syscalls and errnos by what the user knows of them.
+//! Finds syscalls and errnos for `profiler syscalls`: by name, number, errno, pattern, class or
+//! group.
 
 use std::{collections::BTreeSet, str::FromStr};
 
@@ -12,21 +13,21 @@ use super::{
     table::{Call, Table},
 };
 
-/// What the user looks for: a name, a number, an errno, a pattern, a class or a group.
+/// The result of a search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// The calls, by name, and each on which ABIs.
+    /// The syscalls that were found, by name, each with its ABIs.
     calls: Vec<(&'static str, Vec<Abi>)>,
-    /// The errno that the text names, if it can name one.
+    /// The errno that the text names, if any.
     errno: Option<Errno>,
-    /// Whether the text names an errno, and no syscall: the calls are those that document it.
+    /// Whether the text names an errno and no syscall.
     of_errno: bool,
 }
 
 /// Why a text finds nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FindError {
-    /// There is no such name.
+    /// No syscall or errno has this name.
     #[error("there is no syscall or errno of this name{}", or_perhaps(near))]
     Name {
         /// Names that the user may mean.
@@ -38,22 +39,22 @@ pub enum FindError {
         /// Names that the user may mean.
         near: Vec<String>,
     },
-    /// There is no such group.
+    /// systemd has no group of this name.
     #[error("systemd has no group of this name that includes a syscall of x86{}", or_perhaps(near))]
     Group {
         /// Names that the user may mean.
         near: Vec<String>,
     },
-    /// No ABI is called so.
+    /// No ABI has this name.
     #[error("there is no ABI {0:?}; expected x86_64, i386 or x32")]
     Abi(String),
-    /// The ABI has none of the calls.
+    /// The ABI has no such syscall.
     #[error("{0} has no such syscall")]
     NotOn(Abi),
-    /// No call has the number.
+    /// No syscall has this number.
     #[error("no syscall has this number{}", of_abi(*.0))]
     Number(Option<Abi>),
-    /// The number is that of no errno.
+    /// No errno has this number.
     #[error("no errno has this number; errnos are numbered from 1 to 133")]
     Errno,
     /// The pattern cannot be parsed, or matches nothing.
@@ -66,18 +67,18 @@ fn of_abi(abi: Option<Abi>) -> String {
 }
 
 impl Query {
-    /// The calls that the user looks for, by name, and each on which ABIs.
+    /// The syscalls that were found, by name, each with its ABIs.
     pub fn calls(&self) -> &[(&'static str, Vec<Abi>)] {
         &self.calls
     }
 
-    /// The errno that the text names, if it can name one: 2 is a syscall and an errno.
+    /// The errno that the text names, if any. A number such as 2 names both a syscall and an errno.
     pub fn errno(&self) -> Option<Errno> {
         self.errno
     }
 
-    /// Whether the text names an errno and no syscall. Then the calls are those whose manual page
-    /// documents the errno.
+    /// Whether the text names an errno and no syscall. [`Self::calls`] are then the syscalls whose
+    /// manual page documents the errno.
     pub fn is_of_errno(&self) -> bool {
         self.of_errno
     }
@@ -143,8 +144,7 @@ impl FromStr for Query {
     }
 }
 
-/// A decimal number, or a hexadecimal one behind `0x`. For x32, without the bit that tells x32
-/// from x86_64.
+/// Parses a decimal number, or a hexadecimal number after `0x`. Removes `__X32_SYSCALL_BIT`.
 fn number(text: &str) -> Option<u32> {
     let number = match text.strip_prefix("0x") {
         Some(digits) => u32::from_str_radix(digits, 16).ok()?,
@@ -276,7 +276,7 @@ mod tests {
             assert_eq!(number(text), Some(expected), "{text}");
             assert!(found(text).is_of_errno() && names(text).contains(&"openat"), "{text}");
         }
-        // A number is one of a syscall first.
+        // A number names a syscall first.
         assert_eq!((number("2"), found("2").is_of_errno()), (Some(2), false));
         assert!(names("2").contains(&"open"));
         assert_eq!(number("EWOULDBLOCK"), Some(11));

@@ -1,4 +1,4 @@
-//! Names for numbers.
+//! Names of syscalls, errnos and operations of io_uring.
 
 pub mod classes;
 pub mod errnos;

@@ -1,9 +1,9 @@
-//! Names that a mistyped name may mean.
+//! Suggests names that resemble a mistyped name.
 
-/// How similar a name has to be, from 0 to 1.
+/// The minimum similarity of a suggestion, from 0 to 1.
 const LEAST_SIMILARITY: f64 = 0.8;
 
-/// How many names are suggested.
+/// The maximum number of suggestions.
 const MOST: usize = 3;
 
 /// At most three of the `known` names that resemble `name`, the most similar first.
@@ -17,7 +17,8 @@ pub fn near<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Ve
     near.into_iter().take(MOST).map(|(_, known)| known).collect()
 }
 
-/// The end of an error message that suggests names: `; perhaps read, readv`, or nothing.
+/// The end of an error message with suggestions: `; perhaps read, readv`. Empty without
+/// suggestions.
 pub fn or_perhaps<T: AsRef<str>>(near: &[T]) -> String {
     if near.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! Names of the operations of io_uring, as the kernel has them. The table is generated.
+//! Names of the operations of io_uring, from a generated table.
 
 use std::{borrow::Cow, sync::LazyLock};
 

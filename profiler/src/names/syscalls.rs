@@ -1,10 +1,10 @@
-//! Names of system calls, from the kernel's own table of each ABI.
+//! Names of syscalls, from the kernel's own table of each ABI.
 
 use profiler_common::call::{Abi, CallKey};
 
 use syscalls::{x86, x86_64};
 
-/// What every number that no table knows is called, one bucket per ABI.
+/// The name of all numbers that are not in the table of their ABI.
 pub const UNKNOWN: &str = "unknown";
 
 /// First number of the calls that only x32 has.
@@ -51,7 +51,7 @@ const X32: [&str; 36] = [
     "pwritev2",
 ];
 
-/// The name of the call, or `None` for a number that its table does not know.
+/// The name of a syscall. `None` if the number is not in the table.
 pub fn known(key: CallKey) -> Option<&'static str> {
     let nr = key.nr();
     let name = match key.abi()? {
@@ -60,16 +60,16 @@ pub fn known(key: CallKey) -> Option<&'static str> {
         Abi::X32 if nr >= X32_FIRST => X32.get((nr - X32_FIRST) as usize).copied(),
         Abi::X32 => x86_64::Sysno::new(nr as usize).map(|s| s.name()),
     };
-    // The library writes a name that is a keyword of Rust as one that is not: `r#break`.
+    // The library escapes names that are keywords of Rust: `r#break`.
     name.map(|name| name.strip_prefix("r#").unwrap_or(name))
 }
 
-/// The name of the call, or [`UNKNOWN`].
+/// The name of a syscall, or [`UNKNOWN`].
 pub fn name(key: CallKey) -> &'static str {
     known(key).unwrap_or(UNKNOWN)
 }
 
-/// The name of the call, with its ABI where that is not the usual one.
+/// The name of a syscall, with its ABI unless the ABI is x86_64.
 pub fn name_with_abi(key: CallKey) -> String {
     match key.abi() {
         Some(Abi::X86_64) | None => name(key).to_owned(),
@@ -77,7 +77,7 @@ pub fn name_with_abi(key: CallKey) -> String {
     }
 }
 
-/// The name of the call after that of its ABI, as filters take it: `i386:open`.
+/// The ABI and the name of a syscall, in the syntax of filters: `i386:open`.
 pub fn name_in_abi(key: CallKey) -> String {
     match key.abi() {
         Some(abi) => format!("{abi}:{}", name(key)),
@@ -85,8 +85,8 @@ pub fn name_in_abi(key: CallKey) -> String {
     }
 }
 
-/// `key`, or the one that stands for all unknown numbers of its ABI, so that
-/// bogus numbers make one row and not hundreds.
+/// Replaces a number without a name by the key for all unknown numbers of its ABI, so that all of
+/// them share a row.
 pub fn fold_unknown(key: CallKey) -> CallKey {
     match (known(key), key.abi()) {
         (None, Some(abi)) => CallKey::unknown(abi),

@@ -1,4 +1,4 @@
-//! Everything that is known of each syscall: arguments, classes, who allows it.
+//! The table of facts about each syscall: numbers, arguments, classes, who allows it.
 //!
 //! `cargo xtask syscalls --generate` writes the table, whose format `xtask/src/syscalls/generate.rs`
 //! describes. It is parsed when it is first needed.
@@ -9,7 +9,7 @@ use profiler_common::call::{ABIS, Abi};
 
 use super::classes::{Category, Classes};
 
-/// An argument, as the kernel declares it.
+/// An argument of a syscall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// C type, for example `const char *`.
@@ -25,7 +25,7 @@ pub struct Argument {
 pub struct OnAbi {
     /// The ABI.
     pub abi: Abi,
-    /// The number. For x32, without the bit that tells x32 from x86_64.
+    /// The number, without `__X32_SYSCALL_BIT`.
     pub number: u32,
     /// The arguments, or `None` if the kernel no longer has the call: it fails with `ENOSYS`.
     pub arguments: Option<Vec<Argument>>,
@@ -45,14 +45,14 @@ pub enum Docker {
     Denied,
 }
 
-/// What is known of a syscall, over all ABIs.
+/// The facts about a syscall, on all ABIs.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// The name.
     pub name: &'static str,
     /// The ABIs that have it.
     pub abis: Vec<OnAbi>,
-    /// What it acts on.
+    /// The category.
     pub category: Category,
     /// strace's classes.
     pub classes: Classes,
@@ -69,14 +69,13 @@ pub struct Call {
 }
 
 impl Call {
-    /// The call on `abi`, if that has it.
+    /// The syscall on `abi`, if the ABI has it.
     pub fn on(&self, abi: Abi) -> Option<&OnAbi> {
         self.abis.iter().find(|on| on.abi == abi)
     }
 }
 
-/// The bit in a number that tells x32 from x86_64: `__X32_SYSCALL_BIT`
-/// (arch/x86/include/uapi/asm/unistd.h).
+/// `__X32_SYSCALL_BIT` (arch/x86/include/uapi/asm/unistd.h), which distinguishes x32 from x86_64.
 pub const X32_BIT: u32 = 0x4000_0000;
 
 /// The registers that carry arguments, in order (entry_64.S and entry_64_compat.S).
@@ -98,16 +97,16 @@ pub const fn number_register(abi: Abi) -> &'static str {
 /// The table of syscalls.
 #[derive(Debug)]
 pub struct Table {
-    /// By name.
+    /// The syscalls, sorted by name.
     calls: Vec<Call>,
     /// Errnos by the page that documents them, sorted by page.
     errnos: Vec<(&'static str, Vec<&'static str>)>,
-    /// What each kind of fact comes from.
+    /// The source of each kind of fact.
     sources: Vec<(&'static str, &'static str)>,
 }
 
 impl Table {
-    /// The one table.
+    /// The table.
     pub fn get() -> &'static Self {
         static TABLE: LazyLock<Table> = LazyLock::new(|| parse(include_str!("syscalls.tsv")));
         &TABLE
@@ -130,18 +129,18 @@ impl Table {
         call.page.and_then(at).map_or(&[], |at| &self.errnos[at].1)
     }
 
-    /// What the facts of this kind come from, for example `strace 6.1` for `classes`.
+    /// The source of a kind of fact, for example `strace 6.1` for `classes`.
     pub fn source(&self, kind: &str) -> &'static str {
         self.sources.iter().find(|(of, _)| *of == kind).map_or("", |&(_, source)| source)
     }
 
-    /// What each kind of fact comes from.
+    /// The source of each kind of fact.
     pub fn sources(&self) -> &[(&'static str, &'static str)] {
         &self.sources
     }
 }
 
-/// Skips what does not fit the format. Tests show that nothing is skipped.
+/// Skips lines in another format. Tests check that no line is skipped.
 fn parse(text: &'static str) -> Table {
     let mut table = Table { calls: Vec::new(), errnos: Vec::new(), sources: Vec::new() };
     for line in text.lines() {
@@ -203,7 +202,7 @@ fn docker(text: &'static str) -> Docker {
     }
 }
 
-/// `int fd, char * buf`, or `-` for none because there is no such call.
+/// Parses `int fd, char * buf`. `-` means that the kernel no longer has the syscall.
 fn arguments(abi: Abi, text: &'static str) -> Option<Vec<Argument>> {
     if text == "-" {
         return None;
@@ -234,7 +233,7 @@ mod tests {
         assert!(table.errnos.is_sorted_by(|a, b| a.0 < b.0));
     }
 
-    /// The numbers that name the calls of a report, and those of the table.
+    /// The numbers by which reports name syscalls equal those of the table.
     #[test]
     fn the_table_has_every_number() {
         let table = Table::get();
@@ -243,7 +242,8 @@ mod tests {
                 let Some(name) = syscalls::known(CallKey::of(abi, nr)) else { continue };
                 let call = table.named(name).unwrap_or_else(|| panic!("{abi} {name}"));
                 let on = call.on(abi);
-                // x32 has numbers of its own for some calls. The kernel refuses theirs of x86_64.
+                // Some syscalls have a separate number on x32. The kernel refuses their number of
+                // x86_64 there.
                 let other_number = abi == Abi::X32 && nr < 512;
                 assert!(other_number || on.is_some_and(|on| on.number == nr), "{abi} {nr} {name}");
             }
@@ -263,7 +263,7 @@ mod tests {
                 for argument in on.arguments.iter().flatten() {
                     let Argument { kind, name, .. } = argument;
                     assert!(!kind.is_empty() && !name.contains('*'), "{}: {argument:?}", call.name);
-                    // The kernel splits what is wider than a register in two.
+                    // The kernel splits an argument that is wider than a register in two.
                     let wide = ["loff_t", "u64", "__u64", "s64", "__s64"];
                     let is_split = on.abi != Abi::I386 || !wide.contains(kind);
                     assert!(is_split, "{} on {}: {kind} {name}", call.name, on.abi);

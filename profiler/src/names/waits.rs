@@ -1,5 +1,5 @@
-//! What it means that a call lasts: some wait by their nature, and a thread that sits in
-//! one for days is well; of others a second says that something is wrong.
+//! Which syscalls wait by nature. A thread can be in such a syscall for days. If another syscall
+//! takes a second, something is wrong.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 use super::syscalls;
 use crate::model::Kind;
 
-/// Calls of [`Kind::Waits`], of every ABI: a name means the same in all of them.
+/// Syscalls of [`Kind::Waits`], on every ABI: a name means the same on all of them.
 const WAIT: &[&str] = &[
     // For a time.
     "nanosleep",
@@ -39,7 +39,7 @@ const WAIT: &[&str] = &[
     "io_pgetevents",
     "io_pgetevents_time64",
     "io_uring_enter",
-    // For another thread. FUTEX_WAKE and its like do not, but are over at once.
+    // For another thread. FUTEX_WAKE and similar operations return at once.
     "futex",
     "futex_time64",
     "futex_wait",
@@ -48,48 +48,48 @@ const WAIT: &[&str] = &[
     "wait4",
     "waitid",
     "waitpid",
-    // For a message or a semaphore. Who sends (msgsnd, mq_timedsend) waits only where
-    // nobody receives, as who writes does.
+    // For a message or a semaphore. A sender (msgsnd, mq_timedsend) waits only if nobody receives,
+    // as a writer does.
     "mq_timedreceive",
     "mq_timedreceive_time64",
     "msgrcv",
     "semop",
     "semtimedop",
     "semtimedop_time64",
-    // Goes on with a sleep, a poll or a futex that a stop broke: those that set
+    // Continues a sleep, poll or futex that a stop interrupted: syscalls that set
     // `restart_block.fn` (kernel/signal.c, `sys_restart_syscall`).
     "restart_syscall",
 ];
 
-/// Calls of [`Kind::MayWait`], likewise.
+/// Syscalls of [`Kind::MayWait`], on every ABI.
 const MAY_WAIT: &[&str] = &[
-    // Also of terminals, inotify, signalfd, eventfd, timerfd, /proc/kmsg. pread64 and
-    // preadv are not among them: what has no position refuses them (ESPIPE).
+    // Also from terminals, inotify, signalfd, eventfd, timerfd and /proc/kmsg. pread64 and preadv
+    // are not in the list: descriptors without a position refuse them (ESPIPE).
     "read",
     "readv",
-    // At position -1 it is readv.
+    // With position -1, the same as readv.
     "preadv2",
     "recvfrom",
     "recvmsg",
     "recvmmsg",
     "recvmmsg_time64",
-    // One end at least is a pipe.
+    // At least one descriptor is a pipe.
     "splice",
     "tee",
     "vmsplice",
-    // KVM_RUN, TIOCMIWAIT, BINDER_WRITE_READ, and hundreds more that work.
+    // KVM_RUN, TIOCMIWAIT and BINDER_WRITE_READ wait. Hundreds of other requests work.
     "ioctl",
     // SYSLOG_ACTION_READ waits for the next message.
     "syslog",
-    // Run by number, several calls in one: recv and accept beside connect; semop and
-    // msgrcv beside shmat (net/socket.c, ipc/syscall.c).
+    // These multiplex several operations: recv and accept, but also connect; semop and msgrcv, but
+    // also shmat (net/socket.c, ipc/syscall.c).
     "socketcall",
     "ipc",
-    // What the table does not know may be anything.
+    // An unknown syscall may be of any kind.
     syscalls::UNKNOWN,
 ];
 
-/// What a call does while it lasts.
+/// The kind of a syscall.
 pub fn kind(key: CallKey) -> Kind {
     let name = syscalls::name(key);
     if WAIT.contains(&name) {
@@ -101,8 +101,8 @@ pub fn kind(key: CallKey) -> Kind {
     }
 }
 
-/// Whether a call waits by nature: [`kind`] is [`Kind::Waits`]. Fast enough for every row of every
-/// process.
+/// Whether a syscall waits by nature: [`kind`] is [`Kind::Waits`]. Looks up an array, so it can be
+/// called for every row.
 pub fn waits_by_nature(key: CallKey) -> bool {
     static WAITS: LazyLock<Vec<bool>> = LazyLock::new(|| {
         let waits = |key| kind(key) == Kind::Waits;
@@ -142,8 +142,7 @@ mod tests {
         assert_eq!(all.len(), WAIT.len() + MAY_WAIT.len());
     }
 
-    /// What comes in forms for 32 and 64 bits of time, or of one table and another, is
-    /// the same.
+    /// Variants of a syscall, for example for 64-bit time, have the same kind.
     #[test]
     fn forms_of_a_call_are_of_one_kind() {
         for key in every_key() {

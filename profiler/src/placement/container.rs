@@ -1,22 +1,22 @@
-//! Containers, as their runtimes call their cgroups.
+//! Recognises containers in the paths of cgroups.
 
 use serde::{Deserialize, Serialize};
 
 use crate::text::Untrusted;
 
-/// Characters of a container's id: SHA-256 in hexadecimal.
+/// Length of a container's id: SHA-256 in hexadecimal.
 const ID_CHARS: usize = 64;
 
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Container {
-    /// Who runs it.
+    /// The container runtime.
     pub runtime: Runtime,
-    /// Its id, or its name where the runtime names its cgroups by that (LXC, systemd-nspawn).
+    /// The id. For LXC and systemd-nspawn, whose cgroups have no id: the name.
     pub id: Untrusted,
 }
 
-/// What runs a container.
+/// A container runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Runtime {
     /// Docker.
@@ -33,12 +33,12 @@ pub enum Runtime {
     Lxc,
     /// systemd-nspawn.
     Nspawn,
-    /// One of them: the path does not tell which.
+    /// Unknown, because several runtimes use this form of path.
     Unknown,
 }
 
 impl Runtime {
-    /// Its name, as in JSON.
+    /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -54,20 +54,20 @@ impl Runtime {
 }
 
 impl Container {
-    /// Whether its id is a hash, and not a name.
+    /// Whether the id is a hash. Otherwise, it is a name.
     pub fn has_hash(&self) -> bool {
         is_id(self.id.raw())
     }
 
-    /// The id as people write it: twelve characters of a hash, or the whole name.
+    /// The short id: the first twelve characters of a hash, or the whole name.
     pub fn short_id(&self) -> Untrusted {
         let id = self.id.raw();
         if is_id(id) { id[..12].into() } else { self.id.clone() }
     }
 }
 
-/// What precedes an id in the name of a cgroup. `libpod-conmon-` and the like are helpers
-/// outside the container: what follows their prefix is no id.
+/// Prefixes of an id in the name of a cgroup. Helpers outside the container have other prefixes,
+/// such as `libpod-conmon-`.
 const PREFIXES: [(&str, Runtime); 5] = [
     ("docker-", Runtime::Docker),
     ("libpod-", Runtime::Podman),
@@ -87,7 +87,8 @@ pub(super) fn find(components: &[&str]) -> Option<(Container, usize)> {
     })
 }
 
-/// `docker-ID.scope` where systemd makes the cgroups, `docker/ID` or `crio-ID` where the runtime does.
+/// Matches `docker-ID.scope` if systemd creates the cgroups, `docker/ID` or `crio-ID` if the
+/// runtime does.
 fn by_hash(component: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
     let name = component.strip_suffix(".scope").unwrap_or(component);
     if let Some(&(prefix, runtime)) = PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix)) {
@@ -102,7 +103,8 @@ fn is_id(text: &str) -> bool {
     text.len() == ID_CHARS && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// `lxc.payload.NAME`; before LXC 4.0 `lxc/NAME`. `lxc.monitor.NAME` is outside the container.
+/// Matches `lxc.payload.NAME`, and before LXC 4.0 `lxc/NAME`. `lxc.monitor.NAME` is outside the
+/// container.
 fn by_lxc(component: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
     let name = match component.strip_prefix("lxc.payload.") {
         Some(name) => name,
@@ -112,8 +114,8 @@ fn by_lxc(component: &str, parent: Option<&str>) -> Option<(Runtime, String)> {
     (!name.is_empty()).then(|| (Runtime::Lxc, name.to_owned()))
 }
 
-/// `systemd-nspawn@NAME.service/payload` or `machine-NAME.scope/payload`. What is beside
-/// `payload` is nspawn itself; a virtual machine has no such child.
+/// Matches `systemd-nspawn@NAME.service/payload` and `machine-NAME.scope/payload`. Siblings of
+/// `payload` belong to nspawn itself. A virtual machine has no `payload`.
 fn by_nspawn(component: &str, child: Option<&&str>) -> Option<(Runtime, String)> {
     if child != Some(&"payload") {
         return None;
@@ -125,7 +127,8 @@ fn by_nspawn(component: &str, child: Option<&&str>) -> Option<(Runtime, String)>
     (!name.is_empty()).then_some((Runtime::Nspawn, name))
 }
 
-/// A name without systemd's escapes (`unit_name_unescape`): `-` is `/`, and `\x2d` a byte.
+/// Removes systemd's escapes from a name (`unit_name_unescape`): `-` means `/`, and `\x2d` is a
+/// byte.
 fn unescaped(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name;

@@ -1,8 +1,8 @@
-//! Where a process belongs, by the path of its cgroup: systemd unit and slice, container, pod.
+//! Finds the systemd unit, container and pod of a process from the path of its cgroup.
 //!
-//! systemd, the container runtimes and the kubelet encode their names in the paths of cgroups. The
-//! forms here are those that they write; `path_tests.rs` has one of each. What has no known form
-//! is absent rather than wrong: a cgroup may be called anything.
+//! systemd, the container runtimes and the kubelet encode their names in the paths of cgroups. This
+//! module recognises the forms that they write; `path_tests.rs` has an example of each. A cgroup
+//! can have any name, so a path in an unknown form has no unit, container or pod.
 
 mod container;
 mod names;
@@ -17,11 +17,11 @@ pub use unit::Unit;
 
 use serde::{Deserialize, Serialize};
 
-/// The most components of a path that are looked at, from its end. The kernel bounds a path to
-/// 4096 bytes (`PATH_MAX`); nested managers need some thirty components.
+/// The maximum number of components of a path that are parsed, from its end. The kernel limits a
+/// path to 4096 bytes (`PATH_MAX`). Nested managers use some thirty components.
 const MAX_COMPONENTS: usize = 64;
 
-/// Where a process belongs. Everything is optional.
+/// The unit, container and pod of a process. Each is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
     /// The systemd unit.
@@ -33,7 +33,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// What the path of a cgroup says. The path begins at the root of a hierarchy: `/` or
+    /// Parses the path of a cgroup. The path begins at the root of a hierarchy: `/` or
     /// `/system.slice/ssh.service`. In a cgroup namespace it may begin with `/..`.
     pub fn of_path(path: &str) -> Self {
         let mut components: Vec<&str> =
@@ -41,17 +41,18 @@ impl Placement {
         components.drain(..components.len().saturating_sub(MAX_COMPONENTS));
         let found = container::find(&components);
         let (container, at) = found.map_or((None, components.len()), |(c, at)| (Some(c), at));
-        // A pod holds its containers, and a node of a cluster may itself be a container.
+        // A pod contains its containers. If a node of a cluster is itself a container, that
+        // container contains the pod.
         Self { unit: unit::find(&components), container, pod: pod::find(&components[..at]) }
     }
 
-    /// What the text of `/proc/PID/cgroup` says: a line for each hierarchy.
+    /// Parses the text of `/proc/PID/cgroup`, which has a line for each hierarchy.
     pub fn of_proc(text: &str) -> Self {
         proc::placement(text)
     }
 
-    /// Where the process belongs, in few words: `docker web`, `docker 3f4a0c0b8f0d` if its name
-    /// is not known, `nginx.service`, or nothing.
+    /// A short label: `docker web`, `docker 3f4a0c0b8f0d` if the name is unknown, or
+    /// `nginx.service`. `None` if nothing is known.
     pub fn label(&self, named: &Named) -> Option<String> {
         let Some(container) = &self.container else {
             return self.unit.as_ref().map(|unit| unit.name.to_string());

@@ -1,8 +1,8 @@
-//! Names of containers and pods, from the state files of their runtimes.
+//! Reads the names of containers and pods from the state files of their runtimes.
 //!
-//! Only files are read, since the sockets of Docker and containerd give their clients the rights of
-//! root. Most of these files are root's. A container whose file cannot be read has no name, and so
-//! has one that an unusual configuration keeps elsewhere.
+//! This module reads only files, because the sockets of Docker and containerd give their clients
+//! the rights of root. Only root can read most of these files. If the file of a container cannot be
+//! read, or if an unusual configuration stores it elsewhere, the container has no name.
 
 use std::{
     collections::HashMap,
@@ -15,16 +15,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use super::{Container, Runtime};
 use crate::{regular_file, text::Untrusted};
 
-/// The most containers whose names are remembered. Beyond that, all are forgotten.
+/// The maximum number of cached containers. If it is reached, the cache is cleared.
 const MAX_KNOWN: usize = 4_096;
 
-/// The most namespaces of containerd that are looked into.
+/// The maximum number of containerd namespaces that are searched.
 const MAX_NAMESPACES: usize = 16;
 
-/// What people call a container. Everything is optional.
+/// The names of a container. Each is optional.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {
-    /// The name of the container: in a pod, the one that the pod's manifest gives it.
+    /// The name of the container. In a pod, the name in the manifest of the pod.
     pub container: Option<Untrusted>,
     /// The name of its image.
     pub image: Option<Untrusted>,
@@ -34,7 +34,7 @@ pub struct Named {
     pub namespace: Option<Untrusted>,
 }
 
-/// Looks up what containers are called, each once.
+/// Looks up the names of containers, each once.
 pub struct Names {
     root: PathBuf,
     known: HashMap<Container, Named>,
@@ -47,12 +47,13 @@ impl Default for Names {
 }
 
 impl Names {
-    /// Names from the state files below `root`: `/`, or where the host's files are mounted.
+    /// Reads the state files below `root`: `/`, or the directory where the host's files are
+    /// mounted.
     pub fn below(root: &Path) -> Self {
         Self { root: root.to_owned(), known: HashMap::new() }
     }
 
-    /// What `container` is called. The first question about a container reads a file or two.
+    /// The names of `container`. The first lookup of a container reads one or two files.
     pub fn of(&mut self, container: &Container) -> &Named {
         if self.known.len() >= MAX_KNOWN && !self.known.contains_key(container) {
             self.known.clear();
@@ -69,17 +70,17 @@ fn named(root: &Path, container: &Container) -> Named {
         Runtime::Podman => podman(root, id),
         Runtime::Crio => crio(root, id),
         Runtime::Containerd | Runtime::Nerdctl => containerd(root, id),
-        // The path does not tell the runtime.
+        // The runtime is unknown, so try each.
         Runtime::Unknown => {
             docker(root, id).or_else(|| containerd(root, id)).or_else(|| crio(root, id))
         }
-        // The cgroup is called by the name.
+        // The path already has the name.
         Runtime::Lxc | Runtime::Nspawn => None,
     };
     found.unwrap_or_default()
 }
 
-/// A file of JSON; `None` if it cannot be read, or says something else.
+/// Parses a JSON file. `None` if the file cannot be read or has another structure.
 fn parsed<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_str(&regular_file::read(path).ok()?).ok()
 }
@@ -187,7 +188,7 @@ mod tests {
 
     const ID: &str = "3f4a0c0b8f0d4e1c9a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f";
 
-    /// Files below a root of their own.
+    /// Creates files below a temporary root.
     fn root(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
         for (path, text) in files {

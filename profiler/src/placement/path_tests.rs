@@ -1,4 +1,4 @@
-//! One path of each form, as the managers of cgroups write them.
+//! Tests with one path of each form that the managers of cgroups write.
 
 use proptest::prelude::*;
 
@@ -63,12 +63,12 @@ fn units_of_the_system_and_of_users() {
             "/user.slice/user-1000.slice/user@1000.service/app.slice/app-gnome-org\\x2dx-42.scope",
             "app-gnome-org\\x2dx-42.scope in app.slice (1000)",
         ),
-        // The name of a file of the kernel's, escaped.
+        // A name that a file of the kernel could have, escaped.
         ("/system.slice/_cpu.service", "cpu.service in system.slice"),
         ("/system.slice/dev-hugepages.mount", "dev-hugepages.mount in system.slice"),
         // From inside a cgroup namespace.
         ("/../../system.slice/cron.service", "cron.service in system.slice"),
-        // No units: a slice alone, a name that ends like one, a name that systemd cannot have.
+        // No units: a slice, a name with the suffix of a unit, a name that is invalid in systemd.
         ("/system.slice", "-"),
         ("/system.slice/.service", "-"),
         ("/a/ssh.service", "-"),
@@ -132,7 +132,7 @@ fn containers_by_each_runtime_and_driver() {
             "machine-web.scope in machine.slice".to_owned(),
             "nspawn web",
         ),
-        // The innermost of nested ones.
+        // Nested containers: the innermost.
         ("/docker/OTHER64/docker/ID64", "-".to_owned(), "docker ID"),
     ] {
         assert_placed(path, &unit, container, "-");
@@ -266,7 +266,7 @@ fn a_process_is_placed_by_all_its_hierarchies() {
 }
 
 proptest! {
-    /// Whoever may make cgroups can call them anything.
+    /// A user who can create cgroups can give them any name.
     #[test]
     fn no_path_does_harm(
         parts in prop::collection::vec(

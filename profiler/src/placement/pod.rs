@@ -1,4 +1,4 @@
-//! Kubernetes pods, as the kubelet calls their cgroups.
+//! Recognises Kubernetes pods in the paths of cgroups.
 //!
 //! With the driver `cgroupfs`: `kubepods/burstable/podUID`. With `systemd`:
 //! `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-podUID.slice`, in which the dashes
@@ -12,12 +12,12 @@ use serde::{Deserialize, Serialize};
 pub struct Pod {
     /// Its UID: a UUID, or 32 hexadecimal digits for a static pod.
     pub uid: String,
-    /// Its class.
+    /// Its QoS class.
     pub qos: Qos,
 }
 
 impl Pod {
-    /// The UID as people write it: its first eight digits, which tell the pods of a node apart.
+    /// The short UID: its first eight digits, which distinguish the pods of a node.
     pub fn short_uid(&self) -> &str {
         &self.uid[..8]
     }
@@ -35,7 +35,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// Its name, as Kubernetes has it.
+    /// The name in Kubernetes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Guaranteed => "Guaranteed",
@@ -52,7 +52,7 @@ pub(super) fn find(components: &[&str]) -> Option<Pod> {
 
 fn pod(above: &[&str], component: &str) -> Option<Pod> {
     match component.strip_suffix(".slice") {
-        // The whole path is in the name; a kubelet in a container puts its own root before it.
+        // The name contains the whole path. A kubelet in a container prepends its own root.
         Some(slice) => {
             let (path, uid) = slice.rsplit_once("-pod")?;
             let at = path.rfind("kubepods")?;
@@ -77,7 +77,7 @@ fn qos_and_uid(class: &str, separator: char, uid: &str) -> Option<Pod> {
     is_uid(&uid).then_some(Pod { uid, qos })
 }
 
-/// `8-4-4-4-12` hexadecimal digits, or 32 in one.
+/// Whether the text is a UID: `8-4-4-4-12` hexadecimal digits, or 32 without dashes.
 fn is_uid(uid: &str) -> bool {
     let is_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     let groups: Vec<&str> = uid.split('-').collect();

@@ -1,11 +1,11 @@
-//! `/proc/PID/cgroup`: a line for each hierarchy that the process is in (cgroups(7)).
+//! Parses `/proc/PID/cgroup`, which has a line for each hierarchy (cgroups(7)).
 
 use super::Placement;
 
-/// The most lines that are read: version 1 has at most one for each controller.
+/// The maximum number of lines that are read. Version 1 has at most one line per controller.
 const MAX_LINES: usize = 32;
 
-/// A hierarchy, by how much its paths are trusted to say where a process belongs.
+/// A hierarchy. Earlier variants take precedence.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Hierarchy {
     /// Version 2.
@@ -16,8 +16,8 @@ enum Hierarchy {
     Controller,
 }
 
-/// The unit is that of version 2, or of systemd's own hierarchy. A container is in all
-/// hierarchies; on a host with both versions, a runtime may leave it out of version 2.
+/// Finds the unit in version 2 or in systemd's own hierarchy. A container is in all hierarchies; on
+/// a host with both versions, a runtime may leave it out of version 2.
 pub(super) fn placement(text: &str) -> Placement {
     let mut found: Vec<(Hierarchy, Placement)> = text
         .lines()
@@ -39,10 +39,10 @@ pub(super) fn placement(text: &str) -> Placement {
     Placement { unit, container, pod }
 }
 
-/// The hierarchy and the path of a line; `None` for one that says nothing of this.
+/// The hierarchy and the path of a line. `None` for hierarchies that are not used.
 fn hierarchy(line: &str) -> Option<(Hierarchy, &str)> {
     let (id, rest) = line.split_once(':')?;
-    // A path can have colons, and a list of controllers has none.
+    // A path can contain colons. A list of controllers cannot.
     let (controllers, path) = rest.split_once(':')?;
     // The kernel adds this to the path of a cgroup that was removed (`cgroup_show_path`).
     let path = path.strip_suffix(" (deleted)").unwrap_or(path);

@@ -1,4 +1,4 @@
-//! systemd units, as their cgroups are called.
+//! Recognises systemd units in the paths of cgroups.
 //!
 //! The rules are those of `cg_path_get_unit` and `cg_path_get_user_unit` (systemd,
 //! src/basic/cgroup-util.c): leading slices are skipped, and the component that follows is the unit.
@@ -16,9 +16,10 @@ const MAX_NAME: usize = 255;
 pub struct Unit {
     /// Its name: `nginx.service`, `session-3.scope`.
     pub name: Untrusted,
-    /// The slice that it is in, the innermost: `system.slice`. `None` for the root slice.
+    /// The innermost slice that contains the unit: `system.slice`. `None` for the root slice.
     pub slice: Option<Untrusted>,
-    /// The id of the user whose service manager runs it; `None` for the system's.
+    /// The id of the user whose service manager runs the unit. `None` for the system's service
+    /// manager.
     pub user: Option<u32>,
 }
 
@@ -26,12 +27,12 @@ pub struct Unit {
 pub(super) fn find(components: &[&str]) -> Option<Unit> {
     let (unit, below) = of_manager(components, None)?;
     let Some(user) = user_of_manager(unit.name.raw()) else { return Some(unit) };
-    // The manager itself is in `init.scope`, which is its own unit of that name.
+    // The manager itself is in its own unit `init.scope`.
     let of_user = of_manager(below, Some(user)).map(|(unit, _)| unit);
     Some(of_user.unwrap_or(unit))
 }
 
-/// The unit after leading slices, and what is below it.
+/// The unit after the leading slices, and the components below it.
 fn of_manager<'a, 'b>(
     components: &'a [&'b str],
     user: Option<u32>,
@@ -43,7 +44,7 @@ fn of_manager<'a, 'b>(
     is_unit(name).then(|| (Unit { name: name.into(), slice, user }, below))
 }
 
-/// Without the `_` that systemd puts before names which the kernel's own files might have
+/// Removes the `_` that systemd prepends to names that a file of the kernel could have
 /// (`cg_unescape`).
 fn unescaped(component: &str) -> &str {
     component.strip_prefix('_').unwrap_or(component)
@@ -58,19 +59,20 @@ fn is_unit(name: &str) -> bool {
         && is_valid(name)
 }
 
-/// Other units that can have processes (`unit_vtable[].cgroup_context_offset`).
+/// Whether the unit is of another type that can have processes
+/// (`unit_vtable[].cgroup_context_offset`).
 fn is_rarer_unit(name: &str) -> bool {
     [".socket", ".mount", ".swap"].iter().any(|suffix| name.ends_with(suffix))
 }
 
-/// Whether a text has the characters of a unit's name (`VALID_CHARS_WITH_AT`), and something before
-/// its suffix.
+/// Whether a text is the name of a unit: only valid characters (`VALID_CHARS_WITH_AT`), and a
+/// non-empty name before the suffix.
 fn is_valid(name: &str) -> bool {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "@:-_.\\".contains(c);
     name.len() <= MAX_NAME && !name.starts_with(['.', '@']) && name.chars().all(is_allowed)
 }
 
-/// The user of `user@1000.service`.
+/// The user id in `user@1000.service`.
 fn user_of_manager(unit: &str) -> Option<u32> {
     unit.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok()
 }

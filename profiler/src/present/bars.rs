@@ -1,18 +1,18 @@
 //! Bars made of characters: sparklines in a cell, and the bars of a chart.
 
-/// Parts of a character that a bar can fill.
+/// Number of heights of a bar within one character.
 pub const PARTS: usize = 8;
 
 const UNICODE: [char; PARTS + 1] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const ASCII: [char; PARTS + 1] = [' ', '.', ':', '-', '=', '+', '*', '%', '#'];
 
-/// A character filled from nothing up to all [`PARTS`].
+/// Characters from empty to full, in [`PARTS`] steps.
 pub const fn levels(unicode: bool) -> &'static [char; PARTS + 1] {
     if unicode { &UNICODE } else { &ASCII }
 }
 
 /// Height of the bar for `count`, in parts of a line, if the bar for `most` is `lines` high. A
-/// count that is not zero has a bar: a lone outlier is what one looks for.
+/// count that is not zero always has a visible bar, so that single outliers can be seen.
 pub fn height(count: u64, most: u64, lines: usize) -> usize {
     if count == 0 {
         return 0;
@@ -21,7 +21,7 @@ pub fn height(count: u64, most: u64, lines: usize) -> usize {
     ((count as f64 / most.max(1) as f64 * full).round() as usize).clamp(1, lines * PARTS)
 }
 
-/// A bar of one character for each count.
+/// Draws one character for each count.
 pub fn sparkline(counts: &[u64], unicode: bool) -> String {
     let most = counts.iter().copied().max().unwrap_or(0);
     counts.iter().map(|&count| levels(unicode)[height(count, most, 1)]).collect()
@@ -29,11 +29,10 @@ pub fn sparkline(counts: &[u64], unicode: bool) -> String {
 
 /// The characters of the parts of a stacked bar.
 pub const STACK_UNICODE: [char; 3] = ['█', '▓', '░'];
-/// The same, in ASCII.
+/// The characters of the parts of a stacked bar, in ASCII.
 pub const STACK_ASCII: [char; 3] = ['#', '=', '.'];
 
-/// A bar of `width` characters, stacked of parts in proportion. Whatever is left by rounding goes
-/// to the parts that lose most by it. Empty if all parts are 0.
+/// A stacked bar of `width` characters, with parts in proportion. Rounds by the largest remainder.
 pub fn stacked(parts: [u64; 3], width: usize, unicode: bool) -> String {
     let total: u128 = parts.iter().map(|&part| u128::from(part)).sum();
     if total == 0 {

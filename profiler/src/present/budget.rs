@@ -1,19 +1,19 @@
-//! How a run compares with its budget, for people and as JSON.
+//! Formats the verdict on a budget, as text and as JSON.
 
 use serde::Serialize;
 
 use super::units::{counted, grouped, time};
 use crate::budget::{Check, Doubt, Limit, Verdict};
 
-/// The verdict for people: a line, and a line for each limit that the run exceeds. `file` is the
-/// budget's.
+/// The verdict as text: a headline, and a line for each exceeded limit. `file` is the path of the
+/// budget.
 pub fn text(verdict: &Verdict, file: &str) -> String {
     let of = counted(verdict.checks.len() as u64, "limit");
     let exceeded: Vec<_> = verdict.exceeded().collect();
     let mut text = match (exceeded.len(), verdict.doubt) {
         (0, None) => format!("budget {file}: the run is within {of}\n"),
         (0, Some(doubt)) => {
-            format!("budget {file}: not proved, because {}\n", reason(doubt))
+            format!("budget {file}: not verified, because {}\n", reason(doubt))
         }
         (n, _) => format!("budget {file}: the run exceeds {} of {of}\n", grouped(n as u64)),
     };
@@ -26,13 +26,13 @@ pub fn text(verdict: &Verdict, file: &str) -> String {
 fn reason(doubt: Doubt) -> String {
     match doubt {
         Doubt::Uncounted(calls) => {
-            format!("up to {} may not be counted", counted(calls, "call"))
+            format!("up to {} may be uncounted", counted(calls, "call"))
         }
         Doubt::CutShort => "the profiler ended before the command".into(),
     }
 }
 
-/// `openat: 130 calls, limit 120`.
+/// Formats a check: `openat: 130 calls, limit 120`.
 fn line(check: &Check) -> String {
     let of = check.of.as_deref().unwrap_or("all syscalls");
     let (found, allowed) = (check.found, check.allowed);
@@ -50,7 +50,7 @@ fn line(check: &Check) -> String {
     }
 }
 
-/// Both in nanoseconds, if they would look alike otherwise.
+/// Formats two times. In nanoseconds, if they would look the same otherwise.
 fn times(found: u64, allowed: u64) -> String {
     let (short, limit) = (time(found), time(allowed));
     if short == limit {
@@ -64,7 +64,8 @@ fn times(found: u64, allowed: u64) -> String {
 pub(super) struct Object<'a> {
     /// Whether the run is within every limit, and its figures are complete.
     met: bool,
-    /// At most so many calls may be in no figure; null if the run was cut short.
+    /// Upper bound of the calls that no figure includes. Null if the profiler ended before the
+    /// command.
     uncounted: Option<u64>,
     limits: Vec<Limited<'a>>,
 }
@@ -72,13 +73,13 @@ pub(super) struct Object<'a> {
 /// A limit.
 #[derive(Serialize)]
 struct Limited<'a> {
-    /// As the budget names it; null for all syscalls.
+    /// The syscall, as the budget names it. Null for all syscalls together.
     syscall: Option<&'a str>,
     limit: &'static str,
-    /// The errno, if the limit is of one.
+    /// The errno, if the limit is for an errno.
     #[serde(skip_serializing_if = "Option::is_none")]
     errno: Option<String>,
-    /// Calls, or nanoseconds.
+    /// The limit: calls, or nanoseconds.
     allowed: u64,
     found: u64,
     exceeded: bool,
@@ -160,13 +161,13 @@ mod tests {
         assert_eq!(text(&kept, "b"), "budget b: the run is within 1 limit\n");
         let doubtful = Verdict { doubt: Some(Doubt::Uncounted(3)), ..kept.clone() };
         assert!(!doubtful.is_met());
-        let why = "budget b: not proved, because up to 3 calls may not be counted\n";
+        let why = "budget b: not verified, because up to 3 calls may be uncounted\n";
         assert_eq!(text(&doubtful, "b"), why);
         let cut = Verdict { doubt: Some(Doubt::CutShort), ..kept };
         assert!(!cut.is_met());
         assert_eq!(
             text(&cut, "b"),
-            "budget b: not proved, because the profiler ended before the command\n"
+            "budget b: not verified, because the profiler ended before the command\n"
         );
     }
 }

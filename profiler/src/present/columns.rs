@@ -49,9 +49,9 @@ pub enum Column {
     OnCpu,
     /// Time blocked in calls.
     Waiting,
-    /// Time in calls that could have run and waited for a CPU.
+    /// Time in calls waiting for a CPU.
     Runnable,
-    /// Where the time went, drawn.
+    /// A bar of the parts of the time.
     Where,
     /// Share of the time of all rows.
     Share,
@@ -85,17 +85,17 @@ pub enum Column {
     Completed,
     /// Further completions of io_uring.
     Posted,
-    /// The syscall that has most of what the table is sorted by.
+    /// The syscall with the largest figure of the sort key.
     TopCall,
-    /// The distribution of latencies, drawn.
+    /// A sparkline of the distribution of latencies.
     Spread,
     /// How long a call has been in flight.
     Age,
-    /// What a call in flight does while it lasts.
+    /// The kind of a call in flight.
     Kind,
 }
 
-/// What the cells of a column are.
+/// The type and unit of the cells of a column.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     /// An id.
@@ -110,15 +110,15 @@ pub enum Unit {
     Latency,
     /// A share of the sum of all rows.
     Share,
-    /// How long something has lasted so far, nanoseconds.
+    /// The age of a call in flight, nanoseconds.
     Age,
-    /// A kind of calls in flight, in the order of concern.
+    /// The kind of a call in flight, sorted by urgency.
     Kind,
     /// A drawing.
     Drawing,
 }
 
-/// What is fixed for a column, whatever its table.
+/// The properties of a column in every table.
 #[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// The title in a report.
@@ -127,18 +127,19 @@ pub struct Spec {
     pub heading: &'static str,
     /// The title on a screen if figures are per second.
     pub per_second: &'static str,
-    /// What the cells are.
+    /// The type and unit of the cells.
     pub unit: Unit,
     /// The value of `--sort` that sorts by this column.
     pub sort: Option<SortKey>,
     /// The meaning: for manual pages.
     pub help: &'static str,
-    /// The least and the greatest width on a screen that are of use.
+    /// The minimum and maximum width on a screen, characters.
     pub widths: (usize, usize),
-    /// When a report leaves the column out if it is too wide: the greatest first, 0 never. A
-    /// count that is not 0 here leaves its cell empty if there is nothing to count.
+    /// The order in which a report that is too wide omits columns: the greatest value first, 0
+    /// never. If the value is not 0, cells with a count of 0 are empty.
     pub(super) expendable: u8,
-    /// When a screen leaves the column out if it is too wide: the greatest first, 0 never.
+    /// The order in which a screen that is too narrow omits columns: the greatest value first, 0
+    /// never.
     pub expendable_on_screen: u8,
 }
 
@@ -148,7 +149,7 @@ pub const SPREAD_CELLS: usize = 14;
 /// Characters of [`Column::Where`] on a screen.
 pub const WHERE_CELLS: usize = 10;
 
-/// The widths of a column that no screen has.
+/// The widths of a column that screens never have.
 const ONLY_IN_REPORTS: (usize, usize) = (0, 0);
 
 /// The widths of a figure whose heading is wide.
@@ -165,7 +166,7 @@ const fn spec(
     Spec { title, heading, per_second, unit, sort, help, widths, expendable, expendable_on_screen }
 }
 
-/// A name that tells rows apart, and by which rows are sorted.
+/// A column of names that identify rows. Rows can be sorted by it.
 const fn name(
     titles: (&'static str, &'static str),
     widths: (usize, usize),
@@ -174,13 +175,13 @@ const fn name(
     spec(titles, Unit::Name, widths, (0, 0), help).sorts(SortKey::Name)
 }
 
-/// A part of the time, as `--where` splits it.
+/// A column of a part of the time, with `--where`.
 const fn part_of_time(titles: (&'static str, &'static str), help: &'static str) -> Spec {
     spec(titles, Unit::Time, WIDE_FIGURE, (0, 0), help)
 }
 
-/// A count that only reports have. It is left out if the report is too wide, the greatest
-/// `expendable` first, and its cell is empty if there is nothing to count.
+/// A column of counts that only reports have. A report that is too wide omits the column with the
+/// greatest `expendable` first. Cells with a count of 0 are empty.
 const fn only_in_reports(
     titles: (&'static str, &'static str),
     expendable: u8,
@@ -200,7 +201,7 @@ impl Spec {
 }
 
 impl Column {
-    /// What is fixed for the column.
+    /// The properties of the column.
     pub const fn spec(self) -> Spec {
         // A figure takes at most seven characters, and a sort arrow stands after a heading.
         const FIGURE: (usize, usize) = (7, 7);
@@ -378,7 +379,7 @@ impl Column {
         }
     }
 
-    /// The column that `--sort` means in a table of syscalls.
+    /// The column of a sort key in a table of syscalls.
     pub(super) const fn sorted_by(key: SortKey) -> Self {
         match key {
             SortKey::Total => Self::Time,
@@ -392,17 +393,17 @@ impl Column {
         }
     }
 
-    /// Whether cells begin at the left.
+    /// Whether cells are aligned to the left.
     pub const fn is_text(self) -> bool {
         matches!(self.spec().unit, Unit::Name | Unit::Kind | Unit::Drawing)
     }
 
-    /// Whether the greatest come first if rows are sorted by the column.
+    /// Whether sorting by the column is descending.
     pub const fn descends(self) -> bool {
         !matches!(self.spec().unit, Unit::Id | Unit::Name)
     }
 
-    /// Whether `--no-latency` leaves the column without figures.
+    /// Whether the column has no figures with `--no-latency`.
     const fn needs_times(self) -> bool {
         matches!(self.spec().unit, Unit::Time | Unit::Latency)
     }
@@ -416,17 +417,17 @@ const FIGURES: [Column; 16] = {
     ]
 };
 
-/// The columns that say where the time went.
+/// The columns of the parts of the time.
 pub const TIME_PARTS: [Column; 3] = [Column::OnCpu, Column::Waiting, Column::Runnable];
 
-/// What a row of `stat` can be about.
+/// The columns that identify a row of `stat`.
 const SUBJECTS: [Column; 13] = {
     use Column::*;
     [Pod, Container, Unit, Cgroup, User, Pid, Comm, Tid, Thread, Category, Class, Abi, Call]
 };
 
 /// The columns of the table of `stat` with a row per `by`. `off_cpu` says whether the time off the
-/// CPU is followed.
+/// CPU is measured.
 pub(super) fn of_report(by: Grouping, timed: Timed, off_cpu: bool) -> Vec<Column> {
     let mut columns: Vec<Column> = FIGURES.into();
     columns.retain(|column| off_cpu || !TIME_PARTS.contains(column));

@@ -140,8 +140,8 @@ fn skipped(health: &Health, name: &str) -> Option<u64> {
     health.kernel()?.misses_of(name)
 }
 
-/// The profiler's own cost in JSON. Figures of the kernel's statistics are null if the kernel keeps
-/// none.
+/// The profiler's own cost in JSON. Figures of the kernel's statistics are null if the statistics
+/// are off.
 #[derive(Serialize)]
 pub(super) struct Object<'a> {
     /// CPUs of the host.

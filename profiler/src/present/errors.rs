@@ -1,4 +1,4 @@
-//! Errors by the name of their errno.
+//! Formats errors by the name of their errno.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -16,7 +16,7 @@ pub(super) fn named(
     listed.chain((unlisted > 0).then_some((Cow::Borrowed(OTHER), unlisted)))
 }
 
-/// Same as [`named`], as JSON has them.
+/// Same as [`named`], as a map for JSON.
 pub(super) fn map(errnos: &[(u16, u64)], unlisted: u64) -> BTreeMap<String, u64> {
     named(errnos, unlisted).map(|(name, count)| (name.into_owned(), count)).collect()
 }

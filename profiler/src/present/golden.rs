@@ -1,7 +1,7 @@
-//! The bytes of JSON, tables and metrics of one fixed snapshot are those of committed files.
+//! Compares the JSON, tables and metrics of a fixed snapshot with committed files.
 //!
-//! `UPDATE_GOLDEN=1` writes the files. A JSON field that is added, or a metric, changes them; a
-//! change of any other kind breaks somebody's script.
+//! `UPDATE_GOLDEN=1` writes the files. Adding a JSON field or a metric changes them. Any other
+//! change breaks a user's scripts.
 
 mod fixture;
 
@@ -28,7 +28,7 @@ fn assert_same(name: &str, bytes: &str) {
     assert!(expected == bytes, "{name} differs, first in (committed, now): {first:#?}");
 }
 
-/// What a report is made of, beside the snapshot.
+/// The inputs of a report, in addition to the snapshot.
 struct Of<'a> {
     by: &'a [Dimension],
     span: Span,
@@ -91,7 +91,7 @@ fn table(title: &str, snapshot: &Snapshot, of: &Of<'_>, style: Style) -> String 
 
 const ALL: &[Dimension] = &[Dimension::Process, Dimension::Syscall];
 
-/// Every list of dimensions that tells rows apart differently.
+/// Lists of dimensions that group rows differently.
 const LISTS: [&[Dimension]; 8] = {
     use Dimension::{Abi, Comm, Process, Syscall};
     [&[Syscall], &[Process], ALL, &[Abi], &[Comm], &[Comm, Syscall], &[Abi, Comm], &[Process, Abi]]
@@ -195,7 +195,7 @@ fn the_table_of_a_snapshot_is_the_same() {
     assert_same("stat.txt", &text);
 }
 
-/// The metrics of a snapshot, without HELP lines and these alone.
+/// The metrics of a snapshot without HELP lines, and the HELP lines alone.
 fn metrics(snapshot: Snapshot) -> (String, String) {
     let exposition = Exposition {
         snapshot: Arc::new(snapshot),

@@ -11,8 +11,8 @@ use super::{
 /// The space between two columns.
 const GAP: &str = "  ";
 
-/// How a column is laid out: its title, its alignment, and when it is left out on a narrow
-/// terminal (the greatest first; 0 is never).
+/// How a column is laid out: its title, its alignment, and the order in which a narrow terminal
+/// omits columns (the greatest first; 0 never).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) title: &'static str,
@@ -45,7 +45,7 @@ impl Grid {
         grid
     }
 
-    /// Columns of the terminal that a line takes.
+    /// The width of a line in columns of the terminal.
     pub(super) fn width(&self) -> usize {
         let widths: usize = self.widths().iter().map(|width| width + GAP.len()).sum();
         widths.saturating_sub(GAP.len())

@@ -15,9 +15,9 @@ use crate::{
     names::syscalls,
 };
 
-/// Most calls that are listed.
+/// Maximum number of listed calls.
 const LISTED: usize = 10;
-/// Most syscalls that wait by nature and are named.
+/// Maximum number of syscalls that wait by nature and are named.
 const NAMED: usize = 5;
 /// The age from which on a call that works is marked. In a report of an interval, it is also the
 /// least age of a listed call: the next report counts calls that are younger.
@@ -28,14 +28,14 @@ const COLUMNS: [Column; 6] = {
     [Age, Pid, Comm, Tid, Call, Kind]
 };
 
-/// Writes the oldest calls that do not wait by nature, and the number of those that do. Writes
-/// nothing if no call is in flight.
+/// Writes the oldest calls that do not wait by nature, and the number of calls that wait by nature.
+/// Writes nothing if no call is in flight.
 ///
 /// # Errors
 /// If `out` cannot be written.
 pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
     let in_flight = report.in_flight;
-    // An interval may be shorter. No count of it has a call that lasted throughout.
+    // If the interval is shorter, a call that lasted for all of it is in no count of the interval.
     let least = if report.more_follow { LASTING.min(report.window) } else { Duration::ZERO };
     let listed: Vec<&ThreadInFlight> = (in_flight.oldest.iter())
         .filter(|thread| thread.kind != Kind::Waits && thread.age >= least)

@@ -1,4 +1,4 @@
-//! Keys of rows: what all calls of a row have in common.
+//! Keys of rows: the value in each dimension that all calls of a row share.
 
 use std::{
     fmt,
@@ -28,7 +28,7 @@ pub enum Value {
     Abi(Option<Abi>),
     /// The category of the syscall. `None` for a number without a name.
     Category(Option<Category>),
-    /// All classes of the syscall, but for those that only tell variants of stat apart.
+    /// All classes of the syscall, except those that only distinguish variants of stat and statfs.
     Class(Classes),
     /// The process.
     Process(Arc<Process>),
@@ -98,7 +98,7 @@ impl Value {
         })
     }
 
-    /// What tells values of two dimensions apart.
+    /// Distinguishes values of different dimensions.
     fn kind(&self) -> (mem::Discriminant<Self>, Option<Dimension>) {
         let dimension = match self {
             Self::Place(dimension, _) => Some(*dimension),
@@ -107,7 +107,7 @@ impl Value {
         (mem::discriminant(self), dimension)
     }
 
-    /// What tells two values of a dimension apart.
+    /// Identifies a value within its dimension.
     fn id(&self) -> (u64, u64, &str) {
         match self {
             Self::Syscall(key) => (key.0.into(), 0, ""),
@@ -125,7 +125,7 @@ impl Value {
         }
     }
 
-    /// What values are sorted by.
+    /// The sort order of values.
     pub(super) fn order(&self) -> (String, u64) {
         match self {
             Self::Syscall(key) => (syscalls::name(*key).to_owned(), key.0.into()),

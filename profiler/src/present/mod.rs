@@ -37,20 +37,20 @@ use operations::OperationSum;
 use origin::Origin;
 use shown::{Hidden, Shown};
 
-/// What `profiler stat` prints at the end, or for an interval.
+/// A report of `profiler stat`, at the end or for an interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
     /// Where and when the report was made.
     pub origin: &'a Origin,
     /// The rows that are shown, sorted.
     pub rows: &'a [Row],
-    /// What the rows leave out.
+    /// The sum of the rows that are not shown.
     pub hidden: &'a Hidden,
-    /// What the user chose to see.
+    /// Which rows are shown.
     pub shown: &'a Shown,
-    /// What each row is about.
+    /// The dimensions of the key of each row.
     pub by: Grouping,
-    /// The length of time that the rows cover.
+    /// The time that the figures cover.
     pub window: Duration,
     /// What was lost, and how full the tables are.
     pub health: &'a Health,
@@ -60,7 +60,7 @@ pub struct Report<'a> {
     pub operations: &'a [OperationSum],
     /// Whether operations of io_uring are counted.
     pub coverage: &'a Coverage,
-    /// The profiler's own cost, if it is to be printed.
+    /// The profiler's own cost, with `--self`.
     pub own: Option<OwnCost<'a>>,
     /// Which processes are counted.
     pub scope: &'a Scope,

@@ -1,4 +1,4 @@
-//! The rows that the table of `profiler stat` does not show, in a sentence.
+//! The sentences below the table of `profiler stat` about rows that are not shown.
 
 use std::io;
 
@@ -21,7 +21,7 @@ fn hint_at_waits(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()
     )
 }
 
-/// Writes how many rows, how many calls and how much time the filters leave out.
+/// Writes how many rows, calls and how much time are not shown.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -58,7 +58,7 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result
                 format!(" ({} % of the time)", share(waits.total_ns, shown_ns + left_out.total_ns))
             }
         };
-        // A process can make other calls too, and then has a row of these.
+        // A process that also makes other calls still has a row.
         let part = if by.has(Dimension::Syscall) { "" } else { "part of " };
         writeln!(
             out,

@@ -19,12 +19,13 @@ use crate::{
     text::Untrusted,
 };
 
-/// The sum of all operations that agree in opcode and, if asked for, in process or name.
+/// The sum of all operations with the same opcode and, if rows are grouped by it, the same process
+/// or name.
 #[derive(Clone, Debug)]
 pub struct OperationSum {
-    /// The process, if rows are told apart by process.
+    /// The process, if rows are grouped by process.
     pub process: Option<Arc<Process>>,
-    /// The name of the processes, if rows are told apart by process or by name.
+    /// The name of the processes, if rows are grouped by process or name.
     pub comm: Option<Untrusted>,
     /// The opcode. `None` for completions whose opcode is unknown.
     pub opcode: Option<u8>,
@@ -41,8 +42,7 @@ impl OperationSum {
     }
 }
 
-/// The sums of these operations, the most frequent first. Rows without anything to show are left
-/// out.
+/// The sums of these operations, the most frequent first. Empty rows are omitted.
 pub fn rows<'a>(
     operations: impl IntoIterator<Item = &'a OperationRow>,
     by: Grouping,
@@ -55,7 +55,7 @@ pub fn rows<'a>(
         let process = by_process.then(|| Arc::clone(&row.process));
         let comm = (by_process || by_comm).then(|| row.process.comm.clone());
         let id = process.as_ref().map(|process| (process.tgid, process.start_ns));
-        // A process has one name, but rows of no process have only that.
+        // Rows without a process are identified by name.
         let named = comm.as_ref().map(|comm| comm.raw().to_owned());
         let sum = sums.entry((id, named, row.opcode)).or_insert_with(|| OperationSum {
             process,
@@ -112,7 +112,7 @@ pub(super) fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style)
     let errors = rows.iter().map(|row| row.figures.errors()).sum();
     writeln!(
         out,
-        "\n{HEADING}{} operations of io_uring, which are not system calls, {} with an error:{HEADING:#}",
+        "\n{HEADING}{} operations of io_uring (not syscalls), {} with an error:{HEADING:#}",
         units::grouped(submitted),
         units::grouped(errors)
     )?;
@@ -171,7 +171,7 @@ pub(super) struct Object<'a> {
     errors: u64,
     errnos: BTreeMap<String, u64>,
     in_flight: u64,
-    /// Completions beside those of requests: of multishot requests, and messages.
+    /// Further completions: of multishot requests, and messages of other rings.
     posted: u64,
     /// Completions that found the completion queue full.
     overflowed: u64,
@@ -189,7 +189,7 @@ pub(super) struct Object<'a> {
     p90_ns: u64,
     p99_ns: u64,
     p999_ns: u64,
-    /// The buckets that hold a latency, from low to high, with `--buckets`.
+    /// The buckets that are not empty, from low to high, with `--buckets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     buckets: Option<Vec<Bucket>>,
 }
@@ -296,7 +296,7 @@ mod tests {
         write(&mut out, &report, Style::PLAIN).expect("a vector");
         insta::assert_snapshot!(testing::unstyled(out), @r"
 
-        2,401 operations of io_uring, which are not system calls, 16 with an error:
+        2,401 operations of io_uring (not syscalls), 16 with an error:
         pid  process  operation  submitted  completed  errors  posted  overflowed  in flight    mean     p50     p99  errors by name
           7  server   READ           1,200      1,198       8                              2  1.00us  6.39us  6.39us  EAGAIN 5, EBADF 3
           8  server   READ           1,200      1,198       8                              2  1.00us  6.39us  6.39us  EAGAIN 5, EBADF 3

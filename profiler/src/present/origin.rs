@@ -22,7 +22,7 @@ pub struct Origin {
 impl Origin {
     /// The origin of a report of this host that begins now.
     pub fn here(command: &[OsString]) -> Self {
-        // As the process's UTS namespace has it, like hostname(1).
+        // The name in the UTS namespace of this process, as hostname(1) prints it.
         let host = fs::read_to_string("/proc/sys/kernel/hostname").ok();
         let now = SystemTime::now();
         Self {
@@ -45,7 +45,7 @@ pub(super) fn exact_time(time: SystemTime) -> String {
     humantime::format_rfc3339_nanos(time).to_string()
 }
 
-/// One moment for tests.
+/// A fixed time for tests.
 #[cfg(test)]
 pub(super) fn fixed() -> Origin {
     let end = SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1_700_000_001_234_567_890);

@@ -1,7 +1,7 @@
 //! Styles of text outside the live view.
 //!
-//! Text is written with all its styles. Whoever prints it takes them away where nobody wants
-//! them: `Stream::styled` decides that for every command.
+//! Writers always add styles. `Stream::styled` removes the styles when the text is printed, unless
+//! the stream supports them.
 
 pub(crate) use anstyle::Style as Paint;
 use anstyle::{AnsiColor, Effects};
@@ -10,9 +10,9 @@ use anstyle::{AnsiColor, Effects};
 pub(crate) const PLAIN: Paint = Paint::new();
 /// A heading.
 pub(crate) const HEADING: Paint = Paint::new().effects(Effects::BOLD);
-/// Something is well.
+/// Good news.
 pub(crate) const GOOD: Paint = AnsiColor::Green.on_default();
-/// Something has a drawback.
+/// A warning.
 pub(crate) const WARNING: Paint = AnsiColor::Yellow.on_default();
-/// Something is wrong.
+/// A problem.
 pub(crate) const BAD: Paint = AnsiColor::Red.on_default();

@@ -10,7 +10,7 @@ use crate::{
     text::Untrusted,
 };
 
-/// The cgroup of calls, with what its path says.
+/// The cgroup of calls, with the unit, container and pod in its path.
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The id of the cgroup.
@@ -48,7 +48,8 @@ impl Place {
                 .container()
                 .map(|(container, _)| (1, container.runtime as u64, container.id.raw())),
             Dimension::Pod => self.pod().map(|(pod, _)| (1, 0, pod.uid.as_str())),
-            // Calls in a cgroup that was made anew at its path are in the same row.
+            // If a cgroup was removed and created again at the same path, its calls are in the same
+            // row.
             _ => Some(match &self.cgroup {
                 Some(cgroup) => (1, 0, cgroup.path.raw()),
                 None => (0, self.id, ""),
@@ -57,7 +58,7 @@ impl Place {
         id.unwrap_or_default()
     }
 
-    /// The name in a dimension, as people call it; `None` if there is none.
+    /// The name in a dimension, for people. `None` if there is none.
     pub fn name(&self, dimension: Dimension) -> Option<String> {
         match dimension {
             Dimension::Unit => self.unit().map(|unit| unit.name.to_string()),
@@ -131,7 +132,7 @@ pub(super) struct ContainerObject<'a> {
     /// Null if it is unknown.
     name: Option<&'a Untrusted>,
     id: &'a Untrusted,
-    /// Null if the path does not tell.
+    /// Null if the path does not say.
     runtime: Option<&'static str>,
     image: Option<&'a Untrusted>,
 }

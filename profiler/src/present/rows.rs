@@ -1,4 +1,4 @@
-//! Rows out of a snapshot: grouped as asked for, and sorted.
+//! Groups the calls of a snapshot into rows, and sorts the rows.
 
 use std::{
     cmp::Reverse,
@@ -25,15 +25,15 @@ use crate::{
     text::Untrusted,
 };
 
-/// One line of a table: the sum of all calls that agree in its key.
+/// A row of a table: the sum of all calls with the same key.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
-    /// What the calls have in common: a value for each dimension that rows are told apart by.
+    /// The key: a value for each dimension of the grouping.
     pub key: Vec<Value>,
     /// Its figures.
     pub figures: Figures,
-    /// Calls that have not returned at the end of the span, whenever they entered: the
-    /// figures of an interval know only those that entered in it.
+    /// Calls in flight at the end of the span. Includes calls that entered before the span, which
+    /// the figures of an interval do not include.
     pub in_flight: u64,
 }
 
@@ -69,12 +69,12 @@ impl Row {
         self.call().and_then(CallKey::abi).or_else(of_rows)
     }
 
-    /// The category, if rows are told apart by that. `None` inside for numbers without a name.
+    /// The category, if rows are grouped by category. `Some(None)` for numbers without a name.
     pub fn category(&self) -> Option<Option<Category>> {
         value!(self, Value::Category).copied()
     }
 
-    /// The classes, if rows are told apart by them.
+    /// The classes, if rows are grouped by class.
     pub fn classes(&self) -> Option<Classes> {
         value!(self, Value::Class).copied()
     }
@@ -84,7 +84,7 @@ impl Row {
         value!(self, Value::Process)
     }
 
-    /// The name of the process or processes, if the row is of such.
+    /// The name of the process or processes, if the row has one.
     pub fn comm(&self) -> Option<&Untrusted> {
         let of_process = || self.process().map(|process| &process.comm);
         of_process().or_else(|| value!(self, Value::Comm))
@@ -95,12 +95,12 @@ impl Row {
         value!(self, Value::User)?.as_ref()
     }
 
-    /// Whether rows are told apart by user.
+    /// Whether rows are grouped by user.
     pub fn is_by_user(&self) -> bool {
         value!(self, Value::User).is_some()
     }
 
-    /// Whether rows are told apart by thread.
+    /// Whether rows are grouped by thread.
     pub fn is_by_thread(&self) -> bool {
         value!(self, Value::Thread).is_some()
     }
@@ -110,7 +110,7 @@ impl Row {
         value!(self, Value::Thread)?.as_ref()
     }
 
-    /// The place in a dimension that follows from the cgroup, if rows are told apart by it.
+    /// The value of a dimension that follows from the cgroup, if rows are grouped by it.
     pub fn place(&self, dimension: Dimension) -> Option<&Place> {
         self.key.iter().find_map(|value| match value {
             Value::Place(of, place) if *of == dimension => Some(place),
@@ -123,7 +123,7 @@ impl Row {
         self.call().is_some_and(|key| waits::kind(key) == Kind::Waits)
     }
 
-    /// What rows are sorted by that are alike otherwise: owners first, as in a list of processes.
+    /// The order of rows that are otherwise equal: by owner first.
     fn order(&self) -> Vec<(String, u64)> {
         let of_call = |value: &&Value| {
             use Value::{Abi, Category, Class, Syscall};
@@ -134,15 +134,14 @@ impl Row {
     }
 }
 
-/// The rows of a snapshot, those without anything to show left out.
+/// The rows of a snapshot. Empty rows are omitted.
 pub fn rows(snapshot: &Snapshot, by: Grouping, span: Span, sort: SortKey) -> Vec<Row> {
     let mut rows = grouped(snapshot, by, span, |_| true);
     self::sort(&mut rows, sort);
     rows
 }
 
-/// The rows of a snapshot that the calls to `keep` make, in no order. Rows without anything to
-/// show are left out.
+/// The rows of the syscalls for which `keep` returns true, in no order. Empty rows are omitted.
 pub(super) fn grouped(
     snapshot: &Snapshot,
     by: Grouping,
@@ -170,7 +169,7 @@ pub(super) fn grouped(
     if detail == Detail::Calls {
         snapshot.calls.iter().filter(|call| keep(call)).for_each(|call| add(None, call));
     }
-    // All calls of an owner, or its calls by cgroup.
+    // Adds all calls of an owner, or its calls by cgroup.
     let mut add_all = |owner: Owner<'_>, calls: &[CallRow], cgroups: &[CgroupRow]| {
         if cgroups.is_empty() || !by.is_by_cgroup() {
             calls.iter().filter(|call| keep(call)).for_each(|call| add(Some(owner), call));
@@ -197,8 +196,8 @@ pub(super) fn grouped(
     rows
 }
 
-/// The dimensions that make a key: those of `by`, and the process of a thread, but for those that
-/// follow from others.
+/// The dimensions of a key: those of `by`, and the process if `by` has threads. Dimensions that
+/// follow from others are omitted.
 fn dimensions(by: Grouping) -> Vec<Dimension> {
     let by_process = by.has(Dimension::Process) || by.has(Dimension::Thread);
     let is_needed = |dimension: &Dimension| match dimension {
@@ -215,8 +214,8 @@ pub fn total(rows: &[Row]) -> Figures {
     rows.iter().map(|row| &row.figures).collect()
 }
 
-/// The errors of `figures` by name, the most frequent first: `ENOENT 240`. Errors that the
-/// kernel side does not tell apart come last, as `other`.
+/// The errors of `figures` by name, the most frequent first: `ENOENT 240`. Errors that the kernel
+/// side does not count separately come last, as `other`.
 pub(super) fn errors_by_name(figures: &Figures) -> Vec<String> {
     let mut errnos = figures.errnos.clone();
     errnos.sort_by_key(|&(errno, count)| (Reverse(count), errno));
@@ -224,7 +223,7 @@ pub(super) fn errors_by_name(figures: &Figures) -> Vec<String> {
     named.map(|(name, n)| format!("{name} {}", units::grouped(n))).collect()
 }
 
-/// The errors of `figures` by name; those the kernel side does not tell apart are
+/// The errors of `figures` by name. Errors that the kernel side does not count separately are
 /// `other`.
 pub fn errnos(figures: &Figures) -> BTreeMap<String, u64> {
     errors::map(&figures.errnos, figures.errors_unlisted)
@@ -232,14 +231,14 @@ pub fn errnos(figures: &Figures) -> BTreeMap<String, u64> {
 
 /// Sorts rows by `sort`.
 pub(super) fn sort(rows: &mut [Row], sort: SortKey) {
-    // Quantiles are worth computing once a row, not once a comparison.
+    // Compute quantiles once per row instead of once per comparison.
     let figure = |row: &Row| Column::sorted_by(sort).figure(row).unwrap_or(0);
     rows.sort_by_cached_key(|row| {
         (Reverse((figure(row), tie_break(sort, &row.figures))), row.order())
     });
 }
 
-/// Rows alike in the column sorted by are ordered by what there is more of.
+/// Orders rows with equal values in the sorted column.
 fn tie_break(sort: SortKey, figures: &Figures) -> u64 {
     if sort == SortKey::Name { 0 } else { figures.calls }
 }

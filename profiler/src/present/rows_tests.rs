@@ -1,4 +1,4 @@
-//! Rows of snapshots made by hand, and of any snapshot.
+//! Tests of rows, on fixed and on random snapshots.
 
 use std::{
     cmp::Ordering,
@@ -62,7 +62,7 @@ fn groups() {
     let by = |by| rows(&s, by, Span::Total, SortKey::Total);
     assert_eq!(names(&by(Grouping::SYSCALL)), [(None, Some("read"), 3), (None, Some("write"), 20)]);
     assert_eq!(names(&by(Grouping::PROCESS)), [(Some(9), None, 22), (Some(7), None, 1)]);
-    // Two rows took as long in all; the one with more calls comes first.
+    // Two rows have the same total time. The row with more calls comes first.
     assert_eq!(
         names(&by(Grouping::PROCESS_SYSCALL)),
         [(Some(9), Some("write"), 20), (Some(9), Some("read"), 2), (Some(7), Some("read"), 1)]
@@ -193,7 +193,7 @@ fn divided(calls: &[CallRow]) -> (u64, Vec<CgroupRow>) {
 }
 
 proptest! {
-    /// Whatever rows are told apart by, they are the same calls.
+    /// Every grouping has the same total.
     #[test]
     fn no_grouping_changes_a_sum(
         processes in prop::collection::vec(any_process(), 0..8),

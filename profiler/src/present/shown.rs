@@ -1,7 +1,6 @@
-//! Which rows of a snapshot a report shows, and the sum of what it leaves out.
+//! Selects the rows of a report, and sums up the rows that are not shown.
 //!
-//! Filters of what is shown change no count: the figures of a report are those of its rows and
-//! of [`Hidden`] together.
+//! These filters change no count: the rows and [`Hidden`] together always include all figures.
 
 use crate::{
     model::{Figures, Grouping, Kind, Snapshot, SortKey, Span, Timed},
@@ -9,34 +8,34 @@ use crate::{
     present::rows::{self, Row},
 };
 
-/// What to show of a snapshot.
+/// The options that select and sort rows.
 #[derive(Clone, Debug, Default)]
 pub struct Shown {
     /// The sort key; `None` for the default order: by total time, and syscalls that wait by
     /// nature after all others.
     pub sort: Option<SortKey>,
-    /// Only rows that have an error or a denied call.
+    /// Show only rows that have an error or a denied call.
     pub failed: bool,
-    /// Only rows that have one of these errors; empty for all rows.
+    /// Show only rows that have one of these errors. If empty, show all rows.
     pub errnos: Vec<Errno>,
-    /// No syscalls that wait by nature.
+    /// Hide syscalls that wait by nature.
     pub no_waits: bool,
-    /// The errors by name, in a table.
+    /// Show the errors by name in the table.
     pub show_errno: bool,
-    /// The histogram buckets, in JSON.
+    /// Add the latency histogram to JSON.
     pub buckets: bool,
 }
 
-/// What a report leaves out of its rows.
+/// The rows that a report does not show.
 #[derive(Clone, Debug, Default)]
 pub struct Hidden {
-    /// Rows left out.
+    /// Number of rows that are not shown.
     pub rows: usize,
-    /// The sum of all that is left out.
+    /// The sum of all rows that are not shown.
     pub left_out: Sum,
-    /// The part of it that [`Shown::no_waits`] leaves out.
+    /// The part that [`Shown::no_waits`] hides.
     pub waits: Sum,
-    /// Total time of all syscalls that wait by nature, left out or not, nanoseconds.
+    /// Total time of all syscalls that wait by nature, shown or not, nanoseconds.
     pub waiting_ns: u64,
 }
 
@@ -66,12 +65,12 @@ impl Sum {
 }
 
 impl Shown {
-    /// Whether a filter leaves anything out.
+    /// Whether any filter of rows is set.
     pub fn is_filtered(&self) -> bool {
         self.failed || !self.errnos.is_empty() || self.no_waits
     }
 
-    /// The filters of rows, as the command line has them: `--failed, --errno ENOENT`.
+    /// The filters of rows in the syntax of the command line: `--failed, --errno ENOENT`.
     pub(super) fn row_filters(&self) -> String {
         let names: Vec<String> = self.errnos.iter().map(ToString::to_string).collect();
         let errnos = (!names.is_empty()).then(|| format!("--errno {}", names.join(",")));
@@ -86,7 +85,7 @@ impl Shown {
             && (self.errnos.is_empty() || self.errnos.iter().any(has))
     }
 
-    /// The rows of a snapshot that are shown, sorted, and what is left out.
+    /// The rows of a snapshot that are shown, sorted, and the sum of all other rows.
     pub fn rows(&self, snapshot: &Snapshot, by: Grouping, span: Span) -> (Vec<Row>, Hidden) {
         let all = |keep: fn(Kind) -> bool| {
             rows::grouped(snapshot, by, span, |call| keep(waits::kind(call.key)))
@@ -114,7 +113,7 @@ impl Shown {
             Hidden { waiting_ns, ..Hidden::default() }
         };
         rows::sort(&mut shown, self.sort.unwrap_or_default());
-        // Without times, rows are sorted by calls, and waiting is not what they show.
+        // Without times, rows are sorted by calls, and rows that wait need no separate place.
         if self.sort.is_none() && snapshot.health.timed != Timed::None {
             // The sort is stable.
             shown.sort_by_key(Row::waits);
@@ -217,7 +216,7 @@ mod tests {
         let (rows, hidden) = no_waits.rows(&snapshot(), Grouping::PROCESS, Span::Total);
         let calls: Vec<u64> = rows.iter().map(|row| row.figures.calls).collect();
         assert_eq!(calls, [6, 4]);
-        // One process made no other calls; of another, its calls that wait are left out.
+        // One process made only calls that wait. Another made other calls too, and keeps its row.
         assert_eq!((hidden.rows, hidden.left_out.figures.calls), (1, 18));
     }
 

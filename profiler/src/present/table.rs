@@ -17,14 +17,14 @@ use super::{
 };
 use crate::model::{Figures, Health, InFlight, Latency, Timed};
 
-/// What the table may use.
+/// The style of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Style {
     /// Columns of the terminal, or `None` for no limit.
     pub width: Option<usize>,
     /// Draw a sparkline of latencies at the end of each line.
     pub sparkline: bool,
-    /// Characters beyond ASCII may be used.
+    /// Whether characters beyond ASCII may be used.
     pub unicode: bool,
 }
 
@@ -36,8 +36,8 @@ impl Style {
 /// Characters of a sparkline.
 const SPARK_WIDTH: usize = 16;
 
-/// Writes a report: its time, a headline, warnings, the table, what the table leaves out, calls in
-/// flight and, if the report has it, the profiler's own cost.
+/// Writes a report: its time, a headline, warnings, the table, the rows that are not shown, calls
+/// in flight and, with `--self`, the profiler's own cost.
 ///
 /// # Errors
 /// If `out` cannot be written.
@@ -58,7 +58,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
         writeln!(out)?;
         table(out, report, style)?;
     } else if hidden.rows == 0 {
-        writeln!(out, "\nNo system call was made.")?;
+        writeln!(out, "\nNo syscall was made.")?;
     }
     not_shown::write(out, report)?;
     operations::write(out, report, style)?;
@@ -90,8 +90,8 @@ fn adaptive(out: &mut impl io::Write, sum: &Figures, limit: u32, rows: &[Row]) -
 fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Result<()> {
     let Report { rows, hidden, shown, by, health, .. } = *report;
     let sum = rows::total(rows);
-    // Of the rows as they are shown: estimates of parts do not add up to that of the whole. What
-    // waits by nature and is not wanted would make every share tiny.
+    // Sums up the shown rows, because estimates of parts do not add up to the estimate of the
+    // whole. Hidden rows that wait by nature would make every share tiny.
     let shown_ns: u64 = rows.iter().map(|row| row.figures.estimated_total_ns()).sum();
     let whole = Whole {
         time_ns: shown_ns + hidden.left_out.total_ns - hidden.waits.total_ns,
@@ -104,7 +104,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
     let needed = grid.width() + 2 + SPARK_WIDTH;
     let sparkline = style.sparkline && style.width.is_none_or(|width| needed <= width);
     let scale = style.sparkline.then(|| scale(&sum.latency)).flatten();
-    // In a pipe a line has all of a row, so that grep(1) finds the syscall of an errno.
+    // In a pipe, a row is always one line, so that grep(1) finds the syscall of an errno.
     let errors_in_line = shown.show_errno && style.width.is_none() && sum.errors > 0;
 
     let mut title = grid.title();
@@ -143,7 +143,7 @@ fn table(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io::Res
     Ok(())
 }
 
-/// A row says which process it is of however narrow the terminal is.
+/// Lays out a column. The columns that identify the process are never omitted.
 fn place(column: Column) -> Place {
     let place = Place::from(column);
     if column == Column::Pid { Place { expendable: 0, ..place } } else { place }
@@ -181,7 +181,7 @@ fn wrapped(errors: &[String], width: usize) -> Vec<String> {
 fn headline(sum: &Figures, in_flight: &InFlight, window: Duration) -> String {
     let seconds = window.as_secs_f64();
     let mut line = format!(
-        "{} system calls in {seconds:.3} s ({}/s), {} with an error",
+        "{} syscalls in {seconds:.3} s ({}/s), {} with an error",
         units::grouped(sum.calls),
         units::rate(sum.calls, seconds),
         units::grouped(sum.errors),
@@ -197,7 +197,7 @@ fn headline(sum: &Figures, in_flight: &InFlight, window: Duration) -> String {
             let _ = write!(line, ", {} {what}", units::grouped(n));
         }
     }
-    // They are in none of the counts above.
+    // These calls are in none of the counts above.
     let before = in_flight.count_before();
     if before > 0 {
         let _ = write!(line, " ({} entered before the attach)", units::grouped(before));
@@ -249,7 +249,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     Ok(())
 }
 
-/// The first and the last bucket that any row fills. All sparklines share this scale.
+/// The first and the last bucket that is not empty in any row. All sparklines share this scale.
 fn scale(all: &Latency) -> Option<(usize, usize)> {
     let (first, _) = all.iter().next()?;
     let (last, _) = all.iter().next_back()?;

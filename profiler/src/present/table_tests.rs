@@ -72,7 +72,7 @@ fn every_outcome() -> [Row; 3] {
 fn every_outcome_that_there_was_has_a_column() {
     insta::assert_snapshot!(text(&every_outcome(), 3, None), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    16 system calls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 thread exit, 3 in flight
+    16 syscalls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 thread exit, 3 in flight
 
     % time   total  calls  errors   mean    p50    p99    max  denied  in flight  restarted  no return  syscall
      100.0  1.20us     12       1  100ns  100ns  100ns  100ns       7                     2             read
@@ -86,7 +86,7 @@ fn every_outcome_that_there_was_has_a_column() {
 fn what_did_not_happen_has_none() {
     insta::assert_snapshot!(text(&[row(0, timed(10), 0)], 0, None), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    10 system calls in 2.000 s (5.0/s), 0 with an error
+    10 syscalls in 2.000 s (5.0/s), 0 with an error
 
     % time   total  calls   mean    p50    p99    max  syscall
      100.0  1.00us     10  100ns  100ns  100ns  100ns  read
@@ -97,7 +97,7 @@ fn what_did_not_happen_has_none() {
 fn a_narrow_terminal_has_the_outcomes_in_the_headline() {
     insta::assert_snapshot!(text(&every_outcome(), 3, Some(50)), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    16 system calls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 thread exit, 3 in flight
+    16 syscalls in 2.000 s (8.0/s), 1 with an error, 2 restarted, 7 denied, 1 thread exit, 3 in flight
 
     % time   total  calls  errors   mean  syscall
      100.0  1.20us     12       1  100ns  read
@@ -120,14 +120,14 @@ fn errors_by_name_are_in_the_line_where_it_has_no_end() {
     let text = |rows: &[Row], width| shown(rows, 0, width, &by_name, &Hidden::default());
     insta::assert_snapshot!(text(&failing()[..1], None), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    1,000 system calls in 2.000 s (500/s), 252 with an error
+    1,000 syscalls in 2.000 s (500/s), 252 with an error
 
     % time  total  calls  errors   mean    p50    p99    max  syscall  errors by name
      100.0  100us  1,000     252  100ns  100ns  100ns  100ns  openat   ENOENT 240, EACCES 5, other 7
     ");
     insta::assert_snapshot!(text(&failing(), Some(80)), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    2,000 system calls in 2.000 s (1000/s), 442 with an error
+    2,000 syscalls in 2.000 s (1000/s), 442 with an error
 
     % time  total  calls  errors   mean    p50    p99    max  syscall
       50.0  100us  1,000     252  100ns  100ns  100ns  100ns  openat
@@ -151,7 +151,7 @@ fn what_is_not_shown_is_said_and_counts() {
         Hidden { rows: 1, left_out: futex.clone(), waits: futex.clone(), waiting_ns: 3_000 };
     insta::assert_snapshot!(shown(&read, 0, None, &no_waits, &hidden), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    40 system calls in 2.000 s (20/s), 0 with an error
+    40 syscalls in 2.000 s (20/s), 0 with an error
 
     % time   total  calls   mean    p50    p99    max  syscall
      100.0  1.00us     10  100ns  100ns  100ns  100ns  read
@@ -163,7 +163,7 @@ fn what_is_not_shown_is_said_and_counts() {
     let hidden = Hidden { rows: 1, left_out: futex, waits: Sum::default(), waiting_ns: 3_000 };
     insta::assert_snapshot!(shown(&read, 0, None, &failed, &hidden), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    40 system calls in 2.000 s (20/s), 0 with an error
+    40 syscalls in 2.000 s (20/s), 0 with an error
 
     % time   total  calls   mean    p50    p99    max  syscall
       25.0  1.00us     10  100ns  100ns  100ns  100ns  read
@@ -173,7 +173,7 @@ fn what_is_not_shown_is_said_and_counts() {
     let nothing = shown(&read, 0, None, &failed, &Hidden::default());
     assert!(!nothing.contains("Not shown"), "{nothing}");
     let text = shown(&[], 0, None, &failed, &hidden);
-    assert!(!text.contains("No system call was made"), "{text}");
+    assert!(!text.contains("No syscall was made"), "{text}");
 }
 
 #[test]
@@ -181,14 +181,14 @@ fn what_waits_by_nature_comes_under_a_heading() {
     let rows = [row(74, timed(10), 0), row(202, timed(30), 0)];
     insta::assert_snapshot!(text(&rows, 0, None), @r"
     2023-11-14T22:13:19.734Z to 2023-11-14T22:13:21.234Z
-    40 system calls in 2.000 s (20/s), 0 with an error
+    40 syscalls in 2.000 s (20/s), 0 with an error
 
     % time   total  calls   mean    p50    p99    max  syscall
       25.0  1.00us     10  100ns  100ns  100ns  100ns  fsync
     Waiting by nature, 75.0 % of the time (--no-waits hides it):
       75.0  3.00us     30  100ns  100ns  100ns  100ns  futex
     ");
-    // If nothing else is there, there is nothing to tell apart.
+    // If all rows wait by nature, there is no heading.
     assert!(!text(&rows[1..], 0, None).contains("by nature"));
 }
 

@@ -50,7 +50,7 @@ pub(super) fn report() -> Report<'static> {
     }
 }
 
-/// What a writer wrote, without styles.
+/// Converts the output of a writer to text without styles.
 pub(super) fn unstyled(out: Vec<u8>) -> String {
     let text = String::from_utf8(out).expect("UTF-8");
     anstream::adapter::strip_str(&text).to_string()

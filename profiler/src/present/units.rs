@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::model::ThreadInFlight;
 
-/// The text for a figure that is unknown.
+/// The text for an unknown figure.
 pub const NONE: &str = "-";
 
 /// A count: whole below 10000, then as `12.3k`.
@@ -48,8 +48,7 @@ pub fn latency(ns: u64, timed: u64) -> String {
     if timed == 0 { NONE.into() } else { time(ns) }
 }
 
-/// How long something has lasted, to the second: `45s`, `2m05s`, `3h05m`,
-/// `2d04h`, `150d`.
+/// Formats a duration in whole seconds: `45s`, `2m05s`, `3h05m`, `2d04h`, `150d`.
 pub fn clock(duration: Duration) -> String {
     let s = duration.as_secs();
     match s {
@@ -61,8 +60,7 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// The age of something that goes on: [`time`] below a minute, and [`clock`] from a minute on,
-/// when nobody needs its nanoseconds any more.
+/// Formats an age: [`time`] below a minute, and [`clock`] from a minute on.
 pub fn age(age: Duration) -> String {
     if age < Duration::from_secs(60) { time(age.as_nanos() as u64) } else { clock(age) }
 }

@@ -1,10 +1,10 @@
-//! What the daemon may ask of the kernel once everything is attached, as seccomp filters.
+//! Seccomp filters: the syscalls that the daemon may make once its programs are attached.
 //!
-//! The lists are those calls that draining, serving, reading the configuration again and
-//! ending make: less than the unit's `SystemCallFilter=`, which also has to allow for
-//! attaching. A call that is in no list fails with EPERM, so that one that was forgotten
-//! costs a function and not the daemon. Calls that only somebody else's code would make
-//! kill the process, which the kernel logs (audit, type 1326).
+//! The lists have the syscalls that drains, scrapes, reloads and the end of the daemon require.
+//! They are shorter than the unit's `SystemCallFilter=`, which also allows attaching. A syscall in
+//! no list fails with EPERM, so that a forgotten syscall breaks one function and not the daemon.
+//! Syscalls that only injected code would make kill the process, which the kernel logs (audit, type
+//! 1326).
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ use seccompiler::{
     SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// Calls that are allowed whatever their arguments.
+/// Syscalls that are allowed with any arguments.
 const ALLOWED: &[c_long] = &[
-    // What is open.
+    // Open descriptors.
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
@@ -29,7 +29,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_fcntl,
     libc::SYS_dup,
     libc::SYS_dup3,
-    // What is on disk, to look at.
+    // Reading files and directories.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -40,7 +40,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_readlinkat,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
-    // Connections that were accepted; none can be made.
+    // Accepted connections. The daemon cannot connect.
     libc::SYS_accept4,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
@@ -87,7 +87,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_mincore,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    // Who and what we are.
+    // The process's own state.
     libc::SYS_getpid,
     libc::SYS_gettid,
     libc::SYS_getppid,
@@ -107,7 +107,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_getrandom,
 ];
 
-/// Of x86_64 only: other architectures have the calls of [`ALLOWED`] instead.
+/// Syscalls that only x86_64 has. Other architectures use those in [`ALLOWED`] instead.
 #[cfg(target_arch = "x86_64")]
 const ALLOWED_OF_ARCHITECTURE: &[c_long] = &[
     libc::SYS_stat,
@@ -121,9 +121,9 @@ const ALLOWED_OF_ARCHITECTURE: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_OF_ARCHITECTURE: &[c_long] = &[];
 
-/// Commands of bpf(2), from `enum bpf_cmd` (include/uapi/linux/bpf.h): elements of maps,
-/// one at a time and in batches; attaching a further copy of a program that is loaded; and
-/// information. Neither maps nor programs can be made.
+/// Commands of bpf(2), from `enum bpf_cmd` (include/uapi/linux/bpf.h): elements of maps, one at a
+/// time and in batches; attaching a further copy of a loaded program; and information. The daemon
+/// cannot create maps or load programs.
 const BPF_COMMANDS: &[u64] = &[
     1,  // BPF_MAP_LOOKUP_ELEM
     2,  // BPF_MAP_UPDATE_ELEM
@@ -140,11 +140,11 @@ const BPF_COMMANDS: &[u64] = &[
     28, // BPF_LINK_CREATE
 ];
 
-/// Requests of ioctl(2) that the standard library makes: whether a descriptor is a
-/// terminal, and to have it not wait.
+/// Requests of ioctl(2) that the standard library makes: to ask whether a descriptor is a terminal,
+/// and to make it non-blocking.
 const IOCTLS: &[u64] = &[libc::TCGETS, libc::FIONBIO, libc::FIONREAD];
 
-/// Options of prctl(2): to read what confines us, and to name threads and memory.
+/// Options of prctl(2): to read the remaining privileges, and to name threads and memory.
 const PRCTLS: &[u64] = &[
     libc::PR_GET_DUMPABLE as u64,
     libc::PR_GET_SECCOMP as u64,
@@ -155,8 +155,8 @@ const PRCTLS: &[u64] = &[
     libc::PR_SET_VMA as u64,
 ];
 
-/// Calls that the daemon has no reason to try: other programs, other processes, the kernel
-/// itself.
+/// Syscalls that kill the daemon, because it has no reason to make them: they affect other
+/// programs, other processes or the kernel itself.
 const KILLING: &[c_long] = &[
     libc::SYS_execve,
     libc::SYS_execveat,
@@ -199,7 +199,8 @@ pub(super) fn filters(may_unlink: bool) -> Result<Vec<BpfProgram>, BackendError>
     ])
 }
 
-/// Of each call on what condition it is allowed; any of several, and always without one.
+/// The conditions on which each syscall is allowed. One of several conditions is enough; without a
+/// condition, the syscall is always allowed.
 fn allowed(may_unlink: bool) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, BackendError> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
         ALLOWED.iter().chain(ALLOWED_OF_ARCHITECTURE).map(|&call| (call, Vec::new())).collect();
@@ -208,8 +209,8 @@ fn allowed(may_unlink: bool) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, Backe
         #[cfg(target_arch = "x86_64")]
         rules.insert(libc::SYS_unlink, Vec::new());
     }
-    // Or this filter's EPERM would take precedence over the other's ENOSYS
-    // (seccomp_run_filters, kernel/seccomp.c: of equal actions the latest filter's).
+    // Otherwise, EPERM of this filter would take precedence over ENOSYS of the other
+    // (seccomp_run_filters, kernel/seccomp.c: of equal actions, the latest filter's wins).
     rules.insert(libc::SYS_clone3, Vec::new());
     let rule = |argument, operator, value| {
         SeccompRule::new(vec![SeccompCondition::new(argument, Dword, operator, value)?])
@@ -223,25 +224,26 @@ fn allowed(may_unlink: bool) -> Result<BTreeMap<c_long, Vec<SeccompRule>>, Backe
     rules.insert(libc::SYS_bpf, one_of(0, BPF_COMMANDS)?);
     rules.insert(libc::SYS_ioctl, one_of(1, IOCTLS)?);
     rules.insert(libc::SYS_prctl, one_of(0, PRCTLS)?);
-    // Files are opened to be read, and no memory becomes code.
+    // Files can only be opened for reading, and memory cannot become executable.
     let writing = libc::O_WRONLY | libc::O_RDWR | libc::O_CREAT | libc::O_TRUNC;
     rules.insert(libc::SYS_openat, none_of(2, writing)?);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_open, none_of(1, writing)?);
     rules.insert(libc::SYS_mmap, none_of(2, libc::PROT_EXEC)?);
     rules.insert(libc::SYS_mprotect, none_of(2, libc::PROT_EXEC)?);
-    // Threads and no processes; limits are read and not set; signals are to ourselves.
+    // The daemon can start threads but not processes, read limits but not set them, and signal only
+    // itself.
     let thread = u64::from(libc::CLONE_THREAD.cast_unsigned());
     rules.insert(libc::SYS_clone, vec![rule(0, MaskedEq(thread), thread)?]);
     let no_pointer = SeccompCondition::new(2, seccompiler::SeccompCmpArgLen::Qword, Eq, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![no_pointer])?]);
-    // Signal 0 only asks whether a thread exists, and reaches nobody.
+    // Signal 0 only checks whether a thread exists.
     let own = one_of(0, &[std::process::id().into()])?;
     rules.insert(libc::SYS_tgkill, own.into_iter().chain(one_of(2, &[0])?).collect());
     Ok(rules)
 }
 
-/// Installs the filters for every thread of this process. no_new_privs has to be set.
+/// Installs the filters for every thread of this process. Requires no_new_privs.
 pub(super) fn install(may_unlink: bool) -> Result<(), seccompiler::Error> {
     for filter in filters(may_unlink)? {
         seccompiler::apply_filter_all_threads(&filter)?;
@@ -282,12 +284,12 @@ mod tests {
             let executable = || {
                 let (size, exec) = (4096, libc::PROT_READ | libc::PROT_EXEC);
                 let anonymous = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-                // SAFETY: asks for new memory, where the kernel chooses.
+                // SAFETY: maps new memory at an address that the kernel chooses.
                 let at = unsafe { libc::mmap(std::ptr::null_mut(), size, exec, anonymous, -1, 0) };
                 if at == libc::MAP_FAILED { Err(std::io::Error::last_os_error()) } else { Ok(()) }
             };
             let thread = || thread::Builder::new().spawn(|| ()).map(|thread| drop(thread.join()));
-            // No process has this id, so that the kernel, too, has an answer of its own.
+            // No process has this id, so the kernel's own error differs from that of the filter.
             let signal_other = |signal: libc::c_int| {
                 // SAFETY: passes three numbers.
                 match unsafe { libc::syscall(libc::SYS_tgkill, i32::MAX, i32::MAX, signal) } {
@@ -326,11 +328,11 @@ mod tests {
         let outcome = in_child(|| {
             confined();
             let arguments = [c"true".as_ptr(), std::ptr::null()];
-            // SAFETY: a path and a list that ends with null, both alive.
+            // SAFETY: passes a path and a list that ends with null. Both are alive.
             unsafe { libc::execv(c"/bin/true".as_ptr(), arguments.as_ptr()) };
             Ok(("it lives".into(), Vec::new()))
         });
-        // Killed before it could say anything.
+        // The kernel kills the child before it can write its result.
         assert!(outcome.as_ref().is_err_and(|error| error.contains("EOF")), "{outcome:?}");
     }
 }

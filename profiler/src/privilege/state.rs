@@ -1,4 +1,4 @@
-//! What this process may still do, as the kernel says.
+//! Reads the remaining privileges of this process from the kernel.
 
 use std::{fmt, fs};
 
@@ -11,10 +11,10 @@ use super::PrivilegeError;
 pub struct Confinement {
     /// Real, effective, saved and file system user id.
     users: Vec<u32>,
-    /// Likewise of the group.
+    /// Real, effective, saved and file system group id.
     groups: Vec<u32>,
     further_groups: Vec<u32>,
-    /// Capabilities in any set that gives them or could give them.
+    /// Capabilities in the inheritable, permitted, effective or ambient set.
     capabilities: CapsHashSet,
     no_new_privs: bool,
     seccomp_filters: u32,
@@ -22,15 +22,15 @@ pub struct Confinement {
 }
 
 impl Confinement {
-    /// Of the calling thread; the other threads of the daemon inherit it.
+    /// Reads the privileges of the calling thread. Threads that start later inherit them.
     ///
     /// # Errors
-    /// [`PrivilegeError`] if the kernel does not say.
+    /// [`PrivilegeError`] if they cannot be read.
     pub fn read() -> Result<Self, PrivilegeError> {
         let status =
             fs::read_to_string("/proc/thread-self/status").map_err(PrivilegeError::State)?;
         let failed = |what: &dyn fmt::Display| {
-            PrivilegeError::Drop(format!("cannot read what is left: {what}"))
+            PrivilegeError::Drop(format!("cannot read the remaining privileges: {what}"))
         };
         let dumpable = nix::sys::prctl::get_dumpable().map_err(|errno| failed(&errno))?;
         Self::parse(&status, dumpable)
@@ -63,8 +63,8 @@ impl Confinement {
         })
     }
 
-    /// What an attacker who takes over the process could use, in words; nothing if it is
-    /// confined as far as it can be.
+    /// Describes what an attacker who takes over the process could use. Empty if the process has no
+    /// unnecessary privilege.
     pub fn weaknesses(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut note = |is_so: bool, what: &str| {
@@ -72,10 +72,10 @@ impl Confinement {
                 found.push(what.to_owned());
             }
         };
-        note(self.users.contains(&0), "it runs as root, to whom most files of the host belong");
+        note(self.users.contains(&0), "it runs as root, which owns most files of the host");
         note(self.groups.contains(&0) || self.further_groups.contains(&0), "it is in root's group");
         note(!self.no_new_privs, "programs that it runs can gain privileges");
-        note(self.seccomp_filters == 0, "no seccomp filter restricts its system calls");
+        note(self.seccomp_filters == 0, "no seccomp filter restricts its syscalls");
         note(self.dumpable, "processes of the same user can trace it and read its memory");
         found
     }

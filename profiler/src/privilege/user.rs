@@ -1,4 +1,4 @@
-//! The unprivileged user that a daemon started as root becomes.
+//! The user to which the daemon changes if root starts it.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use nix::{
 use super::PrivilegeError;
 use crate::{text::Untrusted, users};
 
-/// The user of the default setting. It has this id by convention, whether or not the host
-/// has a list of users.
+/// The default of the setting `user`. Its id is the same on all hosts, also on hosts without
+/// /etc/passwd.
 pub const NOBODY: &str = "nobody";
 const NOBODY_ID: u32 = 65534;
 
@@ -24,7 +24,8 @@ pub struct User {
 }
 
 impl User {
-    /// The user of this name or number. A number that no user has is a group as well.
+    /// Finds the user with this name or number. If no user has the number, the group has the same
+    /// number.
     ///
     /// # Errors
     /// [`PrivilegeError`] if there is no such user.
@@ -43,18 +44,18 @@ impl User {
             Ok(Some(user)) => Ok(of(user)),
             _ if name == NOBODY => Ok(of_id(NOBODY_ID)),
             Ok(None) => Err(PrivilegeError::Drop(format!(
-                "there is no user {shown}; the setting `user` names one that exists"
+                "there is no user {shown}; change the setting `user`"
             ))),
             Err(errno) => Err(unreadable(errno)),
         }
     }
 
-    /// Whether it is that of the default setting.
+    /// Whether this is the default user.
     pub(super) fn is_default(&self) -> bool {
         self.name == NOBODY
     }
 
-    /// The ids of the user and of its group that this process has after it has become this user.
+    /// The user and group ids of this process after [`Self::become_it`].
     pub fn ids(&self) -> (u32, u32) {
         if is_root_somehow().unwrap_or(false) {
             return (self.uid.as_raw(), self.gid.as_raw());
@@ -62,13 +63,13 @@ impl User {
         (unistd::geteuid().as_raw(), unistd::getegid().as_raw())
     }
 
-    /// Whether it is root, which is not to be changed.
+    /// Whether the user is root, which means that the process stays root.
     pub fn is_root(&self) -> bool {
         self.uid.is_root()
     }
 
-    /// Makes it the user of this process, for good, unless the process is unprivileged
-    /// already. The C library changes all threads (nptl(7)).
+    /// Changes this process to the user, permanently. Does nothing if the process is already
+    /// unprivileged. The C library changes all threads (nptl(7)).
     pub(super) fn become_it(&self) -> Result<(), Errno> {
         if self.is_root() || !is_root_somehow()? {
             return Ok(());
@@ -85,7 +86,7 @@ impl fmt::Display for User {
     }
 }
 
-/// Whether any of this process's user ids is root's.
+/// Whether any user id of this process is that of root.
 fn is_root_somehow() -> Result<bool, Errno> {
     let ids = getresuid()?;
     Ok([ids.real, ids.effective, ids.saved].iter().any(|id| id.is_root()))
@@ -101,7 +102,7 @@ mod tests {
         assert!(root.is_root() && root == User::find("0").expect("likewise"));
         let nobody = User::find(NOBODY).expect("there or not");
         assert!(!nobody.is_root());
-        // A number that nobody has.
+        // A number that no user has.
         let some = User::find("3999999999").expect("any number will do");
         assert_eq!((some.uid.as_raw(), some.gid.as_raw()), (3_999_999_999, 3_999_999_999));
         let error = User::find("no-such-user").expect_err("there is none").to_string();

@@ -131,7 +131,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 2] = [
 async fn landing_page() -> impl IntoResponse {
     const PAGE: &str = concat!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">",
-        "<title>profiler</title></head>\n<body>\n<h1>profiler</h1>\n<p>System calls of this host, version ",
+        "<title>profiler</title></head>\n<body>\n<h1>profiler</h1>\n<p>Syscalls of this host, version ",
         env!("CARGO_PKG_VERSION"),
         ".</p>\n<ul>\n",
         "<li><a href=\"/metrics\">/metrics</a>: for Prometheus</li>\n",

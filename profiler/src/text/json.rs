@@ -1,8 +1,9 @@
-//! JSON that is safe to look at: text is complete, and what a terminal may obey is escaped.
+//! Writes JSON that is safe to print on a terminal: text is complete, and harmful characters are
+//! escaped.
 //!
-//! RFC 8259 lets every character be written as `\uXXXX`. So each that is not
-//! [harmless](crate::text::is_harmless) is, U+202E and U+2028 among them, and a parser returns the
-//! text as it was. Only bytes that are not UTF-8 are lost: JSON has no way to write them.
+//! RFC 8259 allows every character to be written as `\uXXXX`. This module escapes each character
+//! that is not [harmless](crate::text::is_harmless), such as U+202E and U+2028. A parser returns
+//! the original text. Only bytes that are not UTF-8 are lost, because JSON cannot represent them.
 
 use std::io::{self, Write};
 
@@ -14,16 +15,16 @@ use serde_json::{
 
 use super::is_harmless;
 
-/// Writes `value`, without a newline.
+/// Writes `value` without a newline.
 ///
 /// # Errors
-/// What `out` returns.
+/// The error of `out`.
 pub fn write(out: &mut impl Write, value: &impl Serialize) -> io::Result<()> {
     value.serialize(&mut Serializer::with_formatter(out, Escaping(CompactFormatter)))?;
     Ok(())
 }
 
-/// Compact, and escapes more than JSON asks for.
+/// A compact formatter that escapes more characters than JSON requires.
 struct Escaping(CompactFormatter);
 
 impl Formatter for Escaping {

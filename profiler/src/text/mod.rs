@@ -1,9 +1,9 @@
-//! Text that others chose: names of processes and cgroups, paths, arguments, excerpts of
-//! files. A process can name itself so that a terminal obeys the name.
+//! Untrusted text: names of processes and cgroups, paths, arguments, excerpts of files. The name of
+//! a process can contain escape sequences, which a terminal would execute.
 //!
-//! [`Untrusted`] is the one type for such text. Printing it makes it harmless: a character
-//! that a terminal may obey, or that hides or reorders its neighbours, becomes U+FFFD.
-//! Programs get the text itself, escaped as [`json`] says.
+//! [`Untrusted`] is the only type for such text. Printing it makes it harmless: U+FFFD replaces
+//! each character that a terminal may execute, or that hides or reorders its neighbours. JSON has
+//! the complete text, with such characters escaped ([`json`]).
 
 pub mod json;
 
@@ -12,29 +12,30 @@ use std::{borrow::Cow, ffi::OsStr, fmt, path::Path};
 use serde::{Deserialize, Serialize, Serializer};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
-/// What a harmful character is printed as.
+/// The replacement of a harmful character.
 const REPLACEMENT: char = '\u{fffd}';
 
-/// Text that somebody else chose.
+/// Text that was chosen by somebody else, for example the name of a process.
 ///
-/// Neither `Deref` nor `AsRef<str>`: `Display` and `Debug`, which print it, make it harmless.
+/// The type has neither `Deref` nor `AsRef<str>`, so that it cannot be printed unchanged. `Display`
+/// and `Debug` make the text harmless.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(transparent)]
 pub struct Untrusted(String);
 
 impl Untrusted {
-    /// Text in bytes. What is not UTF-8 becomes U+FFFD.
+    /// Converts bytes. U+FFFD replaces bytes that are not UTF-8.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(String::from_utf8_lossy(bytes).into_owned())
     }
 
-    /// The name of a process as the kernel keeps it: padded with NULs.
+    /// Converts the name of a process as the kernel stores it: padded with NULs.
     pub fn from_comm(bytes: &[u8]) -> Self {
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
         Self::from_bytes(&bytes[..end])
     }
 
-    /// The text itself. It must not reach a terminal, a log or a message.
+    /// The original text. Never print it on a terminal, in a log or in a message.
     pub fn raw(&self) -> &str {
         &self.0
     }
@@ -48,12 +49,12 @@ impl fmt::Display for Untrusted {
 
 impl fmt::Debug for Untrusted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `Debug` of a text escapes most of it, but not every invisible letter.
+        // `Debug` of a string does not escape every invisible letter.
         f.write_str(&harmless(&format!("{:?}", self.0)))
     }
 }
 
-/// Without loss: the serializer escapes it by the rules of its format.
+/// Serialises the complete text. The serialiser escapes it by the rules of its format.
 impl Serialize for Untrusted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -84,17 +85,17 @@ impl From<&Path> for Untrusted {
     }
 }
 
-/// A path, for messages.
+/// Converts a path for messages.
 pub fn path(path: &(impl AsRef<Path> + ?Sized)) -> Untrusted {
     path.as_ref().into()
 }
 
-/// `text` on one line, every harmful character replaced.
+/// Replaces every harmful character, including line breaks.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     replaced(text, is_harmless)
 }
 
-/// `text` of any number of lines, every other harmful character replaced.
+/// Replaces every harmful character except line breaks.
 pub fn harmless_lines(text: &str) -> Cow<'_, str> {
     replaced(text, |c| c == '\n' || is_harmless(c))
 }
@@ -106,8 +107,8 @@ fn replaced(text: &str, keeps: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if keeps(c) { c } else { REPLACEMENT }).collect())
 }
 
-/// A log line, every harmful character replaced but for what sets colours (SGR), which the
-/// log's own format does.
+/// Replaces every harmful character of a log line, except the colour sequences (SGR) that the
+/// format of the log adds.
 pub fn harmless_log(line: &str) -> Cow<'_, str> {
     if line.chars().all(|c| c == '\n' || is_harmless(c)) {
         return Cow::Borrowed(line);
@@ -127,11 +128,11 @@ pub fn harmless_log(line: &str) -> Cow<'_, str> {
     Cow::Owned(harmless)
 }
 
-/// What begins the escape sequence of a colour, which ends with an `m`.
+/// The beginning of a colour sequence, which ends with `m`.
 const COLOUR: &str = "\u{1b}[";
 
-/// A TOML document, every harmful character in its strings escaped. A literal string takes no
-/// escapes, so in a document that may have one they are replaced instead.
+/// Escapes every harmful character in the strings of a TOML document. If the document may have
+/// literal strings, which allow no escapes, replaces the characters instead.
 pub fn escaped_toml(document: &str) -> String {
     if document.contains('\'') {
         return harmless_lines(document).into_owned();
@@ -147,9 +148,8 @@ pub fn escaped_toml(document: &str) -> String {
     escaped
 }
 
-/// Whether a character can be printed: it has a glyph of its own, or combines with one, and
-/// has no other effect. What Unicode assigns no glyph to (private use, unassigned) is not
-/// known to be harmless.
+/// Whether a character can be printed: it has a glyph of its own, or combines with one, and has no
+/// other effect. Characters without a glyph in Unicode (private use, unassigned) are not harmless.
 pub fn is_harmless(c: char) -> bool {
     use GeneralCategory::{
         Control, Format, LineSeparator, ParagraphSeparator, PrivateUse, Surrogate, Unassigned,
@@ -165,8 +165,8 @@ pub fn is_harmless(c: char) -> bool {
 }
 
 /// The letters and marks among `Default_Ignorable_Code_Point` (Unicode 17,
-/// DerivedCoreProperties.txt), which a terminal shows nothing of: fillers, selectors of a
-/// variant, and the grapheme joiner.
+/// DerivedCoreProperties.txt), which a terminal does not show: fillers, variation selectors, and
+/// the grapheme joiner.
 fn is_invisible(c: char) -> bool {
     matches!(
         c,
@@ -254,8 +254,8 @@ mod tests {
         }
     }
 
-    /// Without the table of categories: the bidirectional controls and other format characters,
-    /// what separates lines, private use, and what is no character.
+    /// Checks without the table of categories: bidirectional controls and other format characters,
+    /// line separators, private use, and noncharacters.
     #[test]
     fn well_known_characters_are_harmful() {
         let controls = (char::MIN..=char::MAX).filter(|c| c.is_control());

@@ -203,7 +203,7 @@ fn a_file_that_is_named_has_to_be_there() {
     assert_eq!(output.status.code(), Some(7));
     insta::assert_snapshot!(String::from_utf8_lossy(&output.stderr), @r"
     profiler: cannot read the configuration absent.toml: No such file or directory (os error 2)
-      without --config the daemon runs on its defaults
+      without --config, the daemon uses its defaults
     ");
 }
 

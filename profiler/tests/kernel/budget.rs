@@ -171,7 +171,7 @@ pub(crate) fn a_budget_that_cannot_be_checked_is_refused() {
         ("", &[][..], "the budget has no limit"),
         ("[syscalls.reed]\ncalls = 1", &[], "no ABI has a syscall with this name"),
         ("[syscalls.read]\np99 = \"1ms\"", &["--no-latency"], "limits times"),
-        ("[syscalls.read]\ncalls = 1", &["--syscall", "write"], "which the filters leave out"),
+        ("[syscalls.read]\ncalls = 1", &["--syscall", "write"], "which the filters exclude"),
     ] {
         write(&path, text);
         let flags = [&["--budget", file], flags].concat();

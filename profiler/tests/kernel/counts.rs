@@ -2,7 +2,7 @@
 
 use crate::run::{Held, Mode, Stat};
 
-/// Twenty system calls, by this many threads, each call made this many times or more.
+/// Twenty syscalls, by this many threads, each call made this many times or more.
 pub(crate) fn by_threads(mode: Mode) {
     for (threads, calls) in [(0, 5_000), (1, 5_000), (4, 2_000), (64, 200)] {
         let args = ["counts", &format!("threads={threads}"), &format!("calls={calls}")];

@@ -140,7 +140,10 @@ pub(crate) fn doctor_says_what_fits() {
         let output = limited.profiler().arg("doctor").output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "at {mib} MiB: {output:?}");
-        assert!(text.contains(&format!("is limited to {mib} MiB: room for")), "{text}");
+        assert!(
+            text.contains(&format!("is limited to {mib} MiB: the tables have space for")),
+            "{text}"
+        );
     }
 }
 

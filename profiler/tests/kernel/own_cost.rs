@@ -200,7 +200,7 @@ pub(crate) fn without_cap_sys_admin_it_says_what_is_missing(mode: Mode) {
     let unknown = (own.programs_ns, own.programs_share, own.ns_per_call);
     assert_eq!(unknown, (None, None, None), "and not nothing");
     let table = run("table");
-    assert!(table.contains("programs  not timed: needs CAP_SYS_ADMIN"), "{table}");
+    assert!(table.contains("programs  not timed: requires CAP_SYS_ADMIN"), "{table}");
 }
 
 fn sysctl() -> String {

@@ -304,7 +304,7 @@ impl Report {
         self.lost + self.lost_unseen
     }
 
-    /// The row of a system call, over all processes.
+    /// The row of a syscall, over all processes.
     #[track_caller]
     pub(crate) fn row(&self, abi: &str, syscall: &str) -> &Row {
         let name = format!("{abi}/{syscall}");
@@ -346,7 +346,7 @@ impl Report {
         assert_same(&self.made(|_| true, &stated), &stated, self.loss());
     }
 
-    /// The same for each process apart, in a report by process and system call.
+    /// The same for each process apart, in a report by process and syscall.
     #[track_caller]
     pub(crate) fn has_exactly_by_process(&self, statement: &Statement) {
         assert!(!statement.processes.is_empty(), "a workload that states nothing proves nothing");
@@ -358,7 +358,7 @@ impl Report {
         }
     }
 
-    /// The same for each stated thread, in a report by thread and system call.
+    /// The same for each stated thread, in a report by thread and syscall.
     #[track_caller]
     pub(crate) fn has_exactly_by_thread(&self, statement: &Statement) {
         assert!(!statement.threads.is_empty(), "a workload that states nothing proves nothing");

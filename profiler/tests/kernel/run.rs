@@ -97,7 +97,7 @@ impl Stat {
         self
     }
 
-    /// Rows by process and system call.
+    /// Rows by process and syscall.
     pub(crate) fn by_process_and_call(self) -> Self {
         self.args(["--by", "process,syscall"])
     }

@@ -139,7 +139,7 @@ pub(crate) fn of_threads(mode: Mode) {
     let process = pid.to_string();
     let args = ["-p", &process, "--syscall", "getppid", "-d", "200ms"];
     let mut screen = Screen::start(mode, &args);
-    // Of the text "no system call yet".
+    // Of the text "no syscall yet".
     screen.expect("yet");
     // Figures since the start, of threads.
     screen.press("tH");
@@ -229,7 +229,7 @@ pub(crate) fn of_containers(mode: Mode) -> Result<(), String> {
     let process = held.pid().to_string();
     let args = ["-p", &process, "--syscall", "getppid,getsid", "-d", "200ms", "-s", "calls"];
     let mut screen = Screen::start(mode, &[&args[..], &["--by", "container"]].concat());
-    // Of the text "no system call yet".
+    // Of the text "no syscall yet".
     screen.expect("yet");
     let statement = held.go();
     let sum = |of: fn(&Made) -> u64, name: &str| -> u64 {

@@ -85,7 +85,7 @@ pub(crate) fn rows_are_chosen_by_their_errors(mode: Mode) {
     }
     // The headline is of all calls, and the table says how many it does not show.
     let (text, _) = table(mode, &["--failed"]);
-    let headline = text.lines().find(|line| line.contains(" system calls in ")).expect("one");
+    let headline = text.lines().find(|line| line.contains(" syscalls in ")).expect("one");
     let errors = headline.split(", ").find_map(|part| part.strip_suffix(" with an error"));
     let rows = text.lines().map(cells).skip_while(|cells| !cells.contains(&"syscall"));
     let rows: Vec<_> = rows.skip(1).take_while(|cells| !cells.is_empty()).collect();

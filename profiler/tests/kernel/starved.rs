@@ -67,7 +67,7 @@ fn set_priority(nice: libc::c_int) -> Result<(), Errno> {
 pub(crate) fn a_daemon_beside_spinning_threads() {
     let name = Name::new();
     let mut command = profiler_command();
-    // SAFETY: one system call, which is safe between fork and exec.
+    // SAFETY: one syscall, which is safe between fork and exec.
     unsafe {
         command.pre_exec(|| {
             set_priority(NICE)?;

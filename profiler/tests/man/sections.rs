@@ -4,7 +4,7 @@ use profiler::{commands::top::help as top, present::columns};
 
 /// Exit codes of every command, and what each means. `profiler --help` lists them too.
 const EXIT_CODES: [(&str, &str); 13] = [
-    ("0", "Success. Also if the reader of the output has gone away."),
+    ("0", "Success, also if the reader of the output closed its end."),
     ("1", "Another failure, for example too few open files."),
     ("2", "The command line is wrong."),
     ("3", "A privilege or memory is missing."),
@@ -20,15 +20,18 @@ const EXIT_CODES: [(&str, &str); 13] = [
 ];
 
 const FILES_OF_STAT: [(&str, &str); 3] = [
-    ("/proc/PID/comm", "The name of a process, with which --comm compares."),
+    ("/proc/PID/comm", "The name of a process, which --comm matches."),
     ("/sys/fs/cgroup", "The cgroups that --cgroup, --unit, --container and --pod name."),
-    ("/sys/kernel/btf/vmlinux", "The kernel's types, which tell where it keeps what is read."),
+    (
+        "/sys/kernel/btf/vmlinux",
+        "The kernel's type information (BTF), with the offsets of the fields that programs read.",
+    ),
 ];
 
 const FILES_OF_TOP: [(&str, &str); 2] = [
     (
         "/proc/PID/cmdline, status, stat",
-        "The command line and the user of a process. They are read once, for processes on the \
+        "The command line and the user of a process. `top` reads them once, for processes on the \
          screen.",
     ),
     ("/etc/passwd", "The names of users."),
@@ -67,8 +70,8 @@ pub(crate) fn of(name: &str, help: &str) -> String {
     }
     text += &list("\"EXIT STATUS\"", EXIT_CODES);
     if name == "profiler-stat" {
-        text += ".PP\nOtherwise, with a command, the exit status is the command's. If a signal \
-                 ended the command, it is 128 and the signal's number.\n";
+        text += ".PP\nOtherwise, with a command, the exit status is that of the command. If a signal \
+                 ended the command, the exit status is 128 plus the number of the signal.\n";
     }
     let others = PAGES.iter().filter(|page| **page != name);
     let mut others: Vec<_> = others.map(|page| format!(".BR {} (1)", escaped(page))).collect();

@@ -1,11 +1,11 @@
-//! What `cargo xtask bench code` is asked.
+//! The flags of `cargo xtask bench code`.
 
 use std::path::PathBuf;
 
-/// Print how many instructions the programs are, with each part that can be left out
+/// Print the number of instructions of the programs, with and without each optional part
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Write the machine code of each, disassembled, into this directory
+    /// Write the disassembled machine code of each program into this directory
     #[arg(long, value_name = "DIR")]
     pub(super) disassemble: Option<PathBuf>,
 }

@@ -1,5 +1,5 @@
-//! Many processes or threads that wait until they are told to go, then all make their
-//! calls, and wait again.
+//! Many processes or threads. On command, all of them make their calls, and then wait for the next
+//! command.
 
 use std::{
     process::ExitCode,
@@ -26,29 +26,31 @@ use nix::{
 
 use super::workload::Workload;
 
-/// What a task is.
+/// The kind of the tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     Processes,
     Threads,
 }
 
-/// Keeps many processes or threads, that make a few calls at each line (`bench` starts this)
+/// Start many processes or threads, which make a few calls for each line of input (`bench` starts
+/// this)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     processes: u32,
-    /// Of each process
+    /// Threads of each process
     threads: u32,
 }
 
-/// Answers with a line once all are there, and to each line once all made their calls.
+/// Prints a line once all tasks have started, and a line for each line of input once all tasks have
+/// made their calls.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut crowd = Crowd::gather(args.processes, args.threads, |_, _| {
         for call in 0..CALLS {
             Workload::Alternating.call(call);
         }
     })?;
-    // Each has a record from here on.
+    // From here on, each task has a record.
     crowd.go()?;
     println!("there");
     for line in std::io::stdin().lines() {
@@ -59,39 +61,39 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What all of them share: in memory that a fork does not copy.
+/// The state that all tasks share, in memory that a fork does not copy.
 struct Shared {
-    /// How often they were told to go.
+    /// Number of commands so far.
     generation: AtomicU32,
-    /// How many are done.
+    /// Number of tasks that have made their calls.
     done: AtomicU32,
-    /// When the last was, by CLOCK_MONOTONIC.
+    /// When the last task had made its calls, by CLOCK_MONOTONIC, nanoseconds.
     last_ns: AtomicU64,
-    /// How many are there.
+    /// Number of tasks that have started.
     gathered: AtomicU32,
-    /// How many there are to be.
+    /// Number of tasks in all.
     tasks: AtomicU32,
 }
 
-/// The processes; without it they end.
+/// The processes. Dropping this value ends them.
 pub(crate) struct Crowd {
     shared: &'static Shared,
     processes: Vec<Pid>,
     tasks: u32,
 }
 
-/// Room for little more than `plan`.
+/// Size of a thread's stack, bytes: enough for `plan`.
 const STACK: usize = 64 * 1024;
 
-/// Calls at each line.
+/// Number of calls for each line.
 const CALLS: u64 = 8;
 
-/// How long they may take to gather, or to make their calls.
+/// How long the tasks may take to start, or to make their calls.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Crowd {
-    /// Starts them. Each runs `plan` with its index and how often it went before, whenever
-    /// it is told to go. The caller must have one thread only, since it forks.
+    /// Starts the tasks. On each command, each task runs `plan` with its index and the number of
+    /// earlier commands. The caller must have only one thread, because this function forks.
     pub(crate) fn gather(
         processes: u32,
         threads: u32,
@@ -103,14 +105,14 @@ impl Crowd {
         shared.tasks.store(crowd.tasks, Release);
         let parent = nix::unistd::getpid();
         for process in 0..processes {
-            // SAFETY: there are no other threads, so the child finds no lock taken.
+            // SAFETY: there are no other threads, so no lock is held in the child.
             match unsafe { fork() }.context("cannot start more processes")? {
                 ForkResult::Parent { child } => crowd.processes.push(child),
                 ForkResult::Child => {
                     let tied = prctl::set_pdeathsig(Signal::SIGKILL).is_ok() && getppid() == parent;
                     let first = process * threads;
                     let code = i32::from(!tied || !shared.threads(first, threads, &plan));
-                    // SAFETY: ends this copy of the process and nothing of the caller's.
+                    // SAFETY: ends only this copy of the process.
                     unsafe { libc::_exit(code) };
                 }
             }
@@ -119,7 +121,8 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Has all make their calls; from when they were told to until the last is done.
+    /// Lets all tasks make their calls. Returns the time from the command until the last task is
+    /// done.
     pub(crate) fn go(&mut self) -> Result<Duration> {
         self.shared.done.store(0, Relaxed);
         let start = now_ns();
@@ -129,7 +132,7 @@ impl Crowd {
         Ok(Duration::from_nanos(self.shared.last_ns.load(Acquire).saturating_sub(start)))
     }
 
-    /// Until it says that all of them did.
+    /// Waits until `count` equals the number of tasks.
     fn wait(&self, count: &AtomicU32) -> Result<()> {
         let deadline = now_ns() + PATIENCE.as_nanos() as u64;
         loop {
@@ -140,11 +143,11 @@ impl Crowd {
             if now_ns() > deadline {
                 bail!("only {seen} of {} are there after {} s", self.tasks, PATIENCE.as_secs());
             }
-            // SAFETY: asks only whether a child has ended, and is given no address.
+            // SAFETY: only checks whether a child has ended, and gets no address.
             if unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } > 0 {
                 bail!("one of {} ended before its time", self.tasks);
             }
-            // The last to come wakes us; the bound is for one that never comes.
+            // The last task wakes this process. The bound is for a task that never arrives.
             wait_while(count, seen, Some(Duration::from_millis(100)));
         }
     }
@@ -158,7 +161,7 @@ impl Drop for Crowd {
         for process in &self.processes {
             let _ = waitpid(*process, None);
         }
-        // SAFETY: mapped by `map`, and nobody is left who uses it.
+        // SAFETY: mapped by `map`, and not used any more.
         unsafe { libc::munmap(ptr::from_ref(self.shared).cast_mut().cast(), size_of::<Shared>()) };
     }
 }
@@ -167,8 +170,8 @@ impl Shared {
     fn map() -> Result<&'static Self> {
         let (protection, flags) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping, of zeros, which are valid for the atomics in it, and page
-        // aligned. It is there until the crowd is dropped.
+        // SAFETY: a new mapping, page aligned, of zeros, which are valid for the atomics in it. It
+        // exists until the crowd is dropped.
         unsafe {
             let at = libc::mmap(ptr::null_mut(), size_of::<Self>(), protection, flags, -1, 0);
             if at == libc::MAP_FAILED {
@@ -178,7 +181,7 @@ impl Shared {
         }
     }
 
-    /// Whether they could all be started; else it returns at once, and otherwise never.
+    /// Starts the threads. Returns only if a thread cannot be started.
     fn threads(&self, first: u32, count: u32, plan: &(impl Fn(u32, u32) + Sync)) -> bool {
         thread::scope(|scope| {
             for index in first + 1..first + count {
@@ -186,7 +189,7 @@ impl Shared {
                     .stack_size(STACK)
                     .spawn_scoped(scope, move || self.member(index, plan));
                 if started.is_err() {
-                    // SAFETY: ends this process; the threads in it have nothing to lose.
+                    // SAFETY: ends this process. Its threads have no state that has to be saved.
                     unsafe { libc::_exit(1) };
                 }
             }
@@ -195,7 +198,7 @@ impl Shared {
         true
     }
 
-    /// Goes whenever it is told to, until it is killed.
+    /// Runs `plan` on each command, until it is killed.
     fn member(&self, index: u32, plan: &impl Fn(u32, u32)) {
         self.arrive(&self.gathered);
         let mut generation = 0;
@@ -210,7 +213,7 @@ impl Shared {
         }
     }
 
-    /// The last to arrive wakes who waits for all.
+    /// Counts this task. The last task wakes the waiting process.
     fn arrive(&self, count: &AtomicU32) {
         if count.fetch_add(1, Release) + 1 == self.tasks.load(Relaxed) {
             wake(count);
@@ -218,19 +221,19 @@ impl Shared {
     }
 }
 
-/// Sleeps while it has this value, or for no reason, or until the time is over.
+/// Sleeps while `word` has this value, at most for `bound`. Can also wake spuriously.
 fn wait_while(word: &AtomicU32, value: u32, bound: Option<Duration>) {
     let bound = bound.map(|bound| libc::timespec {
         tv_sec: bound.as_secs() as libc::time_t,
         tv_nsec: i64::from(bound.subsec_nanos()),
     });
     let bound = bound.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY: the word and the time are there while the call lasts.
+    // SAFETY: the word and the time are alive during the call.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, value, bound) };
 }
 
 fn wake(word: &AtomicU32) {
-    // SAFETY: the call only looks for sleepers at the word's address.
+    // SAFETY: the call only looks up sleepers by the address of the word.
     unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
 }
 

@@ -18,7 +18,7 @@ struct Goal {
     row: &'static str,
     at_most: f64,
     of: &'static str,
-    /// The other, as a table calls it.
+    /// The name of the other subject in tables.
     called: &'static str,
 }
 
@@ -29,14 +29,14 @@ const GOALS: [Goal; 4] = [
     Goal { row: "out-of-scope", at_most: 1.10, of: EMPTY, called: "empty pair" },
 ];
 
-/// Nanoseconds a call.
+/// Nanoseconds per call.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(super) struct CallFigures {
     pub(super) min: f64,
     pub(super) median: f64,
-    /// Of the minimum, above that with nothing attached.
+    /// The minimum, minus the minimum with nothing attached.
     pub(super) added: Option<f64>,
-    /// What is added, to what these add.
+    /// The ratio of the added time to the time that the clock pair adds.
     pub(super) to_clock: Option<f64>,
     pub(super) to_empty: Option<f64>,
     pub(super) to_syscount: Option<f64>,
@@ -54,16 +54,17 @@ pub(super) struct GoalFigure {
 /// How much longer a unit of work takes than with nothing attached, in percent.
 #[derive(Serialize, Clone, Debug, PartialEq)]
 pub(super) struct WorkFigures {
-    /// Of the quickest rounds of either.
+    /// The slow-down of the quickest round, relative to the quickest round without a tool.
     pub(super) of_best: f64,
-    /// Of slow-downs against the same round: the median, the least and the greatest.
+    /// The median of the slow-downs of each round, relative to the same round without a tool. The
+    /// minimum and the maximum follow.
     pub(super) median: f64,
     pub(super) least: f64,
     pub(super) greatest: f64,
 }
 
 impl CallFigures {
-    /// Of `row`, beside `rows` of the same workload; none of no samples.
+    /// The figures of `row`, relative to `rows` of the same workload. `None` without samples.
     pub(super) fn of(row: &Row, rows: &[Row]) -> Option<Self> {
         if row.absent.is_some() || row.samples.is_empty() {
             return None;
@@ -96,7 +97,8 @@ impl WorkFigures {
         self.least > 0.0 || self.greatest < 0.0
     }
 
-    /// Of `row`, beside `rows` of the same load; none of no samples, nor of the bare load.
+    /// The figures of `row`, relative to `rows` of the same load. `None` without samples, and for
+    /// the row with nothing attached.
     fn of(row: &Row, rows: &[Row]) -> Option<Self> {
         if row.absent.is_some() || row.samples.is_empty() || row.key == NOTHING {
             return None;
@@ -113,7 +115,7 @@ impl WorkFigures {
 }
 
 impl Results {
-    /// Makes the figures of the samples, anew.
+    /// Recomputes the figures from the samples.
     pub(super) fn with_figures(mut self) -> Self {
         let calls = self.hot_path.iter_mut().flat_map(|hot_path| &mut hot_path.sections);
         let calls = calls.map(|section| &mut section.rows);

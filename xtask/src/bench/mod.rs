@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: what the profiler costs, beside what others do. Reports; never
-//! passes or fails.
+//! `cargo xtask bench`: measures what the profiler and other tools cost. Prints a report; there is
+//! no pass or fail.
 //!
-//! What measures needs the profiler as a library, in release. So that `xtask`
-//! builds at once and also while the profiler does not, that part is behind the
-//! feature `bench`, and the command without it builds and starts the one with it.
+//! The measurements require the profiler as a library, in release. They are behind the feature
+//! `bench`, so that `xtask` builds quickly, and builds even if the profiler does not. Without the
+//! feature, this command builds and starts the one with it.
 
 mod code;
 pub(crate) mod crowd;
@@ -24,16 +24,16 @@ use anyhow::Result;
 
 use self::results::Results;
 
-/// Measure what the profiler costs, beside what others do
+/// Measure what the profiler costs, compared with other tools
 ///
-/// Everything is measured in turn, in rounds, on a machine that should do nothing else.
-/// Prints Markdown. Without a part, all of them, which takes some minutes.
+/// Everything is measured in turn, in rounds. The machine should do nothing else. Prints Markdown.
+/// Without PART, measures all parts, which takes some minutes.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     other: Option<Other>,
-    /// Only this part
+    /// Measure only this part
     #[arg(value_enum)]
     part: Option<Part>,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     output: Output,
 }
 
-/// What is measured in another way.
+/// Measurements with flags of their own.
 #[derive(clap::Subcommand)]
 enum Other {
     /// What the user side costs: the daemon under loads, a scrape, a start, a fork storm
@@ -51,12 +51,12 @@ enum Other {
     Switch(switch::Args),
 }
 
-/// What can be measured by itself.
+/// The parts of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// What one probed system call costs, beside the least that any probe does
+    /// The cost of a watched call, compared with the least that any two programs cost
     HotPath,
-    /// The same, and beside the tools of others
+    /// The same, compared with other tools too
     Peers,
     /// How much longer real programs take: a database, a web server, a compiler
     Work,
@@ -64,34 +64,35 @@ enum Part {
     Growth,
 }
 
-/// How to measure.
+/// Flags of the measurement.
 #[derive(clap::Args)]
 struct Measure {
-    /// Install the tools of others and the programs to load first (Debian, as root);
-    /// Debian may start the servers among them
+    /// Install other tools and the programs under load first (Debian, as root); Debian may start
+    /// the servers among them
     #[arg(long)]
     install: bool,
-    /// Measurements of each figure, in turn with those of all others
+    /// Number of rounds; each round measures everything once
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// System calls in each measurement of a call
+    /// Syscalls in each measurement of a call
     #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     calls: u64,
     /// CPU to make the calls on [default: the last one]
     #[arg(long, value_name = "CPU")]
     cpu: Option<usize>,
-    /// Measure also what older kernels get (arrays, the fallback), and --self
+    /// Also measure the objects for older kernels (arrays, the fallback), and --self
     #[arg(long)]
     fallback: bool,
-    /// Of the real programs only those whose name contains this
+    /// Measure only the real programs whose name contains this
     #[arg(long = "load", value_name = "NAME")]
     loads: Vec<String>,
 }
 
-/// What becomes of the figures.
+/// Flags of the report.
 #[derive(clap::Args)]
 struct Output {
-    /// Measure nothing: take what --json wrote; of several files, all parts and rounds
+    /// Measure nothing, and read files of --json; several files are merged, with all their parts
+    /// and rounds
     #[arg(long, value_name = "FILE", conflicts_with_all = ["part", "install", "rounds", "calls", "cpu", "fallback", "loads"])]
     from: Vec<PathBuf>,
     /// Write the tables to this file too
@@ -100,16 +101,16 @@ struct Output {
     /// Write the figures, with every measurement, to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw what a call costs to this file; what real work costs beside it, in FILE-work.svg
+    /// Draw the cost of a call to this file, and the cost of real work to FILE-work.svg
     #[arg(long, value_name = "FILE.svg")]
     chart: Option<PathBuf>,
-    /// Put the figures into the README and profiler/BENCHMARK.md, and the charts beside it
+    /// Write the figures to the README and profiler/BENCHMARK.md, and the charts to profiler/
     #[arg(long)]
     readme: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    // This one measures an executable, and needs no library.
+    // This part measures an executable, and does not require the library.
     if let Some(Other::Daemon(args)) = &args.other {
         return daemon::run(args);
     }
@@ -145,7 +146,7 @@ fn measure(_: &Args) -> Result<ExitCode> {
         workspace::{cargo, shown, succeed, target_dir},
     };
 
-    // A directory of its own, or each of the two would displace the other.
+    // A separate target directory. Otherwise, the two builds would replace each other.
     let target = target_dir().join("bench");
     succeed(
         cargo()

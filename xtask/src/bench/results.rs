@@ -1,5 +1,5 @@
-//! What was measured: samples, and why there are none. Written as JSON and read again, so
-//! that runs of parts make one report.
+//! The results: samples, or why there are none. They are written as JSON and read again, so that
+//! several runs can be merged into one report.
 
 use std::fs;
 
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::{CallFigures, WorkFigures};
 
-/// All that one run found, or several that were put together.
+/// The results of a run, or of several merged runs.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(crate) struct Results {
     pub(super) machine: Machine,
-    /// What else was there to measure.
+    /// The other tools.
     pub(super) tools: Vec<Tool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hot_path: Option<HotPath>,
@@ -24,7 +24,7 @@ pub(crate) struct Results {
     pub(super) growth: Option<Growth>,
 }
 
-/// Where and when it was.
+/// The machine and the time of the measurement.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Machine {
     pub(super) kernel: String,
@@ -33,33 +33,34 @@ pub(super) struct Machine {
     pub(super) date: String,
 }
 
-/// A program of others.
+/// Another tool.
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tool {
     pub(super) program: String,
-    /// Debian's package of it.
+    /// Its Debian package.
     pub(super) package: String,
-    /// Null where it is not installed.
+    /// Its version; null if it is not installed.
     pub(super) version: Option<String>,
 }
 
-/// How much alone it was measured: a turn is disturbed where others used the CPUs, or had
-/// programs of theirs loaded for tracepoints.
+/// How quiet the machine was. A measurement is disturbed if other processes used the CPUs, or
+/// loaded programs that can run at tracepoints.
 #[derive(Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quiet {
     pub(super) turns: u32,
-    /// Disturbed, and made again.
+    /// Number of disturbed measurements that were repeated.
     pub(super) repeated: u32,
-    /// Disturbed each time, and kept.
+    /// Number of measurements that were disturbed each time, and kept.
     pub(super) disturbed: u32,
-    /// Programs that were there all the time, of those kinds that tracepoints run.
+    /// Number of programs of other processes that were loaded all the time, and can run at
+    /// tracepoints.
     pub(super) residents: u32,
 }
 
-/// Nanoseconds a call, of loops of cheap calls.
+/// Nanoseconds per call in loops of cheap calls.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct HotPath {
-    /// Calls in each measurement; fewer where each costs much.
+    /// Number of calls in each measurement; fewer for expensive subjects.
     pub(super) calls: u64,
     pub(super) cpu: usize,
     #[serde(default)]
@@ -67,32 +68,32 @@ pub(super) struct HotPath {
     pub(super) sections: Vec<Section>,
 }
 
-/// One workload, under each thing that was attached.
+/// A workload, with a row for each subject.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Section {
     pub(super) workload: String,
     pub(super) rows: Vec<Row>,
 }
 
-/// Measurements with one thing attached.
+/// The measurements with a subject attached.
 #[derive(Serialize, Deserialize, Clone, Debug, Default)]
 pub(super) struct Row {
-    /// Which subject, by the name that goals call it.
+    /// The key of the subject.
     pub(super) key: String,
     pub(super) title: String,
-    /// One a round.
+    /// One sample per round.
     pub(super) samples: Vec<f64>,
     /// Why it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) absent: Option<String>,
-    /// Made of the samples anew for each report.
+    /// Recomputed from the samples for each report.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(super) figures: Option<CallFigures>,
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub(super) slow_down: Option<WorkFigures>,
 }
 
-/// The same loop on one core and the other, and on both at once by two threads of a process.
+/// The same loop on each of two cores, and on both at the same time by two threads of a process.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Contention {
     pub(super) calls: u64,
@@ -102,7 +103,7 @@ pub(super) struct Contention {
     pub(super) both: Vec<Row>,
 }
 
-/// Seconds for a unit of real work.
+/// Seconds per unit of real work.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Work {
     #[serde(default)]
@@ -110,7 +111,7 @@ pub(super) struct Work {
     pub(super) loads: Vec<Load>,
 }
 
-/// One real program under load.
+/// A real program under load.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Load {
     pub(super) name: String,
@@ -128,7 +129,7 @@ pub(super) struct Growth {
     pub(super) drain: Vec<Drain>,
 }
 
-/// Nanoseconds a call, by the number of something.
+/// Nanoseconds per call, by a number such as that of threads.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Dimension {
     pub(super) of: String,
@@ -141,14 +142,14 @@ pub(super) struct Point {
     pub(super) rows: Vec<Row>,
 }
 
-/// How long a reading of the kernel's tables takes, in seconds.
+/// The duration of drains, seconds.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Drain {
     pub(super) processes: u64,
     pub(super) threads: u64,
-    /// Nobody has made a call since the reading before.
+    /// No task has made a call since the previous drain.
     pub(super) idle: Vec<f64>,
-    /// All have.
+    /// All tasks have made calls since the previous drain.
     pub(super) active: Vec<f64>,
     /// Why it was not measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,7 +162,7 @@ impl Row {
         rows.iter().find(|row| row.key == key && row.absent.is_none())
     }
 
-    /// Rounds of another run count as further rounds; what failed in one has failed.
+    /// Adds the rounds of another run. A subject that failed in one run has failed.
     fn extend(&mut self, other: Self) {
         self.absent = self.absent.take().or(other.absent);
         self.samples.extend(other.samples);
@@ -180,7 +181,7 @@ fn extend(rows: &mut Vec<Row>, others: Vec<Row>) {
     }
 }
 
-/// Puts `other` to what is there by name, by `merge`, or at the end.
+/// Merges each of `others` into the entry with the same name, or appends it.
 fn join<T>(all: &mut Vec<T>, others: Vec<T>, same: fn(&T, &T) -> bool, merge: fn(&mut T, T)) {
     for other in others {
         match all.iter_mut().find(|one| same(one, &other)) {
@@ -199,7 +200,7 @@ fn join_option<T>(one: &mut Option<T>, other: Option<T>, merge: impl FnOnce(&mut
 }
 
 impl Results {
-    /// Out of a file that `--json` wrote.
+    /// Reads a file that `--json` wrote.
     pub(super) fn read(path: &std::path::Path) -> Result<Self> {
         let text = fs::read_to_string(path);
         text.map_err(anyhow::Error::from)
@@ -207,7 +208,7 @@ impl Results {
             .with_context(|| format!("cannot read {}", path.display()))
     }
 
-    /// Takes another run's parts, and of the same parts its rounds.
+    /// Merges another run: adds its parts, and for common parts its rounds.
     pub(super) fn merge(&mut self, other: Self) {
         join(&mut self.tools, other.tools, |a, b| a.program == b.program, |_, _| ());
         join_option(&mut self.hot_path, other.hot_path, |one, other| {
@@ -279,7 +280,7 @@ impl Growth {
 mod tests {
     use super::*;
 
-    /// A run of the hot path and no other part, with these rows.
+    /// The results of a run that measured only the hot path, with these rows.
     fn run(rows: Vec<Row>) -> Results {
         Results {
             machine: Machine {

@@ -1,4 +1,4 @@
-//! What a benchmark of the executable needs before it measures: root, and the executable.
+//! Prepares benchmarks of the executable: becomes root, and builds the executable.
 
 use std::{
     env,
@@ -27,7 +27,7 @@ pub(super) fn become_root() -> Result<()> {
     Err(anyhow!(error).context(format!("cannot run {}", shown(&command))))
 }
 
-/// The executable to measure: the given one, or one that is built as packages have it.
+/// The executable to measure: the given one, or one that is built as for packages.
 ///
 /// # Errors
 /// If it cannot be built.

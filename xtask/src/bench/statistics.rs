@@ -1,16 +1,16 @@
-//! The few figures that are made of samples.
+//! Statistics of samples.
 
-/// The least, or infinity of none.
+/// The minimum. Infinity without samples.
 pub(super) fn least(samples: &[f64]) -> f64 {
     samples.iter().copied().fold(f64::INFINITY, f64::min)
 }
 
-/// The greatest, or minus infinity of none.
+/// The maximum. Minus infinity without samples.
 pub(super) fn greatest(samples: &[f64]) -> f64 {
     samples.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// The middle one, or the mean of the middle two; not a number of none.
+/// The median. NaN without samples.
 pub(super) fn median(samples: &[f64]) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -22,13 +22,12 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// How much more each sample is than the one of the same round in `base`, in percent of
-/// that.
+/// By how much each sample exceeds the sample of the same round in `base`, percent.
 pub(super) fn slow_downs(samples: &[f64], base: &[f64]) -> Vec<f64> {
     samples.iter().zip(base).map(|(sample, base)| slow_down(*sample, *base)).collect()
 }
 
-/// How much more than `base`, in percent of it.
+/// By how much a sample exceeds `base`, percent.
 pub(super) fn slow_down(sample: f64, base: f64) -> f64 {
     (sample / base - 1.0) * 100.0
 }
@@ -52,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_slow_down_is_against_the_same_round() {
-        // The machine became slower by half; what is measured costs a quarter in either.
+        // The machine became slower by half. The subject adds a quarter in both rounds.
         assert_eq!(slow_downs(&[125.0, 187.5], &[100.0, 150.0]), [25.0, 25.0]);
     }
 }

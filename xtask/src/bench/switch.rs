@@ -1,9 +1,10 @@
-//! `cargo xtask bench switch`: what following the time off the CPU costs, per context switch and
-//! per call, beside the tools of others that follow the scheduler.
+//! `cargo xtask bench switch`: measures the cost of `--where` per context switch and per call,
+//! compared with other tools that follow the scheduler.
 //!
-//! Two threads on one CPU take turns through two pipes. Each turn is two system calls and a
-//! context switch. Their CPU time is measured, which includes the programs that run at each switch,
-//! and excludes other processes. All are measured in turn, in rounds, and the least counts.
+//! Two threads on one CPU take turns through two pipes. Each turn is two syscalls and a context
+//! switch. Their CPU time is measured, which includes the programs that run at each switch, and
+//! excludes other processes. All subjects are measured in turn, in rounds. The result is the
+//! minimum.
 
 use std::{
     env, fs,
@@ -38,16 +39,16 @@ use crate::{
 /// Measure what --where costs per context switch, beside perf, bpftrace and offcputime
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Install the tools of others first (Debian, as root)
+    /// Install other tools first (Debian, as root)
     #[arg(long)]
     install: bool,
-    /// Measurements of each figure, in turn with those of all others
+    /// Number of rounds; each round measures everything once
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Context switches in each measurement
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     switches: u64,
-    /// Measure this executable [default: one that is built for it]
+    /// Measure this executable [default: build one]
     #[arg(long, value_name = "FILE")]
     profiler: Option<PathBuf>,
 }
@@ -55,13 +56,13 @@ pub(crate) struct Args {
 /// Times context switches (`bench switch` starts this)
 #[derive(clap::Args)]
 pub(crate) struct LoopArgs {
-    /// How many
+    /// Number of switches
     #[arg(long)]
     switches: u64,
-    /// On which CPU
+    /// The CPU to run on
     #[arg(long)]
     cpu: usize,
-    /// Instead, calls of getppid, which never leave the CPU
+    /// Instead, make calls of getppid, which never leave the CPU
     #[arg(long)]
     calls: bool,
 }
@@ -69,18 +70,18 @@ pub(crate) struct LoopArgs {
 /// Something that runs while switches are measured.
 struct Subject {
     title: &'static str,
-    /// Debian's package, if it is the program of others.
+    /// The Debian package of another tool.
     package: Option<&'static str>,
     program: &'static str,
     args: &'static [&'static str],
-    /// What the kernel shows that it holds once it is attached.
+    /// The kind of descriptor that the tool has once it is attached.
     holds: &'static str,
 }
 
 const PROGRAM: &str = "anon_inode:bpf-prog";
 const EVENT: &str = "anon_inode:[perf_event]";
 
-/// What the costs of `--where` are measured against.
+/// The index of the baseline for the cost of `--where`.
 const PLAIN: usize = 0;
 const WHERE: usize = 1;
 const OFFCPUTIME: usize = 2;
@@ -139,10 +140,10 @@ const SUBJECTS: [Subject; 6] = [
 /// How long a tool may take to attach.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// From the moment at which a tool holds its programs to the measurement: by then they are attached.
+/// The time from loading to the measurement. By then, a tool has attached its programs.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// What was measured with a subject, or without any: nanoseconds.
+/// The samples with a subject, or with nothing attached, nanoseconds.
 #[derive(Default)]
 struct Samples {
     switch: Vec<f64>,
@@ -180,7 +181,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Takes a sample of a context switch, and one of a call that does not sleep.
+/// Measures a context switch, and a call that does not sleep.
 fn measure(samples: &mut Samples, switches: u64, cpu: usize) -> Result<()> {
     let (switches, cpu) = (switches.to_string(), cpu.to_string());
     let args = ["bench-switch", "--switches", &switches, "--cpu", &cpu];
@@ -232,7 +233,7 @@ fn print(
     Ok(())
 }
 
-/// A tool that runs. It is ended when dropped.
+/// A running tool. Dropping this value ends the tool.
 struct Tool(Child, fs::File);
 
 impl Tool {
@@ -259,7 +260,7 @@ impl Tool {
         Ok(tool)
     }
 
-    /// An error if it has ended, with the last line that it said.
+    /// Fails if the tool has ended, with its last line of output.
     fn still_runs(&mut self) -> Result<()> {
         use std::io::{Read as _, Seek as _};
         let Some(status) = self.0.try_wait()? else { return Ok(()) };
@@ -293,13 +294,13 @@ fn holds(id: u32, kind: &str) -> bool {
         || children.split(' ').filter_map(|id| id.trim().parse().ok()).any(|id| holds(id, kind))
 }
 
-/// Prints nanoseconds a context switch, or a call.
+/// Prints nanoseconds per context switch, or per call.
 pub(crate) fn switch(args: &LoopArgs) -> Result<ExitCode> {
     let mut cpus = CpuSet::new();
     cpus.set(args.cpu)?;
     sched_setaffinity(Pid::from_raw(0), &cpus)?;
     let work = if args.calls { make_calls } else { take_turns };
-    // The first fill caches, and have the profiler take its records.
+    // The first switches fill the caches, and make the profiler create its records.
     work(args.switches / 20)?;
     let took = work(args.switches)?;
     writeln!(std::io::stdout(), "{}", took.as_nanos() as f64 / args.switches as f64)?;
@@ -344,14 +345,14 @@ fn cpu_time() -> Result<Duration> {
 
 fn pass(to: &OwnedFd) {
     let byte = 0_u8;
-    // SAFETY: writes a byte that is there.
+    // SAFETY: writes one byte from a live variable.
     let written = unsafe { libc::write(to.as_raw_fd(), (&raw const byte).cast(), 1) };
     assert_eq!(written, 1, "a byte");
 }
 
 fn take(from: &OwnedFd) {
     let mut byte = 0_u8;
-    // SAFETY: reads into a byte that is there.
+    // SAFETY: reads one byte into a live variable.
     let read = unsafe { libc::read(from.as_raw_fd(), (&raw mut byte).cast(), 1) };
     assert_eq!(read, 1, "a byte");
 }

@@ -1,4 +1,4 @@
-//! The loops of system calls that are timed, each run in a process of its own.
+//! The timed loops of syscalls. Each loop runs in a separate process.
 
 use std::{hint::black_box, process::ExitCode, time::Instant};
 
@@ -11,18 +11,18 @@ use nix::{
 
 use super::crowd::{Crowd, Kind};
 
-/// What the loop calls.
+/// The calls of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
     /// One call, over and over: the best case
     Getppid,
-    /// Four different ones in turn
+    /// Four different calls in turn
     Alternating,
-    /// One that fails
+    /// One call that fails
     Failing,
-    /// Sixteen different ones in turn, all of which fail
+    /// Sixteen different calls in turn, all of which fail
     Sixteen,
-    /// Sixty-four of them
+    /// Sixty-four different calls in turn, all of which fail
     SixtyFour,
 }
 
@@ -110,8 +110,8 @@ impl Workload {
         const FOUR: [libc::c_long; 4] =
             [libc::SYS_getppid, libc::SYS_getuid, libc::SYS_getgid, libc::SYS_geteuid];
         let on_no_file = |turn: u64| ON_NO_FILE[(turn % ON_NO_FILE.len() as u64) as usize];
-        // SAFETY: -1 is no file and no address, so a call that has it for each of its
-        // arguments reads and changes nothing; the others take none.
+        // SAFETY: -1 is neither a descriptor nor an address, so calls with -1 as each argument read
+        // and change nothing. The other calls take no arguments.
         let result = unsafe {
             match self {
                 Self::Getppid => libc::syscall(libc::SYS_getppid),
@@ -125,35 +125,35 @@ impl Workload {
     }
 }
 
-/// Times a loop of system calls (`bench` starts this)
+/// Times a loop of syscalls (`bench` starts this)
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// What to call
+    /// The calls to make
     #[arg(long)]
     workload: Workload,
-    /// How often, by all tasks together
+    /// Number of calls, of all tasks together
     #[arg(long)]
     calls: u64,
-    /// On which CPUs; task after task gets the next
+    /// The CPUs to run on; each task gets the next one
     #[arg(long, value_delimiter = ',', required = true)]
     cpu: Vec<usize>,
-    /// How many make them at once
+    /// Number of concurrent tasks
     #[arg(long, default_value_t = 1)]
     tasks: u32,
-    /// What each of them is
+    /// The kind of the tasks
     #[arg(long, value_enum, default_value_t = Kind::Processes)]
     kind: Kind,
-    /// Calls before a task gives its CPU to the next; without it, none does
+    /// Calls before a task yields its CPU [default: never]
     #[arg(long, default_value_t = u64::MAX)]
     turn: u64,
 }
 
-/// Prints nanoseconds a call: of a CPU's time.
+/// Prints nanoseconds of CPU time per call.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(args.tasks > 0 && args.calls > 0 && args.turn > 0, "nothing to do");
     let nanoseconds = if args.tasks == 1 {
         pin(args.cpu[0])?;
-        // The first calls fill caches, and have the profiler take its record.
+        // The first calls fill the caches, and make the profiler create its record.
         calls(args.workload, args.calls / 20, args.turn);
         let start = Instant::now();
         calls(args.workload, args.calls, args.turn);
@@ -167,7 +167,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let (workload, turn, cpus) = (args.workload, args.turn, args.cpu.clone());
         let plan = move |index, generation| {
             if generation == 0 {
-                // One that cannot be pinned would be measured elsewhere, which shows.
+                // If pinning fails, the task runs on another CPU, which the figures would show.
                 let _ = pin(cpus[index as usize % cpus.len()]);
             }
             calls(workload, if generation == 0 { (each / 20).max(64) } else { each }, turn);

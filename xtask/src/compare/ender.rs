@@ -1,5 +1,5 @@
-//! A program that makes one system call: it ends. What else its process is seen to do
-//! was done before it became this program.
+//! A program that makes one syscall, which ends it. All other calls of its process were made before
+//! its execve.
 
 use std::{
     fs,
@@ -9,14 +9,14 @@ use std::{
 
 use anyhow::Result;
 
-/// Where it lies in memory, and where it is entered: after the two headers.
+/// The load address. The entry point is after the two headers.
 const BASE: u64 = 0x40_0000;
 const HEADERS: u64 = 64 + 56;
 
 /// `mov eax, 231 (exit_group); xor edi, edi; syscall`.
 const CODE: [u8; 9] = [0xb8, 231, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
 
-/// Writes it into a directory.
+/// Writes the program into a directory.
 pub(super) fn write(directory: &Path) -> Result<PathBuf> {
     let path = directory.join("only-ends");
     fs::write(&path, elf())?;
@@ -24,7 +24,7 @@ pub(super) fn write(directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// An executable of x86_64 with one segment and no library (elf(5)).
+/// An x86_64 executable with one segment and no library (elf(5)).
 fn elf() -> Vec<u8> {
     let mut file = Vec::new();
     file.extend_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
@@ -38,7 +38,7 @@ fn elf() -> Vec<u8> {
     long(&mut file, 64); // e_phoff
     long(&mut file, 0); // e_shoff
     word(&mut file, 0); // e_flags
-    // Sizes of the headers, and how many there are: one of a segment, none of sections.
+    // Sizes and numbers of headers: one segment, no sections.
     [64, 56, 1, 64, 0, 0].into_iter().for_each(|value| half(&mut file, value));
     word(&mut file, 1); // PT_LOAD
     word(&mut file, 5); // readable, executable

@@ -1,5 +1,4 @@
-//! Why two counts of one run differ: each difference by a figure of the same run, and
-//! what is left when all of those are taken away.
+//! Explains the differences between two counts of the same run by other figures of that run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +10,8 @@ use super::{
 };
 use crate::report_json::Figures;
 
-/// Calls that strace or perf make in their child before it becomes the program, and
-/// that they do not count: what the profiler counts more, where the program only ends.
+/// The calls that strace or perf make in their child before its execve, and do not count. They are
+/// the calls that the profiler counts in addition if the program only ends.
 #[derive(Debug)]
 pub(super) struct Prelude {
     pub(super) calls: BTreeMap<String, u64>,
@@ -28,7 +27,7 @@ impl Prelude {
     }
 
     /// # Errors
-    /// If perf did not count just the one call that the program makes.
+    /// If perf did not count exactly the one call of the program.
     pub(super) fn of_perf(counted: &Counted, entries: u64) -> Result<Self> {
         ensure!(entries == 1, "perf counted {entries} entries of a program that makes one");
         let calls = counted.calls.iter().filter(|(name, _)| *name != "exit_group");
@@ -48,31 +47,31 @@ fn calls_of(traced: &Summary, name: &str) -> Traced {
     traced.calls.get(name).copied().unwrap_or_default()
 }
 
-/// A system call that the profiler and strace count differently.
+/// A syscall that the profiler and strace count differently.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) name: String,
-    /// Calls and errors, the profiler's and strace's.
+    /// Calls and errors, as counted by the profiler and by strace.
     pub(super) ours: (u64, u64),
     pub(super) theirs: (u64, u64),
-    /// Calls that have no end: strace counts at the end.
+    /// Calls that never returned. strace counts calls when they return.
     pub(super) never_returned: u64,
-    /// Calls before the program began.
+    /// Calls before the execve.
     pub(super) prelude: u64,
-    /// Calls that left only for their thread to be killed, which strace cannot see.
+    /// Calls that left because their thread was killed, which strace cannot see.
     pub(super) killed: u64,
-    /// Calls refused before they entered; strace counts them.
+    /// Denied calls, which strace counts.
     pub(super) denied: u64,
-    /// Calls to be restarted, which strace takes for failures.
+    /// Restarted calls, which strace counts as errors.
     pub(super) restarted: u64,
-    /// Values in a register that strace takes for an errno.
+    /// Values in a register that strace counts as errors.
     pub(super) sigreturns: u64,
-    /// What none of these explains.
+    /// Whether a part of the difference is unexplained.
     pub(super) unexplained: bool,
 }
 
 impl Difference {
-    /// `None` where the two agree in all.
+    /// Compares the counts of a syscall. `None` if they are equal.
     fn new(name: &str, ours: &Figures, theirs: Traced, prelude: u64) -> Option<Self> {
         if (ours.calls, ours.errors) == (theirs.calls, theirs.errors) {
             return None;
@@ -80,13 +79,12 @@ impl Difference {
         let never_returned = ours.never_returned + ours.in_flight;
         let left = (ours.calls + ours.denied).checked_sub(prelude + never_returned);
         let killed = left.and_then(|left| left.checked_sub(theirs.calls));
-        // A killed thread's call leaves as one to be restarted, or it had no room to be
-        // killed in.
+        // The call of a killed thread leaves with a restart code.
         let calls_agree = killed.is_some_and(|killed| killed <= ours.restarted);
         let killed = killed.unwrap_or_default().min(ours.restarted);
         let restarted = ours.restarted - killed;
         let errors = ours.errors + ours.denied + restarted;
-        // Returns to whatever the signal broke: what is in the register is no result.
+        // These calls return to the interrupted code, so the register is not a result.
         let sigreturns = match (name, theirs.errors.checked_sub(errors)) {
             ("rt_sigreturn", Some(more)) => Some(more),
             (_, more) => more.filter(|&more| more == 0),
@@ -106,8 +104,8 @@ impl Difference {
     }
 }
 
-/// Seconds in calls that both have counted in full: a call that a thread was killed in
-/// is as long as its thread waited, and strace has not seen it.
+/// Seconds in calls that both tools counted completely. Excludes calls in which a thread was
+/// killed, because strace does not see their end.
 #[derive(Default)]
 pub(super) struct Times {
     pub(super) ours: f64,
@@ -122,7 +120,7 @@ pub(super) struct WithStrace {
     pub(super) processes: usize,
     pub(super) threads: u64,
     pub(super) killed_threads: u64,
-    /// Names of calls that either counted.
+    /// Number of syscalls that either tool counted.
     pub(super) names: usize,
     pub(super) times: Times,
     pub(super) differences: Vec<Difference>,
@@ -160,7 +158,7 @@ impl WithStrace {
         self.differences.iter().map(of).sum()
     }
 
-    /// Each difference is, and no more threads died within a call than were killed.
+    /// Whether each difference is explained, and the number of killed threads is plausible.
     pub(super) fn is_explained(&self) -> bool {
         self.differences.iter().all(|difference| !difference.unexplained)
             && self.sum(|difference| difference.killed) <= self.killed_threads

@@ -1,5 +1,5 @@
-//! `cargo xtask compare`: the same runs of real programs, counted by the profiler and by
-//! strace or perf, and every difference explained by figures of the same run.
+//! `cargo xtask compare`: counts runs of real programs with the profiler and with strace or perf at
+//! once, and explains every difference.
 
 mod ender;
 mod explain;
@@ -29,18 +29,18 @@ use crate::{
 
 /// Compare with strace and perf on real programs, and explain every difference
 ///
-/// Prints Markdown. Fails if a difference is left that the figures do not explain.
+/// Prints Markdown. Fails if a difference remains unexplained.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Install what is missing first (Debian, as root)
     #[arg(long)]
     install: bool,
-    /// Rounds; the last is shown, and all are checked
+    /// Number of rounds; all rounds are checked, and the last is printed
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
 }
 
-/// Packages of Debian's, and a program of each.
+/// Debian packages, and a program of each.
 const NEEDED: [(&str, &str); 6] = [
     ("gcc", "cc"),
     ("strace", "strace"),
@@ -85,8 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn compare(tools: &Tools, programs: &[Program], ender: &Path, directory: &Path) -> Result<Report> {
-    // What each does in its child before that becomes the program: seen at a program
-    // that does nothing but end.
+    // Measure the calls of each tool before the execve, with a program that only ends.
     let ender = [ender.to_owned().into_os_string()];
     let (counted, traced) = tools.beside_strace(&ender, directory)?;
     let strace_prelude = Prelude::of_strace(&counted, &traced);
@@ -104,7 +103,7 @@ fn compare(tools: &Tools, programs: &[Program], ender: &Path, directory: &Path) 
     Report::new(sections, strace_prelude, perf_prelude, &tools.versions()?)
 }
 
-/// The programs that count.
+/// The tools that count.
 struct Tools {
     profiler: PathBuf,
     strace: PathBuf,
@@ -133,7 +132,7 @@ impl Tools {
         ])
     }
 
-    /// One run of a command, counted by strace and, with strace, by the profiler.
+    /// Runs a command under strace, with strace itself under the profiler.
     fn beside_strace(
         &self,
         command: &[std::ffi::OsString],
@@ -149,7 +148,7 @@ impl Tools {
         Ok((counted, strace::Summary::parse(&std::fs::read_to_string(summary)?)?))
     }
 
-    /// One run of a command, whose entries perf counts, and with perf the profiler.
+    /// Runs a command under perf, with perf itself under the profiler.
     fn beside_perf(
         &self,
         command: &[std::ffi::OsString],
@@ -165,8 +164,8 @@ impl Tools {
         Ok((counted, perf::entries(&std::fs::read_to_string(counts)?)?))
     }
 
-    /// Runs a command under the profiler; the calls of all its processes but those
-    /// called `tool`.
+    /// Runs a command under the profiler. Returns the calls of all its processes except those named
+    /// `tool`.
     fn profile(
         &self,
         command: &[std::ffi::OsString],
@@ -177,7 +176,7 @@ impl Tools {
         let mut profiler = privilege::as_root(&self.profiler, &[])?;
         profiler.args(["stat", "--by", "process,syscall", "--format", "json", "--output"]);
         profiler.arg(&report).arg("--").args(command);
-        // A jobserver of cargo's is not for the compiler that is measured.
+        // The measured compiler must not use cargo's jobserver.
         profiler.env_remove("MAKEFLAGS").env_remove("CARGO_MAKEFLAGS");
         let ended = profiler.output()?;
         ensure!(

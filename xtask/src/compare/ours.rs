@@ -1,4 +1,4 @@
-//! What the profiler counted, from its JSON.
+//! The counts of the profiler, from its JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(super) struct Counted {
     pub(super) processes: usize,
 }
 
-/// Calls that make a thread or a process, and of which each success made one.
+/// Calls that create a thread or a process each time they succeed.
 const BIRTHS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 
 /// Calls that end the thread that makes them.
@@ -24,7 +24,7 @@ impl Counted {
     /// profiler. The last name of a process counts, so the child of `tool` is part of the program.
     ///
     /// # Errors
-    /// If the report is not exact, because it then proves nothing.
+    /// If the report is not exact.
     pub(super) fn parse(json: &str, tool: &str) -> Result<Self> {
         let mut counted = Self::default();
         let mut pids = BTreeSet::new();
@@ -50,13 +50,12 @@ impl Counted {
         names.iter().filter_map(|&name| self.calls.get(name)).map(of).sum()
     }
 
-    /// Threads there were: the first, and each that a call made.
+    /// Number of threads: the first, and one for each successful call that creates a thread.
     pub(super) fn threads(&self) -> u64 {
         1 + self.sum(&BIRTHS, |f| f.returned - f.errors)
     }
 
-    /// Threads that did not end of themselves: those that an `exit_group`, an `execve`
-    /// or a signal killed.
+    /// Number of threads that an `exit_group`, an `execve` or a signal killed.
     pub(super) fn killed_threads(&self) -> u64 {
         self.threads().saturating_sub(self.sum(&DEATHS, |f| f.never_returned))
     }

@@ -1,17 +1,17 @@
-//! The count of `perf stat -x ,`.
+//! Parses the output of `perf stat -x ,`.
 
 use anyhow::{Context as _, Result};
 
 /// The program.
 pub(super) const NAME: &str = "perf";
 
-/// Entries of every system call, of every ABI.
+/// Entries of every syscall, of every ABI.
 pub(super) const EVENT: &str = "raw_syscalls:sys_enter";
 
-/// The entries counted: the first field of the event's line.
+/// The number of entries: the first field of the event's line.
 ///
 /// # Errors
-/// If there is none, as where perf `<not counted>` or `<not supported>` says.
+/// If there is no number, for example because perf printed `<not counted>` or `<not supported>`.
 pub(super) fn entries(text: &str) -> Result<u64> {
     let line = text.lines().find(|line| line.split(',').any(|field| field == EVENT));
     let count = line.and_then(|line| line.split(',').next()?.parse().ok());

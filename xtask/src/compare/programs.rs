@@ -12,11 +12,12 @@ pub(super) struct Program {
     pub(super) name: &'static str,
     /// What it does.
     pub(super) about: String,
-    /// With the path, since a search for it would be one by perf and by strace.
+    /// The path of the program and its arguments. A search in PATH would add calls of perf and
+    /// strace.
     pub(super) command: Vec<OsString>,
 }
 
-/// Four threads of the compiler's, that then runs the linker.
+/// A source that rustc compiles with four threads, and then links.
 const SOURCE: &str = r#"
 use std::collections::BTreeMap;
 
@@ -30,8 +31,8 @@ fn main() {
 }
 "#;
 
-/// A server that writes each change to its file, its load, and a snapshot by a child.
-/// `$1` is a directory.
+/// A script that runs a server that writes each change to its file, a load, and a snapshot by a
+/// child. `$1` is a directory.
 const SERVER: &str = r#"
 redis-server --port 0 --unixsocket "$1/socket" --dir "$1" --save '' --appendonly yes \
     --appendfsync everysec --daemonize no --logfile "$1/log" &
@@ -43,7 +44,7 @@ wait
 rm -rf "$1/appendonlydir" "$1/dump.rdb"
 "#;
 
-/// Subshells, pipes, and programs that fail; every one is a fork.
+/// A script with subshells, pipes and failing programs, each of which is a fork.
 const SHELL: &str = r#"
 i=0
 while [ "$i" -lt 200 ]; do
@@ -55,7 +56,7 @@ done
 exit 0
 "#;
 
-/// Writes into `directory` what they need.
+/// Writes the required files into `directory`.
 pub(super) fn prepare(directory: &Path) -> Result<Vec<Program>> {
     let shell = find_program(&["dash"]).context("no dash on PATH")?;
     let script = |name: &str, text: &str| -> Result<Vec<OsString>> {
@@ -63,7 +64,7 @@ pub(super) fn prepare(directory: &Path) -> Result<Vec<Program>> {
         fs::write(&path, text)?;
         Ok(vec![shell.clone().into(), path.into(), directory.into()])
     };
-    // Not the proxy on PATH, which would look for the compiler at each run.
+    // Not the proxy in PATH, which would look up the compiler in each run.
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let compiler = Path::new(&sysroot).join("bin/rustc");
     let version = output(Command::new(&compiler).arg("--version"))?;

@@ -1,4 +1,4 @@
-//! The comparison as Markdown.
+//! Formats the comparison as Markdown.
 
 use std::{fmt, fs, process::Command};
 
@@ -10,14 +10,14 @@ use super::{
 };
 use crate::workspace::output;
 
-/// A program, beside each of the two.
+/// The comparison of a program with each of the two tools.
 pub(super) struct Section {
     pub(super) program: Program,
     pub(super) with_strace: WithStrace,
     pub(super) with_perf: WithPerf,
 }
 
-/// All of them.
+/// The comparisons of all programs.
 pub(super) struct Report {
     machine: String,
     strace_prelude: Prelude,
@@ -43,7 +43,7 @@ impl Report {
     }
 }
 
-/// A count that is mostly 0.
+/// Formats a count that is mostly 0.
 fn few(count: u64) -> String {
     if count == 0 { "–".to_owned() } else { count.to_string() }
 }
@@ -154,7 +154,7 @@ impl Report {
     }
 }
 
-/// Every reason of a difference, with its count.
+/// The reasons of a difference, with their counts.
 fn why(difference: &Difference) -> String {
     let Difference { prelude, never_returned, killed, denied, restarted, sigreturns, .. } =
         *difference;

@@ -1,4 +1,4 @@
-//! The summary of `strace -c -w`.
+//! Parses the summary of `strace -c -w`.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 /// The program.
 pub(super) const NAME: &str = "strace";
 
-/// Of one system call.
+/// The counts of a syscall.
 #[derive(Default, Clone, Copy, Debug, PartialEq)]
 pub(super) struct Traced {
     pub(super) calls: u64,
@@ -15,21 +15,21 @@ pub(super) struct Traced {
     pub(super) seconds: f64,
 }
 
-/// By name.
+/// The counts by name.
 #[derive(Default, Debug, PartialEq)]
 pub(super) struct Summary {
     pub(super) calls: BTreeMap<String, Traced>,
 }
 
 impl Summary {
-    /// Its lines are `% time, seconds, usecs/call, calls, [errors,] syscall`.
+    /// Parses lines of the form `% time, seconds, usecs/call, calls, [errors,] syscall`.
     ///
     /// # Errors
-    /// If a line is otherwise, or the sum is not that of the lines.
+    /// If a line has another form, or if the total is not the sum of the lines.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut summary = Self::default();
         let mut total = None;
-        // A header and a line of dashes come first, and one of dashes before the sum.
+        // A header and a line of dashes come first, and a line of dashes comes before the total.
         for line in text.lines().skip(2).filter(|line| !line.starts_with('-')) {
             let words: Vec<_> = line.split_whitespace().collect();
             ensure!(matches!(words.len(), 5 | 6), "not a line of strace's: {line:?}");

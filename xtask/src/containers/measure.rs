@@ -1,4 +1,5 @@
-//! Measures one part: all calls by container or unit, and at the same time those of the filter.
+//! Measures a runtime: all calls by container or unit and, at the same time, the calls that match
+//! the filter.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::report_json::{Report, Row};
 
-/// At least so many programs are attached before the last one.
+/// The minimum number of programs that are attached before the last one.
 const LINKS: usize = 10;
 
 /// `profiler stat`, until it is interrupted.
@@ -66,7 +67,7 @@ fn is_attached(pid: u32) -> bool {
     links >= LINKS && call.starts_with(&format!("{} ", libc::SYS_poll))
 }
 
-/// Runs the program by the part, and compares.
+/// Runs the program with a runtime, and compares the figures.
 pub(super) fn measure(part: Part, setup: &Setup) -> Result<Verdict> {
     let servers = part.prepare(setup)?;
     let result = measure_prepared(part, setup);
@@ -81,7 +82,7 @@ fn measure_prepared(part: Part, setup: &Setup) -> Result<Verdict> {
     let filter = format!("--{dimension}");
     let filtered = ["--by", "process,syscall", &filter, name, "--allow-missing"];
     let filtered = Stat::start(setup, "filtered.json", &filtered)?;
-    // The same program outside of it, which must be in neither.
+    // The same program outside of the runtime must be in neither result.
     let outside = || Command::new(setup.root.join("known")).args(Setup::arguments()).output();
     outside()?;
     let ran = part.command(setup)?.output()?;

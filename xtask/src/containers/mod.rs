@@ -1,8 +1,8 @@
-//! `cargo xtask containers`: real container runtimes and a real systemd run a program that makes
-//! known calls, and the profiler has to give them under the right container and unit.
+//! `cargo xtask containers`: runs a program with known calls under real container runtimes and
+//! systemd, and checks that the profiler reports its calls under the right container and unit.
 //!
-//! Slow, and it needs root and packages, so CI does not run it. Everything is in a mount namespace of
-//! its own: the state of the runtimes is in memory, and is gone at the end.
+//! This is slow, and requires root and packages, so CI does not run it. Everything runs in a
+//! separate mount namespace. The state of the runtimes is in memory, and is removed at the end.
 
 mod measure;
 mod part;
@@ -29,7 +29,7 @@ use crate::{
 
 /// Check containers and units on real runtimes: runc, containerd, Podman, Docker, systemd
 ///
-/// Each part that is missing is skipped, and the table says why.
+/// Missing runtimes are skipped, and the table says why.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Install what is missing first (Debian, as root)
@@ -39,11 +39,11 @@ pub(crate) struct Args {
 
 /// How often each process makes each call. The calls of one process take less than a millisecond.
 const CALLS: u64 = 50;
-/// How many processes make them, one after the other.
+/// How many processes make the calls, in succession.
 const PROCESSES: u64 = 20;
 
-/// Two calls that nothing else makes: one succeeds, and one fails with EINVAL. The third is refused
-/// by seccomp.
+/// A program with three calls that nothing else makes: one succeeds, one fails with EINVAL, and
+/// seccomp denies the third.
 const KNOWN: &str = r#"
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -66,11 +66,11 @@ int main(int argc, char **argv) {
 }
 "#;
 
-/// What refuses the third call, as the runtimes take it.
+/// The seccomp profile that denies the third call, in the format of the runtimes.
 const SECCOMP: &str = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
 {"names":["sched_get_priority_max"],"action":"SCMP_ACT_ERRNO"}]}"#;
 
-/// Where runtimes keep their state. It is in memory for the time of this command.
+/// Directories with the state of runtimes. This command mounts file systems in memory there.
 const STATE: [&str; 6] = [
     "/run/systemd",
     "/run/containerd",
@@ -80,17 +80,17 @@ const STATE: [&str; 6] = [
     "/var/lib/docker",
 ];
 
-/// The cgroups that the parts make below the root of each hierarchy, and leave there empty.
+/// The cgroups that the runtimes create below the root of each hierarchy, and do not remove.
 const CGROUPS: [&str; 7] =
     ["machine.slice", "user.slice", "libpod_parent", "docker", "default", "payload", "supervisor"];
 
-/// What all parts use.
+/// What all runtimes use.
 struct Setup {
     profiler: PathBuf,
     directory: PathBuf,
-    /// A root directory with the program, which is static, and with nothing else.
+    /// A root directory that has only the program, which is statically linked.
     root: PathBuf,
-    /// Where version 2 is mounted.
+    /// The mount point of cgroup version 2.
     cgroups: PathBuf,
 }
 
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         root: directory.path().join("root"),
         cgroups: cgroup_mount()?,
     };
-    // What systemd-nspawn takes for a system.
+    // systemd-nspawn requires these directories.
     for name in ["usr", "etc", "tmp", "proc", "sys", "dev", "run"] {
         fs::create_dir_all(setup.root.join(name))?;
     }
@@ -145,7 +145,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let _ = fs::remove_dir(path);
     }
     for _ in 0..100 {
-        // The last process may not have left yet.
+        // The last process may not have left its cgroup yet.
         cgroups.iter().filter(|path| path.exists()).for_each(|path| part::remove_empty(path));
         if !cgroups.iter().any(|path| path.exists()) {
             break;
@@ -168,13 +168,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What became of a part.
+/// The result of a runtime.
 enum Verdict {
     Passed(String),
     Skipped(String),
 }
 
-/// Those of [`CGROUPS`] that do not exist, in every hierarchy.
+/// The [`CGROUPS`] that do not exist, in each hierarchy.
 fn missing_cgroups() -> Result<Vec<PathBuf>> {
     let mounts = fs::read_to_string("/proc/mounts")?;
     let of_line = |line: &str| {
@@ -197,7 +197,8 @@ fn cgroup_mount() -> Result<PathBuf> {
     mounts.lines().find_map(of_line).context("cgroups of version 2 are not mounted")
 }
 
-/// Mounts empty file systems where runtimes keep their state. Returns the directories that it made.
+/// Mounts empty file systems on the directories with the state of runtimes. Returns the directories
+/// that it created.
 fn hide_state() -> Result<Vec<PathBuf>> {
     unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
     let none = None::<&str>;
@@ -210,7 +211,7 @@ fn hide_state() -> Result<Vec<PathBuf>> {
         }
         mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), none)?;
     }
-    // What systemd looks for before it runs a manager of a user (sd_booted(3)).
+    // systemd checks this directory before it runs the manager of a user (sd_booted(3)).
     fs::create_dir_all("/run/systemd/system")?;
     Ok(made)
 }

@@ -1,4 +1,4 @@
-//! The runtimes, and how each runs the program.
+//! Runs the program with each runtime.
 
 use std::{
     fs,
@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use super::Setup;
 use crate::workspace::{output, succeed};
 
-/// An id as runtimes make them. It is also that of no real container.
+/// A container id that no real container has.
 const ID: &str = "5eed0c0b8f0d4e1c9a7b6c5d4e3f2a1b0c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f";
-/// The name of containers that have one.
+/// The name of the containers.
 const NAME: &str = "profiler-known";
 
 /// A runtime.
@@ -101,8 +101,8 @@ impl Part {
         }
     }
 
-    /// The dimension by which the calls are found, which is also the name of a filter, and the name
-    /// there: that of a unit, or the name or the id of a container.
+    /// The dimension of the calls, which is also the name of the filter, and their value in it: the
+    /// name of a unit, or the name or id of a container.
     pub(super) fn place(self) -> (&'static str, &'static str) {
         match self {
             Self::Runc | Self::Containerd => ("container", ID),
@@ -111,7 +111,7 @@ impl Part {
         }
     }
 
-    /// Starts what has to run before the program does.
+    /// Starts the servers that the runtime requires.
     pub(super) fn prepare(self, setup: &Setup) -> Result<Vec<Server>> {
         match self {
             Self::Runc => {
@@ -123,7 +123,7 @@ impl Part {
                 let [calls, processes] = Setup::arguments();
                 config["process"]["args"] = json!(["/known", calls, processes]);
                 config["process"]["terminal"] = json!(false);
-                // Without CAP_SYS_RESOURCE, limits cannot be raised.
+                // Raising limits requires CAP_SYS_RESOURCE.
                 config["process"]["rlimits"] = json!([]);
                 config["root"]["path"] = json!(setup.root);
                 config["linux"]["seccomp"] = serde_json::from_str(super::SECCOMP)?;
@@ -174,7 +174,7 @@ impl Part {
                     program.display()
                 );
                 fs::write(units.join(self.place().1), unit)?;
-                // As the system's manager would place the manager of a user.
+                // The cgroup in which systemd would start the manager of a user.
                 let cgroup = setup.cgroups.join("user.slice/user-0.slice/user@0.service");
                 let mut manager = within(&cgroup, &["/lib/systemd/systemd", "--user"])?;
                 manager.env("XDG_RUNTIME_DIR", &home);
@@ -209,7 +209,7 @@ impl Part {
             }
             Self::Podman => {
                 let mut command = Command::new("podman");
-                // crun refuses hybrid cgroups, and systemd need not run.
+                // crun refuses hybrid cgroups. systemd may not be running.
                 command.args(["--runtime", "runc", "--cgroup-manager", "cgroupfs", "run", "--rm"]);
                 command.args(["--name", NAME, "--network", "none", "--log-driver", "none"]);
                 command.args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]);
@@ -225,7 +225,7 @@ impl Part {
                 command
             }
             Self::Nspawn => {
-                // As machined would place it.
+                // The cgroup that machined would create.
                 let scope = format!("machine-{}.scope", NAME.replace('-', "\\x2d"));
                 let cgroup = setup.cgroups.join("machine.slice").join(scope);
                 let mut command = within(&cgroup, &["systemd-nspawn", "--quiet"])?;
@@ -261,7 +261,7 @@ impl Part {
     }
 }
 
-/// Removes the cgroups below a path, and the path, as far as they are empty.
+/// Removes the cgroup at a path and the cgroups below it, if they are empty.
 pub(super) fn remove_empty(path: &Path) {
     let below = fs::read_dir(path).into_iter().flatten().flatten();
     for entry in below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
@@ -270,7 +270,7 @@ pub(super) fn remove_empty(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// A command that runs in this cgroup, which is made.
+/// A command that runs in this cgroup, which is created.
 fn within(cgroup: &Path, command: &[&str]) -> Result<Command> {
     fs::create_dir_all(cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
     let mut shell = Command::new("sh");

@@ -12,8 +12,8 @@ use crate::workspace::{self, succeed};
 
 const TARGET: &str = "bpfel-unknown-none";
 
-/// For every crate. `--btf`: maps and `tp_btf` programs need types. v3: below it,
-/// LLVM refuses an atomic whose result is used.
+/// Flags for every crate. `--btf`: maps and `tp_btf` programs require types. v3: below v3, LLVM
+/// refuses an atomic operation whose result is used.
 pub(super) const RUSTFLAGS: [&str; 6] =
     ["-C", "link-arg=--btf", "-C", "debuginfo=2", "-C", "target-cpu=v3"];
 
@@ -29,14 +29,14 @@ impl Object {
     }
 }
 
-/// What a warning in our own packages is.
+/// How warnings in the project's own packages are treated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Warnings {
     Shown,
     Errors,
 }
 
-/// Builds all objects, with cargo's own files in `target_dir`.
+/// Builds all objects. Cargo's files are in `target_dir`.
 pub(super) fn objects(
     toolchain: &Toolchain,
     target_dir: &Path,
@@ -75,7 +75,7 @@ pub(super) fn objects(
         .map(|program| {
             let linked = target_dir.join(TARGET).join("release").join(program);
             let stripped = target_dir.join(format!("{program}.bpf.o"));
-            // DWARF goes; .BTF and .BTF.ext stay.
+            // Removes DWARF, and keeps .BTF and .BTF.ext.
             succeed(
                 std::process::Command::new(&toolchain.strip)
                     .arg("--strip-debug")

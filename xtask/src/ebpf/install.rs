@@ -1,4 +1,4 @@
-//! Installs what the kernel side's build lacks, on Debian and Ubuntu.
+//! Installs missing tools for the build of the kernel side, on Debian and Ubuntu.
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
-//! `cargo xtask build-ebpf`: the kernel side, from source to committed objects.
+//! `cargo xtask build-ebpf`: compiles the kernel side into the committed objects.
 //!
-//! The objects are committed so that users need no eBPF toolchain, and `--check`
-//! shows that they are what the source compiles to.
+//! The objects are committed so that users need no eBPF toolchain. `--check` checks that the source
+//! compiles to these objects.
 
 mod build;
 mod install;
@@ -16,19 +16,19 @@ use anyhow::{Context, Result, bail, ensure};
 use self::{build::Warnings, record::Record, toolchain::Toolchain};
 use crate::workspace;
 
-/// The objects, by the name of the program that each is linked from.
+/// The names of the programs from which the objects are linked.
 const PROGRAMS: [&str; 5] =
     ["profiler-arena", "profiler-task", "profiler-tid", "profiler-identity", "profiler-floor"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Compare with the committed objects rather than replace them
+    /// Compare the result with the committed objects instead of replacing them
     #[arg(long)]
     check: bool,
     /// Install what is missing first (Debian, as root)
     #[arg(long)]
     install: bool,
-    /// Say which tools there are, and build nothing
+    /// List the tools that were found, and build nothing
     #[arg(long, conflicts_with = "check")]
     tools_only: bool,
 }
@@ -47,13 +47,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Where the committed objects are.
+/// The directory of the committed objects.
 fn objects_dir() -> PathBuf {
     workspace::root().join("profiler/src/engine/kernel/objects")
 }
 
-/// The directory of objects that `--check` made from this source with another
-/// toolchain than the committed ones, if it has: the kernel tests run on them too.
+/// The directory of the objects that `--check` made with another toolchain than that of the
+/// committed objects, if it did. The kernel tests run on these objects too.
 pub(crate) fn objects_of_another_toolchain() -> Result<Option<PathBuf>> {
     let dir = check_dir();
     if !dir.exists() {
@@ -63,7 +63,7 @@ pub(crate) fn objects_of_another_toolchain() -> Result<Option<PathBuf>> {
     Ok(is_current.then_some(dir))
 }
 
-/// Where `--check` leaves the objects that another toolchain made.
+/// The directory for objects that `--check` made with another toolchain.
 fn check_dir() -> PathBuf {
     workspace::target_dir().join("ebpf-check")
 }
@@ -93,9 +93,9 @@ fn check(toolchain: &Toolchain) -> Result<()> {
         dir.display()
     );
 
-    // From nothing, so that no leftover of another checkout is compared.
+    // Build in an empty directory, so that no object of another checkout is compared.
     let temporary = tempfile::tempdir_in(workspace::target_dir())?;
-    // A newer compiler may know new warnings: that is no fault of the source.
+    // A newer compiler may have new warnings, which are not errors.
     let is_recorded = toolchain.versions == committed.tools;
     let warnings = if is_recorded { Warnings::Errors } else { Warnings::Shown };
     let objects = build::objects(toolchain, temporary.path(), warnings)?;

@@ -1,4 +1,4 @@
-//! What the objects were made from and with: `toolchain.txt` beside them.
+//! The record of the source and the tools of the committed objects: `toolchain.txt`.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ const HEADER: &str = "\
 # Written by `cargo xtask build-ebpf`: what the objects beside this file were made
 # from, and with. `cargo xtask build-ebpf --check` compares. Digests are SHA-256.
 ";
-/// Everything in the checkout that the objects are made from.
+/// The source of the objects, as paths in the checkout.
 const SOURCES: [&str; 5] = [
     "profiler-common/Cargo.toml",
     "profiler-common/src",
@@ -64,7 +64,7 @@ impl Record {
         Ok(())
     }
 
-    /// That the objects in `dir` are those that this record is of.
+    /// Checks that the objects in `dir` have the digests of this record.
     pub(super) fn check_files(&self, dir: &Path) -> Result<()> {
         for (name, recorded) in &self.objects {
             let bytes = fs::read(dir.join(name)).with_context(|| format!("cannot read {name}"))?;
@@ -76,7 +76,7 @@ impl Record {
         Ok(())
     }
 
-    /// A line for each tool that is of another version in `other`.
+    /// A line for each tool whose version differs in `other`.
     pub(super) fn differing_tools(&self, other: &Self) -> String {
         let none = String::from("none");
         let lines: Vec<_> = self
@@ -90,7 +90,7 @@ impl Record {
     }
 }
 
-/// Digest of names and contents of all that the objects are made from.
+/// Digest of the names and contents of the source.
 pub(super) fn source_digest() -> Result<String> {
     let root = workspace::root();
     let mut files = Vec::new();
@@ -102,7 +102,7 @@ pub(super) fn source_digest() -> Result<String> {
     for file in files {
         let bytes = fs::read(&file)?;
         let name = file.strip_prefix(root)?.to_string_lossy();
-        // With lengths, so that no two trees give one stream of bytes.
+        // Lengths are included, so that different trees give different bytes.
         hasher.update(format!("{name} {}\n", bytes.len()));
         hasher.update(bytes);
     }

@@ -1,12 +1,11 @@
-//! Stands in for rustc while the kernel side is compiled, so that the objects do
-//! not depend on where the checkout and cargo's home are.
+//! Replaces rustc while the kernel side is compiled, so that the objects do not depend on the paths
+//! of the checkout and of cargo's home.
 //!
-//! Two things would carry paths into an object. Source paths, which BTF keeps for
-//! the verifier's log: each crate is compiled with its own directory remapped to
-//! its name. And symbol names, which carry a hash of the `-C metadata` that cargo
-//! passes, and cargo hashes the absolute path of `profiler-common`, as it is
-//! outside of the kernel side's workspace: the crate's name and version serve as
-//! well, since no two crates of one build share both.
+//! Two things would put paths into an object. First, BTF has source paths, for the verifier's log.
+//! So each crate is compiled with its directory remapped to its name. Second, symbol names have a
+//! hash of the `-C metadata` of cargo, which depends on the absolute path of `profiler-common`,
+//! because it is outside of the workspace of the kernel side. So the metadata is replaced by the
+//! name and version of the crate, which are unique within a build.
 
 use std::{
     env,
@@ -16,14 +15,14 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// Set for cargo, to the top of the checkout, when this program is to be rustc.
+/// This variable makes this program act as rustc. Its value is the top of the checkout.
 pub(super) const STAND_IN: &str = "PROFILER_XTASK_AS_RUSTC";
 
-/// Set too if a warning in our own packages is an error: clippy cannot see the
-/// kernel side, as there is none for Debian's compiler.
+/// This variable makes warnings in the project's own packages errors. Clippy cannot check the
+/// kernel side, because Debian has no clippy for its compiler.
 pub(super) const DENY_WARNINGS: &str = "PROFILER_XTASK_DENY_WARNINGS";
 
-/// If called as rustc: becomes rustc, and returns only if that fails.
+/// If called as rustc, executes rustc. Returns only if that fails.
 pub(crate) fn stand_in() -> Option<ExitCode> {
     let root = env::var_os(STAND_IN)?;
     let mut given = env::args_os().skip(1);
@@ -34,7 +33,7 @@ pub(crate) fn stand_in() -> Option<ExitCode> {
     Some(ExitCode::FAILURE)
 }
 
-/// The package that cargo compiles a crate of.
+/// The package of a crate that cargo compiles.
 struct Package {
     id: String,
     dir: String,
@@ -43,14 +42,14 @@ struct Package {
 }
 
 impl Package {
-    /// `None` if cargo only asks rustc for its version.
+    /// Reads the package from cargo's variables. `None` if cargo only asks rustc for its version.
     fn from_cargo(root: &Path) -> Option<Self> {
         let name = env::var("CARGO_PKG_NAME").ok()?;
         let version = env::var("CARGO_PKG_VERSION").ok()?;
         let dir = env::var("CARGO_MANIFEST_DIR").ok()?;
         let ours = Path::new(&dir).starts_with(root);
         Some(Self {
-            // Without our own version, a release leaves the objects as they are.
+            // Omit the version of our own packages, so that a release does not change the objects.
             id: if ours { name } else { format!("{name}-{version}") },
             dir,
             out_dir: env::var("OUT_DIR").ok(),

@@ -23,24 +23,24 @@ const STRIP: [&str; 7] = [
     "llvm-strip-19",
 ];
 
-/// Where `core` for eBPF comes from.
+/// The compiler, and the source of `core` for eBPF.
 pub(super) enum Compiler {
-    /// Debian's `rustc-web`, which has it compiled.
+    /// Debian's `rustc-web`, which includes a compiled `core`.
     Debian { rustc: PathBuf },
-    /// rustup's nightly, which compiles it from `rust-src`.
+    /// rustup's nightly, which compiles `core` from `rust-src`.
     Nightly,
 }
 
-/// All that it takes to build the kernel side.
+/// The tools that build the kernel side.
 pub(super) struct Toolchain {
     pub(super) compiler: Compiler,
     pub(super) linker: PathBuf,
     pub(super) strip: PathBuf,
-    /// Versions by name: what two toolchains are compared by.
+    /// Versions by name, with which two toolchains are compared.
     pub(super) versions: BTreeMap<String, String>,
 }
 
-/// What could be missing.
+/// The tools that are missing.
 pub(super) struct Missing {
     pub(super) compiler: bool,
     pub(super) linker: bool,
@@ -118,13 +118,13 @@ fn versions(compiler: &Compiler, linker: &Path, strip: &Path) -> Result<BTreeMap
     Ok(entries.map(|(name, version)| (name.to_owned(), version.to_owned())).into())
 }
 
-/// What follows `label` on its line.
+/// The text after `label` on its line.
 fn field<'text>(text: &'text str, label: &str) -> Option<&'text str> {
     text.lines().find_map(|line| Some(line.split_once(label)?.1.trim()))
 }
 
-/// The LLVM that the linker generates code with. It does not say; but if it is a
-/// shared library, a new version of that makes other code with the same linker.
+/// The LLVM with which the linker generates code. The linker does not report it, but a new version
+/// of the shared library can generate other code.
 fn linked_llvm(linker: &Path) -> String {
     let libraries = output(Command::new("ldd").arg(linker)).unwrap_or_default();
     let Some(library) = libraries

@@ -1,5 +1,5 @@
-//! Debian's kernels, of several releases, by Debian's own tools: from the mirror that
-//! the host's apt uses, and into directories that are none of the host's.
+//! Downloads Debian's kernels of several releases with apt: from the mirror that the host's apt
+//! uses, and into separate directories.
 
 use std::{
     fs,
@@ -11,14 +11,14 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::workspace::{output, succeed, target_dir};
 
-/// Which of Debian's archives, by its label.
+/// An archive of Debian, by its label.
 #[derive(Clone, Copy)]
 enum Label {
     Debian,
     Security,
 }
 
-/// Suites that have kernels, from the oldest on.
+/// Suites with kernels, the oldest first.
 const SUITES: [(Label, &str); 5] = [
     (Label::Security, "bullseye-security"),
     (Label::Debian, "bookworm"),
@@ -27,17 +27,17 @@ const SUITES: [(Label, &str); 5] = [
     (Label::Debian, "sid"),
 ];
 
-/// What Debian calls the smallest of its kernels: for virtual machines.
+/// The suffix of Debian's smallest kernels, which are for virtual machines.
 pub(super) const FLAVOUR: &str = "-cloud-amd64";
 
-/// A kernel that is here.
+/// A downloaded kernel.
 pub(super) struct Kernel {
-    /// As asked for: `5.10`, or `newest`.
+    /// The requested series: `5.10`, or `newest`.
     pub(super) series: String,
     pub(super) image: PathBuf,
 }
 
-/// The kernel of each series, downloaded if it is not here yet.
+/// The kernel of each series. Downloads missing kernels.
 pub(super) fn kernels(series: &[String]) -> Result<Vec<Kernel>> {
     let mut apt = None;
     series.iter().map(|series| kernel(series, &mut apt)).collect()
@@ -58,12 +58,12 @@ fn kernel(series: &str, apt: &mut Option<Apt>) -> Result<Kernel> {
     Ok(Kernel { series: series.to_owned(), image })
 }
 
-/// Where kernels are kept.
+/// The directory of downloaded kernels.
 pub(super) fn cache() -> PathBuf {
     target_dir().join("kernels")
 }
 
-/// Apt, with lists and sources of its own.
+/// Apt with separate lists and sources.
 struct Apt {
     directory: PathBuf,
     packages: Vec<String>,
@@ -77,8 +77,8 @@ impl Apt {
         }
         let mut apt = Self { directory, packages: Vec::new() };
         fs::write(apt.sources(), sources()?)?;
-        // Apt takes a suite that it cannot get for a warning; what is missing then is
-        // said when a kernel of it is asked for.
+        // If apt cannot get a suite, it only warns. The lookup of a kernel of that suite then
+        // fails.
         succeed(apt.command("apt-get").args(["--quiet", "update"]))?;
         let names = output(apt.command("apt-cache").args(["pkgnames", "linux-"]))?;
         apt.packages = names.lines().map(str::to_owned).collect();
@@ -98,15 +98,15 @@ impl Apt {
         set("Dir::Etc::sourceparts", Path::new("/dev/null"));
         set("Dir::State::lists", &self.directory.join("lists"));
         set("Dir::Cache", &self.directory.join("cache"));
-        // Another user, whom it would otherwise become, may not enter the checkout.
+        // Apt would otherwise change to a user who may not enter the checkout.
         set("APT::Sandbox::User", Path::new("root"));
-        // Nothing but the lists of packages.
+        // Download only the lists of packages.
         set("Acquire::Languages", Path::new("none"));
         set("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", Path::new("false"));
         command
     }
 
-    /// The package that has the newest kernel of a series.
+    /// The package of the newest kernel of a series.
     fn newest(&self, series: &str) -> Result<String> {
         newest(&self.packages, series).with_context(|| {
             let suites: Vec<_> = SUITES.iter().map(|(_, suite)| *suite).collect();
@@ -118,7 +118,7 @@ impl Apt {
         })
     }
 
-    /// Leaves nothing of the package but the kernel's image, in `directory`.
+    /// Extracts only the kernel's image of the package, into `directory`.
     fn unpack_image(&self, package: &str, directory: &Path) -> Result<()> {
         let temporary = tempfile::tempdir_in(&self.directory)?;
         let download = self
@@ -138,7 +138,7 @@ impl Apt {
     }
 }
 
-/// A list of sources, with the addresses that the host's apt has for these archives.
+/// A list of sources, with the addresses of these archives in the host's apt.
 fn sources() -> Result<String> {
     let debian = site("Debian")?;
     let security = site("Debian-Security")?;
@@ -152,7 +152,7 @@ fn sources() -> Result<String> {
     Ok(SUITES.into_iter().map(line).collect())
 }
 
-/// Where the host's apt gets an archive from.
+/// The address of an archive in the host's apt.
 fn site(label: &str) -> Result<String> {
     let sites = output(Command::new("apt-get").args([
         "indextargets",
@@ -171,7 +171,7 @@ fn site(label: &str) -> Result<String> {
     Ok(site.to_owned())
 }
 
-/// The first file under a directory with such a name.
+/// The first file below a directory for whose name `has_name` returns true.
 fn find(directory: &Path, has_name: impl Fn(&str) -> bool + Copy) -> Result<Option<PathBuf>> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
@@ -188,8 +188,8 @@ fn find(directory: &Path, has_name: impl Fn(&str) -> bool + Copy) -> Result<Opti
     Ok(None)
 }
 
-/// Among names of packages, that of the newest kernel of a series. Where the image is
-/// in a package apart from the modules, that is called `linux-binary`.
+/// The package of the newest kernel of a series among names of packages. If the image is in a
+/// package of its own, that package is called `linux-binary`.
 fn newest(packages: &[String], series: &str) -> Option<String> {
     let version = |package: &str| {
         let version = package
@@ -201,7 +201,7 @@ fn newest(packages: &[String], series: &str) -> Option<String> {
             let wanted = numbers_of_series(series);
             numbers.starts_with(&wanted)
         };
-        // `unsigned` begins none; of two numbers and no more is a package of no content.
+        // Excludes `unsigned`, and metapackages, whose version has only two numbers.
         (version.starts_with(|c: char| c.is_ascii_digit()) && numbers.len() > 2 && is_asked_for)
             .then_some((numbers, package.starts_with("linux-binary-")))
     };
@@ -209,7 +209,7 @@ fn newest(packages: &[String], series: &str) -> Option<String> {
     candidates.max().map(|(_, package)| package.clone())
 }
 
-/// The series that stands for whichever kernel is the newest.
+/// The series that means the newest kernel.
 pub(super) const NEWEST: &str = "newest";
 
 fn numbers(version: &str) -> Vec<u32> {

@@ -1,10 +1,10 @@
-//! Writes an archive of the format that the kernel unpacks at boot, `newc` of cpio(5).
+//! Writes an archive in the format of an initramfs: `newc` of cpio(5).
 
 use std::io::{self, Write as _};
 
 use cpio::newc::{self, Builder, ModeFileType};
 
-/// An archive whose entries all belong to root.
+/// An archive in which root owns all entries.
 #[derive(Default)]
 pub(super) struct Archive {
     bytes: Vec<u8>,
@@ -12,7 +12,7 @@ pub(super) struct Archive {
 }
 
 impl Archive {
-    /// Adds a directory, which has to come before what is in it.
+    /// Adds a directory. A directory must come before its contents.
     pub(super) fn directory(&mut self, path: &str, permissions: u32) -> io::Result<()> {
         self.entry(path, ModeFileType::Directory, permissions, &[])
     }
@@ -34,7 +34,8 @@ impl Archive {
         permissions: u32,
         content: &[u8],
     ) -> io::Result<()> {
-        // Each entry has an inode number of its own: entries of one inode would be hard links.
+        // Each entry has a unique inode number. Entries with the same inode number would be hard
+        // links.
         self.entries += 1;
         let size = u32::try_from(content.len()).map_err(io::Error::other)?;
         let mut entry = Builder::new(path.trim_start_matches('/'))

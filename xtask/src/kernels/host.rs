@@ -1,4 +1,4 @@
-//! The host's own kernel, for the cases that no virtual machine can run.
+//! Runs the cases that no virtual machine can run on the host's kernel.
 
 use std::{path::Path, process::Stdio};
 
@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::table::{Cell, Column};
 use crate::{case::Ran, privilege, workspace::root};
 
-/// Runs those of the cases that none of the columns ran, if there are any.
+/// Runs the cases that no column ran, if there are any.
 pub(super) fn column(tests: &Path, cases: &[String], columns: &[Column]) -> Result<Option<Column>> {
     let is_left = |row: usize| columns.iter().all(|column| !column.cells[row].was_run());
     if !(0..cases.len()).any(is_left) {

@@ -1,5 +1,5 @@
-//! What a virtual machine has instead of a disk: the profiler, the kernel tests, and
-//! the few programs that they run, the host's own with their libraries.
+//! Builds the initramfs of a virtual machine: the profiler, the kernel tests, and the programs of
+//! the host that they run, with their libraries.
 
 use std::{
     collections::BTreeSet,
@@ -14,23 +14,23 @@ use anyhow::{Context, Result};
 use super::cpio::Archive;
 use crate::workspace::find_program;
 
-/// What the tests run, and what `init.sh` does.
+/// The programs that the tests and `init.sh` run.
 const PROGRAMS: [&str; 6] = ["busybox", "mount", "setpriv", "sh", "sleep", "unshare"];
 
-/// Where `init.sh` looks for them.
+/// The path at which `init.sh` expects the tests.
 const TESTS: &str = "/bin/kernel-tests";
-/// As the tests' `i386_program.rs` calls the variable that names it.
+/// The path of the 32-bit program. The variable for it is in `i386_program.rs` of the tests.
 const I386_PROGRAM: &str = "/bin/i386-program";
 
-/// What is built for the virtual machines.
+/// The executables that are built for the virtual machines.
 pub(super) struct Built {
-    /// The tests have its path compiled in, so there it is, in the machine too.
+    /// The tests have this path compiled in, so the profiler has the same path in the machine.
     pub(super) profiler: PathBuf,
     pub(super) tests: PathBuf,
     pub(super) i386_program: Option<PathBuf>,
 }
 
-/// The archive that the kernel unpacks at boot. Of `cases` each gets `patience`.
+/// The initramfs. Each of `cases` may take `patience`.
 pub(super) fn archive(built: &Built, cases: &[&str], patience: Duration) -> Result<Vec<u8>> {
     let mut root = Root::default();
     let seconds = patience.as_secs().to_string();
@@ -41,7 +41,7 @@ pub(super) fn archive(built: &Built, cases: &[&str], patience: Duration) -> Resu
     for directory in ["/dev", "/proc", "/sys"] {
         root.directory(directory, 0o755)?;
     }
-    // Tests ask for ids by number; the C library asks these first.
+    // Tests look up users by number, and the C library reads this file.
     root.content("/etc/passwd", 0o644, b"root:x:0:0::/:/bin/sh\n")?;
     root.content("/etc/group", 0o644, b"root:x:0:\n")?;
     root.file(path_text(&built.profiler)?, &built.profiler)?;
@@ -63,19 +63,19 @@ fn path_text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// The shared libraries that a program is loaded with; none if it is static.
+/// The shared libraries of a program. Empty if the program is statically linked.
 fn libraries(program: &Path) -> Vec<PathBuf> {
-    // That a program has none, ldd says by failing.
+    // ldd fails if a program has no shared libraries.
     let Ok(listed) = Command::new("ldd").arg(program).output() else { return Vec::new() };
     String::from_utf8_lossy(&listed.stdout).lines().filter_map(library).collect()
 }
 
-/// `libc.so.6 => /lib/libc.so.6 (0x7f…)`, or the loader, by its path alone.
+/// Parses a line of ldd: `libc.so.6 => /lib/libc.so.6 (0x7f…)`, or only the path, for the loader.
 fn library(line: &str) -> Option<PathBuf> {
     line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from)
 }
 
-/// A file system whose directories are made as they are needed.
+/// A file system whose directories are created when needed.
 #[derive(Default)]
 struct Root {
     archive: Archive,

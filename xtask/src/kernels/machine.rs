@@ -1,4 +1,5 @@
-//! A virtual machine, in QEMU: boots a kernel, listens, and ends it if it falls silent.
+//! A virtual machine in QEMU: boots a kernel, reads its output, and ends the machine if it prints
+//! nothing for too long.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,19 +15,19 @@ use super::transcript::Transcript;
 
 pub(super) const QEMU: &str = "qemu-system-x86_64";
 
-/// Lines of the console that are shown of a machine that came to no good end.
+/// Number of lines of the console that are shown if a machine fails.
 const CONSOLE_LINES: usize = 30;
 
 /// How a machine ended.
 pub(super) enum End {
-    /// By its own will, with every case run.
+    /// The machine switched itself off after all cases.
     SwitchedOff,
-    /// Another way, as said, with the last lines of its console.
+    /// Any other end, with the last lines of the console.
     Broken { how: String, console: String },
 }
 
-/// Boots `kernel` on `initramfs` and passes each line to `heard`. A machine that says
-/// nothing for longer than `patience` is ended.
+/// Boots `kernel` with `initramfs`, and passes each line of output to `heard`. Ends a machine that
+/// prints nothing for longer than `patience`.
 pub(super) fn boot(
     kernel: &Path,
     initramfs: &Path,
@@ -61,17 +62,17 @@ pub(super) fn boot(
             Err(RecvTimeoutError::Disconnected) => break "it ended by itself".to_owned(),
         }
     };
-    // The console's file is whole only when QEMU has ended.
+    // The file of the console is complete only when QEMU has ended.
     drop(machine);
     Ok((transcript, End::Broken { how, console: last_lines(console) }))
 }
 
-/// A machine that does not outlive this command.
+/// A machine that ends with this command.
 struct Machine(Child);
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // Both fail only if the machine has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -79,17 +80,17 @@ impl Drop for Machine {
 
 fn start(kernel: &Path, initramfs: &Path, console: &Path) -> Result<Machine> {
     let mut command = Command::new(QEMU);
-    // Emulated everywhere, since where the host is a virtual machine itself its own
-    // virtualization is often slower.
-    // Its two processors take turns: side by side, one of them runs into breakpoints that
-    // the other has removed already, as each attaching to a tracepoint sets and removes
-    // some, and the kernel dies or hangs of it.
+    // Always emulated: if the host is a virtual machine, nested virtualization is often slower. The
+    // two processors take turns. If they ran at the same time, one could hit a breakpoint that the
+    // other has already removed, because attaching to a tracepoint sets and removes breakpoints.
+    // The kernel then crashes or hangs.
     command.args(["-accel", "tcg,thread=single", "-cpu", "max", "-m", "1024", "-smp", "2"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-    // A panic ends the machine. Debian has x32 only for who asks for it.
+    // A panic ends the machine. Debian's kernels disable x32 by default.
     command.args(["-append", "console=ttyS0 panic=-1 syscall.x32=y"]);
     command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
-    // Two lines, so that what the kernel prints is not among what the cases say.
+    // Two serial lines, so that the messages of the kernel are separate from the output of the
+    // cases.
     command.arg("-serial").arg(format!("file:{}", console.display()));
     command.args(["-serial", "stdio"]).stdin(Stdio::null()).stdout(Stdio::piped());
     command.spawn().map(Machine).with_context(|| format!("cannot run {QEMU}"))

@@ -1,5 +1,4 @@
-//! `cargo xtask test-kernels`: the kernel tests on other kernels than the host's, each in
-//! a virtual machine.
+//! `cargo xtask test-kernels`: runs the kernel tests on other kernels, each in a virtual machine.
 
 mod archive;
 mod cpio;
@@ -34,17 +33,17 @@ use crate::{
     workspace::{cargo, find_program, output, root, target_dir},
 };
 
-/// The oldest kernel that is supported, those with long support after it, and the last.
+/// The oldest supported kernel, later kernels with long-term support, and the newest kernel.
 const SERIES: [&str; 5] = ["5.10", "6.1", "6.12", "6.18", archive::NEWEST];
 
-/// Linked statically, so that the machines need no library for what is built here.
+/// The target for statically linked executables, so that the machines need no libraries for them.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What a case may take: on an emulated processor the longest, which attaches fifty
-/// times beside a load, takes ten minutes.
+/// The maximum duration of a case. On an emulated processor, the longest case, which attaches fifty
+/// times under load, takes ten minutes.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
-/// What a machine may take to boot, or to go on after a case that it had to end.
+/// The maximum time to boot, or to continue after a case that was ended.
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Run the kernel tests on other kernels: Debian's, each in QEMU
@@ -59,7 +58,7 @@ pub(crate) struct Args {
     /// Leave out the cases whose name contains this; may be repeated
     #[arg(long = "without", value_name = "TEXT")]
     without: Vec<String>,
-    /// Say which cases there are, and run nothing
+    /// List the cases, and run nothing
     #[arg(long)]
     list: bool,
     /// Install what is missing first (Debian, as root)
@@ -132,7 +131,7 @@ fn build() -> Result<Built> {
     build.args(["test", "--release", "--package", "profiler", "--test", test::KERNEL]);
     build.args(["--no-run", "--target", TARGET, "--message-format=json-render-diagnostics"]);
     build.env("CARGO_TARGET_DIR", &target_dir).env("RUSTFLAGS", "-C target-feature=+crt-static");
-    // Would come before what is set here.
+    // This variable would take precedence over RUSTFLAGS.
     build.env_remove("CARGO_ENCODED_RUSTFLAGS");
     let messages = output(&mut build)?;
     let tests = messages.lines().find_map(test::executable_of_kernel_tests);
@@ -143,13 +142,13 @@ fn build() -> Result<Built> {
     Ok(Built { profiler, tests, i386_program })
 }
 
-/// Has the tests compile the 32-bit program that one of them runs.
+/// Lets the tests compile the 32-bit program that one of them runs.
 fn i386_program(tests: &Path, program: PathBuf) -> Option<PathBuf> {
     let built = Command::new(tests).arg("build-i386-program").arg(&program).output().ok()?;
     built.status.success().then_some(program)
 }
 
-/// The names of the kernel tests that are wanted, in their order.
+/// The names of the selected kernel tests, in their order.
 fn cases(built: &Built, args: &Args) -> Result<Vec<String>> {
     let listed = output(Command::new(&built.tests).arg("--list").current_dir(root()))?;
     let all: Vec<_> = listed
@@ -235,7 +234,7 @@ fn column(
     Ok(Column { name: short(name).to_owned(), cells: cases.iter().map(cell).collect() })
 }
 
-/// A release without what all of these have.
+/// A release without the suffix that all of these kernels share.
 fn short(release: &str) -> &str {
     release.strip_suffix(archive::FLAVOUR).unwrap_or(release)
 }

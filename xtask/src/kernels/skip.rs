@@ -1,9 +1,9 @@
-//! Which cases a virtual machine cannot run, and why.
+//! The cases that a virtual machine cannot run, with reasons.
 
 use std::fmt;
 
-/// Why a case is not run. Each reason is about the virtual machine and none about the
-/// kernel in it, so `cargo xtask test` runs the case, on the host's kernel.
+/// Why a case is skipped. Each reason is a property of the virtual machine and not of its kernel,
+/// so `cargo xtask test` runs the case on the host's kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Skip {
     Emulated,
@@ -62,19 +62,19 @@ const NEEDS: [(&str, Skip); 13] = [
 
 const I386: &str = "conformance::exec_of_a_32_bit_program";
 
-/// Why this case cannot be run, if it cannot.
+/// Why this case cannot run. `None` if it can.
 pub(super) fn reason(case: &str, prepared: Prepared) -> Option<Skip> {
     let (_, skip) = NEEDS.into_iter().find(|(name, _)| is_case(case, name))?;
     (skip != Skip::NoI386Compiler || !prepared.i386_program).then_some(skip)
 }
 
-/// Whether no kernel has this case: the fallback knows nothing of calls from before it
-/// attached.
+/// Whether no kernel can run this case, because the fallback cannot list calls that entered before
+/// the attach.
 pub(super) fn is_nowhere(case: &str) -> bool {
     case.starts_with("fallback::conformance::in_flight_before")
 }
 
-/// Those of the names above that no case has any more.
+/// The names in the list above that no case has.
 pub(super) fn stale(cases: &[String]) -> Vec<&'static str> {
     let is_stale = |name: &str| !cases.iter().any(|case| is_case(case, name));
     NEEDS.iter().map(|(name, _)| *name).filter(|name| is_stale(name)).collect()

@@ -1,25 +1,25 @@
-//! Cases by kernels: what became of each, and whether that will do.
+//! The table of results, by case and kernel.
 
 use std::{collections::BTreeSet, fmt};
 
 use super::skip::Skip;
 use crate::case::Ran;
 
-/// What became of a case on a kernel.
+/// The result of a case on a kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
     Ran(Ran),
     Skipped(Skip),
     /// Other kernels ran it.
     Elsewhere,
-    /// The machine ended within it.
+    /// The machine ended during the case.
     Hung,
-    /// The machine ended before it.
+    /// The machine ended before the case.
     NotReached,
 }
 
 impl Cell {
-    /// Whether the kernel ran the case, to whichever end.
+    /// Whether the kernel ran the case, with any result.
     pub(super) fn was_run(&self) -> bool {
         !matches!(self, Self::Skipped(_) | Self::Elsewhere | Self::Ran(Ran::Ignored(_)))
     }
@@ -29,20 +29,20 @@ impl Cell {
     }
 }
 
-/// A kernel, and what became of each case.
+/// A kernel, and the result of each case.
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) cells: Vec<Cell>,
 }
 
-/// The whole.
+/// The table.
 pub(super) struct Table {
     pub(super) cases: Vec<String>,
     pub(super) columns: Vec<Column>,
 }
 
 impl Table {
-    /// Everything that ran passed, and each case did on some kernel.
+    /// Whether every case passed on each kernel that ran it, and ran on at least one kernel.
     pub(super) fn is_success(&self) -> bool {
         let cells = || self.columns.iter().flat_map(|column| &column.cells);
         let somewhere = |row: usize| {
@@ -52,7 +52,7 @@ impl Table {
             && (0..self.cases.len()).all(somewhere)
     }
 
-    /// Numbered from one.
+    /// The reasons, which are numbered from one.
     fn reasons(&self) -> Vec<String> {
         let cells = self.columns.iter().flat_map(|column| &column.cells);
         let reasons: BTreeSet<_> = cells.filter_map(reason).collect();
@@ -60,7 +60,7 @@ impl Table {
     }
 }
 
-/// Why a case was not run, or could not be had.
+/// Why a case was skipped or ignored.
 fn reason(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Skipped(skip) => Some(skip.to_string()),
@@ -145,7 +145,7 @@ mod tests {
         let skipped = || Cell::Skipped(Skip::Emulated);
         assert!(table([[PASSED, skipped()], [PASSED, PASSED]]).is_success());
         assert!(!table([[skipped(), skipped()], [skipped(), skipped()]]).is_success());
-        // What one kernel cannot run another has to.
+        // A case that one kernel cannot run must run on another.
         assert!(!table([[PASSED, skipped()], [PASSED, skipped()]]).is_success());
         assert!(table([[PASSED, skipped()], [Cell::Elsewhere, PASSED]]).is_success());
         for bad in [Cell::Hung, Cell::NotReached, Cell::Ran(Ran::Failed(String::new()))] {

@@ -1,14 +1,14 @@
-//! What a virtual machine says of its cases: the lines of `init.sh`, as they come.
+//! Parses the output of a virtual machine: the lines of `init.sh`.
 
 use crate::case::Ran;
 
-/// What was said until now.
+/// The output so far.
 #[derive(Default)]
 pub(super) struct Transcript {
-    /// The kernel's own name, once it has said it.
+    /// The release of the kernel, once it is known.
     pub(super) release: Option<String>,
     pub(super) cases: Vec<(String, Ran)>,
-    /// The case that has begun and not ended.
+    /// The case that is running.
     pub(super) running: Option<String>,
     pub(super) is_complete: bool,
     printed: String,

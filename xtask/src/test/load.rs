@@ -1,4 +1,4 @@
-//! Load for `cargo xtask test --beside-load`: a host on which others work.
+//! The load of `cargo xtask test --beside-load`.
 
 use std::{
     fmt::Write as _,
@@ -13,15 +13,15 @@ use tempfile::TempDir;
 
 use crate::{privilege, workspace::find_program};
 
-/// Programs that go on until this is dropped.
+/// Programs that run until this value is dropped.
 pub(super) struct Load {
     running: Vec<Child>,
     _directory: TempDir,
 }
 
 impl Load {
-    /// Starts a compiler, a package manager, processes that fork all the time, and a workload
-    /// of the kernel tests, which makes the very calls that the tests count.
+    /// Starts a compiler, a package manager, processes that fork all the time, and a workload of
+    /// the kernel tests, which makes the same calls that the tests count.
     ///
     /// # Errors
     /// If one of them cannot be started.
@@ -57,7 +57,7 @@ impl Load {
     }
 
     fn spawn(&mut self, command: &mut Command) -> Result<()> {
-        // A group of its own, so that what a script runs ends with it.
+        // A separate process group, so that the programs that a script runs end with it.
         let quiet = command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null());
         self.running.push(quiet.spawn().context("cannot start the load")?);
         Ok(())
@@ -67,10 +67,10 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         for child in &mut self.running {
-            // The workload ends with its input, also where sudo started it.
+            // The workload ends at the end of its input, even if sudo started it.
             drop(child.stdin.take());
             if let Ok(group) = i32::try_from(child.id()) {
-                // SAFETY: signals the group of a child that has not been waited for.
+                // SAFETY: signals the process group of a child that was not reaped.
                 unsafe { libc::kill(-group, libc::SIGKILL) };
             }
             let _ = child.wait();
@@ -78,7 +78,7 @@ impl Drop for Load {
     }
 }
 
-/// Source that takes the compiler some seconds.
+/// A program that takes some seconds to compile.
 fn big_program() -> String {
     let mut source = String::new();
     for number in 0..1_500 {

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, with root for those that load into the kernel.
+//! `cargo xtask test`: runs every test. Tests that load programs into the kernel run as root.
 
 mod load;
 mod progress;
@@ -25,7 +25,7 @@ use crate::{
     workspace::{cargo, output, root, shown},
 };
 
-/// What kernel tests run beside the profiler, and the Debian packages that have it.
+/// Programs that kernel tests run, and their Debian packages.
 const PROGRAMS: [(&str, &str); 1] = [("prometheus", "prometheus")];
 
 /// The test target, of the package `profiler`, that needs root.
@@ -33,17 +33,17 @@ pub(crate) const KERNEL: &str = "kernel";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out the tests that load into the running kernel, as root
+    /// Skip the tests that load programs into the running kernel, as root
     #[arg(long)]
     no_kernel: bool,
-    /// Compile, manage packages and fork meanwhile: the tests have to pass on a busy host too
+    /// Run a compiler, a package manager and programs that fork beside the tests
     #[arg(long)]
     beside_load: bool,
     /// Run only the tests whose name contains this
     filter: Option<String>,
 }
 
-/// Tests that the summary names as the slowest.
+/// Number of slow tests in the summary.
 const SLOWEST: usize = 10;
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let packages = packages()?;
     let filter = args.filter.as_deref();
     println!("== build");
-    // All of it at one time, so that cargo compiles on every CPU.
+    // Build everything at once, so that cargo uses every CPU.
     let kernel_tests = build(&packages)?;
     println!("built in {:.0} s", start.elapsed().as_secs_f64());
     let load = args.beside_load.then(|| {
@@ -107,25 +107,25 @@ fn summarise(stages: &[Stage], args: &Args) {
     }
 }
 
-/// The same selection of packages and features for all that is built here: with
-/// another, cargo would compile what they depend on anew.
+/// All builds use the same packages and features. Otherwise, cargo would compile the dependencies
+/// again.
 fn cargo_test() -> Command {
     let mut command = cargo();
     command.args(["test", "--workspace", "--features", "xtask/bench"]);
     command
 }
 
-/// Adds every target with tests of its own but the kernel tests.
+/// Adds every target with tests, except the kernel tests.
 fn select_host_tests(command: &mut Command, packages: &[Package]) {
     command.args(["--lib", "--bins"]);
-    // By name, since cargo cannot leave one out.
+    // By name, because cargo cannot exclude a target.
     let targets = packages.iter().flat_map(|package| &package.targets);
     for target in targets.filter(|target| target.is_test() && target.name != KERNEL) {
         command.args(["--test", &target.name]);
     }
 }
 
-/// Builds all tests as the user, and gives the executable of the kernel tests.
+/// Builds all tests as the user, and returns the executable of the kernel tests.
 fn build(packages: &[Package]) -> Result<PathBuf> {
     let mut command = cargo_test();
     select_host_tests(&mut command, packages);
@@ -142,8 +142,8 @@ fn host_tests(packages: &[Package], filter: Option<&str>) -> Command {
     command
 }
 
-/// Whether a comment of the sources has an example that is a test. Without any, rustdoc
-/// would take its time to find none.
+/// Whether any doc comment has an example that is a test. Without examples, rustdoc would only take
+/// time.
 fn has_doc_tests() -> Result<bool> {
     let sources =
         output(Command::new("git").args(["ls-files", "--", "*/src/*.rs"]).current_dir(root()))?;
@@ -165,13 +165,13 @@ fn doc_tests(filter: Option<&str>) -> Command {
     command
 }
 
-/// The executable of the kernel tests, to be run as root.
+/// A command that runs the executable of the kernel tests as root.
 pub(crate) fn kernel_tests_as_root(executable: &Path, objects: Option<&Path>) -> Result<Command> {
     let package_dir = root().join("profiler");
-    // As cargo does for the tests that it runs.
+    // The variables that cargo sets for tests.
     let mut vars: Vec<(&str, &OsStr)> = vec![
         ("CARGO_MANIFEST_DIR", package_dir.as_os_str()),
-        // They print how long each test took.
+        // Prints how long each test took.
         ("PROFILER_TEST_TIMES", OsStr::new("1")),
     ];
     let in_ci = std::env::var_os("CI");
@@ -194,8 +194,8 @@ pub(crate) fn built_kernel_tests() -> Result<PathBuf> {
     kernel_tests_among(&output(&mut build)?)
 }
 
-/// Builds the kernel tests in release, and becomes them, as root and with these arguments.
-/// Signals and the exit code are theirs from then on.
+/// Builds the kernel tests in release, and executes them as root with these arguments. So they get
+/// all signals, and their exit code is that of this command.
 pub(crate) fn become_kernel_tests(args: &[String]) -> Result<ExitCode> {
     let mut build = cargo();
     build.args(["test", "--release", "--package", "profiler", "--test", KERNEL, "--no-run"]);
@@ -210,7 +210,7 @@ fn kernel_tests_among(messages: &str) -> Result<PathBuf> {
     messages.lines().find_map(executable_of_kernel_tests).context("cargo built no kernel tests")
 }
 
-/// The executable, if a message of cargo's says that it has built it.
+/// The executable of the kernel tests, if this message of cargo names it.
 pub(crate) fn executable_of_kernel_tests(message: &str) -> Option<PathBuf> {
     let built: Built = serde_json::from_str(message).ok()?;
     (built.target.is_test() && built.target.name == KERNEL).then_some(built.executable?)
@@ -250,7 +250,7 @@ fn packages() -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// What became of one part of the tests.
+/// The result of one part of the tests.
 struct Stage {
     name: &'static str,
     progress: Progress,

@@ -1,4 +1,4 @@
-//! What test executables print, with how far they are and how long each test took.
+//! Shows the output of test executables, with their progress and the duration of each test.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::shown;
 
-/// How many tests ended in which way.
+/// Numbers of tests by result.
 #[derive(Default, Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) passed: u64,
@@ -18,13 +18,13 @@ pub(super) struct Counts {
     pub(super) ignored: u64,
 }
 
-/// What test executables printed so far.
+/// The output of test executables so far.
 #[derive(Default)]
 pub(super) struct Progress {
     pub(super) counts: Counts,
-    /// Seconds that a test took, and its name.
+    /// The duration of each test in seconds, and its name.
     pub(super) times: Vec<(f64, String)>,
-    /// Tests that proved nothing on this host, with the reason, and what the tests note.
+    /// Tests that could not check anything on this host, with the reason, and notes of tests.
     pub(super) notes: Vec<String>,
     /// Tests that failed.
     pub(super) failed: Vec<String>,
@@ -34,7 +34,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Runs tests and shows what they print.
+    /// Runs tests, and shows their output.
     ///
     /// # Errors
     /// If a test failed, or none could be run.
@@ -55,16 +55,16 @@ impl Progress {
         Ok(())
     }
 
-    /// A line as it is to be shown, if it is.
+    /// The line to show. `None` if it is not shown.
     fn line(&mut self, line: &str) -> Option<String> {
         self.counts.add(line);
         if let Some(running) = line.strip_prefix("running ") {
             let total = running.split(' ').next().and_then(|number| number.parse().ok());
             (self.done, self.total) = (0, total.unwrap_or(0));
-            // Executables without a test are many, and of no interest.
+            // Do not show executables without a test.
             return (self.total > 0).then(|| line.to_owned());
         }
-        // As `suite.rs` of the kernel tests prints it, before the test's own line.
+        // `suite.rs` of the kernel tests prints this before the line of the test.
         if let Some(took) = line.strip_prefix("took ") {
             let (name, seconds) = took.rsplit_once(' ')?;
             self.of_running.insert(name.to_owned(), seconds.parse().ok()?);
@@ -94,7 +94,7 @@ impl Progress {
         Some(format!("{place} {seconds:>5.1} s  {name} ... {outcome}"))
     }
 
-    /// The slowest tests, the slowest first.
+    /// The slowest tests, in descending order of duration.
     pub(super) fn slowest(&self, at_most: usize) -> Vec<(f64, String)> {
         let mut times = self.times.clone();
         times.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -104,7 +104,7 @@ impl Progress {
 }
 
 impl Counts {
-    /// Adds what a line of a test executable reports, if it is its last.
+    /// Adds the numbers in a line of a test executable, if the line is its summary.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else { return };
         let words: Vec<_> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();

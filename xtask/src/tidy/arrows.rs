@@ -1,4 +1,5 @@
-//! Which module of `profiler/src` may use which: a new arrow needs a decision, here.
+//! Checks which modules of `profiler/src` use which. A new dependency has to be added to the table
+//! here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::workspace::root;
 
-/// Each module at the top of `profiler/src`, and the modules that it may use. From the ground
-/// up: a module uses only modules that stand above it in this table.
+/// Each module at the top of `profiler/src`, and the modules that it may use. A module uses only
+/// modules that are above it in this table.
 const ARROWS: [(&str, &[&str]); 23] = [
     ("environment", &[]),
     ("exhausted", &[]),
@@ -84,14 +85,14 @@ fn module(path: &str) -> Option<&str> {
     (!["lib", "main"].contains(&name)).then_some(name)
 }
 
-/// The modules that `text` names behind `crate::`, in paths and in lists in braces.
+/// The modules after `crate::` in `text`, in paths and in lists in braces.
 fn used(text: &str) -> BTreeSet<String> {
     let code = without_comments(text);
     let of_crate = paths(&code).into_iter().filter(|path| path[0] == "crate");
     of_crate.filter_map(|path| path.get(1).map(|&name| name.to_owned())).collect()
 }
 
-/// The arrows that sources draw: module, module that it uses, and a file that does.
+/// The arrows in sources: module, used module, and a file that uses it.
 fn drawn(sources: &[Source]) -> BTreeMap<(String, String), String> {
     let mut arrows = BTreeMap::new();
     for source in sources {

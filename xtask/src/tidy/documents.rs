@@ -1,11 +1,11 @@
-//! Rules of the documents: the README is short, and links lead somewhere.
+//! Rules for documents: the README is short, and the targets of links exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
 use super::{assert_none, files};
 use crate::workspace::root;
 
-/// Most lines of the README: the rest belongs in `profiler/docs/`.
+/// Maximum number of lines of the README. Details belong in `profiler/docs/`.
 const MAX_README_LINES: usize = 150;
 
 /// Targets of the links and images in `text`, outside of code blocks.

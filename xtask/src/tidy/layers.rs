@@ -1,5 +1,5 @@
-//! The modules of `profiler/src/engine/kernel` form layers: a module uses only modules of the
-//! layers above its own. So there is no circle between them.
+//! Checks the layers of `profiler/src/engine/kernel`: a module uses only modules of the layers
+//! above its own in the table. So there are no circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ use super::{
 };
 use crate::workspace::root;
 
-/// Where the modules are.
+/// The directory of the modules.
 const PLACE: &str = "profiler/src/engine/kernel/";
 
 /// The path of the modules from the top of the crate.
 const PATH: [&str; 2] = ["engine", "kernel"];
 
-/// The layers from the ground up: what each one does, and its modules.
+/// The layers, the lowest first: the purpose of each layer, and its modules.
 const LAYERS: [(&str, &[&str]); 11] = [
     (
         "facts about the host, and descriptions of the objects",
@@ -95,7 +95,7 @@ fn used<'a>(own: &[&'a str], code: &'a str) -> BTreeSet<&'a str> {
     absolute.filter_map(|path| path.strip_prefix(&PATH)?.first().copied()).collect()
 }
 
-/// The arrows between modules: module, what it uses, and a file that does.
+/// The arrows between modules: module, used module, and a file that uses it.
 fn drawn(sources: &[Source]) -> BTreeMap<(String, String), String> {
     let mut arrows = BTreeMap::new();
     for source in sources {
@@ -107,7 +107,7 @@ fn drawn(sources: &[Source]) -> BTreeMap<(String, String), String> {
     arrows
 }
 
-/// The layer of a module, counted from the ground.
+/// The layer of a module, counted from the lowest.
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|(_, modules)| modules.contains(&module))
 }

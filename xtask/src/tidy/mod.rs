@@ -1,5 +1,5 @@
-//! Rules of the source that no compiler checks: which stage may know of what, how
-//! long a file may be, and what lies at the top of the checkout.
+//! Rules for the source that the compiler does not check: boundaries between modules, lengths of
+//! files, and the files at the top of the checkout.
 
 mod arrows;
 mod documents;
@@ -10,10 +10,10 @@ use std::{fs, path::PathBuf};
 
 use crate::workspace::{output, root};
 
-/// Most lines of a file of Rust.
+/// Maximum number of lines of a Rust file.
 const MAX_LINES: usize = 600;
 
-/// What may lie at the top, beside files whose name begins with a dot.
+/// Files that may be at the top, in addition to files whose name begins with a dot.
 const TOP_LEVEL: [&str; 10] = [
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -27,7 +27,7 @@ const TOP_LEVEL: [&str; 10] = [
     "profiler-ebpf",
 ];
 
-/// Words that only files under these places may have.
+/// Words that only files below these paths may contain.
 struct Boundary {
     words: &'static [&'static str],
     only_under: &'static [&'static str],
@@ -38,7 +38,7 @@ const BOUNDARIES: [Boundary; 5] = [
         words: &["aya::", "use aya", "aya_log::", "aya_obj::"],
         only_under: &[
             "profiler/src/engine/kernel/",
-            // Marks its types as plain old data, where the user side asks for it.
+            // The crate marks its types as plain old data for the user side.
             "profiler-common/src/",
             "xtask/src/bench/",
         ],
@@ -56,12 +56,12 @@ const BOUNDARIES: [Boundary; 5] = [
             "xtask/",
         ],
     },
-    // Clippy finds `println!` and `eprintln!`, and not these.
+    // Clippy finds `println!` and `eprintln!`, but not these.
     Boundary {
         words: &["io::stdout", "io::stderr", "Stdout", "Stderr", "libc::write"],
         only_under: &["profiler/src/streams.rs", "profiler/benches/", "profiler/tests/", "xtask/"],
     },
-    // Untrusted text becomes printable by its type alone.
+    // Only the type of untrusted text makes it printable.
     Boundary {
         words: &[
             "display()",
@@ -83,10 +83,11 @@ const BOUNDARIES: [Boundary; 5] = [
     },
 ];
 
-/// What the model and the aggregate must not use: they are the same for every engine, and pure.
+/// What the model and the aggregate must not use, because they are pure and independent of the
+/// engine.
 const NOT_PURE: [&str; 4] = ["std::fs", "fs::", "time::Instant", "Instant::now"];
 
-/// Leftovers, written apart here so that this file has none.
+/// Leftovers. The words are split here, so that this file does not contain them.
 const LEFTOVERS: [&str; 5] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -95,13 +96,13 @@ const LEFTOVERS: [&str; 5] = [
     concat!("unimplemented", "!("),
 ];
 
-/// A file of the checkout, as git knows it: path from the top, and text.
+/// A file of the checkout: its path from the top, and its text.
 struct Source {
     path: String,
     text: String,
 }
 
-/// Files that are committed or about to be.
+/// Files that are committed, or that git would add.
 fn files() -> Vec<PathBuf> {
     let list = ["ls-files", "--cached", "--others", "--exclude-standard"];
     let listed = output(std::process::Command::new("git").args(list).current_dir(root()))
@@ -119,7 +120,7 @@ fn rust_sources() -> Vec<Source> {
     .collect()
 }
 
-/// `path:line: text` of each line of code, not of comment, that has one of the words.
+/// `path:line: text` of each line of code that contains one of the words. Ignores comments.
 fn lines_with(source: &Source, words: &[&str]) -> Vec<String> {
     let has = |line: &str| words.iter().any(|word| has_word(line, word));
     let numbered = source.text.lines().enumerate();
@@ -129,14 +130,14 @@ fn lines_with(source: &Source, words: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Whether `word` is in `line`, and not as a part of a longer name.
+/// Whether `line` contains `word`, but not as a part of a longer name.
 fn has_word(line: &str, word: &str) -> bool {
     let in_name = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(word).any(|(at, _)| {
         let before = line[..at].chars().next_back();
         let after = line[at + word.len()..].chars().next();
         let goes_on = word.ends_with(in_name) && after.is_some_and(in_name);
-        // In a string it is a name and no use.
+        // A word in a string is not a use.
         !before.is_some_and(|c| in_name(c) || c == '"') && !goes_on
     })
 }
@@ -201,7 +202,7 @@ fn the_top_level_has_only_what_belongs_there() {
 
 #[test]
 fn nothing_is_left_for_later() {
-    // An unwrap outside of tests is clippy's to find.
+    // Clippy finds unwraps outside of tests.
     let offences: Vec<_> = rust_sources().iter().flat_map(leftovers).collect();
     assert_none("finish it, or handle the error", &offences);
 }

@@ -1,4 +1,4 @@
-//! The paths in Rust code, which tell what a module uses.
+//! Parses the paths in Rust code, which show what a module uses.
 
 /// The code of a text without its lines of comments.
 pub(super) fn without_comments(text: &str) -> String {
@@ -6,7 +6,7 @@ pub(super) fn without_comments(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// All paths that begin with `crate` or `super`, with the lists in braces written out.
+/// All paths that begin with `crate` or `super`, with lists in braces expanded.
 pub(super) fn paths(code: &str) -> Vec<Vec<&str>> {
     let mut found = Vec::new();
     for word in ["crate::", "super::"] {
@@ -20,7 +20,7 @@ pub(super) fn paths(code: &str) -> Vec<Vec<&str>> {
     found
 }
 
-/// Adds the paths that `rest` begins with, each behind `prefix`.
+/// Adds the paths at the beginning of `rest`, each after `prefix`.
 fn expand<'a>(prefix: &[&'a str], rest: &'a str, found: &mut Vec<Vec<&'a str>>) {
     let mut path = prefix.to_vec();
     let mut rest = rest.trim_start();

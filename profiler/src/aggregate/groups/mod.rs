@@ -7,11 +7,11 @@
 //! figures of all calls. No counter ever decreases: a member that returns starts at 0, as a process
 //! that restarts does.
 //!
-//! `folded` is apart from `other`, so that the rate of `other` is the rate of calls. The rate of
-//! `folded` is not: it jumps if a member leaves.
+//! `folded` is separate from `other`, so that the rate of `other` is the rate of calls. `folded`
+//! jumps if a member leaves.
 //!
-//! Memory is bounded by the settings, not by what happens on the host: members and series by
-//! [`GroupSpec`], and values without series by [`MAX_CANDIDATES`].
+//! The settings bound the memory: members and series by [`GroupSpec`], and values without series by
+//! [`MAX_CANDIDATES`].
 
 mod ranking;
 mod series;
@@ -33,7 +33,7 @@ pub use series::{RESERVED_SERIES, REST};
 /// A value for each dimension of a group.
 pub type Values = Arc<[String]>;
 
-/// By what the members of a group are chosen.
+/// The score by which the members of a group are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RankBy {
     /// Calls
@@ -48,7 +48,7 @@ pub enum RankBy {
 impl RankBy {
     fn of(self, counts: &Counts) -> u64 {
         match self {
-            // A denied call never enters, and is a call all the same.
+            // A denied call never enters, but counts for the ranking.
             Self::Calls => counts.get(Counter::Calls) + counts.get(Counter::Denied),
             Self::Time => counts.get(Counter::Nanoseconds),
             Self::Errors => counts.get(Counter::Errors) + counts.get(Counter::Denied),
@@ -56,18 +56,19 @@ impl RankBy {
     }
 }
 
-/// What a group has.
+/// The settings of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSpec {
     /// Its name.
     pub name: Arc<str>,
     /// Its dimensions.
     pub dimensions: Arc<[Dimension]>,
-    /// By what members are chosen.
+    /// The score by which members are chosen.
     pub rank_by: RankBy,
-    /// The most members.
+    /// The maximum number of members.
     pub top: usize,
-    /// The most series, with those of `other` and `folded`. At least [`RESERVED_SERIES`].
+    /// The maximum number of series, including those of `other` and `folded`. At least
+    /// [`RESERVED_SERIES`].
     pub max_series: usize,
     /// How long a member stays without a call.
     pub expire: Duration,
@@ -186,8 +187,9 @@ impl Group {
         gone.iter().for_each(|values| self.fold(values));
     }
 
-    /// Makes the first of the ranking members. While there is room, a value is a member from its
-    /// first call on. After that, it replaces the last member if it clearly ranks above it.
+    /// Makes the values that rank first members. While the group has fewer than `top` members, a
+    /// value is a member from its first call on. After that, a value replaces the last member if
+    /// its score is clearly higher.
     fn promote(&mut self, before: Duration, added: &Added) {
         let calling = |values: &Values| added.contains_key(values);
         let mut ranked = self.candidates.ranked(calling);
@@ -205,7 +207,7 @@ impl Group {
             };
             self.members.insert(values, member);
         }
-        // A member that needs more series than are left has the same right to them.
+        // A member that was refused a series competes for series with other values.
         let refused = self.members.values().filter(|member| member.refused);
         let first = refused.map(|member| member.score).fold(0.0, f64::max);
         if first > 0.0 && !self.series.has_room(1) {
@@ -220,7 +222,7 @@ impl Group {
         self.members.len() < self.spec.top && self.series.has_room(1)
     }
 
-    /// Folds the last member, if one with `score` clearly ranks above it.
+    /// Folds the last member if `score` is clearly higher than its score.
     fn make_room(&mut self, score: f64) -> bool {
         let now = self.now;
         let yields = |member: &Member| {
@@ -230,14 +232,15 @@ impl Group {
         self.fold_lowest(yields) && self.has_room()
     }
 
-    /// Folds the member with the lowest score of those that `may` go.
+    /// Folds the member with the lowest score for which `may` returns true.
     fn fold_lowest(&mut self, may: impl Fn(&Member) -> bool) -> bool {
         let lowest = self
             .members
             .iter()
             .filter(|(_, member)| may(member))
             .min_by(|(a_values, a), (b_values, b)| {
-                // By value too, so that the choice does not depend on the order in a hash map.
+                // Equal scores are compared by value, so that the choice does not depend on the
+                // order of a hash map.
                 a.score.total_cmp(&b.score).then_with(|| a_values.cmp(b_values))
             })
             .map(|(values, _)| Arc::clone(values));
@@ -250,7 +253,7 @@ impl Group {
         }
     }
 
-    /// Takes the series of a member away.
+    /// Removes the series of a member.
     fn fold(&mut self, values: &Values) {
         let Some(member) = self.members.remove(values) else { return };
         self.series.fold(&member.rows);
@@ -278,7 +281,7 @@ impl Group {
         }
     }
 
-    /// The group now. Shares its rows with later readings until they change.
+    /// The current state of the group. Shares its rows with later readings until they change.
     pub fn reading(&self) -> GroupReading {
         let member = |(values, member): (&Values, &Member)| GroupMember {
             values: Arc::clone(values),

@@ -1,4 +1,5 @@
-//! Which values rank first: a sum of what they did, in which what is a minute old counts half.
+//! Ranks values by score. A score is a sum of events in which each event counts half after a
+//! minute.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -7,19 +8,20 @@ use super::Values;
 /// The time after which a call counts half in the ranking.
 const HALF_LIFE: Duration = Duration::from_secs(60);
 
-/// By how much the score of a value must exceed that of a member to replace it.
+/// The factor by which the score of a value must exceed that of a member to replace it.
 pub(super) const HYSTERESIS: f64 = 1.5;
 
-/// How long a member cannot be replaced.
+/// The minimum time for which a member stays.
 pub(super) const HOLD: Duration = Duration::from_secs(60);
 
-/// The most values without series whose scores are kept. A score that is new replaces the lowest.
+/// The maximum number of values without series whose scores are kept. A new score replaces the
+/// lowest.
 pub const MAX_CANDIDATES: usize = 1_024;
 
 /// A score below this is forgotten: that of one call after ten half-lives.
 const NEGLIGIBLE: f64 = 1.0 / 1_024.0;
 
-/// By what to multiply a score after this time.
+/// The factor by which a score decays in this time.
 pub(super) fn decay(elapsed: Duration) -> f64 {
     (-elapsed.as_secs_f64() / HALF_LIFE.as_secs_f64()).exp2()
 }
@@ -59,7 +61,7 @@ impl Candidates {
         self.0.remove(values);
     }
 
-    /// Those that `may` become members, the first of the ranking last.
+    /// The values for which `may` returns true, in ascending order of their scores.
     pub(super) fn ranked(&self, may: impl Fn(&Values) -> bool) -> Vec<(f64, Values)> {
         let may = self.0.iter().filter(|(values, _)| may(values));
         let mut ranked: Vec<_> = may.map(|(values, &score)| (score, Arc::clone(values))).collect();

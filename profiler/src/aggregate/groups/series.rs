@@ -1,8 +1,7 @@
-//! The number of series of a group, and the series that are of no member.
+//! Limits the number of series of a group, and contains the series of `other` and `folded`.
 //!
-//! For each counter of each syscall that the group has, two series are set aside: of `other` and of
-//! `folded`. So a call always has a series in which to be counted, and a member can always be
-//! folded.
+//! For each counter of each syscall that the group has, two series are reserved, for `other` and
+//! `folded`. So every call has a series, and a member can always be folded.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +10,13 @@ use std::{
 
 use crate::model::{CallName, Counter, Counts, GroupRows, OTHER_VALUE};
 
-/// ABI and syscall of calls whose syscall has no series, because the group has as many series as it
-/// may have.
+/// ABI and syscall of calls whose syscall has no series, because the group has reached its limit.
 pub const REST: CallName = (OTHER_VALUE, OTHER_VALUE);
 
-/// Series that are set aside for each counter of each syscall.
+/// Number of series that are reserved for each counter of each syscall.
 const PER_COUNTER: usize = 2;
 
-/// The least number of series of a group: those of [`REST`].
+/// The minimum number of series of a group: those of [`REST`].
 pub const RESERVED_SERIES: usize = PER_COUNTER * Counter::ALL.len();
 
 /// See the module.
@@ -59,7 +57,7 @@ impl Series {
         &self.folded
     }
 
-    /// Series in use, or set aside.
+    /// Number of series that are in use or reserved.
     fn used(&self) -> usize {
         RESERVED_SERIES + PER_COUNTER * self.counters + self.of_members
     }
@@ -72,8 +70,8 @@ impl Series {
         self.used() + series <= self.limit
     }
 
-    /// Sets series aside for a counter. Returns the name under which it counts, or `None` if there
-    /// is no room.
+    /// Reserves series for a counter. Returns the name under which it counts, or `None` if the
+    /// limit is reached.
     pub(super) fn admit(&mut self, name: CallName, counter: Counter) -> Option<CallName> {
         let is_admitted = self.admitted.get(&name).is_some_and(|of| of.contains(&counter));
         if name == REST || is_admitted {
@@ -87,7 +85,7 @@ impl Series {
         Some(name)
     }
 
-    /// Whether a member with these rows can count here. Takes a series if it has none.
+    /// Returns whether a member has a series for a counter. Takes a free series if it has none.
     pub(super) fn take(&mut self, rows: &GroupRows, name: CallName, counter: Counter) -> bool {
         if rows.get(&name).is_some_and(|row| row.get(counter) > 0) {
             return true;
@@ -114,8 +112,8 @@ impl Series {
         }
     }
 
-    /// Moves syscalls to [`REST`] until the rest has room: those with the fewest calls first. There
-    /// must be no members if anything has to move.
+    /// Moves the syscalls with the fewest calls to [`REST`] until the series fit into the limit. If
+    /// a syscall has to move, there must be no members.
     pub(super) fn collapse(&mut self) {
         while self.is_over() {
             let calls = |name: &CallName| {

@@ -1,4 +1,4 @@
-//! Grouping and folding never change a sum, and no counter decreases, whatever happens.
+//! Checks that grouping and folding never change a sum, and that no counter ever decreases.
 
 use std::collections::BTreeMap;
 
@@ -95,7 +95,7 @@ fn a_value_that_clearly_ranks_above_a_member_replaces_it_after_a_while() {
     // The member is new, so it stays.
     group.add(at(2), &reads(&[("db", 1_000)]));
     is(&brief(&group), &[("other", 1_000), ("web", 100)]);
-    // Not clearly above.
+    // The score is higher, but not by the required factor.
     let mut group = Group::new(spec(1, 100), at(0), &GroupRows::new());
     group.add(at(1), &reads(&[("web", 100)]));
     for second in 2..200 {
@@ -147,7 +147,7 @@ fn calls_before_the_group_began_are_folded() {
     is(&brief(&group), &[("folded", 7), ("x", 1)]);
 }
 
-/// With the least room, a group has nothing but sums by outcome.
+/// With the minimum number of series, a group has only sums by outcome.
 #[test]
 fn without_room_sums_by_counter_remain() {
     let mut group = Group::new(spec(5, RESERVED_SERIES), at(0), &GroupRows::new());
@@ -171,7 +171,7 @@ fn fewer_series_after_a_reload_keep_the_sums() {
     is(&brief(&group), &[("folded", 15), ("x", 5)]);
 }
 
-/// One thing that can happen between two readings.
+/// An event between two readings.
 #[derive(Clone, Debug)]
 enum Event {
     /// Time in seconds, and calls: owner, syscall, counter, how many.
@@ -254,7 +254,7 @@ proptest! {
             }
             let sums = sums(&now_shown);
             prop_assert_eq!(by_counter(&sums), by_counter(&all));
-            // Exact by syscall too, unless the syscalls alone have more series than are allowed.
+            // Sums by syscall are exact too, unless the syscalls alone exceed the limit of series.
             if now_shown.keys().any(|(_, name, _)| *name == REST) {
                 let exceeds = |(of, n): (&(CallName, Counter), u64)| of.0 != REST && n > all.get(of).copied().unwrap_or(0);
                 prop_assert!(!sums.iter().map(|(of, &n)| (of, n)).any(exceeds));
@@ -306,7 +306,8 @@ fn an_hour_of_churn_is_bounded() {
     }
     let reading = group.reading();
     assert_eq!((readings, reading.members.len()), (360, 50));
-    // What is busy and lasts keeps its series: half of the cgroups last, a fifth of them is busy.
+    // Busy cgroups that stay keep their series: half of the cgroups stay, and a fifth of these is
+    // busy.
     let lasting = reading.members.iter().filter(|member| member.values[0].ends_with("-0"));
     assert!(
         lasting.count() >= 25,

@@ -1,4 +1,4 @@
-//! What a shell can complete: values of flags that are neither files nor fixed lists.
+//! Candidates for shell completion: values of flags that are neither files nor fixed lists.
 //!
 //! The candidates come from the tables of the binary and, for units, containers and pods, from the
 //! cgroups of the host. Completing requires neither the kernel side nor privilege. Without
@@ -24,8 +24,8 @@ use crate::{
 /// A candidate and its description.
 type Candidate = (String, String);
 
-/// Completes with those of `candidates` that begin with the text. `separate` splits a text into
-/// what stays and what is completed.
+/// Completes a text with the `candidates` that begin with it. `separate` splits a text into the
+/// part that stays and the part that is completed.
 fn completer(
     candidates: fn() -> Vec<Candidate>,
     separate: fn(&str) -> (&str, &str),
@@ -45,7 +45,7 @@ fn whole(current: &str) -> (&str, &str) {
     ("", current)
 }
 
-/// Patterns of syscalls, as `--syscall` takes them. A `!` before a pattern stays.
+/// Patterns of syscalls, for `--syscall`. A `!` before a pattern stays.
 pub(super) fn patterns() -> ArgValueCompleter {
     let candidates = || {
         let unknown = (UNKNOWN.to_owned(), "numbers without a name".to_owned());
@@ -54,7 +54,7 @@ pub(super) fn patterns() -> ArgValueCompleter {
     completer(candidates, |current| current.split_at(usize::from(current.starts_with('!'))))
 }
 
-/// What `profiler syscalls` takes.
+/// Arguments of `profiler syscalls`.
 pub(super) fn queries() -> ArgValueCompleter {
     let candidates = || syscalls().chain(classes()).chain(groups()).chain(errno_names()).collect();
     completer(candidates, whole)
@@ -79,23 +79,23 @@ fn dimension(dimension: Dimension) -> Candidate {
     (dimension.name().to_owned(), format!("a row for each {}", dimension.name()))
 }
 
-/// Systemd units that run, as `--unit` takes them.
+/// Running systemd units, for `--unit`.
 pub(super) fn units() -> ArgValueCompleter {
     completer(|| running(PlaceKind::Unit), last_of_list)
 }
 
-/// Containers that run, as `--container` takes them.
+/// Running containers, for `--container`.
 pub(super) fn containers() -> ArgValueCompleter {
     completer(|| running(PlaceKind::Container), last_of_list)
 }
 
-/// Pods that run, as `--pod` takes them.
+/// Running pods, for `--pod`.
 pub(super) fn pods() -> ArgValueCompleter {
     completer(|| running(PlaceKind::Pod), last_of_list)
 }
 
 fn running(kind: PlaceKind) -> Vec<Candidate> {
-    // A shell splits and interprets other characters.
+    // A shell would split or interpret other characters.
     let is_plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic() && c != ',');
     let mut names = names_in(kind, &existing_cgroups());
     names.retain(|(name, _)| is_plain(name));

@@ -1,4 +1,4 @@
-//! How flags that take a duration parse it.
+//! Parses flags that take a duration.
 
 use clap::{
     Arg, Command,

@@ -69,8 +69,7 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    /// The filter that these flags describe. The cgroups, units, containers and pods are looked up
-    /// now.
+    /// The filter of these flags. Looks up the cgroups, units, containers and pods now.
     ///
     /// # Errors
     /// See [`FilterError`].
@@ -90,7 +89,7 @@ impl FilterArgs {
         Places { units, containers, pods: self.pod.clone() }
     }
 
-    /// The patterns of both flags that name syscalls.
+    /// The patterns of `--syscall` and `--exclude-syscall`.
     pub fn patterns(&self) -> Vec<CallPattern> {
         let excluded = self.exclude_syscall.iter().cloned().map(CallPattern::excluded);
         self.syscall.iter().cloned().chain(excluded).collect()

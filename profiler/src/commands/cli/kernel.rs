@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::{commands::timed, engine::kernel::Request, model::Timed};
 
-/// How the kernel side records calls; common to all commands that attach.
+/// How the kernel side records calls. All commands that attach have these flags.
 #[derive(Args, Debug, Clone, Default)]
 pub struct KernelArgs {
     /// Most threads that have a record at one time [default: 32768]

@@ -33,7 +33,7 @@ pub(super) fn grouping(text: &str) -> Result<Grouping, String> {
 pub(super) fn comms(text: &str) -> Result<List<Comm>, String> {
     let names = split(text);
     let refused = |name: &String, why: CommError| match names.len() {
-        // Quoted already.
+        // The message already quotes the value.
         1 => why.to_string(),
         _ => format!("{name:?}: {why}"),
     };
@@ -49,8 +49,8 @@ pub(super) fn cgroups(text: &str) -> Result<List<PathBuf>, String> {
     Ok(paths.into_iter().map(PathBuf::from).collect())
 }
 
-/// The parts between commas. `\,` is a comma within a part; any other backslash is itself, as
-/// in the cgroup names of systemd.
+/// Splits a text at commas. `\,` is a comma within a part. Any other backslash stays, because
+/// cgroup names of systemd contain backslashes.
 fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut rest = text.chars().peekable();

@@ -1,8 +1,8 @@
-//! `top --by`: what the rows of its lists stand for.
+//! The flag `top --by`, which groups the lists of `top`.
 
 use crate::model::Dimension;
 
-/// What the rows of the lists in `top` stand for.
+/// How the lists of `top` are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListsBy {
     /// The first list.

@@ -23,14 +23,14 @@ impl Default for LatencyBounds {
 }
 
 impl LatencyBounds {
-    /// The bounds, sorted and each once.
+    /// The bounds, sorted and without duplicates.
     pub fn bounds(&self) -> Bounds {
         let bounds = self.0.iter().map(|bound| bound.0);
         Bounds::new(bounds).expect("each was checked when it was parsed")
     }
 }
 
-/// A bound in nanoseconds, which the kernel side has too.
+/// A bound in nanoseconds, which is also a bound of the recorded histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LatencyBound(u64);
 
@@ -45,7 +45,7 @@ impl FromStr for LatencyBound {
 }
 
 impl fmt::Display for LatencyBound {
-    /// In the largest unit of which it is at least one.
+    /// Formats the bound in the largest unit in which its value is at least one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const UNITS: [(&str, u64); 3] = [("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1_000)];
         let Some((unit, unit_ns)) = UNITS.into_iter().find(|&(_, ns)| self.0 >= ns) else {
@@ -64,9 +64,9 @@ impl fmt::Display for LatencyBound {
 /// A text is not a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InvalidBound {
-    /// It is not a duration in whole nanoseconds.
+    /// The text is not a duration in whole nanoseconds.
     Form,
-    /// It is not a bound of the kernel side.
+    /// The duration is not a bound of the recorded histogram.
     Between(NoBound),
 }
 
@@ -82,7 +82,7 @@ impl fmt::Display for InvalidBound {
         match (below.map(LatencyBound), above.map(LatencyBound)) {
             (Some(below), Some(above)) => write!(f, "bounds are {below} and {above}"),
             (Some(only), None) | (None, Some(only)) => write!(f, "bound is {only}"),
-            // There is always one.
+            // Every duration has a nearest bound.
             (None, None) => f.write_str("bound is unknown"),
         }
     }

@@ -16,19 +16,19 @@ use crate::{
     present::metrics::Options,
 };
 
-/// The most groups.
+/// The maximum number of groups.
 const MAX_GROUPS: usize = 8;
-/// The most members of a group.
+/// The maximum of `top`.
 const MAX_TOP: u32 = 1_000;
-/// The range of `max_series`.
+/// The minimum of `max_series`.
 const MIN_SERIES: u32 = 100;
 const MAX_SERIES: u32 = 100_000;
-/// The longest name of a group.
+/// The maximum length of the name of a group.
 const MAX_NAME: usize = 64;
 
 const _: () = assert!(MIN_SERIES as usize >= RESERVED_SERIES);
 
-/// The dimensions that a group can have: never a process or a thread.
+/// The dimensions that a group can have. Processes and threads would make too many series.
 const DIMENSIONS: [Dimension; 5] =
     [Dimension::Comm, Dimension::Unit, Dimension::Container, Dimension::Pod, Dimension::Cgroup];
 
@@ -39,8 +39,8 @@ type Expire = Bounded<60_000, 86_400_000>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Only these syscalls have series of their own, if any are named; `!` before a name excludes
-    /// it. All others share the series `other` of their ABI.
+    /// Only these syscalls have series of their own. Empty means all. `!` before a name excludes
+    /// the syscall. All others share the series `other` of their ABI.
     #[serde(serialize_with = "texts", deserialize_with = "parsed")]
     pub syscalls: Vec<CallPattern>,
     /// The bounds of latencies in classic buckets.
@@ -62,13 +62,13 @@ pub struct GroupConfig {
     /// The dimensions.
     #[serde(serialize_with = "names", deserialize_with = "dimensions")]
     pub by: Vec<Dimension>,
-    /// The most members.
+    /// The maximum number of members.
     #[serde(default = "default_top", deserialize_with = "top")]
     pub top: u32,
-    /// By what members are chosen.
+    /// The score by which members are chosen.
     #[serde(default)]
     pub rank_by: RankKey,
-    /// The most series, with those of `other` and `folded`.
+    /// The maximum number of series, including those of `other` and `folded`.
     #[serde(default = "default_series", deserialize_with = "series")]
     pub max_series: u32,
     /// How long a member stays without a call.
@@ -76,7 +76,7 @@ pub struct GroupConfig {
     pub expire: Bounded<60_000, 86_400_000>,
 }
 
-/// By what members are chosen.
+/// The score by which members are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RankKey {
@@ -110,12 +110,12 @@ impl MetricsConfig {
         Calls::new(&self.syscalls).map_err(|_| ConfigError::NoneNamed)
     }
 
-    /// What these settings mean to the encoders.
+    /// The options of the encoders.
     pub fn options(&self) -> Options {
         Options { bounds: self.latency_bounds.bounds(), created_samples: self.openmetrics_created }
     }
 
-    /// What the groups tell apart.
+    /// The dimensions that the groups require.
     pub fn owners(&self) -> OwnerKind {
         let any = |is: fn(Dimension) -> bool| {
             self.groups.iter().flat_map(|group| &group.by).any(|&dimension| is(dimension))
@@ -126,7 +126,7 @@ impl MetricsConfig {
         }
     }
 
-    /// The group that ranks by time, although no call is timed.
+    /// The first group that ranks by time, if no call is timed.
     pub(super) fn untimed_group(&self, timed: Timed) -> Option<&str> {
         let ranks_by_time = |group: &&GroupConfig| group.rank_by == RankKey::Time;
         let group = self.groups.iter().find(ranks_by_time).filter(|_| timed == Timed::None)?;

@@ -1,4 +1,4 @@
-//! What the settings mean to a running daemon.
+//! Applies the settings to the kernel side and to a running daemon.
 
 use super::Config;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
 };
 
 impl Config {
-    /// What these settings, and the flags that have no setting, ask of the kernel side.
+    /// The request of the settings, and of flags without a setting, to the kernel side.
     pub fn request(&self, flags: &KernelArgs) -> Request {
         Request {
             timed: self.time_one_in,
@@ -21,7 +21,7 @@ impl Config {
         }
     }
 
-    /// The filter that these settings describe. The cgroups are looked up now.
+    /// The filter of these settings. Looks up the cgroups now.
     ///
     /// # Errors
     /// See [`FilterError`].
@@ -34,9 +34,9 @@ impl Config {
         })
     }
 
-    /// Takes over from `new` what can change while the daemon runs, and names the
-    /// settings that differ and cannot. The groups of metrics are left to the caller, who knows
-    /// which the kernel side allows.
+    /// Takes over the settings of `new` that can change while the daemon runs. Returns the names of
+    /// the changed settings that require a restart. The caller handles the groups of metrics,
+    /// because only it knows which groups the kernel side allows.
     pub fn take_live(&mut self, new: &Self) -> Vec<&'static str> {
         let Self {
             listen,

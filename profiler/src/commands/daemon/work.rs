@@ -228,7 +228,7 @@ impl<'a, E: Engine> Work<'a, E> {
                 .map_or_else(String::new, |kernel| kernel.mode.to_string()),
         };
         tracing::trace!(
-            "drain {}: {} system calls in {:?}",
+            "drain {}: {} syscalls in {:?}",
             snapshot.sequence,
             snapshot.calls.len(),
             self.last.took

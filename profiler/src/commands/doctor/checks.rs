@@ -1,4 +1,4 @@
-//! Judges what was found: pure functions of [`Host`].
+//! The checks: pure functions of [`Host`].
 
 mod cost;
 #[cfg(test)]
@@ -11,7 +11,7 @@ mod trials;
 
 use super::{finding::Finding, host::Host};
 
-/// The findings of all checks: first what the host has, then what was tried on it.
+/// The findings of all checks: first those of the host's features, then those of trials.
 pub(super) fn all(host: &Host) -> Vec<Finding> {
     [
         kernel::findings(host),

@@ -1,10 +1,10 @@
 //! The outcome of a check.
 
-/// How a check went.
+/// The status of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
-    /// As it should be.
+    /// No problem.
     Ok,
     /// The profiler runs, with a drawback.
     Warning,
@@ -34,7 +34,7 @@ impl Finding {
     /// Exit code if the kernel lacks a feature.
     pub(super) const NO_FEATURE: u8 = 4;
 
-    /// All is well.
+    /// No problem.
     pub(super) fn ok(what: &'static str, found: impl Into<String>) -> Self {
         Self { what, status: Status::Ok, found: found.into(), remedy: None, exit_code: 0 }
     }

@@ -1,4 +1,4 @@
-//! Reads everything about this host that the checks judge, once.
+//! Reads all facts about this host that the checks require, once.
 
 use std::{
     fs,
@@ -23,23 +23,23 @@ use crate::{
     proc_fields,
 };
 
-/// Everything about this host that the checks judge.
+/// All facts about this host that the checks require.
 pub(super) struct Host {
     pub(super) features: Features,
     pub(super) architecture: &'static str,
     /// `net.core.bpf_jit_enable`.
     pub(super) jit: Option<u32>,
-    /// The mode in force, from /sys/kernel/security/lockdown.
+    /// The active mode in /sys/kernel/security/lockdown.
     pub(super) lockdown: Option<String>,
     /// `kernel.bpf_stats_enabled`.
     pub(super) bpf_stats: Option<u32>,
-    /// Whether the kernel keeps statistics of the programs on request, or why not.
+    /// Whether this process can switch on the kernel's statistics of programs, or why not.
     pub(super) can_time: Result<(), Untimed>,
     /// The clock source of the kernel, with which all times are measured.
     pub(super) clock_source: Option<String>,
     /// Soft RLIMIT_MEMLOCK in bytes.
     pub(super) memlock: Option<u64>,
-    /// Where cgroups of version 2 are mounted.
+    /// The mount point of cgroup version 2.
     pub(super) cgroups: Option<PathBuf>,
     /// The memory limit of this process, if it has one.
     pub(super) memory_limit: Option<MemoryLimit>,
@@ -47,9 +47,9 @@ pub(super) struct Host {
     pub(super) memory_fit: Result<Fit, KernelError>,
     /// Available memory of the host, bytes.
     pub(super) available_bytes: Option<u64>,
-    /// What a confined daemon could still do here, and the faults of its confinement.
+    /// The remaining privileges of a daemon, and the problems with them.
     pub(super) confinement: Result<(String, Vec<String>), String>,
-    /// The outcome of a real attach, with tables of the default sizes.
+    /// The result of an attach with tables of the default sizes.
     pub(super) trial: Result<Trial, KernelError>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Trial {
     pub(super) kernel_memory_bytes: u64,
     /// Machine code of all programs, bytes.
     pub(super) jited_bytes: u64,
-    /// The most instructions that the verifier processed for a program.
+    /// The maximum number of instructions that the verifier processed for a program.
     pub(super) verified_instructions: Option<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! Findings as text and as JSON.
+//! Prints findings as text or JSON.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use crate::{
     text,
 };
 
-/// For people.
+/// Prints the findings as text.
 pub(super) fn table(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     let width = findings.iter().map(|f| f.what.len()).max().unwrap_or(0);
     for finding in findings {
@@ -32,23 +32,23 @@ pub(super) fn table(out: &mut impl Write, findings: &[Finding]) -> io::Result<()
     let missing = findings.iter().filter(|f| f.status == Status::Missing).count();
     let warnings = findings.iter().filter(|f| f.status == Status::Warning).count();
     match (missing, warnings) {
-        (0, 0) => writeln!(out, "\nThe profiler runs here, with nothing missing."),
-        (0, n) => writeln!(out, "\nThe profiler runs here, with {n} drawback(s)."),
+        (0, 0) => writeln!(out, "\nThe profiler can run on this host. Nothing is missing."),
+        (0, n) => writeln!(out, "\nThe profiler can run on this host, with {n} warning(s)."),
         _ if findings.iter().all(lacks_at_most_privilege) => writeln!(
             out,
             "\nThis process lacks the privilege to run the profiler. No other check failed.\n\
-             Run this as root to check what needs privilege to be checked."
+             To run the checks that require privilege, run this command as root."
         ),
-        _ => writeln!(out, "\nThe profiler cannot run here as things are."),
+        _ => writeln!(out, "\nThe profiler cannot run on this host."),
     }
 }
 
-/// Whether the profiler would run if this process had more privilege.
+/// Whether the finding is no obstacle if this process had more privilege.
 fn lacks_at_most_privilege(finding: &Finding) -> bool {
     finding.status != Status::Missing || finding.exit_code == Finding::NO_PRIVILEGE
 }
 
-/// For programs: one object.
+/// Prints the findings as one JSON object.
 pub(super) fn json(out: &mut impl Write, findings: &[Finding]) -> io::Result<()> {
     let runs = findings.iter().all(|f| f.status != Status::Missing);
     let report = serde_json::json!({ "schema": 1, "runs": runs, "findings": findings });
@@ -80,7 +80,7 @@ mod tests {
         };
         assert!(verdict(&[3, 3]).contains("This process lacks the privilege"));
         for codes in [&[4][..], &[3, 4]] {
-            assert!(verdict(codes).contains("cannot run here as things are"), "{codes:?}");
+            assert!(verdict(codes).contains("cannot run on this host"), "{codes:?}");
         }
     }
 
@@ -99,7 +99,7 @@ mod tests {
                                run as root,
                                or with sudo
 
-        The profiler cannot run here as things are.
+        The profiler cannot run on this host.
         ");
         let mut out = Vec::new();
         json(&mut out, &findings).expect("a vector takes everything");

@@ -1,4 +1,4 @@
-//! The budgets of a run: the one that it is checked against, and the one that it writes.
+//! The flags `--budget` and `--write-budget`: checks a run, and writes a budget.
 
 use std::{
     fs::File,
@@ -29,14 +29,14 @@ pub enum BudgetError {
     /// The file cannot be used.
     #[error(transparent)]
     Toml(#[from] TomlFileError),
-    /// The budget limits a syscall that does not count.
-    #[error("the budget limits {pattern}, which the filters leave out")]
+    /// The budget limits a syscall that the filters exclude.
+    #[error("the budget limits {pattern}, which the filters exclude")]
     LeftOut {
-        /// As the budget names it.
+        /// The syscall, as the budget names it.
         pattern: String,
     },
     /// The budget limits times, and no call is timed.
-    #[error("the budget limits times, and --no-latency measures none")]
+    #[error("the budget limits times, but --no-latency does not measure times")]
     Untimed,
 }
 
@@ -51,13 +51,13 @@ impl BudgetError {
             Self::Toml(TomlFileError::Content { .. }) => {
                 Some("`profiler stat --help` lists the keys of a budget".into())
             }
-            Self::LeftOut { .. } => Some("drop the limit, or the filter of syscalls".into()),
-            Self::Untimed => Some("drop the limits of time, or --no-latency".into()),
+            Self::LeftOut { .. } => Some("remove the limit from the budget, or change the filters --syscall and --exclude-syscall".into()),
+            Self::Untimed => Some("remove the time limits from the budget, or omit --no-latency".into()),
         }
     }
 }
 
-/// See the module.
+/// The budgets of a run.
 #[derive(Default)]
 pub(super) struct Budgets {
     check: Option<(PathBuf, Budget)>,
@@ -77,7 +77,7 @@ impl Budgets {
         };
         let write = match &args.budget.write_budget {
             Some(path) => {
-                // Kept as it is until there is something to write.
+                // Do not truncate the file before there is a budget to write.
                 let open = File::options().write(true).create(true).truncate(false).open(path);
                 let file = open.map_err(|source| OutputError { path: path.clone(), source })?;
                 Some((path.clone(), file, args.budget.time_margin))
@@ -87,7 +87,7 @@ impl Budgets {
         Ok(Self { check, write })
     }
 
-    /// Writes the budget that the run gives.
+    /// Writes a budget from the figures of the run.
     ///
     /// # Errors
     /// [`Error::Output`].
@@ -98,7 +98,7 @@ impl Budgets {
         written.map_err(|source| OutputError { path: path.clone(), source }.into())
     }
 
-    /// How the run compares with its budget, if it has one.
+    /// Compares the run with its budget, if it has one.
     pub(super) fn verdict(&self, snapshot: &Snapshot, has_ended: bool) -> Option<Verdict> {
         let (_, budget) = self.check.as_ref()?;
         let mut verdict = budget.check(&snapshot.calls, &snapshot.health);
@@ -108,16 +108,16 @@ impl Budgets {
         Some(verdict)
     }
 
-    /// Tells the verdict on standard error.
+    /// Prints the verdict on standard error.
     pub(super) fn tell(&self, verdict: &Verdict) {
         if let Some((path, _)) = &self.check {
             let text = budget::text(verdict, &text::path(path).to_string());
-            // Where it cannot be written, the exit code tells it.
+            // If the verdict cannot be written, the exit code still reports it.
             let _ = Stream::Error.tell(&format!("profiler: {text}"));
         }
     }
 
-    /// Tells that the budget, if there is one, was not checked; and the exit code of that.
+    /// If there is a budget, prints that it was not checked, and returns the exit code for that.
     pub(super) fn unchecked(&self) -> Option<u8> {
         let (path, _) = self.check.as_ref()?;
         let path = text::path(path);
@@ -143,7 +143,7 @@ fn read(path: &Path, filter: &Filter, timed: Timed) -> Result<Budget, BudgetErro
     Ok(budget)
 }
 
-/// A budget as a file, with what a reader of it has to know.
+/// The text of the file: an explanation, and the budget.
 fn text_of(args: &StatArgs, budget: &Budget) -> String {
     let words = args.command.iter().map(|word| Untrusted::from(word.as_os_str()).to_string());
     let command = words.collect::<Vec<_>>().join(" ");
@@ -152,7 +152,7 @@ fn text_of(args: &StatArgs, budget: &Budget) -> String {
     format!("{head}{HEAD}\n{}", text::escaped_toml(&budget.to_toml()))
 }
 
-/// What the file says about itself.
+/// The explanation at the beginning of the file.
 const HEAD: &str = "\
 # `profiler stat --write-budget` wrote this. `profiler stat --budget` exits with 10 if a run does
 # more than a number here allows, or calls a syscall that is not listed here.

@@ -1,4 +1,4 @@
-//! What `stat` tells on standard error beside its report.
+//! The hints that `stat` prints on standard error.
 
 use std::{fs, io::IsTerminal as _, os::fd::AsFd as _};
 
@@ -12,7 +12,7 @@ use crate::{
     text::Untrusted,
 };
 
-/// What the standard streams are.
+/// Properties of the standard streams.
 #[derive(Clone, Copy)]
 struct Streams {
     output_is_pipe: bool,
@@ -30,20 +30,20 @@ impl Streams {
     }
 }
 
-/// Tells what a person at a terminal needs to know once counting has begun.
+/// Prints a hint for a person at a terminal when counting has begun.
 pub(super) fn at_start(args: &StatArgs) {
     if let Some(hint) = start_hint(args, Streams::of_this_process()) {
         tell(hint);
     }
 }
 
-/// Prints a hint. A hint that cannot be written is no reason to fail: the report is elsewhere, or
-/// fails itself.
+/// Prints a hint. Ignores errors, because a hint is not essential.
 fn tell(hint: &str) {
     let _ = Stream::Error.tell(&format!("profiler: {hint}\n"));
 }
 
-/// Only on a terminal: a program that reads standard error reads the report there.
+/// The hint at the start. `None` unless standard error is a terminal, because a program that reads
+/// standard error expects only the report there.
 fn start_hint(args: &StatArgs, streams: Streams) -> Option<&'static str> {
     let Streams { output_is_pipe, error_is_terminal } = streams;
     if !error_is_terminal {
@@ -52,7 +52,7 @@ fn start_hint(args: &StatArgs, streams: Streams) -> Option<&'static str> {
     if !args.command.is_empty() {
         let json_is_here = args.format == Format::Json && args.output.is_none();
         return (json_is_here && output_is_pipe).then_some(
-            "the JSON goes to standard error, since standard output is the command's; \
+            "the JSON goes to standard error, because the command writes to standard output; \
              -o FILE writes it to a file",
         );
     }
@@ -68,9 +68,9 @@ fn start_hint(args: &StatArgs, streams: Streams) -> Option<&'static str> {
     }
 }
 
-/// Tells which of the names that --comm gives no process had.
+/// Prints which names of `--comm` no process had.
 pub(super) fn at_end(args: &StatArgs, comms: &[Comm], snapshot: &Snapshot) {
-    // Beside a command, standard error is where the report is.
+    // With a command, the report goes to standard error.
     if args.format == Format::Json && args.output.is_none() && !args.command.is_empty() {
         return;
     }
@@ -78,7 +78,7 @@ pub(super) fn at_end(args: &StatArgs, comms: &[Comm], snapshot: &Snapshot) {
     if !unseen.is_empty() {
         let names: Vec<_> = unseen.iter().map(ToString::to_string).collect();
         tell(&format!(
-            "no process named {} was seen; --comm takes the whole name, as /proc/PID/comm has it",
+            "no process named {} was seen; --comm matches the whole name, as in /proc/PID/comm",
             names.join(" or ")
         ));
     }
@@ -88,7 +88,7 @@ pub(super) fn at_end(args: &StatArgs, comms: &[Comm], snapshot: &Snapshot) {
 fn unseen<'a>(wanted: &'a [Comm], snapshot: &Snapshot, running: &[Untrusted]) -> Vec<&'a Comm> {
     let seen: Vec<&str> = snapshot.processes.iter().map(|p| p.process.comm.raw()).collect();
     let is_wanted = |name: &&str| wanted.iter().any(|comm| comm.as_str() == *name);
-    // A process that was renamed is listed by its last name. Which name it had is not known.
+    // A process that was renamed is listed by its last name. Its earlier names are unknown.
     if !seen.iter().all(is_wanted) {
         return Vec::new();
     }
@@ -98,7 +98,7 @@ fn unseen<'a>(wanted: &'a [Comm], snapshot: &Snapshot, running: &[Untrusted]) ->
     wanted.iter().filter(|name| !has(name)).collect()
 }
 
-/// Names of the processes that run now.
+/// Names of running processes.
 fn running() -> Vec<Untrusted> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let comm = |entry: fs::DirEntry| {
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(names(&[], &["bash"]), ["nginx", "nosuch"]);
         assert_eq!(names(&["nginx"], &[]), ["nosuch"]);
         assert_eq!(names(&[], &["nosuch"]), ["nginx"]);
-        // It may have been called nosuch before.
+        // Its earlier name may have been nosuch.
         assert!(names(&["nginx", "renamed"], &[]).is_empty());
         assert!(unseen(&[], &snapshot(&["a"]), &[]).is_empty());
     }

@@ -1,4 +1,4 @@
-//! `profiler stat`: count for a while, then print.
+//! `profiler stat`: counts syscalls for a time, then prints a report.
 
 mod budget;
 mod hints;
@@ -40,16 +40,17 @@ use budget::Budgets;
 use output::{Output, Reader};
 use wait::{Event, Events, Sources};
 
-/// Runs `profiler stat`; the exit code is the command's, if there is one.
+/// Runs `profiler stat`. Returns the exit code, which is that of the command if there is one.
 ///
 /// # Errors
-/// Whatever keeps it from measuring or printing.
+/// If the profiler cannot count or print.
 pub fn run(args: &StatArgs) -> Result<u8, Error> {
-    // Everything that can fail without the kernel side comes before it.
+    // First do everything that can fail without the kernel side.
     check(args)?;
     let user = args.user.as_deref().map(User::find).transpose()?;
     let output = Output::open(args)?;
-    // Before any thread, which would take the signals instead.
+    // Block the signals before any thread starts, because a thread that does not block them would
+    // receive them.
     let failed =
         |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
     let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
@@ -71,7 +72,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let users = args.by.has(Dimension::User);
     let cgroups = args.by.is_by_cgroup();
     let options = Options { time_programs: args.own_cost, command, users, cgroups, ..options };
-    // An interval shows what came in it, so what ended before it need not be listed.
+    // An interval shows only its own calls, so processes that ended before it need not be listed.
     let keep = match args.interval {
         Some(interval) => KeepEnded::For(interval.get()),
         None => KeepEnded::Always,
@@ -113,30 +114,30 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     }
 }
 
-/// Refuses flags that mean nothing together.
+/// Refuses invalid combinations of flags.
 fn check(args: &StatArgs) -> Result<(), Error> {
     if args.user.is_some() && args.command.is_empty() {
         return Err(Error::Usage {
-            problem: "--user runs a command as a user, and there is no command",
-            hint: "give one, for example: profiler stat -u nobody -- ls",
+            problem: "--user requires a command",
+            hint: "for example: profiler stat -u nobody -- ls",
         });
     }
     if args.shown.buckets && args.format != Format::Json {
         return Err(Error::Usage {
-            problem: "--buckets adds to JSON, and the format is a table",
-            hint: "add --format json",
+            problem: "--buckets requires --format json",
+            hint: "for example: profiler stat --buckets --format json -a -d 5s",
         });
     }
     Ok(())
 }
 
-/// What comes after an event.
+/// The next step after an event.
 enum Next {
-    /// Another wait.
+    /// Wait for the next event.
     Wait,
-    /// The end, and the report.
+    /// End, and print the report.
     Report,
-    /// The end, for want of a reader.
+    /// End without a report, because the reader is gone.
     Unread,
 }
 
@@ -154,14 +155,14 @@ struct Session<'a> {
     watched: Watched,
     relay: Relay,
     cadence: Cadence,
-    /// What the profiler had cost when this was printed last.
+    /// The cost of the profiler at the last report.
     cost_before: Option<Cost>,
-    /// Of the next report.
+    /// The origin of the next report.
     origin: Origin,
 }
 
 impl Session<'_> {
-    /// Waits for the next thing to do, and does it.
+    /// Waits for the next event, and handles it.
     fn step(&mut self, events: &mut Events) -> Result<Next, Error> {
         let sources = Sources {
             wake: self.profiler.wake_fd(),
@@ -169,7 +170,8 @@ impl Session<'_> {
             output: Some(self.output.as_fd()),
         };
         match events.next(self.next_deadline(), sources) {
-            // The command decides what becomes of it; who insists gets the report.
+            // The signal is passed on to the command. A second interrupt ends the run with a
+            // report.
             Event::Signal(received) => {
                 if self.command.is_none() || self.relay.take(received, Instant::now()) {
                     return Ok(Next::Report);
@@ -283,8 +285,8 @@ impl Session<'_> {
         Ok(if verdict.is_met() { code } else { budget::EXCEEDED })
     }
 
-    /// Ends without a report, since nobody reads it or, if there is a `failure`, it cannot be
-    /// written. A command goes on, unwatched, and we wait for its end.
+    /// Ends without a report, because the reader is gone or, with `failure`, the output cannot be
+    /// written. A command continues unwatched, and the profiler waits for its end.
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
         let Self { profiler, command, mut relay, budgets, .. } = self;
         drop(profiler);
@@ -305,14 +307,15 @@ impl Session<'_> {
     }
 }
 
-/// How much of a snapshot is needed.
+/// The detail of the snapshots that the report requires.
 fn detail(args: &StatArgs, options: &Options) -> Detail {
-    // The names of processes tell which of --comm was seen.
+    // The names of processes show which names of `--comm` were seen.
     let by_name = !options.filter.comms.is_empty();
     args.by.detail().max(if by_name { Detail::Processes } else { Detail::Calls })
 }
 
-/// When the present interval began: intervals that were missed, as by a stop, make one.
+/// The start of the current interval. Missed intervals, for example while the process was stopped,
+/// are joined.
 fn latest_start(mut start: Instant, interval: Duration) -> Instant {
     let missed = start.elapsed().as_nanos() / interval.as_nanos().max(1);
     if let Some(passed) = u32::try_from(missed).ok().and_then(|n| interval.checked_mul(n)) {
@@ -321,16 +324,16 @@ fn latest_start(mut start: Instant, interval: Duration) -> Instant {
     start
 }
 
-/// What of a snapshot is printed.
+/// The inputs of a report, in addition to the snapshot.
 struct Printed<'a> {
     origin: &'a Origin,
     snapshot: &'a Snapshot,
-    /// What the profiler had cost before the interval.
+    /// The cost of the profiler before the interval.
     before: Option<&'a Cost>,
     span: Span,
-    /// How the run compares with its budget.
+    /// The verdict on the budget.
     verdict: Option<&'a Verdict>,
-    /// An interval as time passes, and not the last.
+    /// Whether further intervals follow.
     more_follow: bool,
 }
 
@@ -364,8 +367,8 @@ fn print(
     output.print(&report, events)
 }
 
-/// How soon the end of a command that is no longer watched is noticed, if its signal is missed.
+/// How often to check whether an unwatched command has ended, in case SIGCHLD is missed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// How soon the end of a process that was named is noticed.
+/// How often to check whether the processes of `-p` have ended.
 const POLL_PIDS: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! Where the result goes, and how it may look there.
+//! The destination of the report, and its style.
 
 use std::{
     borrow::Cow,
@@ -34,18 +34,18 @@ enum Destination {
     Stream(Stream),
 }
 
-/// Whether anybody reads the output.
+/// Whether the output has a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// As far as the kernel can tell.
+    /// The output has a reader, as far as the kernel knows.
     Present,
     /// The output is a pipe that has no reader any more.
     Gone,
 }
 
 impl Output {
-    /// Opens the file that the flags name. Without one, the output is standard output; if a
-    /// command runs, standard output is the command's, and ours is standard error.
+    /// Opens the file that the flags name. Without a file, the output is standard output, or
+    /// standard error if a command runs, because the command uses standard output.
     ///
     /// # Errors
     /// [`Error::Output`].
@@ -69,7 +69,7 @@ impl Output {
     /// Prints one report. A signal ends the wait for a reader that does not read.
     ///
     /// # Errors
-    /// [`Error::Output`]. A reader that has gone away is no error.
+    /// [`Error::Output`]. It is not an error if the reader closed its end.
     pub(super) fn print(
         &mut self,
         report: &Report<'_>,
@@ -110,7 +110,7 @@ impl Output {
         }
     }
 
-    /// Whether anybody will read what is printed next.
+    /// Whether the output still has a reader.
     pub(super) fn reader(&self) -> Reader {
         if streams::reader_is_gone(self.as_fd()) { Reader::Gone } else { Reader::Present }
     }

@@ -1,5 +1,4 @@
-//! Waiting for whatever comes next: a signal, a wake-up of the kernel side, or a
-//! moment in time.
+//! Waits for the next event: a signal, a wake-up by the kernel side, or a deadline.
 
 use std::{
     collections::VecDeque,
@@ -22,57 +21,56 @@ use crate::{inherited, launch::relay::Received, streams};
 /// Signals that end a run, or are passed on to the command.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
 
-/// Signals that mean something to a command only: it gets them. Without one, they do what they
-/// do to any process.
+/// Signals that are only passed on to a command. Without a command, they have their default action.
 const OF_COMMAND: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// What came.
+/// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// One that asks for the end, or is for the command.
+    /// A signal that ends the run, or is passed on to the command.
     Signal(Received),
     /// A child may have ended.
     ChildChanged,
-    /// Room runs low in the kernel side's maps.
+    /// The tables of the kernel side are filling up.
     Wake,
-    /// Nobody reads the output any more.
+    /// The output no longer has a reader.
     ReaderGone,
-    /// It is time.
+    /// The deadline has passed.
     Deadline,
 }
 
-/// What is waited for beside signals and time.
+/// The sources of events other than signals and the deadline.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Sources<'a> {
-    /// Readable when room runs low in the kernel side's maps,
+    /// Readable when the tables of the kernel side fill up.
     pub(super) wake: Option<BorrowedFd<'a>>,
-    /// which is ignored until then, since what it asks for has been done a moment ago.
+    /// `wake` is ignored until this time, because the tables were drained just before.
     pub(super) deaf_until: Option<Instant>,
-    /// What the output is written to.
+    /// The descriptor of the output.
     pub(super) output: Option<BorrowedFd<'a>>,
 }
 
-/// Where signals arrive.
+/// Receives signals.
 pub(super) struct Events {
     signals: SignalFd,
-    /// Events that came while the output was written.
+    /// Events that arrived while the output was written.
     queued: VecDeque<Event>,
 }
 
 impl Events {
-    /// Takes the signals over from here on, for this thread and those it starts. A
-    /// command that is started would inherit that: see [`inherited::pass_on`].
+    /// Blocks the signals in this thread and in threads that it starts, and receives them. A
+    /// started command would inherit the mask: see [`inherited::pass_on`].
     ///
-    /// What was ignored from the start, as by `nohup`, stays so: a signal that is
-    /// blocked would arrive all the same.
+    /// Signals that are ignored from the start, for example under `nohup`, stay ignored and are not
+    /// blocked, because a blocked signal would be received even if it is ignored.
     pub(super) fn new(with_command: bool) -> Result<Self, Errno> {
         let of_command: &[Signal] = if with_command { &OF_COMMAND } else { &[] };
         let wanted = ENDING.iter().chain(of_command).copied();
         let wanted = wanted.filter(|&signal| !inherited::is_ignored(signal as libc::c_int));
         let mask: SigSet = wanted.chain([Signal::SIGCHLD]).collect();
         mask.thread_block()?;
-        // Ignored, the kernel would take the command's end for itself.
-        // SAFETY: the default action is no handler that could do anything unsound.
+        // If SIGCHLD were ignored, the kernel would reap the command. SAFETY: the default action
+        // runs no handler.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let signals = SignalFd::with_flags(&mask, flags)?;
@@ -95,9 +93,9 @@ impl Events {
             let wake = sources.wake.filter(|_| deaf_until.is_none());
             let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
             fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::POLLIN)));
-            // What says that nobody reads is reported without being asked for.
+            // poll(2) always reports POLLERR and POLLHUP.
             fds.extend(sources.output.map(|output| PollFd::new(output, PollFlags::empty())));
-            // Rounded up, so as not to spin through the last millisecond.
+            // Round up, to avoid spinning in the last millisecond.
             let timeout = (left + Duration::from_micros(999)).as_millis();
             let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
             if poll(&mut fds, timeout).is_err() || fds[0].any().unwrap_or(false) {
@@ -114,7 +112,7 @@ impl Events {
         }
     }
 
-    /// The next signal, if one came.
+    /// The next signal, if one is pending.
     fn take(&mut self) -> Option<Event> {
         while let Ok(Some(info)) = self.signals.read_signal() {
             if let Some(event) = event(&info) {
@@ -124,8 +122,8 @@ impl Events {
         None
     }
 
-    /// Writes all of `bytes` to `out`. A signal ends the wait for a reader that does not
-    /// read, and is the next event.
+    /// Writes all of `bytes` to `out`. If the reader does not read, a signal ends the wait, and is
+    /// the next event.
     ///
     /// # Errors
     /// Those of [`streams::write_interruptibly`].
@@ -146,7 +144,7 @@ impl Events {
 fn event(info: &siginfo) -> Option<Event> {
     Some(match Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()? {
         Signal::SIGCHLD => Event::ChildChanged,
-        // The terminal's driver sends as the kernel; kill(2) sends as SI_USER.
+        // Signals of the terminal come from the kernel. Signals of kill(2) have SI_USER.
         signal => Event::Signal(Received {
             signal,
             sender: info.ssi_pid,

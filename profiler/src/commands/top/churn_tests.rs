@@ -24,7 +24,7 @@ fn w_shows_or_hides_calls_that_wait_in_every_view() {
         let names = listed(app);
         waiting.iter().filter(|name| names.iter().any(|listed| listed == *name)).count()
     };
-    // System calls, those of a process, and calls in flight.
+    // Syscalls, those of a process, and calls in flight.
     for (keys, shown) in [("2", 3), ("\n", 1), ("i", 2)] {
         let mut app = app_without_waits();
         app.update(fixtures::stuck_host());

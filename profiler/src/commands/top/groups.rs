@@ -24,7 +24,7 @@ use crate::model::{
 pub(super) struct Group {
     /// The process or thread. For several processes, a process with their name and without an id.
     pub(super) owner: Owner,
-    /// The system calls, by key.
+    /// The syscalls, by key.
     pub(super) calls: Arc<Vec<CallRow>>,
     /// Number of processes or threads in the group. 0 if the number is unknown. For a site, number
     /// of processes that have not ended.
@@ -384,7 +384,7 @@ mod tests {
         );
     }
 
-    /// The rows of processes add up to the rows of system calls, in both spans.
+    /// The rows of processes add up to the rows of syscalls, in both spans.
     #[test]
     fn sums_stay_exact() {
         let snapshot = storm();

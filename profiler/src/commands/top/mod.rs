@@ -1,4 +1,4 @@
-//! `profiler top`: shows system calls live, as htop shows processes.
+//! `profiler top`: shows syscalls live, as htop shows processes.
 //!
 //! Keys and snapshots change [`state`], and [`render`] draws it. Only this module uses the terminal
 //! library.

@@ -56,7 +56,7 @@ pub(super) struct Settings<'a> {
     pub(super) threads: bool,
     /// Which sites are listed instead of processes, if any.
     pub(super) sites: Option<Dimension>,
-    /// How system calls are grouped, if they are.
+    /// How syscalls are grouped, if they are.
     pub(super) sets: Option<SetsBy>,
     /// Whether the profiler's programs are timed.
     pub(super) times_programs: bool,

@@ -360,7 +360,7 @@ fn nothing(app: &App) -> &'static str {
         },
         View::InFlight if waits => "no call is in flight",
         View::InFlight => "no call is in flight except those that wait: w shows them",
-        _ if has_waits => "no system call except those that wait: w shows them",
+        _ if has_waits => "no syscall except those that wait: w shows them",
         view if view.site().is_some() => "no process that is still listed has made a call here",
         View::CallersOf(_) => "no process that is still listed has made this call",
         view => match view.owner() {
@@ -369,7 +369,7 @@ fn nothing(app: &App) -> &'static str {
             }
             Some(owner) if owner.one_process().is_none() => "no process here has made a call",
             Some(_) => "this process has ended and is no longer listed",
-            None => "no system call yet",
+            None => "no syscall yet",
         },
     }
 }

@@ -163,7 +163,7 @@ fn the_key_goes_through_all_sites_and_back() {
     assert_eq!(app.place().view, View::Processes(None));
     press(&mut app, "HBBBBB");
     assert_eq!(app.place().view, View::Threads(None), "as before");
-    // In a list of system calls, the key means nothing.
+    // In a list of syscalls, the key means nothing.
     press(&mut app, "2B");
     assert_eq!(app.place().view, View::Calls);
 }
@@ -243,7 +243,7 @@ fn a_container_opens_to_processes_calls_and_latencies_of_its_own() {
     assert!(matches!(app.place().view, View::Sets(SetsBy::Category, Some(_))));
     press(&mut app, "<h");
     let View::Latency(subject) = app.place().view.clone() else { panic!("latencies") };
-    assert_eq!(subject.title(), "all system calls of bash (3050) in web");
+    assert_eq!(subject.title(), "all syscalls of bash (3050) in web");
     press(&mut app, "<<");
     assert_eq!(app.place().view, View::Sites(Dimension::Container));
     assert_eq!(app.place().cursor(), 1, "on the row that was opened");
@@ -260,7 +260,7 @@ fn all_calls_of_a_container_have_a_list_and_latencies() {
     assert_eq!(subject.title(), "write by container web");
     press(&mut app, "<<h");
     let View::Latency(subject) = app.place().view.clone() else { panic!("latencies") };
-    assert_eq!(subject.title(), "all system calls of container web");
+    assert_eq!(subject.title(), "all syscalls of container web");
     assert_eq!(subject.figures(app.shown().unwrap(), app.selection()).calls, 13_130);
 }
 

@@ -211,7 +211,7 @@ impl App {
         self.no_sites.as_deref()
     }
 
-    /// Sets how system calls are grouped at the start.
+    /// Sets how syscalls are grouped at the start.
     pub(super) fn begin_with_sets(&mut self, sets: Option<SetsBy>) {
         if let Some(by) = sets {
             let tab = std::mem::replace(&mut self.tab, Tab::Calls);

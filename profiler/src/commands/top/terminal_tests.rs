@@ -100,7 +100,7 @@ impl Session {
         command.args(["--exact", "commands::top::terminal_tests::child", "--nocapture", "--quiet"]);
         command.env(ROLE, role).env("RUST_BACKTRACE", "0");
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
-        // SAFETY: both are system calls that may be made after a fork. The terminal
+        // SAFETY: both are syscalls that may be made after a fork. The terminal
         // becomes the controlling one of a session of its own.
         unsafe {
             command.pre_exec(|| {

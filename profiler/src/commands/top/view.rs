@@ -23,7 +23,7 @@ use crate::{
 pub(super) enum Tab {
     /// Processes.
     Processes,
-    /// System calls.
+    /// Syscalls.
     Calls,
     /// Calls in flight.
     InFlight,
@@ -40,7 +40,7 @@ impl Tab {
     pub(super) fn title(self) -> &'static str {
         match self {
             Self::Processes => "Processes",
-            Self::Calls => "System calls",
+            Self::Calls => "Syscalls",
             Self::InFlight => "In flight",
             Self::Operations => "io_uring",
         }
@@ -61,23 +61,23 @@ pub(super) enum View {
     Processes(Option<Site>),
     /// The threads in a site, or all threads.
     Threads(Option<Site>),
-    /// All system calls.
+    /// All syscalls.
     Calls,
     /// Calls in flight.
     InFlight,
-    /// The system calls of a process, a thread or a site.
+    /// The syscalls of a process, a thread or a site.
     CallsOf(Owner),
-    /// Sets of system calls: those of a process, a thread or a site, or of all processes.
+    /// Sets of syscalls: those of a process, a thread or a site, or of all processes.
     Sets(SetsBy, Option<Owner>),
-    /// The system calls in a set: those of a process, a thread or a site, or of all processes.
+    /// The syscalls in a set: those of a process, a thread or a site, or of all processes.
     CallsIn(CallSet, Option<Owner>),
-    /// The processes that make a system call.
+    /// The processes that make a syscall.
     CallersOf(CallKey),
     /// Operations of io_uring, by process and opcode.
     Operations,
     /// The results and latencies of the operations of a process with an opcode.
     Operation(Arc<Process>, Option<u8>),
-    /// The latencies of an owner, of a system call or a set of them, or of both.
+    /// The latencies of an owner, of a syscall or a set of them, or of both.
     Latency(Subject),
 }
 
@@ -86,9 +86,9 @@ pub(super) enum View {
 pub(super) struct Subject {
     /// The process, thread or site.
     pub(super) owner: Option<Owner>,
-    /// The system call.
+    /// The syscall.
     pub(super) call: Option<CallKey>,
-    /// The set of system calls.
+    /// The set of syscalls.
     pub(super) set: Option<CallSet>,
 }
 
@@ -120,9 +120,9 @@ impl From<&Process> for ProcessId {
 pub(super) enum ItemId {
     /// A process, a thread or a site.
     Owner(OwnerId),
-    /// A system call.
+    /// A syscall.
     Call(CallKey),
-    /// A set of system calls.
+    /// A set of syscalls.
     Set(CallSet),
     /// A thread in a call: its process and its thread id.
     InFlight(ProcessId, u32),
@@ -182,8 +182,8 @@ impl Subject {
             (Some(call), None) => format!("{call} by all processes"),
             (None, owner) => {
                 let calls = match self.set {
-                    None => "all system calls".into(),
-                    Some(set) => format!("system calls in {}", set.title()),
+                    None => "all syscalls".into(),
+                    Some(set) => format!("syscalls in {}", set.title()),
                 };
                 owner.map_or_else(|| calls.clone(), |owner| format!("{calls} of {owner}"))
             }
@@ -195,7 +195,7 @@ impl Subject {
         self.rows(shown, selection.waits).map(|row| selection.span.of(row)).collect()
     }
 
-    /// The rows of the calls. Includes a system call that waits by nature if it is the subject, or
+    /// The rows of the calls. Includes a syscall that waits by nature if it is the subject, or
     /// if `waits` is set.
     fn rows<'a>(&self, shown: &'a Shown, waits: bool) -> impl Iterator<Item = &'a CallRow> {
         let rows = match &self.owner {
@@ -218,7 +218,7 @@ impl Subject {
 pub(super) struct Selection {
     /// The time that the figures cover.
     pub(super) span: Span,
-    /// Whether system calls that wait by nature are included.
+    /// Whether syscalls that wait by nature are included.
     pub(super) waits: bool,
 }
 

@@ -1,12 +1,12 @@
-//! The arena (Linux 6.9): one piece of memory that the kernel side and the user side share. It
-//! holds records, cells and hints. A page of it exists once somebody has touched it.
+//! The arena (Linux 6.9): memory that the kernel side and the user side share. It contains records,
+//! cells and hints. The kernel allocates a page of it on the first access.
 //!
 //! Without an arena, records and cells are in mmapable arrays. Each look-up there puts a key on the
 //! stack, compares it with a bound and tests the result, seven times per call.
 //!
-//! The user side touches a page before it hands out what is in it (`Pools::fill`), and releases
-//! the page again, so that only the pages that it reads count as its memory. If a kernel refuses
-//! the arena, the profiler uses the arrays.
+//! The user side populates a page before it puts the entries of the page on a free stack
+//! (`Pools::fill`), and then releases its mapping of the page. So only the pages that the user side
+//! reads count as its memory. If a kernel refuses the arena, the profiler uses the arrays.
 
 use std::sync::Arc;
 

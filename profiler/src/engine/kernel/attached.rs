@@ -1,12 +1,13 @@
 //! A program attached to its tracepoint, in as many copies as the kernel requires.
 //!
-//! The kernel runs a program only once at a time on a CPU (`prog->active`). From Linux 7.1 on, it can
-//! preempt a program. While a thread waits inside a program, the kernel skips that program for all
-//! other threads on the CPU. `enter_again` and `exit_again` do the same as the first copy, unless a
-//! copy before them already has. The call in flight in the record tells them.
+//! The kernel runs a program only once at a time on a CPU (`prog->active`). From Linux 7.1 on, it
+//! can preempt a program. While a thread waits inside a program, the kernel skips that program for
+//! all other threads on the CPU. `enter_again` and `exit_again` do the same as the first copy,
+//! unless a copy before them already has. The call in flight in the record shows whether an earlier
+//! copy has run.
 //!
-//! Half of the copies attach at the start. One more attaches each time the kernel skips all attached
-//! copies. That requires no privilege, because all copies are loaded.
+//! Half of the copies attach at the start. One more attaches each time the kernel skips all
+//! attached copies. Attaching requires no privilege, because all copies are already loaded.
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
@@ -31,10 +32,10 @@ use super::{
 /// everything.
 pub(super) struct AttachedObject {
     pub(super) spec: &'static ObjectSpec,
-    /// In the order in which they attach.
+    /// The programs, in the order in which they attach.
     pub(super) programs: Vec<Attached>,
     log: Option<EbpfLogger<&'static dyn log::Log>>,
-    /// Holds the programs and the maps that were not taken out.
+    /// Keeps the programs loaded, and the maps that were not taken out.
     pub(super) ebpf: Ebpf,
 }
 
@@ -131,7 +132,7 @@ impl Attached {
 
     /// Whether all copies were skipped since the last call, and one more copy is loaded.
     pub(super) fn needs_more(&mut self) -> bool {
-        // The usual case costs nothing: detached, or all copies attached.
+        // Fast path: detached, or all copies attached.
         if self.links.is_empty() || self.links.len() == self.infos.len() {
             return false;
         }

@@ -1,8 +1,8 @@
 //! Looks up types and their members in the kernel's own BTF.
 //!
-//! This walk over the type section takes a few milliseconds, and a general parser takes seventy. The
-//! loader looks up what programs attach to in an [`excerpt`]. The format is in
-//! include/uapi/linux/btf.h. The bytes come from the kernel, and every index is checked all the same.
+//! This walk over the type section takes a few milliseconds, and a general parser takes seventy.
+//! The loader looks up what programs attach to in an [`excerpt`]. The format is in
+//! include/uapi/linux/btf.h. The bytes come from the kernel, but every index is still checked.
 
 use std::collections::HashMap;
 
@@ -69,8 +69,8 @@ impl Named {
     }
 }
 
-/// Makes a BTF that has only these types, with the ids that they have in the kernel's BTF. With it,
-/// the loader needs a tenth of the time and of the memory to look up what programs attach to.
+/// Makes a BTF that has only these types, with their ids in the kernel's BTF. With the excerpt, the
+/// loader requires a tenth of the time and memory.
 pub(super) fn excerpt(types: &[(Named, u32)]) -> Vec<u8> {
     let mut strings = vec![0_u8];
     let count = types.iter().map(|&(_, id)| id).max().unwrap_or(0);
@@ -125,14 +125,14 @@ impl Type {
             KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => 12 * vlen,
             KIND_ENUM | KIND_FUNC_PROTO => 8 * vlen,
             1..=KIND_MAX => 0,
-            // A kind from the future has a length that is not known.
+            // The length of an unknown kind is unknown.
             _ => return None,
         })
     }
 }
 
 impl<'a> Types<'a> {
-    /// Indexes the bytes of `/sys/kernel/btf/vmlinux`. `None` if they are no BTF.
+    /// Indexes the bytes of `/sys/kernel/btf/vmlinux`. `None` if they are not valid BTF.
     pub(super) fn parse(btf: &'a [u8]) -> Option<Self> {
         if btf.len() < HEADER_LEN || u16::from_ne_bytes([btf[0], btf[1]]) != MAGIC {
             return None;
@@ -283,8 +283,9 @@ impl<'a> Types<'a> {
         None
     }
 
-    /// Whether each parameter is a pointer, of a typed tracepoint whose typedef has this id
-    /// (`btf_trace_*`, include/trace/bpf_probe.h). Without the first one, which is no argument.
+    /// For a typed tracepoint whose typedef has this id (`btf_trace_*`, include/trace/bpf_probe.h):
+    /// whether each parameter is a pointer. Omits the first parameter, which is not an argument of
+    /// the tracepoint.
     pub(super) fn tracepoint_parameters(&self, typedef: u32) -> Option<Vec<bool>> {
         let pointer = self.resolve(typedef).filter(|ty| ty.kind == KIND_PTR)?;
         let function = self.get(pointer.size_or_type).filter(|ty| ty.kind == KIND_FUNC_PROTO)?;
@@ -379,7 +380,7 @@ pub(super) mod tests {
         assert_eq!(of(2), None);
     }
 
-    /// A loader finds the same in the excerpt as in the whole.
+    /// The loader finds the same types in the excerpt as in the kernel's BTF.
     #[test]
     fn an_excerpt_keeps_ids() {
         let wanted = [
@@ -409,7 +410,7 @@ pub(super) mod tests {
                 *b = byte;
             }
             btf.truncate(cut.max(24));
-            // Whatever is found, nothing is read that is not there: that would panic.
+            // Reading out of bounds would panic.
             let found = Types::parse(&btf)
                 .and_then(|types| types.offset_of(types.structure("task_struct")?, "pid"));
             prop_assert!(found.is_none_or(|offset| offset <= u32::MAX / 8));

@@ -1,6 +1,6 @@
 //! Lists the calls that entered before the attach, by a task iterator.
 //!
-//! If the kernel cannot list them, the list is empty. That is no failure.
+//! If the kernel cannot list them, the list is empty. This is not an error.
 
 use std::io::{self, Read as _};
 
@@ -9,7 +9,7 @@ use profiler_common::settings::FieldGroup;
 
 use super::{features::Features, host_tasks, programs, settings::TASK_REGS_SINCE};
 
-/// How many calls the list has room for: the calls of all tasks of the host.
+/// The capacity of the list: one call for each task of the host.
 pub(super) fn capacity(features: &Features) -> u32 {
     if is_possible(features) { host_tasks::count() } else { 1 }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::exhausted::Exhausted;
 
-/// How many lines of the verifier's log are shown. Its verdict is at the end.
+/// Number of shown lines of the verifier's log, from its end, where the verdict is.
 const VERIFIER_LINES: usize = 12;
 
 /// Why the kernel side did not start.
@@ -72,7 +72,7 @@ pub enum KernelError {
         /// The last lines of the verifier's log.
         log: String,
     },
-    /// The object does not match this program, which is a fault of the build.
+    /// The embedded object does not match this executable, which is a bug of the build.
     #[error("the BPF object does not match this program: {0}")]
     Object(String),
 }
@@ -139,7 +139,7 @@ impl KernelError {
         }
     }
 
-    /// The kernel's error when it was asked to do `what`.
+    /// The error of the kernel for the operation `what`.
     pub(super) fn from_io(what: String, source: io::Error) -> Self {
         match Exhausted::of(&source) {
             Some(resource) => Self::Exhausted { what, resource, source },

@@ -1,5 +1,5 @@
-//! What the kernel says about a descriptor of a BPF map or program, in `/proc/self/fdinfo`
-//! (bpf_map_show_fdinfo and bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
+//! Reads facts about a BPF map or program from `/proc/self/fdinfo` (bpf_map_show_fdinfo and
+//! bpf_prog_show_fdinfo, kernel/bpf/syscall.c).
 
 use std::{
     fs::File,
@@ -8,22 +8,23 @@ use std::{
 
 /// An open `/proc/self/fdinfo` file.
 ///
-/// It is opened once. Before Linux 5.14, only root may open such a file of a process that cannot
-/// be traced, and a daemon becomes such a process (`proc_fdinfo_inode_operations`, fs/proc/fd.c).
+/// It is opened once. Before Linux 5.14, only root may open such a file of a process that is not
+/// dumpable, and the daemon becomes not dumpable (`proc_fdinfo_inode_operations`, fs/proc/fd.c).
 pub(super) struct FdInfo(Option<File>);
 
 impl FdInfo {
-    /// Opens the file of a descriptor. If that fails, the kernel says nothing.
+    /// Opens the file of a descriptor. If that fails, [`Self::read`] returns `None`.
     pub(super) fn open(fd: RawFd) -> Self {
         Self(File::open(format!("/proc/self/fdinfo/{fd}")).ok())
     }
 
-    /// Reads the whole text as it is now.
+    /// Reads the current text.
     pub(super) fn read(&self) -> Option<String> {
-        // Large enough for all of it at once, because every drain reads it.
+        // Large enough to read the text at once, because every drain reads it.
         let mut text = vec![0; 2048];
         let mut length = 0;
-        // At offset 0 the kernel makes the text anew (seq_read_iter, fs/seq_file.c).
+        // A read at offset 0 makes the kernel generate the text again (seq_read_iter,
+        // fs/seq_file.c).
         while let read @ 1.. = self.0.as_ref()?.read_at(&mut text[length..], length as u64).ok()? {
             length += read;
         }

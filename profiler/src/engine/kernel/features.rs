@@ -1,4 +1,4 @@
-//! What this kernel offers, and what this process may do.
+//! The features of this kernel, and the privileges of this process.
 
 use std::{borrow::Cow, collections::HashMap, fs, io, path::Path};
 
@@ -25,12 +25,12 @@ const BTF_PATH: &str = "/sys/kernel/btf/vmlinux";
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: &str = "pid:[4026531836]";
 
-/// What this kernel offers, and what this process may do.
+/// The features of this kernel, and the privileges of this process.
 #[derive(Clone, Debug)]
 pub struct Features {
     /// Kernel release, as `uname -r`.
     pub release: String,
-    /// Major and minor version out of it.
+    /// Major and minor version of the kernel.
     pub version: (u32, u32),
     /// Where the fields of the kernel's types are. Without BTF, none is known.
     pub layout: Layout,
@@ -48,8 +48,8 @@ pub struct Features {
     pub arena: Option<Cast>,
     /// How to count operations of io_uring; what the kernel lacks, if it cannot be done.
     pub rings: Result<Rings, Cow<'static, str>>,
-    /// The errno with which the read of the BTF failed, if a resource ran out. In that case the
-    /// other fields say nothing about the BTF.
+    /// The errno with which the read of the BTF failed, if a resource ran out. In that case, the
+    /// fields that depend on the BTF are not valid.
     pub unread: Option<i32>,
     /// Required capabilities that this process lacks.
     pub missing_capabilities: Vec<&'static str>,
@@ -61,7 +61,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Finds out. This takes a few milliseconds, mostly for the BTF.
+    /// Probes the kernel and this process. Takes a few milliseconds, mostly for the BTF.
     pub fn probe() -> Self {
         let release = nix::sys::utsname::uname()
             .map(|u| Untrusted::from(u.release()).to_string())
@@ -173,8 +173,8 @@ const TASK_ITERATOR: &str = "bpf_iter_task";
 /// The function that comes with arenas.
 const ARENA: &str = "bpf_arena_alloc_pages";
 
-/// The typedef of a typed tracepoint (Linux 5.5, include/trace/bpf_probe.h). A trial load would
-/// not answer the question: the program type also stands for fentry, which some kernels lack.
+/// The typedef of a typed tracepoint (Linux 5.5, include/trace/bpf_probe.h). A trial load would not
+/// be reliable: the program type is also that of fentry, which some kernels lack.
 fn typed_tracepoint(program: &ProgramSpec) -> Named {
     Named::Typedef(format!("btf_trace_{}", program.tracepoint))
 }

@@ -36,7 +36,7 @@ pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), 
     Ok(())
 }
 
-/// Checks that this kernel can tell calls apart by cgroup.
+/// Checks that this kernel can record the cgroups of calls.
 pub(super) fn check_cgroups(features: &Features) -> Result<(), KernelError> {
     if features.knows_cgroups() {
         return Ok(());
@@ -47,7 +47,7 @@ pub(super) fn check_cgroups(features: &Features) -> Result<(), KernelError> {
     })
 }
 
-/// Fills the maps that name the processes in scope and what the filter names.
+/// Fills the maps of the processes in scope and of the filters.
 pub(super) fn fill_maps(
     ebpf: &mut Ebpf,
     scope: &Scope,

@@ -1,8 +1,8 @@
 //! Fits the sizes of the tables into the memory that this process may use.
 //!
 //! The kernel charges BPF maps, the pages of an arena and the state of each task to the memory
-//! cgroup of the process that made the maps. A process that exceeds the limit is killed without a
-//! word (mem_cgroup_out_of_memory, mm/memcontrol.c). So the limits are read before any map is made.
+//! cgroup of the process that made the maps. The kernel kills a process that exceeds the limit
+//! (mem_cgroup_out_of_memory, mm/memcontrol.c). So the limits are read before any map is made.
 
 use nix::sys::sysinfo::sysinfo;
 use profiler_common::{
@@ -23,8 +23,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
 /// The peak of what the profiler uses besides its tables, bytes. The peak is while the verifier
-/// works. It has programs, other maps, the profiler's code and heap, the kernel's types, and the
-/// states of the verifier, which the kernel charges too.
+/// works. It includes programs, other maps, the profiler's code and heap, the kernel's types, and
+/// the state of the verifier, which the kernel charges too.
 ///
 /// Measured on Linux 6.18, whose types are 5.3 MiB: 17 MiB with an arena, 17 with arrays, 18 with
 /// the fallback. The rest is a margin for kernels that have more types, or need several copies of
@@ -64,14 +64,14 @@ const EXTENT: u64 = 2 * KIB + 16;
 /// What the time off the CPU adds to [`THREAD`], bytes.
 const THREAD_OFF_CPU: u64 = 64;
 
-/// What the time off the CPU adds to [`EXTENT`], bytes: 16 for each cell, and the reader's copy of
-/// those that are slots.
+/// What the time off the CPU adds to [`EXTENT`], bytes: 16 for each cell, and the reader's copies
+/// of slots.
 const EXTENT_OFF_CPU: u64 = 256;
 
 /// What the samplers of an extent use, bytes, if sampling is adaptive.
 const SAMPLERS: u64 = 8 * 32;
 
-/// The smallest size of all tables with which the profiler is of use, bytes.
+/// The minimum size of all tables with which the profiler starts, bytes.
 const LEAST: u64 = 2 * MIB;
 
 /// What tables of these sizes use, bytes, with the reserve of records for further users.
@@ -161,7 +161,7 @@ impl Fit {
             let needs = |room: u64| (used + fixed + RESERVE + room).div_ceil(MIB);
             return Err(KernelError::Memory { of, least: needs(LEAST), all: needs(wanted) });
         }
-        // Both shrink by the same factor.
+        // Reduce both sizes by the same factor.
         let share = |size: u32, least: u32| {
             let share = u128::from(size) * u128::from(room) / u128::from(wanted);
             u32::try_from(share).unwrap_or(size).clamp(least, size)
@@ -170,8 +170,8 @@ impl Fit {
         let max_extents = share(max_extents, MIN_EXTENTS);
         let all = (used + fixed + RESERVE + wanted).div_ceil(MIB);
         let why = format!(
-            "{of}: room for {max_threads} threads and {} KiB of figures instead of {} and {} KiB, \
-             which require {all} MiB. Further calls are counted, but not by process",
+            "{of}: the tables have space for {max_threads} threads and {} KiB of figures instead of \
+             {} and {} KiB, which require {all} MiB. Further calls are counted without their process",
             max_extents, options.max_threads, options.max_extents
         );
         Ok(Self { max_threads, max_extents, why: Some(why), has_room_for_rings })

@@ -1,13 +1,13 @@
-//! What has become of threads, from the kernel.
+//! Asks the kernel whether threads still exist.
 //!
 //! A record has the ids of its thread in the initial pid namespace. In another namespace, nothing is
 //! looked up.
 //!
 //! `tgkill` with signal 0 sends nothing, requires no privilege, and fails with `ESRCH` only if no
-//! thread has both ids (`do_send_specific`, kernel/signal.c). /proc cannot tell this: with
-//! `hidepid=2`, or `ProtectProc=invisible` in a unit, the processes of other users are not there. If
-//! /proc shows the thread, it shows more: whether it is a zombie, and whether another process has its
-//! ids by now.
+//! thread has both ids (`do_send_specific`, kernel/signal.c). /proc cannot answer this: with
+//! `hidepid=2`, or `ProtectProc=invisible` in a unit, it hides the processes of other users. If
+//! /proc shows the thread, it also shows whether the thread is a zombie, and whether another
+//! process has its ids by now.
 
 use std::{fs, path::PathBuf};
 
@@ -19,12 +19,12 @@ use crate::proc_fields::{TICK_NS, start_ticks, state};
 /// What is known about the process ids and clocks of this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sight {
-    /// Whether process ids mean the same here as on the host.
+    /// Whether process ids in this namespace are those of the host.
     pub(super) has_host_ids: bool,
-    /// Whether starts of processes in /proc mean the same here as on the host. In another time
-    /// namespace, they do not (`do_task_stat`, fs/proc/array.c).
+    /// Whether the start times of processes in /proc are those of the host. In another time
+    /// namespace, they are not
     pub(super) has_host_clock: bool,
-    /// Whether the kernel can skip any program at any time.
+    /// Whether the kernel can skip programs.
     pub(super) skips_programs: bool,
 }
 

@@ -25,7 +25,7 @@ const PROGRAM: &str = "identify";
 /// imprecise.
 const READINGS: usize = 16;
 
-/// What the kernel knows about this process, and this process does not.
+/// The identity of this process on the host.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
     /// Our process id in the host's pid namespace.
@@ -35,8 +35,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Asks the kernel. If it does not answer, uses the process's own id and clock, which are those
-    /// of the host in the initial namespaces.
+    /// Asks the kernel. If that fails in the initial namespaces, uses the process's own id and
+    /// clock, which are those of the host there.
     ///
     /// # Errors
     /// The kernel's error, in any other namespace: there, our own calls would count, and ages
@@ -54,8 +54,8 @@ impl Identity {
         })
     }
 
-    /// Whether process ids mean the same here as on the host. `link` is the answer of
-    /// `/proc/self/ns/pid`. Without `/proc`, equal ids decide.
+    /// Whether process ids in this namespace are those of the host. `link` is the result of
+    /// `/proc/self/ns/pid`. Without `/proc`, the ids are compared.
     pub(super) fn is_in_host_namespace(&self, link: Option<bool>) -> bool {
         link.unwrap_or_else(|| self.tgid == std::process::id())
     }

@@ -1,4 +1,5 @@
-//! Where the fields of the running kernel's types are, and the settings that tell the programs.
+//! The offsets of fields in the running kernel's types, and the settings that pass them to the
+//! programs.
 //!
 //! [`FIELDS`] lists the fields for both sides.
 
@@ -6,11 +7,11 @@ use profiler_common::settings::{self, FIELDS, Field, FieldGroup, Measure, Presen
 
 use super::{arch, btf::Types};
 
-/// Where the fields of the running kernel's types are, for the settings in [`FIELDS`].
+/// The offsets of fields in the running kernel's types, for the settings in [`FIELDS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// In the order of [`FIELDS`]; `None` for a field whose group the kernel lacks, and for a
-    /// field that its group can do without.
+    /// In the order of [`FIELDS`]. `None` for a field of an incomplete group, and for a missing
+    /// optional field.
     values: [Option<u32>; FIELDS.len()],
 }
 
@@ -39,7 +40,7 @@ impl Layout {
         layout
     }
 
-    /// Whether the kernel has what the features of this group need.
+    /// Whether the kernel has the fields that this group requires.
     pub fn has(&self, group: FieldGroup) -> bool {
         // All values of an incomplete group are cleared.
         FIELDS
@@ -60,7 +61,7 @@ impl Layout {
             .collect()
     }
 
-    /// Where `thread_info.status` is in a task.
+    /// The offset of `thread_info.status` in a task, bytes.
     pub(super) fn status_offset(&self, kernel: (u32, u32)) -> u32 {
         let known = self.known(kernel);
         let status = known.iter().find(|(field, _)| field.setting == settings::STATUS_OFFSET);
@@ -131,7 +132,7 @@ mod tests {
         assert!(FieldGroup::ALL.into_iter().all(|group| layout.has(group)));
     }
 
-    /// The table says rightly which kernels have a field: those that it says, and no other.
+    /// The table is right about which kernels have a field.
     #[test]
     fn the_running_kernel_has_the_fields_that_the_table_says() {
         let btf = std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with BTF");
@@ -149,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_group_has_all_that_it_needs_or_nothing() {
-        // What the group needs is there, and one of the alternatives; nothing else is.
+        // The required fields of the group exist, and one of the alternatives.
         let cgroups: [(&str, &[Member]); 6] = [
             ("task_struct", &[("cgroups", 1, 64)]),
             ("css_set", &[("dfl_cgrp", 1, 64), ("subsys", 1, 128)]),

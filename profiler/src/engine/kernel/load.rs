@@ -1,4 +1,4 @@
-//! Loads the objects of a session as their descriptions say.
+//! Loads the objects of a session by their descriptions.
 
 use std::os::fd::AsFd as _;
 
@@ -26,7 +26,7 @@ use super::{
     sharing,
 };
 
-/// What the objects of a session have in common when they are loaded.
+/// The inputs that all objects of a session share when they are loaded.
 pub(super) struct Setup<'a> {
     pub(super) options: &'a Options,
     pub(super) features: &'a Features,
@@ -35,7 +35,7 @@ pub(super) struct Setup<'a> {
     pub(super) calls_before: u32,
 }
 
-/// An object whose maps exist, and whose programs may be loaded.
+/// An object whose maps exist, and whose programs can be loaded.
 pub(super) struct Loaded {
     pub(super) spec: &'static ObjectSpec,
     pub(super) ebpf: Ebpf,
@@ -44,8 +44,8 @@ pub(super) struct Loaded {
 }
 
 impl<'a> Setup<'a> {
-    /// The setup of a session. `own_tgid` is the process that does not count, if there is one.
-    /// `hierarchies` name the cgroups of calls, if these are told apart by cgroup.
+    /// The setup of a session. `own_tgid` is the process that is not counted, if any. `hierarchies`
+    /// are those of the cgroups of calls, if calls are grouped by cgroup.
     pub(super) fn new(
         options: &'a Options,
         features: &'a Features,
@@ -60,7 +60,7 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Whether the query needs what is loaded `when`, and this kernel has it.
+    /// Whether the query requires what is loaded `when`, and this kernel supports it.
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
             When::Ring(event) => self.features.io_uring().is_some_and(|rings| rings.has(event)),
@@ -68,8 +68,8 @@ impl<'a> Setup<'a> {
         }
     }
 
-    /// Whether the tables are so small that those of io_uring are to be small too. At their full
-    /// size, these take 4 MiB.
+    /// Whether the tables are so small that those of io_uring should be small too. At their full
+    /// size, the latter take 4 MiB.
     fn is_memory_tight(&self) -> bool {
         self.options.max_extents < DEFAULT_EXTENTS / 2
     }
@@ -129,7 +129,7 @@ impl Loaded {
         loader: EbpfLoader<'static>,
         before: &[Self],
     ) -> Result<Self, KernelError> {
-        // Of a shorter lifetime: that of the settings.
+        // Shortens the lifetime to that of the settings.
         let mut loader: EbpfLoader<'_> = loader;
         loader
             .allow_unsupported_maps()

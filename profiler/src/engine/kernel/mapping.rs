@@ -13,8 +13,8 @@ const UNIT: usize = size_of::<CopyUnit>();
 
 /// The values of an mmapable array, or of a part of an arena.
 ///
-/// The kernel side writes them at any moment. So volatile reads copy the values out, and nobody
-/// takes a reference into the mapping.
+/// The kernel side writes them at any moment. So volatile reads copy the values, and there are no
+/// references into the mapping.
 pub(super) struct Mapping<T> {
     region: Arc<Region>,
     /// Offset of the first value, bytes.
@@ -32,8 +32,8 @@ impl<T: Pod> Mapping<T> {
 
     /// The `len` values from byte `offset` on.
     pub(super) fn within(region: Arc<Region>, offset: usize, len: u32) -> Self {
-        // The kernel rounds a value up to eight bytes (array_map_alloc,
-        // kernel/bpf/arraymap.c), and the mapping up to pages.
+        // The kernel rounds the size of a value up to eight bytes (array_map_alloc,
+        // kernel/bpf/arraymap.c), and that of the mapping up to pages.
         assert!(size_of::<T>() <= 8 || size_of::<T>().is_multiple_of(8));
         assert!(offset.is_multiple_of(64));
         let len = len as usize;

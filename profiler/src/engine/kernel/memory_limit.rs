@@ -9,10 +9,10 @@ use std::{
 
 use crate::filter::{MOUNTINFO, mounts};
 
-/// Memory that growing tables leave to others and to the unforeseen, bytes.
+/// Memory that growing tables leave free, bytes.
 pub(super) const RESERVE: u64 = 2 * 1024 * 1024;
 
-/// The memory cgroup that leaves this process the least: its own, or one above.
+/// The memory cgroup with the least available memory: that of this process, or a parent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryLimit {
     /// Its directory.
@@ -47,8 +47,8 @@ const V2: Files = Files {
 };
 
 impl MemoryLimit {
-    /// Reads the limit that leaves this process the least. `None` if there is no limit, or if
-    /// this process cannot see its cgroups.
+    /// Reads the limit with the least available memory. `None` if there is no limit, or if this
+    /// process cannot see its cgroups.
     pub fn tightest() -> Option<Self> {
         let mountinfo = fs::read(MOUNTINFO).ok()?;
         let cgroups = fs::read("/proc/self/cgroup").ok()?;
@@ -71,7 +71,7 @@ impl MemoryLimit {
 
     fn of(cgroup: PathBuf, files: &'static Files) -> Option<Self> {
         let number = |name| fs::read_to_string(cgroup.join(name)).ok()?.trim().parse::<u64>().ok();
-        // "max" is no number. Version 1 has a number greater than all memory instead
+        // "max" is not a number. Version 1 has a number greater than all memory instead
         // (PAGE_COUNTER_MAX, include/linux/page_counter.h).
         let bytes = number(files.limit).filter(|&bytes| bytes < i64::MAX as u64 / 2)?;
         let stat = fs::read_to_string(cgroup.join("memory.stat")).unwrap_or_default();
@@ -90,7 +90,7 @@ impl MemoryLimit {
         Self::of(self.cgroup.clone(), self.files)
     }
 
-    /// Whether this process may use so many more bytes.
+    /// Whether this process may use this many more bytes.
     pub(super) fn allows(&self, bytes: u64) -> bool {
         self.read_again().is_none_or(|now| now.available >= bytes + RESERVE)
     }

@@ -1,4 +1,4 @@
-//! What the profiler costs: its process, and its programs by the kernel's statistics.
+//! Measures the cost of the profiler: its process, and its programs by the kernel's statistics.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ pub(super) struct Meter {
     cpu_to_attach: CpuTime,
     drains: Times,
     timed: Result<TimingPeriod, Untimed>,
-    /// How many times the kernel has started to keep statistics.
+    /// How often the kernel's statistics were switched on.
     periods: u64,
     /// When the programs were detached.
     detached: Option<Instant>,
@@ -40,7 +40,7 @@ impl Meter {
         let untimed = session.untimed();
         let statistics = session.statistics();
         let programs = statistics.programs();
-        // The kernel keeps statistics since before the attach, or not at all: runs start at 0.
+        // The statistics are on since before the attach, or off. So runs start at 0.
         let timed = match untimed {
             None if !statistics.are_kept() => Err(Untimed::Off),
             Some(why) if !statistics.are_kept() => Err(why),
@@ -59,7 +59,7 @@ impl Meter {
         }
     }
 
-    /// Why the kernel does not time the programs, if it does not.
+    /// Why the kernel does not time the programs. `None` if it does.
     pub(super) fn untimed(&self) -> Option<Untimed> {
         self.timed.as_ref().err().copied()
     }
@@ -86,10 +86,10 @@ impl Meter {
         }
     }
 
-    /// Checks whether the kernel keeps statistics, which other processes can decide too.
+    /// Checks whether the kernel's statistics are on. Other processes can switch them too.
     pub(super) fn check_statistics(&mut self, session: &mut Session) {
         if session.copies() == 0 {
-            // Detached programs do not run, whether or not the kernel keeps statistics.
+            // Detached programs do not run.
             return;
         }
         match (session.statistics().are_kept(), &self.timed) {
@@ -105,7 +105,7 @@ impl Meter {
         self.timed = Ok(TimingPeriod { since, before: session.statistics().runs() });
     }
 
-    /// Takes note that the programs were detached just now.
+    /// Notes that the programs were detached just now.
     pub(super) fn set_detached(&mut self) {
         self.detached = Some(Instant::now());
     }
@@ -126,7 +126,7 @@ impl Meter {
             }
         };
         let (resident_bytes, peak_resident_bytes) = memory();
-        // CPU time before the elapsed time, so that the share of a CPU is at most one.
+        // Read the CPU time before the elapsed time, so that the share of a CPU is at most one.
         let cpu = cpu();
         Cost {
             elapsed: self.attached.elapsed(),
@@ -171,9 +171,9 @@ mod tests {
         while started.elapsed() < Duration::from_millis(20) {
             std::hint::spin_loop();
         }
-        // The scheduler may have given some of it to others, but not all.
+        // The scheduler may have given some of the time to other processes.
         assert!(cpu().total() > before.total());
-        // Whatever other tests do meanwhile, this is resident, and then was.
+        // This memory is resident, regardless of other tests that run meanwhile.
         let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
         let (resident, peak) = memory();
         assert!(resident >= 64 << 20 && peak >= resident, "{resident} {peak}");

@@ -1,7 +1,7 @@
 //! The kernel engine: the only place that uses aya.
 //!
-//! [`Session`] loads and attaches the objects of a query. [`Tables`] is what their programs
-//! recorded, as plain values. [`drain`] interprets the values, and [`Profiler`] is the engine.
+//! [`Session`] loads and attaches the objects of a query. [`Tables`] reads what the programs
+//! recorded, as plain values. [`drain`] interprets these values. [`Profiler`] is the engine.
 //!
 //! The modules form a tree: `xtask tidy` checks that there is no circle between them.
 

@@ -1,10 +1,10 @@
 //! Reads what the programs recorded about io_uring: one row per process and opcode.
 //!
-//! A row has no end: requests complete after their process has ended. If rows run short, rows that
-//! have not changed for a while are taken back. Their figures stay in the [`OperationTable`], and the
-//! process takes a new row with its next operation. A row is taken back in three steps, so that a
-//! program that has just found the row loses nothing: the reader removes the row from the index,
-//! waits for [`GRACE`], and reads it once more.
+//! A row does not end with its process, because requests can complete later. If most rows are in
+//! use, rows that have not changed for a while are taken back. Their figures stay in the
+//! [`OperationTable`]. The process takes a new row with its next operation. A row is taken back in
+//! three steps, so that a program that has just found the row loses nothing: the reader removes the
+//! row from the index, waits for [`GRACE`], and reads it once more.
 
 use std::{
     mem::offset_of,
@@ -34,21 +34,21 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Rows on the free stack at the start, and after each reading.
 const FREE: u32 = 128;
 
-/// If more than one in so many rows is in use, those that have not changed for [`IDLE`] are taken
+/// If more than one in this many rows is in use, rows that have not changed for [`IDLE`] are taken
 /// back.
 const MANY: u32 = 2;
 
-/// How long a row has not changed if it is taken back.
+/// A row is taken back only if it has not changed for this time.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// The maps of io_uring, and what was read of them.
+/// The maps of io_uring, and the values that were read last.
 pub(super) struct OperationReader {
     rows: Mapping<OperationRow>,
     index: HashMap<MapData, OperationKey, u32>,
     free: Stack<MapData, u32>,
     /// Rows from this index on have not been on the free stack yet.
     filled: u32,
-    /// What was read last of each row, by index.
+    /// The values of each row at the last reading, by index.
     known: Vec<Option<Box<Known>>>,
     /// Rows that are being taken back, with the time when that began.
     leaving: Vec<(u32, Instant)>,
@@ -60,7 +60,7 @@ pub(super) struct OperationReader {
     memory_bytes: u64,
 }
 
-/// What was read last of a row.
+/// The values of a row at the last reading.
 struct Known {
     row: OperationRow,
     changed: Instant,
@@ -86,7 +86,7 @@ impl OperationReader {
             .map_err(|source| KernelError::from_io(format!("map {}", names::OPERATIONS), source))?;
         let index = HashMap::try_from(take(names::OPERATION_INDEX)?).map_err(failed)?;
         let free = Stack::try_from(take(names::FREE_OPERATIONS)?).map_err(failed)?;
-        // The programs hold these. They are taken out for their sizes.
+        // The programs keep these maps alive. They are taken out only to read their sizes.
         for name in [names::REQUESTS, names::DATA_REQUESTS, names::RINGS] {
             take(name)?;
         }
@@ -110,12 +110,12 @@ impl OperationReader {
         self.memory_bytes
     }
 
-    /// Whether there is something to read although no operation was counted.
+    /// Whether rows have to be read although no operation was counted.
     pub(super) fn is_pending(&self) -> bool {
         self.unsettled || !self.leaving.is_empty()
     }
 
-    /// Adds what is new to `table`.
+    /// Adds the new figures to `table`.
     pub(super) fn read(&mut self, table: &mut OperationTable) {
         let now = Instant::now();
         table.begin_reading();
@@ -138,7 +138,7 @@ impl OperationReader {
 
     fn key(&self, index: u32) -> OperationKey {
         let at = |offset| offset_of!(OperationRow, key) + offset;
-        // The process id first: the program writes it last.
+        // Read the process id first, because the program writes it last.
         let tgid = self.rows.read_u32(index, at(offset_of!(OperationKey, tgid)));
         OperationKey {
             tgid,
@@ -147,7 +147,7 @@ impl OperationReader {
         }
     }
 
-    /// Adds what is new in a row of `key` to `table`.
+    /// Adds the new figures of a row of `key` to `table`.
     fn read_row(
         &mut self,
         index: u32,
@@ -196,13 +196,14 @@ impl OperationReader {
         self.known[index as usize] = Some(Box::new(known));
     }
 
-    /// Begins to take back the rows that have not changed for long.
+    /// Starts to take back the rows that have not changed for [`IDLE`].
     fn take_back_idle(&mut self, now: Instant) {
         for index in OVERFLOW_ROWS..self.filled {
             let Some(known) = &self.known[index as usize] else { continue };
             let is_idle = now.duration_since(known.changed) > IDLE;
             if is_idle && self.index.remove(&known.row.key).is_ok() {
-                // Requests in flight know the row too. They look for another one from now on.
+                // Requests in flight refer to the row too. Clear its key, so that their programs
+                // look up another row.
                 let offset = offset_of!(OperationRow, key) + offset_of!(OperationKey, tgid);
                 self.rows.write_u32(index, offset, 0);
                 self.leaving.push((index, now));
@@ -210,7 +211,7 @@ impl OperationReader {
         }
     }
 
-    /// Reads the rows once more that no program uses any more, and zeroes them.
+    /// Reads the rows that no program uses any more once more, and zeroes them.
     fn finish_leaving(&mut self, table: &mut OperationTable, now: Instant) {
         let (left, leaving): (Vec<_>, Vec<_>) = std::mem::take(&mut self.leaving)
             .into_iter()
@@ -226,7 +227,7 @@ impl OperationReader {
         }
     }
 
-    /// Puts rows onto the free stack until it has [`FREE`] of them, if there are so many.
+    /// Puts rows onto the free stack until it has [`FREE`] rows, if there are enough.
     fn refill(&mut self, in_use: u32) {
         let away = self.leaving.len() as u32 + self.returned.len() as u32;
         let on_stack =
@@ -248,7 +249,7 @@ impl OperationReader {
     }
 }
 
-/// What a row gained.
+/// The difference between two readings of a row.
 fn gained(new: &OperationRow, old: &OperationRow) -> Operations {
     let mut latency = Latency::default();
     for bucket in 0..BUCKETS {

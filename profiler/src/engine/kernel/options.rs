@@ -14,14 +14,14 @@ use crate::{
 /// Extents per MiB.
 const EXTENTS_PER_MIB: u32 = 1024 * 1024 / (CELLS_PER_EXTENT * 128);
 
-/// What the flags ask of the kernel side. [`Options::new`] fills in the defaults.
+/// The request of the flags to the kernel side. [`Options::new`] fills in the defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// Which calls are timed.
     pub timed: Timed,
     /// Follow the time that calls spend off the CPU.
     pub off_cpu: bool,
-    /// The most threads that have records at one time.
+    /// The maximum number of threads that have records at one time.
     pub max_threads: Option<u32>,
     /// Kernel memory for figures, MiB.
     pub max_memory_mib: Option<u32>,
@@ -36,17 +36,16 @@ pub struct Request {
 /// What a session loads, and how large its tables are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Which processes count.
+    /// Which processes are counted.
     pub scope: Scope,
     /// Which calls are timed.
     pub timed: Timed,
     /// Follow the time that timed calls spend off the CPU.
     pub off_cpu: bool,
-    /// Which of these processes and of their calls count.
+    /// The filters of processes and syscalls.
     pub filter: Filter,
-    /// The most threads that have records at one time, of one user or of all users. The records
-    /// for further users come on top
-    /// ([`with_reserve`](profiler_common::share::with_reserve)).
+    /// The maximum number of threads that have records at one time, of one user or of all users.
+    /// The reserve for further users is added
     pub max_threads: u32,
     /// Extents of 1 KiB in the pool of figures. One user can hold four fifths of them.
     pub max_extents: u32,
@@ -61,9 +60,9 @@ pub struct Options {
     /// Read the users of processes so that they are exact with any filter, and look up their
     /// names.
     pub users: bool,
-    /// Tell records apart by cgroup, and learn the paths of cgroups.
+    /// Record the cgroups of calls, and the paths of cgroups.
     pub cgroups: bool,
-    /// Let the kernel time the programs from their first run on, if this process may ask for it.
+    /// Let the kernel time the programs from their first run on, if this process has the privilege.
     pub time_programs: bool,
 }
 
@@ -124,8 +123,8 @@ impl Options {
         Self { filter, ..self }
     }
 
-    /// Whether records have cgroups: rows are told apart by cgroup, or a filter names units,
-    /// containers or pods.
+    /// Whether records have cgroups: rows are grouped by cgroup, or a filter has units, containers
+    /// or pods.
     pub(super) fn knows_cgroups(&self) -> bool {
         self.cgroups || !self.filter.places.is_empty()
     }
@@ -135,7 +134,7 @@ impl Options {
         matches!(self.timed, Timed::Adaptive(_))
     }
 
-    /// Whether a query with these options needs what is loaded `when`.
+    /// Whether a query with these options requires what is loaded `when`.
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
             When::Always => true,
@@ -160,7 +159,7 @@ impl Options {
     }
 }
 
-/// The most extents that a session can have.
+/// The maximum number of extents of a session.
 fn most_extents(timed: Timed) -> u32 {
     if matches!(timed, Timed::Adaptive(_)) { MAX_EXTENTS_SAMPLED } else { MAX_EXTENTS }
 }

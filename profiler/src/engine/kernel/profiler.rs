@@ -1,6 +1,6 @@
 //! The engine: attached programs, and everything that they have recorded so far.
 //!
-//! It reads the maps in time, lets the pools grow, and adds the profiler's own state to each
+//! The engine drains the maps, lets the pools grow, and adds the profiler's own state to each
 //! snapshot.
 
 use std::{
@@ -30,7 +30,8 @@ use crate::{
     },
 };
 
-/// The kernel side wakes us when one in so many of the free records or extents is taken.
+/// The kernel side wakes the user side when one in this many of the free records or extents is
+/// taken.
 const WAKE_SHARE: u64 = 2;
 
 /// Attached programs, and everything that they have recorded so far.
@@ -41,7 +42,7 @@ pub struct Profiler {
     operations: OperationTable,
     attached: Instant,
     sequence: u64,
-    /// At the last reading.
+    /// The refused requests at the last reading.
     refused: Refused,
     cpus: usize,
     timed: Timed,
@@ -60,8 +61,8 @@ struct Refused {
 }
 
 impl Profiler {
-    /// Loads and attaches the programs. When it returns, every call in scope counts. `keep` says
-    /// how long ended processes stay in the snapshots.
+    /// Loads and attaches the programs. When it returns, every call in scope is counted. `keep`
+    /// says how long ended processes stay in the snapshots.
     ///
     /// # Errors
     /// See [`KernelError`]; nothing stays attached.
@@ -110,7 +111,8 @@ impl Profiler {
         self.meter.untimed()
     }
 
-    /// Runs `confine` while this process has no thread of the profiler: privileges are a thread's.
+    /// Runs `confine` while the engine has no other thread, because each thread has privileges of
+    /// its own.
     pub fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
         match self.session.cgroups() {
             Some(cgroups) => cgroups.confined(confine),
@@ -141,8 +143,8 @@ impl Profiler {
         let refused =
             Refused { records: counters.records_refused(), extents: counters.extents_refused() };
         let in_use = self.reader.used(tables);
-        // The reading has returned records and extents. So if the pools ran out before it, only
-        // the counters show that.
+        // The reading has returned records and extents. So if the pools ran out before the reading,
+        // only the counters show that.
         let used = |new, old, used| if new > old { u64::MAX } else { used };
         let records = used(refused.records, self.refused.records, in_use.records.used);
         let extents = used(refused.extents, self.refused.extents, in_use.extents.used);
@@ -155,14 +157,15 @@ impl Profiler {
         self.set_wake_marks();
     }
 
-    /// Ends the records of threads that are gone without a report. Returns whether there was one.
+    /// Ends the records of threads that no longer exist, and whose end was not reported. Returns
+    /// whether there was one.
     fn end_departed(&mut self, is_last: bool) -> bool {
         let (tables, threads) = self.session.tables_and_threads();
         self.reader.end_departed(tables, &threads, is_last)
     }
 
-    /// Reads the records. If a filter names units, containers or pods, the cgroup of a record decides
-    /// whether its figures count.
+    /// Reads the records. If a filter has units, containers or pods, the cgroup of a record decides
+    /// whether its figures are counted.
     fn read_records(&mut self, is_last: bool) {
         let Self { session, reader, aggregate, .. } = self;
         let (tables, cgroups) = session.tables_and_cgroups();
@@ -187,13 +190,14 @@ impl Profiler {
         }
     }
 
-    /// Asks the kernel side to wake us when half of what is free is taken.
+    /// Tells the kernel side to wake the user side when half of the free records or extents is
+    /// taken.
     fn set_wake_marks(&mut self) {
         let tables = self.session.tables();
         let (used, taken) = (self.reader.used(tables), tables.control());
-        // One user may take everything that is taken, so its limit counts.
+        // One user may take all of these, so the limit of a single user applies.
         let room = |u: Use| (share::limit(u.capacity) / WAKE_SHARE).saturating_sub(u.used);
-        // Only what has been on the free stacks can be taken. Extent 0 is none.
+        // Only entries that have been on the free stacks can be taken. Extent 0 is never used.
         let records = Use { capacity: u64::from(tables.record_limit()), ..used.records };
         let extents = Use { capacity: u64::from(tables.extent_limit()) - 1, ..used.extents };
         tables.set_wake_marks(
@@ -202,8 +206,8 @@ impl Profiler {
         );
     }
 
-    /// Takes a snapshot. Calls in flight are as old as they were at `now_ns`. `is_last` says
-    /// that no drain follows, so that the names of users may take longer.
+    /// Takes a snapshot. The ages of calls in flight are those at `now_ns`. `is_last` says that no
+    /// drain follows, so that the names of users may take longer.
     fn take_snapshot(
         &mut self,
         detail: Detail,
@@ -271,7 +275,7 @@ impl Profiler {
         if let Some(names) = &mut self.user_names {
             snapshot.users = names.get(match (is_last, new_users) {
                 (true, _) => user_names::LAST_PATIENCE,
-                // A name that did not arrive in time delays no later snapshot.
+                // A late name must not delay later snapshots.
                 (false, 0) => Duration::ZERO,
                 (false, _) => user_names::PATIENCE,
             });
@@ -279,20 +283,21 @@ impl Profiler {
         snapshot
     }
 
-    /// Detaches a program, and looks for everything that the kernel then does not report. For trials.
+    /// Detaches a program, and from then on looks for events that the kernel does not report. For
+    /// tests.
     #[cfg(any(debug_assertions, feature = "object-override"))]
     pub(super) fn detach_program(&mut self, name: &str) {
         self.session.detach_program(name);
     }
 
-    /// Which signals were sent to us and to the command, if there is one.
+    /// The signals that were sent to the profiler and to the command, if there is one.
     pub fn signals_sent(&self) -> Option<&SignalsSent> {
         self.session.signals_sent()
     }
 }
 
 impl Engine for Profiler {
-    /// Never fails: the next reading reads what cannot be read now.
+    /// Never fails. If something cannot be read, the next reading reads it.
     fn snapshot(&mut self, detail: Detail) -> Snapshot {
         let started = Instant::now();
         self.drain(false);
@@ -352,8 +357,8 @@ impl Engine for Profiler {
     fn finish(mut self, detail: Detail) -> Snapshot {
         let ended = Instant::now();
         self.meter.check_statistics(&mut self.session);
-        // Before the programs detach: a call that leaves later is not seen to leave, and must not
-        // grow older.
+        // Read the clock before the programs detach. The exit of a later call is not seen, so its
+        // age must not grow.
         let ended_ns = self.session.now_ns();
         self.session.detach();
         self.meter.set_detached();

@@ -1,4 +1,4 @@
-//! The programs of a loaded object: by name, and how they are loaded.
+//! Finds the programs of an object, and loads them.
 
 use aya::{Ebpf, programs::ProgramError};
 

@@ -1,4 +1,4 @@
-//! Where the snapshots of a session come from.
+//! The provenance of the snapshots of a session.
 
 use std::{
     fs,

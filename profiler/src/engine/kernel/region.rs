@@ -12,8 +12,8 @@ pub(super) struct Region {
     len: usize,
 }
 
-// SAFETY: the address of memory that is shared with the kernel anyway. `Mapping` decides what is
-// done with it.
+// SAFETY: an address of memory that is shared with the kernel in any case. `Mapping` makes all
+// accesses.
 unsafe impl Send for Region {}
 // SAFETY: as above.
 unsafe impl Sync for Region {}
@@ -24,12 +24,12 @@ impl Region {
         Self::map_near(None, fd, len)
     }
 
-    /// Maps `len` bytes of the map behind `fd`, at an address whose lower half is zero. An offset
-    /// in the region then is the lower half of an address.
+    /// Maps `len` bytes of the map behind `fd`, at an address whose lower half is zero. So an
+    /// offset in the region is the lower half of an address.
     pub(super) fn map_aligned_to_4_gib(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        // At a multiple of 1 TiB, where nothing else is likely to be. The kernel keeps the first
-        // address of an arena for good, and refuses an address that is taken. So a free address
-        // is found first, without the arena.
+        // Try multiples of 1 TiB, where nothing else is likely to be. The kernel keeps the first
+        // address of an arena permanently, and refuses an address that is in use. So find a free
+        // address first, without the arena.
         let address = (1..=16).map(|turn| turn << 40).find(|&address| is_free(address, len));
         if let Some(address) = address {
             let memory = Self::map_near(NonZeroUsize::new(address), fd, len)?;
@@ -67,7 +67,7 @@ impl Region {
         if start >= end {
             return Ok(());
         }
-        // SAFETY: within the mapping. Neither changes what is in it.
+        // SAFETY: the range is within the mapping. Neither call changes its contents.
         unsafe {
             let place = self.start.add(start).cast();
             madvise(place, end - start, MmapAdvise::MADV_POPULATE_WRITE)?;
@@ -84,7 +84,8 @@ fn is_free(address: usize, len: usize) -> bool {
         | MapFlags::MAP_ANONYMOUS
         | MapFlags::MAP_NORESERVE
         | MapFlags::MAP_FIXED_NOREPLACE;
-    // SAFETY: a new mapping, which by the last flag replaces no other, and which goes at once.
+    // SAFETY: a new mapping, which replaces no other because of the last flag, and is removed at
+    // once.
     unsafe {
         let found = mmap_anonymous(NonZeroUsize::new(address), size, ProtFlags::PROT_NONE, flags);
         found.is_ok_and(|place| munmap(place, len).is_ok() && place.as_ptr() as usize == address)
@@ -93,7 +94,7 @@ fn is_free(address: usize, len: usize) -> bool {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        // SAFETY: our own mapping, into which nothing points any more.
+        // SAFETY: our own mapping. Nothing points into it any more.
         let _ = unsafe { munmap(self.start.cast(), self.len) };
     }
 }

@@ -1,7 +1,7 @@
-//! What this kernel's tracepoints of io_uring say, as its types tell.
+//! Finds the arguments of this kernel's tracepoints of io_uring from its type information.
 //!
 //! Their arguments have changed often (include/trace/events/io_uring.h), also within the series of
-//! Linux 5.10. So the types decide, and not the version.
+//! Linux 5.10. So the version is not sufficient.
 
 use std::borrow::Cow;
 
@@ -94,7 +94,7 @@ impl Rings {
 
 #[cfg(test)]
 impl Rings {
-    /// As Linux 6.12 has them.
+    /// The tracepoints of Linux 6.12.
     pub(crate) fn of_6_12() -> Self {
         Self {
             completion: completion::BY_REQUEST,
@@ -124,7 +124,7 @@ mod tests {
         }
     }
 
-    /// The forms of Linux 5.10.162 (as 5.15), 5.18, 6.1, 6.12 and 6.18, as their types have them.
+    /// The forms of Linux 5.10.162 (as 5.15), 5.18, 6.1, 6.12 and 6.18.
     #[test]
     fn every_form_is_recognised() {
         use completion::{BY_DATA, BY_ENTRY, BY_REQUEST};

@@ -39,20 +39,19 @@ use crate::{
 /// Loaded and attached objects. Dropping the session detaches and unloads everything.
 pub struct Session {
     tables: MapTables,
-    /// The object that counts calls comes first.
     objects: Vec<AttachedObject>,
     wake: RingBuf<MapData>,
     /// Kernel memory of the maps that are not in `tables`, bytes.
     memory_bytes: u64,
     statistics: Statistics,
     clock: Clock,
-    /// What this process can know about threads of the host.
+    /// What is known about the process ids and clocks of this process.
     sight: Sight,
     /// Why the tables are smaller than requested, if they are.
     shrunk: Option<String>,
     /// Why the kernel does not time the programs, if it was requested to.
     untimed: Option<Untimed>,
-    /// Which signals were sent to us and to the command, if there is one.
+    /// The signals that were sent to the profiler and to the command, if there is one.
     signals: Option<SignalsSent>,
     /// The operations of io_uring, and whether they are counted.
     operations: Result<(OperationReader, Coverage), Coverage>,
@@ -61,7 +60,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Loads and attaches. When it returns, every call in scope counts.
+    /// Loads and attaches the objects. When it returns, every call in scope is counted.
     ///
     /// # Errors
     /// See [`KernelError`]; nothing stays attached.
@@ -78,7 +77,7 @@ impl Session {
         options.check()?;
         return_large_blocks();
         let limit = MemoryLimit::tightest();
-        // Before the types of the kernel are read, because they take memory too.
+        // Check this before the kernel's types are read, because they take memory too.
         Fit::new(options, limit.as_ref())?;
         let mut features = Features::probe();
         features.require()?;
@@ -119,7 +118,7 @@ impl Session {
                 AttachedObject::new(object, programs, preemptible)
             })
             .collect();
-        // Before anything attaches, so that the kernel's statistics have every run.
+        // Request the statistics before anything attaches, so that they include every run.
         let kept = options.time_programs.then(statistics::keep).transpose();
         let untimed = kept.as_ref().err().copied();
         let statistics =
@@ -192,7 +191,7 @@ impl Session {
         }
     }
 
-    /// Adds the operations of io_uring that are new to `table`.
+    /// Adds the new operations of io_uring to `table`.
     pub fn read_operations(&mut self, table: &mut OperationTable) {
         let has_new = self.tables.take_operations();
         if let Ok((reader, _)) = &mut self.operations
@@ -209,8 +208,8 @@ impl Session {
 
     /// Stops counting new calls and operations. The exits of calls in flight are still counted.
     pub fn stop_entries(&mut self) {
-        // Before the entries, because the entry of a call that leaves from now on may not have been
-        // counted.
+        // Clear this before the entries detach, because a call that leaves from now on may have
+        // entered uncounted.
         self.tables.set_attached(false);
         self.programs_mut().filter(|p| p.spec.name == ENTRY.name).for_each(Attached::detach);
         self.programs_mut().filter(|p| p.spec.counts_submissions()).for_each(Attached::detach);
@@ -218,11 +217,12 @@ impl Session {
 
     /// Detaches everything.
     pub fn detach(&mut self) {
-        // Entries first, then in the order in which the programs attached. If a task ends
-        // meanwhile, its last exit from a call must be counted, even if its end is missed.
+        // Detach entries first, then the other programs in the order in which they attached. If a
+        // task ends meanwhile, its last exit from a call must be counted, even if its end is
+        // missed.
         self.stop_entries();
-        // The programs of io_uring in the reverse order: while operations are counted, their scope
-        // depends on who created their ring.
+        // Detach the programs of io_uring in reverse order. While operations are counted, their
+        // scope depends on the creator of their ring.
         let mut of_rings: Vec<_> =
             self.programs_mut().filter(|p| matches!(p.spec.when, When::Ring(_))).collect();
         of_rings.iter_mut().rev().for_each(|program| program.detach());
@@ -239,17 +239,17 @@ impl Session {
         while self.wake.next().is_some() {}
     }
 
-    /// Which signals were sent to us and to the command, if there is one.
+    /// The signals that were sent to the profiler and to the command, if there is one.
     pub fn signals_sent(&self) -> Option<&SignalsSent> {
         self.signals.as_ref()
     }
 
-    /// What the programs recorded, and the cgroups that are known.
+    /// What the programs recorded, and the known cgroups.
     pub(super) fn tables_and_cgroups(&mut self) -> (&mut MapTables, Option<&mut Cgroups>) {
         (&mut self.tables, self.cgroups.as_mut())
     }
 
-    /// What the programs recorded, and what has become of threads.
+    /// What the programs recorded, and the threads of the host.
     pub(super) fn tables_and_threads(&mut self) -> (&mut MapTables, impl Tasks) {
         let Self { tables, objects, sight, .. } = self;
         let programs = || objects.iter().flat_map(|object| &object.programs);
@@ -285,7 +285,7 @@ impl Session {
     }
 
     /// How often the kernel skipped each program because it was already running. For a program in
-    /// several copies: how often, at most, it skipped all of them.
+    /// several copies: an upper bound of how often it skipped all of them.
     pub fn program_misses(&self) -> Vec<(&'static str, u64)> {
         self.programs().map(|program| (program.spec.name, program.skipped())).collect()
     }
@@ -304,17 +304,18 @@ impl Session {
         self.objects.iter_mut().try_for_each(AttachedObject::reinforce)
     }
 
-    /// What the programs that count calls are built on, for people.
+    /// The kernel features that the programs that count calls use, for people.
     pub fn mode(&self) -> &'static str {
         self.objects.first().map_or("", |counter| counter.spec.description)
     }
 
-    /// CPUs online, whether or not this process may run on them; 1 if that cannot be read.
+    /// Number of online CPUs, including those on which this process may not run. 1 if the number
+    /// cannot be read.
     pub fn online_cpus() -> usize {
         aya::util::online_cpus().map_or(1, |cpus| cpus.len())
     }
 
-    /// Detaches a program, as if the kernel skipped it from now on. For trials.
+    /// Detaches a program, as if the kernel skipped it from now on. For tests.
     #[cfg(any(debug_assertions, feature = "object-override"))]
     pub(super) fn detach_program(&mut self, name: &str) {
         self.programs_mut().filter(|p| p.spec.name == name).for_each(Attached::detach);

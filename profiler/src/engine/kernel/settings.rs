@@ -1,6 +1,6 @@
 //! The settings: constants that are patched into the objects before the load.
 //!
-//! A session computes the settings once. Each object gets the groups that its description names.
+//! A session computes the settings once. Each object gets the groups in its description.
 
 use nix::time::{ClockId, clock_getres};
 use profiler_common::{
@@ -29,8 +29,8 @@ type Setting = (Group, &'static str, u32);
 pub(super) struct Settings(Vec<Setting>);
 
 impl Settings {
-    /// Computes the settings. `own_tgid` is the process that does not count, if there is one.
-    /// `hierarchies` name the cgroups of calls, if these are told apart by cgroup.
+    /// Computes the settings. `own_tgid` is the process that is not counted, if any. `hierarchies`
+    /// are those of the cgroups of calls, if calls are grouped by cgroup.
     pub(super) fn new(
         options: &Options,
         features: &Features,
@@ -149,13 +149,13 @@ impl Settings {
             Group::Kernel,
             [
                 (names::PROBE_CALLS, arch::probe_syscalls(features.version)),
-                // Where no entry can be missed, a missing entry was refused.
+                // If no entry can be missed, a call without an entry was denied.
                 (names::ENTRIES_CAN_BE_MISSED, u32::from(features.preemptible_tracepoints())),
             ],
         );
     }
 
-    /// Adds where the fields of the kernel's types are.
+    /// Adds the offsets of fields in the kernel's types.
     fn add_fields(&mut self, features: &Features) {
         for (field, value) in features.layout.known(features.version) {
             self.add(group_of(field.group), [(field.setting, value)]);
@@ -208,8 +208,7 @@ mod tests {
 
     use crate::engine::kernel::object::{self as objects, COUNTERS};
 
-    /// An object has exactly the settings of the table, so that none is set in vain and none
-    /// stays 0 by mistake.
+    /// An object has exactly the settings of its description, so that none stays 0 by mistake.
     #[test]
     fn every_object_that_counts_has_every_setting() {
         let listed = OPTIONS.iter().copied().chain(FIELDS.iter().map(|field| field.setting));

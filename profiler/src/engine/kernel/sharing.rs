@@ -1,9 +1,9 @@
 //! Lets the objects of a session share maps.
 //!
 //! The loader creates the maps of each object, and writes their descriptors into the instructions.
-//! Only the load of a program makes the kernel look these descriptors up. In between, a shared
-//! map's descriptor is made to refer to the map of another object. bpffs could share maps by name
-//! too, but it needs a mount, and names that no other instance uses.
+//! Only the load of a program makes the kernel look these descriptors up. In between, this module
+//! redirects the descriptor of a shared map to the map of another object. bpffs could share maps by
+//! name too, but requires a mount, and names that no other instance uses.
 
 use std::{
     io,
@@ -28,7 +28,7 @@ fn fd_of<'a>(ebpf: &'a Ebpf, name: &str) -> Result<BorrowedFd<'a>, KernelError> 
         .ok_or_else(|| KernelError::Object(format!("it has no map {name} to share")))
 }
 
-/// Makes the descriptor `old` refer to what `new` refers to.
+/// Redirects the descriptor `old` to the map of `new`.
 fn replace(old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both are open descriptors. `old` stays open, and its owner still closes it once.
     match unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) } {

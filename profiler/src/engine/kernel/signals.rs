@@ -1,8 +1,7 @@
-//! Which signals were sent to the profiler and to the command that it started.
+//! Reads which signals were sent to the profiler and to the command that it started.
 //!
-//! A process cannot tell a `kill(2)` of itself from a `kill(2)` of its process group: both are
-//! `SI_USER`, and `signalfd(2)` says no more. The tracepoint `signal_generate` names each process
-//! that a signal is sent to.
+//! A process cannot distinguish a `kill(2)` of itself from a `kill(2)` of its process group: both
+//! are `SI_USER`. The tracepoint `signal_generate` reports each process to which a signal is sent.
 
 use std::time::Duration;
 

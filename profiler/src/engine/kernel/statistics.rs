@@ -1,16 +1,16 @@
-//! The kernel's statistics of our own programs: their size, and while the kernel keeps statistics,
-//! how often each program ran and for how long.
+//! The kernel's statistics of the profiler's programs: their size and, while the statistics are on,
+//! the number and the time of their runs.
 //!
 //! Statistics cost two clock readings per run of every BPF program of the host, ours or not. So the
-//! profiler requests them only while somebody asks.
+//! profiler requests them only on request.
 //!
 //! An open descriptor requests them from the kernel. `Options::time_programs` requests them before
 //! anything attaches, so that every run is counted. `Engine::time_programs` requests them at any
 //! time.
 //!
-//! The sysctl does not show whether the kernel keeps statistics: it ignores descriptors of others, and
-//! a hardened service cannot see it. Our own calls run the programs. So if the count does not move
-//! between two reads, nobody keeps statistics.
+//! The sysctl does not show whether the statistics are on: it ignores the descriptors of other
+//! processes, and a hardened service cannot read it. The profiler's own calls run the programs. So
+//! if the count of runs does not change between two reads, the statistics are off.
 
 use std::{
     io,
@@ -32,7 +32,7 @@ use crate::model::{Program, Runs, Untimed};
 /// The kernel's statistics of our programs.
 pub struct Statistics {
     programs: Vec<(Program, Vec<FdInfo>)>,
-    /// While this descriptor is open, the kernel keeps statistics.
+    /// While this descriptor is open, the kernel's statistics are on.
     kept: Option<OwnedFd>,
 }
 
@@ -73,7 +73,7 @@ impl Statistics {
             let (program, fds) = &mut programs[at];
             fds.push(FdInfo::open(fd));
             program.copies += 1;
-            // Read once: the size requires CAP_BPF, which the daemon gives up.
+            // Read once, because the size requires CAP_BPF, which the daemon drops.
             if let Ok(info) = loaded.info() {
                 program.jited_bytes += u64::from(info.size_jitted());
                 let verified = info.verified_instruction_count();
@@ -89,7 +89,7 @@ impl Statistics {
         self.programs.iter().map(|(program, _)| program.clone()).collect()
     }
 
-    /// How often each of [`Self::programs`] ran while the kernel kept statistics, and for how long.
+    /// The runs of each of [`Self::programs`] while the statistics were on.
     pub fn runs(&self) -> Vec<Runs> {
         self.programs.iter().map(|(_, fds)| runs(fds)).collect()
     }
@@ -110,7 +110,7 @@ impl Statistics {
         self.kept = None;
     }
 
-    /// Whether the kernel keeps statistics now, for whoever requested them.
+    /// Whether the kernel's statistics are on, requested by this or another process.
     ///
     /// The answer is right only while the programs are attached, because it looks for runs that
     /// its own calls cause.

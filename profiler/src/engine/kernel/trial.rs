@@ -26,7 +26,7 @@ impl Pair {
     /// # Errors
     /// See [`KernelError`]; nothing stays attached.
     pub fn attach(options: &Options) -> Result<Self, KernelError> {
-        // Built for a trial only, so that it may live as long as the process.
+        // Only built for tests, so a leak is acceptable.
         let second: &ObjectSpec = Box::leak(Box::new(second_object()));
         let mut session = Session::attach_with(options, &[second])?;
         let first = session.objects_mut().next();
@@ -46,7 +46,7 @@ impl Pair {
     }
 }
 
-/// Has the engine miss all ends of threads from now on, as if the kernel skipped the program.
+/// Makes the engine miss all ends of threads from now on, as if the kernel skipped the program.
 pub fn miss_ends(profiler: &mut Profiler) {
     profiler.detach_program("process_exit");
 }

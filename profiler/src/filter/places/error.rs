@@ -1,4 +1,4 @@
-//! Names that match nothing, or too much.
+//! Errors about names of units, containers and pods that match nothing, or several.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub enum PlaceError {
     },
 }
 
-/// So many names are in a hint.
+/// The maximum number of names in a hint.
 const NAMED: usize = 8;
 
 fn listed(what: &str, names: &[String]) -> String {
@@ -73,30 +73,30 @@ impl PlaceError {
         let known = self.known();
         match self {
             Self::Ambiguous { kind: Kind::Container, .. } => format!(
-                "{known};\nname one by its id, or several separated by commas, or the pod by --pod"
+                "{known};\nuse an id, or several ids separated by commas, or name the pod with --pod"
             ),
-            Self::Ambiguous { .. } => format!("{known};\nwrite more of the UID"),
+            Self::Ambiguous { .. } => format!("{known};\nuse more digits of the UID"),
             Self::Unknown { kind, .. } => {
                 let files = match kind {
                     Kind::Unit => "",
                     Kind::Container => {
-                        "\nthe name of a container is read from root's files; its id always works"
+                        "\nnames of containers are in files that only root can read; ids always work"
                     }
                     Kind::Pod => {
-                        "\nthe name of a pod is read from root's files; its UID always works"
+                        "\nnames of pods are in files that only root can read; UIDs always work"
                     }
                 };
                 format!(
                     "{known};\n`profiler stat -a --by {0} -d 1s` lists what runs;\n\
-                     --allow-missing waits for a {0} that does not exist yet{files}",
+                     --allow-missing waits until the {0} exists{files}",
                     kind.name()
                 )
             }
         }
     }
 
-    /// The same in one line, for a daemon, which waits for the name.
+    /// The error in one line, for the daemon, which waits until the name exists.
     pub fn waiting(&self) -> String {
-        format!("{self} ({}); its calls are counted from its start on", self.known())
+        format!("{self} ({}); its calls will be counted once it starts", self.known())
     }
 }

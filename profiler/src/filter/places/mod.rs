@@ -1,4 +1,4 @@
-//! Units, containers and pods by name.
+//! Filters by unit, container and pod.
 
 mod error;
 mod name;
@@ -31,7 +31,7 @@ impl Kind {
     /// All kinds.
     pub const ALL: [Self; 3] = [Self::Unit, Self::Container, Self::Pod];
 
-    /// Its name, for people; also the name of its flag and of its dimension.
+    /// The name in messages, which is also the name of the flag and of the dimension.
     pub fn name(self) -> &'static str {
         match self {
             Self::Unit => "unit",
@@ -54,17 +54,17 @@ pub struct Places {
 }
 
 impl Places {
-    /// Whether it names nothing.
+    /// Whether there is no name of any kind.
     pub fn is_empty(&self) -> bool {
         self.kinds().next().is_none()
     }
 
-    /// How many names it has.
+    /// The number of names, of all kinds.
     pub fn len(&self) -> usize {
         self.units.len() + self.containers.len() + self.pods.len()
     }
 
-    /// The kinds of which it names something.
+    /// The kinds that have at least one name.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> {
         let named = [!self.units.is_empty(), !self.containers.is_empty(), !self.pods.is_empty()];
         Kind::ALL.into_iter().zip(named).filter_map(|(kind, named)| named.then_some(kind))
@@ -79,8 +79,8 @@ impl Places {
         }
     }
 
-    /// Whether a cgroup is that of something of this kind that is named. The cgroups below it may
-    /// belong to something else, such as a container within a container.
+    /// Whether the names of this kind match a cgroup. The cgroups below it may belong to something
+    /// else, such as a container within a container.
     pub fn matches(&self, kind: Kind, cgroup: &Cgroup) -> bool {
         match kind {
             Kind::Unit => self.units.iter().any(|unit| unit.matches(cgroup)),
@@ -188,15 +188,15 @@ pub fn names_in(kind: Kind, cgroups: &[Cgroup]) -> Vec<(String, String)> {
             }
         }
     };
-    // A container has a cgroup for each of its own, and some of a pod have no name.
+    // A container can have several cgroups, and a pod can have cgroups without a name.
     let names: BTreeSet<_> = cgroups.iter().filter_map(name).collect();
     let mut names: Vec<_> = names.into_iter().collect();
     names.dedup_by(|a, b| a.0 == b.0);
     names
 }
 
-/// Containers by which a name is known, and pods: they keep the name if their files cannot be read
-/// any more.
+/// Containers and pods that matched by name. They match by id from then on, even if their state
+/// files can no longer be read.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
     containers: BTreeSet<(String, &'static str)>,
@@ -204,7 +204,7 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// Remembers what matched.
+    /// Remembers the container or pod of a cgroup that matched.
     pub fn learn(&mut self, kind: Kind, cgroup: &Cgroup) {
         let placement = &cgroup.placement;
         match (kind, &placement.container, &placement.pod) {

@@ -1,4 +1,4 @@
-//! The names of units, containers and pods, as flags and settings have them.
+//! Parses the names of units, containers and pods in flags and settings.
 
 use std::{fmt, str::FromStr};
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::{model::Cgroup, text::Untrusted};
 
-/// The fewest digits by which an id of a container can begin.
+/// The minimum number of digits of an abbreviated container id.
 const CONTAINER_DIGITS: usize = 12;
 
-/// The fewest digits by which the UID of a pod can begin.
+/// The minimum number of digits of an abbreviated pod UID.
 const POD_DIGITS: usize = 8;
 
 /// Suffixes of the units that can have processes.
 const SUFFIXES: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
-/// Suffixes of the units that cannot.
+/// Suffixes of the units that have no processes.
 const SUFFIXES_WITHOUT_PROCESSES: [&str; 5] =
     [".target", ".timer", ".path", ".device", ".automount"];
 
@@ -37,15 +37,15 @@ pub struct PodName(pub(super) Untrusted);
 /// Why a text names no unit, container or pod.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceNameError {
-    /// There is nothing.
+    /// The text is empty.
     #[error("expected the name of a {what}, for example {example}")]
     Empty {
-        /// Of what.
+        /// The kind of name.
         what: &'static str,
-        /// A name.
+        /// An example of a name.
         example: &'static str,
     },
-    /// Text that cannot be shown cannot be named.
+    /// The name has control characters, which are never printed.
     #[error("names with control characters are not supported")]
     Control,
     /// A slice has units, and no processes of its own.
@@ -54,10 +54,10 @@ pub enum PlaceNameError {
     /// Units of this type have no processes.
     #[error("a {0} unit has no processes; name the service that it starts")]
     NoProcesses(&'static str),
-    /// A path.
+    /// The text is a path.
     #[error("a unit has a name, not a path; use --cgroup for the path of a cgroup")]
     Path,
-    /// The name of a pod is unique within its namespace only.
+    /// The text is not a pod. A name of a pod is unique only within its namespace.
     #[error("expected NAMESPACE/NAME, or a UID or at least its first {POD_DIGITS} digits")]
     Pod,
 }

@@ -62,7 +62,7 @@ fn containers_are_named_by_name_id_or_its_beginning() {
     for name in ["db", DB, &DB[..61]] {
         assert_eq!(matching(&places(&[], &[name], &[])), [6], "{name}");
     }
-    // Too short, and the name of none.
+    // Shorter than the minimum, and no container has this name.
     assert_eq!(matching(&places(&[], &[&DB[..11]], &[])), [0; 0]);
     assert_eq!(matching(&places(&[], &[&DB[..12]], &[])), [5, 6, 7]);
 }
@@ -89,23 +89,23 @@ fn what_matches_nothing_is_unknown_and_says_what_resembles_it() {
     there is no unit ngnix.service
     similar: nginx.service;
     `profiler stat -a --by unit -d 1s` lists what runs;
-    --allow-missing waits for a unit that does not exist yet
+    --allow-missing waits until the unit exists
     there is no container wbe
     running: app, db, web;
     `profiler stat -a --by container -d 1s` lists what runs;
-    --allow-missing waits for a container that does not exist yet
-    the name of a container is read from root's files; its id always works
+    --allow-missing waits until the container exists
+    names of containers are in files that only root can read; ids always work
     there is no pod shop/web-1
     similar: shop/web-0;
     `profiler stat -a --by pod -d 1s` lists what runs;
-    --allow-missing waits for a pod that does not exist yet
-    the name of a pod is read from root's files; its UID always works
+    --allow-missing waits until the pod exists
+    names of pods are in files that only root can read; UIDs always work
     ");
     let unknown = places(&[], &[], &["a/b"]).check(&[]).expect("unknown");
     assert_eq!(
         unknown[0].waiting(),
         "there is no pod a/b (no pod is running, or its cgroup is not visible here); its calls \
-         are counted from its start on"
+         will be counted once it starts"
     );
 }
 
@@ -119,7 +119,7 @@ fn what_matches_several_is_ambiguous() {
     insta::assert_snapshot!(ambiguous, @r"
     3f4a0c0b8f0d matches 3 containers
     matching: DB (db), WEB (app of pod shop/web-0), WEB (web);
-    name one by its id, or several separated by commas, or the pod by --pod
+    use an id, or several ids separated by commas, or name the pod with --pod
     ");
 }
 

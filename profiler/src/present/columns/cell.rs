@@ -1,4 +1,4 @@
-//! The cells of columns: from the figures of a row to text.
+//! Formats the cells of columns from the figures of a row.
 
 use std::borrow::Cow;
 
@@ -21,12 +21,12 @@ use crate::{
     text::Untrusted,
 };
 
-/// What the cells of a row are made from.
+/// A row, as the source of its cells.
 pub trait Source {
     /// The process, if the row is of one.
     fn process(&self) -> Option<&Process>;
 
-    /// What the process or processes are called.
+    /// The name of the process or processes.
     fn comm(&self) -> Option<&Untrusted> {
         self.process().map(|process| &process.comm)
     }
@@ -39,12 +39,12 @@ pub trait Source {
         self.call().and_then(CallKey::abi)
     }
 
-    /// The category of syscalls, if rows are told apart by that.
+    /// The category of syscalls, if rows are grouped by category.
     fn category(&self) -> Option<&'static str> {
         None
     }
 
-    /// The classes of syscalls, if rows are told apart by them.
+    /// The classes of syscalls, if rows are grouped by class.
     fn classes(&self) -> Option<Classes> {
         None
     }
@@ -69,7 +69,7 @@ pub trait Source {
         None
     }
 
-    /// The cgroup, or what follows from it, if rows are told apart by it and it is known.
+    /// The name of the cgroup, unit, container or pod, if rows are grouped by it, and it is known.
     fn place(&self, _dimension: Dimension) -> Option<String> {
         None
     }
@@ -84,15 +84,15 @@ pub trait Source {
         1
     }
 
-    /// The syscall that has most of what the table is sorted by.
+    /// The syscall with the largest figure of the sort key.
     fn top_call(&self) -> Option<CallKey> {
         None
     }
 
-    /// The sum of a figure over the row's calls.
+    /// The sum of a figure over all calls of the row.
     fn sum(&self, of: fn(&Figures) -> u64) -> u64;
 
-    /// All figures: costly if latencies of several syscalls have to be merged.
+    /// All figures of the row. Expensive if latencies of several syscalls have to be merged.
     fn figures(&self) -> Cow<'_, Figures>;
 
     /// The maximum latency, nanoseconds.
@@ -192,16 +192,16 @@ pub struct Whole {
     pub calls: u64,
 }
 
-/// How figures are written.
+/// How figures are formatted.
 #[derive(Clone, Copy, Debug)]
 pub enum Form {
-    /// Exact counts with thousands apart: for a report.
+    /// For reports: exact counts with thousands separators.
     Exact,
-    /// At most seven characters: for a screen.
+    /// For screens: at most seven characters.
     Short {
         /// The length of the span in seconds, if figures are per second.
         per_second: Option<f64>,
-        /// Characters beyond ASCII may be used.
+        /// Whether characters beyond ASCII may be used.
         unicode: bool,
     },
 }
@@ -267,7 +267,7 @@ impl Column {
         })
     }
 
-    /// The cell of a row as text; empty if there is nothing to say.
+    /// The text of the cell of a row. Empty if the row has no such figure.
     pub fn cell(self, source: &impl Source, whole: Whole, form: Form) -> String {
         let name = |name: Option<&Untrusted>| name.map(ToString::to_string);
         let place = |of| Some(source.place(of).unwrap_or_else(|| units::NONE.into()));
@@ -351,7 +351,7 @@ pub(in crate::present) fn share(part: u64, whole: u64) -> String {
     format!("{:.1}", 100.0 * part as f64 / whole.max(1) as f64)
 }
 
-/// An id, or for several processes or threads, how many.
+/// An id. For several processes or threads, their number.
 fn id(id: Option<u32>, members: usize, form: Form) -> String {
     match id {
         Some(id) => id.to_string(),
@@ -363,8 +363,9 @@ fn id(id: Option<u32>, members: usize, form: Form) -> String {
     }
 }
 
-/// The distribution in [`SPREAD_CELLS`] characters. A character stands for the same latencies in
-/// every row, two octaves from 128 ns up, so that rows compare; the last one holds all above.
+/// A sparkline of [`SPREAD_CELLS`] characters. Each character stands for two octaves from 128 ns
+/// up, the same in every row, so that rows can be compared. The last character includes all longer
+/// latencies.
 fn spread(latency: &Latency, unicode: bool) -> String {
     /// Buckets in a character: two octaves.
     const BUCKETS: usize = 16;

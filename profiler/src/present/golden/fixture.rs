@@ -1,4 +1,4 @@
-//! One rich snapshot: every outcome, every ABI, names that need escapes, all losses.
+//! A snapshot with every outcome, every ABI, names that require escapes, and all losses.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ fn failing(calls: u64, ns: u64, errnos: &[(u16, u64)], unlisted: u64) -> Figures
     testing::with_errors(timed(calls, ns), errnos, unlisted)
 }
 
-/// Every figure has a value of its own.
+/// Figures in which every value is different.
 fn mixed() -> Figures {
     let timed = failing(90, 150, &[(2, 11), (11, 7), (13, 5)], 3);
     Figures {
@@ -54,8 +54,8 @@ fn mixed() -> Figures {
     }
 }
 
-/// Makes the row that was not timed in full one of adaptive sampling: a third of its buckets are the
-/// weights of calls that stand for two.
+/// Turns the sampled row into one of adaptive sampling: a third of its timed calls have a weight of
+/// two.
 pub(super) fn weigh(snapshot: &mut Snapshot) {
     for row in snapshot.calls.iter_mut().filter(|row| row.total.untimed > 0) {
         let figures = &mut row.total;
@@ -66,7 +66,7 @@ pub(super) fn weigh(snapshot: &mut Snapshot) {
     }
 }
 
-/// Takes the times away.
+/// Removes the times.
 pub(super) fn untime(figures: &mut Figures) {
     figures.untimed = figures.left();
     figures.total_ns = 0;
@@ -310,7 +310,7 @@ pub(super) fn nothing() -> Snapshot {
     Snapshot { health, ..Snapshot::default() }
 }
 
-/// The kernel keeps no statistics of programs.
+/// A snapshot while the kernel's statistics of programs are off.
 pub(super) fn without_statistics() -> Snapshot {
     let mut snapshot = snapshot();
     snapshot.health.cost.timing = Timing::No(Untimed::Privilege);
@@ -331,7 +331,7 @@ pub(super) fn service() -> Service {
     }
 }
 
-/// A group in which every figure differs from every other.
+/// A group in which every figure is different.
 fn group() -> GroupReading {
     let mut next = 400;
     let mut rows = |counters: &[Counter]| {

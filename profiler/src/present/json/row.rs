@@ -16,7 +16,7 @@ use crate::{
     text::Untrusted,
 };
 
-/// A row: the dimensions that tell it apart, and its figures.
+/// A row: the values of its dimensions, and its figures.
 #[derive(Serialize)]
 pub(super) struct RowObject<'a> {
     pid: Option<u32>,
@@ -87,7 +87,7 @@ pub(super) struct RowObject<'a> {
     never_returned: u64,
     lost: u64,
     in_flight: u64,
-    /// The buckets that hold a latency, from low to high, with `--buckets`.
+    /// The buckets that are not empty, from low to high, with `--buckets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     buckets: Option<Vec<Bucket>>,
 }

@@ -10,7 +10,7 @@ fn assert_documented(json: &serde_json::Value) {
         serde_json::Value::Object(fields) => {
             for (name, value) in fields {
                 assert!(PAGE.contains(&format!("`{name}`")), "no field {name} in docs/json.md");
-                // The names of errors are the kernel's.
+                // The keys of `errnos` are names of errnos, and not fields.
                 if name != "errnos" {
                     assert_documented(value);
                 }

@@ -1,4 +1,4 @@
-//! What is known of syscalls, for programs.
+//! The facts about syscalls as JSON.
 
 use std::{
     collections::BTreeMap,
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Serialize)]
 struct Document {
     schema: u32,
-    /// What each kind of fact comes from.
+    /// The source of each kind of fact.
     sources: BTreeMap<&'static str, &'static str>,
     syscalls: Vec<Syscall>,
     /// The errnos that the queries name.
@@ -43,7 +43,7 @@ struct Syscall {
     errnos: &'static [&'static str],
     docker: OfDocker,
     systemd: &'static [&'static str],
-    /// ABIs whose vDSO answers it, mostly without a syscall.
+    /// ABIs whose vDSO answers the call, mostly without a syscall.
     vdso: Vec<&'static str>,
     abis: Vec<OfAbi>,
 }
@@ -52,7 +52,7 @@ struct Syscall {
 struct OfDocker {
     /// `yes`, `no`, `arguments` or `capabilities`.
     allowed: &'static str,
-    /// A container that has one of these may use it with all arguments.
+    /// A container that has one of these capabilities may use all arguments.
     capabilities: &'static [&'static str],
 }
 
@@ -61,7 +61,7 @@ struct OfAbi {
     abi: &'static str,
     number: u32,
     number_register: &'static str,
-    /// Null if current kernels fail with ENOSYS.
+    /// Null if the call fails with ENOSYS on current kernels.
     arguments: Option<Vec<Argument>>,
 }
 
@@ -84,7 +84,7 @@ struct NamedErrno {
 /// Writes one object, and a line break.
 ///
 /// # Errors
-/// What `out` returns.
+/// The error of `out`.
 pub fn write(out: &mut Vec<u8>, findings: &Findings) -> io::Result<()> {
     let table = Table::get();
     let document = Document {

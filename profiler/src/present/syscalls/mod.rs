@@ -1,4 +1,4 @@
-//! What is known of syscalls: a table of many, a page of one, and JSON.
+//! Prints the facts about syscalls: a table of several, a page for one, or JSON.
 
 mod json;
 mod page;
@@ -21,7 +21,7 @@ use crate::{
 
 pub use json::write as write_json;
 
-/// A call, and the ABIs on which the user looks for it.
+/// A syscall, and the ABIs that the user asked for.
 #[derive(Clone, Copy, Debug)]
 struct Found<'a> {
     call: &'static Call,
@@ -29,7 +29,7 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    /// The call on each ABI that the user looks for.
+    /// The syscall on each of these ABIs.
     fn on(&self) -> impl Iterator<Item = &'static OnAbi> {
         self.call.abis.iter().filter(|on| self.abis.contains(&on.abi))
     }
@@ -45,7 +45,7 @@ impl Found<'_> {
     }
 }
 
-/// Everything that the queries find, each call once.
+/// The results of all queries, each syscall once.
 #[derive(Debug)]
 pub struct Findings {
     calls: Vec<(&'static str, Vec<Abi>)>,
@@ -55,7 +55,7 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// What the queries find together. On `abi` only, if there is one.
+    /// Joins the results of the queries. If `abi` is given, only on that ABI.
     pub fn new(queries: &[Query], abi: Option<Abi>) -> Self {
         let mut calls: Vec<(&'static str, Vec<Abi>)> = Vec::new();
         for (name, abis) in queries.iter().flat_map(Query::calls) {
@@ -76,7 +76,7 @@ impl Findings {
         Self { calls, errnos, of_errnos: queries.iter().all(Query::is_of_errno) }
     }
 
-    /// Whether nothing is left.
+    /// Whether no syscall and no errno was found.
     pub fn is_empty(&self) -> bool {
         self.calls.is_empty() && self.errnos.is_empty()
     }
@@ -92,7 +92,7 @@ impl Findings {
 /// Writes a page for one call or one errno, and a table for several.
 ///
 /// # Errors
-/// What `out` returns.
+/// The error of `out`.
 pub fn write(out: &mut impl io::Write, findings: &Findings, style: Style) -> io::Result<()> {
     let calls = findings.calls();
     if findings.of_errnos {

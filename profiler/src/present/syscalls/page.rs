@@ -18,19 +18,19 @@ use crate::{
     },
 };
 
-/// Columns that a label takes.
+/// Width of a label, characters.
 const LABEL: usize = 12;
 
-/// Columns of a page on a wide terminal. In a pipe, no line is broken.
+/// Maximum width of a page on a terminal, characters. In a pipe, lines are not wrapped.
 const MOST_COLUMNS: usize = 100;
 
-/// Columns before the second line of a prototype.
+/// Indentation of the second line of a prototype, characters.
 const INDENT: usize = 4;
 
-/// Fewest columns of the text beside the labels.
+/// Minimum width of the text beside the labels, characters.
 const FEWEST_COLUMNS: usize = 20;
 
-/// Writes everything that is known of a call.
+/// Writes all facts about a syscall.
 pub(super) fn call(out: &mut impl io::Write, found: Found<'_>, style: Style) -> io::Result<()> {
     let call = found.call;
     for (prototype, abis) in prototypes(found) {
@@ -90,7 +90,7 @@ pub(super) fn call(out: &mut impl io::Write, found: Found<'_>, style: Style) -> 
     Ok(())
 }
 
-/// What an errno means.
+/// Writes the meaning of an errno.
 pub(super) fn errno(out: &mut impl io::Write, errno: Errno, style: Style) -> io::Result<()> {
     let name = errnos::name(errno.number());
     writeln!(out, "{HEADING}{name}{HEADING:#}: {}", errno.meaning())?;
@@ -105,13 +105,13 @@ pub(super) fn errno(out: &mut impl io::Write, errno: Errno, style: Style) -> io:
     field(out, "Documented", &documented, style)
 }
 
-/// That a number is an errno too.
+/// Writes that a number is also an errno.
 pub(super) fn also_errno(out: &mut impl io::Write, errno: Errno) -> io::Result<()> {
     let number = errno.number();
     writeln!(out, "As an errno, {number} is {}: {}", errnos::name(number), errno.meaning())
 }
 
-/// The prototypes that the ABIs have, and which ABIs have each.
+/// The distinct prototypes, each with its ABIs.
 fn prototypes(found: Found<'_>) -> Vec<(String, Vec<Abi>)> {
     let mut prototypes: Vec<(String, Vec<Abi>)> = Vec::new();
     for on in found.on() {
@@ -132,15 +132,15 @@ fn declared(arguments: &[Argument]) -> String {
         return "void".into();
     }
     let declare = |argument: &Argument| {
-        // As people write C: `char *name`.
+        // C style: `char *name`.
         let space = if argument.kind.ends_with('*') { "" } else { " " };
         format!("{}{space}{}", argument.kind, argument.name)
     };
     arguments.iter().map(declare).collect::<Vec<_>>().join(", ")
 }
 
-/// The number and the arguments on one ABI, each with its register. The arguments of x32 are
-/// mostly those of x86_64.
+/// Writes the number and the arguments on an ABI, each with its register. Most arguments of x32 are
+/// those of x86_64.
 fn registers(
     out: &mut impl io::Write,
     on: &OnAbi,
@@ -193,7 +193,7 @@ fn list(abis: &[Abi]) -> String {
     abis.iter().map(|abi| abi.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// A label and its text.
+/// Writes a label and its text.
 fn field(out: &mut impl io::Write, label: &str, text: &str, style: Style) -> io::Result<()> {
     for (index, line) in wrapped(text, style, LABEL).enumerate() {
         let label = if index == 0 { label } else { "" };
@@ -202,7 +202,7 @@ fn field(out: &mut impl io::Write, label: &str, text: &str, style: Style) -> io:
     Ok(())
 }
 
-/// The lines of a text that has `before` columns to its left. They are broken between words.
+/// Wraps a text between words. `before` is the width of the columns to its left.
 fn wrapped(text: &str, style: Style, before: usize) -> impl Iterator<Item = String> + use<> {
     let width = style.width.map_or(usize::MAX, |width| {
         width.min(MOST_COLUMNS).saturating_sub(before).max(FEWEST_COLUMNS)
@@ -259,7 +259,7 @@ mod tests {
         assert!(page.lines().any(|line| line.starts_with("Errnos") && line.ends_with("ETXTBSY")));
     }
 
-    /// x32 passes other structures, and mostly the registers of x86_64.
+    /// x32 uses the registers of x86_64, but some other structures.
     #[test]
     fn x32_says_where_it_differs() {
         let of_read = page("read", None);

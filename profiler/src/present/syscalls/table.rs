@@ -53,7 +53,7 @@ pub(super) fn write(out: &mut impl io::Write, calls: &[Found<'_>], style: Style)
     Ok(())
 }
 
-/// The name, marked if no kernel of today has the call.
+/// The name, with a mark if current kernels no longer have the syscall.
 fn name(found: &Found<'_>) -> String {
     let is_gone = |on: &OnAbi| on.arguments.is_none();
     let mark = if found.on().all(is_gone) { " (ENOSYS)" } else { "" };

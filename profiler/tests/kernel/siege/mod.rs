@@ -92,7 +92,7 @@ impl Surroundings {
         let mut command: Command = profiler_command();
         command.env("NOTIFY_SOCKET", path("notify")).env("WATCHDOG_USEC", "1000000");
         command.env_remove("WATCHDOG_PID");
-        // SAFETY: one system call, which is safe between fork and exec.
+        // SAFETY: one syscall, which is safe between fork and exec.
         unsafe {
             command.pre_exec(|| {
                 Errno::result(libc::setpriority(libc::PRIO_PROCESS, 0, NICE))?;

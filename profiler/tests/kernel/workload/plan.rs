@@ -1,4 +1,4 @@
-//! Twenty system calls that neither the runtime nor the loader makes, with the
+//! Twenty syscalls that neither the runtime nor the loader makes, with the
 //! arguments for which each succeeds or fails with a known errno.
 //!
 //! Every result is compared with what was expected, so what [`Plan::states`] says is

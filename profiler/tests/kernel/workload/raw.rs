@@ -1,4 +1,4 @@
-//! System calls by their instruction, so that a workload makes the calls that it
+//! Syscalls by their instruction, so that a workload makes the calls that it
 //! says and libc adds none.
 
 use std::arch::asm;

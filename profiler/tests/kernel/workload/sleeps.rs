@@ -157,7 +157,7 @@ fn time(syscall: &str, asked_ns: &[u64], mut call: impl FnMut(u64) -> bool) -> T
     Timing { pid: own_pid(), syscall: syscall.to_owned(), asked_ns, took_ns }
 }
 
-/// The profiler's clock, which user space reads without a system call.
+/// The profiler's clock, which user space reads without a syscall.
 pub(crate) fn now() -> u64 {
     read_clock(libc::CLOCK_MONOTONIC)
 }

@@ -1,4 +1,5 @@
-//! A daemon with a group of metrics by container, while many processes in many cgroups make calls.
+//! Measures a daemon with a group of metrics by container, while many processes in many cgroups
+//! make calls.
 
 use std::{
     fs,
@@ -17,13 +18,13 @@ use super::{
     watched::Daemon,
 };
 
-/// Containers that the processes are in.
+/// Number of containers.
 const CONTAINERS: usize = 100;
 
-/// Different calls that make a group of 10,000 series.
+/// Number of different calls with which a group has 10,000 series.
 const CALLS_OF_WIDE: &str = "40";
 
-/// Cgroups of version 2, as Docker would make them. Removed when dropped.
+/// Cgroups of version 2, with the paths of Docker. Dropping this value removes them.
 struct Cgroups(Vec<PathBuf>);
 
 impl Cgroups {
@@ -45,7 +46,7 @@ impl Cgroups {
         Ok(this)
     }
 
-    /// Moves the processes of a load.
+    /// Moves the processes of a load into the cgroups.
     fn fill(&self, load: &Load) -> Result<()> {
         let load = load.0.id();
         let children = fs::read_to_string(format!("/proc/{load}/task/{load}/children"))?;
@@ -59,7 +60,7 @@ impl Cgroups {
 impl Drop for Cgroups {
     fn drop(&mut self) {
         for path in self.0.iter().rev() {
-            // The last process may not have left it yet.
+            // The last process may not have left the cgroup yet.
             for _ in 0..1_000 {
                 if fs::remove_dir(path).is_ok() {
                     break;

@@ -1,5 +1,5 @@
-//! The processes that the daemon watches while it is measured: so many, of so many
-//! threads, of which each makes so many different system calls a second.
+//! The load on a measured daemon: processes with threads, each of which makes a number of different
+//! syscalls per second.
 
 use std::{io, io::Read as _, process::ExitCode, ptr, thread, time::Duration};
 
@@ -16,7 +16,7 @@ use nix::{
 
 use super::storm;
 
-/// Calls that do nothing: without an argument, or on no file.
+/// Calls without an effect: without arguments, or on an invalid descriptor.
 const CALLS: [libc::c_long; 40] = [
     libc::SYS_getppid,
     libc::SYS_getuid,
@@ -60,47 +60,47 @@ const CALLS: [libc::c_long; 40] = [
     libc::SYS_fallocate,
 ];
 
-/// Most calls that can be asked for.
+/// Maximum number of different calls.
 pub(super) const MOST_CALLS: usize = CALLS.len();
 
-/// From this number on they are calls of x32 (`__X32_SYSCALL_BIT`), and ...
+/// The first number of x32 (`__X32_SYSCALL_BIT`).
 const X32: libc::c_long = 0x4000_0000;
-/// ... from here on there are none.
+/// The end of the numbers of x32.
 const X32_END: libc::c_long = 548;
 
-/// Between two rounds of calls by a thread.
+/// The time between two rounds of calls of a thread.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Be watched (`bench daemon` starts this)
+/// Make calls that are watched (`bench daemon` starts this)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
     pub(super) processes: u32,
-    /// Of each process
+    /// Threads of each process
     #[arg(long, default_value_t = 1)]
     pub(super) threads: u32,
     /// Processes that make their calls every second, rather than once [default: all]
     #[arg(long)]
     pub(super) active: Option<u32>,
-    /// Different ones by each thread
+    /// Different calls of each thread
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=MOST_CALLS as i64))]
     pub(super) calls: u32,
-    /// Also make all calls that the kernel refuses to know, once
+    /// Also make each call that the kernel does not implement, once
     #[arg(long)]
     pub(super) wide: bool,
-    /// Rather fork and end these processes as fast as can be, and print what their calls took
+    /// Instead, fork and end these processes as fast as possible, and print the latencies of their
+    /// calls
     #[arg(long)]
     pub(super) storm: bool,
 }
 
 /// Makes one of [`CALLS`].
 pub(super) fn call(which: usize) {
-    // SAFETY: no file has descriptor -1, and nothing is read or written through the null
-    // pointers for one that has none.
+    // SAFETY: -1 is not a descriptor, so the kernel does not use the null pointers.
     unsafe { libc::syscall(CALLS[which], -1_i64, ptr::null::<u8>(), 0_i64, 0_i64, 0_i64, 0_i64) };
 }
 
-/// Says `ready` when all have made their calls once, and goes on until it is killed.
+/// Prints `ready` when all threads have made their calls once. Runs until it is killed.
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     set_pdeathsig(Signal::SIGKILL)?;
     if args.storm {
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let (mut ready, done) = io::pipe()?;
     let active = args.active.unwrap_or(args.processes);
     for process in 0..args.processes {
-        // SAFETY: there is no other thread yet.
+        // SAFETY: there is no other thread.
         match unsafe { fork() }.context("cannot fork")? {
             ForkResult::Parent { .. } => {}
             ForkResult::Child => {
@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn make_calls(calls: usize, busy: bool, offset: Duration, done: io::PipeWriter) -> ! {
     use io::Write as _;
     (0..calls).for_each(call);
-    // Whoever reads this may have gone away; so shall we then.
+    // If the reader is gone, this process ends too.
     let _ = (&done).write_all(b".");
     drop(done);
     if !busy {
@@ -160,19 +160,19 @@ fn make_calls(calls: usize, busy: bool, offset: Duration, done: io::PipeWriter) 
 
 fn sleep_for_ever() -> ! {
     loop {
-        // No signal is blocked, and all of them end the process.
+        // No signal is blocked, and every signal ends the process.
         let _ = SigSet::empty().suspend();
     }
 }
 
-/// Makes a call by every number of x32, where the kernel was built without it and so
-/// refuses each: many more rows than programs make in a day.
+/// Makes a call with every number of x32, if the kernel was built without x32 and refuses them.
+/// This gives many more rows than real programs.
 fn widen() -> Result<()> {
-    // SAFETY: `getpid` takes no argument, by whichever number.
+    // SAFETY: `getpid` takes no argument, with any number.
     let known = unsafe { libc::syscall(X32 | libc::SYS_getpid) } != -1;
     ensure!(!known, "this kernel knows x32, whose calls would do what they say");
     for nr in 0..X32_END {
-        // SAFETY: the kernel has just been seen to refuse these numbers.
+        // SAFETY: the kernel refuses these numbers, as checked above.
         unsafe { libc::syscall(X32 | nr, -1_i64, 0_i64, 0_i64, 0_i64, 0_i64, 0_i64) };
     }
     (0..MOST_CALLS).for_each(call);

@@ -1,5 +1,5 @@
-//! `cargo xtask bench daemon`: what the user side costs, measured from outside on the
-//! executable that users run.
+//! `cargo xtask bench daemon`: measures the cost of the user side, on the executable that users
+//! run.
 
 mod groups;
 pub(crate) mod load;
@@ -31,19 +31,19 @@ use crate::workspace::output;
 /// `cargo xtask bench daemon`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Measure only this
+    /// Measure only this part
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Part>,
-    /// For how long the daemon is watched under each load
+    /// How long the daemon is measured under each load, seconds
     #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u64).range(2..=3600))]
     seconds: u64,
-    /// Processes of the greater loads
+    /// Processes of the larger loads
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1_000..=100_000))]
     processes: u32,
     /// Scrapes of each size
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     scrapes: u32,
-    /// Measure this executable [default: one that is built for it]
+    /// Measure this executable [default: build one]
     #[arg(long, value_name = "FILE")]
     profiler: Option<PathBuf>,
     /// Write the figures to this file
@@ -51,20 +51,20 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
-/// What can be measured apart.
+/// The parts of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
-    /// From its start to attached, and to the first frames of `top`
+    /// The time from the start until attached, and until the first frames of `top`
     Start,
     /// 1,000 processes that each make 20 different calls a second
     Steady,
-    /// Ten times as many processes, idle, and all of them active
+    /// Ten times as many processes, all idle, and all active
     Growth,
-    /// Answers to /metrics
+    /// The duration of scrapes of /metrics
     Scrape,
-    /// A group of metrics by container: its cost, and answers of 10,000 series
+    /// A group of metrics by container: its cost, and scrapes with 10,000 series
     Groups,
-    /// Processes made and ended as fast as can be
+    /// Processes that start and end as fast as possible
     Storm,
 }
 
@@ -72,18 +72,19 @@ enum Part {
 const PROCESSES: u32 = 1_000;
 const CALLS: u32 = 20;
 
-/// Room for all figures of the greater loads, which is not the default's business.
+/// Tables that have space for all figures of the larger loads.
 const ROOM: [&str; 4] = ["--max-threads", "131072", "--max-memory", "1024"];
 
-/// How often a start is measured, and the pause between two: shortly after programs were
-/// detached, the kernel lets the next ones wait for a grace period (tracepoint.c).
+/// How often a start is measured. There is a pause between two starts: shortly after programs were
+/// detached, attaching waits for a grace period (tracepoint.c).
 const STARTS: u32 = 7;
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
-/// Between two scrapes: longer than an answer may be old, so that each has a drain of its own.
+/// The time between two scrapes. Longer than the daemon reuses an answer, so that each scrape has a
+/// drain.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(110);
 
-/// Has the kernel count the time that programs run.
+/// The sysctl that makes the kernel time programs.
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -124,7 +125,7 @@ fn thread_count() -> Result<usize> {
     Ok(std::thread::available_parallelism()?.get())
 }
 
-/// A load, ended when dropped.
+/// A load. Dropping this value ends the load.
 struct Load(Child);
 
 impl Load {
@@ -141,7 +142,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        // Its children ask to die with it.
+        // Its children set a signal for the death of their parent.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -213,9 +214,9 @@ fn growth(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// What the daemon costs while nobody asks it for anything.
+/// Measures the daemon without scrapes.
 fn watch(daemon: &Daemon, seconds: u64) -> Result<Vec<Figure>> {
-    // The first drains read all that is new.
+    // The first drains read the figures so far.
     sleep(Duration::from_secs(3));
     let drains = |metrics: &std::collections::BTreeMap<String, f64>| {
         let of = |what| metrics.get(&format!("profiler_drain_duration_seconds_{what}")).copied();
@@ -271,8 +272,8 @@ fn scrape(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
     Ok(sections)
 }
 
-/// Times answers to /metrics. `what` is the start of the title, and `goal` that of the 99th
-/// percentile, milliseconds.
+/// Times scrapes of /metrics. `what` begins the title. `goal` is the goal of the 99th percentile,
+/// milliseconds.
 fn time_scrapes(daemon: &Daemon, scrapes: u32, (what, goal): (&str, f64)) -> Result<Section> {
     let mut times = Vec::new();
     let mut series = 0;
@@ -299,7 +300,7 @@ fn storm(profiler: &Path, args: &Args) -> Result<Section> {
     let unwatched = storm()?;
     let daemon = Daemon::start(profiler, &[])?;
     let watched = storm()?;
-    // Apart, since to count costs time itself.
+    // Measured separately, because timing the programs costs time itself.
     let counted = Stats::enable()?;
     let before = daemon.programs_ran()?.0;
     storm()?;
@@ -307,7 +308,7 @@ fn storm(profiler: &Path, args: &Args) -> Result<Section> {
     drop(counted);
     sleep(Duration::from_secs(2));
     let metrics = daemon.metrics()?;
-    // Each process also asks for its switches, and ends, by a call.
+    // Each process also makes calls to read its context switches and to end.
     let first_seen = f64::from(args.processes) * f64::from(CALLS + 2);
     let preempted = |of: &Times| (of.preempted as f64 * 1e6 / of.calls as f64).round();
     let slower = |a: u32, b: u32| f64::from(a) - f64::from(b);
@@ -345,7 +346,7 @@ fn storm(profiler: &Path, args: &Args) -> Result<Section> {
     })
 }
 
-/// The kernel counts the time that programs run, until this is dropped.
+/// The kernel times programs until this value is dropped.
 struct Stats(String);
 
 impl Stats {

@@ -1,30 +1,30 @@
-//! Figures beside their goals, as Markdown and as JSON.
+//! Prints figures with their goals, as Markdown and JSON.
 
 use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-/// All that one run found.
+/// The results of a run.
 #[derive(Serialize)]
 pub(super) struct Report {
     pub(super) machine: String,
     pub(super) sections: Vec<Section>,
 }
 
-/// Figures that were taken together.
+/// A group of figures.
 #[derive(Serialize)]
 pub(super) struct Section {
     pub(super) title: String,
     pub(super) figures: Vec<Figure>,
 }
 
-/// A figure, in the unit in which it is shown.
+/// A figure, in the unit in which it is printed.
 #[derive(Serialize)]
 pub(super) struct Figure {
     what: &'static str,
     value: f64,
     unit: Unit,
-    /// The most that it should be.
+    /// The goal: an upper bound.
     goal: Option<f64>,
 }
 
@@ -62,12 +62,12 @@ impl Figure {
         Self { what, value: count, unit: Unit::Count, goal: None }
     }
 
-    /// The same, which should be this at most.
+    /// Adds a goal.
     pub(super) fn goal(self, goal: f64) -> Self {
         Self { goal: Some(goal), ..self }
     }
 
-    /// Should be this at most.
+    /// Sets the goal.
     pub(super) fn set_goal(&mut self, goal: f64) {
         self.goal = Some(goal);
     }
@@ -107,7 +107,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Of several times the median, and of many the value that only one in a hundred exceeds.
+/// The median and the 99th percentile.
 pub(super) fn quantiles(mut times: Vec<Duration>) -> [Duration; 2] {
     times.sort_unstable();
     let last = times.len().saturating_sub(1) as f64;

@@ -1,5 +1,4 @@
-//! Processes that live for a few calls, as fast as they can be made, and what each of
-//! their calls takes.
+//! Starts and ends processes as fast as possible, and times each of their few calls.
 
 use std::{
     fs::File,
@@ -22,38 +21,38 @@ use serde::{Deserialize, Serialize};
 
 use super::load::call;
 
-/// Children at one time.
+/// Number of concurrent children.
 const AT_ONCE: usize = 256;
 
-/// What it took.
+/// The durations of calls.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Storm {
     pub(super) seconds: f64,
-    /// Calls that a process makes for the first time.
+    /// The first call of each syscall in a process.
     pub(super) first: Times,
-    /// Those that it makes again.
+    /// The second call of each syscall in a process.
     pub(super) again: Times,
 }
 
-/// What calls took.
+/// The durations of some calls.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Times {
     pub(super) calls: usize,
-    /// How many of them were interrupted for another process, which took its time.
+    /// Number of preempted calls.
     pub(super) preempted: usize,
-    /// Nanoseconds, of the others: median and 99th percentile.
+    /// Median and 99th percentile of all other calls, nanoseconds.
     pub(super) ns: [u32; 2],
 }
 
-/// Prints what it took.
+/// Runs the storm, and prints the durations.
 pub(super) fn run(processes: u32, calls: usize) -> Result<ExitCode> {
     let timings = 2 * calls * size_of::<u32>();
     let file = File::from(memfd_create("timings", MFdFlags::MFD_CLOEXEC)?);
     file.set_len((processes as usize * timings) as u64)?;
-    // SAFETY: nobody else has the file, and each child writes to a part of its own, which is
-    // read when it has ended.
+    // SAFETY: no other process has the file. Each child writes to its own part, which is read after
+    // the child has ended.
     let mut memory = unsafe { MmapMut::map_mut(&file) }?;
-    // Its pages are not to be made while calls are timed.
+    // Allocate the pages before calls are timed.
     memory.fill(1);
     let started = Instant::now();
     for (process, timings) in memory.chunks_exact_mut(timings).enumerate() {
@@ -83,7 +82,7 @@ pub(super) fn run(processes: u32, calls: usize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a child does: each call, and each again.
+/// Makes each call twice, in a child.
 fn live(timings: &mut [u8], calls: usize) -> ! {
     let mut before = switches();
     for (at, timing) in timings.as_chunks_mut().0.iter_mut().enumerate() {
@@ -95,17 +94,17 @@ fn live(timings: &mut [u8], calls: usize) -> ! {
         *timing = took.to_ne_bytes();
         before = after;
     }
-    // SAFETY: ends this process, without what the parent has to do at its end.
+    // SAFETY: ends this process without running the exit handlers of the parent.
     unsafe { libc::_exit(0) }
 }
 
-/// How often this process has had to wait for a CPU, or chose to; by a system call.
+/// The number of context switches of this process. Makes one syscall.
 fn switches() -> Option<c_long> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     Some(usage.voluntary_context_switches() + usage.involuntary_context_switches())
 }
 
-/// Stands for what a call took within which another process had the CPU.
+/// The duration that marks a preempted call.
 const PREEMPTED: u32 = u32::MAX;
 
 fn nanoseconds(time: Duration) -> u32 {

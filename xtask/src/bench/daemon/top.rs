@@ -1,4 +1,4 @@
-//! How soon `top` shows something, on a terminal of its own.
+//! Measures how soon `top` shows its first frames, on a pseudo-terminal.
 
 use std::{
     fs::File,
@@ -12,12 +12,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use nix::{pty::openpty, unistd::setsid};
 
-/// What is in the first frame, before anything has been read, and ...
+/// Text of the first frame, before any figures were read.
 const FRAME: &str = "Processes";
-/// ... in one with figures.
+/// Text of a frame with figures.
 const FIGURES: &str = "COMM";
 
-/// From its start to the first frame, and to the first with figures.
+/// The time from the start to the first frame, and to the first frame with figures.
 pub(super) fn frames(profiler: &Path) -> Result<(Duration, Duration)> {
     let size = nix::pty::Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
     let pty = openpty(&size, None)?;
@@ -26,11 +26,11 @@ pub(super) fn frames(profiler: &Path) -> Result<(Duration, Duration)> {
     command.args(["top", "--interval", "1s"]).env("TERM", "xterm-256color");
     let stdio = || terminal.try_clone().map(Stdio::from);
     command.stdin(stdio()?).stdout(stdio()?).stderr(stdio()?);
-    // SAFETY: both are system calls, which are safe between fork and exec.
+    // SAFETY: both are syscalls, which are safe between fork and exec.
     unsafe {
         command.pre_exec(|| {
             setsid()?;
-            // From its standard input, which is the terminal by now.
+            // Standard input is the terminal by now.
             if libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
                 return Err(io::Error::last_os_error());
             }
@@ -40,14 +40,14 @@ pub(super) fn frames(profiler: &Path) -> Result<(Duration, Duration)> {
     let started = Instant::now();
     let mut child =
         command.spawn().with_context(|| format!("cannot run {}", profiler.display()))?;
-    // Ours too, or the end of the other would not be seen.
+    // Close our own copy too. Otherwise, the end of the child would not be noticed.
     drop((terminal, command));
     let mut screen = File::from(pty.master);
     let mut shown = String::new();
     let mut wait_for = |what: &str| -> Result<Duration> {
         let mut bytes = [0; 65_536];
         while !shown.contains(what) {
-            // The other end closed is an error of its own.
+            // If the other end is closed, the read fails.
             match screen.read(&mut bytes).unwrap_or(0) {
                 0 => bail!("top ended without {what:?}:\n{shown}"),
                 n => shown += &String::from_utf8_lossy(&bytes[..n]),

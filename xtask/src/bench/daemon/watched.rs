@@ -1,4 +1,4 @@
-//! A daemon at work, and what it costs by the kernel's account.
+//! Runs a daemon, and reads its cost from the kernel.
 
 use std::{
     collections::BTreeMap,
@@ -22,24 +22,24 @@ use serde::Serialize;
 /// Time between two drains.
 pub(super) const INTERVAL: &str = "1s";
 
-/// Ended when dropped.
+/// A running daemon. Dropping this value ends the daemon.
 pub(super) struct Daemon {
     child: Child,
     address: SocketAddr,
-    /// From its start until its programs were attached.
+    /// The time from its start until its programs were attached.
     pub(super) attached_after: Duration,
 }
 
-/// Resident memory of a process, bytes, by what is mapped.
+/// Resident memory of a process by kind of mapping, bytes.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Memory {
-    /// The kernel's maps, which are there whether anybody maps them or not.
+    /// Mapped BPF maps, whose memory exists even if they are not mapped.
     pub(super) maps: u64,
-    /// Its own: heap and stacks.
+    /// Heap and stacks.
     pub(super) own: u64,
     /// Executable and libraries.
     pub(super) files: u64,
-    /// All of it, each page divided by how many share it.
+    /// All memory, with each page divided by the number of processes that share it.
     pub(super) proportional: u64,
 }
 
@@ -77,7 +77,7 @@ impl Daemon {
             }
             said += &line;
         };
-        // Read on, or it would wait for room in the pipe.
+        // Continue to read, so that the daemon does not wait for space in the pipe.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
         let attached_after = attached_after.context("it never said that it had attached")?;
         let daemon = Self { child, address, attached_after };
@@ -91,7 +91,7 @@ impl Daemon {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
-    /// CPU time since its start, of all its threads.
+    /// CPU time of all threads of the daemon since its start.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         Ok(clock_gettime(clock_getcpuclockid(self.pid())?)?.into())
     }
@@ -100,11 +100,11 @@ impl Daemon {
         Ok(memory(&fs::read_to_string(format!("/proc/{}/smaps", self.pid()))?))
     }
 
-    /// Time that its programs have run, and how often, where the kernel counts that.
+    /// Total time and number of the runs of its programs, if the kernel times programs.
     pub(super) fn programs_ran(&self) -> Result<(Duration, u64)> {
         let (mut time, mut runs) = (0, 0);
         for entry in fs::read_dir(format!("/proc/{}/fdinfo", self.pid()))? {
-            // One that has just been closed is no program.
+            // The descriptor may have been closed meanwhile.
             let Ok(text) = fs::read_to_string(entry?.path()) else { continue };
             let value = |key| {
                 let line = text.lines().find_map(|line| line.strip_prefix(key));
@@ -116,7 +116,7 @@ impl Daemon {
         Ok((Duration::from_nanos(time), runs))
     }
 
-    /// Status and body of an answer.
+    /// The status and the body of an answer.
     pub(super) fn get(&self, path: &str) -> Result<(u16, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
@@ -127,7 +127,7 @@ impl Daemon {
         Ok((status, body.to_owned()))
     }
 
-    /// What it serves, by series.
+    /// The served metrics, by series.
     pub(super) fn metrics(&self) -> Result<BTreeMap<String, f64>> {
         let (status, body) = self.get("/metrics")?;
         ensure!(status == 200, "status {status}");

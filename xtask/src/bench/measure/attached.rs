@@ -15,11 +15,11 @@ use super::{
 };
 use crate::workspace::find_program;
 
-/// Pairs that any probe can be measured against.
+/// The object with pairs of programs that are lower bounds for any tool.
 static FLOOR: &[u8] =
     include_bytes_aligned!("../../../../profiler/src/engine/kernel/objects/profiler-floor.bpf.o");
 
-/// Holds the programs; without it they are detached.
+/// An attached subject. Dropping this value detaches it.
 pub(super) enum Attached {
     Nothing,
     #[expect(dead_code, reason = "held for what dropping it does")]
@@ -31,7 +31,7 @@ pub(super) enum Attached {
 }
 
 impl Subject {
-    /// Why it cannot even be tried.
+    /// Why the subject cannot be measured on this host. `None` if it can.
     pub(super) fn missing(&self) -> Option<String> {
         match &self.how {
             How::Peer(peer) => peer.find().err(),
@@ -42,7 +42,7 @@ impl Subject {
         }
     }
 
-    /// From its return on calls are watched.
+    /// Attaches the subject. Calls are watched once this function returns.
     pub(super) fn attach(&self, cpus: usize) -> Result<Attached> {
         match &self.how {
             How::Nothing => Ok(Attached::Nothing),
@@ -56,7 +56,8 @@ impl Subject {
 }
 
 impl Attached {
-    /// An error if it ended before, since then nobody knows what was measured.
+    /// Detaches the subject. Fails if the tool ended before, because the measurement is then
+    /// invalid.
     pub(super) fn detach(self) -> Result<()> {
         if let Self::Program(mut tied) = self {
             ensure!(tied.runs()?, "ended while it was measured: {}", tied.last_words());
@@ -70,7 +71,7 @@ fn attach_peer(peer: &Peer, cpus: usize) -> Result<Tied> {
     peer.attach(cpus, &mut Pilot::new())
 }
 
-/// The profiler's own program, as one runs it.
+/// Starts the profiler's executable.
 fn program(args: &'static [&'static str], cpus: usize) -> Result<Tied> {
     let program = own_program()?;
     let mut command = std::process::Command::new(&program);

@@ -1,4 +1,4 @@
-//! Processes that end with this one, however it ends.
+//! Child processes that end with this process, regardless of how it ends.
 
 use std::{
     fs::File,
@@ -24,12 +24,13 @@ use nix::{
 
 use crate::workspace::shown;
 
-/// How long it may take to end when it is asked to.
+/// How long a child may take to end after a signal.
 const GRACE: Duration = Duration::from_secs(10);
 
 static INTERRUPTED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// From now on a signal to end is noted, and seen by [`check`]; a second one ends at once.
+/// Handles signals that end this process: [`check`] reports the first, and the second ends the
+/// process at once.
 pub(super) fn catch_signals() -> Result<()> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         let flag = Arc::clone(&INTERRUPTED);
@@ -39,17 +40,17 @@ pub(super) fn catch_signals() -> Result<()> {
     Ok(())
 }
 
-/// An error once a signal said to end.
+/// Fails once a signal has requested the end.
 pub(super) fn check() -> Result<()> {
     ensure!(!INTERRUPTED.load(Relaxed), "interrupted");
     Ok(())
 }
 
-/// A process in a group of its own, asked to end when this is dropped. What it says goes
-/// to files, so that it never waits for a reader.
+/// A process in its own process group. Dropping this value ends the process. Its output goes to
+/// files, so that it never waits for a reader.
 pub(super) struct Tied {
     child: Child,
-    /// On standard output, and on standard error.
+    /// The files of standard output and standard error.
     said: [File; 2],
     shown: String,
 }
@@ -59,7 +60,7 @@ impl Tied {
         let said = [tempfile::tempfile()?, tempfile::tempfile()?];
         command.stdin(Stdio::null()).stdout(said[0].try_clone()?).stderr(said[1].try_clone()?);
         command.process_group(0);
-        // SAFETY: between fork and exec it makes one system call, and allocates nothing.
+        // SAFETY: between fork and exec, the closure makes one syscall, and allocates nothing.
         unsafe { command.pre_exec(|| Ok(prctl::set_pdeathsig(Signal::SIGTERM)?)) };
         let shown = shown(&command);
         let child = command.spawn().with_context(|| format!("cannot run {shown}"))?;
@@ -70,12 +71,12 @@ impl Tied {
         self.child.id()
     }
 
-    /// Whether it is still there.
+    /// Whether the process is still running.
     pub(super) fn runs(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// Waits until `ready`, at most for `patience`; an error if it ends before.
+    /// Waits until `ready` returns true, at most for `patience`. Fails if the process ends before.
     pub(super) fn until(
         &mut self,
         patience: Duration,
@@ -92,18 +93,19 @@ impl Tied {
         Ok(())
     }
 
-    /// All that it said until now, the errors last.
+    /// The output so far, with standard error last.
     pub(super) fn said(&mut self) -> String {
         self.said.each_mut().map(text).concat()
     }
 
-    /// The end of its errors, in a line; without any, of what else it said.
+    /// The end of standard error in one line. If standard error is empty, the end of standard
+    /// output.
     pub(super) fn last_words(&mut self) -> String {
         let [said, errors] = self.said.each_mut().map(text);
         last_words(if errors.trim().is_empty() { &said } else { &errors })
     }
 
-    /// Waits until it has ended of itself.
+    /// Waits until the process ends by itself.
     pub(super) fn ended(mut self) -> Result<String> {
         let status = self.wait(Duration::from_secs(120))?;
         check()?;
@@ -112,7 +114,7 @@ impl Tied {
         Ok(self.said())
     }
 
-    /// Asks it to end, and waits until it has; what it said.
+    /// Ends the process with a signal, waits for its end, and returns its output.
     pub(super) fn stop(mut self) -> Result<String> {
         self.end()?;
         Ok(self.said())
@@ -133,14 +135,14 @@ impl Tied {
     fn end(&mut self) -> Result<()> {
         let group = Pid::from_raw(i32::try_from(self.child.id())?);
         let deadline = Instant::now() + GRACE;
-        // As Ctrl-C does: that is how each of the peers is told to sum up.
+        // SIGINT, as from Ctrl-C, makes each tool print its summary.
         if self.runs()? {
             let _ = killpg(group, Signal::SIGINT);
         }
         while self.runs()? && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(5));
         }
-        // And what it may have started.
+        // Also end processes that it started.
         let _ = killpg(group, Signal::SIGKILL);
         self.child.wait()?;
         Ok(())
@@ -159,7 +161,7 @@ fn text(file: &mut File) -> String {
     read.map_or_else(|error| error.to_string(), |_| String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The last lines that say anything, in one, and not too long.
+/// The last lines that are not empty, joined and truncated.
 fn last_words(said: &str) -> String {
     let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(2)..].join("; ");
@@ -195,8 +197,8 @@ mod tests {
             thread::sleep(Duration::from_millis(5));
         };
         drop(tied);
-        // A shell's child in the background ignores SIGINT, so this also shows what comes
-        // after it. Whoever inherits the ended child may take a moment to reap it.
+        // A background child of a shell ignores SIGINT, so this also checks the signal after it.
+        // The process that inherits the ended child may take a moment to reap it.
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The programs themselves, as the kernel runs them: how much code each is, and which.
+//! Measures the size of the programs, and disassembles them.
 
 use std::{
     collections::BTreeMap,
@@ -19,16 +19,16 @@ use crate::{
     workspace::{find_program, output},
 };
 
-/// A program that is loaded.
+/// A loaded program.
 struct Program {
     name: String,
-    /// Bytes of eBPF.
+    /// Size of the eBPF instructions, bytes.
     xlated: usize,
     /// Machine code.
     code: Vec<u8>,
 }
 
-/// Bytes of an eBPF instruction.
+/// Size of an eBPF instruction, bytes.
 const INSTRUCTION: usize = 8;
 
 pub(in crate::bench) fn run(args: &Args) -> Result<ExitCode> {
@@ -69,17 +69,17 @@ fn write(directory: &Path, subject: &Subject, program: &Program, code: &str) -> 
     fs::write(&file, code).with_context(|| file.display().to_string())
 }
 
-/// Those of this process that run at each call.
+/// The programs of this process that run at each call.
 fn programs() -> Result<Vec<Program>> {
     let mut programs = BTreeMap::new();
     for entry in fs::read_dir("/proc/self/fdinfo")? {
         let entry = entry?;
-        // One that has just been closed is no program.
+        // The descriptor may have been closed meanwhile.
         let Ok(text) = fs::read_to_string(entry.path()) else { continue };
         let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
         let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let (Some(id), Some(fd)) = (id.and_then(|id| id.trim().parse::<u32>().ok()), fd) {
-            // A link says which program it is of, and is none.
+            // The file of a link names its program too, but a link is not a program.
             let Ok(program) = Program::of(fd) else { continue };
             programs.insert(id, program);
         }
@@ -109,9 +109,9 @@ struct Info {
 }
 
 impl Info {
-    /// Asks for what the fields that are set ask for.
+    /// Requests the information for which fields are set.
     fn ask(&mut self, fd: RawFd) -> io::Result<()> {
-        /// `BPF_OBJ_GET_INFO_BY_FD`, and what it is asked.
+        /// Calls `BPF_OBJ_GET_INFO_BY_FD`.
         const COMMAND: c_long = 15;
         #[repr(C)]
         struct Question {
@@ -121,8 +121,8 @@ impl Info {
         }
         let info = std::ptr::from_mut(self) as u64;
         let question = Question { fd: fd.cast_unsigned(), len: size_of::<Self>() as u32, info };
-        // SAFETY: the kernel reads a question of this size, and writes at most `len` bytes to
-        // `info`, and `jited_len` to `jited`, which the caller has.
+        // SAFETY: the kernel reads a structure of this size, and writes at most `len` bytes to
+        // `info`, and `jited_len` bytes to `jited`, which the caller owns.
         let done = unsafe { syscall(SYS_bpf, COMMAND, &raw const question, size_of::<Question>()) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }

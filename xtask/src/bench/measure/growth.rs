@@ -1,5 +1,5 @@
-//! What the cost grows with: the kernel side's with how many make calls, and the
-//! reader's with how many there are.
+//! Measures how the cost of the kernel side grows with the number of active tasks, and the cost of
+//! a drain with the number of tasks.
 
 use std::{
     env,
@@ -32,21 +32,21 @@ use crate::bench::{
     workload::Workload,
 };
 
-/// Calls before a task gives its CPU to the next: few, so that each finds the caches full
-/// of what is the others'.
+/// Calls before a task yields its CPU. Few, so that the caches have the data of other tasks when a
+/// task continues.
 const TURN: u64 = 32;
 
-/// Processes, and threads of each, for the reader.
+/// Numbers of processes, and of threads per process, for the measurement of drains.
 const CROWDS: [(u32, u32); 7] =
     [(1, 1), (100, 1), (1_000, 1), (10_000, 1), (1, 1_000), (100, 100), (100, 200)];
 
-/// Room for the figures of all of them: 160 MiB, which is four times the default.
+/// Extents for the figures of all tasks: 160 MiB, which is four times the default.
 const EXTENTS: u32 = 160 * 1024;
 
-/// Readings at most until all have a record.
+/// Maximum number of drains until all tasks have a record.
 const SETTLING: usize = 8;
 
-/// Readings of each crowd, idle and active.
+/// Number of drains of each crowd, idle and active.
 const READINGS: usize = 5;
 
 pub(super) fn run(args: &Measure) -> Result<Growth> {
@@ -73,7 +73,8 @@ pub(super) fn run(args: &Measure) -> Result<Growth> {
     Ok(Growth { quiet, kernel, drain })
 }
 
-/// Every count in each round, with each subject in turn; and how quiet the machine was.
+/// Measures every count in each round, with each subject in turn. Also returns how quiet the
+/// machine was.
 fn kernel(args: &Measure) -> Result<(Quiet, Vec<Dimension>)> {
     let is_wanted = |subject: &&Subject| [NOTHING, CLOCK, "profiler"].contains(&subject.key);
     let mut turns = Turns::new(OURS.iter().filter(is_wanted).collect())?;
@@ -129,12 +130,12 @@ fn dimensions(args: &Measure) -> Result<Vec<(&'static str, Points)>> {
     ])
 }
 
-/// Reads the tables while so many are there, as the daemon does.
+/// Drains the tables with this many tasks, as the daemon does.
 fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
     let options = Options { max_extents: EXTENTS, ..Options::default() };
     let mut profiler = Profiler::attach(&options, KeepEnded::Always)?;
     let mut crowd = Gathered::start(processes, threads)?;
-    // The kernel side is given more room at readings, as it shows to be needed.
+    // Each drain enlarges the pools if necessary.
     let mut settled = profiler.snapshot(Detail::Calls);
     for _ in 0..SETTLING {
         crowd.go()?;
@@ -165,8 +166,8 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
     Ok(())
 }
 
-/// Tasks of another process, that make calls when they are told to. They end with it, and
-/// it when it is dropped.
+/// Tasks of another process, which make calls on command. Dropping this value ends the process and
+/// its tasks.
 struct Gathered {
     process: Child,
     orders: ChildStdin,
@@ -185,7 +186,7 @@ impl Gathered {
         Ok(gathered)
     }
 
-    /// Has all make their calls, and waits until they have.
+    /// Lets all tasks make their calls, and waits for them.
     fn go(&mut self) -> Result<()> {
         self.orders.write_all(b"\n").context("they are gone")?;
         self.hear()

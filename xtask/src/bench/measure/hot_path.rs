@@ -1,5 +1,5 @@
-//! Nanoseconds a call, in loops of cheap calls; and what it costs that both cores make
-//! the same call at once.
+//! Measures nanoseconds per call in loops of cheap calls, also with two cores that make the same
+//! call at the same time.
 
 use std::{env, process::Command};
 
@@ -21,10 +21,10 @@ use crate::{
     workspace::output,
 };
 
-/// The loops that the table is of.
+/// The loops in the table.
 const WORKLOADS: [Workload; 3] = [Workload::Getppid, Workload::Alternating, Workload::Failing];
 
-/// A loop in a process of its own.
+/// A loop in a separate process.
 pub(super) struct Loop {
     pub(super) workload: Workload,
     pub(super) calls: u64,
@@ -35,13 +35,13 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// By one process, which keeps its CPU.
+    /// A loop of one process, which stays on its CPU.
     pub(super) fn simple(workload: Workload, calls: u64, cpu: usize) -> Self {
         Self { workload, calls, cpus: vec![cpu], tasks: 1, kind: Kind::Processes, turn: None }
     }
 
-    /// Nanoseconds a call, in a process of its own, so that the profiler sees it as
-    /// it sees any other.
+    /// Measures nanoseconds per call in a separate process, which the profiler handles like any
+    /// other process.
     pub(super) fn timed(&self, attached: &Attached) -> Result<f64> {
         let name = |value: Option<clap::builder::PossibleValue>| {
             value.map(|value| value.get_name().to_owned()).context("a value without a name")
@@ -64,7 +64,7 @@ impl Loop {
     }
 }
 
-/// The table of nanoseconds a call, with the peers or without.
+/// The table of nanoseconds per call, with or without other tools.
 pub(super) fn run(args: &Measure, with_peers: bool) -> Result<(HotPath, Option<Contention>)> {
     let cpu = args.cpu.map_or_else(super::last_cpu, Ok)?;
     let other = super::another_cpu(cpu)?;
@@ -82,7 +82,7 @@ pub(super) fn run(args: &Measure, with_peers: bool) -> Result<(HotPath, Option<C
         for workload in WORKLOADS {
             places.push(Some(Loop::simple(workload, calls, cpu).timed(attached)?));
         }
-        // The one core, the other, and both at once.
+        // The first core, the second core, and both at the same time.
         for cpus in
             other.map(|other| [vec![cpu], vec![other], vec![cpu, other]]).into_iter().flatten()
         {

@@ -1,4 +1,4 @@
-//! Where and when it is measured, and what is there to measure.
+//! The machine of the measurement, and the versions of the measured tools.
 
 use std::{fs, path::Path, process::Command};
 
@@ -34,7 +34,7 @@ impl Machine {
     }
 }
 
-/// Programs and packages of the peers, each once.
+/// Programs and packages of the other tools, without duplicates.
 fn peers() -> Vec<(&'static str, &'static str)> {
     let mut programs: Vec<_> = PEERS
         .iter()
@@ -48,7 +48,7 @@ fn peers() -> Vec<(&'static str, &'static str)> {
     programs
 }
 
-/// Installs what is not there.
+/// Installs missing tools.
 pub(super) fn install() -> Result<()> {
     let needed = peers().into_iter().chain(work::needs());
     let mut missing: Vec<_> = needed
@@ -60,7 +60,7 @@ pub(super) fn install() -> Result<()> {
     debian::install(&missing)
 }
 
-/// Versions of what is measured with; and what is missing.
+/// The versions of the measured tools, and which tools are missing.
 pub(super) fn tools(with_peers: bool, with_work: bool) -> Vec<Tool> {
     let mut tools = Vec::new();
     if with_peers || with_work {
@@ -72,8 +72,8 @@ pub(super) fn tools(with_peers: bool, with_work: bool) -> Vec<Tool> {
     tools
 }
 
-/// Shows tracefs to the tools, for as long as this process lives and to nobody else, where
-/// nobody has mounted it.
+/// Mounts tracefs in a private mount namespace, if it is not mounted. Only this process and its
+/// children see the mount.
 pub(super) fn show_tracefs() -> Result<()> {
     let place = "/sys/kernel/tracing";
     if ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
@@ -89,12 +89,12 @@ pub(super) fn show_tracefs() -> Result<()> {
         .with_context(|| format!("cannot mount tracefs on {place}"))
 }
 
-/// The first CPU often serves the interrupts.
+/// The CPU for measurements: the last one, because the first CPU often serves interrupts.
 pub(super) fn last_cpu() -> Result<usize> {
     cpus()?.last().copied().context("no CPU to run on")
 }
 
-/// The last beside `cpu`, if there is one.
+/// The last CPU other than `cpu`, if there is one.
 pub(super) fn another_cpu(cpu: usize) -> Result<Option<usize>> {
     Ok(cpus()?.into_iter().rfind(|other| *other != cpu))
 }

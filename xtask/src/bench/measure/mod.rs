@@ -1,4 +1,4 @@
-//! Measures. All of it needs root, and most of it the profiler as a library.
+//! The measurements. They require root, and most of them the profiler as a library.
 
 mod attached;
 mod child;
@@ -24,8 +24,8 @@ use super::{
 };
 use crate::privilege;
 
-/// What the kernel still does after programs were attached or detached falls into
-/// this time rather than into a measurement.
+/// A pause after attaching or detaching, so that the kernel's remaining work does not disturb a
+/// measurement.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Measures one part, or all.

@@ -1,4 +1,4 @@
-//! The tools of others, and how to know that one of them is attached.
+//! Starts other tools, and detects when they are attached.
 
 use std::{
     fs,
@@ -15,29 +15,29 @@ use crate::{bench::results::Tool, workspace::find_program};
 /// How long a tool may take to attach.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A tool that watches all of the host.
+/// A tool that watches the whole host.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) program: &'static str,
     pub(super) package: &'static str,
     pub(super) args: &'static [&'static str],
-    /// Taken also, if the tool's help knows it.
+    /// A flag that is added if the tool's help mentions it.
     pub(super) if_known: Option<&'static str>,
     pub(super) holds: Holds,
 }
 
-/// What the kernel shows that a process holds, by its descriptors.
+/// The BPF and perf descriptors of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holds {
     pub(super) programs: usize,
-    /// Of perf; those that a tool opens once on each CPU count by one.
+    /// perf events. An event that is opened once per CPU counts once.
     pub(super) events: usize,
-    /// Opened once on each CPU.
+    /// perf events that are opened once per CPU.
     pub(super) events_per_cpu: usize,
 }
 
 impl Holds {
-    /// By what the links in /proc/PID/fd say.
+    /// Counts the descriptors in /proc/PID/fd.
     fn by(links: impl IntoIterator<Item = PathBuf>) -> Self {
         let mut holds = Self::default();
         for link in links {
@@ -62,13 +62,13 @@ impl Holds {
 }
 
 impl Peer {
-    /// Where it is, or why it is not.
+    /// The path of the tool, or why it cannot be found.
     pub(super) fn find(&self) -> Result<PathBuf, String> {
         find_program(&[self.program])
             .ok_or_else(|| format!("not installed: Debian's package `{}`", self.package))
     }
 
-    /// Starts it, and returns once calls have become dearer by it.
+    /// Starts the tool, and returns once calls have become slower.
     pub(super) fn attach(&self, cpus: usize, pilot: &mut Pilot) -> Result<Tied> {
         let program = self.find().map_err(anyhow::Error::msg)?;
         let mut command = Command::new(&program);
@@ -78,7 +78,7 @@ impl Peer {
     }
 }
 
-/// Starts a tool, and returns once it holds what it attaches and calls have become dearer.
+/// Starts a tool, and returns once it has the expected descriptors and calls have become slower.
 pub(super) fn started(
     command: Command,
     holds: Holds,
@@ -101,7 +101,7 @@ fn help(program: &Path) -> String {
     )
 }
 
-/// What is there of a program of a package, by what it says of its version.
+/// The version of a program, as the program prints it.
 pub(super) fn tool(program: &str, package: &str) -> Tool {
     Tool {
         program: program.to_owned(),
@@ -120,7 +120,7 @@ fn version(program: &Path) -> String {
         .unwrap_or_else(|| "of unknown version".to_owned())
 }
 
-/// The first word of the first lines that is a version.
+/// The first word in the first lines that is a version.
 fn number(said: &str) -> Option<String> {
     let words = said.lines().take(2).flat_map(|line| line.split([' ', '/', '=', ',', '(', ')']));
     let bare = words.map(|word| word.trim_start_matches('v').trim_end_matches('.'));
@@ -132,7 +132,7 @@ fn number(said: &str) -> Option<String> {
     versions.next().map(str::to_owned)
 }
 
-/// The program of the profiler itself, which is built beside this one.
+/// The profiler's executable, which is built beside this one.
 pub(super) fn own_program() -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let beside = this.with_file_name("profiler");

@@ -1,4 +1,4 @@
-//! A short loop whose cost says whether something is attached.
+//! A short loop of calls, whose cost shows whether a tool is attached.
 
 use std::time::Instant;
 
@@ -6,14 +6,13 @@ use crate::bench::statistics::{least, median};
 
 const CALLS: u32 = 5_000;
 
-/// By how much a call has to become dearer. The least that a tool adds through perf is
-/// nine tenths.
+/// The factor by which a call has to become slower. Tools that use perf add at least nine tenths.
 const DEARER: f64 = 1.2;
 
-/// How often in a row.
+/// How often in succession a call has to be slower.
 const IN_A_ROW: usize = 3;
 
-/// What such calls cost before, and do now.
+/// The cost of a call before and now.
 pub(super) struct Pilot {
     before: f64,
     now: Vec<f64>,
@@ -24,15 +23,15 @@ impl Pilot {
         Self { before: f64::INFINITY, now: Vec::new() }
     }
 
-    /// With nothing attached.
+    /// Measures the cost with nothing attached.
     pub(super) fn before(&mut self) {
         let samples: Vec<_> = (0..9).map(|_| measured()).collect();
-        // What the CPU was disturbed by is not for the tool to surpass.
+        // Do not use samples that were disturbed as the threshold.
         self.before = f64::max(least(&samples), median(&samples).min(least(&samples) * DEARER));
         self.now.clear();
     }
 
-    /// Measures again; whether it was dearer often enough.
+    /// Measures again. Returns whether calls were slower often enough.
     pub(super) fn is_dearer(&mut self) -> bool {
         self.now.push(measured());
         is_dearer(self.before, &self.now)

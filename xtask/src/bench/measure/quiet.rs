@@ -1,4 +1,4 @@
-//! Whether the machine does anything else, or others watch it, while it is measured.
+//! Checks whether other processes use the CPUs or watch syscalls during a measurement.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,23 +10,23 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::programs::loaded_programs;
 
-/// How long is waited until others are done.
+/// How long to wait for other processes.
 const PATIENCE: Duration = Duration::from_secs(6);
 
 /// How long the kernel may take to free programs.
 const FREED: Duration = Duration::from_secs(2);
 
-/// How long the machine is looked at before a measurement.
+/// How long to observe the machine before a measurement.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Percent of all CPUs' time that others may use.
+/// Maximum share of the time of all CPUs that other processes may use, percent.
 const QUIET: f64 = 10.0;
 
-/// Ticks by which the kernel's account of processes and of CPUs may differ.
+/// Maximum difference between the kernel's times of processes and of CPUs, ticks.
 const SLACK: u64 = 4;
 
-/// What is used of the CPUs, and what of that by this process and its descendants; and
-/// whether programs have been loaded since that may be attached to system calls.
+/// The used CPU time, the part of this process and its descendants, and the number of new programs
+/// that may be attached to syscalls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Census {
     all: u64,
@@ -35,12 +35,12 @@ pub(super) struct Census {
     watched: bool,
 }
 
-/// Programs of others that may be attached to system calls, and do not go away: by id.
+/// The ids of programs of other processes that may be attached to syscalls, and that stay loaded.
 #[derive(Default)]
 pub(super) struct Residents(BTreeSet<u32>);
 
 impl Residents {
-    /// Those that are still there after some patience. Nothing of ours may be attached.
+    /// Finds the programs that stay loaded. Our own programs must not be attached.
     pub(super) fn found() -> Result<Self> {
         awaited(&Self::default())?;
         Ok(Self(watchers().collect()))
@@ -51,8 +51,8 @@ impl Residents {
     }
 }
 
-/// Waits until nobody else uses the machine or watches it, or until that has been too long.
-/// Nothing of ours may be attached.
+/// Waits, for a limited time, until no other process uses the CPUs or watches syscalls. Our own
+/// programs must not be attached.
 pub(super) fn awaited(residents: &Residents) -> Result<Census> {
     let deadline = Instant::now() + PATIENCE;
     let mut before = Census::now(residents)?;
@@ -67,8 +67,8 @@ pub(super) fn awaited(residents: &Residents) -> Result<Census> {
     }
 }
 
-/// Waits until the kernel has freed what was ours, which it does some time after it was
-/// detached, so that only what others loaded is taken for theirs.
+/// Waits until the kernel has freed our own programs, which it does some time after they are
+/// detached. Otherwise, they would count as programs of others.
 pub(super) fn after(residents: &Residents) -> Result<Census> {
     let deadline = Instant::now() + FREED;
     loop {
@@ -80,11 +80,11 @@ pub(super) fn after(residents: &Residents) -> Result<Census> {
     }
 }
 
-/// Programs of kinds that tracepoints run.
+/// The ids of loaded programs of types that can run at tracepoints.
 fn watchers() -> impl Iterator<Item = u32> {
     /// BPF_PROG_TYPE_TRACEPOINT, _RAW_TRACEPOINT and _TRACING.
     const KINDS: [u32; 3] = [5, 17, 26];
-    // Of a program that is gone meanwhile nothing can be read.
+    // A program that was unloaded meanwhile cannot be read.
     let programs = loaded_programs().flatten();
     programs.filter(|program| KINDS.contains(&(program.program_type() as u32))).map(|it| it.id())
 }
@@ -104,7 +104,7 @@ impl Census {
         })
     }
 
-    /// Percent of all CPUs' time since then that others used.
+    /// Share of the time of all CPUs that other processes used since `before`, percent.
     pub(super) fn others_since(self, before: Self) -> f64 {
         let all = self.all.saturating_sub(before.all);
         let used = self.used.saturating_sub(before.used);
@@ -112,23 +112,23 @@ impl Census {
         if all == 0 { 0.0 } else { 100.0 * used.saturating_sub(ours) as f64 / all as f64 }
     }
 
-    /// Whether what was measured since then was measured alone. Both times nothing of ours
-    /// was attached.
+    /// Whether other processes disturbed the measurement since `before`. Our own programs must not
+    /// be attached at either time.
     pub(super) fn disturbed_since(self, before: Self) -> bool {
         self.watched || before.watched || self.others_since(before) > QUIET
     }
 }
 
-/// Ticks since boot, and those that processes used or that the host had taken away.
+/// Ticks since boot, and ticks that processes used or that the hypervisor took.
 fn of_cpus(stat: &str) -> Option<(u64, u64)> {
-    // user nice system idle iowait irq softirq steal; what follows is in user already.
+    // user nice system idle iowait irq softirq steal. The fields that follow are included in user.
     let times = stat.lines().next()?.strip_prefix("cpu ")?;
     let times: Vec<u64> =
         times.split_whitespace().take(8).map_while(|time| time.parse().ok()).collect();
     (times.len() == 8).then(|| (times.iter().sum(), times[0] + times[1] + times[2] + times[7]))
 }
 
-/// A process, and the ticks that it and the children that it has reaped used.
+/// A process, and the ticks that it and its reaped children used.
 struct Task {
     id: u32,
     parent: u32,
@@ -138,7 +138,7 @@ struct Task {
 impl Task {
     fn parse(stat: &str) -> Option<Self> {
         let id = stat.split_whitespace().next()?.parse().ok()?;
-        // The name is in brackets, and may have any character.
+        // The name is in parentheses, and can contain any character.
         let (_, rest) = stat.rsplit_once(')')?;
         let fields: Vec<_> = rest.split_whitespace().collect();
         let times = fields.get(11..15)?.iter().map_while(|time| time.parse::<u64>().ok());
@@ -150,7 +150,7 @@ impl Task {
 fn of_descendants(tasks: &[Task], root: u32) -> u64 {
     let parents: BTreeMap<_, _> = tasks.iter().map(|task| (task.id, task.parent)).collect();
     let descends = |mut id: u32| {
-        // Read one after the other, so a loop is not impossible.
+        // The processes are read in succession, so the parents can form a loop.
         for _ in 0..64 {
             match parents.get(&id) {
                 _ if id == root => return true,

@@ -1,5 +1,4 @@
-//! Rounds of measurements, everything in turn, so that what the machine does meanwhile
-//! falls on all alike.
+//! Measures in rounds, with each subject in turn, so that disturbances affect all subjects alike.
 
 use anyhow::Result;
 
@@ -11,22 +10,22 @@ use super::{
 };
 use crate::bench::results::{Quiet, Row};
 
-/// How often a measurement is made again where others disturbed it.
+/// How often a disturbed measurement is repeated.
 const TRIES: usize = 3;
 
-/// Subjects, what was measured with each, and why some are not measured.
+/// The subjects, their samples, and why some are not measured.
 pub(super) struct Turns<'a> {
     subjects: Vec<&'a Subject>,
     absent: Vec<Option<String>>,
     cpus: usize,
-    /// By place, then by subject, then by round.
+    /// The samples, by place, subject and round.
     samples: Vec<Vec<Vec<f64>>>,
     residents: Residents,
     pub(super) quiet: Quiet,
 }
 
 impl<'a> Turns<'a> {
-    /// Before any rounds.
+    /// Creates the state before the first round.
     pub(super) fn new(subjects: Vec<&'a Subject>) -> Result<Self> {
         let absent = subjects.iter().map(|subject| subject.missing()).collect();
         let cpus = std::thread::available_parallelism()?.get();
@@ -35,9 +34,9 @@ impl<'a> Turns<'a> {
         Ok(Self { subjects, absent, cpus, samples: Vec::new(), residents, quiet })
     }
 
-    /// Has `measure` called with each subject attached, in each round, which gives a sample
-    /// for each of the places, or none for one that it leaves out. What fails with a tool
-    /// attached is said, and that tool left out from then on.
+    /// Calls `measure` with each subject attached, in each round. `measure` returns a sample for
+    /// each place, or `None` for a place that it skips. If a tool fails, prints the error, and
+    /// skips the tool from then on.
     pub(super) fn rounds(
         &mut self,
         rounds: u32,
@@ -46,7 +45,7 @@ impl<'a> Turns<'a> {
         let count = self.subjects.len();
         for round in 0..rounds as usize {
             for turn in 0..count {
-                // Another one comes first each time.
+                // Each round starts with another subject.
                 let index = (round + turn) % count;
                 let subject = self.subjects[index];
                 if self.absent[index].is_some() {
@@ -68,7 +67,7 @@ impl<'a> Turns<'a> {
         Ok(())
     }
 
-    /// One turn, made again if it was disturbed.
+    /// Measures one subject, and repeats a disturbed measurement.
     fn measured(
         &mut self,
         subject: &Subject,
@@ -101,7 +100,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// A row for each subject, of what was measured at this place.
+    /// A row of samples for each subject, at this place.
     pub(super) fn rows(&self, place: usize) -> Vec<Row> {
         let row = |(index, subject): (usize, &&Subject)| {
             let samples = self.samples.get(place).map(|subjects| subjects[index].clone());
@@ -109,7 +108,7 @@ impl<'a> Turns<'a> {
             Row {
                 key: subject.key.to_owned(),
                 title: subject.title.to_owned(),
-                // Rounds before it failed have no counterpart in the others'.
+                // Discard the samples of a tool that failed.
                 samples: samples.filter(|_| absent.is_none()).unwrap_or_default(),
                 absent,
                 ..Row::default()

@@ -1,5 +1,4 @@
-//! What is attached while something is measured: one table. A way to run the profiler, or
-//! a tool, is a line here.
+//! The table of subjects: the tools, and the ways to run the profiler, that are measured.
 
 use std::num::NonZeroU32;
 
@@ -11,30 +10,30 @@ use profiler::{
 use super::peers::{Holds, Peer};
 use crate::bench::figures::{CLOCK, EMPTY, NOTHING, SYSCOUNT};
 
-/// Something to measure under.
+/// A subject.
 #[derive(Debug)]
 pub(super) struct Subject {
-    /// How results, and the goals in `figures.rs`, call it.
+    /// The name in results and in the goals of `figures.rs`.
     pub(super) key: &'static str,
     pub(super) title: &'static str,
     pub(super) how: How,
-    /// So many times fewer calls are measured, where each costs much.
+    /// The divisor of the number of calls, for subjects with expensive calls.
     pub(super) fewer: u64,
-    /// Measured with both cores at it, too.
+    /// Whether to measure with both cores too.
     pub(super) contended: bool,
 }
 
 #[derive(Debug)]
 pub(super) enum How {
     Nothing,
-    /// Two programs of `profiler-floor.bpf.o`, by the beginning of their names.
+    /// Two programs of `profiler-floor.bpf.o`, by the prefix of their names.
     Pair(&'static str),
-    /// The profiler, in this process, which does not drain.
+    /// The profiler in this process, without drains.
     Ours(fn() -> Options),
-    /// The profiler's program, with these arguments.
+    /// The profiler's executable, with these arguments.
     Program(&'static [&'static str]),
     Peer(Peer),
-    /// strace, which starts what it watches or attaches to it.
+    /// strace, which starts the watched program or attaches to it.
     Strace,
 }
 
@@ -42,7 +41,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
     Subject { key, title, how, fewer: 1, contended: false }
 }
 
-/// Without those of others.
+/// The subjects of the project itself.
 pub(super) const OURS: [Subject; 13] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
@@ -51,7 +50,7 @@ pub(super) const OURS: [Subject; 13] = [
     subject(
         "out-of-scope",
         "**profiler**, process out of scope",
-        // The loop is no descendant of the first process by way of a fork from now on.
+        // No fork from now on makes the loop a descendant of process 1.
         How::Ours(|| Options { scope: Scope::Processes(vec![1]), ..Options::default() }),
     ),
     subject(
@@ -124,7 +123,7 @@ const PERF_TRACE: Peer = Peer {
     holds: Holds { programs: 0, events: 0, events_per_cpu: 2 },
 };
 
-/// The tools of others, for loops of calls.
+/// Other tools, for loops of calls.
 pub(super) const PEERS: [Subject; 8] = [
     subject(
         "perf-stat",
@@ -185,7 +184,7 @@ pub(super) const PEERS: [Subject; 8] = [
     Subject { fewer: 50, ..subject("strace", "`strace -f -c`: one process tree", How::Strace) },
 ];
 
-/// For real work, where the profiler is the program that one runs.
+/// Subjects for real work, where the profiler runs as a separate process.
 pub(super) const WORK: [Subject; 8] = [
     subject(NOTHING, "nothing", How::Nothing),
     subject(
@@ -224,7 +223,7 @@ pub(super) const WORK: [Subject; 8] = [
     Subject { fewer: 20, ..subject("strace", "`strace -f -c`, one process tree", How::Strace) },
 ];
 
-/// What the profiler's program holds once it is attached.
+/// The descriptors of the profiler's executable once it is attached.
 pub(super) const OWN: Holds = Holds { programs: 2, events: 0, events_per_cpu: 0 };
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Horizontal bars, as SVG: on a logarithmic scale, since strace costs a thousand times
-//! what a count costs.
+//! Draws horizontal bars as SVG, on a logarithmic scale, because strace costs a thousand times as
+//! much as counting.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,8 @@ use crate::bench::{
 };
 
 const WIDTH: f64 = 860.0;
-/// Where the bars begin, and where the longest ends: figures stand behind it.
+/// The x coordinates at which the bars begin, and at which the longest bar ends. Figures are to the
+/// right.
 const LEFT: f64 = 300.0;
 const RIGHT: f64 = 770.0;
 const MARGIN: f64 = 24.0;
@@ -26,7 +27,7 @@ const THEIRS: &str = "#d08a45";
 struct Chart {
     title: &'static str,
     subtitle: String,
-    /// The least on the scale; less is drawn as a stroke.
+    /// The minimum of the scale. Smaller values are drawn as a line.
     least: f64,
     unit: &'static str,
     groups: Vec<Group>,
@@ -44,7 +45,7 @@ struct Bar {
     colour: &'static str,
 }
 
-/// What a call costs more, of the first of the loops.
+/// The chart of the added cost of a call, in the first loop.
 pub(super) fn of_calls(results: &Results) -> Option<String> {
     let hot_path = results.hot_path.as_ref()?;
     let section = hot_path.sections.first()?;
@@ -54,7 +55,7 @@ pub(super) fn of_calls(results: &Results) -> Option<String> {
         Some(bar(row, added, format!("{text} ns")))
     });
     let chart = Chart {
-        title: "What watching a system call costs",
+        title: "What watching a syscall costs",
         subtitle: format!("nanoseconds added to {}; {}", section.workload, machine(results)),
         least: 10.0,
         unit: "ns",
@@ -63,7 +64,7 @@ pub(super) fn of_calls(results: &Results) -> Option<String> {
     Some(chart.drawn())
 }
 
-/// How much longer real work takes.
+/// The chart of how much longer real work takes.
 pub(super) fn of_work(results: &Results) -> Option<String> {
     let work = results.work.as_ref()?;
     let group = |load: &Load| {
@@ -180,7 +181,7 @@ impl Bar {
     }
 }
 
-/// Logarithmic.
+/// A logarithmic scale.
 struct Scale {
     least: f64,
     greatest: f64,
@@ -192,7 +193,7 @@ impl Scale {
         LEFT + part * (RIGHT - LEFT)
     }
 
-    /// Powers of ten on it.
+    /// The powers of ten on the scale.
     fn ticks(&self) -> Vec<f64> {
         let first = self.least.log10().ceil() as i32;
         let last = self.greatest.log10().floor() as i32;
@@ -200,7 +201,7 @@ impl Scale {
     }
 }
 
-/// Without fractions, with commas.
+/// Formats a number without a fraction, with commas.
 pub(super) fn thousands(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Tables, as Markdown.
+//! Formats the tables as Markdown.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::bench::{
     statistics::{least, median},
 };
 
-/// Everything that was measured, with headings.
+/// All tables, with headings.
 pub(super) fn all(results: &Results) -> String {
     let mut text = machine(results);
     let versions: Vec<_> = results
@@ -48,7 +48,7 @@ pub(super) fn all(results: &Results) -> String {
     text
 }
 
-/// The document of the repository.
+/// The text of profiler/BENCHMARK.md.
 pub(super) fn document(results: &Results) -> String {
     let mut text = "# What the profiler costs\n\n\
         `cargo xtask bench` measures these figures, and `cargo xtask bench --readme` writes them \
@@ -67,7 +67,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// What the README has of it.
+/// The part for the README.
 pub(super) fn summary(results: &Results) -> String {
     let mut text = String::new();
     if results.hot_path.is_some() {
@@ -89,7 +89,7 @@ fn machine(results: &Results) -> String {
     format!("Linux {kernel}, {model}, {} CPUs, {}.\n", machine.cpus, machine.date)
 }
 
-/// The paragraph, and how quiet the machine was, which is for the reader to judge.
+/// A paragraph, followed by how quiet the machine was.
 fn paragraph(text: &str, quiet: Quiet) -> String {
     let Quiet { turns, disturbed, residents, .. } = quiet;
     let mut text = text.to_owned();
@@ -143,7 +143,7 @@ fn calls(section: &Section) -> String {
     text
 }
 
-/// What the profiler adds, part by part: each is what it adds to a variant without it.
+/// The table of what each part of the profiler adds: the difference to a variant without that part.
 fn parts(sections: &[Section]) -> String {
     type Part = fn(&dyn Fn(&str) -> Option<f64>) -> Option<f64>;
     const PARTS: [(&str, Part); 5] = [
@@ -184,7 +184,7 @@ fn ratio_text(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
-/// Why there are no figures, fit for a cell.
+/// Why a row has no figures, as the text of a cell.
 fn why(row: &Row) -> String {
     row.absent.as_deref().unwrap_or("not measured").replace('|', "/").replace('\n', " ")
 }
@@ -249,7 +249,7 @@ fn work(done: &Work) -> String {
     text
 }
 
-/// How much of it is done in a second with nothing attached.
+/// Units of work per second with nothing attached.
 fn rate(load: &Load) -> String {
     Row::of(&load.rows, NOTHING).filter(|row| !row.samples.is_empty()).map_or_else(
         || "–".to_owned(),
@@ -270,10 +270,10 @@ fn slow_down(figures: &WorkFigures) -> String {
     }
 }
 
-/// What a cell and a bar say if the rounds do not agree on a sign.
+/// The text of a cell and a bar if the rounds do not agree on a sign.
 pub(super) const NO_DIFFERENCE: &str = "no difference seen";
 
-/// With its sign; to a tenth where it is small.
+/// Formats a percentage with its sign. Small values have one decimal.
 pub(super) fn percent(value: f64) -> String {
     let sign = if value < 0.0 { '−' } else { '+' };
     let size = value.abs();
@@ -344,7 +344,7 @@ mod tests {
         Tool { program: program.into(), package: package.into(), version }
     }
 
-    /// One of everything.
+    /// Results with one example of everything.
     fn results() -> Results {
         let loops = vec![
             row("nothing", "nothing", &[101.0, 100.0, 180.0]),

@@ -1,4 +1,4 @@
-//! Figures for people, and for programs.
+//! Writes the reports: Markdown, JSON and charts.
 
 mod chart;
 mod markdown;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{Output, results::Results};
 use crate::workspace::root;
 
-/// Where the charts and all tables of the repository are.
+/// The document with all tables. The charts are in the same directory.
 const DOCUMENT: &str = "profiler/BENCHMARK.md";
 const CHART: &str = "profiler/benchmark.svg";
 const WORK_CHART: &str = "profiler/benchmark-work.svg";
@@ -39,7 +39,7 @@ pub(super) fn write(results: &Results, output: &Output) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Those for which there are figures.
+/// Writes the charts for which there are figures.
 fn charts(results: &Results, calls: &Path, work: &Path) -> Result<()> {
     if let Some(drawn) = chart::of_calls(results) {
         to(calls, &drawn)?;

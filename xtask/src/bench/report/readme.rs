@@ -1,11 +1,11 @@
-//! The part of the README that is generated: what is between two marks.
+//! Replaces the generated part of the README, which is between two marks.
 
 use anyhow::{Context as _, Result, ensure};
 
 const BEGIN: &str = "<!-- bench: what `cargo xtask bench --readme` writes begins here -->\n";
 const END: &str = "<!-- bench: and ends here -->\n";
 
-/// The text, with this between its marks.
+/// Returns the text with `summary` between its marks.
 pub(super) fn replaced(text: &str, summary: &str) -> Result<String> {
     let (before, rest) = text.split_once(BEGIN).context("the README has no mark to begin at")?;
     let (_, after) = rest.split_once(END).context("the README has no mark to end at")?;

@@ -1,4 +1,4 @@
-//! Checks of what makes the profiler cost more than necessary.
+//! Checks for conditions that make the profiler cost more than necessary.
 
 use crate::commands::doctor::{finding::Finding, host::Host};
 
@@ -12,12 +12,12 @@ fn jit(host: &Host) -> Option<Finding> {
         0 => Finding::warning(
             WHAT,
             "off",
-            "programs are interpreted, at several times the cost: sysctl net.core.bpf_jit_enable=1",
+            "the kernel interprets programs, at several times the cost: sysctl net.core.bpf_jit_enable=1",
         ),
         2 => Finding::warning(
             WHAT,
-            "on, in its debugging mode",
-            "it logs every program: sysctl net.core.bpf_jit_enable=1",
+            "on, with debug output",
+            "the kernel logs every program: sysctl net.core.bpf_jit_enable=1",
         ),
         _ => Finding::ok(WHAT, "on"),
     })
@@ -32,24 +32,24 @@ fn clock(host: &Host) -> Option<Finding> {
         Finding::warning(
             WHAT,
             source,
-            "every call reads the clock twice, and this clock is slow or coarse. tsc is the best",
+            "the profiler reads the clock twice per call, and this clock is slow or coarse; tsc is best",
         )
     })
 }
 
 /// The kernel's statistics of BPF programs. The profiler uses them only to report its own cost. So
-/// their absence is no drawback, and their cost is one.
+/// it is a drawback if they are always on, but not if they are unavailable.
 fn statistics(host: &Host) -> Finding {
     const WHAT: &str = "BPF statistics";
     match (host.bpf_stats, host.can_time) {
         (Some(1..), _) => Finding::warning(
             WHAT,
-            "kept all the time",
+            "always on",
             "the kernel times every run of every BPF program, which adds to the cost of each call:\n\
-             sysctl kernel.bpf_stats_enabled=0. `stat --self` and `top --self` turn it on themselves",
+             sysctl kernel.bpf_stats_enabled=0. `stat --self` and `top --self` enable the timing themselves",
         ),
-        (_, Ok(())) => Finding::ok(WHAT, "kept on request (--self, --bpf-stats)"),
-        (_, Err(why)) => Finding::ok(WHAT, format!("not kept on request: {why}")),
+        (_, Ok(())) => Finding::ok(WHAT, "available on request (--self, --bpf-stats)"),
+        (_, Err(why)) => Finding::ok(WHAT, format!("unavailable: {why}")),
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
         host.can_time = Err(Untimed::Privilege);
         let finding = at(&host, "BPF statistics");
         assert_eq!(finding.status, Status::Ok);
-        assert!(finding.found.contains("needs CAP_SYS_ADMIN"), "{finding:?}");
+        assert!(finding.found.contains("requires CAP_SYS_ADMIN"), "{finding:?}");
         host.bpf_stats = Some(1);
         let finding = at(&host, "BPF statistics");
         assert_eq!(finding.status, Status::Warning);

@@ -23,7 +23,7 @@ fn architecture(host: &Host) -> Finding {
     match host.architecture {
         "x86_64" => Finding::ok(WHAT, "x86_64"),
         other => {
-            Finding::missing(WHAT, other, "only x86_64 is supported so far", Finding::NO_FEATURE)
+            Finding::missing(WHAT, other, "the profiler supports only x86_64", Finding::NO_FEATURE)
         }
     }
 }
@@ -52,7 +52,7 @@ fn type_information(host: &Host) -> Finding {
         WHAT,
         "none",
         "without it, the profiler falls back to programs that cannot follow children\n\
-         (stat -p, stat -- COMMAND). A kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+         (stat -p, stat -- COMMAND). It requires a kernel with CONFIG_DEBUG_INFO_BTF=y",
     )
 }
 
@@ -61,7 +61,11 @@ fn tracepoints(host: &Host) -> Finding {
     if host.features.tp_btf {
         return Finding::ok(WHAT, "raw_syscalls and sched, by name");
     }
-    Finding::warning(WHAT, "not found", "raw tracepoints are used instead, and are as exact")
+    Finding::warning(
+        WHAT,
+        "not found",
+        "the profiler falls back to raw tracepoints, which are as exact",
+    )
 }
 
 fn task_storage(host: &Host) -> Finding {
@@ -75,7 +79,7 @@ fn task_storage(host: &Host) -> Finding {
     Finding::warning(
         WHAT,
         "none",
-        "a table by task is used instead. It is as exact, and costs somewhat more.\n\
+        "the profiler falls back to a table of tasks, which is as exact, and costs somewhat more.\n\
          Linux 5.11 and later have it",
     )
 }
@@ -88,7 +92,7 @@ fn arena(host: &Host) -> Finding {
     Finding::warning(
         WHAT,
         "none",
-        "arrays are used instead. They are as exact, and cost somewhat more.\n\
+        "the profiler falls back to arrays, which are as exact, and cost somewhat more.\n\
          Linux 6.9 and later have it",
     )
 }
@@ -106,14 +110,14 @@ fn io_uring(host: &Host) -> Finding {
             "not counted",
             format!(
                 "the kernel lacks {missing}.\n\
-                 I/O through io_uring makes no syscalls, so it is not shown"
+                 I/O through io_uring bypasses syscalls, so no report includes it"
             ),
         ),
     }
 }
 
-/// Whether programs can be preempted. In tracepoints they can since Linux 7.1. `prog->active`, which
-/// keeps a program from running twice at a time, is per CPU (kernel/trace/bpf_trace.c).
+/// Warns if the kernel can preempt programs in tracepoints, as since Linux 7.1. `prog->active`,
+/// which prevents that a program runs twice at a time, is per CPU (kernel/trace/bpf_trace.c).
 fn preemption(host: &Host) -> Option<Finding> {
     host.features.preemptible_tracepoints().then(|| {
         Finding::warning(

@@ -39,7 +39,7 @@ fn memory_limit(host: &Host) -> Finding {
         Ok(Fit { why: None, .. }) => match &host.memory_limit {
             Some(limit) => Finding::ok(
                 WHAT,
-                format!("{}, {} of it left", mib(limit.bytes), mib(limit.available)),
+                format!("{}, of which {} are free", mib(limit.bytes), mib(limit.available)),
             ),
             None => Finding::ok(WHAT, "none"),
         },

@@ -1,4 +1,4 @@
-//! Checks of what this process may do.
+//! Checks of the privileges of this process.
 
 use crate::commands::doctor::{finding::Finding, host::Host};
 
@@ -14,7 +14,7 @@ fn capabilities(host: &Host) -> Finding {
     }
     Finding::missing(
         WHAT,
-        format!("{} not held", lacking.join(" and ")),
+        format!("lacks {}", lacking.join(" and ")),
         format!(
             "run as root (sudo), or: setcap {}=ep $(command -v profiler)",
             lacking.join(",").to_lowercase()
@@ -29,7 +29,7 @@ fn lockdown(host: &Host) -> Option<Finding> {
         "confidentiality" => Finding::missing(
             WHAT,
             "confidentiality",
-            "this mode forbids reading kernel memory, and so tracing. Integrity mode allows both",
+            "this mode forbids reading kernel memory, and so tracing. The mode integrity allows both",
             Finding::NO_PRIVILEGE,
         ),
         other => Finding::ok(WHAT, other),

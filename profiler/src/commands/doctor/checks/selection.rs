@@ -36,21 +36,21 @@ fn filters(host: &Host) -> Finding {
     if !features.layout.has(FieldGroup::Threads) {
         return Finding::warning(
             WHAT,
-            "by system call only",
+            "by syscall only",
             "--comm and --cgroup require type information (BTF)",
         );
     }
     if !features.layout.has(FieldGroup::Cgroup) || !features.cgroup_tracepoint {
         let remedy = "--cgroup requires a kernel with CONFIG_CGROUPS=y and its tracepoints";
-        return Finding::warning(WHAT, "by system call and name", remedy);
+        return Finding::warning(WHAT, "by syscall and name", remedy);
     }
     match &host.cgroups {
         Some(mount) => {
-            Finding::ok(WHAT, format!("by system call, name and cgroup ({})", text::path(mount)))
+            Finding::ok(WHAT, format!("by syscall, name and cgroup ({})", text::path(mount)))
         }
         None => Finding::warning(
             WHAT,
-            "by system call and name; cgroups of version 2 are not mounted",
+            "by syscall and name; cgroups of version 2 are not mounted",
             "mount -t cgroup2 none /sys/fs/cgroup/unified, for --cgroup",
         ),
     }
@@ -72,12 +72,12 @@ mod tests {
     fn filters_are_told_as_far_as_they_go() {
         let mut host = good();
         let found = at(&host, "filters").found;
-        assert_eq!(found, "by system call, name and cgroup (/sys/fs/cgroup)");
+        assert_eq!(found, "by syscall, name and cgroup (/sys/fs/cgroup)");
         host.cgroups = None;
         assert_eq!(at(&host, "filters").status, Status::Warning);
         host.features.cgroup_tracepoint = false;
-        assert_eq!(at(&host, "filters").found, "by system call and name");
+        assert_eq!(at(&host, "filters").found, "by syscall and name");
         host.features.layout = Layout::with(&[FieldGroup::Task]);
-        assert_eq!(at(&host, "filters").found, "by system call only");
+        assert_eq!(at(&host, "filters").found, "by syscall only");
     }
 }

@@ -1,4 +1,4 @@
-//! Checks of what was tried on this host: the confinement of a daemon, and an attach.
+//! Reports the results of two trials: dropping privileges as the daemon does, and attaching.
 
 use super::memory::mib;
 use crate::commands::doctor::{
@@ -10,14 +10,14 @@ pub(super) fn findings(host: &Host) -> Vec<Finding> {
     vec![confinement(host), attach(host)]
 }
 
-/// The confinement that a daemon gets here. A child process tried it, and read it back from the
-/// kernel.
+/// The remaining privileges of a daemon on this host. A child process dropped its privileges, and
+/// read the result from the kernel.
 fn confinement(host: &Host) -> Finding {
     const WHAT: &str = "confinement of the daemon";
     match &host.confinement {
         Ok((left, amiss)) if amiss.is_empty() => Finding::ok(WHAT, left),
         Ok((left, amiss)) => Finding::warning(WHAT, left, amiss.join("\n")),
-        Err(why) => Finding::warning(WHAT, why, "a daemon would end with this error here"),
+        Err(why) => Finding::warning(WHAT, why, "on this host, the daemon exits with this error"),
     }
 }
 

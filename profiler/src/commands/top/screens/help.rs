@@ -14,7 +14,8 @@ fn help_80x24() {
 #[test]
 fn the_help_wraps_on_a_narrow_screen_40x10() {
     let text = screen("?", 40, 10);
-    assert!(!text.contains('…'), "{text}");
+    // The third line has the tabs, which are cut off.
+    assert!(text.lines().skip(3).all(|line| !line.contains('…')), "{text}");
     assert_snapshot!(text);
 }
 

@@ -45,7 +45,7 @@ impl App {
         self.replace_view(view)
     }
 
-    /// Switches a list of system calls to categories, then to classes, and then back. Does nothing
+    /// Switches a list of syscalls to categories, then to classes, and then back. Does nothing
     /// in other views.
     pub(super) fn regroup_calls(&mut self) -> Action {
         let view = match &self.place().view {
@@ -146,9 +146,9 @@ impl App {
 /// What is opened of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Opened {
-    /// Its parts: of a site, the processes; of a process, the system calls; and so on.
+    /// Its parts: of a site, the processes; of a process, the syscalls; and so on.
     Parts,
-    /// Its system calls.
+    /// Its syscalls.
     Calls,
     /// Its latencies.
     Latencies,

@@ -1,5 +1,5 @@
-//! What differs between architectures on the user side of the engine. One file per architecture
-//! answers the same questions; x86_64 is the only one.
+//! What differs between architectures on the user side of the engine. Each architecture has a file
+//! with the same items; x86_64 is the only one.
 //!
 //! The tables of syscalls are in `names/`, by ABI.
 

@@ -4,8 +4,8 @@
 //! with its path. So a cgroup that lives for a few milliseconds has a path too. One walk at the
 //! start finds the cgroups that exist by then.
 //!
-//! A thread of its own looks the names of containers up, as soon as the kernel reports a cgroup: the
-//! state files of a container may go with it. No lookup delays a drain.
+//! A separate thread looks up the names of containers as soon as the kernel reports a cgroup,
+//! because the state files of a container may be removed with it. No lookup delays a drain.
 
 mod names;
 mod paths;
@@ -43,20 +43,20 @@ const NAMES_WAIT: Duration = Duration::from_millis(250);
 /// How long a confinement waits for the names of the containers that exist.
 const FIRST_NAMES_WAIT: Duration = Duration::from_secs(2);
 
-/// The cgroups that are known.
+/// The known cgroups.
 pub(super) struct Cgroups {
     shared: Arc<Mutex<Shared>>,
     hierarchies: Hierarchies,
     names: Option<NameThread>,
-    /// Events that were lost by the last walk.
+    /// Number of events that were lost before the last walk.
     lost: u64,
     /// Whether a filter names units, containers or pods.
     decides_scope: bool,
-    /// Cgroups for which the map of cgroups in scope had no space, by the last reading.
+    /// Number of cgroups that did not fit into the map of cgroups in scope, at the last reading.
     refused: u64,
 }
 
-/// What the drain and the thread that looks up names share.
+/// State that the drain shares with the thread that looks up names.
 struct Shared {
     events: RingBuf<MapData>,
     paths: Paths,
@@ -65,7 +65,7 @@ struct Shared {
 }
 
 impl Shared {
-    /// Learns from the events that have come.
+    /// Processes the events in the ring buffer.
     fn consume(&mut self) {
         while let Some(event) = self.events.next() {
             self.paths.learn(&event);
@@ -73,13 +73,13 @@ impl Shared {
         self.decide();
     }
 
-    /// Sets what the container of a cgroup is called.
+    /// Sets the names of the container of a cgroup.
     fn name(&mut self, id: u64, named: Named) {
         self.paths.name(id, named);
         self.decide();
     }
 
-    /// Decides about the cgroups of which something new is known.
+    /// Decides about the cgroups whose path or names have changed.
     fn decide(&mut self) {
         let Self { paths, scope: Some(scope), .. } = self else { return };
         for change in paths.take_changes() {
@@ -109,13 +109,13 @@ pub fn existing() -> Vec<Cgroup> {
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
-    // A panic elsewhere leaves paths that are true.
+    // A panic in another thread leaves the paths valid.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cgroups {
-    /// Takes the map with events out of the object that has it. If `places` names something, takes
-    /// the map of the cgroups in scope too.
+    /// Takes the map with events out of the object that has it. If `places` has names, takes the
+    /// map of the cgroups in scope too.
     pub(super) fn take(
         ebpf: &mut Ebpf,
         hierarchies: Hierarchies,
@@ -146,7 +146,7 @@ impl Cgroups {
         shared.consume();
         let mut names = Names::default();
         if shared.scope.as_ref().is_some_and(ScopeOfPlaces::needs_names) {
-            // So that no call of a container that exists is held back.
+            // Look up names now, so that the records of existing containers are not held back.
             shared.paths.look_up(&mut names);
             shared.decide();
         }
@@ -159,9 +159,9 @@ impl Cgroups {
         self.names = NameThread::start(Arc::clone(&self.shared), fd, known);
     }
 
-    /// Looks up the names of the containers that exist, as long as this process may, and runs
-    /// `confine` while there is no thread that looks up names. Later names are those that the
-    /// process can then read.
+    /// Looks up the names of existing containers while this process has the privilege. Then runs
+    /// `confine` while the thread that looks up names is stopped. Later lookups have only the
+    /// remaining privileges.
     pub(super) fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
         let Some(mut names) = self.names.take() else { return confine() };
         names.wait(FIRST_NAMES_WAIT);
@@ -171,13 +171,14 @@ impl Cgroups {
         confined
     }
 
-    /// Learns from the events that have come. `lost` says how many were lost since the start, and
-    /// `refused` how many cgroups did not fit into the map of those in scope.
+    /// Processes the events in the ring buffer. `lost` is the number of events lost since the
+    /// start, and `refused` the number of cgroups that did not fit into the map of cgroups in
+    /// scope.
     pub(super) fn read(&mut self, lost: u64, refused: u64) {
         let mut shared = lock(&self.shared);
         shared.consume();
         if lost > self.lost {
-            // The cgroups that still exist are found again.
+            // Walk again, to find the cgroups whose events were lost.
             self.lost = lost;
             walk::walk_all(&self.hierarchies, &mut shared.paths);
             shared.decide();
@@ -202,8 +203,8 @@ impl Cgroups {
         self.decides_scope
     }
 
-    /// Reads by `read`, which asks what becomes of the records of a cgroup. Returns whether the
-    /// kernel side has to decide about tasks again.
+    /// Calls `read` with a function that returns the verdict on the records of a cgroup. Returns
+    /// whether the kernel side has to decide about tasks again.
     pub(super) fn judge(
         &mut self,
         is_last: bool,
@@ -216,13 +217,13 @@ impl Cgroups {
         scope.take_stale()
     }
 
-    /// The cgroups with these ids, of those whose path is known. Forgets removed cgroups that are
-    /// not among them if there are many.
+    /// The cgroups with these ids, of those whose path is known. If there are many removed cgroups,
+    /// forgets those that are not among them.
     pub(super) fn of(&mut self, ids: impl Iterator<Item = u64>) -> Arc<BTreeMap<u64, Arc<Cgroup>>> {
         lock(&self.shared).paths.of(ids)
     }
 
-    /// Waits for a moment for the names that are being looked up.
+    /// Waits for pending lookups of names, for at most 250 ms.
     pub(super) fn wait_for_names(&self) {
         if let Some(names) = &self.names {
             names.wait(NAMES_WAIT);

@@ -15,7 +15,7 @@ use nix::{
 use super::{Shared, lock};
 use crate::placement::Names;
 
-/// The thread. Dropping it ends it, unless it hangs in a lookup.
+/// The thread. Dropping this value ends the thread, unless the thread hangs in a lookup.
 pub(super) struct NameThread {
     /// A byte wakes the thread, and closing it ends the thread.
     control: Option<OwnedFd>,
@@ -23,7 +23,7 @@ pub(super) struct NameThread {
     idle: Arc<Idle>,
 }
 
-/// Whether all names are looked up that can be.
+/// Whether all pending lookups are done.
 #[derive(Default)]
 struct Idle {
     is_idle: Mutex<bool>,
@@ -38,8 +38,8 @@ impl Idle {
 }
 
 impl NameThread {
-    /// Starts the thread. `events` is the descriptor of the events in `shared`. Without a thread,
-    /// containers have ids only. `known` are names that were looked up before.
+    /// Starts the thread. `events` is the descriptor of the events in `shared`. If the thread
+    /// cannot be started, containers have only ids. `known` are names that were looked up before.
     pub(super) fn start(shared: Arc<Mutex<Shared>>, events: RawFd, known: Names) -> Option<Self> {
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let (orders, control) = nix::unistd::pipe2(flags).ok()?;
@@ -50,8 +50,8 @@ impl NameThread {
         Some(Self { control: Some(control), thread: Some(thread), idle })
     }
 
-    /// Wakes the thread, because there are names to look up about which no event will wake it. The
-    /// caller holds the lock of what is shared.
+    /// Wakes the thread to look up names for which no event will wake it. The caller holds the lock
+    /// of the shared state.
     pub(super) fn wake(&self) {
         self.idle.set(false);
         if let Some(control) = &self.control {
@@ -60,7 +60,7 @@ impl NameThread {
         }
     }
 
-    /// Waits until all names are looked up, and at most for `time`.
+    /// Waits until all names are looked up, for at most `time`.
     pub(super) fn wait(&self, time: Duration) {
         let idle = self.idle.is_idle.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.idle.changed.wait_timeout_while(idle, time, |idle| !*idle));
@@ -68,10 +68,11 @@ impl NameThread {
 }
 
 impl NameThread {
-    /// Ends the thread, and returns the names that it looked up. None if it hangs in a lookup.
+    /// Ends the thread, and returns the names that it looked up. `None` if the thread hangs in a
+    /// lookup.
     pub(super) fn end(&mut self) -> Option<Names> {
         drop(self.control.take());
-        // A lookup on a file system that hangs must not hang us too.
+        // A lookup on a hanging file system must not block this thread.
         self.wait(Duration::from_millis(100));
         let thread = self.thread.take()?;
         let is_idle = *self.idle.is_idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +99,7 @@ fn work(
                 shared.consume();
                 let wanted = shared.paths.nameless();
                 if wanted.is_empty() {
-                    // Under the lock: whoever wakes this thread holds it too.
+                    // Set under the lock, which [`NameThread::wake`] requires too.
                     idle.set(true);
                     break;
                 }

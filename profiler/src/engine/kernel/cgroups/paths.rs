@@ -14,7 +14,7 @@ use crate::{
     text::Untrusted,
 };
 
-/// The most removed cgroups that are kept beyond those that a snapshot needs.
+/// The maximum number of removed cgroups that are kept beyond those in the snapshot.
 const MAX_REMOVED: usize = 8_192;
 
 /// The paths of cgroups by id.
@@ -27,11 +27,11 @@ pub(super) struct Paths {
     nameless: Vec<u64>,
     /// Cgroups of containers whose names are not known yet.
     unnamed: HashSet<u64>,
-    /// What has changed, if somebody follows it.
+    /// Changes since the last call of `take_changes`. `None` if changes are not recorded.
     changes: Option<Vec<Change>>,
 }
 
-/// A change of what is known.
+/// A change of a known cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// A cgroup has appeared, has another path, or has a name.
@@ -43,7 +43,7 @@ pub(super) enum Change {
 }
 
 impl Paths {
-    /// Learns from an event. Ignores bytes that are none.
+    /// Processes an event. Ignores invalid bytes.
     pub(super) fn learn(&mut self, event: &[u8]) {
         let number = |at: usize| Some(u32::from_ne_bytes(*event.get(at..)?.first_chunk()?));
         let Some(id) = event.first_chunk().copied().map(u64::from_ne_bytes) else { return };
@@ -65,7 +65,7 @@ impl Paths {
         }
     }
 
-    /// A cgroup exists at a path.
+    /// Adds a cgroup at a path.
     pub(super) fn add(&mut self, id: u64, path: &str) {
         let known = self.known.get(&id);
         if known.is_some_and(|known| known.path.raw() == path && !known.removed) {
@@ -88,17 +88,17 @@ impl Paths {
         }
     }
 
-    /// Keeps changes from now on, for [`Self::take_changes`].
+    /// Starts to record changes for [`Self::take_changes`].
     pub(super) fn follow_changes(&mut self) {
         self.changes = Some(Vec::new());
     }
 
-    /// What has changed since the last call.
+    /// Removes and returns the changes since the last call.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
         self.changes.as_mut().map(mem::take).unwrap_or_default()
     }
 
-    /// A cgroup, and whether all its names are known that can be.
+    /// A cgroup, and whether its lookup of names is done.
     pub(super) fn get(&self, id: u64) -> Option<(&Cgroup, bool)> {
         Some((self.known.get(&id)?, !self.unnamed.contains(&id)))
     }
@@ -116,7 +116,7 @@ impl Paths {
         !self.nameless.is_empty()
     }
 
-    /// A cgroup has another path, and so have all cgroups below it.
+    /// Changes the path of a cgroup, and of all cgroups below it.
     fn rename(&mut self, id: u64, path: &str) {
         let Some(old) = self.known.get(&id).map(|cgroup| cgroup.path.raw().to_owned()) else {
             return self.add(id, path);
@@ -141,8 +141,8 @@ impl Paths {
         }
     }
 
-    /// The cgroups with these ids, of those whose path is known. Forgets the oldest removed cgroups
-    /// that are not among them if there are many.
+    /// The cgroups with these ids, of those whose path is known. If there are many removed cgroups,
+    /// forgets the oldest that are not among them.
     pub(super) fn of(&mut self, ids: impl Iterator<Item = u64>) -> Arc<BTreeMap<u64, Arc<Cgroup>>> {
         let ids: HashSet<u64> = ids.collect();
         let excess = self.removed.len().saturating_sub(MAX_REMOVED);
@@ -169,8 +169,8 @@ impl Paths {
         Arc::new(known.collect())
     }
 
-    /// The containers whose names have to be looked up, by the id of a cgroup. Each is asked for
-    /// once.
+    /// The containers whose names have to be looked up, by the id of a cgroup. Returns each
+    /// container once.
     pub(super) fn nameless(&mut self) -> Vec<(u64, Container)> {
         let container = |id: u64| {
             let cgroup = self.known.get(&id)?;
@@ -187,7 +187,7 @@ impl Paths {
         }
     }
 
-    /// Sets what the container of a cgroup is called.
+    /// Sets the names of the container of a cgroup.
     pub(super) fn name(&mut self, id: u64, named: Named) {
         if self.unnamed.remove(&id) {
             self.note(Change::Known(id));
@@ -249,7 +249,7 @@ mod tests {
         other[8] = 9;
         paths.learn(&other);
         assert!(shown(&mut paths, &[7]).is_empty());
-        // A length beyond the end is cut.
+        // A length beyond the end of the event is capped.
         let mut long = whole;
         long[12] = 200;
         paths.learn(&long);

@@ -1,9 +1,9 @@
 //! Decides which cgroups are in scope, if a filter names units, containers or pods.
 //!
-//! The kernel side has a map of the cgroups that are in scope or undecided. Each cgroup that appears
-//! is undecided. Its calls count, and the reader holds back their records until the cgroup is
-//! decided about: at once if its path tells, and otherwise when the name of its container has been
-//! looked up.
+//! The kernel side has a map of the cgroups that are in scope or undecided. Each new cgroup is
+//! undecided. The kernel side counts its calls, and the reader holds back their records until the
+//! cgroup is decided: at once if the path is sufficient, and otherwise when the name of its
+//! container has been looked up.
 
 use std::collections::{HashMap as Map, HashSet};
 
@@ -15,10 +15,10 @@ use crate::{
     model::Cgroup,
 };
 
-/// `BPF_EXIST` (include/uapi/linux/bpf.h): update an entry, but never make one.
+/// `BPF_EXIST` (include/uapi/linux/bpf.h): updates an entry, but never adds one.
 const IF_IT_EXISTS: u64 = 2;
 
-/// What becomes of the figures of a record.
+/// The verdict on the figures of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// They count.
@@ -29,9 +29,9 @@ pub(crate) enum Verdict {
     LeaveOut,
 }
 
-/// The map of the kernel side, or what stands in for it in tests.
+/// The map of the kernel side, or its replacement in tests.
 pub(super) trait ScopeMap: Send {
-    /// Makes an entry. Returns whether there was space for it.
+    /// Adds an entry. Returns whether there was space for it.
     fn add(&mut self, id: u64) -> bool;
     /// Sets an existing entry. Returns whether there is one.
     fn confirm(&mut self, id: u64) -> bool;
@@ -63,14 +63,14 @@ type Located = (u64, String);
 pub(super) struct ScopeOfPlaces {
     places: Places,
     map: Box<dyn ScopeMap>,
-    /// The decisions; `None` if one waits for a name.
+    /// The decisions. `None` while a decision waits for a name.
     decisions: Map<u64, Option<bool>>,
-    /// By kind: the cgroups that match. Those below them match too.
+    /// The cgroups that match, by kind. Cgroups below them match too.
     matching: [HashSet<Located>; PlaceKind::ALL.len()],
     /// The cgroups in the map.
     inside: HashSet<Located>,
     learned: Learned,
-    /// The cgroups of records that were unknown at this reading, and at the one before.
+    /// The unknown cgroups of records at this reading, and at the previous reading.
     unknown: [HashSet<u64>; 2],
     /// Whether decisions of the kernel side about tasks have become stale.
     is_stale: bool,
@@ -95,8 +95,8 @@ impl ScopeOfPlaces {
         PlaceKind::ALL.into_iter().any(|kind| self.places.needs_names(kind))
     }
 
-    /// Decides about a cgroup that has appeared, that was renamed, or whose name has been looked up.
-    /// `is_named` says that all its names are known that can be.
+    /// Decides about a cgroup that is new or was renamed, or whose name has been looked up.
+    /// `is_named` says that its lookup of names is done.
     pub(super) fn decide(&mut self, id: u64, cgroup: &Cgroup, is_named: bool) {
         let located = (id & V1, cgroup.path.raw().to_owned());
         let mut decision = Some(true);
@@ -121,7 +121,7 @@ impl ScopeOfPlaces {
         self.decisions.insert(id, decision);
         match decision {
             Some(true) => self.admit(id, located, cgroup.removed),
-            // The kernel side has a removed cgroup no more.
+            // The kernel side no longer has a removed cgroup.
             Some(false) => {
                 self.inside.remove(&located);
                 self.is_stale |= self.map.remove(id);
@@ -134,7 +134,8 @@ impl ScopeOfPlaces {
         if self.map.confirm(id) || is_below(&self.inside, &located) || removed {
             return;
         }
-        // It existed at the start, was renamed, or did not fit into the map when it was made.
+        // The cgroup existed at the start, was renamed, or did not fit into the map when it was
+        // created.
         if self.map.add(id) {
             self.is_stale = true;
             self.inside.insert(located);
@@ -146,7 +147,7 @@ impl ScopeOfPlaces {
         }
     }
 
-    /// A cgroup was removed. Another one can have its path.
+    /// Notes that a cgroup was removed. A new cgroup can have the same path.
     pub(super) fn removed(&mut self, id: u64, path: &str) {
         let located = (id & V1, path.to_owned());
         for matching in &mut self.matching {
@@ -166,7 +167,7 @@ impl ScopeOfPlaces {
         self.unknown[0].clear();
     }
 
-    /// What becomes of a record of this cgroup. On the last reading, nothing is held back.
+    /// The verdict on a record of this cgroup. The last reading holds back no records.
     pub(super) fn verdict(&mut self, id: u64, is_last: bool) -> Verdict {
         match self.decisions.get(&id) {
             Some(Some(true)) => Verdict::Count,
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(scope.verdict(7, true), Verdict::Count);
         assert_eq!(scope.verdict(8, true), Verdict::LeaveOut);
         assert!(scope.take_stale());
-        // It is made anew, and its file is not readable any more.
+        // The container is created again, and its state file can no longer be read.
         map.made(9);
         scope.decide(9, &container(7), true);
         assert_eq!(map.ids(), [7, 9]);
@@ -310,7 +311,7 @@ mod tests {
         map.made(5);
         scope.decide(5, &Cgroup::at(path), true);
         assert_eq!(map.ids(), [5]);
-        // An event that comes late, about a cgroup that is gone.
+        // A late event about a removed cgroup.
         let removed = Cgroup { removed: true, ..Cgroup::at("/b.service") };
         scope.decide(6, &removed, true);
         assert_eq!(map.ids(), [5]);

@@ -11,7 +11,7 @@ use profiler_common::cgroup::V1;
 use super::paths::Paths;
 use crate::{engine::kernel::hierarchies::Hierarchies, text::Untrusted};
 
-/// The most cgroups of a hierarchy that a walk looks at.
+/// The maximum number of cgroups per hierarchy that a walk visits.
 const MAX_WALKED: usize = 65_536;
 
 /// Finds all cgroups that exist.

@@ -202,7 +202,7 @@ mod tests {
     const ALL: [ObjectName; 4] =
         [ObjectName::Arena, ObjectName::Arrays, ObjectName::Fallback, ObjectName::Identity];
 
-    /// The names of the symbols of a kind in the sections that `is_wanted` chooses by name.
+    /// The names of the symbols of a kind in the sections for which `is_wanted` returns true.
     fn symbols(
         bytes: &[u8],
         kind: SymbolKind,

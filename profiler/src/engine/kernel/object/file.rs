@@ -2,8 +2,8 @@
 //!
 //! `cargo xtask build-ebpf` makes the objects. A debug build, or a build with the feature
 //! `object-override`, reads them from the directory that `PROFILER_OBJECT_DIR` names, so that the
-//! kernel tests can run on objects that are not committed. A release build ignores the
-//! environment, which could make a privileged process load something else.
+//! kernel tests can run on objects that are not committed. A release build ignores the variable,
+//! which could make a privileged process load other programs.
 
 use std::borrow::Cow;
 
@@ -26,11 +26,11 @@ pub(super) static ARENA: File = file!("profiler-arena.bpf.o");
 pub(super) static TASK: File = file!("profiler-task.bpf.o");
 /// Counts calls, on all other kernels.
 pub(super) static TID: File = file!("profiler-tid.bpf.o");
-/// Tells our process id on the host, and the kernel's clock.
+/// Reports the profiler's process id on the host, and the kernel's clock.
 pub(super) static IDENTITY: File = file!("profiler-identity.bpf.o");
 
 impl File {
-    /// The object as it is to be loaded.
+    /// The bytes to load.
     pub(super) fn bytes(&self) -> Cow<'static, [u8]> {
         overridden(self.name).unwrap_or(Cow::Borrowed(self.embedded))
     }

@@ -1,4 +1,4 @@
-//! What a description of a program consists of, and the programs that count calls.
+//! Descriptions of programs, and of those that count calls.
 
 use profiler_common::wire::FURTHER_EXITS;
 
@@ -28,11 +28,11 @@ macro_rules! spec {
     };
 }
 
-/// Counts what enters. It attaches last and detaches first: whatever it counts finds all other
-/// programs attached.
+/// Counts entries. It attaches last and detaches first, so that all other programs are attached
+/// while it counts.
 pub(crate) const ENTRY: ProgramSpec = spec!("sys_enter", "sys_enter", 2, 3, 4, 5, 6, 7, 8);
 
-/// Counts what leaves.
+/// Counts exits.
 const EXIT: ProgramSpec = spec!("sys_exit", "sys_exit", 2, 3, 4, 5, 6, 7, 8);
 
 /// Follows threads that run another program.
@@ -48,8 +48,8 @@ const CGROUP_ATTACH: ProgramSpec = ProgramSpec {
     ..spec!("cgroup_attach", "cgroup_attach_task", 2, 3, 4)
 };
 
-/// Tells which cgroups there are. These attach before the walk through the cgroups that exist, so
-/// that none is missed.
+/// Reports new cgroups. The programs that report cgroups attach before the walk through the
+/// existing cgroups, so that none is missed.
 const CGROUP_MKDIR: ProgramSpec =
     ProgramSpec { when: When::Cgroups, ..spec!("cgroup_mkdir", "cgroup_mkdir", 2, 3, 4) };
 const CGROUP_RMDIR: ProgramSpec =
@@ -80,9 +80,9 @@ const SIGNAL_DELIVER: ProgramSpec = ProgramSpec {
     copies: &["signal_deliver", "signal_deliver2", "signal_deliver3", "signal_deliver4"],
 };
 
-/// Follows tasks that leave a CPU and return to one. It attaches before entries, so that it sees
-/// all of a call that counts, and detaches after exits. The kernel never preempts it, because the
-/// run queue is locked: so one copy is enough.
+/// Follows tasks that leave a CPU and return to one. It attaches before entries and detaches after
+/// exits, so that it covers every counted call. The kernel never preempts it, because the run queue
+/// is locked: so one copy is enough.
 const SCHED_SWITCH: ProgramSpec = ProgramSpec {
     name: "sched_switch",
     tracepoint: "sched_switch",
@@ -138,9 +138,9 @@ pub(crate) const OPERATION_SUBMITTED: ProgramSpec = ring(
 
 /// The programs of an object that counts calls, in the order in which they attach.
 ///
-/// Forks come before entries, so that no child of a process in scope is missed. Exits come
-/// before entries, so that no exit of a counted call is missed. Likewise, completions come before
-/// submissions, and the creation of rings before both.
+/// Forks come before entries, so that no child of a process in scope is missed. Exits come before
+/// entries, so that no exit of a counted call is missed. For the same reason, completions come
+/// before submissions, and the creation of rings before both.
 pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
     CGROUP_MKDIR,
     CGROUP_RENAME,
@@ -191,14 +191,14 @@ impl ProgramSpec {
         if preemptible { self.copies } else { &self.copies[..1] }
     }
 
-    /// Whether it counts operations of io_uring that are submitted.
+    /// Whether the program counts submissions of io_uring.
     pub(crate) fn counts_submissions(&self) -> bool {
         use RingEvent::{Fail, Submit, SubmitOld};
         matches!(self.when, When::Ring(Submit | SubmitOld | Fail))
     }
 
-    /// How many copies attach at the start: half, because each copy costs something at every
-    /// call. Further copies attach if these are too few.
+    /// How many copies attach at the start. Half of them, because each copy adds cost to every
+    /// call. Further copies attach if the kernel skips all of these.
     pub(crate) fn copies_at_start(&self, preemptible: bool) -> usize {
         self.copies(preemptible).len().div_ceil(2)
     }

@@ -1,4 +1,4 @@
-//! What a description of an object consists of.
+//! Descriptions of objects: programs, maps, settings and requirements.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ pub(crate) enum ObjectName {
     Arrays,
     /// Counts calls: raw tracepoints, a table of tasks, arrays.
     Fallback,
-    /// Tells our process id on the host and the kernel's clock.
+    /// Reports the profiler's process id on the host and the kernel's clock.
     Identity,
 }
 
@@ -22,11 +22,11 @@ pub(crate) enum ObjectName {
 pub(crate) struct ObjectSpec {
     /// Its name.
     pub(crate) name: ObjectName,
-    /// What its programs are built on, for people.
+    /// The kernel features that its programs use, for people.
     pub(crate) description: &'static str,
     /// Its compiled form.
     pub(super) file: File,
-    /// What the kernel must have to run it.
+    /// What the kernel requires to run it.
     pub(crate) requires: &'static [Requirement],
     /// The queries that need it.
     pub(crate) when: When,
@@ -79,7 +79,7 @@ pub(crate) enum Requirement {
 }
 
 impl Requirement {
-    /// Its name, and what brings it, for people.
+    /// The name, and the kernel version or option that provides it, for people.
     pub(crate) fn describe(self) -> (&'static str, &'static str) {
         match self {
             Self::TypedTracepoints => {
@@ -94,18 +94,18 @@ impl Requirement {
 /// The queries for which something is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// All of them.
+    /// Every query.
     Always,
-    /// Those that tell calls apart by cgroup.
+    /// Queries that record the cgroups of calls.
     Cgroups,
-    /// Those that do that, or filter by cgroup.
+    /// Queries that record the cgroups of calls, or filter by cgroup.
     CgroupMoves,
-    /// Those with a command to which the profiler passes signals on.
+    /// Queries with a command to which the profiler passes signals on.
     Command,
-    /// Those that follow the time off the CPU.
+    /// Queries that measure the time off the CPU.
     OffCpu,
-    /// All of them, if the kernel has the tracepoint of this event of io_uring. If the kernel
-    /// refuses the programs, the query does without io_uring.
+    /// Every query, if the kernel has the tracepoint of this event of io_uring. If the kernel
+    /// refuses the programs, the query continues without io_uring.
     Ring(RingEvent),
 }
 
@@ -140,11 +140,11 @@ pub(crate) enum Hook {
 pub(crate) struct MapSpec {
     /// Its name in the object.
     pub(crate) name: &'static str,
-    /// How many entries it has.
+    /// The number of entries.
     pub(crate) size: Size,
 }
 
-/// How many entries a map has.
+/// The number of entries of a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Size {
     /// As many as it was compiled with.
@@ -157,9 +157,9 @@ pub(crate) enum Size {
     Extents,
     /// One per cell.
     Cells,
-    /// One per record, if the time off the CPU is followed.
+    /// One per record, if the time off the CPU is measured.
     RecordsOffCpu,
-    /// One per cell, if the time off the CPU is followed.
+    /// One per cell, if the time off the CPU is measured.
     CellsOffCpu,
     /// One per cell, if sampling is adaptive.
     Samplers,
@@ -171,9 +171,9 @@ pub(crate) enum Size {
     TaskStates,
     /// One per call that entered before the attach.
     CallsBefore,
-    /// One per rename that is remembered, if names decide.
+    /// One per remembered rename, if there is a filter by name.
     Renames,
-    /// One per cgroup that can be in scope, if units, containers or pods decide.
+    /// One per cgroup that can be in scope, if there is a filter by unit, container or pod.
     Places,
     /// One per process and opcode of io_uring.
     Operations,
@@ -183,7 +183,7 @@ pub(crate) enum Size {
     Requests,
     /// One per request of io_uring whose completions do not name it.
     DataRequests,
-    /// None of its own: the map of the same name of an object that was loaded before.
+    /// The map is that of the same name in an object that was loaded before.
     Shared,
 }
 
@@ -192,7 +192,7 @@ pub(crate) enum Size {
 pub(crate) enum Group {
     /// Which processes are in scope.
     Scope,
-    /// Which of their calls count, and the offsets by which filters decide.
+    /// The filters, and the offsets that they require.
     Filter,
     /// Which calls are timed.
     Sampling,
@@ -200,11 +200,11 @@ pub(crate) enum Group {
     Kernel,
     /// Offsets in `task_struct`.
     Task,
-    /// Offsets by which refused calls are recognised.
+    /// Offsets with which denied calls are recognised.
     Seccomp,
-    /// Offsets by which the calls that entered before the attach are listed.
+    /// Offsets with which the calls that entered before the attach are listed.
     CallLister,
-    /// Where records are in the arena.
+    /// The layout of the arena.
     Arena,
     /// The processes whose signals are watched.
     Signals,

@@ -37,8 +37,8 @@ impl Prepared {
         let counter = best_counter(setup.features, setup.options);
         let prepared = Self::with(counter, setup, loader, companions, limit);
         match prepared {
-            // For example if the kernel has no JIT, or if its verifier accepts less than the
-            // verifiers of the kernels that the tests run on.
+            // This happens if the kernel has no JIT, or if its verifier is stricter than those of
+            // the tested kernels.
             Err(error)
                 if counter.name == ObjectName::Arena
                     && !matches!(error, KernelError::Privilege { .. }) =>
@@ -75,8 +75,8 @@ impl Prepared {
             objects.push(companion);
         }
         let counter = &mut objects[0];
-        // Programs before tables: a map that is taken out is closed once it is mapped, and a
-        // loaded program holds its maps.
+        // Load programs before taking out tables. A map that is taken out is closed once it is
+        // mapped, and a loaded program keeps its maps open.
         filter::fill_maps(&mut counter.ebpf, &setup.options.scope, &setup.options.filter)?;
         let calls_before = counter.spec.call_lister.map(|_| setup.calls_before);
         let mut tables =

@@ -64,7 +64,7 @@ fn check_scope(options: &Options, features: &Features) -> Result<(), KernelError
     Ok(())
 }
 
-/// Checks that process ids in a scope mean the same here as on the host.
+/// Checks that the process ids of a scope are those of the host.
 pub(super) fn check_namespace(
     options: &Options,
     features: &Features,

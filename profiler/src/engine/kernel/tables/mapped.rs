@@ -1,4 +1,4 @@
-//! The maps themselves.
+//! The tables, read from the maps.
 
 use std::{cell::OnceCell, mem::offset_of, sync::Arc};
 
@@ -105,18 +105,18 @@ impl MapTables {
         self.shared.control.write_u64(0, offset_of!(Control, attached), attached.into());
     }
 
-    /// Whether an operation of io_uring was counted since this was asked last.
+    /// Whether an operation of io_uring was counted since the last call.
     pub(in crate::engine::kernel) fn take_operations(&mut self) -> bool {
         let offset = offset_of!(Control, operations);
         let counted = self.shared.control.read_u64(0, offset) != 0;
         if counted {
-            // Before the rows are read: what is counted after that sets it again.
+            // Clear this before the rows are read. Operations that are counted later set it again.
             self.shared.control.write_u64(0, offset, 0);
         }
         counted
     }
 
-    /// Takes note that the calls in flight were listed by `until_ns`.
+    /// Notes that the calls in flight were listed by `until_ns`.
     pub(in crate::engine::kernel) fn set_listed_before(&mut self, until_ns: u64) {
         let found = self.control().calls_before;
         let room = self.calls_before.as_ref().map_or(0, Mapping::len);
@@ -163,11 +163,11 @@ impl Tables for MapTables {
     }
 
     fn activity(&self, record: u32) -> Activity {
-        // The state first: if the record has ended, the rest is complete.
+        // Read the state first: if the record has ended, the rest is complete.
         let state = self.shared.records.read_u16(record, offset_of!(ThreadRecord, state));
         let read = |offset| self.shared.records.read_u64(record, offset);
-        // The call in flight before the counters, and entries last: if the counters are the same in
-        // two readings, that call has not left in between.
+        // Read the call in flight before the counters, and entries last. If the counters are equal
+        // in two readings, that call has not left in between.
         let in_flight_key =
             self.shared.records.read_u32(record, offset_of!(ThreadRecord, in_flight_key));
         let in_flight_key = CallKey(in_flight_key).without_mark().0;
@@ -198,7 +198,8 @@ impl Tables for MapTables {
         if cell >= self.shared.cells.len() {
             return SlotCounts::default();
         }
-        // The entries last: a call that leaves between two of these reads is then in them too.
+        // Read the entries last, so that they include a call that leaves between two of these
+        // reads.
         SlotCounts {
             returned: self.shared.cells.read_u64(cell, offset_of!(Slot, returned)),
             restarted: self.shared.cells.read_u64(cell, offset_of!(Slot, restarted)),
@@ -232,7 +233,7 @@ impl Tables for MapTables {
     }
 
     fn overflow(&self, index: u32) -> OverflowSlot {
-        // The entries last, as in `slot_counts`.
+        // Read the entries last, as in `slot_counts`.
         let read = |overflow: &Mapping<OverflowSlot>| {
             let slot = overflow.read(index);
             OverflowSlot {
@@ -243,7 +244,7 @@ impl Tables for MapTables {
         if let Some(overflow) = self.overflow.get() {
             return read(overflow);
         }
-        // Without memory for the mapping, this reading finds nothing, and the next one everything.
+        // If there is no memory for the mapping, the next reading finds these calls.
         let mapped = maps::fd(&self.overflow_map).map(|fd| Mapping::new(&fd, OVERFLOW_SLOTS));
         match mapped {
             Some(Ok(overflow)) => read(self.overflow.get_or_init(|| overflow)),
@@ -304,7 +305,7 @@ impl Tables for MapTables {
     }
 
     fn call_before(&self, index: u32) -> CallBefore {
-        // There are such calls only if the list is mapped.
+        // Such calls exist only if the list is mapped.
         self.calls_before.as_ref().map_or(NO_CALL, |calls| calls.read(index))
     }
 
@@ -342,8 +343,8 @@ impl Tables for MapTables {
     }
 }
 
-/// How often the time off the CPU of a thread is read while the kernel side writes it, which takes
-/// some ten nanoseconds.
+/// How often the time off the CPU of a thread is read again while the kernel side writes it. A
+/// write takes some ten nanoseconds.
 const OFF_CPU_LOOKS: usize = 64;
 
 /// A call that has left.

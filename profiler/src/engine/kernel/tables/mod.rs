@@ -1,4 +1,4 @@
-//! What the programs recorded: the interface by which the drain reads it, and the maps behind it.
+//! The tables that the programs write: a trait for the drain, and its implementation with maps.
 
 mod mapped;
 mod owners;
@@ -14,9 +14,9 @@ use profiler_common::wire::{
 
 pub use mapped::MapTables;
 
-/// What the programs recorded, value by value. Tests implement it without a kernel.
+/// Reads what the programs recorded. Tests implement the trait without a kernel.
 pub trait Tables {
-    /// How many records can be in use by now. Their indexes are below this number.
+    /// Upper bound of the indexes of records that can be in use.
     fn record_limit(&self) -> u32;
     /// How many records there are.
     fn record_count(&self) -> u32;
@@ -27,7 +27,7 @@ pub trait Tables {
     }
     /// How many extents there are. Their indexes are below this number. Extent 0 is never used.
     fn extent_count(&self) -> u32;
-    /// How many extents can be in use by now. Their indexes are below this number.
+    /// Upper bound of the indexes of extents that can be in use.
     fn extent_limit(&self) -> u32 {
         self.extent_count()
     }
@@ -36,7 +36,7 @@ pub trait Tables {
     fn activity(&self, record: u32) -> Activity;
     /// A copy of a record.
     fn record(&self, record: u32) -> ThreadRecord;
-    /// Who owns a record.
+    /// The identity of the owner of a record.
     fn identity(&self, record: u32) -> TaskIdentity;
     /// Prefetches a record.
     fn prefetch_record(&self, _record: u32) {}
@@ -63,11 +63,11 @@ pub trait Tables {
     fn overflow_extremes(&self, index: u32) -> Option<(u64, u64)>;
     /// The time off the CPU of the last call of a thread that left its CPU, and the sums of a slot
     /// of that thread, as they were at one moment. `None` if the kernel side wrote them during each
-    /// of several readings, or does not follow them.
+    /// of several readings, or does not measure them.
     fn off_cpu(&self, _record: u32, _slot: CellIndex) -> Option<(OffCpuCall, OffCpu)> {
         None
     }
-    /// Whether the kernel side follows the time off the CPU.
+    /// Whether the kernel side measures the time off the CPU.
     fn follows_off_cpu(&self) -> bool {
         false
     }
@@ -88,9 +88,9 @@ pub trait Tables {
     fn greediest_user(&self) -> Option<u32> {
         None
     }
-    /// Sets how many records and extents have to be taken in all until the kernel side wakes us.
+    /// Sets the numbers of taken records and extents at which the kernel side wakes the user side.
     fn set_wake_marks(&mut self, records_taken: u64, extents_taken: u64);
-    /// Marks the decisions about tasks as stale, since cgroups were taken out of scope.
+    /// Marks the decisions about tasks as stale, because cgroups were removed from the scope.
     fn invalidate_decisions(&mut self) {}
     /// Clears the owner of a record whose thread has ended without a report, so that no thread
     /// finds the record any more.

@@ -1,5 +1,5 @@
-//! Maps that lead from a task to its record, by the address of the task. The entry of a task whose
-//! end went unreported would lead another task at the same address to a record that is not its own.
+//! Maps from the address of a task to its record. If the end of a task went unreported, its entry
+//! would assign its record to another task at the same address.
 
 use aya::{
     Ebpf, Pod,
@@ -42,8 +42,8 @@ impl Owners {
         self.memory_bytes
     }
 
-    /// Removes what leads from the owner of `record`, which is gone, to the record. A task that has
-    /// the address by now keeps its entry.
+    /// Removes the entries that lead from the owner of `record`, which no longer exists, to the
+    /// record. A new task at the same address keeps its own entry.
     pub(super) fn forget(&mut self, record: &ThreadRecord) {
         let task = record.status_address.wrapping_sub(self.status_offset);
         if let Some(states) = &mut self.states

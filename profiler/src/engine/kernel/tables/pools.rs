@@ -22,23 +22,24 @@ const EXTENT_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Cell>() as u64;
 /// Size of the samplers of an extent, bytes.
 const SAMPLERS_BYTES: u64 = CELLS_PER_EXTENT as u64 * size_of::<Sampler>() as u64;
 
-/// If this process may use so many more bytes, memory is ample: as if there were no limit.
+/// If this process may use this many more bytes, memory is ample, and there is no need to start
+/// small.
 const AMPLE: u64 = 192 * 1024 * 1024;
 
-/// The most records on the free stack at the start, if memory is ample: 20 MiB. Only a drain adds
-/// more, and a drain may come late.
+/// The maximum number of records on the free stack at the start, if memory is ample: 20 MiB. Only a
+/// drain adds more, and a drain may be late.
 const RECORDS_AT_START: u32 = share::with_reserve(65_536);
 
-/// The fewest extents on the free stack at the start, if memory is ample.
+/// The minimum number of extents on the free stack at the start, if memory is ample.
 const EXTENTS_AT_START: u32 = 16_384;
 
 /// Extents per task of the host at the start.
 const EXTENTS_PER_TASK: u32 = 2;
 
-/// The most records that one drain adds, so that it does not take long: 64 MiB.
+/// The maximum number of records that a drain adds: 64 MiB. This bounds the duration of the drain.
 const RECORDS_PER_DRAIN: u32 = 262_144;
 
-/// The most extents that one drain adds, so that it does not take long: 64 MiB.
+/// The maximum number of extents that a drain adds: 64 MiB. This bounds the duration of the drain.
 const EXTENTS_PER_DRAIN: u32 = 65_536;
 
 /// The free stacks.
@@ -99,7 +100,8 @@ impl Pools {
         self.populated_bytes
     }
 
-    /// Fills the free stacks for the start: as the host has tasks, and more if memory is ample.
+    /// Fills the free stacks at the start, in proportion to the tasks of the host, and more if
+    /// memory is ample.
     pub(super) fn fill_at_start(&mut self, shared: &Shared) -> Result<(), MapError> {
         // One user, such as root, may have all tasks.
         let tasks = share::with_reserve(host_tasks::count());
@@ -128,7 +130,7 @@ impl Pools {
         let of_samplers = shared.samplers.as_ref().map_or(0, |_| SAMPLERS_BYTES);
         let new = u64::from(records - self.filled_records) * of_record as u64
             + u64::from(extents - self.filled_extents) * (EXTENT_BYTES + of_samplers);
-        // The reader's copy uses as much again.
+        // The reader's copy uses the same amount again.
         if new == 0 || self.limit.as_ref().is_some_and(|limit| !limit.allows(2 * new)) {
             if new > 0 && !std::mem::replace(&mut self.is_stuck, true) {
                 tracing::warn!(
@@ -167,7 +169,7 @@ impl Pools {
 
     /// Zeroes a record and returns it to its pool.
     pub(super) fn free_record(&mut self, shared: &Shared, record: u32) {
-        // Before the record is zeroed.
+        // Read the user before the record is zeroed.
         let user = shared.records.read_u16(record, offset_of!(ThreadRecord, user));
         shared.records.write(record, UNOWNED);
         if let Some(off_cpu) = &shared.off_cpu {

@@ -1,4 +1,4 @@
-//! The memory that both sides use: records, who owns them, cells, their owners, and what controls the pools.
+//! The memory that both sides share: records, cells, their owners, and the state of the pools.
 
 use std::{io, ops::Range, os::fd::AsFd as _, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::engine::kernel::{
     error::KernelError, mapping::Mapping, maps, options::Options, region::Region,
 };
 
-/// Mappings of the records, the cells, and what says who holds them.
+/// Mappings of the records, the cells and their owners.
 pub(super) struct Shared {
     pub(super) records: Mapping<ThreadRecord>,
     /// The owner of each record, by the same index.
@@ -29,10 +29,9 @@ pub(super) struct Shared {
     pub(super) owners: Mapping<u32>,
     pub(super) control: Mapping<Control>,
     pub(super) users: Users,
-    /// The time off the CPU, if it is followed.
+    /// The time off the CPU, if it is measured.
     pub(super) off_cpu: Option<OffCpuTables>,
-    /// Whether records and cells are in an arena, in which they have no pages before they are
-    /// handed out.
+    /// Whether records and cells are in an arena, whose pages have to be populated before use.
     in_arena: bool,
 }
 
@@ -104,8 +103,8 @@ impl Shared {
         })
     }
 
-    /// Populates the pages of records and extents that are to be handed out, if they are in an
-    /// arena. Returns the kernel memory of these pages, bytes.
+    /// Populates the pages of these records and extents, if they are in an arena. Returns the
+    /// kernel memory of these pages, bytes.
     pub(super) fn populate(&self, records: Range<u32>, extents: Range<u32>) -> io::Result<u64> {
         let mut bytes = 0;
         if !self.in_arena {

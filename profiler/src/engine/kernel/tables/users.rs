@@ -4,11 +4,11 @@
 //! needs no reader, and a late reader only makes the rule stricter. An extent belongs to the user of
 //! its record. A record belongs to the real user id that the thread had when it took the record.
 //!
-//! Records are not taken back from idle threads. An idle thread is nearly always within a call that it
-//! entered on its record, such as `futex` or `read`. To take the record away, the reader would have to
-//! move that call, its histogram and its books to an overflow slot, while the thread can wake at any
-//! moment and write to them. Users have shares, so only a user's own idle threads can take the place of
-//! its other threads.
+//! Records are not taken back from idle threads. An idle thread is nearly always within a call that
+//! it entered on its record, such as `futex` or `read`. To take the record back, the reader would
+//! have to move that call and its figures to an overflow slot, while the thread can wake at any
+//! moment and write to them. Users have shares, so only a user's own idle threads can take the
+//! place of its other threads.
 
 use std::mem::offset_of;
 

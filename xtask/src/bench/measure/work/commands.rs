@@ -29,7 +29,7 @@ pub(super) fn compiler(directory: &Path) -> Result<Box<dyn Running>> {
     Ok(Box::new(Compiler(directory)))
 }
 
-/// A few headers, and functions enough to be of a usual size.
+/// A source file of typical size, with a few headers and many functions.
 fn source() -> Result<String> {
     let mut source = String::new();
     for header in
@@ -52,7 +52,7 @@ pub(super) fn dd(_: &Path) -> Result<Box<dyn Running>> {
     Ok(Box::new(Dd))
 }
 
-/// The command, under strace if that is what is attached.
+/// The command, under strace if strace is the subject.
 fn under(attached: &Attached, program: &str) -> Command {
     let Attached::Strace = attached else { return Command::new(program) };
     let mut strace = Command::new("strace");
@@ -78,7 +78,7 @@ impl Running for Dd {
         command.args(["if=/dev/zero", "of=/dev/null", "bs=1", &format!("count={bytes}")]);
         command.env("LC_ALL", "C");
         let said = Tied::start(command)?.ended()?;
-        // Its own time, without its start.
+        // The time that dd reports, without its start.
         Ok(number(&said, " copied,").context("dd")? / bytes as f64)
     }
 }

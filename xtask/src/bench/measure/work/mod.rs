@@ -1,5 +1,5 @@
-//! Real programs under load, on this machine and its loopback only: how much longer their
-//! work takes while somebody watches.
+//! Measures how much longer real programs take while a tool watches, on this machine and its
+//! loopback interface.
 
 mod commands;
 mod postgres;
@@ -22,10 +22,10 @@ use crate::{
 /// How long a server may take to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A program under load. What it starts ends with it.
+/// A program under load. Dropping this value ends all of its processes.
 trait Running {
-    /// Does its work once; seconds for a unit of it. `fewer` is how many times less is
-    /// to be done, if that can be chosen.
+    /// Does the work once, and returns seconds per unit of work. `fewer` is the divisor of the
+    /// amount of work, if that can be chosen.
     fn once(&mut self, attached: &Attached, fewer: u64) -> Result<f64>;
 }
 
@@ -33,9 +33,9 @@ trait Running {
 struct Kind {
     name: &'static str,
     about: &'static str,
-    /// What its work is counted in.
+    /// The unit of work.
     unit: &'static str,
-    /// Programs it needs, and Debian's packages of them.
+    /// The required programs, and their Debian packages.
     needs: &'static [(&'static str, &'static str)],
     start: fn(&Path) -> Result<Box<dyn Running>>,
 }
@@ -78,14 +78,14 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
-/// What the loads need of Debian's: programs, and packages.
+/// The programs that the loads require, and their Debian packages.
 pub(super) fn needs() -> impl Iterator<Item = (&'static str, &'static str)> {
     KINDS.iter().flat_map(|kind| kind.needs).copied()
 }
 
 pub(super) fn run(args: &Measure) -> Result<Work> {
     let directory = tempfile::Builder::new().prefix("profiler-bench").tempdir()?;
-    // A server that runs as somebody else has to reach its own place in it.
+    // A server that runs as another user must be able to access its directory.
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711))?;
     let is_wanted = |kind: &&Kind| {
         args.loads.is_empty() || args.loads.iter().any(|name| kind.name.contains(name.as_str()))
@@ -98,7 +98,7 @@ pub(super) fn run(args: &Measure) -> Result<Work> {
     }
     let mut turns = Turns::new(WORK.iter().collect())?;
     for running in running.iter_mut().flatten() {
-        // Files and code are in memory from then on.
+        // A first run, so that files and code are in memory.
         running.once(&Attached::Nothing, 4)?;
     }
     turns.rounds(args.rounds, |subject, attached| {
@@ -134,16 +134,16 @@ fn started(kind: &Kind, directory: &Path) -> Result<Box<dyn Running>> {
     (kind.start)(directory)
 }
 
-/// On PATH, or where Debian has PostgreSQL's.
+/// Finds a program in PATH, or in Debian's directory of PostgreSQL.
 pub(super) fn program_of(name: &str) -> Option<std::path::PathBuf> {
     find_program(&[name]).or_else(|| postgres::program(name).ok())
 }
 
-/// strace on processes that run already, until it is dropped.
+/// strace on running processes. Dropping this value detaches strace.
 struct Traced(#[expect(dead_code, reason = "held for what dropping it does")] Tied);
 
 impl Traced {
-    /// If strace is what is attached, on this process with all its threads and children.
+    /// If strace is the subject, attaches it to this process, with all its threads and children.
     fn by(attached: &Attached, id: u32) -> Result<Option<Self>> {
         let Attached::Strace = attached else { return Ok(None) };
         let mut strace = Command::new("strace");
@@ -162,12 +162,12 @@ fn is_traced(id: u32) -> bool {
     })
 }
 
-/// Who traces a thread, by its status; 0 is nobody.
+/// The tracer of a thread in its status; 0 if there is none.
 fn tracer(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
 }
 
-/// The number that comes before, or after, some words.
+/// The number before or after some words.
 fn number(said: &str, words: &str) -> Result<f64> {
     let found = said.lines().find_map(|line| {
         let (before, after) = line.split_once(words)?;

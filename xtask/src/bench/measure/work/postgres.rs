@@ -27,7 +27,7 @@ struct Postgres {
     user: User,
 }
 
-/// Of the newest version there is: Debian has most of them outside of PATH.
+/// A program of the newest PostgreSQL. Debian has most of them outside of PATH.
 pub(super) fn program(name: &str) -> Result<PathBuf> {
     let installed = || {
         let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
@@ -60,7 +60,7 @@ pub(super) fn start(directory: &Path) -> Result<Box<dyn Running>> {
     let socket = directory.join(".s.PGSQL.5432");
     server.until(PATIENCE, "listening", |_| socket.exists())?;
     let running = Postgres { server, directory, user };
-    // The socket is there a moment before it is served.
+    // The socket exists a moment before the server accepts connections.
     let initialise = || {
         let mut client = running.client()?;
         client.args(["--initialize", "--quiet"]);

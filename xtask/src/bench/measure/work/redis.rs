@@ -1,4 +1,4 @@
-//! redis, under its own benchmark.
+//! redis, under redis-benchmark.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +43,7 @@ impl Running for Redis {
     }
 }
 
-/// Of the kinds of requests that the table has, the mean.
+/// The mean over all kinds of requests in the table.
 fn seconds_a_request(csv: &str) -> Result<f64> {
     let rates: Vec<f64> = csv
         .lines()

@@ -23,7 +23,7 @@ pub(super) fn start(directory: &Path) -> Result<Box<dyn Running>> {
     let directory = directory.join("nginx");
     fs::create_dir(&directory)?;
     fs::write(directory.join("file"), [b'x'; 1024])?;
-    // Free now; should somebody take it meanwhile, nginx says so.
+    // A free port. If another process takes it meanwhile, nginx fails with an error.
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let place = directory.display();
     let settings = directory.join("nginx.conf");
