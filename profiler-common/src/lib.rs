@@ -9,6 +9,7 @@ pub mod arch;
 pub mod arena;
 pub mod call;
 pub mod cgroup;
+pub mod fill;
 pub mod hist;
 pub mod identity;
 pub mod io_uring;

@@ -17,8 +17,14 @@ use self::{build::Warnings, record::Record, toolchain::Toolchain};
 use crate::workspace;
 
 /// The names of the programs from which the objects are linked.
-const PROGRAMS: [&str; 5] =
-    ["profiler-arena", "profiler-task", "profiler-tid", "profiler-identity", "profiler-floor"];
+const PROGRAMS: [&str; 6] = [
+    "profiler-arena",
+    "profiler-task",
+    "profiler-tid",
+    "profiler-identity",
+    "profiler-fill",
+    "profiler-floor",
+];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -17,8 +17,12 @@ use super::{error::KernelError, maps};
 /// Replaces the map `name` of `ebpf` by the map of the same name of `owner`. This must precede the
 /// load of any program of `ebpf`.
 pub(super) fn share(ebpf: &Ebpf, owner: &Ebpf, name: &str) -> Result<(), KernelError> {
-    let fd_of = |ebpf| fd_of(ebpf, name);
-    replace(fd_of(ebpf)?, fd_of(owner)?)
+    share_fd(ebpf, name, fd_of(owner, name)?)
+}
+
+/// Same as [`share`], with the map that `map` refers to.
+pub(super) fn share_fd(ebpf: &Ebpf, name: &str, map: BorrowedFd<'_>) -> Result<(), KernelError> {
+    replace(fd_of(ebpf, name)?, map)
         .map_err(|error| KernelError::from_io(format!("share the map {name}"), error))
 }
 

@@ -155,6 +155,20 @@ static IDENTITY: ObjectSpec = ObjectSpec {
     settings: &[],
 };
 
+static FILL: ObjectSpec = ObjectSpec {
+    name: ObjectName::Fill,
+    description: "raw_tp, run at the start",
+    file: file::FILL,
+    requires: &[],
+    when: When::Always,
+    hook: Hook::Raw,
+    // Its program attaches nowhere.
+    programs: &[],
+    call_lister: None,
+    maps: &[map(maps::FREE_RECORDS, Size::Shared), map(maps::FREE_EXTENTS, Size::Shared)],
+    settings: &[],
+};
+
 /// The description of an object.
 pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
     match name {
@@ -162,6 +176,7 @@ pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
         ObjectName::Arrays => &ARRAYS,
         ObjectName::Fallback => &FALLBACK,
         ObjectName::Identity => &IDENTITY,
+        ObjectName::Fill => &FILL,
     }
 }
 
@@ -199,8 +214,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ObjectName; 4] =
-        [ObjectName::Arena, ObjectName::Arrays, ObjectName::Fallback, ObjectName::Identity];
+    const ALL: [ObjectName; 5] = [
+        ObjectName::Arena,
+        ObjectName::Arrays,
+        ObjectName::Fallback,
+        ObjectName::Identity,
+        ObjectName::Fill,
+    ];
 
     /// The names of the symbols of a kind in the sections for which `is_wanted` returns true.
     fn symbols(

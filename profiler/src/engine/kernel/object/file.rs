@@ -28,6 +28,8 @@ pub(super) static TASK: File = file!("profiler-task.bpf.o");
 pub(super) static TID: File = file!("profiler-tid.bpf.o");
 /// Reports the profiler's process id on the host, and the kernel's clock.
 pub(super) static IDENTITY: File = file!("profiler-identity.bpf.o");
+/// Puts indexes onto the free stacks.
+pub(super) static FILL: File = file!("profiler-fill.bpf.o");
 
 impl File {
     /// The bytes to load.

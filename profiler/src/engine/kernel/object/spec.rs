@@ -15,6 +15,8 @@ pub(crate) enum ObjectName {
     Fallback,
     /// Reports the profiler's process id on the host and the kernel's clock.
     Identity,
+    /// Puts indexes onto the free stacks.
+    Fill,
 }
 
 /// Describes an object.

@@ -19,6 +19,7 @@ use profiler_common::{
 
 use super::{
     Activity, Before, SlotCounts, Tables, ZERO_OVERFLOW,
+    filler::Filler,
     owners::Owners,
     pools::Pools,
     shared::{OffCpuTables, Shared, map_array},
@@ -70,11 +71,13 @@ impl MapTables {
         let counters = PerCpuArray::try_from(take(names::COUNTERS)?).map_err(failed)?;
         let extremes = PerCpuArray::try_from(take(names::OVERFLOW_EXTREMES)?).map_err(failed)?;
         let overflow_off_cpu = Array::try_from(take(names::OFF_CPU_OVERFLOW)?).map_err(failed)?;
-        let free_records = Stack::try_from(take(names::FREE_RECORDS)?).map_err(failed)?;
-        let free_extents = Stack::try_from(take(names::FREE_EXTENTS)?).map_err(failed)?;
+        let (free_records, free_extents) = (take(names::FREE_RECORDS)?, take(names::FREE_EXTENTS)?);
+        let filler = Filler::load_for(&free_records, &free_extents);
+        let free_records = Stack::try_from(free_records).map_err(failed)?;
+        let free_extents = Stack::try_from(free_extents).map_err(failed)?;
         let overflow_map = take(names::OVERFLOW)?;
         let mut this = Self {
-            pools: Pools::new(free_records, free_extents, limit.cloned()),
+            pools: Pools::new(free_records, free_extents, filler, limit.cloned()),
             shared,
             overflow: OnceCell::new(),
             overflow_map,

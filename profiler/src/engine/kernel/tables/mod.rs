@@ -1,5 +1,6 @@
 //! The tables that the programs write: a trait for the drain, and its implementation with maps.
 
+mod filler;
 mod mapped;
 mod owners;
 mod pools;

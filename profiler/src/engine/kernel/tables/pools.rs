@@ -3,17 +3,18 @@
 //! The programs take indexes from two free stacks. The stacks start small and grow with the use,
 //! because what is on a stack has memory.
 
-use std::mem::offset_of;
+use std::{mem::offset_of, ops::Range};
 
 use aya::maps::{MapData, MapError, Stack};
 use profiler_common::{
+    fill,
     limits::CELLS_PER_EXTENT,
     sampling::sampler::Sampler,
     share,
     wire::{Cell, Control, OffCpu, OffCpuCall, TaskIdentity, ThreadRecord},
 };
 
-use super::{UNOWNED, shared::Shared};
+use super::{UNOWNED, filler::Filler, shared::Shared};
 use crate::engine::kernel::{host_tasks, memory_limit::MemoryLimit};
 
 /// Size of the cells of an extent, bytes.
@@ -46,6 +47,8 @@ const EXTENTS_PER_DRAIN: u32 = 65_536;
 pub(super) struct Pools {
     free_records: Stack<MapData, u32>,
     free_extents: Stack<MapData, u32>,
+    /// Fills the stacks at the start. Later, this process may lack the privilege to run it.
+    filler: Option<Filler>,
     /// Records from this index on have not been on the free stack yet.
     filled_records: u32,
     /// Extents from this index on have not been on the free stack yet.
@@ -61,15 +64,17 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    /// Empty pools.
+    /// Empty pools. `filler` fills them faster than syscalls do.
     pub(super) fn new(
         free_records: Stack<MapData, u32>,
         free_extents: Stack<MapData, u32>,
+        filler: Option<Filler>,
         limit: Option<MemoryLimit>,
     ) -> Self {
         Self {
             free_records,
             free_extents,
+            filler,
             filled_records: 0,
             // Extent 0 is none.
             filled_extents: 1,
@@ -107,11 +112,13 @@ impl Pools {
         let tasks = share::with_reserve(host_tasks::count());
         let extents = tasks.saturating_mul(EXTENTS_PER_TASK);
         let is_ample = self.limit.as_ref().is_none_or(|limit| limit.available >= AMPLE);
-        if is_ample {
+        let filled = if is_ample {
             self.fill(shared, RECORDS_AT_START, extents.max(EXTENTS_AT_START))
         } else {
             self.fill(shared, tasks, extents)
-        }
+        };
+        self.filler = None;
+        filled
     }
 
     /// Fills the free stacks further, if more than half of what one user can hold is in use and
@@ -151,13 +158,15 @@ impl Pools {
         self.populated_bytes +=
             shared.populate(self.filled_records..records, self.filled_extents..extents)?;
         self.filled_at_once &= self.filled_records == 0 || records <= self.filled_records;
-        for index in (self.filled_records..records).rev() {
+        let end = self.push_by_program(fill::RECORDS, self.filled_records..records);
+        for index in (self.filled_records..end).rev() {
             self.free_records.push(index, 0)?;
         }
         self.filled_records = self.filled_records.max(records);
         let filled = u64::from(self.filled_records);
         shared.control.write_u64(0, offset_of!(Control, records.filled), filled);
-        for index in (self.filled_extents..extents).rev() {
+        let end = self.push_by_program(fill::EXTENTS, self.filled_extents..extents);
+        for index in (self.filled_extents..end).rev() {
             self.free_extents.push(index, 0)?;
         }
         self.filled_extents = self.filled_extents.max(extents);
@@ -165,6 +174,15 @@ impl Pools {
         let filled = u64::from(self.filled_extents) - 1;
         shared.control.write_u64(0, offset_of!(Control, extents.filled), filled);
         Ok(())
+    }
+
+    /// Puts the greatest of these indexes onto a free stack by the program, while there is one.
+    /// Returns the end of those that are left.
+    fn push_by_program(&mut self, stack: u64, indexes: Range<u32>) -> u32 {
+        let count = indexes.end.saturating_sub(indexes.start);
+        let pushed =
+            self.filler.as_mut().map_or(0, |filler| filler.push(stack, indexes.end, count));
+        indexes.end - pushed
     }
 
     /// Zeroes a record and returns it to its pool.
