@@ -32,7 +32,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(!cases.is_empty(), "no case has such a name");
     let mut table = Table::default();
     for case in cases {
-        let verdicts = [ran(&tests, OBJECTS[0], &case)?, ran(&tests, OBJECTS[1], &case)?];
+        let mut verdicts = [None, None];
+        for (object, verdict) in OBJECTS.into_iter().zip(&mut verdicts) {
+            if case.objects.iter().any(|of_case| of_case == object) {
+                *verdict = Some(ran(&tests, object, &case)?);
+            }
+        }
         table.0.push((case, verdicts));
     }
     println!("\n{table}");
@@ -45,13 +50,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 struct Case {
     name: String,
     pitfall: String,
+    /// The objects that it runs on.
+    objects: Vec<String>,
 }
 
 impl Case {
-    /// Parses a name, a tab, and the pitfall.
+    /// Parses the name, the pitfall, and the objects with commas between them; tabs between the three.
     fn parse(line: &str) -> Option<Self> {
-        let (name, pitfall) = line.split_once('\t')?;
-        Some(Self { name: name.to_owned(), pitfall: pitfall.to_owned() })
+        let mut fields = line.split('\t').map(str::to_owned);
+        let (name, pitfall, objects) = (fields.next()?, fields.next()?, fields.next()?);
+        let objects = objects.split(',').map(str::to_owned).collect();
+        Some(Self { name, pitfall, objects })
     }
 }
 
@@ -71,15 +80,15 @@ fn ran(tests: &Path, object: &str, case: &Case) -> Result<Ran> {
     Ok(ran)
 }
 
-/// The cases with their results for each object.
+/// The cases with their results for each object that they run on.
 #[derive(Default)]
-struct Table(Vec<(Case, [Ran; 2])>);
+struct Table(Vec<(Case, [Option<Ran>; 2])>);
 
 impl Table {
     fn failed(&self) -> usize {
         self.0
             .iter()
-            .flat_map(|(_, verdicts)| verdicts)
+            .flat_map(|(_, verdicts)| verdicts.iter().flatten())
             .filter(|v| matches!(v, Ran::Failed(_)))
             .count()
     }
@@ -98,16 +107,11 @@ impl fmt::Display for Table {
             "pitfall", "what it is", OBJECTS[0], OBJECTS[1]
         )?;
         let mut reasons: Vec<(&str, &str)> = Vec::new();
-        for (case, [main, fallback]) in &self.0 {
-            writeln!(
-                f,
-                "{:name$}  {:what$}  {:8}  {}",
-                case.name,
-                case.pitfall,
-                main.verdict(),
-                fallback.verdict()
-            )?;
-            let skipped = [main, fallback].into_iter().find_map(|verdict| match verdict {
+        for (case, verdicts) in &self.0 {
+            let [main, fallback] =
+                verdicts.each_ref().map(|ran| ran.as_ref().map_or("-", Ran::verdict));
+            writeln!(f, "{:name$}  {:what$}  {main:8}  {fallback}", case.name, case.pitfall)?;
+            let skipped = verdicts.iter().flatten().find_map(|verdict| match verdict {
                 Ran::Ignored(reason) => Some(reason),
                 _ => None,
             });
@@ -126,20 +130,24 @@ mod tests {
 
     #[test]
     fn the_table_has_a_line_a_case_and_one_a_reason() {
-        let case = |name: &str, pitfall: &str| Case::parse(&format!("{name}\t{pitfall}"));
-        let skipped = Ran::Ignored("no compiler".to_owned());
+        let case = |name: &str, pitfall: &str, objects: &str| {
+            Case::parse(&format!("{name}\t{pitfall}\t{objects}")).expect("a case")
+        };
+        let skipped = Some(Ran::Ignored("no compiler".to_owned()));
         let table = Table(vec![
             (
-                case("fork", "returns twice").expect("a case"),
-                [Ran::Passed, Ran::Failed(String::new())],
+                case("fork", "returns twice", "main,fallback"),
+                [Some(Ran::Passed), Some(Ran::Failed(String::new()))],
             ),
-            (case("i386", "has a table").expect("a case"), [skipped.clone(), skipped]),
+            (case("i386", "has a table", "main,fallback"), [skipped.clone(), skipped]),
+            (case("unit", "restarts", "main"), [Some(Ran::Passed), None]),
         ]);
         assert_eq!(
             table.to_string(),
             "pitfall  what it is     main      fallback\n\
              fork     returns twice  ok        FAILED\n\
              i386     has a table    skipped   skipped\n\
+             unit     restarts       ok        -\n\
              skipped: i386: no compiler\n"
         );
         assert_eq!(table.failed(), 1);

@@ -37,7 +37,23 @@ pub(crate) struct Case {
     run: fn(Mode) -> Result<(), Skip>,
 }
 
+/// The cases that look at the user side alone, so that no object makes a difference.
+const OF_USER_SIDE: &[&str] = &[
+    "containers_by_name",
+    "containers_that_start_later",
+    "groups_of_metrics",
+    "hostile_cgroup_name",
+    "hostile_process_name",
+    "too_many_ended",
+    "unit_that_restarts",
+];
+
 impl Case {
+    /// Whether it looks at the user side alone.
+    pub(crate) fn is_of_user_side(&self) -> bool {
+        OF_USER_SIDE.contains(&self.name)
+    }
+
     /// Runs it with either object.
     ///
     /// # Errors
@@ -275,7 +291,8 @@ pub(crate) fn asked_to_list() -> bool {
 /// Prints each case's name and pitfall, a tab between them.
 pub(crate) fn list() -> ExitCode {
     for case in CASES {
-        println!("{}\t{}", case.name, case.pitfall);
+        let objects = if case.is_of_user_side() { "main" } else { "main,fallback" };
+        println!("{}\t{}\t{objects}", case.name, case.pitfall);
     }
     ExitCode::SUCCESS
 }
