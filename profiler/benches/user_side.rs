@@ -1,7 +1,7 @@
-//! What each stage of the user side costs, by how many series (process and syscall)
-//! there are: `cargo bench -p profiler --features bench`.
+//! Measures each stage of the user side by the number of series (process and syscall): `cargo bench
+//! -p profiler --features bench`.
 //!
-//! Without a kernel: the tables are those that the reader's own tests use.
+//! Runs without a kernel: the tables are those of the reader's tests.
 
 use std::{
     cell::RefCell,
@@ -63,7 +63,7 @@ fn drain_active<const TOP: bool>(bencher: Bencher<'_, '_>, series: u32) {
         .bench_local_values(|()| watch.borrow_mut().read());
 }
 
-/// A drain in which nobody has made a call since the one before.
+/// A drain without new calls.
 #[divan::bench(args = SERIES, sample_size = 1)]
 fn drain_idle(bencher: Bencher<'_, '_>, series: u32) {
     let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Daemon.aggregate());
@@ -71,7 +71,7 @@ fn drain_idle(bencher: Bencher<'_, '_>, series: u32) {
     bencher.counter(ItemsCount::new(series)).bench_local(|| watch.read());
 }
 
-/// What the oldest calls are, every thread being in one since long.
+/// Finding the oldest calls in flight, while every thread is in a long call.
 #[divan::bench(args = SERIES, sample_size = 1)]
 fn in_flight(bencher: Bencher<'_, '_>, series: u32) {
     let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Daemon.aggregate());
@@ -97,8 +97,7 @@ fn aggregate(bencher: Bencher<'_, '_>, series: u32) {
     });
 }
 
-/// The interval that begins with a snapshot and ends with the next, in which every series has a
-/// new call.
+/// The interval between two snapshots, in which every series has a new call.
 #[divan::bench(args = SERIES, sample_size = 1)]
 fn interval(bencher: Bencher<'_, '_>, series: u32) {
     let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
@@ -117,7 +116,7 @@ fn interval(bencher: Bencher<'_, '_>, series: u32) {
         .bench_local_values(|snapshot| intervals.end_with(snapshot));
 }
 
-/// A snapshot of processes of which none has changed.
+/// A snapshot in which no process has changed.
 #[divan::bench(args = SERIES)]
 fn snapshot(bencher: Bencher<'_, '_>, series: u32) {
     let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
@@ -238,7 +237,7 @@ fn render_containers(bencher: Bencher<'_, '_>, cgroups_of_a_process: u64) {
     let path = |id: u64| format!("/system.slice/docker-{id:064x}.scope");
     let cgroups = (1..=CGROUPS).map(|id| (id, Arc::new(Cgroup::at(&path(id)))));
     snapshot.cgroups = Arc::new(cgroups.collect());
-    // All calls are of the interval.
+    // All calls are in the interval.
     let snapshot = snapshot.since(None);
     let mut screen = Screen::of_containers(120, 40);
     bencher
@@ -258,7 +257,7 @@ fn figures(calls: u64, ns: u64) -> Figures {
     figures
 }
 
-/// Of so many series, in processes of [`CALLS`] each.
+/// A snapshot with this many series, in processes with [`CALLS`] each.
 fn processes(series: u32) -> Snapshot {
     let mut watch = Watch::new(series / CALLS, CALLS, Consumer::Top.aggregate());
     watch.read();
@@ -267,7 +266,7 @@ fn processes(series: u32) -> Snapshot {
 
 /// Series of one syscall without errors: its count, and its histogram.
 const OF_A_CALL: u32 = 1 + 21;
-/// Calls of which a host sees no more.
+/// Maximum number of syscalls that a host uses.
 const MOST_CALLS: u32 = 1_000;
 
 fn exposition(series: u32) -> Exposition {

@@ -1,6 +1,6 @@
-//! The command line, without the kernel side and without privileges: what it says, as golden
-//! files under `tests/cli` (`TRYCMD=overwrite` writes them anew), and what becomes of output
-//! that cannot be written; what shells complete.
+//! Tests of the command line, without the kernel side and without privileges: its output, with
+//! golden files under `tests/cli` (`TRYCMD=overwrite` writes them), output that cannot be written,
+//! and shell completion.
 
 #[path = "cli/colours.rs"]
 mod colours;

@@ -1,5 +1,5 @@
-//! The manual pages under `deploy/man` are what the command line says of itself.
-//! `UPDATE_MAN=1` writes them anew.
+//! Generates the manual pages under `deploy/man` from the command line, and compares them with the
+//! committed pages. `UPDATE_MAN=1` writes the pages.
 
 #[path = "man/sections.rs"]
 mod sections;
@@ -10,14 +10,14 @@ use clap::{Command, CommandFactory as _};
 use clap_mangen::Man;
 use profiler::commands::cli::Cli;
 
-/// Renders the page of `command`.
+/// Renders the manual page of `command`.
 ///
 /// # Errors
 /// None: a vector takes everything.
 fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let of = command.clone().display_name(name).disable_help_flag(true);
-    // No date: it would change the page every day.
+    // No date, because it would change the page every day.
     let man = Man::new(of.clone()).title(name).date("");
     let mut text = Vec::new();
     man.render_title(&mut text)?;
@@ -35,7 +35,7 @@ fn page(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Of the command and of each of its commands: file name and text.
+/// File name and text of all pages: of the command, and of each subcommand.
 fn pages() -> Vec<(String, Vec<u8>)> {
     let mut command = Cli::command();
     command.build();
@@ -69,7 +69,7 @@ fn pages_are_what_the_command_line_says() {
     }
 }
 
-/// A line of an example is one in the page, since a shell takes it as one.
+/// Each line of an example stays one line in the page, so that it can be pasted into a shell.
 #[test]
 fn examples_keep_their_lines() {
     for (name, text) in pages() {
@@ -92,7 +92,7 @@ fn examples_keep_their_lines() {
     }
 }
 
-/// Columns, files and exit codes are where a reader looks for them.
+/// Columns, files and exit codes are in the usual sections.
 #[test]
 fn pages_have_their_sections() {
     for (name, text) in pages() {

@@ -1,5 +1,5 @@
-//! The table of syscalls, compared with what this machine says of the same facts. What the machine
-//! lacks is skipped, and said.
+//! Compares the table of syscalls with sources on this machine. Missing sources are skipped, with a
+//! message.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -45,7 +45,7 @@ fn numbers_are_those_of_the_kernels_headers() {
         }
         let newest = defined.values().max().copied().unwrap_or(0);
         for call in Table::get().calls() {
-            // Neither do headers define what Linux 6.11 and 6.18 have put into a gap.
+            // Older headers also lack the numbers that Linux 6.11 and 6.18 put into a gap.
             let of_gap = ["uretprobe", "uprobe"].contains(&call.name);
             let Some(number) = number_of(call.name, abi).filter(|_| !of_gap) else { continue };
             let is_newer = newest < 512 && number > newest || abi == Abi::X32 && number > 450;
@@ -75,7 +75,7 @@ fn numbers_are_those_of_ausyscall() {
                 .iter()
                 .find(|call| number_of(call.name, abi) == Some(number))
                 .map(|call| call.name);
-            // Of these, the kernel's headers have other names than ausyscall.
+            // The kernel's headers and ausyscall have different names for these.
             let name = match name {
                 "pread" => "pread64",
                 "pwrite" => "pwrite64",
@@ -101,7 +101,7 @@ fn arguments_are_as_many_as_the_kernel_traces() {
         let Some(name) = file.to_str().and_then(|name| name.strip_prefix("sys_enter_")) else {
             continue;
         };
-        // Of a few, the event has another name: newfstat for fstat.
+        // A few events have another name, such as newfstat for fstat.
         let call = Table::get().named(name).and_then(|call| call.on(Abi::X86_64));
         let Some(arguments) = call.and_then(|on| on.arguments.as_ref()) else { continue };
         let format = fs::read_to_string(entry.path().join("format")).expect("a format");

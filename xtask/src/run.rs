@@ -18,13 +18,19 @@ const PROFILE: &str = "quick";
 
 /// What `cargo xtask run` without arguments prints.
 pub const USAGE: &str = "\
-Build the profiler and run it, as root where it needs that
+Build the profiler, and run it, as root if necessary
 
-Usage: cargo xtask run <top|stat|daemon|doctor|syscalls|completions> [ARGS]...
+Usage: cargo xtask run <COMMAND> [ARGS]...
 
-  cargo xtask run top
-  cargo xtask run stat -a -d 1s
-  cargo xtask run stat -- ls -l
+Commands: top, stat, daemon, doctor, syscalls, metrics, completions
+
+`cargo xtask run help` explains the commands, and `cargo xtask run COMMAND --help` one command.
+
+Examples:
+  cargo xtask run top              the syscalls of the whole host, live
+  cargo xtask run stat -a -d 1s    the syscalls of one second
+  cargo xtask run stat -- ls -l    every syscall of a command and its children
+  cargo xtask run doctor           what this host offers, and what is missing
 ";
 
 /// Builds the profiler, and executes it with these arguments. So the profiler gets all signals, and
@@ -70,8 +76,9 @@ fn needs_root(profiler_args: &[OsString]) -> bool {
     let own: Vec<&OsStr> =
         profiler_args.iter().map(OsString::as_os_str).take_while(|arg| *arg != "--").collect();
     let is_help = |arg: &&OsStr| ["-h", "--help", "-V", "--version"].iter().any(|f| arg == f);
-    let needs_none =
-        |first: &&OsStr| ["help", "syscalls", "completions"].iter().any(|command| first == command);
+    let needs_none = |first: &&OsStr| {
+        ["help", "syscalls", "metrics", "completions"].iter().any(|name| first == name)
+    };
     !own.first().is_some_and(needs_none) && !own.iter().any(is_help)
 }
 
@@ -98,6 +105,7 @@ mod tests {
         assert!(!needs("stat --help"));
         assert!(!needs("help stat"));
         assert!(!needs("syscalls openat"));
+        assert!(!needs("metrics --explain"));
         assert!(!needs("completions bash"));
         assert!(!needs("--version"));
     }

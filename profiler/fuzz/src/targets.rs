@@ -1,4 +1,4 @@
-//! What is fuzzed: each target takes any bytes, and panics if the parser breaks a promise.
+//! The fuzz targets. Each target takes any bytes, and panics if the parser violates a property.
 //!
 //! `profiler/tests/corpus.rs` runs the same functions over the committed corpus, without
 //! libFuzzer.
@@ -38,8 +38,8 @@ pub(crate) const ALL: [(&str, Target); 8] = [
     ("web", web),
 ];
 
-/// The headers `Accept` and `Accept-Encoding`, a field a line. Fields that name no format change
-/// nothing.
+/// The headers `Accept` and `Accept-Encoding`, one field per line. Fields with unknown formats
+/// change nothing.
 fn accept(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let format = negotiation::best_format(text.lines());
@@ -52,7 +52,7 @@ fn accept(data: &[u8]) {
     negotiation::prefers_gzip(text.lines());
 }
 
-/// A budget's file. What parses is written and parsed again as the same.
+/// A budget file. A valid budget is written and parsed again, with the same result.
 fn budget(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match Budget::from_toml(text) {
@@ -65,7 +65,7 @@ fn budget(data: &[u8]) {
     }
 }
 
-/// `/proc/PID/cgroup`. A label has nothing that a terminal obeys.
+/// `/proc/PID/cgroup`. A label has no harmful characters.
 fn placement(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     for placement in [Placement::of_proc(&text), Placement::of_path(&text)] {
@@ -74,7 +74,8 @@ fn placement(data: &[u8]) {
     }
 }
 
-/// The daemon's configuration file. What parses is written and parsed again as the same.
+/// The daemon's configuration file. A valid configuration is written and parsed again, with the
+/// same result.
 fn config(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match Config::parse(text, Path::new("fuzzed.toml")) {
@@ -96,7 +97,8 @@ fn web(data: &[u8]) {
     }
 }
 
-/// Times, as in `--interval`. What parses is written and parsed again as the same.
+/// Durations, as in `--interval`. A valid duration is written and parsed again, with the same
+/// result.
 fn duration(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match text.parse::<Interval>() {
@@ -108,7 +110,7 @@ fn duration(data: &[u8]) {
     }
 }
 
-/// Names of `--syscall` and `--comm`, one a line.
+/// Values of `--syscall` and `--comm`, one per line.
 fn filters(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let mut patterns = Vec::new();
@@ -131,8 +133,8 @@ fn filters(data: &[u8]) {
     }
 }
 
-/// What a client sends to the daemon. Whatever it is, the connection ends, what is answered
-/// is HTTP, and the next client is served.
+/// The bytes that a client sends to the daemon. The connection ends, the answer is HTTP, and the
+/// next client is served.
 fn request(data: &[u8]) {
     static SERVER: LazyLock<SocketAddr> = LazyLock::new(serve);
     let answer = exchange(*SERVER, data);
@@ -141,7 +143,7 @@ fn request(data: &[u8]) {
     assert!(next.starts_with(b"HTTP/1.1 200 "), "{:?}", String::from_utf8_lossy(&next));
 }
 
-/// Starts the daemon's server on a port of its own.
+/// Starts the daemon's server on a free port.
 fn serve() -> SocketAddr {
     let listener = http::bind(([127, 0, 0, 1], 0).into()).expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -1,7 +1,7 @@
-//! The host names that requests may have in their `Host` field, against DNS rebinding.
+//! Checks the host names in the `Host` field of requests, to prevent DNS rebinding.
 //!
-//! A page in a browser on this host can make a name of its own resolve to the loopback address, and
-//! then read what is served there. The `Host` field of such a request has the page's name.
+//! A web page in a browser on this host can let its own name resolve to the loopback address, and
+//! then read the metrics. The `Host` field of such a request has the name of the page.
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// A host name, or with a dot before it a domain with all names below it.
+/// A host name, or with a leading dot, a domain with all names below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
@@ -31,7 +31,7 @@ impl FromStr for HostName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const EXPECTED: &str =
             "expected a host name without a port, for example db1.example.com or .example.com";
-        /// Longest name (RFC 1035, 2.3.4), in text.
+        /// Maximum length of a name (RFC 1035, 2.3.4), characters.
         const MAX_LENGTH: usize = 253;
         let name = text.strip_prefix('.').unwrap_or(text);
         let is_label = |label: &str| {
@@ -64,12 +64,12 @@ enum Refusal {
     Misdirected,
 }
 
-/// Refuses requests that address the daemon by a name that is not its own.
+/// Refuses requests with a host name that is not allowed.
 ///
-/// Addresses and `localhost` are always accepted: nobody can make them resolve to
-/// something else. Other names have to be among those allowed, with one exception: if none
-/// are configured, a request that arrived at an address beyond the loopback is accepted by
-/// any name, since a Prometheus elsewhere may scrape by any.
+/// IP addresses and `localhost` are always accepted, because a web page cannot use them as its own
+/// name. Other names must be in the list of allowed names. One exception: if the list is empty, a
+/// request that arrived at an address other than loopback may have any name, because Prometheus on
+/// another host may use any name.
 pub(super) async fn check(
     State(allowed): State<Vec<HostName>>,
     request: Request,
@@ -101,11 +101,11 @@ fn judge(
         (Some(field), None) => Some(field.to_str().map_err(|_| Refusal::Malformed)?),
         // No browser speaks HTTP/1.0, which has no such field.
         (None, _) if version <= Version::HTTP_10 => None,
-        // In HTTP/2, the authority of the target takes the field's place (RFC 9113, 8.3.1).
+        // In HTTP/2, the authority of the target replaces the field (RFC 9113, 8.3.1).
         (None, _) if version == Version::HTTP_2 && uri.authority().is_some() => None,
         _ => return Err(Refusal::Malformed),
     };
-    // An absolute target takes the field's place (RFC 9112, 3.2.2); both have to be good.
+    // An absolute target replaces the field (RFC 9112, 3.2.2). Both must be allowed.
     let target = uri.authority().map(Authority::as_str);
     for text in field.into_iter().chain(target) {
         let authority: Authority = text.parse().map_err(|_| Refusal::Malformed)?;

@@ -1,7 +1,7 @@
-//! Content negotiation: which format, and which coding, a request asks for (RFC 9110, 12.5).
+//! Content negotiation: chooses the format and the coding for a request (RFC 9110, 12.5).
 //!
-//! A request that asks for nothing, for anything, or for what there is not, gets the text format
-//! as it is.
+//! A request without a preference, with `*/*`, or with unknown formats gets the uncompressed text
+//! format.
 
 use std::borrow::Cow;
 
@@ -25,8 +25,8 @@ fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
 
 /// The format that `fields` prefer: each is the value of a field `Accept`.
 ///
-/// The greatest quality wins. Of several, a format that is named wins over one that a wildcard
-/// includes, and then the first.
+/// The greatest quality wins. If several formats have the same quality, a named format wins over a
+/// wildcard, and then the first one wins.
 pub fn best_format<'a>(fields: impl IntoIterator<Item = &'a str>) -> Format {
     let mut best = (0, false, Format::Text);
     for item in fields.into_iter().flat_map(items) {
@@ -80,15 +80,15 @@ pub fn prefers_gzip<'a>(fields: impl IntoIterator<Item = &'a str>) -> bool {
 
 /// An item of a list.
 struct Item<'a> {
-    /// What it names, in lower case.
+    /// The value in lower case.
     value: String,
-    /// Its parameters, without the quality.
+    /// The parameters, without the quality.
     parameters: Vec<(&'a str, Cow<'a, str>)>,
-    /// Its quality in thousandths.
+    /// The quality in thousandths.
     quality: u16,
 }
 
-/// The items of a list. Those that are not well-formed are left out.
+/// The items of a list. Malformed items are skipped.
 fn items(list: &str) -> impl Iterator<Item = Item<'_>> {
     split(list, b',').filter_map(item)
 }
@@ -168,7 +168,7 @@ mod tests {
 
     use super::*;
 
-    /// What Prometheus sends, as its scrape/scrape.go has it.
+    /// The headers that Prometheus sends (scrape/scrape.go).
     const PROMETHEUS: [(&str, Format); 6] = [
         // 2.42.
         (
@@ -303,7 +303,7 @@ mod tests {
         fn any_text_is_answered(text in "[a-z*/;,=\".\\\\ q0-9]{0,80}|\\PC{0,40}") {
             best_format([&*text]);
             prefers_gzip([&*text]);
-            // Items that cannot be understood change nothing.
+            // Malformed items change nothing.
             let with = format!("{PROTOBUF_FIRST}, {}", text.replace(['"', '\\'], ""));
             prop_assert_eq!(best_format([&*with]), Format::Protobuf);
         }

@@ -1,4 +1,4 @@
-//! Sockets that the daemon listens on: of TCP or Unix, its own or inherited from systemd.
+//! The listening sockets of the daemon: TCP or Unix, its own or passed by systemd.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use crate::address::Listen;
 /// First descriptor that systemd passes (sd_listen_fds(3)).
 const FIRST_INHERITED: RawFd = 3;
 
-/// Sockets that listen.
+/// Listening sockets.
 #[derive(Debug)]
 pub struct Sockets(Vec<Socket>);
 
@@ -50,7 +50,7 @@ impl Sockets {
     /// The sockets that systemd passes to this process, if it passes any.
     ///
     /// # Errors
-    /// If a descriptor is not a stream socket that listens.
+    /// If a descriptor is not a listening stream socket.
     pub fn inherited() -> io::Result<Option<Self>> {
         let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
         let is_ours = number("LISTEN_PID") == Some(std::process::id());
@@ -83,8 +83,7 @@ impl Sockets {
     }
 }
 
-/// The number after that of the last of `count` descriptors. Numbers that no descriptor can have are
-/// left for [`adopt`] to refuse.
+/// The number after the last of `count` descriptors. [`adopt`] refuses invalid numbers.
 fn first_after(count: u32) -> RawFd {
     RawFd::try_from(count).map_or(RawFd::MAX, |count| FIRST_INHERITED.saturating_add(count))
 }
@@ -115,8 +114,8 @@ fn adopt(fd: RawFd) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Whether a socket listens, for connections of TCP or Unix. Other stream sockets listen too, those
-/// of AF_VSOCK or SCTP for example.
+/// Whether a socket listens for TCP or Unix connections. Other stream sockets can listen too, for
+/// example AF_VSOCK or SCTP.
 fn is_usable(socket: &Socket) -> io::Result<bool> {
     let is_known = match socket.domain()? {
         Domain::IPV4 | Domain::IPV6 => socket.protocol()? == Some(Protocol::TCP),
@@ -125,7 +124,7 @@ fn is_usable(socket: &Socket) -> io::Result<bool> {
     Ok(is_known && socket.r#type()? == Type::STREAM && socket.is_listener()?)
 }
 
-/// A socket that listens, and is registered.
+/// A registered listening socket.
 enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
@@ -166,14 +165,14 @@ impl From<TcpListener> for Listeners {
 }
 
 impl Listeners {
-    /// Accepts a connection of any of them.
+    /// Accepts a connection of any socket.
     pub(super) fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(ClientSocket, Peer)>> {
         for at in 0..self.0.len() {
             if let Poll::Ready(accepted) = self.0[at].poll_accept(cx) {
-                // The others come first the next time.
+                // The other sockets come first the next time.
                 self.0.rotate_left(at + 1);
                 return Poll::Ready(accepted);
             }
@@ -204,8 +203,8 @@ impl ClientSocket {
         matches!(self, Self::Tcp(_))
     }
 
-    /// The local address. No page in a browser can reach a Unix socket, so it is as an address
-    /// beyond the loopback for the check of host names.
+    /// The local address. No page in a browser can reach a Unix socket, so the check of host names
+    /// treats it like an address other than loopback.
     pub(super) fn local(&self) -> Option<Local> {
         match self {
             Self::Tcp(stream) => stream.local_addr().ok().map(|address| Local(address.ip())),
@@ -214,7 +213,7 @@ impl ClientSocket {
     }
 }
 
-/// Calls a method of whichever stream it is.
+/// Calls a method of the stream, TCP or Unix.
 macro_rules! delegate {
     ($self:ident, $method:ident, $($argument:expr),*) => {
         match $self.get_mut() {
@@ -283,7 +282,7 @@ mod tests {
             Some(stream.into_raw_fd()),
             Some(packets.into_raw_fd()),
             unbound(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).map(Socket::into_raw_fd),
-            // Not on every kernel.
+            // Not every kernel has AF_VSOCK.
             vsock().map(Socket::into_raw_fd),
         ];
         for fd in refused.into_iter().flatten() {

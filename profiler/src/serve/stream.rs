@@ -15,14 +15,14 @@ use tokio::{
 
 use super::{connections::SEND_BUFFER, places::Progress, sockets::ClientSocket};
 
-/// Longest time for which a client may leave an answer unread.
+/// Maximum time for which a client may leave an answer unread.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that tells its [`Progress`] when bytes leave, and fails when none leave
-/// for [`WRITE_TIMEOUT`].
+/// A connection that notes in its [`Progress`] when bytes are sent, and fails if none are sent for
+/// [`WRITE_TIMEOUT`].
 ///
-/// If it is dropped before its end, it is reset: the kernel otherwise keeps what was not
-/// read, up to a send buffer for each connection, long after our descriptor is closed.
+/// If it is dropped before its end, it is reset. Otherwise, the kernel would keep unread data, up
+/// to a send buffer per connection, long after our descriptor is closed.
 pub struct ClientStream {
     stream: ClientSocket,
     progress: Arc<Progress>,
@@ -105,7 +105,7 @@ impl AsyncWrite for ClientStream {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Sends the rest and ends the connection in good order.
+    /// Sends the rest, and closes the connection gracefully.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.stream.lingers() {
             self.stream.as_ref().set_linger(None)?;

@@ -1,4 +1,4 @@
-//! What HTTP is spoken on: the connection itself, or a layer above it such as TLS.
+//! The transport below HTTP: the connection itself, or a layer such as TLS.
 
 use std::io;
 
@@ -9,13 +9,13 @@ use super::{
     stream::ClientStream,
 };
 
-/// Turns an accepted connection into the stream that HTTP is spoken on.
+/// Turns an accepted connection into the stream for HTTP.
 pub trait Transport: Clone + Send + 'static {
     /// The stream.
     type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Begins to talk to a client, with a handshake if the transport has one. The time for a
-    /// request's header bounds the handshake too.
+    /// Starts a connection, with a handshake if the transport has one. The timeout of a request's
+    /// header applies to the handshake too.
     ///
     /// # Errors
     /// If the client does not keep to the protocol, or goes away.

@@ -1,4 +1,4 @@
-//! Who gets colours: a terminal that can show them, unless the environment says otherwise.
+//! Colours: on terminals that support them, unless the environment disables them.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use nix::pty::openpty;
 
-/// A refusal, whose first word clap prints in bold red.
+/// An invalid command line. Clap prints the first word of the message in bold red.
 fn refuse(variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_profiler"));
     command.arg("--no-such-flag").env_clear().envs(variables.iter().copied());

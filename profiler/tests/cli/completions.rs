@@ -1,5 +1,5 @@
-//! Completion in shells: the scripts under `deploy/completions`, and what they complete.
-//! `UPDATE_COMPLETIONS=1` writes the scripts anew.
+//! Shell completion: the scripts under `deploy/completions`, and their candidates.
+//! `UPDATE_COMPLETIONS=1` writes the scripts.
 
 use std::{
     env, fs,
@@ -35,7 +35,7 @@ fn lines(mut command: Command) -> Vec<String> {
     text.lines().map(value).collect()
 }
 
-/// What `shell` is told if Tab is pressed at the end of `words`.
+/// The candidates that `shell` gets if Tab is pressed at the end of `words`.
 fn answer(shell: &str, words: &[&str]) -> Vec<String> {
     let mut profiler = command("profiler");
     profiler.env("PROFILER_COMPLETE", shell).env("_CLAP_IFS", "\n");
@@ -44,7 +44,7 @@ fn answer(shell: &str, words: &[&str]) -> Vec<String> {
     lines(profiler)
 }
 
-/// What bash itself makes of it: `COMPREPLY` of the function that the script registers.
+/// The candidates in bash: `COMPREPLY` of the function that the script registers.
 fn answer_of_bash(words: &[&str]) -> Vec<String> {
     const TAB: &str = r#"
         source "$0"
@@ -74,7 +74,7 @@ fn the_scripts_are_what_the_command_prints() {
     }
 }
 
-/// A line, values that it is completed with, and one that it is not completed with.
+/// A line, values that are candidates, and a value that is not.
 type Case = (&'static [&'static str], &'static [&'static str], &'static str);
 
 const CASES: &[Case] = &[

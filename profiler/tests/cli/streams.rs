@@ -1,5 +1,5 @@
-//! Standard streams that cannot be written: a full disk, a closed descriptor, a reader that
-//! has gone away.
+//! Standard streams that cannot be written: a full disk, a closed descriptor, a reader that closed
+//! its end.
 
 use std::process::{Command, Output};
 
@@ -18,7 +18,7 @@ const PRINTING: [&str; 11] = [
     "daemon --check-config --config ../deploy/profiler.toml",
 ];
 
-/// Refusals, and their exit codes.
+/// Invalid command lines, and their exit codes.
 const REFUSED: [(&str, i32); 7] = [
     ("", 2),
     ("--no-such-flag", 2),
@@ -29,7 +29,7 @@ const REFUSED: [(&str, i32); 7] = [
     ("daemon --check-config --config /no/such/file", 7),
 ];
 
-/// Runs it in a shell, since only a shell closes descriptors.
+/// Runs the profiler in a shell, which can close descriptors.
 fn run(args: &str, redirections: &str) -> Output {
     let script = format!(r#""$0" {args} {redirections}"#);
     let profiler = env!("CARGO_BIN_EXE_profiler");

@@ -1,5 +1,5 @@
-//! Text that others chose does not reach the terminal as it is, wherever it comes from: an
-//! argument, a path, a configuration file.
+//! Untrusted text never reaches the terminal unchanged: from an argument, a path, or a
+//! configuration file.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -7,8 +7,8 @@ use std::{
     process::{Command, Output},
 };
 
-/// Sets a terminal's title, turns the direction of text, begins a line by other means, and
-/// is no UTF-8.
+/// Text that sets the title of a terminal, reverses the direction of text, starts a new line, and
+/// is not UTF-8.
 const HOSTILE: &[u8] =
     b"a\x1b]0;title\x07\x1b[2J\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8b\xe2\x80\xa8\nINJECTED\xffz";
 
@@ -16,7 +16,7 @@ fn hostile(before: &str, after: &str) -> OsString {
     OsString::from_vec([before.as_bytes(), HOSTILE, after.as_bytes()].concat())
 }
 
-/// The same as valid UTF-8, for what takes no other.
+/// The same text as valid UTF-8.
 fn hostile_text() -> String {
     String::from_utf8_lossy(HOSTILE).into_owned()
 }
@@ -26,7 +26,7 @@ fn run(args: &[&OsStr]) -> Output {
     command.args(args).env_remove("JOURNAL_STREAM").output().expect("the profiler")
 }
 
-/// By a table of its own, and not the product's.
+/// Whether a terminal executes the character. Uses its own table instead of the profiler's.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
@@ -103,7 +103,7 @@ fn paths_and_commands_are_made_harmless() {
 #[test]
 fn what_a_file_says_is_made_harmless() {
     let directory = tempfile::tempdir().expect("a directory");
-    // A path may be hostile, too.
+    // A hostile path.
     let file = directory.path().join(OsStr::from_bytes(b"\x1b]0;t\x07\xe2\x80\xae.toml"));
     let raw = hostile_text().replace(['\u{fffd}', '\n'], "");
     let escaped = r"a\u001b]0;title\u0007\u202e\u2066\u200b\u2028\nINJECTED";

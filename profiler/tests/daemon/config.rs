@@ -1,4 +1,4 @@
-//! Settings, as the operator meets them: files, flags and messages.
+//! Settings: files, flags and messages.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn the_example_is_the_default() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/profiler.toml");
     let text = fs::read_to_string(path).expect("is there");
     assert_eq!(Config::parse(&text, path.as_ref()).expect("parses"), Config::default());
-    // Every setting stands there, commented out with its default.
+    // The file has every setting, commented out, with its default.
     let active: String = text
         .lines()
         .map(|line| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line))
@@ -101,7 +101,7 @@ fn flags_win_over_the_file() {
         panic!("another command");
     };
     let config = Config::load(&args).expect("settings");
-    // Not by `--check-config`, which looks for the cgroups.
+    // Not with `--check-config`, which looks up the cgroups.
     insta::assert_snapshot!(config.to_toml(), @r#"
     listen = "[::1]:9000"
     allowed_hosts = []
@@ -246,7 +246,7 @@ fn a_bare_number_is_seconds() {
     }
 }
 
-/// Before anything is loaded, so this needs no privilege.
+/// The error comes before anything is loaded, so this test requires no privilege.
 #[test]
 fn a_port_in_use_ends_it_at_once() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -263,7 +263,7 @@ fn a_port_in_use_ends_it_at_once() {
     assert!(message.contains(&format!("cannot listen on {address}: Address already in use")));
 }
 
-/// What a start would refuse, the check refuses, and with the same exit code.
+/// `--check-config` refuses everything that a start refuses, with the same exit code.
 #[test]
 fn the_check_refuses_what_a_start_refuses() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,5 +1,5 @@
-//! Clients that want to take every place: idle, half-sent, unread. One good client is
-//! served within a second throughout.
+//! Many idle, half-sent and unread connections. Meanwhile, another client is always served within a
+//! second.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -25,18 +25,19 @@ use crate::{
     quiet,
 };
 
-/// Longest time that an answer may take.
+/// Maximum duration of an answer.
 const IN_TIME: Duration = Duration::from_secs(1);
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Room for both ends of every connection, since the server is in this process too.
+/// Raises the limit of open files for both ends of every connection, because the server is in this
+/// process too.
 pub(crate) fn allow_many_descriptors() {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     setrlimit(Resource::RLIMIT_NOFILE, hard.min(1 << 16), hard).expect("below the hard limit");
 }
 
-/// Serves an answer that no buffer of the kernel's has room for, until the test ends. A
-/// reading is made whenever a client wants one, as the drain loop does.
+/// Serves an answer that is larger than the kernel's buffers, until the test ends. Makes a reading
+/// on request, as the drain loop does.
 fn serve_much() -> SocketAddr {
     let (address, publisher) = serve();
     let one = fake::snapshot();
@@ -78,7 +79,7 @@ fn half_sent(address: SocketAddr) -> TcpStream {
 /// Whether the server has closed a connection.
 fn is_closed(stream: &mut TcpStream) -> bool {
     stream.set_nonblocking(true).expect("non-blocking");
-    // First, since what arrived before a reset can still be read.
+    // Check this first, because data that arrived before a reset can still be read.
     if stream.take_error().expect("the socket's state").is_some() {
         return true;
     }
@@ -88,7 +89,7 @@ fn is_closed(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Asks for everything, and says how long the slowest answer took.
+/// Requests every path, and returns the duration of the slowest answer.
 #[track_caller]
 fn served(address: SocketAddr) -> Duration {
     let times = ["/-/healthy", "/-/ready", "/metrics"].map(|path| {
@@ -109,7 +110,7 @@ fn assert_served(address: SocketAddr) {
     in_time(|| served(address));
 }
 
-/// Fails if `attempt` takes too long on a host that is not busy with other things.
+/// Fails if `attempt` takes too long on a quiet host.
 #[track_caller]
 pub(crate) fn in_time(mut attempt: impl FnMut() -> Duration) {
     let attempted = quiet::wait_for(|| {
@@ -135,7 +136,7 @@ fn no_crowd_keeps_a_good_client_out() {
         for _ in 0..20 {
             assert_served(address);
         }
-        // Others wait in the kernel for the first byte of their request.
+        // Other connections wait in the kernel for the first byte of their request.
         let open = sent.iter_mut().map(|stream| !is_closed(stream)).filter(|&open| open).count();
         assert!(open <= 1024, "round {round}: {open} connections are open");
     }
@@ -145,8 +146,8 @@ fn no_crowd_keeps_a_good_client_out() {
 fn a_stream_of_new_connections_keeps_nobody_out() {
     allow_many_descriptors();
     let address = serve_much();
-    // Where others keep the processors busy, the kernel's queue fills now and then, and the
-    // client tries again after a second. It is answered all the same.
+    // On a busy host, the kernel's queue can fill, and the client tries again after a second. It is
+    // still answered.
     in_time(|| {
         let mut times = served_beside_new_connections(address);
         times.sort_unstable();
@@ -155,7 +156,7 @@ fn a_stream_of_new_connections_keeps_nobody_out() {
     assert_served(address);
 }
 
-/// What each answer takes while others connect as fast as they can.
+/// The durations of answers while other clients connect as fast as they can.
 fn served_beside_new_connections(address: SocketAddr) -> Vec<Duration> {
     let until = Instant::now() + Duration::from_secs(3);
     let attackers: Vec<_> = (0..4)
@@ -168,8 +169,8 @@ fn served_beside_new_connections(address: SocketAddr) -> Vec<Duration> {
                         1 => kept.push_back(half_sent(address)),
                         2 => {
                             kept.push_back(deaf(address));
-                            // What is asked for has to be answered: in a debug build a
-                            // loop that only asks takes all of a CPU.
+                            // A pause, because in a debug build, a loop that only sends requests
+                            // would use a whole CPU.
                             thread::sleep(Duration::from_millis(2));
                         }
                         _ => drop(TcpStream::connect(address)),
@@ -192,13 +193,13 @@ fn served_beside_new_connections(address: SocketAddr) -> Vec<Duration> {
     times
 }
 
-/// The kernel must not keep what was not read, long after the connection was closed.
+/// The kernel must not keep unread data long after the connection was closed.
 #[test]
 fn an_answer_that_is_not_read_is_given_up() {
     let address = serve_much();
     let deaf = deaf(address);
     let asked = Instant::now();
-    // Reset, which discards what was not read.
+    // A reset discards unread data.
     let ended = loop {
         thread::sleep(Duration::from_millis(100));
         assert!(asked.elapsed() < Duration::from_secs(10), "it is still open");

@@ -1,5 +1,5 @@
-//! Decoders of the exposition formats, written for the tests from the specifications alone: they
-//! share nothing with the encoders.
+//! Decoders of the exposition formats, written from the specifications. They share no code with the
+//! encoders.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ fn sample(line: &str) -> (String, f64) {
     (series.to_owned(), value.parse().expect("a number"))
 }
 
-/// The samples of an exposition of OpenMetrics, which has to keep all rules that matter here
-/// (the section "ABNF" and those on types, in the specification 1.0.0).
+/// The samples of an OpenMetrics exposition. Checks all rules that matter here (the section "ABNF"
+/// and the rules on types, in the specification 1.0.0).
 pub(crate) fn openmetrics(text: &str) -> Samples {
     let lines = text.strip_suffix("# EOF\n").expect("ends in EOF").lines();
     let (mut samples, mut families) = (Samples::new(), BTreeMap::<String, String>::new());
@@ -55,7 +55,7 @@ pub(crate) fn openmetrics(text: &str) -> Samples {
         }
         assert!(name == family && !begun, "{line}: out of order");
     }
-    // No sample of one family can be taken for one of another.
+    // A sample must not match the name of another family.
     for (name, kind) in &families {
         for suffix in ["_total", "_created", "_info", "_bucket", "_count", "_sum"] {
             let clash = families.contains_key(&format!("{name}{suffix}"));

@@ -1,4 +1,4 @@
-//! What Prometheus gets.
+//! The exposition that Prometheus gets.
 
 use std::{
     collections::BTreeSet,
@@ -48,13 +48,13 @@ fn without_the_kernel_s_statistics_there_are_no_runs_rather_than_none() {
     for absent in ["profiler_program_runs_total", "profiler_program_run_seconds_total"] {
         assert!(!text.contains(absent), "{text}");
     }
-    // What needs no statistics is there.
+    // Metrics that do not require statistics are present.
     assert!(text.contains("profiler_program_jited_bytes{program=\"sys_exit\"} 2076\n"));
 }
 
 #[test]
 fn golden() {
-    // The version is the only thing in it that a release changes.
+    // A release changes only the version.
     let text = text().replace(env!("CARGO_PKG_VERSION"), "VERSION");
     insta::assert_snapshot!(text);
 }
@@ -76,7 +76,7 @@ fn every_family_has_help_and_type_once() {
     }
 }
 
-/// Whether a metric is in this snapshot or not.
+/// All metrics, including those that this snapshot lacks.
 #[test]
 fn every_metric_is_documented_and_no_other() {
     let page = include_str!("../../docs/metrics.md");
@@ -131,8 +131,8 @@ fn the_alerts_are_valid_and_fire_as_they_should() {
     }
 }
 
-/// What promtool makes of `input`, or `None` where there is none. In CI there has to
-/// be one, or this would pass for ever without having looked.
+/// The output of promtool for `input`. `None` without promtool. In CI, promtool is required, so
+/// that the check always runs there.
 pub(crate) fn promtool(arguments: &[&str], input: &str) -> Option<std::process::Output> {
     let child = Command::new("promtool")
         .args(arguments)

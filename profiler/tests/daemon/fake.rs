@@ -1,4 +1,4 @@
-//! Stand-ins for what the kernel side records.
+//! A fake engine and its snapshots.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ use profiler::{
 };
 use profiler_common::call::{Abi, CallKey};
 
-/// A snapshot in which every figure differs from every other.
+/// A snapshot in which every figure is different.
 pub(crate) fn snapshot() -> Snapshot {
     let mut read = Figures {
         calls: 1_234,
@@ -137,7 +137,7 @@ fn cost() -> Cost {
     }
 }
 
-/// Records nothing, but counts how often it is read.
+/// An engine that records nothing, and counts its readings.
 pub(crate) struct Fake {
     drains: Arc<AtomicU64>,
     finished: Arc<AtomicU64>,

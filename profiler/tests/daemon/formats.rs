@@ -1,4 +1,4 @@
-//! Every exposition format says the same, whatever was counted.
+//! All exposition formats have the same content, for any figures.
 
 use std::{
     sync::Arc,
@@ -33,7 +33,7 @@ fn families(exposition: &Exposition) -> Vec<decoder::Family> {
     decoder::protobuf(&metrics::encode(exposition, Format::Protobuf).expect("encodes"))
 }
 
-/// What holds for any exposition.
+/// Checks properties of any exposition.
 fn check(exposition: &Exposition) {
     let text = text(exposition);
     let openmetrics = decoder::openmetrics(&string(exposition, Format::OpenMetrics));
@@ -83,8 +83,8 @@ fn created_at(mut exposition: Exposition, since_epoch: Duration) -> Exposition {
     exposition
 }
 
-/// In protobuf always, since it costs a few bytes; in OpenMetrics on request, since it costs
-/// series.
+/// The time of creation is always in protobuf, where it costs a few bytes. In OpenMetrics, where it
+/// costs series, it is there on request.
 #[test]
 fn counters_and_histograms_say_when_they_were_0() {
     let at = Duration::new(1_700_000_000, 123_456_789);
@@ -92,7 +92,7 @@ fn counters_and_histograms_say_when_they_were_0() {
     for family in families(&exposition) {
         let all = family.metrics.iter().map(|metric| metric.created);
         let expected = match &*family.name {
-            // Those that are older than the counters.
+            // Counters that began before the attach.
             "profiler_cpu_seconds_total"
             | "profiler_log_messages_unlogged_total"
             | "profiler_program_runs_total"
@@ -197,7 +197,7 @@ proptest! {
         let snapshot = Snapshot { calls: calls.collect(), ..Snapshot::default() };
         let exposition = Exposition { snapshot: Arc::new(snapshot), ..Exposition::default() };
         check(&exposition);
-        // Every count and sum survives.
+        // Counts and sums are the same.
         let families = families(&exposition);
         let of = |name: &str| {
             let family = families.iter().find(|family| family.name == name);

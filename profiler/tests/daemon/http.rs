@@ -1,4 +1,4 @@
-//! What a client sees, over real connections.
+//! HTTP over real connections.
 
 use std::{
     io::{self, Read, Write},
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 
 use crate::fake;
 
-/// Serves a feed on a port of its own until the test ends.
+/// Serves a feed on a free port until the test ends.
 pub(crate) fn serve() -> (SocketAddr, Publisher) {
     serve_over(Plain)
 }
@@ -51,7 +51,7 @@ fn ask(address: SocketAddr, request: &str) -> String {
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
     stream.write_all(request.as_bytes()).expect("sent");
     let mut answer = String::new();
-    // A server that refuses may reset what it has not read.
+    // A server that refuses a request may reset the connection.
     let _ = stream.read_to_string(&mut answer);
     answer
 }
@@ -109,7 +109,7 @@ fn only_what_is_there_can_be_had_and_only_by_get() {
     assert_eq!(status(&ask(address, "nonsense\r\n\r\n")), "400");
 }
 
-/// DNS rebinding: a page in a browser here is at a name of its own that resolves to us.
+/// DNS rebinding: a page in a browser has a name that resolves to this server.
 #[test]
 fn another_s_host_name_is_refused_everywhere() {
     let (address, publisher) = serve();
@@ -153,7 +153,7 @@ fn a_request_that_never_ends_is_cut_off_and_disturbs_nobody() {
     assert!(started.elapsed() < Duration::from_secs(15));
 }
 
-/// As clients do that write a request piece by piece.
+/// A client that writes a request in pieces.
 #[test]
 fn a_request_in_pieces_is_answered_however_many_came_before() {
     let (address, _publisher) = serve();
@@ -175,7 +175,7 @@ fn drains_that_do_not_come_are_no_health() {
     let due = Instant::now().checked_sub(Duration::from_secs(6)).expect("up for six seconds");
     publish(&publisher, due);
     assert_eq!(status(&get(address, "/-/healthy")), "503");
-    // It has read before, and what it read then is still there.
+    // The last reading is still served.
     assert_eq!(status(&get(address, "/-/ready")), "200");
 }
 
@@ -189,7 +189,7 @@ fn a_drain_that_does_not_come_does_not_hold_a_scrape_up() {
     assert!(started.elapsed() < Duration::from_secs(3));
 }
 
-/// A protocol below HTTP, as TLS is: it begins with a handshake, and has a stream of its own.
+/// A transport below HTTP, like TLS: it begins with a handshake, and has its own stream.
 #[derive(Clone)]
 struct Greeting;
 
@@ -226,12 +226,12 @@ fn a_handshake_that_fails_or_never_ends_is_cut_off() {
     silent.set_read_timeout(Some(Duration::from_secs(15))).expect("a timeout");
     let began = Instant::now();
     let mut said = Vec::new();
-    // It is reset, or ended.
+    // The connection is reset or closed.
     let _ = silent.read_to_end(&mut said);
     assert!(said.is_empty() && began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
 }
 
-/// The drain's thread only swaps a pointer: encoding and writing are done by the thread of HTTP.
+/// The drain's thread only swaps a pointer. The HTTP thread encodes and writes.
 #[test]
 fn clients_that_do_not_read_hold_no_drain_up() {
     let listener = http::bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
@@ -256,7 +256,7 @@ fn clients_that_do_not_read_hold_no_drain_up() {
         })
         .collect();
     took.sort_unstable();
-    // Making the snapshot of the test is most of it.
+    // Most of this time is for the snapshot of the test.
     assert!(took[took.len() / 2] < Duration::from_millis(50), "{took:?}");
     drop((deaf, ended));
 }

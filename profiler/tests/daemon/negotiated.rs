@@ -1,4 +1,4 @@
-//! What a client gets that asks for a format or a coding.
+//! Answers to requests for a format or a coding.
 
 use std::{
     collections::BTreeMap,
@@ -83,7 +83,7 @@ fn each_format_is_served_under_its_content_type() {
         assert_eq!(answer.field("content-encoding"), None);
         assert_eq!(answer.field("content-length"), Some(&*answer.body.len().to_string()));
     }
-    // Without a wish, with an unknown one, and over several fields.
+    // Without `Accept`, with an unknown format, and with several fields.
     let plain = ask(address, "GET", "/metrics", "");
     assert_eq!(plain.body, text.body);
     assert_eq!(get("image/png").body, text.body);

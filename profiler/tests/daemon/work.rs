@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::fake::{self, Remote};
 
-/// Longer than anything here takes, on a busy host too.
+/// A timeout that is longer than any step, also on a busy host.
 const SOON: Duration = Duration::from_secs(60);
 
 struct Running {
@@ -43,8 +43,8 @@ fn args(config: &str, more: &[&str]) -> DaemonArgs {
     }
 }
 
-/// Runs the loop on a fake, with `config` and `flags`, while `test` plays the
-/// operator; returns what the loop ended with.
+/// Runs the loop with a fake engine, `config` and `flags`, while `test` acts as the operator.
+/// Returns the result of the loop.
 fn run<F: Future<Output = Running>>(
     config: &str,
     flags: &[&str],
@@ -96,7 +96,7 @@ async fn until(what: impl Fn() -> bool) {
 fn it_drains_at_the_interval() {
     run("interval = \"50ms\"", &[], |running| async {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        // One before the loop, and one an interval. A busy host makes it fewer.
+        // One drain before the loop, and one per interval. There are fewer on a busy host.
         assert!((2..=11).contains(&running.remote.drains()), "{}", running.remote.drains());
         running
     });
@@ -110,7 +110,7 @@ fn expensive_drains_are_further_apart() {
         running.remote.cost(Duration::from_millis(20));
         let before = running.remote.drains();
         tokio::time::sleep(Duration::from_millis(1_400)).await;
-        // One may be under way, two make the pace known, and two more come after 0.5 and 1 s.
+        // One drain may be running, two measure the cost, and two more come after 0.5 and 1 s.
         let made = running.remote.drains() - before;
         assert!((1..=5).contains(&made), "{made}");
         // Scrapes do not make drains more frequent.
@@ -136,7 +136,7 @@ fn it_drains_at_once_when_the_kernel_side_asks() {
             assert_eq!(running.remote.drains(), round);
             running.remote.wake();
             until(|| running.remote.drains() > round).await;
-            // A wake-up that was answered is over.
+            // A drain ends the wake-up.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(running.remote.drains(), 4);
@@ -150,7 +150,7 @@ fn who_reads_sees_the_present() {
         tokio::time::sleep(feed::FRESH * 2).await;
         assert!(running.feed.fresh().await.is_some());
         assert_eq!(running.remote.drains(), 2);
-        // Many who read at once cost one drain, and it stays fresh for a while.
+        // Many concurrent scrapes cost one drain, which stays fresh for a while.
         tokio::time::sleep(feed::FRESH * 2).await;
         let (a, b, c) =
             tokio::join!(running.feed.fresh(), running.feed.fresh(), running.feed.fresh());

@@ -1,4 +1,4 @@
-//! Budgets: a run is held to limits, which are written from what a workload states.
+//! Budgets: runs are checked against limits that come from the statement of a workload.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Output};
 
@@ -16,7 +16,7 @@ fn stat(flags: &[&str], command: &[std::ffi::OsString]) -> Output {
     profiler.output().expect("the profiler")
 }
 
-/// Runs the workload, and gives the verdict, and what the workload states.
+/// Runs the workload. Returns the output, the verdict, and the statement of the workload.
 fn run(flags: &[&str], workload: &[&str]) -> (Output, String, Statement) {
     let flags = [&["-o", "/dev/null"], flags].concat();
     let output = stat(&flags, &workload_args(workload));
@@ -25,14 +25,15 @@ fn run(flags: &[&str], workload: &[&str]) -> (Output, String, Statement) {
     (output, verdict, stated)
 }
 
-/// The calls of the plan, by name: neither the loader nor the runtime makes any of them.
+/// The stated calls of the plan by name. Neither the loader nor the runtime makes any of these
+/// calls.
 fn planned(statement: &Statement) -> Calls {
     let calls = statement.total().into_iter();
     let calls = calls.map(|(name, made)| (name.trim_start_matches("x86_64/").to_owned(), made));
     calls.filter(|(name, _)| !name.starts_with("exit")).collect()
 }
 
-/// A budget that allows exactly these calls, and how many limits it has.
+/// A budget whose limits are exactly these calls, and its number of limits.
 fn exactly(calls: &Calls) -> (String, usize) {
     let (mut text, mut limits) = (String::new(), 0);
     for (name, made) in calls {
@@ -51,7 +52,7 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).expect("a budget");
 }
 
-/// What the workload states is within; one turn more exceeds the limit of each call.
+/// A budget of the stated calls is met. With one more round of calls, each limit is exceeded.
 pub(crate) fn a_run_is_held_to_what_a_workload_states() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("budget.toml");
@@ -83,7 +84,7 @@ fn grouped(n: u64) -> String {
     if n < 1_000 { n.to_string() } else { format!("{},{:03}", n / 1_000, n % 1_000) }
 }
 
-/// The file that a run writes has what the workload states, and the next run is within it.
+/// `--write-budget` writes the stated calls as limits, and the next run is within the budget.
 pub(crate) fn a_run_writes_the_budget_of_the_next() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("budget.toml");
@@ -113,7 +114,7 @@ pub(crate) fn a_run_writes_the_budget_of_the_next() {
     }
     // A shell built-in makes the same calls in each run, and its exit code is passed on.
     let shell = ["sh", "-c", "exit 3"].map(Into::into);
-    // Limits of time are on request. A run that is preempted would exceed them.
+    // Time limits are written only on request, because a preempted run would exceed them.
     let flags = ["-o", "/dev/null", "--write-budget", file, "--time-margin", "50%"];
     assert_eq!(stat(&flags, &shell).status.code(), Some(3));
     let text = fs::read_to_string(&path).expect("a budget");
@@ -124,7 +125,7 @@ pub(crate) fn a_run_writes_the_budget_of_the_next() {
     let check = ["-o", "/dev/null", "--budget", file];
     let within = stat(&check, &shell);
     assert_eq!(within.status.code(), Some(3), "{}", String::from_utf8_lossy(&within.stderr));
-    // Whatever else is called is not in it.
+    // Other calls are not in the budget.
     let (output, verdict, stated) = run(&["--budget", file], &["counts", "calls=1"]);
     assert_eq!(output.status.code(), Some(10), "{verdict}");
     let getsid = stated.total()["x86_64/getsid"].calls;
@@ -132,7 +133,7 @@ pub(crate) fn a_run_writes_the_budget_of_the_next() {
     assert!(verdict.contains(&line), "{line}{verdict}");
 }
 
-/// With the reason, and in JSON too.
+/// Forbidden calls exceed a budget, in text and in JSON.
 pub(crate) fn what_is_forbidden_exceeds_a_budget() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("budget.toml");
@@ -160,7 +161,7 @@ pub(crate) fn what_is_forbidden_exceeds_a_budget() {
     );
 }
 
-/// Before anything runs.
+/// An invalid budget is refused before the command runs.
 pub(crate) fn a_budget_that_cannot_be_checked_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("budget.toml");

@@ -1,5 +1,5 @@
-//! What a daemon that was started as root may still do: as the kernel says, and as a
-//! process of the same user finds out.
+//! The remaining privileges of a daemon that root started: as the kernel reports them, and as
+//! another process of the same user finds out.
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use crate::{
     service::{Daemon, Name, RARE, assert_added},
 };
 
-/// Who it becomes.
+/// The user id that the daemon changes to.
 const NOBODY: u32 = 65534;
 const CAP_BPF: u64 = 1 << 39;
 
@@ -32,7 +32,7 @@ pub(crate) fn assert_confined(pid: u32, user: u32) {
             assert_eq!(held & !CAP_BPF, 0, "{set}");
         }
         assert_eq!((field("NoNewPrivs"), field("Seccomp")), ("1", "2"), "{}", path.display());
-        // Without CAP_SETUID it remains who it is, and says so.
+        // Without CAP_SETUID, the daemon keeps its user, and says so.
         if !capabilities_are_bounded() {
             let all_four = vec![user.to_string(); 4].join("\t");
             assert_eq!((field("Uid"), field("Gid"), field("Groups")), (&*all_four, &*all_four, ""));
@@ -40,7 +40,7 @@ pub(crate) fn assert_confined(pid: u32, user: u32) {
     }
 }
 
-/// Runs a program as the user that the daemon has become.
+/// Runs a program as the user that the daemon changed to.
 fn as_user(user: u32, program: &[&str]) -> Output {
     let user = user.to_string();
     let mut command = Command::new("setpriv");
@@ -48,8 +48,8 @@ fn as_user(user: u32, program: &[&str]) -> Output {
     command.output().expect("setpriv of util-linux")
 }
 
-/// It becomes nobody, whose other processes can neither trace it nor read its memory, and
-/// goes on counting.
+/// The daemon changes to nobody and continues counting. Other processes of nobody can neither trace
+/// it nor read its memory.
 pub(crate) fn started_as_root_it_becomes_nobody(mode: Mode) {
     let name = Name::new();
     let daemon = Daemon::start_watching(mode, &name);
@@ -66,7 +66,8 @@ pub(crate) fn started_as_root_it_becomes_nobody(mode: Mode) {
     daemon.end();
 }
 
-/// It becomes the user of the configuration, who then has to be able to read that.
+/// The daemon changes to the user in its configuration. A reload reads the configuration as that
+/// user.
 pub(crate) fn a_reload_is_as_the_user_that_it_has_become() {
     const USER: u32 = 3_999;
     let directory = tempfile::tempdir().expect("a directory");
@@ -83,7 +84,7 @@ pub(crate) fn a_reload_is_as_the_user_that_it_has_become() {
             daemon.metrics()["profiler_config_last_reload_successful"] == expected
         });
     };
-    // The directory is root's alone.
+    // Only root can access the directory.
     reloaded(0.0);
     fs::set_permissions(directory.path(), for_all(0o755)).expect("a directory of ours");
     fs::set_permissions(&config, for_all(0o644)).expect("a file of ours");
@@ -91,7 +92,7 @@ pub(crate) fn a_reload_is_as_the_user_that_it_has_become() {
     daemon.end();
 }
 
-/// `doctor` says what a daemon could still do, as the kernel says.
+/// `doctor` reports the remaining privileges of a daemon, as the kernel reports them.
 pub(crate) fn doctor_tries_it() {
     let output = Command::new(PROFILER).args(["doctor", "--format", "json"]).output();
     let output = output.expect("the profiler").stdout;

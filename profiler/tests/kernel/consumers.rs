@@ -24,16 +24,16 @@ use crate::{
     workload::{Made, Statement},
 };
 
-/// The time between two snapshots: the shortest of the intervals.
+/// The time between two snapshots, which is the shortest interval.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Each consumer ends an interval at every so many snapshots: 250 ms, 1 s and 10 s.
+/// The number of snapshots in an interval of each consumer: 250 ms, 1 s and 10 s.
 const EVERY: [u32; 3] = [1, 4, 40];
 
-/// At these snapshots a workload starts.
+/// The snapshots at which a workload starts.
 const STARTS: [u32; 4] = [2, 9, 21, 38];
 
-/// What one consumer was shown: by process and syscall, the sum over its intervals.
+/// The sums over the intervals of a consumer, by process and syscall.
 #[derive(Default)]
 struct Consumer {
     intervals: Intervals,
@@ -54,15 +54,15 @@ impl Consumer {
     }
 }
 
-/// Workloads run at different times. Each consumer's intervals add up to what they state, by
-/// process and by syscall, and to what the last snapshot has since the start.
+/// Workloads run at different times. For each consumer, the sum over its intervals equals the
+/// statements, by process and syscall, and the last snapshot.
 pub(crate) fn three_consumers_share_an_engine() {
     let name = Name::new();
     let [_, comm] = name.filter();
     let comms = vec![comm.parse().expect("a name")];
     let filter = Filter::new(&[], comms, &[]).expect("a filter");
     let options = Options::default().filtered(filter);
-    // As long as the longest interval: whoever ended in it is shown in it by name.
+    // The length of the longest interval, so that it shows processes that ended in it by name.
     let keep = KeepEnded::For(TICK * EVERY[2]);
     let mut engine = Profiler::attach(&options, keep).expect("it attaches");
     let started = Instant::now();

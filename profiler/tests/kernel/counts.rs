@@ -1,8 +1,8 @@
-//! Exact counts: what a workload states is what is reported, to the last call.
+//! Exact counts: the report equals the statement of a workload, to the last call.
 
 use crate::run::{Held, Mode, Stat};
 
-/// Twenty syscalls, by this many threads, each call made this many times or more.
+/// Several threads make twenty different syscalls, each at least a given number of times.
 pub(crate) fn by_threads(mode: Mode) {
     for (threads, calls) in [(0, 5_000), (1, 5_000), (4, 2_000), (64, 200)] {
         let args = ["counts", &format!("threads={threads}"), &format!("calls={calls}")];
@@ -12,7 +12,7 @@ pub(crate) fn by_threads(mode: Mode) {
     }
 }
 
-/// Processes that come and go, two hundred of them.
+/// Two hundred short-lived processes.
 pub(crate) fn by_short_lived_processes(mode: Mode) {
     let args = ["counts", "processes=200", "calls=20"];
     let (report, statement) = Stat::new(mode).workload(&args);
@@ -37,11 +37,11 @@ pub(crate) fn by_name_and_by_abi() {
     let stated = statement.processes.iter().flat_map(|process| process.calls.values());
     let reported: u64 = report.rows.iter().map(|row| row.calls).sum();
     assert_eq!(report.rows.len(), 1, "all calls are x86_64");
-    // The command makes calls of its own beside those that it states.
+    // The command also makes calls that it does not state.
     assert!(reported >= stated.map(|made| made.calls).sum());
 }
 
-/// Each process apart, of which no two neighbours make as many calls.
+/// Rows by process. No two successive processes make the same number of calls.
 pub(crate) fn by_process(mode: Mode) {
     let args = ["counts", "processes=200", "calls=20"];
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&args);
@@ -51,9 +51,9 @@ pub(crate) fn by_process(mode: Mode) {
     assert!(report.rows.iter().all(|row| row.pid.is_some()));
 }
 
-/// The intervals together are the whole.
+/// The sum over all intervals is the whole run.
 pub(crate) fn by_interval(mode: Mode) {
-    // Long enough for some intervals on a fast host, and no minutes on an emulated one.
+    // Long enough for several intervals on a fast host, and short enough for an emulated host.
     let held = Held::start(&["counts", "threads=2", "calls=20000", "processes=2"]);
     let running = Stat::new(mode)
         .args(["--interval", "20ms", "--pid", &held.pid().to_string()])
@@ -84,7 +84,7 @@ pub(crate) fn on_the_whole_host(mode: Mode) {
     report.nothing_overflowed();
 }
 
-/// A process that runs already, with many threads and with children to come.
+/// A running process with many threads, which starts children after the attach.
 pub(crate) fn of_a_running_process(mode: Mode) {
     let held = Held::start(&["counts", "threads=64", "calls=100", "processes=20"]);
     let other = Held::start(&["counts", "calls=10"]);
@@ -95,7 +95,7 @@ pub(crate) fn of_a_running_process(mode: Mode) {
         .attached();
     let others = other.go();
     let statement = held.go();
-    // It ends by itself, since the process has.
+    // The profiler ends by itself, because the process has ended.
     let ended = running.end();
     assert_eq!(ended.code(), Some(0));
     let report = ended.report();

@@ -18,7 +18,7 @@ use crate::{in_flight::Stuck, run::wait_until, service::Name};
 /// Threads that sleep in `futex`.
 const WAITING: u64 = 3;
 
-/// These, the main thread, and the one in `creat`.
+/// The waiting threads, the main thread, and the thread in `creat`.
 const THREADS: u64 = WAITING + 2;
 
 /// An engine that watches processes of this name.
@@ -52,12 +52,12 @@ fn records(snapshot: &Snapshot) -> u64 {
     snapshot.health.pool_usage("records").used
 }
 
-/// That nothing is left of the process.
+/// Checks that no thread of the process is left.
 ///
 /// After a missed end, a thread of another process can get the kernel stack, and with it the record
 /// until its owner is cleared. So calls of dead threads can count as returned, and one call of the
-/// other thread as never returned. If that thread is in a call when the owner is cleared, the books
-/// of the record do not balance. Each is bounded by the number of threads.
+/// other thread as never returned. If that thread is in a call when the owner is cleared, the
+/// record fails the accounting checks. The number of threads bounds each of these effects.
 #[track_caller]
 fn assert_ended(snapshot: &Snapshot) {
     assert_eq!(snapshot.in_flight.oldest, []);
@@ -70,8 +70,8 @@ fn assert_ended(snapshot: &Snapshot) {
     assert!(open <= THREADS, "{open}");
 }
 
-/// Whether a process is killed or exits, its threads end in the figures, in whatever call they were,
-/// and their records are freed. The record of a zombie is freed once it is reaped.
+/// If a process is killed or exits, its threads end in the figures, regardless of their call, and
+/// their records are freed. The record of a zombie is freed once it is reaped.
 pub(crate) fn ends_that_are_not_reported_are_noticed() {
     for (force_arrays, force_fallback) in [(false, false), (true, false), (false, true)] {
         for is_killed in [true, false] {

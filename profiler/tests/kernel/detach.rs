@@ -1,7 +1,7 @@
-//! Nothing is left in the kernel, however a run ends.
+//! A run leaves nothing in the kernel, regardless of how it ends.
 //!
-//! The kernel is asked for the very objects that the run made, by their ids, so other
-//! users of BPF on this host are no matter.
+//! The tests look up exactly the kernel objects of the run, by id. So other users of BPF on this
+//! host do not matter.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::run::{Mode, Running, Stat, kernel_ids, wait_until};
 /// Commands of bpf(2) that open an object by its id (include/uapi/linux/bpf.h).
 const BY_ID: [(&str, libc::c_long); 3] = [("prog_id", 13), ("map_id", 14), ("link_id", 30)];
 
-/// What a running profiler holds, by kind.
+/// The kernel objects of a running profiler, by kind.
 pub(crate) fn objects(running: &Running) -> BTreeMap<&'static str, Vec<u32>> {
     let ids = BY_ID.map(|(kind, _)| (kind, kernel_ids(running.pid(), kind)));
     for (kind, ids) in &ids {
@@ -29,7 +29,7 @@ fn exists(kind: &str, id: u32) -> bool {
     let opened = unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size) };
     let error = std::io::Error::last_os_error();
     if let Ok(descriptor @ 0..) = i32::try_from(opened) {
-        // SAFETY: a descriptor of ours, just opened.
+        // SAFETY: our own descriptor, which was just opened.
         unsafe { libc::close(descriptor) };
         return true;
     }
@@ -37,7 +37,7 @@ fn exists(kind: &str, id: u32) -> bool {
     false
 }
 
-/// Nothing is left of them: the kernel frees what was let go of a little later.
+/// Checks that the kernel frees these objects, which it does a little later.
 #[track_caller]
 pub(crate) fn assert_gone(objects: &BTreeMap<&'static str, Vec<u32>>) {
     for (kind, ids) in objects {

@@ -13,13 +13,13 @@ fn shell(script: &str) -> Stat {
 
 fn code_of(script: &str) -> Option<i32> {
     let ended = shell(script).start().end();
-    // Whatever the command's end, its calls were counted.
+    // The calls of the command are counted, regardless of how it ended.
     ended.report().row("x86_64", "execve");
     ended.code()
 }
 
-/// Those that the profiler has a meaning for, those that shells have one for, and the
-/// bounds. A unit test of `stat/command.rs` has all that there are.
+/// Tests exit codes with a meaning in the profiler or in shells, and the bounds. A unit test of
+/// `stat/command.rs` tests all exit codes.
 pub(crate) fn a_command_s_exit_code_is_passed_on() {
     for code in (0..=11).chain([42, 125, 126, 127, 128, 129, 254, 255]) {
         assert_eq!(code_of(&format!("exit {code}")), Some(code));
@@ -33,7 +33,7 @@ pub(crate) fn a_command_s_death_by_signal_is_passed_on() {
     }
 }
 
-/// A command that says when it is ready, and then waits.
+/// A command that prints when it is ready, and then waits.
 fn waiting(script: &str) -> Running {
     let mut running = shell(script).start();
     assert_eq!(running.line(), "ready");
@@ -46,7 +46,7 @@ fn signalled(script: &str, signal: libc::c_int) -> Ended {
     running.end()
 }
 
-/// The command gets the signal, and decides; then its calls are printed.
+/// The command gets the signal. When the command ends, the report is printed.
 pub(crate) fn a_signal_reaches_the_command() {
     let signals = [
         ("INT", libc::SIGINT),
@@ -59,20 +59,20 @@ pub(crate) fn a_signal_reaches_the_command() {
         let handled = signalled(&script, signal);
         assert_eq!(handled.code(), Some(42), "{name}");
         assert!(handled.report().row("x86_64", "execve").calls > 0);
-        // Of a program that leaves the signals as it finds them, which shells do not.
+        // With a program that does not change signal handlers, as shells do.
         let died = signalled("echo ready; exec sleep 60", signal);
         assert_eq!(died.code(), Some(128 + signal), "{name}");
         died.report();
     }
 }
 
-/// Who interrupts twice gets the report of a command that goes on.
+/// A second interrupt prints the report, and the command continues.
 pub(crate) fn a_second_interrupt_ends_the_run() {
     let script = "trap '' INT; echo $$; while :; do sleep 0.01; done";
     let mut running = shell(script).start();
     let command: i32 = running.line().parse().expect("a pid");
     running.signal(libc::SIGINT);
-    // Two at once would be one.
+    // Two signals at the same time would count as one.
     std::thread::sleep(std::time::Duration::from_millis(300));
     running.signal(libc::SIGINT);
     let ended = running.end_beside(command);
@@ -80,7 +80,7 @@ pub(crate) fn a_second_interrupt_ends_the_run() {
     assert!(ended.report().row("x86_64", "execve").calls > 0);
 }
 
-/// Without a command a signal ends the run, and it prints.
+/// Without a command, a signal ends the run, and the report is printed.
 pub(crate) fn a_signal_ends_a_run_without_a_command() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let running = Stat::new(Mode::Main).args(["--all"]).start().attached();
@@ -91,7 +91,7 @@ pub(crate) fn a_signal_ends_a_run_without_a_command() {
     }
 }
 
-/// It ends the run before its time, and its calls are printed.
+/// The run ends before its duration is over, and the report is printed.
 pub(crate) fn the_end_of_the_watched_process_ends_the_run() {
     let mut watched = Command::new("sh")
         .args(["-c", "read line; true"])
@@ -111,7 +111,7 @@ pub(crate) fn the_end_of_the_watched_process_ends_the_run() {
     assert_eq!(report.row("x86_64", "exit_group").never_returned, 1);
 }
 
-/// Likewise if nobody has waited for it: a zombie makes no call any more.
+/// The run also ends if the process is a zombie, which makes no further calls.
 pub(crate) fn an_unreaped_end_of_the_watched_process_ends_the_run() {
     let mut watched = Command::new("sh")
         .args(["-c", "read line"])
@@ -161,7 +161,7 @@ pub(crate) fn a_command_that_cannot_be_run() {
     }
 }
 
-/// Started with these signals ignored, as `nohup` and some supervisors do.
+/// Starts the profiler with these signals ignored, as `nohup` and some supervisors do.
 fn ignoring(signals: &'static [libc::c_int], args: &[&str]) -> Command {
     let mut command = profiler_command();
     command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
@@ -187,22 +187,22 @@ pub(crate) fn the_command_s_end_is_seen_though_sigchld_was_ignored() {
 pub(crate) fn a_signal_that_was_ignored_stays_so() {
     let args = ["stat", "--all", "--duration", "1s"];
     let mut running = ignoring(&[libc::SIGHUP], &args).spawn().expect("the profiler");
-    // Early or late, it must not matter.
+    // The time of the signal does not matter.
     let pid = running.id().cast_signed();
     for _ in 0..8 {
         std::thread::sleep(std::time::Duration::from_millis(100));
-        // It may have ended after its second, if this thread had to wait for a CPU.
+        // The run may already have ended, if this thread had to wait for a CPU.
         if running.try_wait().expect("a child of ours").is_some() {
             break;
         }
-        // SAFETY: a child of ours that has not been waited for.
+        // SAFETY: a child of this process that has not been reaped.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGHUP) }, 0);
     }
     assert_eq!(running.wait().expect("a child of ours").code(), Some(0), "it ended by SIGHUP");
 }
 
-/// Whatever there are too few file descriptors for, the limit is named, and neither a missing
-/// privilege nor the verifier is.
+/// If file descriptors run out at any point, the message names the limit, and blames neither a
+/// missing privilege nor the verifier.
 pub(crate) fn too_few_open_files_are_told(mode: Mode) {
     for limit in (8..128).step_by(7) {
         let script = format!("ulimit -n {limit} && exec \"$@\"");
@@ -220,7 +220,7 @@ pub(crate) fn too_few_open_files_are_told(mode: Mode) {
     }
 }
 
-/// A thread is none, and is told what it belongs to.
+/// `-p` refuses the id of a thread, and names its process.
 pub(crate) fn a_thread_is_no_process() {
     let (send, id) = std::sync::mpsc::channel();
     let (end, wait) = std::sync::mpsc::channel::<()>();

@@ -1,4 +1,4 @@
-//! Rows by thread and by user: what a workload states of each is what is reported of it.
+//! Rows by thread and by user: the report equals the statement of the workload.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::{
     workload::USERS,
 };
 
-/// Each thread has a row per syscall, under the name that it had last.
+/// Each thread has a row per syscall, under its last name.
 pub(crate) fn by_thread(mode: Mode) {
     let args = ["grouped-threads", "threads=8"];
     let (report, statement) = Stat::new(mode).args(["--by", "thread,syscall"]).workload(&args);
@@ -27,7 +27,8 @@ pub(crate) fn by_thread(mode: Mode) {
     assert_eq!(rows.count(), 1 + of_process.threads.len(), "the threads and the main thread");
 }
 
-/// Intervals by thread add up to the whole, though most threads end in them.
+/// The sum over all intervals is the whole run, by thread, although most threads end in an
+/// interval.
 pub(crate) fn by_thread_and_interval(mode: Mode) {
     let held = Held::start(&["counts", "threads=8", "calls=5000", "processes=4"]);
     let pid = held.pid().to_string();
@@ -37,7 +38,7 @@ pub(crate) fn by_thread_and_interval(mode: Mode) {
     whole(running.end().reports()).totals_are(&statement);
 }
 
-/// All reports in one.
+/// Merges all reports.
 fn whole(reports: Vec<Report>) -> Report {
     let mut reports = reports.into_iter();
     let mut whole = reports.next().expect("a report");
@@ -45,8 +46,8 @@ fn whole(reports: Vec<Report>) -> Report {
     whole
 }
 
-/// Processes that change their user have the one that they have become, however short they
-/// live, and whether the call that changes it counts or not.
+/// Processes that change their user have their last user, even if they are short-lived, and even if
+/// the call that changes the user is not counted.
 pub(crate) fn by_user(mode: Mode) -> Result<(), String> {
     if capabilities_are_bounded() {
         return Err("the capabilities to change users are not there".into());
@@ -55,7 +56,7 @@ pub(crate) fn by_user(mode: Mode) -> Result<(), String> {
         let by_user = || Stat::new(mode).args(["--by", "user,syscall"]).args(filter);
         let (report, _) = by_user().workload(&["users"]);
         assert_is_as_stated(&report);
-        // They live when the interval ends.
+        // The processes are alive when the interval ends.
         let held = Held::start(&["users", "sleep=1"]);
         let pid = held.pid().to_string();
         let running = by_user().args(["--interval", "100ms", "--pid", &pid]).start().attached();

@@ -1,5 +1,5 @@
-//! Calls that have not returned: seen at once, by whom and for how long, apart from those
-//! that wait by their nature, and gone when they are over.
+//! Calls in flight: listed at once, with their thread and age, separate from calls that wait by
+//! nature, and removed when they end.
 
 use std::{
     ffi::OsString,
@@ -18,10 +18,10 @@ use crate::{
     workload::{Holding, READY, Statement, now},
 };
 
-/// More threads than a report lists of a kind.
+/// More threads than a report lists per kind.
 const WAITING: u64 = 300;
 
-/// The workload `held`, which goes on as it is told.
+/// The workload `held`, which continues on command.
 pub(crate) struct Stuck {
     child: Child,
     go: Option<ChildStdin>,
@@ -34,7 +34,7 @@ impl Stuck {
         Self::named(waiting, &[])
     }
 
-    /// With further arguments, such as a name.
+    /// Starts the workload with further arguments, such as a name.
     pub(crate) fn named(waiting: u64, more: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let fifo = format!("fifo={}", directory.path().join("fifo").display());
@@ -60,11 +60,11 @@ impl Stuck {
         line
     }
 
-    /// Has it enter its calls, and waits until all its threads are in them.
+    /// Lets the workload enter its calls, and waits until all its threads are in a call.
     pub(crate) fn enter(&mut self) -> Holding {
         self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
         let holding = serde_json::from_str(&self.line()).expect("what it printed");
-        // The main thread, for the end of its input.
+        // The main thread waits for the end of its input.
         let main = format!("/proc/{0}/task/{0}/syscall", self.pid());
         let reading = format!("{} ", libc::SYS_read);
         wait_until("the workload reads on", || {
@@ -73,7 +73,7 @@ impl Stuck {
         holding
     }
 
-    /// Lets its calls return, and waits for its end.
+    /// Lets the calls return, and waits for the end of the workload.
     pub(crate) fn let_go(mut self) -> Statement {
         self.go = None;
         let mut text = String::new();
@@ -82,7 +82,7 @@ impl Stuck {
         statement(&text)
     }
 
-    /// Kills it, and leaves a zombie until this is dropped.
+    /// Kills the workload, and leaves a zombie until this value is dropped.
     #[cfg(any(debug_assertions, feature = "object-override"))]
     pub(crate) fn kill_unreaped(&mut self) {
         self.child.kill().expect("it runs");
@@ -108,8 +108,7 @@ pub(crate) fn watch(mode: Mode, pid: u32, flags: &[&str]) -> Running {
     Stat::new(mode).args(args).start().attached()
 }
 
-/// A report that was read after this was called, and before it returned: one that was
-/// begun after another had been printed.
+/// A report that began and ended during this call.
 fn next_report(running: &Running) -> Report {
     let before = running.reports_so_far().len();
     wait_until("two reports are printed", || running.reports_so_far().len() >= before + 2);
@@ -127,7 +126,8 @@ fn assert_counts(report: &Report, works: u64, may_wait: u64, waits: u64) {
     assert_eq!(report.in_flight_by_kind, expected);
 }
 
-/// Where its entry was not timed, its age is that since it was found, which is said.
+/// If the entry was not timed, the age counts from the first reading, and is marked as a lower
+/// bound.
 pub(crate) fn untimed_is_seen(mode: Mode) {
     let mut stuck = Stuck::start(1);
     let running = watch(mode, stuck.pid(), &["--no-latency"]);
@@ -143,15 +143,14 @@ pub(crate) fn untimed_is_seen(mode: Mode) {
     let pause = Duration::from_millis(300);
     std::thread::sleep(pause);
     let second = age(&next_report(&running));
-    // Older by what has passed at least, and no older than it is.
+    // The age grows by at least the elapsed time, and never exceeds the true age.
     assert!(second >= first + pause.as_nanos() as u64, "{first} and then {second}");
     assert!(second <= now() - holding.before_ns, "{second}");
     stuck.let_go();
     running.end();
 }
 
-/// In the next report it is there, before all others; and its age is what the workload's
-/// own clock says.
+/// The next report lists the call first, with an age that agrees with the workload's own clock.
 pub(crate) fn a_call_that_lasts_is_seen_at_once(mode: Mode) {
     [&[][..], &["--sample", "auto"]].iter().for_each(|flags| lasting_is_seen(mode, flags));
 }
@@ -160,7 +159,7 @@ fn lasting_is_seen(mode: Mode, flags: &[&str]) {
     let mut stuck = Stuck::start(WAITING);
     let running = watch(mode, stuck.pid(), flags);
     let holding = stuck.enter();
-    // At once, and when it has lasted for a while.
+    // Check at once, and again after a while.
     for wait in [Duration::ZERO, Duration::from_millis(500)] {
         std::thread::sleep(wait);
         let from = now();
@@ -174,15 +173,15 @@ fn lasting_is_seen(mode: Mode, flags: &[&str]) {
         let bounds = from - holding.after_ns..=until - holding.before_ns;
         assert!(bounds.contains(&call.age_ns), "{} is not in {bounds:?}", call.age_ns);
         assert_counts(&report, 1, 1, WAITING);
-        // Most that are listed of a kind.
+        // The maximum number of listed calls per kind.
         assert_eq!(in_call(&report, "futex").len(), 256);
         assert_eq!(in_call(&report, "creat").len(), 1);
     }
     let statement = stuck.let_go();
-    // It ends by itself, as the process has.
+    // The profiler ends by itself, because the process has ended.
     let reports = running.end().reports();
     let last = reports.last().expect("a report at the end");
-    // Where the kernel skips programs, the end of a thread can be missed: its `exit` then stays in
+    // If the kernel skips programs, the end of a thread can be missed, and its `exit` stays in
     // flight. The report says how many events may be missing.
     let missed = last.loss();
     assert!(last.in_flight.len() as u64 <= missed, "{:?}, lost {missed}", last.in_flight);
@@ -199,7 +198,7 @@ fn lasting_is_seen(mode: Mode, flags: &[&str]) {
     assert_eq!(creat, statement.total()["x86_64/creat"].calls);
 }
 
-/// At the end of a run it is listed, and is in its row.
+/// At the end of a run, the call is in the list and in its row.
 pub(crate) fn what_does_not_return_is_listed_at_the_end(mode: Mode) {
     let mut stuck = Stuck::start(3);
     let pid = stuck.pid().to_string();
@@ -217,14 +216,15 @@ pub(crate) fn what_does_not_return_is_listed_at_the_end(mode: Mode) {
     stuck.let_go();
 }
 
-/// A call that returns goes, and the others stay. What a process was in goes with it.
+/// A call that returns leaves the list, and the others stay. The calls of a process leave the list
+/// when the process ends.
 pub(crate) fn a_killed_thread_s_call_disappears(mode: Mode) {
     let (mut stuck, mut other) = (Stuck::start(2), Stuck::start(0));
     let pids = format!("{},{}", stuck.pid(), other.pid());
     let running = Stat::new(mode).args(["--interval", "100ms", "--pid", &pids]).start().attached();
     let (killed, goes_on) = (stuck.enter(), other.enter());
     let tids = |report: &Report| -> Vec<u32> {
-        // The one that was held first has been so for longer.
+        // The thread that entered first has the older call.
         in_call(report, "creat").iter().map(|call| call.tid).collect()
     };
     let report = next_report(&running);
@@ -238,10 +238,10 @@ pub(crate) fn a_killed_thread_s_call_disappears(mode: Mode) {
     running.end();
 }
 
-/// Those without a record are known by no more than their number.
+/// Threads without a record are only counted.
 pub(crate) fn threads_without_a_record_are_counted(mode: Mode) {
     let mut stuck = Stuck::start(64);
-    // The main thread's, and one for a thread that waits.
+    // Two records: one for the main thread, and one for a waiting thread.
     let running = watch(mode, stuck.pid(), &["--max-threads", "2"]);
     stuck.enter();
     let report = next_report(&running);
@@ -252,7 +252,7 @@ pub(crate) fn threads_without_a_record_are_counted(mode: Mode) {
     assert_counts(reports.last().expect("a report at the end"), 0, 0, 0);
 }
 
-/// The daemon's gauges: how many, and for how long.
+/// The daemon's gauges have the number of calls, and the age of the oldest.
 pub(crate) fn the_daemon_has_its_age(mode: Mode) {
     const CALL: &str = "{abi=\"x86_64\",syscall=\"creat\",kind=\"works\"}";
     let name = Name::new();
@@ -279,14 +279,14 @@ pub(crate) fn the_daemon_has_its_age(mode: Mode) {
     daemon.end();
 }
 
-/// Whether calls from before are listed: by the object with task storage, where the kernel
-/// has a task iterator and `bpf_task_pt_regs`.
+/// Whether calls that entered before the attach are listed. This requires task storage, a task
+/// iterator and `bpf_task_pt_regs`.
 pub(crate) fn before_is_seen(mode: Mode) -> Result<(), Skip> {
     let seen = mode != Mode::Fallback && kernel() >= (5, 15);
     if seen { Ok(()) } else { Err(Skip::NothingBefore) }
 }
 
-/// The reader's next report, which says of how many calls from before it knows.
+/// The next report, with the number of calls that entered before the attach.
 #[track_caller]
 pub(crate) fn report_with_before(running: &Running, mode: Mode) -> Result<Report, Skip> {
     let report = next_report(running);
@@ -295,8 +295,8 @@ pub(crate) fn report_with_before(running: &Running, mode: Mode) -> Result<Report
     before_is_seen(mode).map(|()| report)
 }
 
-/// It is listed as any other, for at least as long as the profiler is there; what waits is
-/// told apart; and all go when they return. They are in no row.
+/// Calls that entered before the attach are listed by kind, with the time since the attach as a
+/// lower bound of the age. They are in no row, and leave the list when they return.
 pub(crate) fn in_flight_before(mode: Mode) -> Result<(), Skip> {
     let mut stuck = Stuck::start(WAITING);
     let holding = stuck.enter();
@@ -330,7 +330,7 @@ pub(crate) fn in_flight_before(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Those of the process that is killed go, and the others stay.
+/// The calls of a killed process leave the list, and the others stay.
 pub(crate) fn in_flight_before_and_killed(mode: Mode) -> Result<(), Skip> {
     let (mut stuck, mut other) = (Stuck::start(2), Stuck::start(0));
     let (killed, goes_on) = (stuck.enter(), other.enter());
@@ -353,21 +353,21 @@ pub(crate) fn in_flight_before_and_killed(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Of a shell that reads when the profiler attaches, and then execs what reads on.
+/// A shell is in `read` when the profiler attaches, and then execs a program that reads.
 pub(crate) fn in_flight_before_an_exec(mode: Mode) -> Result<(), Skip> {
     const LINES: &str = "echo ready; read line; exec sh -c 'echo ready; read line'";
     let args = ["sh", "-c", LINES].map(OsString::from);
     exec_leaves_nothing(mode, &args, &["read"])
 }
 
-/// The leader, whose id the thread takes, is in a call of its own, which never returns.
+/// A thread execs and takes the id of its leader. The leader is in a call that never returns.
 pub(crate) fn in_flight_before_a_thread_s_exec(mode: Mode) -> Result<(), Skip> {
     let args = workload_args(&["exec-by-thread", "calls=1", "told=1"]);
     exec_leaves_nothing(mode, &args, &["read", "pause"])
 }
 
-/// Attaches while the threads of a command are in the calls `before`; it then execs a
-/// program that reads, and only that is in flight, and was seen to enter.
+/// Attaches while the threads of a command are in the calls `before`. The command then execs a
+/// program that reads. Only that read is in flight, and its entry was counted.
 fn exec_leaves_nothing(mode: Mode, args: &[OsString], before: &[&str]) -> Result<(), Skip> {
     let mut program = Reading::start(args);
     let pid = program.child.id();
@@ -388,7 +388,7 @@ fn exec_leaves_nothing(mode: Mode, args: &[OsString], before: &[&str]) -> Result
     Ok(())
 }
 
-/// Its exit alone says that it is over: a shell that reads, and then loops without a call.
+/// Only the exit shows that the call has ended: a shell reads, and then loops without a call.
 pub(crate) fn in_flight_before_user_time(mode: Mode) -> Result<(), Skip> {
     const LINES: &str = "echo ready; read line; while :; do :; done";
     let mut program = Reading::start(&["sh", "-c", LINES].map(OsString::from));
@@ -416,7 +416,7 @@ fn threads_calls(pid: u32) -> Vec<i64> {
         .collect()
 }
 
-/// A command that says when it is ready, and reads a line. Is killed in the end.
+/// A command that prints when it is ready, and reads a line. Dropping this value kills it.
 pub(crate) struct Reading {
     pub(crate) child: Child,
     pub(crate) output: BufReader<ChildStdout>,
@@ -451,7 +451,8 @@ impl Drop for Reading {
     }
 }
 
-/// A gauge has it, and so has the one for such calls alone.
+/// The call is in the gauge of calls in flight, and in that of calls that entered before the
+/// attach.
 pub(crate) fn in_flight_before_the_daemon(mode: Mode) -> Result<(), Skip> {
     const CALL: &str = "abi=\"x86_64\",syscall=\"creat\"";
     before_is_seen(mode)?;
@@ -476,13 +477,13 @@ pub(crate) fn in_flight_before_the_daemon(mode: Mode) -> Result<(), Skip> {
     let bounds = seconds(from - attached)..=seconds(until - before_attaching);
     assert!(age.is_some_and(|age| bounds.contains(&age)), "{age:?} is not in {bounds:?}");
     stuck.let_go();
-    // No call of it was ever counted, so that there is no series of it any more.
+    // No call of this syscall was ever counted, so it has no series any more.
     assert_eq!(gauges(), [None; 3]);
     daemon.end();
     Ok(())
 }
 
-/// As the kernel has it: the executable's, cut to 15 bytes.
+/// The name of this process in the kernel: that of the executable, cut to 15 bytes.
 pub(crate) fn own_name() -> &'static str {
     static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     NAME.get_or_init(|| {

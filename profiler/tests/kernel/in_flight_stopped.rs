@@ -1,5 +1,5 @@
-//! Calls that entered before the profiler attached, of threads that something else than the
-//! call keeps asleep: a tracer, a freezer or a supervisor of seccomp.
+//! Calls that entered before the profiler attached, of threads that a tracer, a freezer or a
+//! seccomp supervisor keeps asleep.
 
 use std::{
     fs,
@@ -15,8 +15,8 @@ use crate::{
     workload::READY,
 };
 
-/// A tracee that has stopped to report an event is within its call. One that a signal has
-/// stopped has left it, and one that is stopped at its entry or before seccomp has not entered.
+/// A tracee that stopped to report an event is within its call. A tracee that a signal stopped has
+/// left its call. A tracee that stopped at the entry or before seccomp has not entered.
 pub(crate) fn in_flight_before_and_traced(mode: Mode) -> Result<(), Skip> {
     before_is_seen(mode)?;
     let held = Held::start(&["stopped-before"]);
@@ -73,7 +73,7 @@ impl Drop for Frozen {
     }
 }
 
-/// The freezer of cgroups v1 freezes a thread within `futex`, and makes one leave `creat` or
+/// The freezer of cgroups v1 freezes a thread within `futex`, but makes threads leave `creat` or
 /// `read` first.
 pub(crate) fn in_flight_before_and_frozen(mode: Mode) -> Result<(), Skip> {
     const WAITING: u64 = 3;
@@ -97,8 +97,8 @@ pub(crate) fn in_flight_before_and_frozen(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// A call that waits for a supervisor has not entered, whether it waits since before the
-/// profiler attached or not: it is not in flight, and counts once it is answered.
+/// A call that waits for a supervisor has not entered, whether it started to wait before or after
+/// the attach. It is not in flight, and is counted once it is answered.
 pub(crate) fn held_by_a_supervisor(mode: Mode) {
     for attaches_first in [false, true] {
         let mut workload = Reading::start(&workload_args(&["supervised"]));
@@ -133,12 +133,12 @@ pub(crate) fn held_by_a_supervisor(mode: Mode) {
             assert_eq!((calls, denied), (stated.calls, stated.denied));
             continue;
         }
-        // The kernel has looked before seccomp whether anybody traces entries
-        // (`syscall_trace_enter`, kernel/entry/common.c). So the entry of the call that goes on
-        // is seen only if somebody else did.
+        // The kernel checks before seccomp whether anything traces entries (`syscall_trace_enter`,
+        // kernel/entry/common.c). So the entry of the continued call is seen only if something else
+        // traced entries.
         assert!(calls <= stated.calls, "{calls}");
         let all = stated.calls + stated.denied;
-        // Where the kernel does not say what seccomp allows, the first exit is ambiguous.
+        // If the kernel does not report what seccomp allows, the first exit is ambiguous.
         assert!(calls + denied == all || kernel() < (5, 11) && denied == 0, "{calls}, {denied}");
     }
 }

@@ -19,16 +19,16 @@ use crate::{
     run::{LINKS, Mode, PROFILER, kernel_ids, profiler_command, wait_until},
 };
 
-/// Within this time after a signal a command has ended. It takes some milliseconds. Where maps
-/// of a gigabyte are allocated or freed at the moment of the signal it takes up to 0.4 s, since
-/// the kernel does neither in part.
+/// The maximum time from a signal to the end of a command. It usually takes some milliseconds. If
+/// maps of a gigabyte are being allocated or freed, it takes up to 0.4 s, because the kernel does
+/// neither in parts.
 const IN_TIME: Duration = Duration::from_secs(1);
 
-/// Tables that take longer to make than all else, where they are arrays: 256 MiB of records and
-/// 1 GiB of figures.
+/// Flags for tables whose allocation dominates the attach, if they are arrays: 256 MiB of records
+/// and 1 GiB of figures.
 const LARGE: [&str; 4] = ["--max-threads", "1048576", "--max-memory", "1024"];
 
-/// Kinds of kernel objects, and how many of them a command holds when it gets a signal.
+/// The moments of the signal: a kind of kernel objects, and the number that the command has.
 const MOMENTS: [(&str, usize); 5] =
     [("map_id", 1), ("map_id", 8), ("map_id", 16), ("prog_id", 1), ("prog_id", 6)];
 
@@ -37,12 +37,12 @@ struct Ended {
     status: ExitStatus,
     took: Duration,
     stderr: String,
-    /// Ids of what it held when it got the signal.
+    /// The ids of its kernel objects when it got the signal.
     held: BTreeMap<&'static str, Vec<u32>>,
 }
 
-/// Runs a command, and sends a signal once the command holds so many objects of a kind. `None`
-/// if it ended without having been seen to hold them.
+/// Runs a command, and sends a signal once the command has this many objects of a kind. `None` if
+/// the command ended before that was seen.
 fn interrupt(
     mut command: Command,
     args: &[&str],
@@ -70,14 +70,15 @@ fn interrupt(
     Some(Ended { status, took, stderr, held: held.into() })
 }
 
-/// The profiler: what was started, or its child if that is `unshare`.
+/// The process id of the profiler: that of the started process, or of its child if that is
+/// `unshare`.
 fn profiler(child: &Child) -> u32 {
     let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()));
     children.ok().and_then(|pids| pids.trim().parse().ok()).unwrap_or(child.id())
 }
 
-/// Interrupts a command at each of [`MOMENTS`]. Returns how it ended where `is_early` says that
-/// it did so before it was attached.
+/// Interrupts a command at each of [`MOMENTS`]. Returns the ends for which `is_early` says that the
+/// command was not attached yet.
 fn interrupt_at_each_moment(
     command: impl Fn() -> Command,
     args: &[&str],
@@ -92,7 +93,7 @@ fn interrupt_at_each_moment(
         Some(ended)
     });
     let early: Vec<_> = ended.filter(is_early).collect();
-    // Some moments are missed, since many maps take less time than a look at them.
+    // Some moments are missed, because creating maps can take less time than one check.
     assert!(early.len() > 1, "{args:?}: {} of {} moments", early.len(), MOMENTS.len());
     early
 }
@@ -101,13 +102,13 @@ fn with_large_tables<'a>(args: &[&'a str], mode: Mode) -> Vec<&'a str> {
     [args, mode.flags(), &LARGE].concat()
 }
 
-/// `stat`, `top` and `doctor` end by the signal, as any program that does not handle it.
+/// `stat`, `top` and `doctor` end by the signal, like a program that does not handle it.
 pub(crate) fn a_command_ends_while_it_attaches(mode: Mode) {
     ends_by_the_signal(&with_large_tables(&["stat", "-a"], mode));
     ends_by_the_signal(&with_large_tables(&["top", "-b"], mode));
 }
 
-/// See there.
+/// The same for `doctor`.
 pub(crate) fn doctor_ends_while_it_attaches() {
     ends_by_the_signal(&["doctor"]);
 }
@@ -119,7 +120,8 @@ fn ends_by_the_signal(args: &[&str]) {
     }
 }
 
-/// The first process of a pid namespace, as in a container, has no default action. It ends too.
+/// The first process of a pid namespace, as in a container, ends too, although it ignores signals
+/// by default.
 pub(crate) fn a_first_process_ends_while_it_attaches() {
     let unshare = || {
         let mut command = Command::new("unshare");
@@ -135,7 +137,7 @@ pub(crate) fn a_first_process_ends_while_it_attaches() {
     }
 }
 
-/// The daemon ends as it does at any other time: with success, and its service manager is told.
+/// The daemon ends with success and notifies its service manager, as at any other time.
 pub(crate) fn a_daemon_ends_while_it_attaches(mode: Mode) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("notify");
@@ -162,15 +164,15 @@ pub(crate) fn a_daemon_ends_while_it_attaches(mode: Mode) {
     });
 }
 
-/// A reload that is asked for while the daemon attaches neither ends it nor makes it fail. A
-/// handler that ran in the meantime would: the verifier stops at a signal.
+/// A reload request during the attach neither ends the daemon nor makes it fail. A signal handler
+/// would make it fail, because the verifier stops at a signal.
 pub(crate) fn a_daemon_is_reloaded_after_it_has_attached(mode: Mode) {
     let mut command = profiler_command();
     command.args(["daemon", "--listen", "127.0.0.1:0"]).args(mode.flags());
     command.stdout(Stdio::null()).stderr(Stdio::piped()).env_remove("JOURNAL_STREAM");
     let mut child = command.spawn().expect("the profiler");
     let pid = Pid::from_raw(child.id().cast_signed());
-    // Before that the default action would end it.
+    // Before that, the default action of the signal would end the daemon.
     wait_until("it attaches", || !kernel_ids(child.id(), "prog_id").is_empty());
     wait_until("it is at work", || {
         kill(pid, Signal::SIGHUP).expect("it runs");

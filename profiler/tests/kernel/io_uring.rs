@@ -1,4 +1,4 @@
-//! Operations of io_uring: what a workload states of each opcode is what is reported of it.
+//! Operations of io_uring: the report equals the statement of a workload, for each opcode.
 
 use io_uring::{IoUring, Probe, opcode};
 
@@ -8,13 +8,13 @@ use crate::{
     workload::{Operations, Statement},
 };
 
-/// Why the tests prove nothing here, if so.
+/// Why the tests cannot run here. `Ok` if they can.
 fn cannot_be_tried() -> Result<(), String> {
     let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled");
     if disabled.is_ok_and(|value| value.trim() != "0") {
         return Err("io_uring is disabled (kernel.io_uring_disabled)".into());
     }
-    // SAFETY: the kernel reads no parameters for no entries.
+    // SAFETY: the kernel reads no parameters, because the number of entries is 0.
     let made = unsafe { libc::syscall(libc::SYS_io_uring_setup, 0, std::ptr::null_mut::<u8>()) };
     assert_eq!(made, -1, "a ring needs entries");
     match std::io::Error::last_os_error().raw_os_error() {
@@ -24,7 +24,8 @@ fn cannot_be_tried() -> Result<(), String> {
     }
 }
 
-/// Why a workload cannot make its operations here, if so. `opcode` came with Linux `version`.
+/// Why a workload cannot make its operations here. `Ok` if it can. `opcode` requires Linux
+/// `version`.
 fn requires(opcode: u8, version: &str) -> Result<(), String> {
     cannot_be_tried()?;
     let ring = IoUring::new(2).map_err(|error| format!("a ring: {error}"))?;
@@ -45,7 +46,7 @@ fn rows(report: &Report) -> Result<&[Operation], String> {
     }
 }
 
-/// The sum of reported rows, as a workload states it.
+/// The sum of reported rows, in the form of a statement.
 fn reported(rows: &[&Operation], pid: u32) -> Operations {
     let mut sum = Operations { pid, operation: rows[0].operation.clone(), ..Operations::default() };
     for row in rows {
@@ -65,7 +66,7 @@ fn reported(rows: &[&Operation], pid: u32) -> Operations {
     sum
 }
 
-/// The report has what was stated, and nothing else of these processes.
+/// Checks that the report equals the statement, and has no other operations of these processes.
 #[track_caller]
 fn has_exactly(rows: &[Operation], stated: &Statement) {
     for operations in &stated.operations {
@@ -94,12 +95,12 @@ pub(crate) fn operations_are_as_stated(mode: Mode) -> Result<(), String> {
     for row in rows.iter().filter(|row| row.operation.is_some()) {
         assert!(row.timed > 0 && row.p50_ns > 0 && row.total_ns > 0, "{row:?}");
     }
-    // None of it is a syscall.
+    // No operation is counted as a syscall.
     assert!(report.rows.iter().all(|row| row.syscall.is_some()));
     Ok(())
 }
 
-/// Each child apart, also what a kernel thread submits for it.
+/// Rows by child process, including submissions by a kernel thread of the child.
 pub(crate) fn operations_of_children_by_process(mode: Mode) -> Result<(), String> {
     cannot_be_tried()?;
     let (report, stated) =
@@ -108,8 +109,8 @@ pub(crate) fn operations_of_children_by_process(mode: Mode) -> Result<(), String
     Ok(())
 }
 
-/// Rings that were there before the attach, a request that was in flight then, and one that is in
-/// flight at the end.
+/// Rings that existed before the attach, a request in flight at the attach, and a request in flight
+/// at the end.
 pub(crate) fn operations_of_a_running_process(mode: Mode) -> Result<(), String> {
     cannot_be_tried()?;
     let mut held = Held::start(&["rings", "count=3", "stay=1"]);
@@ -122,7 +123,8 @@ pub(crate) fn operations_of_a_running_process(mode: Mode) -> Result<(), String> 
     Ok(())
 }
 
-/// A name that no process has excludes all of them, and the workload's own includes it.
+/// A filter by a name that no process has excludes all operations. A filter by the name of the
+/// workload includes its operations.
 pub(crate) fn operations_in_scope_alone(mode: Mode) -> Result<(), String> {
     cannot_be_tried()?;
     let args = ["rings-children", "children=3", "name=ringed"];
@@ -136,14 +138,14 @@ pub(crate) fn operations_in_scope_alone(mode: Mode) -> Result<(), String> {
     let submitted: u64 = stated.operations.iter().map(|o| o.submitted).sum();
     let found: u64 = found.iter().map(|row| row.submitted).sum();
     assert_eq!(found, submitted);
-    // Filters by syscall are about syscalls.
+    // Filters by syscall have no effect on operations.
     let (report, stated) = Stat::new(mode).args(["--syscall", "getppid"]).workload(&args);
     let found: u64 = rows(&report)?.iter().map(|row| row.submitted).sum();
     assert_eq!(found, stated.operations.iter().map(|o| o.submitted).sum::<u64>());
     Ok(())
 }
 
-/// The intervals together are the whole.
+/// The sum over all intervals is the whole run.
 pub(crate) fn intervals_add_up(mode: Mode) -> Result<(), String> {
     cannot_be_tried()?;
     let held = Held::start(&["rings-children", "children=12"]);

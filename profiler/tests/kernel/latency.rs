@@ -1,14 +1,13 @@
-//! Latencies, held against the workload's own clock readings around each call.
+//! Compares latencies with the workload's own clock readings around each call.
 //!
-//! The profiler reads the same clock, CLOCK_MONOTONIC, inside of the workload's two
-//! readings, so its time can never be the longer one. What a call was asked to sleep
-//! it can never be shorter than. So the sum, and every rank of the sorted latencies, is
-//! caught from both sides without any tolerance: where each of some numbers is not
-//! greater than its partner, the r-th least is not greater than the r-th least partner.
+//! The profiler reads the same clock, CLOCK_MONOTONIC, between the workload's two readings. So the
+//! latency is never longer than the workload's time, and never shorter than the requested sleep.
+//! This gives exact bounds for the sum and for every quantile: if each of some numbers is at most
+//! its partner, then the r-th smallest is at most the r-th smallest partner.
 //!
-//! How far the two may differ in one call has no sharp bound: a thread that loses its
-//! CPU between the two clocks stays away for as long as the scheduler likes. Over all
-//! calls it has, since both sums are exact: see [`Bounds`].
+//! For one call, the difference of the two times has no sharp bound, because the scheduler can
+//! preempt the thread between the two clock readings. For all calls together it has, because both
+//! sums are exact: see [`Bounds`].
 
 use crate::{
     quiet,
@@ -17,19 +16,19 @@ use crate::{
     workload::{Preempted, Timing},
 };
 
-/// What the two clocks may differ by at the least: the way into and out of the kernel
-/// with a tracepoint at each, by a thread that did the same just before. It is about 1 us
-/// where a mitigation flushes on each way, and 5 us leave a slow host room; the error
-/// looked for, a unit or a clock mistaken or a missed tick, is larger. It holds for calls
-/// that do not sleep: after a sleep the way out is one of a CPU that was idle, out of a
-/// cold cache, and how long that takes a virtual CPU, fifty times in a row, has no bound.
+/// The minimum difference that the tests allow between the two times. It covers the way into and
+/// out of the kernel with a tracepoint at each, for a thread that did the same just before. That
+/// takes about 1 us with mitigations; 5 us leave a margin for a slow host. The errors that the
+/// tests look for (a wrong unit or clock, a missed tick) are larger. This applies to calls that do
+/// not sleep. After a sleep, the CPU was idle and its caches are cold, so the way out has no bound
+/// on a virtual CPU.
 const LEAST_DIFFERENCE_NS: u64 = 5_000;
 
-/// Calls of which one has to be among those that were not interrupted.
+/// The minimum number of calls, so that at least one is not interrupted.
 const LEAST_CALLS: usize = 1_000;
 
-/// What docs/latency.md promises of a quantile: a sixteenth of it from 64 ns up, below that
-/// four nanoseconds.
+/// The error bound of a quantile in docs/latency.md: a sixteenth from 64 ns up, and four
+/// nanoseconds below.
 fn promised_error(ns: u64) -> u64 {
     if ns < 64 { 4 } else { ns / 16 }
 }
@@ -47,7 +46,7 @@ pub(crate) fn is_what_the_workload_measured(mode: Mode) {
 /// Of a thousand calls the 999th is the 99.9th percentile.
 ///
 /// # Errors
-/// If the host was never quiet: then the bounds hold and prove too little.
+/// If the host was never quiet, because the bounds are then too wide.
 pub(crate) fn quantiles_are_within_the_bound(mode: Mode) -> Result<(), String> {
     quiet::wait_for(|| quantiles_of_a_spread(mode))
 }
@@ -55,7 +54,7 @@ pub(crate) fn quantiles_are_within_the_bound(mode: Mode) -> Result<(), String> {
 /// Compares quantiles once.
 ///
 /// # Errors
-/// What was too far apart to prove anything.
+/// Which bounds were too wide.
 fn quantiles_of_a_spread(mode: Mode) -> Result<(), String> {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["spread", "calls=1000"]);
@@ -63,9 +62,7 @@ fn quantiles_of_a_spread(mode: Mode) -> Result<(), String> {
     for timing in [sleeps, work, nothing] {
         compare(&report, timing);
     }
-    // That they proved something: the bounds of a sleep are no further apart than what
-    // is promised. Such a thread, which is woken before all others run, is late by a
-    // hundredth of that.
+    // Check that the bounds are useful: those of a sleep are not wider than the promised error.
     for (quantile, bounds, _) in quantiles(row(&report, sleeps), sleeps) {
         let Bounds { least_ns, most_ns } = bounds;
         if most_ns - least_ns > promised_error(least_ns) {
@@ -92,10 +89,10 @@ fn compare(report: &Report, timing: &Timing) {
     let context = format!("{syscall}, which took {least:?} to {most:?}\n{row:#?}");
     let calls = took_ns.len() as u64;
     assert_eq!((row.calls, row.returned, row.errors), (calls, calls, 0), "{context}");
-    // Never longer than around it.
+    // Never longer than the workload's time.
     assert!(row.total_ns <= took_ns.iter().sum(), "{context}");
     assert!(row.min_ns <= took_ns[0] && Some(&row.max_ns) <= took_ns.last(), "{context}");
-    // Never shorter than asked.
+    // Never shorter than the requested time.
     assert!(row.total_ns >= asked_ns.iter().sum(), "{context}");
     assert!(row.min_ns >= asked_ns[0] && Some(&row.max_ns) >= asked_ns.last(), "{context}");
     for (quantile, bounds, shown) in quantiles(row, timing) {
@@ -111,13 +108,13 @@ fn compare(report: &Report, timing: &Timing) {
     }
 }
 
-/// Quantiles shown, and between what the exact ones are.
+/// The shown quantiles, with bounds of the exact quantiles.
 fn quantiles(row: &Row, timing: &Timing) -> [(f64, Bounds, u64); 4] {
     [(0.5, row.p50_ns), (0.9, row.p90_ns), (0.99, row.p99_ns), (0.999, row.p999_ns)]
         .map(|(quantile, shown)| (quantile, Bounds::of(quantile, timing, row.total_ns), shown))
 }
 
-/// Between what a quantile of the latencies is that the profiler should have measured.
+/// Bounds of the true quantile of the latencies.
 #[derive(Debug)]
 struct Bounds {
     least_ns: u64,
@@ -146,10 +143,10 @@ impl Bounds {
     }
 }
 
-/// How often a call has to lose the CPU for the proof.
+/// The minimum number of preemptions of a call.
 const LEAST_SWITCHES: u64 = 8;
 
-/// A call that loses the CPU has lasted all the while.
+/// The latency of a preempted call includes the time off the CPU.
 pub(crate) fn time_preempted_is_time_in_the_call(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["preempted", "calls=2"]);
@@ -164,9 +161,9 @@ pub(crate) fn time_preempted_is_time_in_the_call(mode: Mode) {
     assert_eq!((row.calls, row.returned, row.errors), (calls, calls, 0), "{context}");
     assert!(row.total_ns <= took_ns, "{context}");
     assert!(switches >= LEAST_SWITCHES * calls, "it lost the CPU too seldom: {context}");
-    // On its way in and on its way out a call can lose the CPU once each without being
-    // within the profiler's clocks: of eight times or more that is a quarter at most,
-    // and half leaves room for times that are not equally long.
+    // A call can be preempted once on its way in and once on its way out, outside of the profiler's
+    // clock readings. With eight preemptions or more, that is at most a quarter. The bound of one
+    // half leaves a margin for unequal times.
     let (away_ns, shown_ns) = (took_ns - cpu_ns, row.total_ns.saturating_sub(cpu_ns));
     assert!(away_ns >= cpu_ns / 4, "the other threads had their share: {context}");
     assert!(shown_ns >= away_ns / 2, "{context}");

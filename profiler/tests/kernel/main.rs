@@ -1,9 +1,9 @@
-//! Tests against the running kernel: the real profiler measures workloads that
-//! state what they do. Needs root, and fails without.
+//! Tests on the running kernel: the real profiler measures workloads that state their own counts.
+//! Requires root.
 //!
-//! Each test of an object runs on all of them, and most tests run side by side: see
-//! [`suite`]. A harness of its own, since this executable is also the workloads that it has
-//! measured: see [`workload`]; and the soak, see [`soak`].
+//! Each test of an object runs with every object, and most tests run in parallel: see [`suite`].
+//! The harness is our own, because this executable also contains the measured workloads
+//! ([`workload`]) and the soak ([`soak`]).
 
 mod budget;
 #[path = "../daemon/web/certificates.rs"]
@@ -56,7 +56,7 @@ use libtest_mimic::{Completion, Failed};
 use run::Mode;
 use suite::Test;
 
-/// A test of each object. An error says why it proved nothing here.
+/// A test that runs with each object. An error says why it could not check anything here.
 type OfMode = fn(Mode) -> Result<(), String>;
 
 /// What a test returns.
@@ -115,8 +115,8 @@ fn main() -> ExitCode {
     suite::run(tests())
 }
 
-/// A shell starts its background jobs with some signals ignored, nohup likewise, and
-/// what is run from here would inherit that.
+/// Restores default signal actions. Shells start background jobs with some signals ignored, as
+/// nohup does, and the processes started here would inherit that.
 fn take_signals_as_ever() {
     for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
         // SAFETY: installs no handler.
@@ -181,7 +181,7 @@ fn tests() -> Vec<Test> {
         where_time::without_room,
         own_cost::runs_are_calls,
     ];
-    // What these look at is the user side's alone, so that no object makes a difference.
+    // These tests check only the user side, so they run with one object.
     let of_main: &[(&str, OfMode)] = &tests_of_mode![
         counts::by_interval,
         groups::by_thread_and_interval,
@@ -277,7 +277,8 @@ fn tests() -> Vec<Test> {
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
     ];
-    // The trials that these need are in no release build, as those are that run on other kernels.
+    // These tests require functions that release builds lack. The builds for other kernels are
+    // release builds.
     #[cfg(any(debug_assertions, feature = "object-override"))]
     let of_neither =
         &[
@@ -313,8 +314,8 @@ fn tests() -> Vec<Test> {
     tests
 }
 
-/// Where it cannot be had, a case of the suite is shown as ignored. In CI, which installs
-/// what is needed, it fails instead if a program is missing.
+/// Runs a case of the conformance suite. If the case cannot run here, it is shown as ignored. In
+/// CI, which installs the required programs, a missing program is a failure.
 fn of_case(of_mode: &str, case: &'static Case, mode: Mode) -> Test {
     let in_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     Test::new(format!("{of_mode}::conformance::{}", case.name), move || {

@@ -1,4 +1,4 @@
-//! In a memory cgroup: the profiler sizes itself to the limit, and is never killed for it.
+//! In a memory cgroup, the profiler fits its tables into the limit, and the kernel never kills it.
 
 use std::{
     fs, io,
@@ -15,14 +15,14 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
-/// The least limit that the documents name, MiB, on a host with some hundred threads.
+/// The minimum limit in the documents, on a host with some hundred threads, MiB.
 const LEAST: u64 = 28;
 
-/// What the documents say that a further thread of the host takes, bytes.
+/// The memory of a further thread of the host in the documents, bytes.
 const TASK: u64 = 640;
 
-/// What the host's threads take beyond the first few hundred, MiB: other tests and other
-/// programs may have thousands.
+/// The memory of the host's threads beyond the first few hundred, MiB. Other tests and programs may
+/// have thousands of threads.
 fn beyond() -> u64 {
     (threads_alive().saturating_sub(500) * TASK).div_ceil(MIB)
 }
@@ -34,7 +34,7 @@ struct Limited {
 }
 
 impl Limited {
-    /// `None` where this host has no controller for memory that can be used.
+    /// Creates the cgroup. `None` if this host has no usable memory controller.
     fn new(mode: Mode, mib: u64) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
         let mount = |kind: &str, option: &str| {
@@ -47,7 +47,7 @@ impl Limited {
             (v1.join(name), "memory.limit_in_bytes")
         } else {
             let v2 = mount("cgroup2", "rw")?;
-            // Fails if it is on already, or cannot be had.
+            // Fails if the controller is already enabled, or is unavailable.
             let _ = fs::write(v2.join("cgroup.subtree_control"), "+memory");
             (v2.join(name), "memory.max")
         };
@@ -65,7 +65,7 @@ impl Limited {
         &self.directory
     }
 
-    /// A command that enters it and becomes the profiler.
+    /// A command that enters the cgroup and then executes the profiler.
     fn profiler(&self) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", ENTER]).arg(self.path()).arg(PROFILER);
@@ -84,7 +84,7 @@ impl Limited {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        // Its last process may still be on its way out.
+        // The last process may not have left the cgroup yet.
         for _ in 0..100 {
             if fs::remove_dir(&self.directory).is_ok() {
                 return;
@@ -94,24 +94,24 @@ impl Drop for Limited {
     }
 }
 
-/// Has a shell enter a cgroup, and become a command.
+/// A shell script that enters a cgroup, and then executes a command.
 const ENTER: &str = "echo $$ >\"$0\"/cgroup.procs && exec \"$@\"";
 
-/// Each task of the host takes some memory: so many threads once, and not in each mode.
+/// Each task of the host takes some memory, so only one test at a time starts this many threads.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Each limit that the documents name, with few threads and with 6,000: every count is exact,
-/// and what finds no room is in the totals.
+/// With each limit in the documents, and with few or 6,000 threads, every count is exact. Calls
+/// without space in the tables are in the totals.
 pub(crate) fn within_a_limit(mode: Mode) {
     let _alone = alone();
     for (mib, threads) in [(LEAST, 10), (LEAST, 6_000), (64, 6_000), (96, 6_000)] {
         let args = [format!("threads={threads}"), "calls=3".to_owned()];
         let held = Held::start(&["counts", &args[0], &args[1], "alike=1"]);
-        // These threads are there before the profiler.
+        // These threads exist before the profiler starts.
         let beyond = if mib == LEAST { beyond() } else { 0 };
         let Some(limited) = Limited::new(mode, mib + beyond) else {
             println!("no memory cgroups: nothing to show");
@@ -128,13 +128,13 @@ pub(crate) fn within_a_limit(mode: Mode) {
     }
 }
 
-/// `doctor` tries out what it says, and tells of a limit that is too low for the defaults.
+/// `doctor` reports a limit that is too low for the default tables.
 pub(crate) fn doctor_says_what_fits() {
     let _alone = alone();
-    // Threads of another test that come between doctor's check and its trial.
+    // Another test may start threads between doctor's check and its trial.
     let meanwhile = (6_000 * TASK).div_ceil(MIB);
     for mib in [LEAST + beyond() + meanwhile, 64] {
-        // Not the name of another test's.
+        // No other test uses this name.
         let Some(limited) = Limited::new(Mode::Main, 1_000 + mib) else { return };
         limited.set(mib).expect("a limit");
         let output = limited.profiler().arg("doctor").output().expect("a shell");
@@ -147,8 +147,8 @@ pub(crate) fn doctor_says_what_fits() {
     }
 }
 
-/// Nothing is touched before it is used: the greatest sizes take no time and little memory,
-/// or are made smaller where the host has too little memory.
+/// Memory is touched only when it is used. So the largest tables take no time and little memory. If
+/// the host has too little memory, the tables are reduced.
 pub(crate) fn the_greatest_sizes_start_at_once() {
     let run = |sizes: &[&str]| {
         let begun = Instant::now();
@@ -157,14 +157,15 @@ pub(crate) fn the_greatest_sizes_start_at_once() {
         assert_eq!(ended.code(), Some(0), "{}", ended.stderr());
         begun.elapsed()
     };
-    // To touch all of it took fifteen seconds more, on a quiet host.
+    // Touching all memory took fifteen seconds more on a quiet host.
     let defaults = run(&[]);
     let greatest = run(&["--max-threads", "4194304", "--max-memory", "2560"]);
     let most = 2 * defaults + Duration::from_secs(5);
     assert!(greatest < most, "{greatest:?} beside {defaults:?} by default");
 }
 
-/// What cannot fit is refused: with words, and before anything is attached.
+/// If the minimum tables do not fit, the profiler refuses to start before it attaches anything, and
+/// says why.
 pub(crate) fn below_the_least(mode: Mode) {
     let Some(limited) = Limited::new(mode, 16) else { return };
     let ended = Stat::of(limited.profiler(), mode).args(["--all"]).start().end();
@@ -172,14 +173,14 @@ pub(crate) fn below_the_least(mode: Mode) {
     assert!(ended.stderr().contains("is limited to 16 MiB"), "{}", ended.stderr());
 }
 
-/// A daemon lives within each limit that the documents name, however many threads come: it is
-/// never killed, it answers while they are there, and every count is exact in total.
+/// With each limit in the documents and any number of threads, a daemon is never killed, keeps
+/// answering, and its totals are exact.
 pub(crate) fn a_daemon_within_a_limit(mode: Mode) {
     let _alone = alone();
     let limits = [(32, &[1_000, 6_000][..]), (64, &[1_000, 3_000, 6_000]), (96, &[6_000])];
-    // The least is the hardest, and a crowd takes seconds.
+    // The minimum is the hardest case. Starting many threads takes seconds.
     let limits = if mode == Mode::Main { &limits[..] } else { &limits[..1] };
-    // The filter by name of these daemons, which takes more with the fallback.
+    // The filter by name takes more memory with the fallback.
     let filter = if mode == Mode::Fallback { 4 } else { 0 };
     for &(mib, crowds) in limits {
         let mib = if mib == 32 { mib + filter + beyond() } else { mib };
@@ -191,7 +192,7 @@ pub(crate) fn a_daemon_within_a_limit(mode: Mode) {
     }
 }
 
-/// The greatest sizes that the configuration takes are bounded by the limit of the systemd unit.
+/// The largest sizes in the configuration fit into the memory limit of the systemd unit.
 pub(crate) fn the_greatest_sizes_fit_into_the_unit_s_limit(mode: Mode) {
     let _alone = alone();
     let unit = include_str!("../../../deploy/systemd/profiler.service");
@@ -202,7 +203,7 @@ pub(crate) fn the_greatest_sizes_fit_into_the_unit_s_limit(mode: Mode) {
     daemon_counts_within(&limited, mode, &sizes, &[1_000]);
 }
 
-/// A daemon within the limit counts threads that come, a crowd after another.
+/// Counts several crowds of threads in succession with a daemon within the limit.
 fn daemon_counts_within(limited: &Limited, mode: Mode, flags: &[&str], crowds: &[u32]) {
     let name = Name::new();
     let flags = [&name.filter(), flags].concat();
@@ -211,7 +212,7 @@ fn daemon_counts_within(limited: &Limited, mode: Mode, flags: &[&str], crowds: &
         let before = daemon.metrics();
         let threads = format!("threads={threads}");
         let held = Held::start(&["counts", &threads, "calls=3", "alike=1", &name.arg()]);
-        // It answers while they are there.
+        // The daemon answers while the threads exist.
         daemon.metrics();
         let statement = held.go();
         daemon.assert_adds(&before, &statement, &RARE);
@@ -220,7 +221,7 @@ fn daemon_counts_within(limited: &Limited, mode: Mode, flags: &[&str], crowds: &
     daemon.end();
 }
 
-/// A daemon that cannot fit says so, and ends with the code that the documents name.
+/// A daemon that does not fit says so, and exits with the documented code.
 pub(crate) fn a_daemon_below_the_least(mode: Mode) {
     for mib in [4, 16, 24] {
         let Some(limited) = Limited::new(mode, 2_000 + mib) else { return };

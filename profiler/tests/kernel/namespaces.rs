@@ -1,5 +1,5 @@
-//! The profiler in namespaces of its own: its own calls do not count in a pid namespace, and
-//! ages are right in a time namespace.
+//! The profiler in a pid namespace does not count its own calls, and in a time namespace shows the
+//! right ages.
 
 use std::{
     os::unix::{fs::symlink, process::CommandExt as _},
@@ -19,8 +19,7 @@ use crate::{
     workload::now,
 };
 
-/// The profiler under a name that no other process of the host has, so that a filter tells
-/// its calls from those of others that run meanwhile.
+/// The profiler under a unique name, so that a filter by name selects its calls.
 struct Named {
     directory: TempDir,
     name: String,
@@ -60,25 +59,25 @@ impl Named {
     }
 }
 
-/// What is at `/proc`.
+/// The contents of `/proc`.
 #[derive(Clone, Copy, Debug)]
 enum Proc {
-    /// The pid namespace's own.
+    /// The /proc of the pid namespace.
     Own,
-    /// The host's, as where only the namespace was made.
+    /// The /proc of the host.
     Host,
     /// Nothing.
     Hidden,
 }
 
-/// Many readings are many calls of the profiler's own.
+/// Many drains make many calls of the profiler itself.
 fn reports(output: &Output) -> Vec<Report> {
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout.clone()).expect("text");
     text.lines().map(Report::parse_interval).collect()
 }
 
-/// Its own calls do not count, whatever its process id is.
+/// The profiler does not count its own calls, regardless of its process id.
 pub(crate) fn own_calls_do_not_count_in_a_pid_namespace(mode: Mode) {
     let named = Named::new();
     let calls = |proc, flags: &[&str]| {
@@ -92,11 +91,11 @@ pub(crate) fn own_calls_do_not_count_in_a_pid_namespace(mode: Mode) {
     for proc in [Proc::Own, Proc::Host, Proc::Hidden] {
         assert_eq!(calls(proc, &[]), 0, "{proc:?}");
     }
-    // They would have been seen.
+    // With --include-self, the calls are counted.
     assert!(calls(Proc::Own, &["--include-self"]) > 100);
 }
 
-/// The daemon's neither: each scrape is calls of its own.
+/// The daemon does not count its own calls, which each scrape makes.
 pub(crate) fn a_daemon_does_not_count_itself_in_a_pid_namespace(mode: Mode) {
     let named = Named::new();
     let count = |flags: &[&str]| {
@@ -110,11 +109,11 @@ pub(crate) fn a_daemon_does_not_count_itself_in_a_pid_namespace(mode: Mode) {
             .filter(|(series, _)| series.starts_with("profiler_syscalls_total{"))
             .map(|(_, calls)| calls)
             .sum();
-        // The child is `unshare`, which a signal does not pass on from.
+        // The child is `unshare`, which does not pass signals on.
         let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
         let children = std::fs::read_to_string(children).expect("it runs");
         let pid = children.trim().parse().expect("one child");
-        // SAFETY: a process that was made above.
+        // SAFETY: a process that was started above.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
         daemon.ended();
         calls
@@ -123,7 +122,8 @@ pub(crate) fn a_daemon_does_not_count_itself_in_a_pid_namespace(mode: Mode) {
     assert!(count(&["--include-self"]) > 10.0);
 }
 
-/// Where ids mean something else, nothing is watched rather than the wrong thing.
+/// If process ids differ from those of the host, the profiler refuses `-p` instead of watching
+/// another process.
 pub(crate) fn a_process_is_refused_in_a_pid_namespace() {
     let named = Named::new();
     for proc in [Proc::Own, Proc::Host, Proc::Hidden] {
@@ -136,7 +136,7 @@ pub(crate) fn a_process_is_refused_in_a_pid_namespace() {
     }
 }
 
-/// Without `/proc` nothing is wrong with the ids.
+/// Without `/proc`, ids are still right.
 pub(crate) fn a_process_is_watched_without_proc(mode: Mode) {
     let output = Command::new("unshare")
         .args(["-m", "sh", "-c", "mount -t tmpfs none /proc; exec \"$@\"", "sh", PROFILER])
@@ -149,15 +149,15 @@ pub(crate) fn a_process_is_watched_without_proc(mode: Mode) {
     assert!(output.status.success(), "{stderr}");
 }
 
-/// What `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` are ahead of the host's by, seconds. Time
-/// before 0 the kernel refuses, so it cannot be behind by longer than the host is up.
+/// Offsets of `CLOCK_MONOTONIC` and `CLOCK_BOOTTIME` to the clocks of the host, seconds. The kernel
+/// refuses times below 0, so a negative offset is bounded by the uptime.
 fn offsets() -> [i64; 2] {
     let up = i64::try_from(now() / 1_000_000_000).expect("seconds");
     [864_000, -up / 2]
 }
 
-/// The profiler in a time namespace, whose clocks are ahead by `offset`; `None` where the
-/// kernel has none (Linux 5.6, `CONFIG_TIME_NS`).
+/// The profiler in a time namespace with this offset. `None` if the kernel has no time namespaces
+/// (Linux 5.6, `CONFIG_TIME_NS`).
 fn in_time_namespace(offset: i64) -> Option<Command> {
     const CLONE_NEWTIME: libc::c_int = 0x80;
     if !Path::new("/proc/self/ns/time_for_children").exists() {
@@ -178,7 +178,7 @@ fn in_time_namespace(offset: i64) -> Option<Command> {
                 "/proc/self/timens_offsets",
                 format!("monotonic {offset} 0\nboottime {offset} 0\n"),
             )?;
-            // An exec enters it only from Linux 6.1 on.
+            // An exec enters the namespace only from Linux 6.1 on.
             let path = c"/proc/self/ns/time_for_children";
             let namespace = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
             failed(libc::setns(namespace, CLONE_NEWTIME))
@@ -187,7 +187,8 @@ fn in_time_namespace(offset: i64) -> Option<Command> {
     Some(command)
 }
 
-/// A call in flight is as old as the workload's own clock says, though ours is another.
+/// The age of a call in flight agrees with the workload's clock, although the profiler's clock
+/// differs.
 pub(crate) fn ages_are_right_in_a_time_namespace(mode: Mode) {
     for offset in offsets() {
         let Some(command) = in_time_namespace(offset) else { return };
@@ -213,7 +214,7 @@ pub(crate) fn ages_are_right_in_a_time_namespace(mode: Mode) {
     }
 }
 
-/// So are those of calls that entered before, and the daemon's gauge, by which one is alarmed.
+/// The ages of calls that entered before the attach are right too, and so is the daemon's gauge.
 pub(crate) fn a_daemon_s_ages_are_right_in_a_time_namespace(mode: Mode) {
     for offset in offsets() {
         let Some(command) = in_time_namespace(offset) else { return };
@@ -233,8 +234,8 @@ pub(crate) fn a_daemon_s_ages_are_right_in_a_time_namespace(mode: Mode) {
     }
 }
 
-/// Two clocks that are read one after the other are compared to a microsecond. More is
-/// allowed for a machine that does something else in between.
+/// Compares two ages. Two clocks that are read in succession differ by about a microsecond. The
+/// tolerance is larger for a busy machine.
 #[track_caller]
 fn assert_is_about(age_ns: u64, least: u64, most: u64) {
     const APART: u64 = 1_000_000;

@@ -6,8 +6,8 @@ use crate::{run::Mode, service::Daemon};
 #[cfg(any(debug_assertions, feature = "object-override"))]
 const SIGNAL: i32 = libc::SIGURG;
 
-/// The kernel takes the best object with every query that loads other programs or settings.
-/// Otherwise, the profiler falls back to a worse one, which no figure shows.
+/// The kernel accepts the best object with every query. Otherwise, the profiler would silently fall
+/// back to another object.
 pub(crate) fn every_query_has_the_best_object(mode: Mode) {
     for flags in [
         &["--no-latency"][..],

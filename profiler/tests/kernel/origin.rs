@@ -1,5 +1,4 @@
-//! What a report says of itself: where, when and of which command it was made, in the
-//! characters that the locale has.
+//! The origin of a report: host, time and command, in the characters of the locale.
 
 use std::{
     process::{Command, Stdio},
@@ -8,7 +7,7 @@ use std::{
 
 use crate::run::{Mode, Stat, profiler_command};
 
-/// In a form that sorts by time.
+/// The current time, in a form that sorts by time.
 fn now() -> String {
     humantime::format_rfc3339_nanos(SystemTime::now()).to_string()
 }
@@ -44,7 +43,7 @@ pub(crate) fn tables_say_when_they_were_made() {
     ] {
         let output = profiler_command().args(args).output().expect("the profiler");
         let text = String::from_utf8(output.stdout).expect("text");
-        // Unless it is midnight.
+        // Fails only at midnight.
         let times = text.lines().filter(|l| l.starts_with(day) || l.starts_with(&now()[..10]));
         assert!(times.clone().count() >= 2, "{text}");
         assert!(times.clone().all(|line| line.ends_with('Z')), "{text}");

@@ -1,5 +1,5 @@
-//! What the profiler says of its own cost: by the kernel's statistics, which are exact
-//! from before its programs attach, and of its own process.
+//! The profiler's own cost: the kernel's statistics, which are exact from before the attach, and
+//! the cost of its process.
 
 use std::{
     io,
@@ -54,14 +54,12 @@ struct Program {
     verified_instructions: Option<u64>,
 }
 
-/// The scheduler's clock, by which CPU time and the programs' is measured, and the one by
-/// which the rest is run apart by at most 500 ppm, which is what the time of day may be
-/// slewed by (`MAXFREQ`, kernel/time/ntp.c).
+/// The maximum drift between the scheduler's clock, which measures CPU time, and the clock of all
+/// other times: 500 ppm, the maximum slew of the time of day (`MAXFREQ`, kernel/time/ntp.c).
 const SLEW: f64 = 1.0005;
 
-/// User and system time are whole microseconds each, at an interval's begin and at its end;
-/// and what the process does between reading them and reading the time, an interrupt
-/// included, is time of the next interval.
+/// The resolution of CPU time in an interval. User and system time are whole microseconds. Work
+/// between reading the CPU time and reading the clock counts for the next interval.
 const RESOLUTION_NS: f64 = 50_000.0;
 
 impl Own {
@@ -72,7 +70,7 @@ impl Own {
         own
     }
 
-    /// What holds whatever was measured.
+    /// Checks properties of every measurement.
     #[track_caller]
     fn check(&self) {
         let Self { programs, .. } = self;
@@ -90,7 +88,8 @@ impl Own {
         if let Some(share) = self.programs_share {
             assert!(share > 0.0 && share <= SLEW, "{self:#?}");
         }
-        // It has one thread. Of a short interval that is all drain, the resolution shows.
+        // The profiler has one thread. In a short interval that consists only of a drain, the
+        // resolution matters.
         let cpu_ns = (self.cpu_user_ns + self.cpu_system_ns) as f64;
         let share = self.cpu_share.expect("time has passed");
         assert!(share <= SLEW || cpu_ns - cpu_ns / share <= RESOLUTION_NS, "{self:#?}");
@@ -114,11 +113,10 @@ fn calls(report: &Report) -> u64 {
     report.rows.iter().map(|row| row.calls).sum()
 }
 
-/// Each run of the entry's program is a call of a row, and each call a run.
+/// The number of runs of the entry program equals the number of calls in all rows.
 ///
-/// That is exact whatever else the host does: the statistics are kept before the program
-/// attaches, and both are read after it has been detached; and nothing is left out, since
-/// the whole host is watched with the profiler itself.
+/// This is exact on a busy host too. The statistics are on before the program attaches, and both
+/// numbers are read after it is detached. The whole host is watched, including the profiler itself.
 #[track_caller]
 fn assert_runs_are_calls(runs: u64, calls: u64) {
     if kernel_skips_programs() {
@@ -133,7 +131,7 @@ fn of_all(mode: Mode) -> Stat {
     Stat::with_privileged_command(mode).args(["--all", "--include-self", "--self"])
 }
 
-/// A workload's calls, and all others of the host.
+/// Runs equal calls, for a workload and the rest of the host.
 pub(crate) fn runs_are_calls(mode: Mode) {
     let running = of_all(mode).start().attached();
     let statement = Held::start(&["counts", "threads=4", "calls=500", "processes=50"]).go();
@@ -152,7 +150,7 @@ fn stated(statement: &Statement) -> u64 {
     statement.total().values().map(|made| made.calls).sum()
 }
 
-/// The intervals' runs together are the whole's.
+/// The sum of runs over all intervals equals the runs of the whole run.
 pub(crate) fn runs_of_intervals_are_calls(mode: Mode) {
     let running = of_all(mode).args(["--interval", "20ms"]).start().attached();
     Held::start(&["counts", "threads=2", "calls=5000", "processes=2"]).go();
@@ -165,7 +163,7 @@ pub(crate) fn runs_of_intervals_are_calls(mode: Mode) {
     assert!(drains >= reports.len() as u64);
 }
 
-/// Of a command the rows have its calls alone, and the programs run at others' too.
+/// With a command, the rows have only its calls, but the programs run at every call of the host.
 pub(crate) fn a_command_s_calls_are_runs(mode: Mode) {
     let stat = Stat::with_privileged_command(mode).args(["--self"]);
     let (report, statement) = stat.workload(&["counts", "threads=2", "calls=2000"]);
@@ -175,14 +173,13 @@ pub(crate) fn a_command_s_calls_are_runs(mode: Mode) {
     assert!(own.programs_ns.is_some_and(|ns| ns <= (report.window_ns * own.cpus) * 1001 / 1000));
 }
 
-/// It is nobody's business who did not ask.
+/// Without `--self`, the report has no cost.
 pub(crate) fn without_the_flag_there_is_none(mode: Mode) {
     let (report, _) = Stat::new(mode).workload(&["counts", "calls=10"]);
     assert!(report.own.is_none());
 }
 
-/// With the two capabilities that suffice for everything else, the kernel is not asked to
-/// time the programs, and that is said.
+/// With only CAP_BPF and CAP_PERFMON, the programs are not timed, and the report says why.
 pub(crate) fn without_cap_sys_admin_it_says_what_is_missing(mode: Mode) {
     assert_eq!(sysctl(), "0", "kernel.bpf_stats_enabled: then nobody needs a privilege");
     let run = |format: &str| {
@@ -208,7 +205,7 @@ fn sysctl() -> String {
     text.expect("Linux 5.1").trim_end().to_owned()
 }
 
-/// `top` shows it in a line of its own.
+/// `top` shows the cost in a separate line.
 pub(crate) fn top_shows_it(mode: Mode) {
     let mut command = Command::new(PROFILER);
     command.args(["top", "--batch", "--self", "--interval", "200ms", "--iterations", "1"]);
@@ -219,8 +216,8 @@ pub(crate) fn top_shows_it(mode: Mode) {
     assert!(line.starts_with("programs ") && line.contains(" a call  "), "{text}");
 }
 
-/// Has the kernel keep statistics until it is dropped, as `bpftool prog profile` and the
-/// sysctl do.
+/// Enables the kernel's statistics until the descriptor is dropped, as `bpftool prog profile` and
+/// the sysctl do.
 fn keep_statistics() -> OwnedFd {
     const BPF_ENABLE_STATS: libc::c_long = 32;
     // BPF_STATS_RUN_TIME, the only type there is, in the first field of `union bpf_attr`.
@@ -230,7 +227,7 @@ fn keep_statistics() -> OwnedFd {
         libc::syscall(libc::SYS_bpf, BPF_ENABLE_STATS, &raw const run_time, size_of::<u32>())
     };
     assert!(fd >= 0, "bpf(BPF_ENABLE_STATS): {}", io::Error::last_os_error());
-    // SAFETY: it was just opened, and is nobody else's.
+    // SAFETY: the descriptor was just opened, and nothing else owns it.
     unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).expect("a descriptor")) }
 }
 
@@ -238,8 +235,8 @@ const ENABLED: &str = "profiler_program_statistics_enabled";
 const RUNS: &str = "profiler_program_runs_total{program=\"sys_enter\"}";
 const SECONDS: &str = "profiler_program_run_seconds_total{program=\"sys_enter\"}";
 
-/// A daemon that was not asked to exports runs for as long as others have the kernel keep
-/// statistics, without a privilege, and afterwards none rather than the last.
+/// Without `--bpf-stats`, a daemon exports runs only while another process enables the statistics.
+/// Afterwards, the metrics are absent.
 pub(crate) fn a_daemon_exports_runs_while_they_are_counted(mode: Mode) {
     let name = Name::new();
     let daemon = Daemon::start_watching(mode, &name);
@@ -261,8 +258,8 @@ pub(crate) fn a_daemon_exports_runs_while_they_are_counted(mode: Mode) {
     daemon.end();
 }
 
-/// With the flag it has the kernel keep them from the start, though it gives up the
-/// capability for it; where it never had that, it serves all else.
+/// With `--bpf-stats`, the statistics are on from the start, although the daemon drops the
+/// capability. If it never had the capability, it serves all other metrics.
 pub(crate) fn a_daemon_s_flag_has_them_counted(mode: Mode) {
     let daemon = Daemon::start_with(mode, "200ms", &["--bpf-stats"]);
     let metrics = daemon.metrics();
@@ -275,17 +272,17 @@ pub(crate) fn a_daemon_s_flag_has_them_counted(mode: Mode) {
     assert_eq!(metrics[ENABLED], f64::from(u8::from(timed)));
     assert_eq!(metrics.contains_key(RUNS), timed);
     if timed {
-        // It has served scrapes by then, of many calls each.
+        // By then, the daemon has answered scrapes, which make many calls.
         assert!(metrics[RUNS] > 10.0 && metrics[SECONDS] > 0.0);
     }
     assert!(metrics["profiler_program_jited_bytes{program=\"sys_exit\"}"] > 0.0);
     daemon.end();
 }
 
-/// Ticks in which the kernel shows CPU time to others, a second.
+/// Ticks per second in /proc/PID/stat.
 const TICKS: f64 = 100.0;
 
-/// The daemon's CPU time and memory are what the kernel says of its process.
+/// The daemon's CPU time and memory equal those that the kernel reports for its process.
 pub(crate) fn a_daemon_s_process_is_as_the_kernel_has_it(mode: Mode) {
     let daemon = Daemon::start_with(mode, "10ms", &[]);
     let seconds = || {
@@ -308,7 +305,7 @@ pub(crate) fn a_daemon_s_process_is_as_the_kernel_has_it(mode: Mode) {
     assert!((before..=after + 2.0 / TICKS).contains(&own), "{before} {own} {after}");
     let resident = metrics["profiler_resident_memory_bytes"];
     assert!(resident > 0.0 && metrics["profiler_peak_resident_memory_bytes"] >= resident);
-    // That of the answer before this one.
+    // The duration of the previous scrape.
     assert!(metrics["profiler_scrape_duration_seconds_count"] >= 1.0);
     assert!(metrics["profiler_scrape_duration_seconds_sum"] > 0.0);
     let last = metrics["profiler_last_drain_duration_seconds"];

@@ -1,4 +1,4 @@
-//! What the profiler says without privilege, and that two capabilities suffice.
+//! Messages without privilege. Two capabilities are enough.
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -11,10 +11,10 @@ use crate::{
     run::{Mode, PROFILER},
 };
 
-/// An id that is nobody's.
+/// The user id of nobody.
 const NOBODY: &str = "65534";
 
-/// Runs a copy of the profiler, which nobody may read where it is, as nobody.
+/// Runs a copy of the profiler as nobody, because nobody cannot read the original.
 pub(crate) fn as_nobody(capabilities: &str, args: &[&str]) -> Output {
     let directory = tempfile::tempdir().expect("a directory");
     let for_all = std::fs::Permissions::from_mode(0o755);
@@ -38,8 +38,7 @@ pub(crate) fn without_any_it_names_what_is_missing() {
     assert!(output.stdout.is_empty());
 }
 
-/// A command that was prepared, and waits for programs that never attach, is let go of
-/// without having run.
+/// If the programs cannot attach, the prepared command does not run.
 pub(crate) fn without_any_a_command_does_not_run() {
     let output = as_nobody("", &["stat", "--", "sh", "-c", "echo it ran"]);
     assert_eq!(output.status.code(), Some(3), "{output:?}");
@@ -66,6 +65,6 @@ pub(crate) fn two_capabilities_suffice(mode: Mode) {
     let report = Report::parse(&String::from_utf8_lossy(&output.stdout));
     assert_eq!(report.row("x86_64", "exit_group").never_returned, 1);
     report.nothing_overflowed();
-    // They are listed with no more than that.
+    // The two capabilities are enough to list these calls.
     assert_eq!(report.in_flight_before.is_some(), in_flight::before_is_seen(mode).is_ok());
 }

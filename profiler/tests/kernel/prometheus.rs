@@ -1,5 +1,5 @@
-//! Debian's Prometheus scrapes a daemon in every format, and answers queries with what a workload
-//! states.
+//! Debian's Prometheus scrapes a daemon in every format. Its answers to queries agree with the
+//! statement of a workload.
 //!
 //! The environment variable `PROMETHEUS` names another executable, for other versions.
 
@@ -20,7 +20,7 @@ use crate::{
     workload::{Statement, Timing},
 };
 
-/// The jobs, and the `Accept` that they send; `None` for what Prometheus prefers itself.
+/// The jobs, and the `Accept` header that they send. `None` means the default of Prometheus.
 const JOBS: [(&str, Option<&str>, &str); 3] = [
     ("text", Some("text/plain;version=0.0.4"), "text/plain; version=0.0.4; charset=utf-8"),
     (
@@ -38,7 +38,7 @@ const JOBS: [(&str, Option<&str>, &str); 3] = [
 
 /// The calls that the workload times.
 const CALLS: [&str; 3] = ["clock_nanosleep", "getrandom", "getppid"];
-/// How many of each it makes.
+/// Number of calls of each syscall.
 const EACH: usize = 1_000;
 /// The error of a quantile of a native histogram (docs/formats.md).
 const NATIVE_ERROR: f64 = 0.104;
@@ -57,7 +57,7 @@ pub(crate) fn scrapes_every_format() {
     let first = run_workload(&name);
     prometheus.wait_for_calls(1);
     check_counts(&prometheus, &[&first]);
-    // Samples for rates of the second run: each scrape from here on has all of the first.
+    // Samples for rates of the second run. Each scrape from here on includes all of the first run.
     let between = Instant::now();
     std::thread::sleep(Duration::from_secs(6));
     let second = run_workload(&name);
@@ -88,7 +88,7 @@ fn run_workload(name: &Name) -> Statement {
     statement(&String::from_utf8_lossy(&output.stdout))
 }
 
-/// Counts and sums are those of the statements, in each job.
+/// Checks that counts and sums of each job equal those of the statements.
 fn check_counts(prometheus: &Prometheus, statements: &[&Statement]) {
     for call in CALLS {
         let timings = || statements.iter().map(|statement| timing(statement, call));
@@ -115,7 +115,8 @@ fn check_counts(prometheus: &Prometheus, statements: &[&Statement]) {
     }
 }
 
-/// Rates and quantiles of `window` are those of the second run: the window begins after the first.
+/// Checks that rates and quantiles over `window` are those of the second run. The window begins
+/// after the first run.
 fn check_quantiles(prometheus: &Prometheus, second: &Statement, window: &str) {
     for call in CALLS {
         let timing = timing(second, call);
@@ -136,7 +137,7 @@ fn check_quantiles(prometheus: &Prometheus, second: &Statement, window: &str) {
                      (rate(profiler_syscall_duration_seconds{suffix}{{{of}}}{window})))"
                 );
                 let shown = prometheus.number(&query).expect("a quantile") * 1e9;
-                // Of this rank, or the next: a rank of Prometheus is no whole number.
+                // This rank or the next, because ranks of Prometheus are not whole numbers.
                 let rank = (quantile * calls).ceil() as usize;
                 let (asked, took) = (timing.asked_ns[rank - 1], timing.took_ns[rank]);
                 let (least, most) = match job {
@@ -226,7 +227,7 @@ impl Prometheus {
             );
         }
         std::fs::write(&config, text).expect("a file");
-        // Free a moment ago, and asked for again right away.
+        // This port was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
         let program = std::env::var_os("PROMETHEUS").unwrap_or_else(|| "prometheus".into());
         let child = Command::new(program)
@@ -249,7 +250,7 @@ impl Prometheus {
     fn query(&self, query: &str) -> Value {
         let encoded: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
         let (status, body) = get(self.address, &format!("/api/v1/query?query={encoded}"));
-        // The answer may come in chunks, whose lengths stand before and after it.
+        // The answer may be chunked, with lengths before and after the JSON.
         let json = body.find('{').zip(body.rfind('}')).map(|(from, to)| &body[from..=to]);
         let answer = json.and_then(|json| serde_json::from_str::<Value>(json).ok());
         let answer = answer.unwrap_or_default();
@@ -264,7 +265,7 @@ impl Prometheus {
         result[0]["value"][1].as_str()?.parse().ok()
     }
 
-    /// Waits until each job has the calls of so many runs.
+    /// Waits until each job has the calls of this many runs.
     fn wait_for_calls(&self, runs: usize) {
         let (calls, each) = (CALLS.join("|"), runs * EACH);
         let query = format!("count(profiler_syscalls_total{{syscall=~\"{calls}\"}} >= {each})");
@@ -293,10 +294,10 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let seen = Arc::<Mutex<BTreeSet<String>>>::default();
         let answers = Arc::clone(&seen);
-        // It ends with the process.
+        // The thread ends with the process.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // A client that leaves is none of this test's concern: its job is not up then.
+                // If a client disconnects, its job is shown as down, which other checks find.
                 let _ = pass(client, daemon, accept, &answers);
             }
         });

@@ -1,8 +1,8 @@
-//! Quiet moments: for tests that prove something only while the host does little else.
+//! Repeats measurements until the host is quiet, for tests that require an idle host.
 
 use std::{fs, time::Duration};
 
-/// Times that a measurement is tried.
+/// Maximum number of attempts.
 const ATTEMPTS: u32 = 8;
 
 /// Attempts on a quiet host that have to fail before the test does. A disturbance of
@@ -12,14 +12,14 @@ const QUIET_FAILURES: usize = 3;
 /// Time between two attempts, longer each time.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Repeats a measurement until an attempt succeeds. An attempt that fails while the host was
-/// busy proves nothing.
+/// Repeats a measurement until an attempt succeeds. A failure while the host was busy does not
+/// count.
 ///
 /// # Errors
-/// What kept the host busy, if it was quiet too seldom. The test is ignored then.
+/// What kept the host busy, if it was rarely quiet. The test is then ignored.
 ///
 /// # Panics
-/// With what the last attempt says, if several attempts failed on a quiet host.
+/// With the message of the last attempt, if several attempts failed on a quiet host.
 pub(crate) fn wait_for(mut attempt: impl FnMut() -> Result<(), String>) -> Result<(), String> {
     let (mut quiet, mut last) = (0, String::new());
     for number in 1..=ATTEMPTS {
@@ -38,7 +38,7 @@ pub(crate) fn wait_for(mut attempt: impl FnMut() -> Result<(), String>) -> Resul
     Err(format!("{ATTEMPTS} attempts, and the host was busy: {last}"))
 }
 
-/// What the kernel says about the whole host's CPUs at one moment.
+/// The kernel's figures about all CPUs at one moment.
 pub(crate) struct Host {
     /// CPU time of all CPUs, in clock ticks.
     ticks: Ticks,
@@ -51,7 +51,7 @@ pub(crate) struct Host {
 struct Ticks {
     all: u64,
     idle: u64,
-    /// Time that the hypervisor gave to others.
+    /// Time that the hypervisor gave to other machines, in clock ticks.
     stolen: u64,
 }
 
@@ -65,7 +65,7 @@ impl Host {
         Self { ticks: Ticks::now(), waited_us: waited_us() }
     }
 
-    /// What kept the host busy since, or `None` if it was quiet.
+    /// What has kept the host busy since this moment. `None` if it was quiet.
     pub(crate) fn busy_since(&self) -> Option<String> {
         let now = Self::now();
         let all = (now.ticks.all - self.ticks.all).max(1) as f64;

@@ -1,4 +1,4 @@
-//! Which signals reach a command, how often, and what else it inherits.
+//! Which signals a command receives and how often, and what it inherits.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -12,13 +12,13 @@ use nix::pty::openpty;
 
 use crate::run::{PROFILER, wait_until, workload_args};
 
-/// Longer than a signal takes to be passed on: a wrapper's, 200 ms.
+/// Longer than the profiler waits before it passes a signal on: up to 200 ms.
 const A_WHILE: Duration = Duration::from_millis(500);
 
-/// Longer than two interrupts are taken for insistence.
+/// Longer than the time within which a second interrupt ends the run.
 const LONG: Duration = Duration::from_millis(1_300);
 
-/// A command that counts signals, under the profiler.
+/// A command under the profiler that counts signals.
 struct Counting {
     child: Child,
     input: Option<ChildStdin>,
@@ -38,7 +38,7 @@ struct Received {
 }
 
 impl Counting {
-    /// Started by `wrapper`, in a process group of its own.
+    /// Starts the command by `wrapper`, in a separate process group.
     fn start(wrapper: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let words = wrapper.iter().map(|word| (*word).into());
         let profiler = [PROFILER, "stat", "--output", "/dev/null", "--"].map(Into::into);
@@ -61,18 +61,18 @@ impl Counting {
         sleep(A_WHILE);
     }
 
-    /// To the profiler alone.
+    /// Sends a signal to the profiler only.
     fn signal_alone(&self, signal: libc::c_int) {
         self.signal(self.child.id().cast_signed(), signal);
     }
 
-    /// To its process group.
+    /// Sends a signal to the process group.
     fn signal_group(&self, signal: libc::c_int) {
         self.signal(-self.child.id().cast_signed(), signal);
     }
 
     fn received(mut self, expected_code: i32) -> Received {
-        // On a busy host the last signal takes its time.
+        // On a busy host, the last signal can be late.
         sleep(LONG);
         self.input = None;
         let mut line = String::new();
@@ -102,14 +102,14 @@ pub(crate) fn each_signal_reaches_the_command_once() {
         }
         sleep(LONG);
     }
-    // To the command alone: no concern of the profiler's.
+    // To the command only. The profiler has nothing to do.
     command.signal(command.command, libc::SIGTERM);
     command.signal_alone(libc::SIGTERM);
     let expected = Received { hup: 3, int: 2, quit: 3, term: 5, usr1: 3, usr2: 3 };
     assert_eq!(command.received(0), expected);
 }
 
-/// It sends its child, and then its process group, what it gets itself, as when time is up.
+/// timeout(1) sends a signal to its child, and then to its process group.
 pub(crate) fn a_signal_of_timeout_reaches_the_command_once() {
     for wrapper in [&["timeout", "600"][..], &["timeout", "--foreground", "600"]] {
         let command = Counting::start(wrapper, |_| {});
@@ -120,7 +120,7 @@ pub(crate) fn a_signal_of_timeout_reaches_the_command_once() {
     }
 }
 
-/// The terminal's driver signals the foreground process group.
+/// At Ctrl-C, the terminal signals the foreground process group.
 pub(crate) fn ctrl_c_reaches_the_command_once_and_twice_ends_the_run() {
     let pty = openpty(None, None).expect("a terminal");
     let (mut keyboard, terminal) = (std::fs::File::from(pty.master), pty.slave);
@@ -151,12 +151,12 @@ pub(crate) fn ctrl_c_reaches_the_command_once_and_twice_ends_the_run() {
     wait_until("the second one ends the run", || {
         command.child.try_wait().expect("a child of ours").is_some()
     });
-    // The kernel's, as the leader of the terminal's session has ended.
+    // SIGHUP comes from the kernel, because the session leader of the terminal has ended.
     let expected = Received { int: 5, hup: 1, ..Received::default() };
     assert_eq!(command.received(0), expected, "the command goes on");
 }
 
-/// The signals that are blocked, ignored and caught, as a command has them.
+/// The blocked, ignored and caught signals of a command.
 fn inherited(words: &[&str], ignored: &'static [i32], blocked: &'static [i32]) -> String {
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).args(["grep", "-E", "^Sig(Blk|Ign|Cgt)", "/proc/self/status"]);

@@ -1,4 +1,4 @@
-//! The JSON of `profiler stat`, and what must hold for every one of them.
+//! Parses the JSON of `profiler stat`, and checks properties of every report.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,7 @@ use crate::{
     workload::{Calls, Made, Statement},
 };
 
-/// One JSON object. Made by [`parse`](Self::parse) alone, so that none is looked at
-/// that breaks the law.
+/// A report. Only [`parse`](Self::parse) creates a report, so every report is checked.
 #[derive(Deserialize, Debug)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Report {
@@ -27,7 +26,7 @@ pub(crate) struct Report {
     /// With `--where`: returns to a CPU that the kernel did not report.
     #[serde(default)]
     pub(crate) unreported_returns: u64,
-    /// At most how long the threads had been away.
+    /// Upper bound of the time off the CPU before these returns.
     #[serde(default)]
     pub(crate) unreported_ns: u64,
     pub(crate) breaches: u64,
@@ -38,22 +37,22 @@ pub(crate) struct Report {
     pub(crate) timed_per_second: Option<u32>,
     pub(crate) scope: serde_json::Value,
     pub(crate) rows: Vec<Row>,
-    /// What the rows leave out; only with a filter of what is shown.
+    /// The sum of the rows that are not shown; only with a filter of rows.
     pub(crate) hidden: Option<Hidden>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) in_flight_by_kind: BTreeMap<String, u64>,
-    /// Of these, from before the profiler attached; `None` where it cannot know.
+    /// How many of these entered before the attach. `None` if unknown.
     pub(crate) in_flight_before: Option<u64>,
-    /// Operations of io_uring; `None` where they are not counted.
+    /// Operations of io_uring. `None` if they are not counted.
     pub(crate) io_uring: Option<Vec<Operation>>,
-    /// Why they are not.
+    /// Why operations are not counted.
     pub(crate) io_uring_missing: Option<String>,
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self")]
     pub(crate) own: Option<Own>,
 }
 
-/// The sum of what the rows leave out.
+/// The sum of the rows that are not shown.
 #[derive(Deserialize, Debug, Clone, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Hidden {
@@ -163,7 +162,7 @@ pub(crate) struct Row {
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
     pub(crate) max_ns: u64,
-    /// Where some calls were timed and not all.
+    /// Present if some calls were timed, but not all.
     pub(crate) rank_error: Option<f64>,
     pub(crate) returned: u64,
     pub(crate) restarted: u64,
@@ -176,17 +175,17 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// By ABI and name, as a statement has it.
+    /// ABI and name, in the form of a statement.
     pub(crate) fn name(&self) -> Option<String> {
         Some(format!("{}/{}", self.abi.as_ref()?, self.syscall.as_ref()?))
     }
 
-    /// Whether it is of calls that found no room.
+    /// Whether the row is `(overflow)`.
     fn is_of_overflow(&self) -> bool {
         self.comm.as_deref() == Some("(overflow)")
     }
 
-    /// As a workload states it.
+    /// The figures in the form of a statement.
     pub(crate) fn made(&self) -> Made {
         Made {
             calls: self.calls,
@@ -202,8 +201,8 @@ impl Row {
         Some([self.on_cpu_ns?, self.waiting_ns?, self.runnable_ns?])
     }
 
-    /// What holds for every row, even for one of an interval, at whose ends calls are in
-    /// flight, some of them within the programs that count them.
+    /// Checks properties of every row, including rows of an interval, at whose ends calls are in
+    /// flight.
     #[track_caller]
     fn check_of_interval(&self, has_weights: bool) {
         assert_eq!(self.errnos.values().sum::<u64>(), self.errors, "errors by errno: {self:#?}");
@@ -213,7 +212,7 @@ impl Row {
         let ascending =
             [self.min_ns, self.p50_ns, self.p90_ns, self.p99_ns, self.p999_ns, self.max_ns];
         assert!(ascending.is_sorted(), "quantiles ascend within the extremes: {self:#?}");
-        // The row of what found no room also has single errnos of calls that did.
+        // The row `(overflow)` also has single errnos of calls that are in other rows.
         let is_return = self.errors <= self.returned || self.is_of_overflow();
         assert!(is_return, "an error is a return: {self:#?}");
         if self.timed == 0 {
@@ -229,7 +228,7 @@ impl Row {
         assert!(extremes.contains(&self.mean_ns), "the mean is between them: {self:#?}");
     }
 
-    /// What holds for every row of a whole run, whatever was measured.
+    /// Checks properties of every row of a whole run.
     #[track_caller]
     fn check(&self, has_weights: bool) {
         self.check_of_interval(has_weights);
@@ -247,7 +246,8 @@ impl Row {
         if !has_weights || u128::from(timed) == left {
             assert_eq!(u128::from(self.estimated_total_ns), scaled, "the estimate: {self:#?}");
         }
-        // All but one at the one extreme, and one at the other, bound the sum.
+        // The sum is at least all calls but one at the minimum and one at the maximum, and at most
+        // the reverse.
         let others = timed - 1;
         assert!(self.total_ns >= self.max_ns + others * self.min_ns, "the sum: {self:#?}");
         assert!(self.total_ns <= self.min_ns + others * self.max_ns, "the sum: {self:#?}");
@@ -255,14 +255,14 @@ impl Row {
 }
 
 impl Report {
-    /// Parses one object and checks all that holds for any.
+    /// Parses a report and checks the properties of every report.
     #[track_caller]
     pub(crate) fn parse(json: &str) -> Self {
         let report = Self::parse_interval(json);
         let has_weights = report.timed_per_second.is_some();
         report.rows.iter().for_each(|row| row.check(has_weights));
-        // Counted in two ways: as entries without an exit, and thread by thread. What entered
-        // before the profiler attached has no entry.
+        // Calls in flight are counted in two ways: as entries without an exit, and thread by
+        // thread. Calls that entered before the attach have no entry.
         assert_eq!(
             report.rows.iter().map(|row| row.in_flight).sum::<u64>()
                 + report.hidden.as_ref().map_or(0, |hidden| hidden.in_flight)
@@ -273,7 +273,7 @@ impl Report {
         report
     }
 
-    /// Likewise what was printed of one interval.
+    /// Parses the report of an interval and checks it.
     #[track_caller]
     pub(crate) fn parse_interval(json: &str) -> Self {
         let report: Self = serde_json::from_str(json)
@@ -299,7 +299,7 @@ impl Report {
         report
     }
 
-    /// Entries and exits that are lost, at most.
+    /// Upper bound of lost entries and exits.
     pub(crate) fn loss(&self) -> u64 {
         self.lost + self.lost_unseen
     }
@@ -318,9 +318,9 @@ impl Report {
         self.rows.iter().filter_map(Row::name).collect()
     }
 
-    /// What is reported of the stated calls, all processes together.
+    /// The reported figures of the stated calls, over all processes.
     fn made(&self, rows: impl Fn(&Row) -> bool, stated: &Calls) -> Calls {
-        // What is stated to have made no call has no row.
+        // A stated count of 0 has no row.
         let mut reported: Calls =
             stated.keys().map(|name| (name.clone(), Made::default())).collect();
         for row in self.rows.iter().filter(|row| rows(row)) {
@@ -346,7 +346,8 @@ impl Report {
         assert_same(&self.made(|_| true, &stated), &stated, self.loss());
     }
 
-    /// The same for each process apart, in a report by process and syscall.
+    /// Each stated call is reported exactly as stated for each process, in a report by process and
+    /// syscall.
     #[track_caller]
     pub(crate) fn has_exactly_by_process(&self, statement: &Statement) {
         assert!(!statement.processes.is_empty(), "a workload that states nothing proves nothing");
@@ -358,7 +359,8 @@ impl Report {
         }
     }
 
-    /// The same for each stated thread, in a report by thread and syscall.
+    /// Each stated call is reported exactly as stated for each thread, in a report by thread and
+    /// syscall.
     #[track_caller]
     pub(crate) fn has_exactly_by_thread(&self, statement: &Statement) {
         assert!(!statement.threads.is_empty(), "a workload that states nothing proves nothing");
@@ -376,19 +378,19 @@ impl Report {
         assert!(in_flight.is_empty(), "every process has ended: {in_flight:#?}");
     }
 
-    /// No call found its table full.
+    /// Checks that no call overflowed.
     #[track_caller]
     pub(crate) fn nothing_overflowed(&self) {
         assert_eq!(self.overflowed, 0);
     }
 }
 
-/// What a passing case prints that was measured where calls get lost, and some did.
+/// What a passing case prints if calls were lost.
 pub(crate) const LOST: &str = "lost:";
 
-/// Whether this kernel may skip programs in tracepoints, which it can preempt from Linux
-/// 7.1 on. Then a report says how many calls it may lack, and is held to that; on all
-/// others it is held to lack none.
+/// Whether this kernel may skip programs in tracepoints, which it can preempt from Linux 7.1 on.
+/// The report then says how many calls may be missing, and the tests allow for these. On all other
+/// kernels, no call may be missing.
 pub(crate) fn kernel_skips_programs() -> bool {
     kernel() >= (7, 1)
 }

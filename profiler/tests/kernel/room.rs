@@ -1,4 +1,4 @@
-//! Room for those who come while nobody reads, or after others have taken what they can.
+//! Space in the tables while nothing drains them, and after another user has taken its share.
 
 use crate::{
     report::Report,
@@ -7,23 +7,23 @@ use crate::{
     workload::Statement,
 };
 
-/// User ids that nobody has, so that no other program has a part of their shares.
+/// Unused user ids, so that no other program uses a part of their shares.
 const NEIGHBOUR: &str = "uid=60001";
 const VICTIM: &str = "uid=60002";
 
-/// Many more processes come than are given back meanwhile, since the profiler is stopped,
-/// twice: it has all of its records from the start.
+/// While the profiler is stopped, many processes start. All of them get a record, because all
+/// records are available from the start. The test does this twice.
 pub(crate) fn a_stopped_reader_has_all_of_its_records(mode: Mode) {
-    // Three processes a turn.
+    // Three processes per round.
     let [first, second] = [(); 2].map(|()| Held::start(&["forks", "calls=3000"]));
     let pids = format!("{},{}", first.pid(), second.pid());
     let running = Stat::new(mode).args(["--interval", "50ms", "--pid", &pids]).start().attached();
-    // So that it does not read meanwhile, as on a host that has no time for it.
+    // Stop the profiler, so that it does not drain, as on an overloaded host.
     running.signal(libc::SIGSTOP);
     let first = first.go();
     let before = running.intervals();
     running.signal(libc::SIGCONT);
-    // The next may have been printed in part before; what follows it was read since.
+    // The next interval may have begun before. The one after that was read since.
     wait_until("it has read", || running.intervals() >= before + 2);
     running.signal(libc::SIGSTOP);
     let second = second.go();
@@ -37,14 +37,14 @@ pub(crate) fn a_stopped_reader_has_all_of_its_records(mode: Mode) {
     report.totals_are(&Statement { processes, ..Statement::default() });
 }
 
-/// Calls of a kind that are of no process.
+/// Calls of a syscall that were counted without their process.
 fn overflowed(report: &Report, name: &str) -> u64 {
     let rows = report.rows.iter().filter(|row| row.pid.is_none());
     rows.filter(|row| row.name().as_deref() == Some(name)).map(|row| row.calls).sum()
 }
 
-/// A victim that starts once a neighbour has taken as much as it can, and the report of both,
-/// in whose totals every call of both is; and all of the victim's are by process.
+/// Runs a victim once a neighbour has taken its maximum share. Returns the report of both. The
+/// totals are exact, and all calls of the victim are counted by process.
 fn beside_a_neighbour(
     mode: Mode,
     room: &[&str],
@@ -71,14 +71,14 @@ fn beside_a_neighbour(
     (report, Statement { processes: of_neighbour, ..Statement::default() })
 }
 
-/// Thousands of another user's idle threads hold as many records as one user can, exactly,
-/// and what they did without one is counted exactly.
+/// Thousands of idle threads of another user have exactly the maximum share of records, and their
+/// calls without a record are counted exactly.
 pub(crate) fn a_neighbour_s_idle_threads_leave_records(mode: Mode) {
     const THREADS: u64 = 2_500;
     const RECORDS: u64 = 600;
     let room = ["--max-threads", &RECORDS.to_string()];
     let neighbour = [&format!("threads={THREADS}"), "calls=2"];
-    // As many threads as a fifth of the records, at most.
+    // At most a fifth of the records.
     let victim = ["threads=40", "processes=40", "calls=20"];
     let (report, neighbour) = beside_a_neighbour(mode, &room, &neighbour, &victim);
     // The main thread has a record, and the first threads that it started.
@@ -91,8 +91,8 @@ pub(crate) fn a_neighbour_s_idle_threads_leave_records(mode: Mode) {
     }
 }
 
-/// The same of room for figures: what the victim's calls are, and how long they took, finds
-/// room although a neighbour's threads make many different calls each.
+/// The same for the memory for figures: calls and latencies of the victim have space, although the
+/// threads of a neighbour make many different calls.
 pub(crate) fn a_neighbour_s_many_calls_leave_room_for_figures(mode: Mode) {
     let room = ["--max-memory", "2"];
     let victim = ["threads=8", "processes=4", "calls=20"];
@@ -100,8 +100,8 @@ pub(crate) fn a_neighbour_s_many_calls_leave_room_for_figures(mode: Mode) {
     assert!(report.overflowed > 0, "the pool was to be too small for the neighbour: {report:#?}");
 }
 
-/// As many threads as configured have a record, whether they are one user's or two users',
-/// and again after those have ended.
+/// As many threads as configured have a record, whether they belong to one user or to two users,
+/// and again after they have ended.
 pub(crate) fn as_many_threads_as_configured_have_a_record(mode: Mode) {
     for users in [[NEIGHBOUR, NEIGHBOUR], [NEIGHBOUR, VICTIM]] {
         let args = |user| ["crowd", user, "threads=149", "calls=3", "together=1"];
@@ -115,7 +115,7 @@ pub(crate) fn as_many_threads_as_configured_have_a_record(mode: Mode) {
             let mut two: Vec<_> = crowds.drain(..2).collect();
             two.iter_mut().for_each(Held::fill);
             processes.extend(two.into_iter().flat_map(|crowd| crowd.go().processes));
-            // What they held is given back when it is read.
+            // The next drain returns their records.
             let before = running.intervals();
             wait_until("it has read", || running.intervals() >= before + 2 || crowds.is_empty());
         }
@@ -127,7 +127,7 @@ pub(crate) fn as_many_threads_as_configured_have_a_record(mode: Mode) {
     }
 }
 
-/// The daemon says that a user has used up its share, and not that nothing is left.
+/// The daemon reports that a user has used up its share, and not that the pool is empty.
 pub(crate) fn the_daemon_counts_what_is_withheld(mode: Mode) {
     let name = Name::new();
     let flags = [&name.filter()[..], &["--max-threads", "20"]].concat();
@@ -137,7 +137,7 @@ pub(crate) fn the_daemon_counts_what_is_withheld(mode: Mode) {
     let metrics = daemon.metrics();
     let of = |metric: &str| metrics[&format!("profiler_pool_{metric}{{pool=\"records\"}}")];
     assert_eq!((of("used"), of("capacity")), (20.0, 25.0));
-    // At least once for each of the main thread and 50 others but 20.
+    // At least once for each of the main thread and 50 other threads, except 20.
     assert!(of("withheld_total") >= 31.0, "{}", of("withheld_total"));
     assert_eq!(of("exhausted_total"), 0.0);
     crowd.go();

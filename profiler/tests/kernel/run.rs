@@ -19,38 +19,37 @@ use crate::{
 /// The profiler.
 pub(crate) const PROFILER: &str = env!("CARGO_BIN_EXE_profiler");
 
-/// Names the capabilities that the profiler, and what it runs, is to have at most, as
-/// `bpf,perfmon`. All that root has where it is not set.
+/// This variable bounds the capabilities of the profiler and its children, for example
+/// `bpf,perfmon`. Unset means all of root's.
 const CAPABILITIES: &str = "PROFILER_TEST_CAPABILITIES";
 
-/// Whether [`profiler_command`] has fewer than all of root's.
+/// Whether [`profiler_command`] has fewer capabilities than root.
 pub(crate) fn capabilities_are_bounded() -> bool {
     std::env::var_os(CAPABILITIES).is_some()
 }
 
-/// The profiler, about to be run.
+/// A command that runs the profiler.
 pub(crate) fn profiler_command() -> Command {
     let Some(capabilities) = std::env::var_os(CAPABILITIES) else { return Command::new(PROFILER) };
     let capabilities = capabilities.into_string().expect("text");
     let bounds: Vec<_> = capabilities.split(',').map(|name| format!("+{name}")).collect();
     let mut command = Command::new("setpriv");
-    // A program that root executes gets what is in the bounding set.
+    // A program that root executes gets the capabilities of the bounding set.
     command.arg(format!("--bounding-set=-all,{}", bounds.join(","))).arg(PROFILER);
     command
 }
 
-/// Longer than anything here takes, on an emulated processor too: whoever waits longer
-/// waits for ever.
+/// The timeout of every wait: longer than any test takes, also on an emulated processor.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Which of the objects is to be used.
+/// The object to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// The one for this kernel: an arena and task storage, if it has them.
+    /// The best object for this kernel: an arena and task storage, if the kernel has them.
     Main,
-    /// That for kernels without arenas.
+    /// The object for kernels without arenas.
     Arrays,
-    /// That for kernels without task storage.
+    /// The object for kernels without task storage.
     Fallback,
 }
 
@@ -66,7 +65,7 @@ impl Mode {
     }
 }
 
-/// A run of `profiler stat`, to be.
+/// A builder for a run of `profiler stat`.
 pub(crate) struct Stat {
     command: Command,
     directory: TempDir,
@@ -77,13 +76,13 @@ impl Stat {
         Self::of(profiler_command(), mode)
     }
 
-    /// One with all of root's capabilities, since what it runs needs them: for namespaces,
-    /// thread ids of its choice, or probes.
+    /// A run with all of root's capabilities, for commands that require them: for namespaces,
+    /// chosen thread ids, or probes.
     pub(crate) fn with_privileged_command(mode: Mode) -> Self {
         Self::of(Command::new(PROFILER), mode)
     }
 
-    /// One that this command is, with the flags to come.
+    /// A run of this command, to which flags are added.
     pub(crate) fn of(mut command: Command, mode: Mode) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         command.args(["stat", "--format", "json", "--output"]);
@@ -102,7 +101,7 @@ impl Stat {
         self.args(["--by", "process,syscall"])
     }
 
-    /// Runs a command under the profiler, which has to end with 0.
+    /// Runs a command under the profiler, which has to exit with 0.
     #[track_caller]
     pub(crate) fn command<T: Into<OsString>>(
         self,
@@ -121,7 +120,7 @@ impl Stat {
         (report, statement(&stated))
     }
 
-    /// Starts it as it is.
+    /// Starts the profiler.
     pub(crate) fn start(mut self) -> Running {
         let child = self.command.spawn().expect("the profiler");
         Running {
@@ -132,8 +131,8 @@ impl Stat {
     }
 }
 
-/// A child that does not outlive a test that fails: a profiler that is left behind slows down
-/// every call of the host.
+/// A child that is killed if the test fails. A profiler that is left behind would slow down every
+/// call of the host.
 struct Guarded(Option<Child>);
 
 impl Guarded {
@@ -166,15 +165,15 @@ impl Drop for Guarded {
     }
 }
 
-/// A profiler at work.
+/// A running profiler.
 pub(crate) struct Running {
     child: Guarded,
     report: PathBuf,
     _directory: TempDir,
 }
 
-/// Links of the programs: `sys_enter`, `sys_exit`, fork, exec, exit and rename. Where a
-/// kernel may skip them each is attached several times over.
+/// The minimum number of links: `sys_enter`, `sys_exit`, fork, exec, exit and rename. If the kernel
+/// can skip programs, each has several links.
 pub(crate) const LINKS: usize = 6;
 
 impl Running {
@@ -193,7 +192,7 @@ impl Running {
             }
             kernel_ids(self.child.id(), "link_id").len() >= LINKS
         });
-        // The last thing that it does before it waits for signals and for time.
+        // The profiler does this last before it waits.
         wait_until("the profiler waits", || {
             let call = std::fs::read_to_string(format!("/proc/{}/syscall", self.child.id()));
             call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_poll)))
@@ -207,16 +206,16 @@ impl Running {
         assert_eq!(sent, 0, "the profiler runs");
     }
 
-    /// Intervals that it has printed so far.
+    /// Number of printed intervals so far.
     pub(crate) fn intervals(&self) -> usize {
         std::fs::read(&self.report).map_or(0, |text| text.iter().filter(|&&b| b == b'\n').count())
     }
 
-    /// A line that its command printed.
+    /// Reads a line that the command printed.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         let stdout = self.child.stdout.as_mut().expect("a pipe");
-        // Byte by byte: what follows is for whoever reads next.
+        // Byte by byte, because the following output is for other readers.
         while !line.ends_with('\n') {
             let mut byte = [0];
             stdout.read_exact(&mut byte).expect("a whole line");
@@ -225,7 +224,7 @@ impl Running {
         line.trim_end().to_owned()
     }
 
-    /// What it has printed by now, with `--interval`.
+    /// The reports that were printed so far, with `--interval`.
     #[track_caller]
     pub(crate) fn reports_so_far(&self) -> Vec<Report> {
         let text = std::fs::read_to_string(&self.report).unwrap_or_default();
@@ -241,16 +240,17 @@ impl Running {
         Ended { output, report }
     }
 
-    /// Waits for its end, and kills the command that goes on: it holds the pipes.
+    /// Waits for the end of the profiler, and kills the command that continues, because it has the
+    /// pipes open.
     #[track_caller]
     pub(crate) fn end_beside(mut self, command: i32) -> Ended {
         self.child.wait().expect("a child of ours");
-        // SAFETY: kills what the caller has made.
+        // SAFETY: kills a process that the caller started.
         unsafe { libc::kill(command, libc::SIGKILL) };
         self.end()
     }
 
-    /// Interrupts it, as Ctrl-C does, and gives the report of what it saw until then.
+    /// Interrupts the profiler, as Ctrl-C does, and returns its report.
     #[track_caller]
     pub(crate) fn interrupt(self) -> Report {
         self.signal(libc::SIGINT);
@@ -273,7 +273,7 @@ impl Ended {
         Report::parse(&self.report)
     }
 
-    /// What it printed, unparsed.
+    /// The unparsed output.
     pub(crate) fn text(&self) -> &str {
         &self.report
     }
@@ -293,7 +293,7 @@ impl Ended {
     }
 }
 
-/// A workload that runs beside the profiler, and waits to be told to begin.
+/// A workload that runs beside the profiler, and waits for a command to begin.
 pub(crate) struct Held {
     child: Child,
     go: Option<ChildStdin>,
@@ -318,7 +318,7 @@ impl Held {
         self.child.id()
     }
 
-    /// Lets it go on, and waits for its end.
+    /// Lets the workload continue, and waits for its end.
     #[track_caller]
     pub(crate) fn go(mut self) -> Statement {
         self.go = None;
@@ -330,7 +330,7 @@ impl Held {
 }
 
 impl Held {
-    /// Has a crowd make its calls, and waits until all of its threads are idle.
+    /// Lets a crowd make its calls, and waits until all of its threads are idle.
     pub(crate) fn fill(&mut self) {
         self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
         let mut line = String::new();
@@ -338,7 +338,7 @@ impl Held {
         assert_eq!(line.trim_end(), IDLE);
     }
 
-    /// Has a workload go on, and gives the next line that it prints.
+    /// Lets a workload continue, and returns its next line of output.
     pub(crate) fn tell(&mut self) -> String {
         self.go.as_mut().expect("not let go").write_all(b"\n").expect("it reads");
         let mut line = String::new();
@@ -346,7 +346,7 @@ impl Held {
         line
     }
 
-    /// Ends a workload that states nothing.
+    /// Ends a workload that has no statement.
     pub(crate) fn stop(self) {
         let statement = self.go();
         assert!(statement.processes.is_empty(), "what it states has to be compared");
@@ -354,7 +354,7 @@ impl Held {
 }
 
 impl Held {
-    /// Kills a workload in the middle of what it does.
+    /// Kills a running workload.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
@@ -382,7 +382,7 @@ pub(crate) fn statement(text: &str) -> Statement {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in the statement {text:?}"))
 }
 
-/// Polls until it is so, and fails a test for which it never is.
+/// Polls a condition until it is true. Panics after a timeout.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -392,8 +392,7 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Ids of kernel objects that a process holds: `prog_id`, `map_id` or `link_id` of
-/// its descriptors.
+/// Ids of the kernel objects of a process: `prog_id`, `map_id` or `link_id` of its descriptors.
 pub(crate) fn kernel_ids(pid: u32, kind: &str) -> Vec<u32> {
     let Ok(infos) = Path::new("/proc").join(pid.to_string()).join("fdinfo").read_dir() else {
         return Vec::new();

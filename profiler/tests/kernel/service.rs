@@ -1,5 +1,5 @@
-//! The daemon on the running kernel: what it serves is what a workload states, it gives
-//! up its privileges, and ends in time.
+//! The daemon on the running kernel: its metrics equal the statements of workloads, it drops its
+//! privileges, and it ends in time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,8 +21,8 @@ use crate::{
 /// Series and their values, as `name{labels}`.
 pub(crate) type Series = BTreeMap<String, f64>;
 
-/// A name that no process has but those of one test. A daemon that watches it serves exact
-/// figures, whatever else the host does.
+/// A name that only the processes of one test have. A daemon that watches this name serves exact
+/// figures on a busy host too.
 pub(crate) struct Name(String);
 
 impl Name {
@@ -43,7 +43,7 @@ impl Name {
     }
 }
 
-/// A daemon at work, on a port of its own.
+/// A running daemon, on its own port.
 pub(crate) struct Daemon {
     child: Child,
     address: SocketAddr,
@@ -51,7 +51,7 @@ pub(crate) struct Daemon {
     log: Option<JoinHandle<Vec<String>>>,
 }
 
-/// How long [`Daemon::metrics`] waits before it asks.
+/// How long [`Daemon::metrics`] waits before it scrapes.
 pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(200);
 
 /// In the log if the kernel refuses the arena object. The daemon then works with arrays, at a
@@ -59,22 +59,22 @@ pub(crate) const METRICS_PAUSE: Duration = Duration::from_millis(200);
 const REFUSAL: &str = "refuses the arena";
 
 impl Daemon {
-    /// One that watches the whole host.
+    /// Starts a daemon that watches the whole host.
     pub(crate) fn start(mode: Mode) -> Self {
         Self::start_with(mode, "200ms", &[])
     }
 
-    /// One that watches the processes with a name.
+    /// Starts a daemon that watches the processes with a name.
     pub(crate) fn start_watching(mode: Mode, name: &Name) -> Self {
         Self::start_with(mode, "200ms", &name.filter())
     }
 
-    /// With this interval between two readings, and these flags.
+    /// Starts a daemon with this interval and these flags.
     pub(crate) fn start_with(mode: Mode, interval: &str, flags: &[&str]) -> Self {
         Self::start_command(profiler_command(), mode, interval, flags)
     }
 
-    /// The same, of a profiler that is about to be run by `command`.
+    /// Starts a daemon by `command`.
     pub(crate) fn start_command(
         command: Command,
         mode: Mode,
@@ -82,7 +82,7 @@ impl Daemon {
         flags: &[&str],
     ) -> Self {
         let (mut daemon, log) = Self::start_unread(command, mode, interval, flags);
-        // Read on, or the daemon would drop messages for want of room in the pipe.
+        // Continue to read, so that the daemon does not drop messages because the pipe is full.
         daemon.log = Some(std::thread::spawn(move || {
             log.lines().map_while(Result::ok).filter(|line| line.contains(REFUSAL)).collect()
         }));
@@ -90,7 +90,7 @@ impl Daemon {
         daemon
     }
 
-    /// One that serves soon, and its log, which nobody reads from then on.
+    /// Starts a daemon, and returns it with its log, which nobody reads from then on.
     pub(crate) fn start_unread(
         mut command: Command,
         mode: Mode,
@@ -124,13 +124,13 @@ impl Daemon {
         self.address
     }
 
-    /// Has it read its configuration again.
+    /// Makes the daemon reload its configuration.
     pub(crate) fn reload(&self) {
         // SAFETY: a child of ours that has not been waited for.
         assert_eq!(unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGHUP) }, 0);
     }
 
-    /// What it serves, and of what happened until now.
+    /// Scrapes the daemon, with all events until now.
     ///
     /// An answer may be made from a reading that is a tenth of a second old, so this waits for
     /// longer than that. If drains are slow, as in a debug build on a busy host, an answer may
@@ -166,8 +166,8 @@ impl Daemon {
             .collect()
     }
 
-    /// Same as [`assert_added`], once it has read all that the statement says. Where that takes
-    /// long, as in a debug build with many threads, an answer may be made from an older reading.
+    /// Same as [`assert_added`], but waits until the daemon has read all stated calls. In a debug
+    /// build with many threads, an answer may come from an older drain.
     #[track_caller]
     pub(crate) fn assert_adds(&self, before: &Series, statement: &Statement, names: &[&str]) {
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -184,12 +184,12 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Ends it, and says how long that took.
+    /// Ends the daemon, and returns how long that took.
     pub(crate) fn end(mut self) -> Duration {
         self.stop()
     }
 
-    /// Waits for its end, which something else has asked for.
+    /// Waits for the end of the daemon, which something else has requested.
     pub(crate) fn ended(mut self) {
         let status = self.child.wait().expect("a child of ours");
         assert!(status.success(), "{status}");
@@ -219,7 +219,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Status and body.
+/// Status and body of an answer.
 pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -231,8 +231,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-/// Of the workload's calls those that other programs make seldom: a package manager makes
-/// some of them.
+/// Calls of the workload that other programs rarely make. A package manager makes some of them.
 pub(crate) const RARE: [&str; 8] = [
     "chroot",
     "getsid",
@@ -253,7 +252,7 @@ fn calls(metrics: &Series, names: &[&str]) -> f64 {
     names.iter().map(of_name).sum()
 }
 
-/// Calls of these names that a statement says were made.
+/// The number of stated calls of these names.
 fn stated(statement: &Statement, names: &[&str]) -> f64 {
     let total = statement.total();
     names.iter().map(|name| total[&format!("x86_64/{name}")].calls as f64).sum()
@@ -266,10 +265,10 @@ pub(crate) fn threads_alive() -> u64 {
     of_all.and_then(|count| count.parse().ok()).expect("a count of threads")
 }
 
-/// Calls that others on the host made at most, by name.
+/// Upper bound of the calls of other processes, by name.
 type Foreign = BTreeMap<String, u64>;
 
-/// How many calls a daemon says that it lost, at most. None, but on kernels that skip it.
+/// Upper bound of the lost calls that a daemon reports. 0, except on kernels that skip programs.
 #[track_caller]
 pub(crate) fn loss(metrics: &Series) -> f64 {
     let is_of = |series: &str| {
@@ -283,14 +282,14 @@ pub(crate) fn loss(metrics: &Series) -> f64 {
     loss
 }
 
-/// What the statement says of these calls has been added, series by series. For a daemon
-/// that watches the workload alone.
+/// Checks that the stated calls were added to each series. For a daemon that watches only the
+/// workload.
 #[track_caller]
 pub(crate) fn assert_added(before: &Series, after: &Series, statement: &Statement, names: &[&str]) {
     assert_added_beside(before, after, statement, names, &Foreign::new());
 }
 
-/// Same as [`assert_added`], on a host on which others made calls of these names too.
+/// Same as [`assert_added`], if other processes made calls of these names too.
 #[track_caller]
 fn assert_added_beside(
     before: &Series,
@@ -328,7 +327,7 @@ fn assert_added_beside(
     }
 }
 
-/// Eight threads and a hundred processes: to the last call in what is served.
+/// The metrics have every call of eight threads and a hundred processes.
 pub(crate) fn serves_exact_counts(mode: Mode) {
     let name = Name::new();
     let daemon = Daemon::start_watching(mode, &name);
@@ -341,8 +340,8 @@ pub(crate) fn serves_exact_counts(mode: Mode) {
     daemon.end();
 }
 
-/// The same of the whole host. Another profiler says which other processes make these
-/// calls meanwhile, a package manager for example, and how many.
+/// The same with the whole host. Another profiler reports how many of these calls other processes
+/// make meanwhile, for example a package manager.
 pub(crate) fn serves_exact_counts_of_the_host(mode: Mode) {
     let daemon = Daemon::start(mode);
     let rare = RARE.join(",");
@@ -356,8 +355,7 @@ pub(crate) fn serves_exact_counts_of_the_host(mode: Mode) {
     daemon.end();
 }
 
-/// Calls in a report of the whole host by processes that are not of the statement; names
-/// them.
+/// The calls of processes that are not in the statement, by name.
 fn foreign(report: &Report, statement: &Statement) -> Foreign {
     let own: BTreeSet<u32> = statement.processes.iter().map(|process| process.pid).collect();
     let is_own = |row: &&Row| row.pid.is_some_and(|pid| own.contains(&pid));
@@ -372,7 +370,7 @@ fn foreign(report: &Report, statement: &Statement) -> Foreign {
     foreign
 }
 
-/// SIGTERM ends it within two seconds, and nothing stays in the kernel.
+/// SIGTERM ends the daemon within two seconds, and nothing stays in the kernel.
 pub(crate) fn ends_in_time(mode: Mode) {
     let daemon = Daemon::start(mode);
     let pid = daemon.child.id();
@@ -381,13 +379,13 @@ pub(crate) fn ends_in_time(mode: Mode) {
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// After attaching it holds no capability, or on kernels that ask for it at every use
-/// of a map no other than CAP_BPF.
+/// After attaching, the daemon has no capability, or only CAP_BPF on kernels that require it for
+/// every use of a map.
 pub(crate) fn gives_up_its_privileges(mode: Mode) {
     let name = Name::new();
     let daemon = Daemon::start_watching(mode, &name);
     assert_confined(daemon.child.id(), 65534);
-    // It goes on doing its work without.
+    // The daemon continues to work without capabilities.
     let before = daemon.metrics();
     let workload = ["counts", "threads=1", "calls=100", "processes=20", &name.arg()];
     let statement = Held::start(&workload).go();

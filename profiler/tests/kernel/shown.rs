@@ -1,4 +1,4 @@
-//! What is shown of the figures: errors by name, rows by their errors, calls that wait, and
+//! Options that select what is shown: errors by name, rows with errors, calls that wait, and
 //! histograms. Counts stay complete.
 
 use std::{
@@ -17,7 +17,7 @@ use crate::{
 
 const WORKLOAD: [&str; 3] = ["counts", "threads=4", "calls=200"];
 
-/// The table of the workload's calls, and what it states.
+/// The table of the workload's calls, and its statement.
 fn table(mode: Mode, flags: &[&str]) -> (String, Statement) {
     let directory = tempfile::tempdir().expect("a directory");
     let file = directory.path().join("table");
@@ -29,7 +29,7 @@ fn table(mode: Mode, flags: &[&str]) -> (String, Statement) {
     (std::fs::read_to_string(file).expect("a table"), stated)
 }
 
-/// The cells of a line of a table: they are apart by two spaces at least.
+/// The cells of a line of a table, which are separated by at least two spaces.
 fn cells(line: &str) -> Vec<&str> {
     line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
 }
@@ -77,13 +77,13 @@ pub(crate) fn rows_are_chosen_by_their_errors(mode: Mode) {
         }
         assert!(shown > 0 && left_out > 0, "{flags:?}: {shown} shown, {left_out} left out");
         let hidden = report.hidden.as_ref().expect("a filter is set");
-        // Beside them, the loader makes calls that are not stated.
+        // The loader also makes calls that are not stated.
         assert!(hidden.rows > 0 && hidden.calls >= left_out, "{hidden:?}");
         assert!(report.rows.iter().all(|row| row.errors > 0), "{flags:?}: {report:#?}");
         assert!(flags != ["--failed"] || (hidden.errors, hidden.denied) == (0, 0), "{hidden:?}");
         assert!(hidden.waits.is_none());
     }
-    // The headline is of all calls, and the table says how many it does not show.
+    // The headline counts all calls, and a line says how many rows are not shown.
     let (text, _) = table(mode, &["--failed"]);
     let headline = text.lines().find(|line| line.contains(" syscalls in ")).expect("one");
     let errors = headline.split(", ").find_map(|part| part.strip_suffix(" with an error"));
@@ -102,7 +102,7 @@ pub(crate) fn rows_are_chosen_by_their_errors(mode: Mode) {
     assert_eq!(sum("calls") + number(words[with + 1]), all, "{text}");
 }
 
-/// Calls that wait are in no row, in any grouping, and are summed.
+/// With --no-waits, calls that wait are in no row of any grouping, and are summed up.
 pub(crate) fn waits_are_left_out(mode: Mode) {
     for by in ["syscall", "process", "process,syscall"] {
         let flags = ["--no-waits", "--by", by];
@@ -118,7 +118,7 @@ pub(crate) fn waits_are_left_out(mode: Mode) {
         let asked_ns: u64 = sleeps.flat_map(|timing| &timing.asked_ns).sum();
         assert!(waits.calls >= calls as u64, "{by}: {calls} in {waits:?}");
         assert!(waits.estimated_total_ns >= asked_ns, "{by}: {asked_ns} in {waits:?}");
-        // Beside them, the workload reads what its children write, which may wait.
+        // The workload also reads the output of its children, which may wait.
         let is_of_read = |row: &&crate::report::Row| row.syscall.as_deref() == Some("read");
         let others = report.rows.iter().filter(|row| !is_of_read(row) && row.syscall.is_some());
         let shown_ns: u64 = others.map(|row| row.total_ns).sum();
@@ -133,7 +133,7 @@ pub(crate) fn waits_are_left_out(mode: Mode) {
     }
 }
 
-/// Each call is in the bucket of a latency between what it was asked to take and what it took.
+/// Each call is in a bucket between the requested time and the time that the workload measured.
 pub(crate) fn buckets_are_the_latencies(mode: Mode) {
     let stat = Stat::new(mode).by_process_and_call().args(["--buckets"]);
     let (report, statement) = stat.workload(&["sleeps"]);
@@ -176,7 +176,7 @@ pub(crate) fn a_terminal_is_told_that_it_counts() {
         drop(terminal.slave);
         if !args.contains(&"-d") && !args.contains(&"--") {
             wait_until("it attaches", || !crate::run::kernel_ids(child.id(), "link_id").is_empty());
-            // Until it waits: the hint comes before.
+            // The hint is printed before the profiler waits.
             wait_until("the profiler waits", || {
                 let call = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()));
                 call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_poll)))
@@ -210,8 +210,7 @@ pub(crate) fn names_that_no_process_has_are_told() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).expect("text")
     };
-    // A process of a name that no other test's process has had and lost, as by an exec: of such,
-    // nothing is told.
+    // The name must be one that no process of another test has had before.
     let directory = tempfile::tempdir().expect("a directory");
     let own = format!("named-{}", std::process::id());
     let program = directory.path().join(&own);

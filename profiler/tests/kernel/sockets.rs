@@ -1,4 +1,4 @@
-//! Sockets other than an address and a port: a Unix socket, and sockets of systemd.
+//! The daemon on a Unix socket, and on sockets that systemd passes.
 
 use std::{
     fs,
@@ -43,8 +43,8 @@ fn is_ready(path: &Path) -> bool {
     ask(path, "/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200 "))
 }
 
-/// The socket belongs to the user that the daemon becomes, is replaced if it is stale, and is
-/// removed at the end, by the daemon as confined as it is then.
+/// The socket belongs to the user that the daemon changes to. A stale socket is replaced. The
+/// daemon removes the socket at the end, although it has dropped its privileges.
 pub(crate) fn a_unix_socket_is_served_replaced_and_removed() {
     let directory = tempfile::tempdir().expect("a directory");
     chown(directory.path(), Some(NOBODY), Some(NOBODY)).expect("root");
@@ -70,11 +70,11 @@ pub(crate) fn a_unix_socket_is_served_replaced_and_removed() {
     assert!(!path.exists(), "the socket is left");
 }
 
-/// The daemon serves on the socket that it is passed, and not on `--listen`.
+/// The daemon serves on the passed socket, and not on `--listen`.
 pub(crate) fn sockets_of_systemd_are_served() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    // systemd puts the process that it starts into LISTEN_PID, which is known in the child only.
+    // LISTEN_PID is the id of the started process, which is known only in the child.
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"", "sh"]);
     command.arg(profiler_command().get_program());
@@ -82,7 +82,7 @@ pub(crate) fn sockets_of_systemd_are_served() {
     // SAFETY: between fork and exec, only dup2(2) and fcntl(2) are called.
     unsafe {
         command.pre_exec(move || {
-            // A descriptor that is 3 already stays as it is, closed on exec.
+            // If the descriptor is already 3, dup2 does not clear close-on-exec.
             let is_passed = libc::dup2(fd, 3) == 3 && libc::fcntl(3, libc::F_SETFD, 0) == 0;
             if is_passed { Ok(()) } else { Err(std::io::Error::last_os_error()) }
         });
@@ -91,6 +91,6 @@ pub(crate) fn sockets_of_systemd_are_served() {
     assert_eq!(daemon.address(), address);
     assert!(daemon.is_ready());
     daemon.end();
-    // It is still ours: a client between two daemons waits in its queue.
+    // The socket stays open: a client that connects between two daemons waits in its queue.
     assert!(std::net::TcpStream::connect(address).is_ok());
 }

@@ -1,5 +1,4 @@
-//! A daemon on a host whose CPUs are busy: it answers, says how late its drains are, and
-//! counts exactly.
+//! A daemon on a host with busy CPUs answers, reports late drains, and counts exactly.
 
 use std::{
     os::unix::process::CommandExt as _,
@@ -28,8 +27,9 @@ const SPINNING: usize = 100;
 /// `Nice=` of deploy/systemd/profiler.service.
 const NICE: libc::c_int = -10;
 
-/// Three of four answers come within this time. On two CPUs that also compiled, a debug build
-/// answered in 0.13 s in the median and in 2.3 s at worst. What else the host does is the rest.
+/// At least three of four answers arrive within this time. On two CPUs that also compiled, a debug
+/// build answered in 0.13 s in the median and in 2.3 s at worst. The rest is a margin for other
+/// load.
 const MOST_IN_TIME: Duration = Duration::from_secs(5);
 
 /// Threads that use all of the CPU time that they get, until this is dropped.
@@ -56,7 +56,7 @@ impl Drop for Spinning {
     }
 }
 
-/// Of the calling thread.
+/// Sets the priority of the calling thread.
 fn set_priority(nice: libc::c_int) -> Result<(), Errno> {
     // SAFETY: takes numbers only.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }).map(drop)
@@ -77,7 +77,7 @@ pub(crate) fn a_daemon_beside_spinning_threads() {
     let daemon = Daemon::start_command(command, Mode::Main, "200ms", &name.filter());
     let before = daemon.metrics();
     let spinning = Spinning::start();
-    // So that this client does not wait for a CPU itself.
+    // Raise the priority of this client, so that it does not wait for a CPU itself.
     set_priority(NICE).expect("root may");
     let mut times: Vec<_> = (0..20)
         .map(|_| {
@@ -99,7 +99,7 @@ pub(crate) fn a_daemon_beside_spinning_threads() {
     kill(pid, Signal::SIGCONT).expect("it is stopped");
     daemon.assert_adds(&before, &statement, &RARE);
     let missed = daemon.metrics()["profiler_missed_drains_total"];
-    // Ten were due in two seconds. The first of them comes late, and is no missed one.
+    // Ten drains were due in two seconds. The first one is late, and does not count as missed.
     assert!(missed >= 9.0, "{missed} missed drains");
     drop(spinning);
     daemon.end();

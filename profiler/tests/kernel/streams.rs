@@ -1,4 +1,4 @@
-//! Output that nobody reads, or that cannot be written, while the profiler runs.
+//! Output without a reader, and output that cannot be written.
 
 use std::{
     fs::File,
@@ -12,7 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::run::{PROFILER, kernel_ids, profiler_command, wait_until};
 
-/// Commands that print without end, at once and after an hour.
+/// Commands that print forever, with a short interval or an interval of an hour.
 const ENDLESS: [&[&str]; 6] = [
     &["stat", "--all", "--interval", "50ms"],
     &["stat", "--all", "--interval", "50ms", "--format", "json"],
@@ -42,7 +42,7 @@ fn full() -> File {
     File::options().write(true).open("/dev/full").expect("every host has it")
 }
 
-/// Also if nothing is written for an hour.
+/// A run ends when the reader is gone, even if nothing is printed for an hour.
 pub(crate) fn a_run_ends_when_nobody_reads_it() {
     for args in ENDLESS {
         let (mut reader, writer) = pipe().expect("a pipe");
@@ -60,7 +60,7 @@ pub(crate) fn a_run_ends_when_nobody_reads_it() {
     }
 }
 
-/// The report goes where the command's standard error goes, and its reader leaves.
+/// The report goes to standard error, whose reader closes its end. The command continues.
 pub(crate) fn a_command_outlives_the_reader_of_the_report() {
     for interval in ["50ms", "1h"] {
         let (reader, writer) = pipe().expect("a pipe");
@@ -88,7 +88,7 @@ pub(crate) fn a_report_that_cannot_be_written_is_an_error_of_its_own() {
     ];
     for args in cases {
         assert_eq!(code(started(args, full(), Stdio::null())), Some(9), "{args:?}");
-        // What failed cannot be written either.
+        // The error message cannot be written either.
         assert_eq!(code(started(args, full(), full())), Some(9), "{args:?}");
         let closed = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" >&-"#, PROFILER])
@@ -109,7 +109,7 @@ pub(crate) fn a_command_outlives_a_report_that_cannot_be_written() {
     assert!(marker.exists(), "the command was left behind");
 }
 
-/// A pipe that is full, and a reader that does not read.
+/// With a full pipe and a reader that does not read, a signal ends the run.
 pub(crate) fn a_signal_ends_a_run_whose_reader_does_not_read() {
     for args in [
         &["stat", "--all", "--interval", "10ms", "--format", "json"][..],

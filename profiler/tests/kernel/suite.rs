@@ -1,23 +1,22 @@
-//! Runs the trials: side by side where they allow it, alone where they need the host.
+//! Runs the tests: in parallel if possible, and alone if they require the host for themselves.
 //!
-//! Most trials watch processes of their own, spend their time waiting, and are exact
-//! whatever else the host does. So as many of them run at one time as [`threads`] says. The
-//! trials in [`ALONE`] run one by one after the others.
+//! Most tests watch only their own processes, mostly wait, and are exact on a busy host. So
+//! [`threads`] of them run in parallel. Afterwards, the tests in [`ALONE`] run one by one.
 
 use std::{process::ExitCode, sync::RwLock, thread::available_parallelism, time::Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// Names of trials, or their beginnings, that share the host with no other trial.
+/// Names, or prefixes of names, of tests that run alone.
 const ALONE: &[&str] = &[
     // Keeps every processor busy, and measures how long answers take.
     "siege::",
-    // Statistics of BPF programs are kept for the whole host, or not at all.
+    // The kernel's statistics are on for the whole host, or off.
     "own_cost::",
     // Compares the figures of the whole host with those of another profiler.
     "service::serves_exact_counts_of_the_host",
-    // Watch the whole host, and need room for each process: storms of processes and crowds of
-    // threads of other tests would take it.
+    // Watch the whole host, and require space in the tables for each process, which other tests
+    // would use.
     "conformance::groups_of_metrics",
     "conformance::rename_of_an_idle_leader",
     "conformance::seccomp_before",
@@ -27,24 +26,24 @@ const ALONE: &[&str] = &[
     "service::ends_in_time",
     // Keeps every processor busy.
     "starved::",
-    // Measures how long commands take to end, and makes tables of a gigabyte.
+    // Measures how long commands take to end, and allocates tables of a gigabyte.
     "interrupt::",
     // Estimates a total from 40 timed calls: one that was preempted would outweigh the others.
     "timed::no_period_resonates",
-    // States which calls were slow, by clocks of its own.
+    // States which calls were slow, by its own clock.
     "timed::adaptive_sampling_keeps_to_its_limit",
     "timed::adaptive_sampling_follows_the_pace",
-    // Needs a moment in which nothing else runs.
+    // Requires a moment in which nothing else runs.
     "latency::quantiles_are_within_the_bound",
 ];
 
 /// Set by `cargo xtask test`: prints how long each trial took, for its progress and summary.
 const PRINT_TIMES: &str = "PROFILER_TEST_TIMES";
 
-/// Trials take this lock to read, and those in [`ALONE`] take it to write.
+/// Tests take this lock for reading, and tests in [`ALONE`] for writing.
 static HOST: RwLock<()> = RwLock::new(());
 
-/// A test, and its name, which begins with the object that it is of, if it is of one.
+/// A test and its name. If the test is of an object, the name begins with that of the object.
 pub(crate) struct Test {
     name: String,
     run: Box<dyn FnOnce() -> Result<Completion, Failed> + Send>,
@@ -58,7 +57,7 @@ impl Test {
         Self { name, run: Box::new(run) }
     }
 
-    /// Whether it shares the host with no other trial.
+    /// Whether the test runs alone.
     fn is_alone(&self) -> bool {
         let of_object = ["main::", "arrays::", "fallback::"];
         let name = of_object.iter().find_map(|object| self.name.strip_prefix(object));
@@ -71,7 +70,7 @@ impl Test {
         Trial::ignorable_test(self.name, move || {
             let _beside;
             let _alone;
-            // Poisoned by a failed trial, which is no reason for the next one to fail.
+            // Ignore the poison of a failed test.
             if is_alone {
                 _alone = HOST.write().unwrap_or_else(|poisoned| poisoned.into_inner());
             } else {
@@ -84,7 +83,7 @@ impl Test {
     }
 }
 
-/// Prints a trial's name and time when it ends, by a panic too.
+/// Prints the name and the duration of a test when it ends, also after a panic.
 struct PrintsTime {
     name: String,
     start: Instant,
@@ -98,7 +97,7 @@ impl Drop for PrintsTime {
     }
 }
 
-/// Trials at one time. They wait more than they compute, so there are more than CPUs.
+/// Number of parallel tests. More than CPUs, because tests mostly wait.
 fn threads() -> usize {
     let cpus = available_parallelism().map_or(1, usize::from);
     (cpus * 2).clamp(2, 16)
@@ -109,7 +108,7 @@ pub(crate) fn run(tests: Vec<Test>) -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert_with(threads);
     let (alone, beside): (Vec<_>, Vec<_>) = tests.into_iter().partition(Test::is_alone);
-    // In this order: one that is alone would keep the others waiting.
+    // In this order, because a test that runs alone would block the others.
     let trials = beside.into_iter().chain(alone).map(Test::into_trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

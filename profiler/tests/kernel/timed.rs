@@ -1,4 +1,4 @@
-//! Where not all calls are timed, all are counted all the same.
+//! With sampling and without latencies, counts stay exact.
 
 use profiler_common::sampling;
 
@@ -12,10 +12,10 @@ use crate::{
 const WORKLOADS: [&[&str]; 2] =
     [&["counts", "threads=4", "calls=2000"], &["counts", "processes=50", "calls=20"]];
 
-/// One in these of the calls below.
+/// The sampling rates: one call in this many.
 const ONE_IN: [u32; 3] = [2, 16, 1_000];
 
-/// Without any latency counts and outcomes are exact.
+/// With `--no-latency`, counts and outcomes are exact.
 pub(crate) fn none(mode: Mode) {
     for workload in WORKLOADS {
         let stat = Stat::new(mode).args(["--no-latency"]).by_process_and_call();
@@ -27,7 +27,7 @@ pub(crate) fn none(mode: Mode) {
     }
 }
 
-/// Of a sample too, and the sample is as large as asked for.
+/// With `--sample`, counts and outcomes are exact, and the sample has the requested size.
 pub(crate) fn sample(mode: Mode) {
     for one_in in ONE_IN {
         for workload in WORKLOADS {
@@ -46,11 +46,11 @@ pub(crate) fn sample(mode: Mode) {
                 .expect("a row of the calls");
             let calls = timing.took_ns.len() as u64;
             assert_eq!((row.calls, row.returned), (calls, calls), "{row:#?}");
-            // One thread made them one by one, beginning anywhere.
+            // One thread made the calls in succession, starting at any position of the sampling.
             let share = calls as f64 / f64::from(one_in);
             let off = (row.timed as f64 - share).abs();
             assert!(off <= sampling::DEVIATION as f64, "{off} off {share}: {row:#?}");
-            // And these are no longer than any was, nor shorter than was asked for.
+            // The timed latencies are between the requested time and the longest measured time.
             let (asked, took) = (timing.asked_ns[0], timing.took_ns[timing.took_ns.len() - 1]);
             if row.timed > 0 {
                 assert!(asked <= row.min_ns && row.max_ns <= took, "{row:#?}");
@@ -59,9 +59,8 @@ pub(crate) fn sample(mode: Mode) {
     }
 }
 
-/// A program's slow calls are in the sample, whatever the period in which it makes them, and
-/// the estimated total is right for it. Every period and every N is tried where the choice is made
-/// (`sampling/mod.rs` of profiler-common).
+/// The sample includes a program's slow calls for any period, so the estimated total is right. Unit
+/// tests in `sampling/mod.rs` of profiler-common try every period and every N.
 pub(crate) fn no_period_resonates(mode: Mode) {
     for (period, one_in) in [(144, 16), (1_597, 16)] {
         // 40 of them are timed, with a standard deviation of 6: the bounds are six of these.
@@ -113,8 +112,8 @@ fn certainly() -> f64 {
     (2e9_f64.ln() / 40_f64.ln()).sqrt()
 }
 
-/// A busy loop: counts are exact, the limit is kept, and as many calls are estimated to be slow as
-/// the program says, whatever the period in which it makes the slow ones.
+/// In a busy loop, counts are exact and the limit is kept. The estimated number of slow calls
+/// agrees with the program, for any period of slow calls.
 pub(crate) fn adaptive_sampling_keeps_to_its_limit(mode: Mode) {
     for (period, rounds) in [(64, 2_000), (100, 2_000), (1_597, 150)] {
         let args = [format!("period={period}"), format!("calls={rounds}")];
@@ -134,7 +133,7 @@ pub(crate) fn adaptive_sampling_keeps_to_its_limit(mode: Mode) {
         let weight: u64 = buckets.iter().map(|bucket| bucket.count).sum();
         let slow = buckets.iter().filter(|bucket| bucket.lower_ns >= SLOW_NS);
         let slow = slow.map(|bucket| bucket.count).sum::<u64>() as f64;
-        // Of the calls that the program timed itself, the kernel can have been done sooner.
+        // The latency in the kernel can be shorter than the time that the program measured.
         let took_long = timing.took_ns.iter().filter(|&&ns| ns > SLOW_NS).count() as f64;
         let off = row.rank_error.expect("a sample") * weight as f64 * certainly();
         // The block that the program ended in counts for up to 4,096 calls.
@@ -144,7 +143,7 @@ pub(crate) fn adaptive_sampling_keeps_to_its_limit(mode: Mode) {
     }
 }
 
-/// A program that is busy, then slow, then busy: the slow part is timed in full.
+/// If a program is busy, then slow, then busy, every call of the slow part is timed.
 pub(crate) fn adaptive_sampling_follows_the_pace(mode: Mode) {
     let held = Held::start(&["paces"]);
     let running = adaptive(mode, "auto:1000")
@@ -164,7 +163,7 @@ pub(crate) fn adaptive_sampling_follows_the_pace(mode: Mode) {
     let (before, after) = rows.split_at(slow);
     assert!(before.iter().any(|row| row.rank_error.is_some()), "sampled: {before:#?}");
     assert!(after.iter().any(|row| row.rank_error.is_some()), "sampled again: {after:#?}");
-    // The first slow interval still has the end of the busy time, or of its last block.
+    // The first slow interval can include the end of the busy part, or its last block.
     let all = |row: &&&Row| row.calls < 100 && row.rank_error.is_none();
     let in_full = after.iter().skip(1).filter(all).count();
     assert!(in_full >= 2, "timed in full: {after:#?}");
@@ -185,13 +184,13 @@ fn row_of<'a>(report: &'a Report, timing: &Timing) -> &'a Row {
     report.rows.iter().find(is_of).expect("a row of the calls")
 }
 
-/// Where tables are full, too.
+/// The same with full tables.
 pub(crate) fn without_room(mode: Mode) {
     for flags in [&["--no-latency"][..], &["--sample", "16"], &["--sample", "auto"]] {
         let stat = Stat::new(mode).args(flags).args(["--max-threads", "2"]);
         let (report, statement) = stat.workload(&["counts", "threads=16", "calls=200"]);
-        // Not that none is in flight: a call whose exit the kernel skipped stays open in a
-        // slot that many share.
+        // Does not check that no call is in flight: if the kernel skipped an exit, its call stays
+        // open in a shared slot.
         report.totals_are(&statement);
         assert!(report.overflowed > 0, "there was room: {report:#?}");
     }
@@ -209,7 +208,7 @@ pub(crate) fn without_room(mode: Mode) {
     assert!(timed < left, "{timed} of {left} timed");
 }
 
-/// A call in flight whose entry was not timed is seen, and is as old as it was seen to be.
+/// A call in flight whose entry was not timed is listed, with the time since it was first seen.
 pub(crate) fn in_flight_is_seen(mode: Mode) {
     in_flight::untimed_is_seen(mode);
 }

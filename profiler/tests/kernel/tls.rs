@@ -1,4 +1,5 @@
-//! The daemon over TLS, as confined as it serves: Prometheus scrapes it, and a key is renewed.
+//! The daemon over TLS, after it dropped its privileges: Prometheus scrapes it, and a key is
+//! renewed.
 
 use std::{
     fs,
@@ -20,12 +21,12 @@ use crate::{
     service::{Daemon, get},
 };
 
-/// Prometheus shows a certificate and a password. A key is renewed after the daemon has dropped
-/// its privileges, and the log has no secret.
+/// Prometheus uses a certificate and a password. A key is renewed after the daemon has dropped its
+/// privileges. The log has no secrets.
 pub(crate) fn prometheus_scrapes_it_with_a_password_and_a_certificate() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();
-    // The daemon becomes another user, who reads the files again.
+    // The daemon changes to another user, who must be able to read the files.
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("ours");
     let (authority, secret) = (Authority::new(), "correct-horse-battery");
     authority.server().write(path, "server");
@@ -79,7 +80,7 @@ fn scraped_by_prometheus(directory: &Path, address: SocketAddr, job: &str) -> im
         "scrape_configs:\n  - job_name: profiler\n    scrape_interval: 1s\n{job}    static_configs:\n      - targets: ['{address}']\n"
     );
     fs::write(&config, text).expect("a file");
-    // Free a moment ago, and asked for again right away.
+    // This port was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
     let spawned = Command::new("prometheus")
         .arg(format!("--config.file={}", config.display()))
@@ -98,7 +99,7 @@ fn scraped_by_prometheus(directory: &Path, address: SocketAddr, job: &str) -> im
         if status != 200 {
             return None;
         }
-        // The answer may come in chunks, whose lengths stand before and after it.
+        // The answer may be chunked, with lengths before and after the JSON.
         let json = &body[body.find('{')?..=body.rfind('}')?];
         let answer: serde_json::Value = serde_json::from_str(json).ok()?;
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
@@ -112,7 +113,7 @@ fn scraped_by_prometheus(directory: &Path, address: SocketAddr, job: &str) -> im
     prometheus
 }
 
-/// A child that does not outlive its test.
+/// A child that is killed at the end of the test.
 struct Killed(Child);
 
 impl Drop for Killed {

@@ -7,10 +7,10 @@ use crate::{
     run::{Mode, PROFILER, Stat, capabilities_are_bounded, statement},
 };
 
-/// An id that is nobody's.
+/// The user id of nobody.
 const NOBODY: &str = "65534";
 
-/// Prints its own /proc/PID/status, with nothing but a shell.
+/// A shell command that prints its own /proc/PID/status.
 const SHOW_STATUS: [&str; 3] =
     ["sh", "-c", "while read -r line; do echo \"$line\"; done </proc/self/status"];
 
@@ -52,7 +52,7 @@ pub(crate) fn a_command_runs_as_a_user(mode: Mode) -> Result<(), String> {
     };
     assert_eq!(user, logname);
 
-    // Nobody may read this executable where it is.
+    // nobody cannot read this executable, so copy it.
     let directory = tempfile::tempdir().expect("a directory");
     let for_all = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory.path(), for_all.clone()).expect("a directory of ours");
@@ -65,7 +65,7 @@ pub(crate) fn a_command_runs_as_a_user(mode: Mode) -> Result<(), String> {
     let statement = statement(&String::from_utf8(output.stdout).expect("text"));
     report.has_exactly(&statement);
     report.nothing_overflowed();
-    // What makes it the user is not the command's.
+    // The calls that change the user are not counted for the command.
     let calls = ["setgroups", "setresgid", "setresuid", "prctl"];
     let of_change = |row: &&crate::report::Row| {
         row.syscall.as_ref().is_some_and(|name| calls.contains(&name.as_str()))
@@ -84,7 +84,7 @@ pub(crate) fn ambient_capabilities_are_dropped() {
     has_no_capabilities(&seen);
 }
 
-/// What the command would have without the profiler, it has, and no more.
+/// The command has the same capabilities as without the profiler.
 pub(crate) fn without_a_user_capabilities_are_as_without_the_profiler() {
     let args = ["stat", "-o", "/dev/null", "--"];
     let output = as_nobody(",+bpf,+perfmon", &[&args[..], &SHOW_STATUS].concat());
@@ -108,8 +108,8 @@ pub(crate) fn who_may_not_change_user_is_told() {
     assert!(output.stdout.is_empty(), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("CAP_SETUID and CAP_SETGID"), "{said}");
-    // A command that is another user's, and cannot be killed, ends all the same if the programs
-    // cannot attach.
+    // If the programs cannot attach, the process of the command ends, even if the profiler cannot
+    // kill it because it belongs to another user.
     let args = ["stat", "-u", "1", "--", "sh", "-c", "echo it ran"];
     let output = as_nobody(",+bpf,+setuid,+setgid", &args);
     assert_eq!(output.status.code(), Some(3), "{output:?}");

@@ -1,12 +1,12 @@
 //! Where the time of calls went: on a CPU, waiting or runnable (`--where`).
 //!
-//! That the three add up to the time of each row is checked for every report, see
-//! [`report`](crate::report). Here they are held against what workloads state: how long they
-//! slept, and how much CPU time they had.
+//! Every report is checked for rows whose three parts do not add up, see [`report`](crate::report).
+//! The tests here compare the parts with statements of workloads: how long they slept, and how much
+//! CPU time they had.
 //!
-//! Where the kernel does not report a return to a CPU, that absence is in the time on a CPU. The
-//! report then has an upper bound of such absences (`unreported_ns`), and the tests allow for no
-//! more. On most machines it is 0.
+//! If the kernel does not report a return to a CPU, the time off the CPU counts as time on a CPU.
+//! The report has an upper bound of this time (`unreported_ns`), and the tests allow only for that.
+//! On most machines, it is 0.
 
 use std::process::Command;
 
@@ -37,7 +37,7 @@ fn parts(row: &Row) -> [u64; 3] {
     row.parts().unwrap_or_else(|| panic!("no parts: {row:#?}"))
 }
 
-/// A sleep waits at least for as long as it was asked to, except for the way to the timer.
+/// A sleep waits at least for the requested time, minus the way to the timer.
 pub(crate) fn sleeps_are_waiting(mode: Mode) {
     let (report, statement) = stat(mode).workload(&["sleeps"]);
     for timing in &statement.timings {
@@ -50,13 +50,13 @@ pub(crate) fn sleeps_are_waiting(mode: Mode) {
             let waited = waiting + report.unreported_ns;
             assert!(waited >= asked / 4 * 3, "{asked} asked: {row:#?}");
         }
-        // What it was kept from the CPU after the timer, nobody knows; but not while it slept.
+        // The time between the timer and the return to a CPU is unknown.
         let took: u64 = timing.took_ns.iter().sum();
         assert!(waiting <= took, "{row:#?}");
     }
 }
 
-/// A call that works all the time, on a CPU that other threads want too.
+/// A call that works all the time, on a CPU that other threads use too.
 pub(crate) fn time_preempted_is_runnable(mode: Mode) {
     let (report, statement) = stat(mode).workload(&["preempted", "calls=2"]);
     let [preempted] = &statement.preempted[..] else { panic!("{statement:?}") };
@@ -96,7 +96,7 @@ fn turns(mode: Mode, workload: &[&str]) {
     assert!(reads.calls == calls && writes.calls >= calls, "{context}");
     let unreported = report.unreported_ns;
     let [[reading, waiting, _], [writing, ..]] = [parts(reads), parts(writes)];
-    // At any moment one of the two waits, or is about to be given the CPU.
+    // At any moment, one of the two threads waits or is runnable.
     assert!(waiting + unreported >= took_ns / 10 && waiting <= 2 * took_ns, "{context}");
     // The CPU time has more than the calls: the profiler's programs, and user space. It lacks what
     // a hypervisor takes.
@@ -173,7 +173,7 @@ pub(crate) fn the_daemon_exports_it(mode: Mode) {
     daemon.end();
 }
 
-/// Nothing follows the scheduler, and no row has parts.
+/// Without `--where`, no program follows the scheduler, and rows have no parts.
 pub(crate) fn without_the_flag_there_is_none(mode: Mode) {
     let (report, _) = Stat::new(mode).workload(&["counts", "calls=10"]);
     assert!(report.rows.iter().all(|row| row.parts().is_none()));

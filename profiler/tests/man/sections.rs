@@ -91,8 +91,8 @@ fn list<'a>(title: &str, items: impl IntoIterator<Item = (&'a str, &'a str)>) ->
     format!(".SH {title}\n{}", items.collect::<String>())
 }
 
-/// The text after the options: what follows `Examples:` is a section of its own, lines that are
-/// indented keep their form, and all others are paragraphs.
+/// Converts the text after the options. `Examples:` begins a section, indented lines stay as they
+/// are, and all other lines are paragraphs.
 fn after_help(help: &str) -> String {
     let mut text = String::new();
     let mut in_notes = false;
@@ -107,7 +107,7 @@ fn after_help(help: &str) -> String {
         }
         preformatted = is_indented;
         match line {
-            // The section of that name has them, up to the end of the paragraph.
+            // The section EXIT STATUS has the exit codes, so skip this paragraph.
             line if line.starts_with("Exit codes:") => skipped = true,
             "" if skipped => skipped = false,
             _ if skipped => {}

@@ -1,4 +1,4 @@
-//! Buckets against a definition that shares nothing with the chain of comparisons.
+//! Compares buckets with an independent definition.
 
 use profiler_common::hist::{self, BUCKETS};
 use proptest::prelude::*;
@@ -17,8 +17,8 @@ fn by_highest_bit(ns: u64) -> usize {
     (octave * 8 + within).min(BUCKETS - 1)
 }
 
-/// Of a bucket the greatest error is at one of its ends, so this is that of every
-/// latency there is: from 64 ns up to the end of the last bucket.
+/// The maximum error of a bucket is at one of its ends, so this covers every latency from 64 ns up
+/// to the end of the last bucket.
 #[test]
 fn the_bound_holds_at_both_ends_of_every_bucket() {
     for bucket in 8..BUCKETS {
@@ -28,7 +28,7 @@ fn the_bound_holds_at_both_ends_of_every_bucket() {
             assert!(error <= hist::RELATIVE_ERROR, "{exact} shown as {shown}: {error}");
         }
     }
-    // Below, of any: 4 ns.
+    // Below 64 ns, the error is at most 4 ns.
     for ns in 1..=64 {
         assert!(hist::representative(hist::bucket(ns) as usize).abs_diff(ns) <= 4, "{ns}");
     }
@@ -48,7 +48,7 @@ proptest! {
         prop_assert_eq!(hist::bucket(ns) as usize, by_highest_bit(ns));
     }
 
-    /// None is left out, and none comes before its turn.
+    /// Buckets are contiguous and in ascending order.
     #[test]
     fn the_next_nanosecond_is_in_the_same_bucket_or_the_next(ns in latency()) {
         let step = hist::bucket(ns + 1) - hist::bucket(ns);

@@ -1,4 +1,4 @@
-//! Properties of the pure parts, for random input: buckets, merging, quantiles.
+//! Property tests of pure functions: buckets, merging, quantiles.
 
 mod buckets;
 mod merging;
@@ -7,7 +7,7 @@ mod quantiles;
 use profiler::model::{Extremes, Figures, OffCpu};
 use proptest::prelude::*;
 
-/// Latencies in nanoseconds; every octave alike, from none to beyond the last bucket.
+/// Random latencies in nanoseconds, uniform over octaves, from 0 to beyond the last bucket.
 fn latency() -> impl Strategy<Value = u64> {
     (0..50_u32, any::<u64>()).prop_map(|(bits, random)| random & ((1 << bits) - 1))
 }

@@ -1,4 +1,4 @@
-//! Merging: in whatever order and in whatever groups, the sum is that of the calls.
+//! Merging: the sum does not depend on order or grouping.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
     prop::collection::vec(call(), 0..40)
 }
 
-/// What the calls themselves say, without a merge.
+/// Checks figures against the calls, without a merge.
 fn assert_is_of(figures: &Figures, calls: &[Call]) {
     let count = |is: fn(&Outcome) -> bool| calls.iter().filter(|(o, _)| is(o)).count() as u64;
     let denied = count(|o| matches!(o, Outcome::Denied));
@@ -62,16 +62,16 @@ fn with(mut latency: profiler::model::Latency, ns: u64) -> profiler::model::Late
     latency
 }
 
-/// What happens in an aggregate.
+/// An event in an aggregate.
 #[derive(Clone, Debug)]
 enum Event {
-    /// A call of a process, or of none that is known.
+    /// A call of a process, or of an unknown process.
     Call {
         process: Option<usize>,
         key: CallKey,
         call: Call,
     },
-    /// A process ends, and another begins.
+    /// A process ends, and another starts.
     End(usize),
     Interval,
 }
@@ -79,7 +79,7 @@ enum Event {
 const PROCESSES: usize = 3;
 
 fn event() -> impl Strategy<Value = Event> {
-    // 490 is in no table, and shares a row with all such.
+    // 490 is an unknown number, and shares a row with other unknown numbers.
     let key = (prop::sample::select(vec![0, 1, 59, 490]), any::<bool>())
         .prop_map(|(nr, native)| CallKey::of(if native { Abi::X86_64 } else { Abi::I386 }, nr));
     prop_oneof![
@@ -145,7 +145,7 @@ proptest! {
         prop_assert_eq!(merged(Figures::default(), &figures), figures);
     }
 
-    /// By process, by call and by interval: the same calls, each once.
+    /// Grouping by process, by syscall and by interval: each includes every call once.
     #[test]
     fn every_way_to_add_up_gives_the_same(events in prop::collection::vec(event(), 1..120)) {
         let mut aggregate = Aggregate::new(KeepEnded::Always);
@@ -153,7 +153,7 @@ proptest! {
         let mut next = 0;
         let mut begin = |aggregate: &mut Aggregate, forgetful: &mut Aggregate| {
             next += 1;
-            // Each second one has the id of the one before it, and another start.
+            // Every second process has the id of the previous one, and another start.
             let identity = Identity { tgid: next / 2, start_ns: u64::from(next) };
             (aggregate.thread_started(identity, b"x"), forgetful.thread_started(identity, b"x"))
         };
@@ -163,7 +163,7 @@ proptest! {
         let mut by_interval = Figures::default();
         let mut now = Duration::ZERO;
         let mut intervals = [(); 2].map(|()| Intervals::default());
-        // Of what forgets processes, an interval brings the same as of what does not.
+        // An aggregate that forgets processes gives the same intervals as one that does not.
         let mut end_interval = |now, aggregate: &mut Aggregate, forgetful: &mut Aggregate| {
             let [kept, forgot] = &mut intervals;
             let kept = kept.end_with(snapshot(now, aggregate));
@@ -217,7 +217,7 @@ proptest! {
             let of_call = rows().filter(|of_process| of_process.key == row.key);
             prop_assert_eq!(&total(of_call), &row.total);
         }
-        // What forgets processes forgets none of their calls.
+        // An aggregate that forgets processes keeps their calls.
         prop_assert_eq!(total(&forgetful.calls()), total(&by_call));
     }
 }

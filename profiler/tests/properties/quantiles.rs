@@ -1,4 +1,4 @@
-//! Quantiles against those of the sorted latencies.
+//! Compares quantiles with those of the sorted latencies.
 
 use profiler::model::Latency;
 use proptest::prelude::*;
@@ -7,8 +7,8 @@ use crate::latency;
 
 const QUANTILES: [f64; 6] = [0.0, 0.5, 0.9, 0.99, 0.999, 1.0];
 
-/// What is promised: a sixteenth from 64 ns up, 4 ns below. No time at all, which only a
-/// coarse clock gives, is in the bucket of 1 to 8 ns, that 5 stands for.
+/// The documented error: a sixteenth from 64 ns up, 4 ns below. A latency of 0, which only a coarse
+/// clock gives, is in the bucket of 1 to 8 ns, whose value is 5.
 fn is_within(shown: u64, exact: u64) -> bool {
     let error = shown.abs_diff(exact);
     match exact {
@@ -24,10 +24,11 @@ fn latency_of(values: &[u64]) -> Latency {
     latency
 }
 
-/// Up to the end of the last bucket: what is longer is in it, and has no bound.
+/// Latencies up to the end of the last bucket. Longer latencies are in it too, without an error
+/// bound.
 fn values() -> impl Strategy<Value = Vec<u64>> {
     let spread = prop::collection::vec(latency().prop_map(|ns| ns.min(1 << 45)), 1..3_000);
-    // Most calls alike, and a few that are not.
+    // Most latencies are equal, and a few differ.
     let alike = (latency(), 1..3_000_usize, prop::collection::vec(latency(), 0..20));
     let with_outliers = alike.prop_map(|(ns, times, outliers)| {
         let all = std::iter::repeat_n(ns, times).chain(outliers);
@@ -48,14 +49,14 @@ proptest! {
         prop_assert!(shown.is_sorted(), "{:?}", shown);
         prop_assert!(shown[0] >= least && shown[5] <= greatest);
         for (quantile, shown) in QUANTILES.into_iter().zip(shown) {
-            // The least value that this share of all does not exceed.
+            // The smallest value that this share of all values does not exceed.
             let rank = ((quantile * values.len() as f64).ceil() as usize).max(1);
             let exact = values[rank - 1];
             prop_assert!(is_within(shown, exact), "p{}: {} for {}", quantile, shown, exact);
         }
     }
 
-    /// So merging costs no accuracy.
+    /// Merging does not change the error.
     #[test]
     fn quantiles_of_a_merge_are_those_of_all(a in values(), b in values()) {
         let mut merged = latency_of(&a);

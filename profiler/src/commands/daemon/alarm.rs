@@ -1,13 +1,13 @@
-//! Decides when losses are worth a line in the log.
+//! Decides when losses are logged.
 
 use std::time::{Duration, Instant};
 
 use crate::model::Health;
 
-/// Least time between two lines about the same thing.
+/// Minimum time between two messages about the same kind of loss.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// What has been said so far.
+/// The losses that were logged so far.
 #[derive(Debug, Default)]
 pub struct Alarms {
     lost: Alarm,
@@ -17,19 +17,19 @@ pub struct Alarms {
     pace: Change,
 }
 
-/// What is to be said now: how much came on top since the last time.
+/// The losses to log now: the increase since the last message.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// Events that went uncounted.
+    /// Events that were not counted.
     pub lost: Option<u64>,
-    /// Calls that are of no process, for want of room.
+    /// Calls that were counted without their process, because the tables were full.
     pub overflowed: Option<u64>,
-    /// Threads whose books did not balance.
+    /// Threads, processes and syscalls that failed the accounting checks.
     pub breaches: Option<u64>,
 }
 
 impl Alarms {
-    /// How many more drains were missed, if that is to be said now.
+    /// How many further drains were missed. `None` if that is not logged now.
     pub fn check_missed(&mut self, missed: u64, now: Instant) -> Option<u64> {
         self.missed.check(missed, now)
     }
@@ -39,7 +39,7 @@ impl Alarms {
         self.pace.check(is_expensive, now)
     }
 
-    /// Looks at a new reading.
+    /// Checks the losses of a new reading.
     pub fn check(&mut self, health: &Health, now: Instant) -> Due {
         Due {
             lost: self.lost.check(health.lost(), now),

@@ -1,5 +1,5 @@
-//! What the service manager is told: the protocol of sd_notify(3). Without a manager that
-//! listens, nothing happens. A manager that does not read delays nothing.
+//! Notifies the service manager by the protocol of sd_notify(3). Does nothing without a manager. A
+//! manager that does not read never delays the daemon.
 
 use std::{
     collections::VecDeque,
@@ -17,26 +17,26 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 
-/// Least time between two messages that say that we are alive.
+/// Minimum time between two watchdog messages.
 const ALIVE_PAUSE: Duration = Duration::from_secs(1);
-/// Messages about our state that wait for room in the socket. Of more, the oldest are
-/// dropped: the latest say what is true now.
+/// Maximum number of messages that wait for space in the socket. Beyond that, the oldest are
+/// dropped, because the latest have the current state.
 const MAX_WAITING: usize = 8;
 
 /// The connection to the service manager.
 #[derive(Debug, Default)]
 pub struct Manager {
     socket: Option<UnixDatagram>,
-    /// Time within which the manager wants to hear that we are alive.
+    /// The watchdog timeout of the manager.
     watchdog: Option<Duration>,
-    /// When that was last said.
+    /// The time of the last watchdog message.
     last_alive: Option<Instant>,
     waiting: VecDeque<String>,
 }
 
 impl Manager {
-    /// The manager that the environment names. Connects at once, since privileges that the
-    /// socket may require are dropped later.
+    /// Connects to the manager in the environment variables. Connects at once, because the daemon
+    /// later drops privileges that the socket may require.
     pub fn from_environment() -> Self {
         let socket = std::env::var_os("NOTIFY_SOCKET").and_then(|path| {
             connect(&path)
@@ -51,49 +51,52 @@ impl Manager {
         Self { socket, watchdog: watchdog.map(Duration::from_micros), ..Self::default() }
     }
 
-    /// Up, and doing its work.
+    /// Notifies that the daemon is ready.
     pub fn ready(&mut self, status: &str) {
         self.tell(format!("READY=1\nSTATUS={status}\n"));
     }
 
-    /// One line about the present state, which `systemctl status` shows.
+    /// Sends one line about the current state, which `systemctl status` shows.
     pub fn status(&mut self, status: &str) {
         self.tell(format!("STATUS={status}\n"));
     }
 
-    /// About to read the configuration again; [`Self::ready`] is to follow.
+    /// Notifies that the daemon reloads its configuration. The caller calls [`Self::ready`]
+    /// afterwards.
     pub fn reloading(&mut self) {
-        // There is this clock since Linux 2.6: it cannot fail.
+        // Linux has had this clock since 2.6, so this cannot fail.
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
         self.tell(format!("RELOADING=1\nMONOTONIC_USEC={}\n", now.as_micros()));
     }
 
-    /// About to end.
+    /// Notifies that the daemon is stopping.
     pub fn stopping(&mut self) {
         self.tell("STOPPING=1\nSTATUS=Detaching\n".into());
     }
 
-    /// Alive. To be called by what the daemon is for, and not by a timer beside it. Says so
-    /// at most once a second, and only if the manager wants to hear it.
+    /// Notifies the watchdog, at most once per second, if the manager has one. The drain loop
+    /// itself calls this, and not a separate timer.
     pub fn alive(&mut self) {
         self.send_waiting();
         let Some(pause) = self.alive_pause() else { return };
         if self.last_alive.is_some_and(|last| last.elapsed() < pause) {
             return;
         }
-        // If it does not fit, the manager has unread messages that say the same.
+        // If the message does not fit, the manager has not read earlier messages with the same
+        // content.
         if self.send("WATCHDOG=1\n").is_ok() {
             self.last_alive = Some(Instant::now());
         }
     }
 
-    /// How often [`Self::alive`] is to be called: twice as often as the manager asks, as
-    /// sd_watchdog_enabled(3) recommends. `None` if it does not ask.
+    /// How often to call [`Self::alive`]: at half of the watchdog timeout, as
+    /// sd_watchdog_enabled(3) recommends. `None` without a watchdog.
     pub fn alive_every(&self) -> Option<Duration> {
         self.watchdog.map(|timeout| timeout / 2)
     }
 
-    /// A watchdog below four seconds has to hear from us more often than once a second.
+    /// The time between two watchdog messages. Shorter than a second if the watchdog timeout is
+    /// below four seconds.
     fn alive_pause(&self) -> Option<Duration> {
         self.watchdog.map(|timeout| ALIVE_PAUSE.min(timeout / 4))
     }
@@ -109,12 +112,12 @@ impl Manager {
         self.send_waiting();
     }
 
-    /// Sends what waits, in order, as far as there is room.
+    /// Sends waiting messages in order, as far as there is space.
     fn send_waiting(&mut self) {
         while let Some(message) = self.waiting.front() {
             match self.send(message) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // Told, or nobody is there to be told.
+                // The message was sent, or the manager is gone.
                 Ok(()) | Err(_) => self.waiting.pop_front(),
             };
         }
@@ -131,14 +134,15 @@ impl Manager {
     }
 }
 
-/// A path, or after `@` a name in the abstract namespace.
+/// Connects to a path or, after `@`, to a name in the abstract namespace.
 fn connect(path: &OsStr) -> io::Result<UnixDatagram> {
     let address = match path.as_bytes().strip_prefix(b"@") {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(path)?,
     };
     let socket = UnixDatagram::unbound()?;
-    // Before it connects: that waits too where the manager does not read.
+    // Make the socket non-blocking before the connect, which could block too if the manager does
+    // not read.
     socket.set_nonblocking(true)?;
     socket.connect_addr(&address)?;
     Ok(socket)

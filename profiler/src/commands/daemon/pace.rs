@@ -14,7 +14,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 const TENTH: Duration = Duration::from_millis(100);
 
-/// What the last drains cost.
+/// The cost of the last drains.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     /// CPU time of the last drain, and of the drain before it.
@@ -22,7 +22,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Takes note of the CPU time that a drain used.
+    /// Adds the CPU time of a drain.
     pub fn add(&mut self, cost: Duration) {
         self.costs = [cost, self.costs[0]];
     }
@@ -106,7 +106,7 @@ mod tests {
         .join()
         .expect("ends");
         let own = thread_cpu_time().saturating_sub(before);
-        // To start a thread and to wait for it takes far less than a thread that spins.
+        // Starting a thread and waiting for it takes far less than the spinning thread.
         assert!(own < Duration::from_millis(40), "{own:?}");
     }
 }

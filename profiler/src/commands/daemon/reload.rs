@@ -1,4 +1,4 @@
-//! Reads the configuration again, on a thread of its own: a file can take any time.
+//! Reads the configuration again, in a separate thread, because reading a file can take any time.
 
 use std::{io, sync::Arc, thread};
 
@@ -12,14 +12,14 @@ use crate::{
     serve::web_config::{Change, WebConfig},
 };
 
-/// What was read: the configuration, and the web configuration if there is one.
+/// The result: the configuration, and the web configuration if there is one.
 pub type Read = Box<(Config, Option<Change>)>;
 
 /// A configuration that is being read.
 #[derive(Default)]
 pub struct Reload {
     outcome: Option<oneshot::Receiver<Result<Read, ConfigError>>>,
-    /// It was asked for again meanwhile, so what is read may be old.
+    /// Whether another reload was requested meanwhile, so that the result may be outdated.
     again: bool,
 }
 
@@ -28,17 +28,17 @@ fn read(args: &DaemonArgs, web: Option<Arc<dyn WebConfig>>) -> Result<Read, Conf
     Ok(Box::new((config, web.map(WebConfig::read_again).transpose()?)))
 }
 
-/// What came of it.
+/// The outcome of a reload.
 pub enum Reloaded {
-    /// The file was read, or found to be wrong.
+    /// The file was read, or is invalid.
     Read(Result<Read, ConfigError>),
-    /// It was not read.
+    /// The file could not be read.
     Failed(io::Error),
 }
 
 impl Reload {
-    /// Begins to read. Returns `false` if reading is under way: then the file is read once
-    /// more after that.
+    /// Starts to read. Returns `false` if another read is running. The file is then read again
+    /// afterwards.
     pub fn begin(
         &mut self,
         args: &DaemonArgs,
@@ -51,15 +51,15 @@ impl Reload {
         let (sender, outcome) = oneshot::channel();
         let (args, web) = (args.clone(), web.cloned());
         thread::Builder::new().name("reload".into()).spawn(move || {
-            // Nobody waits for it any more if the daemon ends.
+            // If the daemon ends, nothing waits for the result.
             let _ = sender.send(read(&args, web));
         })?;
         self.outcome = Some(outcome);
         Ok(true)
     }
 
-    /// Waits for the outcome, for ever if nothing is being read. Keeps its place if it is
-    /// dropped meanwhile.
+    /// Waits for the outcome. Never returns if nothing is being read. The future can be dropped and
+    /// created again.
     pub async fn finished(&mut self) -> Reloaded {
         let Some(outcome) = &mut self.outcome else { return std::future::pending().await };
         let outcome = outcome.await;
@@ -70,7 +70,7 @@ impl Reload {
         }
     }
 
-    /// Whether it was asked for again while the last was being read.
+    /// Whether another reload was requested during the last one.
     pub fn take_again(&mut self) -> bool {
         std::mem::take(&mut self.again)
     }

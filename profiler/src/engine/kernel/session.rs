@@ -39,6 +39,7 @@ use crate::{
 /// Loaded and attached objects. Dropping the session detaches and unloads everything.
 pub struct Session {
     tables: MapTables,
+    /// The loaded objects. The object that counts calls comes first.
     objects: Vec<AttachedObject>,
     wake: RingBuf<MapData>,
     /// Kernel memory of the maps that are not in `tables`, bytes.

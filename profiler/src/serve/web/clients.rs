@@ -1,4 +1,4 @@
-//! Decides which certificates of clients are accepted.
+//! Verifies the certificates of clients.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -32,7 +32,7 @@ pub(super) struct Clients {
     pub(super) by_authority: Option<Arc<dyn ClientCertVerifier>>,
     /// The certificates of the authorities.
     pub(super) authorities: Vec<CertificateDer<'static>>,
-    /// Names of which a certificate must have one.
+    /// The names of which a certificate must have at least one.
     pub(super) allowed_names: Option<Vec<String>>,
     /// Verifies the signatures of a handshake.
     pub(super) algorithms: WebPkiSupportedAlgorithms,
@@ -50,8 +50,8 @@ impl Clients {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        // Operators list self-signed certificates as their own authority, which Go accepts and
-        // webpki refuses.
+        // A self-signed certificate can be listed as its own authority. Go accepts this, but webpki
+        // refuses it.
         if self.authorities.contains(end_entity) {
             return check_listed(&parsed(end_entity)?, now);
         }

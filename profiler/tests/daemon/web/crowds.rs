@@ -1,5 +1,5 @@
-//! Clients that want to take every place over TLS: idle, half a handshake, wrong passwords. One
-//! good client is served within a second throughout.
+//! Many connections over TLS: idle, with half a handshake, or with wrong passwords. Meanwhile,
+//! another client is always served within a second.
 
 use std::{
     io::Write as _,
@@ -51,7 +51,7 @@ fn no_crowd_over_tls_keeps_a_good_client_out() {
         });
     };
     serve_well();
-    // More than there are places, half of each kind.
+    // More connections than the limit, half of each kind.
     let idle: Vec<Stream> = (0..500).filter_map(|_| files.client().connect(address).ok()).collect();
     assert!(idle.len() > 400, "{} are idle", idle.len());
     serve_well();
@@ -62,7 +62,7 @@ fn no_crowd_over_tls_keeps_a_good_client_out() {
     drop((idle, half, silent));
 }
 
-/// A password that was accepted before is accepted at once, however many wrong ones wait.
+/// A password that was accepted before is accepted at once, even if many wrong passwords wait.
 #[test]
 fn wrong_passwords_do_not_delay_a_good_client() {
     let files = Files::new();
@@ -91,8 +91,9 @@ fn wrong_passwords_do_not_delay_a_good_client() {
     });
 }
 
-/// A connection of HTTP/2 whose request waits for the check of a password when the client resets its
-/// stream. The client does not answer the ping that comes before the end, so it stays open.
+/// An HTTP/2 connection whose request waits for the check of a password when the client resets its
+/// stream. The client does not answer the ping that comes before the end, so the connection stays
+/// open.
 fn abandoned(files: &Files, address: SocketAddr, attempt: usize) -> Option<Stream> {
     let mut stream = files.client().http2().connect(address).ok()?;
     let field = basic(&format!("alice:wrong-{attempt}"));
@@ -106,13 +107,13 @@ fn abandoned(files: &Files, address: SocketAddr, attempt: usize) -> Option<Strea
     fields.extend(credentials.as_bytes());
     let request = [PREFACE, &frame(4, 0, 0, &[]), &frame(1, 0x05, 1, &fields)].concat();
     stream.write_all(&request).ok()?;
-    // Not in one packet with the request, or the request might never be begun.
+    // Separate from the packet of the request, so that the server begins the request.
     thread::sleep(Duration::from_millis(1));
     stream.write_all(&frame(3, 0, 1, &8_u32.to_be_bytes())).ok()?;
     Some(stream)
 }
 
-/// More connections than there are places, each with a request that was abandoned before its answer.
+/// More connections than the limit, each with a request that was reset before its answer.
 #[test]
 fn abandoned_requests_keep_no_place() {
     allow_many_descriptors();

@@ -1,4 +1,4 @@
-//! Which web configuration files are valid: the same as for promtool, with stated exceptions.
+//! Compares which web configuration files the daemon and promtool accept. Exceptions are stated.
 
 use std::fs;
 
@@ -214,7 +214,7 @@ fn certificates_and_keys_can_be_inline() {
     assert!(client.scrape(address, None).expect("an answer").starts_with("HTTP/1.1 200 "));
 }
 
-/// Whatever is wrong with a file, the message has no secret in it.
+/// No error message contains a secret.
 #[test]
 fn no_message_has_a_secret() {
     let files = Files::new();

@@ -1,4 +1,4 @@
-//! The web configuration file: what is accepted, and what a client then sees.
+//! The web configuration file: valid files, and their effect on clients.
 
 mod certificates;
 mod client;

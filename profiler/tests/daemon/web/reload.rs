@@ -40,7 +40,7 @@ fn a_renewed_key_is_used_and_no_scrape_is_lost() {
         files.authority.server().write(files.path(), "server");
         wait_until("the new certificate", || certificate(&client, address) != first);
         let second = certificate(&client, address);
-        // A broken key leaves the old one in service, and a good one is used again.
+        // A broken key leaves the old key in effect. A valid key is used.
         fs::write(files.path().join("server.key"), "junk").expect("written");
         thread::sleep(std::time::Duration::from_secs(7));
         assert_eq!(certificate(&client, address), second);
@@ -65,7 +65,7 @@ fn changed_users_and_a_missing_certificate_are_noticed() {
     files.web(&format!("{TLS}{}", users("new")));
     wait_until("the new password", || code("new") == "200");
     assert_eq!(code("old"), "401");
-    // The new file names a certificate that comes later.
+    // The new file names a certificate that does not exist yet.
     let other = TLS.replace("server.", "other.");
     files.web(&format!("{other}{}", users("newest")));
     thread::sleep(std::time::Duration::from_secs(7));
@@ -74,7 +74,7 @@ fn changed_users_and_a_missing_certificate_are_noticed() {
     wait_until("the newest password", || code("newest") == "200");
 }
 
-/// A file that is emptied by mistake, or while it is written, removes no protection.
+/// An empty file, for example while it is written, removes no protection.
 #[test]
 fn protection_is_not_removed_from_a_running_daemon() {
     let files = Files::new();
@@ -94,7 +94,7 @@ fn protection_is_not_removed_from_a_running_daemon() {
     assert_eq!(status(&answer), "401");
 }
 
-/// A file that is cut off in the middle of a section is often valid.
+/// A truncated file is often valid.
 #[test]
 fn certificates_and_names_are_required_for_as_long_as_the_daemon_runs() {
     let files = Files::new();

@@ -1,4 +1,4 @@
-//! What a client sees over TLS: versions, certificates, passwords, headers, HTTP/2.
+//! TLS from the client's view: versions, certificates, passwords, headers, HTTP/2.
 
 use std::{
     io::{Read as _, Write as _},
@@ -144,13 +144,13 @@ fn unverified_kinds_of_client_certificates_do_as_they_say() {
     let (address, _b, _) = with("RequestClientCert");
     assert!(other().scrape(address, None).is_ok());
     assert!(files.client().scrape(address, None).is_ok());
-    // Without an authority, no certificate is good.
+    // Without an authority, no certificate is valid.
     let (address, _c, _) = with("VerifyClientCertIfGiven");
     assert!(other().scrape(address, None).is_err());
     assert!(files.client().scrape(address, None).is_ok());
 }
 
-/// Go accepts this, and operators do it.
+/// A self-signed certificate that is listed as its own authority. Go accepts this.
 #[test]
 fn a_self_signed_client_certificate_can_be_its_own_authority() {
     let files = Files::new();
@@ -186,7 +186,7 @@ fn a_password_is_required_everywhere() {
     }
 }
 
-/// The time of an answer does not tell which users there are.
+/// The duration of an answer does not reveal which users exist.
 #[test]
 fn an_unknown_user_takes_as_long_as_a_known_one() {
     let files = Files::new();
@@ -279,7 +279,7 @@ fn http2_serves_a_scrape_and_ends() {
     let asked = Instant::now();
     while let Ok(read @ 1..) = stream.read(&mut bytes) {
         answer.extend(&bytes[..read]);
-        // A ping before the connection goes away is to be answered.
+        // Answer the ping that comes before the end of the connection.
         if !has_shut_down && frames(&answer).iter().any(|&(kind, ..)| kind == 6) {
             has_shut_down = true;
             let at = answer.windows(5).position(|part| part == [8, 6, 0, 0, 0]).expect("a ping");

@@ -1,24 +1,24 @@
-//! Attaching to a host that goes on meanwhile.
+//! Attaching to a busy host.
 
 use crate::{
     detach::{assert_gone, objects},
     run::{Held, Mode, Stat, wait_until},
 };
 
-/// With the object that most hosts use, and with each of the others, whose programs attach the
-/// same way. An attach beside the load takes a second.
+/// Number of attaches. The programs of all objects attach in the same way. An attach under load
+/// takes a second.
 const TIMES: u32 = 20;
 const TIMES_OF_OTHERS: u32 = 5;
 
-/// Again and again: nothing is left, nothing lost, and what was in flight at each attach is not
-/// taken for denied.
+/// Attaches again and again. Nothing is left in the kernel, nothing is lost, and calls in flight at
+/// an attach do not count as denied.
 pub(super) fn attach_under_load(mode: Mode) {
     let load = Held::start(&["burn", "threads=4"]);
     let times = if mode == Mode::Main { TIMES } else { TIMES_OF_OTHERS };
     for _ in 0..times {
         let running = Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
         let objects = objects(&running);
-        // On a busy machine the load may not have had its turn yet.
+        // On a busy machine, the load may not have run yet.
         let before = cpu_ticks(load.pid());
         wait_until("the load has run", || cpu_ticks(load.pid()) > before);
         let report = running.interrupt();

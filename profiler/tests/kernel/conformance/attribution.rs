@@ -9,15 +9,15 @@ use crate::{
     workload::container_id,
 };
 
-/// The rows of a cgroup alone, by its path from the root.
+/// Only the rows of a cgroup, by its path from the root.
 fn in_cgroup(mut report: Report, path: &str) -> Report {
     let path = format!("/{path}");
     report.rows.retain(|row| row.cgroup.as_ref() == Some(&path));
     report
 }
 
-/// A process with several threads goes into a cgroup and out of it, while a call of one of them is in
-/// flight. The workload states what entered within.
+/// A process with several threads moves into a cgroup and out of it, while a call of one thread is
+/// in flight. The workload states which calls entered in the cgroup.
 pub(super) fn cgroup_of_a_moved_process(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     for inside in ["in", "in/deep"] {
@@ -110,7 +110,7 @@ fn assert_short(mode: Mode, directory: &Path, path: &str, more: &[&str]) {
     }
 }
 
-/// The books of processes that move while they make calls, all the time.
+/// The accounting checks of processes that move all the time while they make calls.
 pub(super) fn cgroups_under_load(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let burning = Held::start(&["burn", "threads=4"]);
@@ -121,7 +121,7 @@ pub(super) fn cgroups_under_load(mode: Mode) -> Result<(), Skip> {
         fs::write(cgroups.path(&format!("{directory}/cgroup.procs")), &pid).expect("a move");
         std::thread::sleep(Duration::from_millis(3));
     }
-    // Balanced books, which every report is held to, and calls in each cgroup.
+    // Every report passes the accounting checks. Each cgroup has calls.
     let report = running.interrupt();
     burning.stop();
     for directory in ["in", "in-not", "in/deep"] {

@@ -12,7 +12,7 @@ pub(super) fn fork(mode: Mode) {
     report.nothing_overflowed();
 }
 
-/// Four processes side by side bear a thousand children each.
+/// Four parallel processes with a thousand children each.
 pub(super) fn process_storm(mode: Mode) {
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&[
         "process-storm",
@@ -25,7 +25,7 @@ pub(super) fn process_storm(mode: Mode) {
     report.nothing_overflowed();
 }
 
-/// Threads by `clone3`, so short-lived that their ids and their room are used again.
+/// Threads by `clone3`, so short-lived that their ids and records are reused.
 pub(super) fn clone3_storm(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["thread-storm", "calls=3000"]);
@@ -34,7 +34,7 @@ pub(super) fn clone3_storm(mode: Mode) {
     report.nothing_overflowed();
 }
 
-/// The parent is in its call for as long as the child has not run another program.
+/// The parent is in `vfork` until the child execs.
 pub(super) fn vfork_in_flight(mode: Mode) {
     let start = || Stat::new(mode).args(["--all"]).by_process_and_call().start().attached();
     let (meanwhile, whole) = (start(), start());

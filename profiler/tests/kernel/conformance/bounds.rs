@@ -1,5 +1,5 @@
-//! Tables that are far too small: totals stay exact, and it is said that they are
-//! totals only.
+//! With tables that are far too small, totals stay exact, and the report says how many calls
+//! overflowed.
 
 use crate::{
     report::Report,
@@ -19,14 +19,14 @@ pub(super) fn one_record(mode: Mode) {
     exact_in_its_totals(mode, &flags, &["processes=100", "calls=20"], Report::has_exactly);
 }
 
-/// Enough records, and a pool that is used up between one call and the next.
+/// Enough records, and a pool that runs out between two calls.
 pub(super) fn too_small_a_pool(mode: Mode) {
     let workload = ["threads=256", "calls=50"];
     let flags = ["--max-memory", "1"];
     exact_in_its_totals(mode, &flags, &workload, Report::has_exactly);
 }
 
-/// Both.
+/// Too few records and extents.
 pub(super) fn too_little_of_everything(mode: Mode) {
     let flags = ["--max-threads", "2", "--max-memory", "1"];
     let workload = ["threads=64", "calls=200", "processes=50"];
@@ -44,14 +44,14 @@ fn exact_in_its_totals(
     check(&report, &statement);
     assert!(report.overflowed > 0, "the tables were to be too small");
     let (report, statement) = Stat::new(mode).args(flags).by_process_and_call().workload(&args);
-    // Those without a process are in rows of none.
+    // Calls without a process are in rows without a process.
     check(&report, &statement);
     assert!(report.overflowed > 0, "the tables were to be too small");
     let without_process = report.rows.iter().filter(|row| row.pid.is_none());
     assert_eq!(without_process.map(|row| row.calls).sum::<u64>(), report.overflowed);
 }
 
-/// Each way in which a call can end, for which there is no room at all.
+/// Calls of every outcome, without space for any.
 pub(super) fn every_outcome_without_room(mode: Mode) {
     for workload in [
         &["forks", "calls=30"][..],
@@ -69,7 +69,7 @@ pub(super) fn every_outcome_without_room(mode: Mode) {
     ] {
         let args = [workload, &["child=1"]].concat();
         let (report, mut statement) = Stat::new(mode).args(["--max-threads", "1"]).workload(&args);
-        // Its parent, which has the one record, makes it too.
+        // The parent, which has the only record, makes the call too.
         for process in &mut statement.processes {
             process.calls.remove("x86_64/exit_group");
         }
@@ -78,7 +78,7 @@ pub(super) fn every_outcome_without_room(mode: Mode) {
     }
 }
 
-/// The pool is used up between a call's slot and the place for its latency.
+/// The pool runs out between the slot of a call and the cell for its latency.
 pub(super) fn no_room_for_a_latency(mode: Mode) {
     for first in ["first=0", "first=1", "first=2"] {
         let (report, statement) = Stat::new(mode)
@@ -91,8 +91,8 @@ pub(super) fn no_room_for_a_latency(mode: Mode) {
     }
 }
 
-/// What becomes free is used again: over a hundred times as many processes as records,
-/// a few at a time, and none overflows.
+/// Freed records are reused: over a hundred times as many processes as records, a few at a time,
+/// without overflow.
 pub(super) fn room_is_given_back(mode: Mode) {
     let args = ["counts", "processes=1000", "calls=5"];
     let flags = ["--max-threads", "256", "--max-memory", "8"];
@@ -101,11 +101,10 @@ pub(super) fn room_is_given_back(mode: Mode) {
     report.has_exactly_by_process(&statement);
 }
 
-/// Rows of ended processes that the profiler keeps apart (`MAX_ENDED`,
-/// aggregate/table.rs).
+/// Maximum number of ended processes in the list (`MAX_ENDED`, aggregate/keep_ended.rs).
 const KEPT: usize = 20_000;
 
-/// Ended processes beyond those are added up in a row without an id.
+/// Further ended processes are added up in a row without an id.
 pub(super) fn too_many_ended(mode: Mode) {
     let more = 500;
     let calls = format!("calls={}", KEPT + more);
@@ -118,7 +117,7 @@ pub(super) fn too_many_ended(mode: Mode) {
         .iter()
         .filter(|row| row.syscall.as_deref() == Some("exit_group"))
         .partition(|row| row.pid.is_some());
-    // The workload's own is among them, and is the last to end.
+    // The workload itself is in the list, because it ends last.
     assert_eq!(apart.len(), KEPT);
     assert!(apart.iter().all(|row| (row.calls, row.never_returned) == (1, 1)));
     let [together] = together[..] else { panic!("one row of them: {together:#?}") };

@@ -1,8 +1,8 @@
-//! Calls whose thread dies in them.
+//! Calls in which a thread dies.
 
 use crate::run::{Mode, Stat};
 
-/// Threads that are killed within a call leave it, and leave nothing behind.
+/// Calls of killed threads leave, and nothing stays in flight.
 pub(super) fn killed_in_flight(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["killed", "threads=32"]);

@@ -1,4 +1,4 @@
-//! Calls that seccomp or ptrace answer in the kernel's place.
+//! Calls that seccomp or ptrace answers instead of the kernel.
 
 use crate::{
     report::{Report, kernel},
@@ -6,7 +6,7 @@ use crate::{
     service::Daemon,
 };
 
-/// What seccomp refuses never entered, and is counted apart.
+/// Calls that seccomp refuses never enter, and are counted separately.
 pub(super) fn seccomp_errno(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["denied", "calls=100"]);
@@ -14,14 +14,15 @@ pub(super) fn seccomp_errno(mode: Mode) {
     report.has_exactly(&statement);
 }
 
-/// How many of the calls that a thread makes first after the profiler has attached may not be
-/// counted as denied: none, unless the kernel does not say what seccomp allows (Linux 5.11).
+/// How many first calls of threads after the attach may be missing in the denied calls. 0, unless
+/// the kernel does not report what seccomp allows (before Linux 5.11).
 fn missed_at_most(threads: u64) -> u64 {
     if kernel() >= (5, 11) { 0 } else { threads }
 }
 
-/// All are counted under their process. A `read` that a thread slept in is not taken for
-/// denied, though its filter refuses some; the fallback has no list of such calls.
+/// Denied calls of threads from before the attach are counted under their process. A `read` in
+/// which a thread slept does not count as denied, although the filter refuses some reads. The
+/// fallback has no list of such calls.
 pub(super) fn seccomp_before(mode: Mode) {
     for (threads, all) in [(1, false), (64, true)] {
         let held = Held::start(&["denied-before", &format!("threads={threads}"), "calls=5000"]);
@@ -45,11 +46,11 @@ fn of_process(report: &Report, pid: u32, syscall: &str) -> u64 {
         .sum()
 }
 
-/// A counter has them.
+/// The daemon's counter has these calls.
 pub(super) fn seccomp_before_the_daemon(mode: Mode) {
     const THREADS: u64 = 64;
     const DENIED: &str = "profiler_syscall_denials_total{abi=\"x86_64\",syscall=\"getsid\"}";
-    // By name, since other tests make such calls at the same time.
+    // A filter by name, because other tests make such calls at the same time.
     let name = format!("denied-{mode:?}").to_lowercase();
     let (threads, named) = (format!("threads={THREADS}"), format!("name={name}"));
     let held = Held::start(&["denied-before", &threads, "calls=100", &named]);
@@ -62,7 +63,7 @@ pub(super) fn seccomp_before_the_daemon(mode: Mode) {
     daemon.end();
 }
 
-/// A signal's handler runs in the call's place, and returns.
+/// A signal handler runs instead of the call, and returns.
 pub(super) fn seccomp_trap(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["seccomp-trap", "calls=100"]);
@@ -78,7 +79,7 @@ pub(super) fn seccomp_kill(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// Threads are older than the profiler, and end in the first call that they make after.
+/// Threads from before the attach that end in their first call after it.
 pub(super) fn seccomp_kill_before(mode: Mode) {
     let held = Held::start(&["killed-before", "threads=4"]);
     let pid = held.pid().to_string();
@@ -89,7 +90,7 @@ pub(super) fn seccomp_kill_before(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// There is no tracer that could be asked.
+/// The filter asks a tracer, and there is none.
 pub(super) fn seccomp_trace(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["seccomp-trace", "calls=100"]);
@@ -97,7 +98,7 @@ pub(super) fn seccomp_trace(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// Another thread answers, or lets the call go on.
+/// Another thread answers, or lets the call continue.
 pub(super) fn seccomp_user_notif(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["seccomp-user-notification", "calls=99"]);
@@ -105,7 +106,7 @@ pub(super) fn seccomp_user_notif(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// The tracer answers when the tracepoints are past.
+/// The tracer sets the result after the tracepoints.
 pub(super) fn ptrace_result_at_exit(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-result-at-exit", "calls=50"]);
@@ -113,7 +114,7 @@ pub(super) fn ptrace_result_at_exit(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// A 32-bit tracer sets the lower half of the result, and clears the other one.
+/// A 32-bit tracer sets the lower half of the result, and clears the upper half.
 pub(super) fn ptrace_result_in_32_bits(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-answered-in-32-bits", "calls=50"]);
@@ -121,7 +122,7 @@ pub(super) fn ptrace_result_in_32_bits(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// The tracer has answered when the call enters, as number -1.
+/// The tracer answers before the call enters, which then has the number -1.
 pub(super) fn ptrace_result_at_entry(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-result-at-entry", "calls=50"]);
@@ -129,7 +130,7 @@ pub(super) fn ptrace_result_at_entry(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// The kernel made the call, and the tracer says otherwise.
+/// The kernel makes the call, and the tracer changes the result.
 pub(super) fn ptrace_other_result(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-other-result", "calls=50"]);
@@ -137,7 +138,7 @@ pub(super) fn ptrace_other_result(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// The tracer has another call made than was asked for.
+/// The tracer changes the number of the call.
 pub(super) fn ptrace_other_number(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-other-number", "calls=50"]);
@@ -153,7 +154,7 @@ pub(super) fn ptrace_sysemu(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// The tracee is killed while its tracer looks at a call.
+/// The tracee is killed in the stop at the entry of a call.
 pub(super) fn ptrace_kill_at_entry(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["ptrace-killed-at-entry", "calls=20"]);
@@ -161,7 +162,7 @@ pub(super) fn ptrace_kill_at_entry(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// Seccomp asks the tracer, who has no call made.
+/// Seccomp asks the tracer, which skips the call.
 pub(super) fn ptrace_skip_for_seccomp(mode: Mode) {
     let args = ["ptrace-skipped-for-seccomp", "calls=50"];
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&args);

@@ -1,11 +1,11 @@
-//! Reading while others write.
+//! Draining while threads make calls.
 
 use crate::{
     run::{Held, Mode, Stat},
     service::{Daemon, Name, Series, assert_added},
 };
 
-/// Two threads that do nothing but make calls, and a reader that looks every 10 ms.
+/// Two threads that only make calls, and a drain every 10 ms.
 pub(super) fn drained_under_saturation(mode: Mode) {
     let name = Name::new();
     let daemon = Daemon::start_with(mode, "10ms", &name.filter());
@@ -18,12 +18,12 @@ pub(super) fn drained_under_saturation(mode: Mode) {
     daemon.end();
 }
 
-/// Every row of every interval agrees with itself, with and without room for the threads,
-/// and all of them add up to what was done.
+/// Every row of every interval is consistent, with and without records for the threads, and all
+/// intervals add up to the statement.
 pub(super) fn rows_agree_at_every_moment(mode: Mode) {
     let mut rows = 0;
     for flags in [&["--by", "process,syscall"][..], &["--by", "syscall"], &["--max-threads", "2"]] {
-        // Six busy threads on whatever CPUs there are: many are read in the middle of a call.
+        // Six busy threads, so that many are read in the middle of a call.
         let held = Held::start(&["counts", "threads=6", "calls=6000"]);
         let pid = held.pid().to_string();
         let args = ["--interval", "10ms", "--pid", &pid];

@@ -1,8 +1,8 @@
-//! Calls that leave in another program than they entered in.
+//! Calls that enter in one program and leave in another.
 
 use crate::run::{Mode, Stat};
 
-/// Both calls, by processes of which each makes one only.
+/// `execve` and `execveat`, by processes that each make one of them.
 pub(super) fn execveat(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["execs", "calls=20"]);
@@ -12,7 +12,7 @@ pub(super) fn execveat(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// From 64-bit code, by the number that another table has for it, into 64-bit code.
+/// From 64-bit code by the number of the i386 table, into 64-bit code.
 pub(super) fn exec_by_int_0x80(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["execs-by-int80", "calls=20"]);
@@ -28,10 +28,10 @@ pub(super) fn exec_by_a_thread(mode: Mode) {
     // The command's own, and the thread's.
     let exec = report.row("x86_64", "execve");
     assert_eq!((exec.calls, exec.returned, exec.errors), (2, 2, 0));
-    // The leader's call leaves with -ERESTARTNOHAND before the leader dies: it never returns.
+    // The leader's call leaves with -ERESTARTNOHAND before the leader dies, so it never returns.
     let pause = report.row("x86_64", "pause");
     assert_eq!((pause.calls, pause.never_returned), (1, 1));
-    // Of the whole life only the last program ends by itself.
+    // Only the last program ends by itself.
     let exit_group = report.row("x86_64", "exit_group");
     assert_eq!((exit_group.calls, exit_group.never_returned), (1, 1));
 }
@@ -45,7 +45,7 @@ pub(super) fn exec_by_a_thread_by_process(mode: Mode) {
     assert!(report.rows.iter().all(|row| row.pid == pid), "{:#?}", report.rows);
 }
 
-/// The old program is gone, so that the call fails and the process dies.
+/// The exec fails after the old program is gone, so the process dies.
 pub(super) fn exec_fails_late(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["fail-late", "calls=50"]);
@@ -53,7 +53,7 @@ pub(super) fn exec_fails_late(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// Likewise, by a thread that has taken its leader's id by then.
+/// The same by a thread that has already taken its leader's id.
 pub(super) fn exec_by_a_thread_fails_late(mode: Mode) {
     let (report, statement) =
         Stat::new(mode).by_process_and_call().workload(&["fail-late", "calls=50", "by-thread=1"]);

@@ -1,4 +1,4 @@
-//! What filters let count, and nothing else.
+//! Filters count exactly the matching calls.
 
 use std::{
     collections::BTreeSet,
@@ -14,7 +14,7 @@ use crate::{
     workload::{Statement, WANTED},
 };
 
-/// There are no other rows than of these calls.
+/// Checks that there are only rows of these calls.
 #[track_caller]
 fn has_only(report: &Report, names: &[&str]) {
     let reported: BTreeSet<_> = report.rows.iter().filter_map(|row| row.name()).collect();
@@ -22,7 +22,7 @@ fn has_only(report: &Report, names: &[&str]) {
     assert_eq!(reported, wanted);
 }
 
-/// A statement of these calls alone.
+/// Reduces a statement to these calls.
 fn only(mut statement: Statement, names: &[&str]) -> Statement {
     for process in &mut statement.processes {
         process.calls.retain(|name, _| names.contains(&name.as_str()));
@@ -30,7 +30,7 @@ fn only(mut statement: Statement, names: &[&str]) -> Statement {
     statement
 }
 
-/// Some calls of twenty, by threads and by processes; with too few records, too.
+/// Some of twenty syscalls, by threads and by processes, also with too few records.
 pub(super) fn syscalls(mode: Mode) {
     let names = ["x86_64/fsync", "x86_64/getppid", "x86_64/mincore"];
     let filter = ["--syscall", "fsync,getppid", "--syscall", "mincore"];
@@ -46,7 +46,7 @@ pub(super) fn syscalls(mode: Mode) {
     }
 }
 
-/// All calls but some, of which one is what a process ends in.
+/// All syscalls except some, one of which ends the process.
 pub(super) fn syscalls_excluded(mode: Mode) {
     let names = ["x86_64/fsync", "x86_64/getppid", "x86_64/exit_group"];
     let (report, statement) = Stat::new(mode)
@@ -60,7 +60,7 @@ pub(super) fn syscalls_excluded(mode: Mode) {
     assert!(report.rows.iter().all(|row| !names.contains(&&*row.name().expect("a call"))));
 }
 
-/// Names of all tables that have them, or of one, numbers, and classes.
+/// Names on all ABIs or on one, numbers, and classes.
 pub(super) fn syscalls_by_abi(mode: Mode) {
     for (filter, names) in [
         ("getppid", &["i386/getppid", "x32/getppid", "x86_64/getppid"][..]),
@@ -74,14 +74,14 @@ pub(super) fn syscalls_by_abi(mode: Mode) {
         let (report, statement) =
             Stat::new(mode).args(["--syscall", filter]).workload(&["abis", "calls=50"]);
         report.has_exactly(&only(statement, names));
-        // writev, of number 20, the workload makes none, and the runtime perhaps.
+        // The workload makes no writev (number 20), but the runtime may.
         let made = report.rows.iter().filter(|row| row.syscall.as_deref() != Some("writev"));
         let made: BTreeSet<_> = made.filter_map(|row| row.name()).collect();
         assert_eq!(made, names.iter().map(|&name| name.to_owned()).collect(), "{filter}");
     }
 }
 
-/// A call that is denied counts if it is among those that do, and is no loss if not.
+/// A denied call is counted if it matches. Otherwise, it is not a loss.
 pub(super) fn syscalls_denied(mode: Mode) {
     for (filter, names) in [
         ("getsid", &["x86_64/getsid"][..]),
@@ -109,7 +109,7 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
         let running = Stat::new(mode).args(["--pid", &pid, "--syscall", filter]).start();
         running.attached().interrupt().in_flight_before
     };
-    // Three threads wait at a barrier, and the main one for its input.
+    // Three threads wait at a barrier, and the main thread waits for its input.
     let found = ["futex", "read", "getppid"].map(before);
     held.go();
     match found {
@@ -121,11 +121,11 @@ pub(super) fn syscalls_before(mode: Mode) -> Result<(), Skip> {
     }
 }
 
-/// Cgroups for a test: two beside each other, of which the one has another below it.
+/// Cgroups for a test: two siblings, one of which has a child.
 pub(crate) struct Cgroups(pub(crate) PathBuf);
 
 impl Cgroups {
-    /// Where version 2 is mounted.
+    /// The mount point of cgroup version 2.
     pub(super) fn mount() -> Result<PathBuf, Skip> {
         let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
         let mount = mounts.lines().find_map(|line| {
@@ -153,12 +153,12 @@ impl Cgroups {
         format!("{name}={}", self.0.join(path).display())
     }
 
-    /// As a flag has it: absolute.
+    /// The path for a flag, absolute.
     pub(crate) fn path(&self, path: &str) -> String {
         self.0.join(path).display().to_string()
     }
 
-    /// As a flag has it: from the root.
+    /// The path for a flag, from the root of the hierarchy.
     pub(crate) fn relative(&self, path: &str) -> String {
         let name = self.0.file_name().expect("a name");
         format!("{}/{path}", name.to_string_lossy())
@@ -179,7 +179,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// By turns in the cgroup, or below it, and in one beside it whose name begins alike.
+/// Calls alternate between the cgroup or its child, and a sibling with the same prefix in its name.
 pub(super) fn cgroup(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     for (inside, flag) in [
@@ -198,7 +198,7 @@ pub(super) fn cgroup(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// On the whole host, of which nobody else is in it.
+/// A filter by cgroup on the whole host. No other process is in the cgroup.
 pub(super) fn cgroup_of_the_host(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let (inside, outside) = (cgroups.arg("inside", "in/deep"), cgroups.arg("outside", "in-not"));
@@ -232,7 +232,7 @@ pub(super) fn cgroup_of_a_thread(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// The books of processes that are moved while they make calls, all the time.
+/// The accounting checks of processes that are moved all the time while they make calls.
 pub(super) fn cgroup_under_load(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let burning = Held::start(&["burn", "threads=2"]);
@@ -243,14 +243,14 @@ pub(super) fn cgroup_under_load(mode: Mode) -> Result<(), Skip> {
         fs::write(procs, burning.pid().to_string()).expect("a move");
         std::thread::sleep(std::time::Duration::from_millis(3));
     }
-    // Balanced books, which every report is held to, and something in them.
+    // Every report passes the accounting checks, and this one has calls.
     let report = running.interrupt();
     burning.stop();
     assert!(report.row("x86_64", "getppid").calls > 0);
     Ok(())
 }
 
-/// By turns under the name and under another, by the leader's doing or by a thread's.
+/// Calls alternate between the name and another. The leader or another thread renames the process.
 pub(super) fn comm(mode: Mode) {
     for by_thread in [&[][..], &["by-thread=1"]] {
         let args = ["renamed-by-turns", "rounds=3", "threads=2", "calls=20"];
@@ -268,7 +268,7 @@ pub(super) fn comm_by_exec(mode: Mode) {
     by_exec(mode, "execs-by-name");
 }
 
-/// By a thread that is not the leader, and has a name of its own.
+/// An exec by a thread that is not the leader, and has its own name.
 pub(super) fn comm_by_a_thread_s_exec(mode: Mode) {
     by_exec(mode, "execs-of-threads-by-name");
 }
@@ -287,7 +287,7 @@ fn by_exec(mode: Mode, workload: &str) {
     report.has_exactly_by_process(&statement);
 }
 
-/// Every kind has to agree.
+/// Different filters are ANDed.
 pub(super) fn filters_together(mode: Mode) {
     let own = fs::read_to_string("/proc/self/comm").expect("a name");
     let own = own.trim_end();

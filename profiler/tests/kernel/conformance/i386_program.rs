@@ -11,9 +11,9 @@ use crate::{
     workload::{Calls, Made, Statement},
 };
 
-/// A program of nothing but i386 calls, without a C library: 50 times `getppid`, 30
-/// times `close` of no descriptor, ten signals that each break an `rt_sigsuspend` for
-/// each of the two calls by which a handler returns, and `exit` with 0.
+/// A program with only i386 calls and without a C library: 50 times `getppid`, 30 times `close` of
+/// an invalid descriptor, ten signals that interrupt an `rt_sigsuspend` for each of the two calls
+/// by which a handler returns, and `exit` with 0.
 const SOURCE: &str = r#"
 static int call(int number, int a, int b, int c, int d) {
     int result;
@@ -63,7 +63,7 @@ fn made() -> [(&'static str, Made); 10] {
         ("getpid", Made::succeeded(20)),
         ("kill", Made::succeeded(20)),
         ("rt_sigsuspend", Made::failed(20, "EINTR")),
-        // Both leave with -EINTR, the result of what was interrupted.
+        // Both leave with -EINTR, the result of the interrupted call.
         ("sigreturn", Made::succeeded(10)),
         ("rt_sigreturn", Made::succeeded(10)),
         ("exit", Made::never_returned(1)),
@@ -88,19 +88,18 @@ pub(super) fn exec_of_a_32_bit_program(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// Where a virtual machine has the program of [`exec_of_a_32_bit_program`], compiled on
-/// its host: it has no compiler.
+/// The path of the program in a virtual machine, which has no compiler. It is compiled on the host.
 const COMPILED_BEFORE: &str = "/bin/i386-program";
 
 fn compiled_before() -> Option<PathBuf> {
     Some(PathBuf::from(COMPILED_BEFORE)).filter(|program| program.exists())
 }
 
-/// The argument that has this executable compile that program, into the file that
-/// follows: `cargo xtask test-kernels` asks for it.
+/// The argument with which this executable compiles the program into the file that follows, for
+/// `cargo xtask test-kernels`.
 const COMPILE: &str = "build-i386-program";
 
-/// The file, if it is asked to.
+/// The file, if the argument is given.
 pub(crate) fn asked_to_compile() -> Option<PathBuf> {
     let mut args = std::env::args_os().skip(1);
     (args.next()? == COMPILE).then(|| args.next().map(PathBuf::from))?
@@ -116,7 +115,7 @@ pub(crate) fn compile(program: PathBuf) -> ExitCode {
     }
 }
 
-/// Gives the file back, if there is a compiler.
+/// Compiles the program, if there is a compiler, and returns the file.
 fn compile_for_i386(program: PathBuf) -> Result<PathBuf, Skip> {
     let source = program.with_extension("c");
     std::fs::write(&source, SOURCE).expect("a file");

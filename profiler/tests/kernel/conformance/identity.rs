@@ -1,8 +1,8 @@
-//! Who made a call, where ids are used again or mean something else.
+//! Processes and threads whose ids are reused, or differ between namespaces.
 
 use crate::run::{Held, Mode, Stat};
 
-/// Fifty lives with one id, each with its own name and its own number of calls.
+/// Fifty processes with the same id, each with its own name and number of calls.
 pub(super) fn reused_pid(mode: Mode) {
     let (report, statement) = Stat::with_privileged_command(mode)
         .by_process_and_call()
@@ -20,7 +20,7 @@ pub(super) fn reused_tid(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// An id that was to be watched is given to a stranger, who has children.
+/// After the end of a watched process, another process with children gets its id.
 pub(super) fn reused_pid_in_scope(mode: Mode) {
     let first = Held::start(&["counts", "calls=20"]);
     let other = Held::start(&["counts", "calls=30"]);
@@ -31,7 +31,7 @@ pub(super) fn reused_pid_in_scope(mode: Mode) {
     let mut statement = first.go();
     let of_stranger = stranger.go();
     assert!(of_stranger.processes.iter().all(|process| process.pid == id));
-    // The run goes on until then.
+    // The run continues until then.
     statement.processes.extend(other.go().processes);
     let report = running.end().report();
     report.has_exactly_by_process(&statement);
@@ -47,7 +47,7 @@ pub(super) fn clone_vm(mode: Mode) {
     report.nothing_is_in_flight();
 }
 
-/// Ids are the host's, whatever the processes call themselves.
+/// Ids are those of the host, also for processes in a pid namespace.
 pub(super) fn pid_namespace(mode: Mode) {
     let (report, statement) =
         Stat::with_privileged_command(mode).by_process_and_call().workload(&["pid-namespace"]);

@@ -1,5 +1,5 @@
-//! Groups of metrics: calls by cgroup and container in what a daemon serves, with exact sums at each
-//! scrape, across members that come and go and reloads.
+//! Groups of metrics by cgroup and container: sums are exact at each scrape, while members change,
+//! and across reloads.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 
@@ -26,7 +26,7 @@ impl Config {
         self.0.path().join("profiler.toml")
     }
 
-    /// Groups by cgroup and by container with so many members.
+    /// Writes groups by cgroup and by container with this many members.
     fn write(&self, top: u32) {
         let group = |name, by| {
             format!("[[metrics.groups]]\nname = \"{name}\"\nby = [\"{by}\"]\ntop = {top}\n")
@@ -138,7 +138,7 @@ pub(super) fn groups_of_metrics(mode: Mode) -> Result<(), Skip> {
         let path = cgroups.relative(&format!("in/docker/{}", container_id(n)));
         assert_eq!(of_cgroup(&second, &path, "x86_64", "getppid"), calls, "{path}");
     }
-    // The ids of these containers begin alike, so they share their series.
+    // The ids of these containers have the same first digits, so they share their series.
     let container = "group=\"containers\",container=\"000000000000\"";
     let container = format!("{container},abi=\"x86_64\",syscall=\"getppid\"");
     let container = second[&format!("profiler_group_syscalls_total{{{container}}}")];

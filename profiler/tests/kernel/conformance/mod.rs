@@ -1,9 +1,8 @@
-//! The conformance suite: one named case for each way in which profilers of system
-//! calls are known to go wrong. Each runs a small workload that states what it did, and
-//! holds the report to that exactly.
+//! The conformance suite: one case for each known pitfall of syscall profilers. Each case runs a
+//! small workload that states its counts, and compares the report with the statement exactly.
 //!
-//! A case is named by its pitfall, and says it in one line, which
-//! `cargo xtask conformance` prints.
+//! A case has the name of its pitfall, and a description in one line, which `cargo xtask
+//! conformance` prints.
 
 mod attach;
 mod attribution;
@@ -37,7 +36,7 @@ pub(crate) struct Case {
     run: fn(Mode) -> Result<(), Skip>,
 }
 
-/// The cases that look at the user side alone, so that no object makes a difference.
+/// The cases that test only user space: both objects give the same result.
 const OF_USER_SIDE: &[&str] = &[
     "containers_by_name",
     "containers_that_start_later",
@@ -49,30 +48,30 @@ const OF_USER_SIDE: &[&str] = &[
 ];
 
 impl Case {
-    /// Whether it looks at the user side alone.
+    /// Whether the case tests only user space, where both objects give the same result.
     pub(crate) fn is_of_user_side(&self) -> bool {
         OF_USER_SIDE.contains(&self.name)
     }
 
-    /// Runs it with either object.
+    /// Runs the case with an object.
     ///
     /// # Errors
-    /// Why it cannot be had here.
+    /// Why the case cannot run here.
     pub(crate) fn run(&self, mode: Mode) -> Result<(), Skip> {
         (self.run)(mode)
     }
 }
 
-/// Why a case cannot be had.
+/// Why a case cannot run.
 #[derive(Debug)]
 pub(crate) enum Skip {
-    /// The host cannot build what it runs, as the compiler says.
+    /// The host cannot build the 32-bit program, with the compiler's message.
     NoI386Compiler(String),
     /// The kernel is older than this call.
     NoCall(&'static str),
-    /// The kernel has the call, and makes none of it.
+    /// The kernel has the call, but implements probes by breakpoints.
     ProbesByBreakpoint,
-    /// What entered before cannot be known: by no object before Linux 5.15, and never by the
+    /// Calls that entered before the attach cannot be listed: before Linux 5.15, or with the
     /// fallback.
     NothingBefore,
     /// Cgroups of version 2 are not mounted.
@@ -84,7 +83,7 @@ pub(crate) enum Skip {
 }
 
 impl Skip {
-    /// Whether it is for want of a program, which CI installs, and not of the kernel's.
+    /// Whether the reason is a missing program, which CI installs, and not the kernel.
     pub(crate) fn can_be_mended(&self) -> bool {
         match self {
             Self::NoI386Compiler(_) => true,
@@ -280,15 +279,15 @@ pub(crate) const CASES: &[Case] = cases! {
     }
 };
 
-/// The argument that has this executable say which cases there are.
+/// The argument with which this executable lists the cases.
 const LIST: &str = "conformance-cases";
 
-/// Whether it is asked to.
+/// Whether the argument is given.
 pub(crate) fn asked_to_list() -> bool {
     std::env::args().nth(1).as_deref() == Some(LIST)
 }
 
-/// Prints each case's name and pitfall, a tab between them.
+/// Prints the name and the pitfall of each case, separated by a tab.
 pub(crate) fn list() -> ExitCode {
     for case in CASES {
         let objects = if case.is_of_user_side() { "main" } else { "main,fallback" };

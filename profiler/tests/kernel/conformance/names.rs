@@ -1,4 +1,4 @@
-//! A process is called what its leader was called last.
+//! The name of a process is the last name of its leader.
 
 use crate::{
     report::Report,
@@ -23,7 +23,7 @@ fn own_name() -> String {
     name.trim_end().to_owned()
 }
 
-/// It has ended before the report is printed, and its name is known.
+/// The process has ended before the report is printed, and has its last name.
 pub(super) fn rename(mode: Mode) {
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["rename"]);
     assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
@@ -49,7 +49,7 @@ pub(super) fn thread_names(mode: Mode) {
     report.has_exactly_by_process(&statement);
 }
 
-/// The thread is what is seen first, its leader being asleep since before.
+/// Another thread makes the first call, while the leader sleeps since before the attach.
 pub(super) fn thread_seen_first(mode: Mode) {
     let held = Held::start(&["named-threads"]);
     let pid = held.pid();
@@ -67,8 +67,7 @@ pub(super) fn rename_by_a_thread(mode: Mode) {
     assert_name(&report, pid(&statement), RENAMED.to_str().expect("ASCII"));
 }
 
-/// The leader sleeps or has ended, since before the profiler came or since after, and makes no
-/// call from which its name could be learnt.
+/// The leader sleeps or has ended, before or after the attach, and makes no call.
 pub(super) fn rename_of_an_idle_leader(mode: Mode) {
     for leader in ["sleeping=1", "zombie=1"] {
         let args = ["renamed-by-thread-alone", leader];

@@ -1,4 +1,4 @@
-//! Numbers mean what their own table says.
+//! Numbers are interpreted by the table of their ABI.
 
 use super::Skip;
 use crate::run::{Mode, Stat};
@@ -14,7 +14,7 @@ pub(super) fn int_0x80(mode: Mode) {
     assert_eq!(report.row("x32", "getppid").nr, Some(110));
 }
 
-/// Results that are no errnos, or that only the C library takes for some.
+/// Results that look like errnos.
 pub(super) fn results_like_errnos(mode: Mode) {
     let (report, statement) =
         Stat::with_privileged_command(mode).workload(&["results-like-errnos", "calls=20"]);
@@ -22,7 +22,7 @@ pub(super) fn results_like_errnos(mode: Mode) {
     report.nothing_overflowed();
 }
 
-/// Numbers that no table has are one row.
+/// Unknown numbers share a row.
 pub(super) fn bogus_numbers(mode: Mode) {
     let (report, statement) = Stat::new(mode).workload(&["bogus", "calls=100"]);
     report.has_exactly(&statement);
@@ -30,7 +30,7 @@ pub(super) fn bogus_numbers(mode: Mode) {
     assert_eq!(report.row("x86_64", "unknown").nr, Some(-1));
 }
 
-/// A probed function returns -EIO, and the call that its probe makes leaves with that.
+/// A probed function returns -EIO, and so does the call of its probe.
 pub(super) fn uretprobe(mode: Mode) -> Result<(), Skip> {
     has_call("uretprobe")?;
     let (report, statement) =
@@ -39,7 +39,7 @@ pub(super) fn uretprobe(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// The entries of functions are probed while the register for results holds -EIO.
+/// The entries of functions are probed while the register for results contains -EIO.
 pub(super) fn uprobe(mode: Mode) -> Result<(), Skip> {
     has_call("uprobe")?;
     let (report, statement) =
@@ -55,7 +55,7 @@ pub(super) fn uretprobe_called(mode: Mode) {
     report.has_exactly(&statement);
 }
 
-/// Whether this kernel has a call that is younger than the oldest one supported.
+/// Whether this kernel has a syscall that the oldest supported kernel lacks.
 fn has_call(name: &'static str) -> Result<(), Skip> {
     let symbols = std::fs::read_to_string("/proc/kallsyms").expect("symbols");
     let symbol = format!(" __x64_sys_{name}");

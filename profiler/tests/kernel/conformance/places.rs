@@ -1,4 +1,4 @@
-//! Filters by unit, container and pod: cgroups that exist, and cgroups that are made later.
+//! Filters by unit, container and pod: cgroups that exist, and cgroups that are created later.
 
 use std::{
     fs,
@@ -40,12 +40,12 @@ impl Slice {
         container_id(self.first() + n)
     }
 
-    /// The name of a unit that no other test has.
+    /// A unit name that no other test uses.
     fn unit(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.name)
     }
 
-    /// Makes a cgroup.
+    /// Creates a cgroup.
     fn make(&self, path: &str) -> PathBuf {
         let path = self.path.join(path);
         fs::create_dir_all(&path).expect("a cgroup");
@@ -79,7 +79,7 @@ fn arg(name: &str, path: &Path) -> String {
     format!("{name}={}", path.display())
 }
 
-/// Those of the processes of a statement that are wanted.
+/// Reduces a statement to the processes for which `wanted` returns true.
 fn only(mut statement: Statement, wanted: impl Fn(u64) -> bool) -> Statement {
     let mut number = 0;
     statement.processes.retain(|_| {
@@ -89,7 +89,7 @@ fn only(mut statement: Statement, wanted: impl Fn(u64) -> bool) -> Statement {
     statement
 }
 
-/// By turns in the unit, or below it, and in one beside it whose name begins alike.
+/// Calls alternate between the unit or a child cgroup, and a unit with the same prefix in its name.
 pub(super) fn unit(mode: Mode) -> Result<(), Skip> {
     let slice = Slice::new(mode)?;
     let outside = slice.make(&slice.unit("-not.service"));
@@ -137,7 +137,7 @@ fn short(
     }
 }
 
-/// The unit exists at the start, and then again and again.
+/// The unit exists at the start, and is then removed and created several times.
 pub(super) fn unit_that_restarts(mode: Mode) -> Result<(), Skip> {
     let slice = Slice::new(mode)?;
     let (directory, name) =
@@ -177,7 +177,7 @@ impl State {
 impl Drop for State {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-        // Unless they were there, or another test uses them.
+        // Unless they existed before, or another test uses them.
         for directory in Path::new(Self::DIRECTORY).ancestors().take(2) {
             let _ = fs::remove_dir(directory);
         }
@@ -220,7 +220,7 @@ pub(super) fn places_together(mode: Mode) -> Result<(), Skip> {
         let directory = arg("directory", &slice.make(at));
         let filter = ["--unit", &unit, "--container", &id];
         short(&slice, mode, &filter, &[&directory], |n| counts && n == 3);
-        // The cgroup of the filter has to agree too.
+        // The filter by cgroup has to match too.
         let cgroup = slice.make(&other);
         let filter = [&filter[..], &["--cgroup", cgroup.to_str().expect("a path")]].concat();
         short(&slice, mode, &filter, &[&directory], |_| false);
@@ -228,7 +228,7 @@ pub(super) fn places_together(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// The books of processes that move to units that are made at that moment.
+/// The accounting checks of processes that move to units that were just created.
 pub(super) fn units_under_load(mode: Mode) -> Result<(), Skip> {
     let slice = Slice::new(mode)?;
     let burning = Held::start(&["burn", "threads=2"]);
@@ -245,7 +245,7 @@ pub(super) fn units_under_load(mode: Mode) -> Result<(), Skip> {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    // Balanced books, which every report is held to, and something in them.
+    // Every report passes the accounting checks, and this one has calls.
     let report = running.interrupt();
     burning.stop();
     assert!(report.row("x86_64", "getppid").calls > 0);

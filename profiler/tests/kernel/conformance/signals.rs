@@ -1,20 +1,20 @@
-//! Calls that signals break.
+//! Calls that signals interrupt.
 
 use crate::run::{Mode, Stat};
 
-/// What the interrupted code had in its register is no result of `rt_sigreturn`.
+/// The register of the interrupted code is not a result of `rt_sigreturn`.
 pub(super) fn rt_sigreturn(mode: Mode) {
     let (report, statement) = Stat::new(mode).workload(&["handled", "calls=200"]);
     report.has_exactly(&statement);
 }
 
-/// A call that a signal breaks and the kernel makes again is no failure.
+/// A call that a signal interrupts and the kernel restarts is not an error.
 pub(super) fn sa_restart(mode: Mode) {
     let (report, statement) = Stat::new(mode).workload(&["restarted", "calls=50"]);
     report.has_exactly(&statement);
 }
 
-/// Stopped and continued within a sleep.
+/// A thread is stopped and continued within a sleep.
 pub(super) fn restart_syscall(mode: Mode) {
     let (report, statement) = Stat::new(mode).by_process_and_call().workload(&["stopped"]);
     report.has_exactly_by_process(&statement);

@@ -1,5 +1,4 @@
-//! Names that others chose reach no terminal as they are: of processes and of cgroups, in
-//! every output.
+//! Untrusted names of processes and cgroups never reach a terminal unchanged, in any output.
 
 use std::{
     fs,
@@ -9,11 +8,11 @@ use std::{
 use super::{Skip, filters::Cgroups};
 use crate::run::{Mode, Stat, profiler_command, wait_until};
 
-/// Sets a terminal's title, turns the direction of text, and begins a line: 13 bytes, as
-/// many as a process's name may have.
+/// Text that sets the title of a terminal, reverses the direction of text, and starts a new line.
+/// It fits into the name of a process.
 const HOSTILE: &str = "e\u{1b}]0;t\u{7}\u{202e}\u{2028}";
 
-/// Has a shell call itself so.
+/// A shell script that renames itself to the hostile name.
 const BE_HOSTILE: &str = r"printf 'e\033]0;t\007\342\200\256\342\200\250' > /proc/$$/comm";
 
 #[track_caller]
@@ -24,14 +23,14 @@ fn assert_harmless(what: &str, printed: &[u8]) -> String {
     printed
 }
 
-/// What can be shown of a hostile name, beside that.
+/// Checks that a text has the harmless form of the hostile name.
 #[track_caller]
 fn assert_shown(what: &str, printed: &[u8]) {
     let printed = assert_harmless(what, printed);
     assert!(printed.contains("]0;t"), "{what}: {printed}");
 }
 
-/// Calls itself so and makes calls for ever, in a cgroup.
+/// A process with the hostile name that makes calls forever, in a cgroup.
 struct Hostile(Child);
 
 impl Hostile {
@@ -55,7 +54,7 @@ impl Drop for Hostile {
     }
 }
 
-/// Programs get it whole, and people see that there is something.
+/// Programs get the complete name. People see replacement characters.
 pub(super) fn hostile_process_name(mode: Mode) {
     let script = format!("{BE_HOSTILE}; kill -0 $$");
     let ended =
@@ -71,7 +70,8 @@ pub(super) fn hostile_process_name(mode: Mode) {
     assert_shown("table", &table.stderr);
 }
 
-/// Also in the header of `top -b`, in refusals and their hints, and in the daemon's log.
+/// The same for the name of a cgroup, also in the header of `top -b`, in errors and hints, and in
+/// the daemon's log.
 pub(super) fn hostile_cgroup_name(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let path = cgroups.path(&format!("in/{HOSTILE}"));
@@ -105,7 +105,7 @@ pub(super) fn hostile_cgroup_name(mode: Mode) -> Result<(), Skip> {
     Ok(())
 }
 
-/// It says which cgroup it watches, and that this one has been removed.
+/// The daemon logs which cgroup it watches, and that the cgroup was removed.
 fn daemon(mode: Mode, path: &str) {
     let directory = tempfile::tempdir().expect("a directory");
     let log = directory.path().join("log");

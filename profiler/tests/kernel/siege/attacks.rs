@@ -1,4 +1,4 @@
-//! What is done to the daemon.
+//! The attacks on the daemon.
 
 use std::{
     fs,
@@ -16,14 +16,14 @@ use socket2::{Domain, Socket, Type};
 
 const METRICS: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Connections of one kind, of which each is made anew when the daemon has closed it.
+/// Connections of one kind. A connection that the daemon closes is replaced.
 pub(super) struct Crowd {
     address: SocketAddr,
     size: usize,
     connect: fn(SocketAddr) -> std::io::Result<TcpStream>,
-    /// Sends a byte now and then, as if more was to come.
+    /// Whether to send a byte from time to time.
     trickles: bool,
-    /// Takes nothing of what was sent to it.
+    /// Whether to read the answer.
     reads: bool,
     open: Vec<TcpStream>,
 }
@@ -56,7 +56,7 @@ impl Crowd {
     pub(super) fn unread(address: SocketAddr, size: usize) -> Self {
         let connect = |address: SocketAddr| {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // The least that the kernel takes.
+            // The minimum of the kernel.
             socket.set_recv_buffer_size(1)?;
             socket.connect(&address.into())?;
             let mut stream = TcpStream::from(socket);
@@ -66,7 +66,7 @@ impl Crowd {
         Self { reads: false, ..Self::new(address, size, connect) }
     }
 
-    /// Makes the crowd whole again. Returns how many connections that took.
+    /// Replaces closed connections. Returns the number of new connections.
     pub(super) fn keep_up(&mut self) -> u64 {
         let (trickles, reads) = (self.trickles, self.reads);
         self.open.retain_mut(|stream| {
@@ -76,7 +76,7 @@ impl Crowd {
         });
         let mut made = 0;
         while self.open.len() < self.size {
-            // Out of luck this time, as any client may be.
+            // A failed connection is not an error.
             let Ok(stream) = (self.connect)(self.address) else { break };
             if stream.set_nonblocking(true).is_ok() {
                 self.open.push(stream);
@@ -93,14 +93,13 @@ fn is_silent(stream: &mut TcpStream) -> bool {
     matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Connects and goes away.
+/// Connects and disconnects.
 pub(super) fn churn(address: SocketAddr) -> u64 {
     thread::sleep(Duration::from_millis(1));
     u64::from(TcpStream::connect(address).is_ok())
 }
 
-/// Sends what is too long, too much, or for another host, and takes no interest in the
-/// answer.
+/// Sends requests that are too long or for another host, and does not read the answers.
 pub(super) fn abuse(address: SocketAddr) -> u64 {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let requests = [
@@ -120,13 +119,13 @@ pub(super) fn abuse(address: SocketAddr) -> u64 {
     u64::from(stream.write_all(request.as_bytes()).is_ok())
 }
 
-/// Tries to look into the daemon's memory as the user that it has become.
+/// Tries to read the daemon's memory as its user.
 pub(super) fn trace(pid: u32) -> u64 {
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]);
     command.args(["head", "-c", "1", &format!("/proc/{pid}/maps")]);
     let output = command.stdin(Stdio::null()).output().expect("setpriv of util-linux");
-    // Of a daemon that has ended there is nothing to see.
+    // This also fails if the daemon has ended.
     assert!(!output.status.success() || output.stdout.is_empty(), "it could be looked into");
     thread::sleep(Duration::from_millis(500));
     1
@@ -138,7 +137,7 @@ pub(super) fn write_good(path: &Path) {
     fs::write(path, "log_level = \"trace\"\n").expect("written");
 }
 
-/// Has the daemon read what is no configuration.
+/// Makes the daemon reload invalid configurations.
 pub(super) struct Reloads {
     config: PathBuf,
     targets: [PathBuf; 5],

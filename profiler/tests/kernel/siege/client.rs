@@ -1,4 +1,4 @@
-//! The good client: asks at once, reads at once, and measures how long it waits.
+//! The well-behaved client, which measures the duration of each answer.
 
 use std::{
     fmt,
@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long each answer took.
+/// The durations of answers.
 #[derive(Default)]
 pub(super) struct Times(Vec<Duration>);
 
@@ -46,7 +46,7 @@ impl Client {
         Self(address)
     }
 
-    /// Every answer has to be whole and good.
+    /// Checks that an answer is complete and valid.
     #[track_caller]
     pub(super) fn ask_everything(&self, times: &mut Times) {
         for path in ["/-/healthy", "/-/ready", "/metrics"] {

@@ -1,6 +1,6 @@
 //! `kernel siege`: one daemon under every attack at once that a local user, a broken service
-//! manager and a careless operator can make, while a good client scrapes and a workload
-//! states its counts. `cargo xtask siege` runs it for minutes; a kernel test for seconds.
+//! manager and a careless operator can make, while a well-behaved client scrapes and a workload
+//! states its counts. `cargo xtask siege` runs it for minutes, and a kernel test for seconds.
 
 mod attacks;
 mod client;
@@ -38,7 +38,7 @@ use crate::{
 /// The argument that makes this executable a siege.
 pub(crate) const SIEGE: &str = "siege";
 
-/// Longest time that an answer to the good client may take.
+/// Maximum duration of an answer to the well-behaved client.
 const IN_TIME: Duration = Duration::from_secs(1);
 
 /// `Nice=` of deploy/systemd/profiler.service.
@@ -57,16 +57,17 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// For twenty seconds. Counts are exact and every request is answered, whatever else the
-/// host does. The attackers and a debug build compete with the daemon for the processors, and
-/// so may other work, so only most answers have to be in time.
+/// A siege of twenty seconds. Counts are exact and every request is answered, also on a busy host.
+/// The attackers, a debug build and other work compete with the daemon for the CPUs, so only most
+/// answers have to be in time.
 pub(crate) fn holds_for_a_while() {
     let times = besiege(Duration::from_secs(20));
     let most = times.of_share(0.75);
     assert!(most < IN_TIME, "one in four answers took {most:?} or longer");
 }
 
-/// What lies in wait for the daemon beside its clients.
+/// The environment of the daemon: its configuration, and a service manager and a log that do not
+/// read.
 struct Surroundings {
     directory: TempDir,
     /// Never read: its queue fills.
@@ -195,7 +196,7 @@ fn attack(daemon: &Daemon, surroundings: &Surroundings, over: &Arc<AtomicBool>) 
     ]
 }
 
-/// Has workloads run one after another until it is over. Returns what all stated.
+/// Runs workloads in succession until the siege is over. Returns all statements.
 fn work(name: &Name, over: &Arc<AtomicBool>) -> JoinHandle<Vec<Process>> {
     let (name, over) = (name.arg(), Arc::clone(over));
     thread::spawn(move || {

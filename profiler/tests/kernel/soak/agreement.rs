@@ -1,5 +1,5 @@
-//! Three that watched the same host all the while have to have counted the same: the
-//! daemon, the one with too little room, and the intervals together.
+//! Compares three counts of the same host: the daemon, the daemon with too small tables, and the
+//! sum over all intervals.
 
 use std::{thread, time::Duration};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::service::RARE;
 
-/// Tries for a moment at which nobody makes such calls.
+/// Maximum number of attempts to find a moment without such calls.
 const TRIES: usize = 60;
 
-/// What each had counted.
+/// The counts of all three.
 struct Counted {
     daemons: [Vec<u64>; 2],
     intervals: Vec<u64>,
@@ -22,7 +22,7 @@ struct Counted {
 pub(super) struct Agreement(Option<Counted>);
 
 impl Counted {
-    /// At a moment at which nobody makes such calls; `None` if there is none.
+    /// Reads the counts at a moment without such calls. `None` if there is no such moment.
     fn now(daemons: &mut Daemons, rows: &HostRows) -> Option<Self> {
         (0..TRIES).find_map(|_| {
             let before = daemons.calls(&RARE);

@@ -1,5 +1,4 @@
-//! Two daemons, of which one has far too little room: what every scrape has to hold, and
-//! what they cost.
+//! Two daemons, one of which has far too small tables. Checks every scrape and the cost of both.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -9,7 +8,7 @@ use crate::{
     service::{Daemon, Series, threads_alive},
 };
 
-/// One, and what it said last.
+/// A daemon, and its last scrape.
 struct Watched {
     name: &'static str,
     daemon: Daemon,
@@ -20,15 +19,15 @@ struct Watched {
 
 pub(super) struct Daemons([Watched; 2]);
 
-/// What one may take beside the maps, which it has mapped, and a copy of them, by which
-/// it knows what is new: the program, its rows, and one answer.
+/// The maximum memory of a daemon in addition to the mapped maps and the copy of them: the
+/// executable, its rows, and one answer.
 const BESIDE_MAPS: u64 = 64 << 20;
 
 impl Daemons {
     pub(super) fn start() -> Self {
         let start = |name, flags: &[&str]| {
             let daemon = Daemon::start_with(Mode::Main, "200ms", flags);
-            // One answer first: whatever it takes for that it keeps.
+            // Scrape once first, because the daemon keeps the memory for an answer.
             let series = daemon.metrics();
             let descriptors = descriptors(daemon.pid());
             Watched { name, daemon, series, descriptors, most_resident: 0 }
@@ -42,7 +41,7 @@ impl Daemons {
         }
     }
 
-    /// What each has counted of some calls.
+    /// The counts of some calls in both daemons.
     pub(super) fn calls(&mut self, names: &[&str]) -> [Vec<u64>; 2] {
         self.0.each_mut().map(|watched| {
             watched.series = watched.daemon.metrics();
@@ -55,8 +54,8 @@ impl Daemons {
         })
     }
 
-    /// Of calls that nobody makes at this moment: what entered has left, has ended its
-    /// thread, or is in flight.
+    /// Checks calls that no process makes at this moment: each call that entered has left, has
+    /// ended its thread, or is in flight.
     #[track_caller]
     pub(super) fn law_holds(&self, names: &[&str]) {
         for (watched, name) in self.0.iter().flat_map(|w| names.iter().map(move |n| (w, n))) {
@@ -70,7 +69,7 @@ impl Daemons {
         }
     }
 
-    /// After all that came and went: what they hold is of what is alive, and they end.
+    /// Checks that records and extents belong to live threads, and ends both daemons.
     pub(super) fn end(&mut self) {
         for watched in &mut self.0 {
             watched.gives_room_back();
@@ -103,14 +102,14 @@ impl Watched {
         self.most_resident = self.most_resident.max(resident);
         let maps = now["profiler_kernel_memory_bytes"] as u64;
         assert!(resident <= 2 * maps + BESIDE_MAPS, "{name}: {resident} bytes resident");
-        // One of ours is open while it answers us, and one may be on its way out.
+        // One connection is open for this scrape, and another one may be closing.
         let open = descriptors(self.daemon.pid());
         assert!(open <= self.descriptors + 2, "{name}: {open} descriptors open");
     }
 
     #[track_caller]
     fn gives_room_back(&mut self) {
-        // What ended last is read by the one drain or the next.
+        // The next drain, or the one after it, reads the last ended threads.
         std::thread::sleep(Duration::from_secs(1));
         self.series = self.daemon.metrics();
         let alive = threads_alive();
@@ -118,9 +117,10 @@ impl Watched {
         let used =
             |pool: &str| self.series[&format!("profiler_pool_used{{pool=\"{pool}\"}}")] as u64;
         let (records, extents) = (used("records"), used("extents"));
-        // A record is a living thread's, and so is each extent. Of those a thread takes one
-        // for every two calls or so that it makes for the first time; no thread of a host
-        // makes a hundred, while what is not given back is of tens of thousands.
+        // Each record and extent belongs to a live thread. A thread takes an extent for about every
+        // two syscalls that it makes for the first time. No thread of a host makes a hundred
+        // different syscalls, while unreturned extents would be those of tens of thousands of
+        // threads.
         assert!(records <= alive, "{name}: {records} records in use, {alive} threads alive");
         assert!(extents <= 50 * alive, "{name}: {extents} extents in use, {alive} threads alive");
         let in_flight = sum(&self.series, "profiler_syscalls_in_flight") as u64;
@@ -128,7 +128,7 @@ impl Watched {
     }
 }
 
-/// Of a family, all series together.
+/// The sum over all series of a family.
 fn sum(series: &BTreeMap<String, f64>, family: &str) -> f64 {
     let of_family = |name: &str| name.split('{').next() == Some(family);
     series.iter().filter(|(name, _)| of_family(name)).map(|(_, value)| value).sum()

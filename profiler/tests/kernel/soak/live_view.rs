@@ -1,4 +1,4 @@
-//! `profiler top` in a terminal, with somebody at the keys.
+//! `profiler top` in a terminal, with random keys.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use nix::pty::{Winsize, openpty};
 use super::random::Random;
 use crate::run::{PROFILER, wait_until};
 
-/// Whatever is pressed, two of these and a `q` quit.
+/// After any keys, two of these and a `q` quit.
 const ESCAPE: &[u8] = b"\x1b";
 
 /// Keys that neither quit nor suspend.
@@ -44,7 +44,7 @@ impl LiveView {
         let mut screen = File::from(terminal.master);
         let keyboard = screen.try_clone().expect("a descriptor");
         let mut keys = screen.try_clone().expect("a descriptor");
-        // What nobody reads, it could not write. Ends as the terminal does.
+        // Read the output, so that `top` can write. The thread ends with the terminal.
         thread::spawn(move || while screen.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
         let done = Arc::<AtomicBool>::default();
         let stop = Arc::clone(&done);
@@ -58,7 +58,7 @@ impl LiveView {
         Self { child, keyboard, done, fingers: Some(fingers) }
     }
 
-    /// It is still there, and goes when asked to.
+    /// Checks that `top` is still running, and quits it.
     pub(super) fn quit(&mut self) {
         self.done.store(true, Relaxed);
         if let Some(fingers) = self.fingers.take() {

@@ -1,7 +1,7 @@
-//! `kernel soak`: daemons, intervals and the live view watch the host for minutes, while
-//! a random mix of workloads comes and goes, profiled and not, ended and killed. Whatever
-//! one of them states is compared with what was counted, and what has to hold of every
-//! report and every scrape is checked throughout. `cargo xtask soak` runs it.
+//! `kernel soak`: daemons, intervals and the live view watch the host for minutes, while a random
+//! mix of workloads starts and ends, with and without a profiler, and some are killed. Statements
+//! are compared with counts, and properties of every report and scrape are checked throughout.
+//! `cargo xtask soak` runs it.
 
 mod agreement;
 mod daemons;
@@ -27,7 +27,7 @@ use self::{
 /// The argument that makes this executable a soak.
 pub(crate) const SOAK: &str = "soak";
 
-/// What is to be done.
+/// The parameters of the soak.
 struct Plan {
     length: Duration,
     seed: u64,
@@ -52,18 +52,18 @@ impl Plan {
     }
 }
 
-/// Time between two looks at the daemons.
+/// Time between two checks of the daemons.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Time between two lines of progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// Success if nothing was amiss.
+/// Runs the soak. Succeeds if no check failed.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> ExitCode {
     let plan = Plan::new(args);
     println!("seed {}, {} s, {} workers", plan.seed, plan.length.as_secs(), plan.workers);
     let tally = Arc::new(Tally::default());
-    // A panic within a check is a failure, and no end: the others go on.
+    // A panic in a check is a failure, and the soak continues.
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| soak(&plan, &tally))) {
         tally.fail(&format!("the soak itself: {}", tally::message(&*panic)));
     }

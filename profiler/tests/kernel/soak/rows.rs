@@ -1,5 +1,4 @@
-//! The whole host by process and call, an interval after another, and what workloads
-//! state of their processes.
+//! The intervals of the whole host by process and syscall, and the statements of workloads.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,30 +18,30 @@ use crate::{
     workload::{Calls, Made, Statement},
 };
 
-/// The interval, and how many of them may pass until a call is in what was read: the
-/// one at work, one that is being printed, and one that is being parsed.
+/// The interval, and the maximum number of intervals until a call is included: the current one, one
+/// that is printed, and one that is parsed.
 const INTERVAL: Duration = Duration::from_secs(1);
 const INTERVALS_LATE: u64 = 3;
 
-/// Intervals that are kept; no task takes as long.
+/// Number of intervals that are kept, longer than any task.
 const KEPT: usize = 180;
 
 /// One interval.
 #[derive(Default)]
 struct Interval {
     by_process: BTreeMap<u32, Calls>,
-    /// Calls of which the process is not known, or that a kernel lost.
+    /// Overflowed and lost calls.
     without_process: u64,
-    /// When it was read: processes and threads made since the host booted.
+    /// Processes and threads created since boot, at the end of the interval.
     births: u64,
 }
 
-/// What a workload stated, and when it ran.
+/// The statement of a workload, and the intervals in which it ran.
 struct Expected {
     args: Vec<String>,
     statement: Statement,
     begun: Begun,
-    /// Intervals that were read as it ended.
+    /// Number of intervals read when it ended.
     ended: u64,
 }
 
@@ -56,7 +55,7 @@ pub(super) struct Begun {
 #[derive(Default)]
 struct State {
     intervals: VecDeque<Interval>,
-    /// How many have been read, those forgotten included.
+    /// Number of intervals read, including forgotten ones.
     read: u64,
     /// Calls of all processes since the start.
     totals: Calls,
@@ -85,7 +84,7 @@ impl HostRows {
             }
         });
         let rows = Self { state, child: Mutex::new(child) };
-        // So that it sees all that is to come.
+        // Wait for the first interval, so that all later calls are included.
         crate::run::wait_until("the first interval", || rows.state().read > 0);
         rows
     }
@@ -94,19 +93,19 @@ impl HostRows {
         self.state.lock().expect("no panic while it is held")
     }
 
-    /// Now, for a workload that is about to begin.
+    /// The current moment, for a workload that is about to begin.
     pub(super) fn begin(&self) -> Begun {
         Begun { intervals: self.state().read, births: births() }
     }
 
-    /// A workload has ended, and states what it did.
+    /// Adds the statement of an ended workload.
     pub(super) fn expect(&self, begun: Begun, args: &[String], statement: Statement) {
         let mut state = self.state();
         let ended = state.read;
         state.expected.push(Expected { args: args.to_vec(), statement, begun, ended });
     }
 
-    /// Compares what has been read in full by now.
+    /// Compares statements whose intervals are complete.
     pub(super) fn compare(&self, tally: &Tally) {
         let mut state = self.state();
         let read = state.read;
@@ -121,7 +120,7 @@ impl HostRows {
         }
     }
 
-    /// Waits until all is compared.
+    /// Waits until all statements are compared.
     pub(super) fn settle(&self, tally: &Tally) {
         crate::run::wait_until("all has been compared", || {
             self.compare(tally);
@@ -130,7 +129,7 @@ impl HostRows {
         });
     }
 
-    /// Calls of all processes since the start, once all until now is in them.
+    /// Calls of all processes since the start, once all calls until now are included.
     pub(super) fn totals(&self) -> Calls {
         let now = self.state().read;
         crate::run::wait_until("the intervals go on", || self.state().read > now + INTERVALS_LATE);
@@ -176,13 +175,13 @@ fn compare(state: &State, expected: &Expected, tally: &Tally) {
     let intervals = || state.intervals.range(from..to);
     let greatest = std::fs::read_to_string("/proc/sys/kernel/pid_max").expect("/proc");
     let ids: u64 = greatest.trim().parse().expect("a number");
-    // With more births than that an id may be of two processes. Half, since many are in
-    // use and are passed over.
+    // With more births, an id may be reused. Half of the range, because many ids are in use and are
+    // skipped.
     if intervals().any(|interval| interval.births - begun.births.min(interval.births) > ids / 2) {
         Tally::count(&tally.skipped, 1);
         return;
     }
-    // Said to be so by the profiler, and then its rows by process are too low.
+    // The profiler reports overflow, so its rows by process are too low.
     if intervals().any(|interval| interval.without_process > 0) {
         Tally::count(&tally.overflowed, 1);
         return;
@@ -200,8 +199,8 @@ fn compare(state: &State, expected: &Expected, tally: &Tally) {
     count_stated(tally, statement);
 }
 
-/// Takes each line at once, since the profiler reads no table while it waits for room in
-/// the pipe, and has another thread make sense of it.
+/// Reads each line at once, because the profiler does not drain while it waits for space in the
+/// pipe. Another thread parses the lines.
 fn take(lines: BufReader<ChildStdout>, to: &mpsc::Sender<String>) {
     for line in lines.lines() {
         if to.send(line.expect("text")).is_err() {
@@ -240,8 +239,8 @@ fn read(line: &str, state: &Mutex<State>, tally: &Tally) {
     }
 }
 
-/// A report, unless it says that calls were lost where the kernel may: from Linux 7.1 on
-/// a program in a tracepoint is skipped while another runs that was preempted.
+/// Parses a report. `None` if it reports lost calls on a kernel that can skip programs (Linux 7.1
+/// and later).
 pub(super) fn exact(json: &str, tally: &Tally, parse: fn(&str) -> Report) -> Option<Report> {
     let lost =
         serde_json::from_str(json).map_or(0, |report: Value| report["lost"].as_u64().unwrap_or(0));
@@ -258,7 +257,7 @@ pub(super) fn kernel_skips_programs() -> bool {
     (numbers.next(), numbers.next()) >= (Some(7), Some(1))
 }
 
-/// Calls of a kind that nothing but workloads makes.
+/// Calls of a syscall that only workloads make.
 pub(super) fn made<'a>(calls: &'a Calls, name: &str) -> Option<&'a Made> {
     calls.get(&format!("x86_64/{name}"))
 }

@@ -1,4 +1,4 @@
-//! What was done, what was compared, and what was amiss.
+//! Counts what was run and compared, and collects failures.
 
 use std::{
     any::Any,
@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-/// Failures that are kept word for word.
+/// Maximum number of failures whose text is kept.
 const MOST_FAILURES: usize = 20;
 
 #[derive(Default)]
@@ -19,11 +19,11 @@ pub(super) struct Tally {
     /// Workloads whose statements were compared, and the calls that they stated.
     pub(super) compared: AtomicU64,
     pub(super) calls: AtomicU64,
-    /// Not compared: ids may have been used twice meanwhile.
+    /// Statements that were not compared, because ids may have been reused.
     pub(super) skipped: AtomicU64,
-    /// Not compared by process: there was no room for all processes, and this was said.
+    /// Statements that were not compared by process, because the profiler reported overflow.
     pub(super) overflowed: AtomicU64,
-    /// Calls that a kernel lost which skips programs, and so said.
+    /// Reported lost calls, on kernels that skip programs.
     pub(super) lost: AtomicU64,
     pub(super) killed: AtomicU64,
     pub(super) attached: AtomicU64,
@@ -43,7 +43,7 @@ impl Tally {
         self.failures.lock().expect("no panic while it is held").clone()
     }
 
-    /// Runs a check; a panic is a failure of it.
+    /// Runs a check. A panic is a failure.
     pub(super) fn check(&self, what: &str, check: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(check)) {
             self.fail(&format!("{what}: {}", message(&*panic)));
@@ -55,7 +55,7 @@ impl Tally {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(super) fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").to_owned()

@@ -1,4 +1,4 @@
-//! What a worker does, one thing after another: each chosen at random.
+//! The random tasks of a worker.
 
 use std::{
     process::{Command, Stdio},
@@ -47,7 +47,7 @@ impl Worker {
         }
     }
 
-    /// A workload that is compared with what the intervals say of its processes.
+    /// Runs a workload whose statement is compared with the intervals.
     fn beside(&mut self) {
         let args = self.workload();
         let begun = self.rows.begin();
@@ -55,7 +55,7 @@ impl Worker {
         self.rows.expect(begun, &args, statement);
     }
 
-    /// A workload under a profiler of its own.
+    /// Runs a workload under a separate profiler.
     fn under(&mut self) {
         let args = self.workload();
         let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -88,7 +88,7 @@ impl Worker {
         count_stated(&self.tally, &statement);
     }
 
-    /// A profiler of the whole host that comes and goes, by a signal of its choice.
+    /// Runs a profiler of the whole host for a while, and ends it with a random signal.
     fn attach_for_a_while(&mut self) {
         let by: &[&str] = self.random.one_of(&[
             &["--by", "syscall"][..],
@@ -109,13 +109,13 @@ impl Worker {
         running.signal(if self.random.once_in(2) { libc::SIGINT } else { libc::SIGTERM });
         let ended = running.end();
         assert!(ended.output.status.success(), "{:?}", ended.output);
-        // Of a host at work: what holds of an interval, which calls are cut off by.
+        // Check the properties of intervals, because calls are in flight at both ends.
         for line in ended.text().lines() {
             rows::exact(line, &self.tally, Report::parse_interval);
         }
     }
 
-    /// Threads and forks as fast as can be, and a kill.
+    /// Creates threads and processes as fast as possible, and kills the workload.
     fn storm(&mut self) {
         let threads = format!("threads={}", self.random.between(1, 6));
         let held = Held::start(&["burn", &threads]);
@@ -149,7 +149,7 @@ impl Worker {
         thread::sleep(Duration::from_millis(self.random.between(least_ms, most_ms)));
     }
 
-    /// One that states what it does.
+    /// A random workload with a statement.
     fn workload(&mut self) -> Vec<String> {
         let random = &mut self.random;
         let one = |name: &str| vec![name.to_owned()];
@@ -178,7 +178,7 @@ impl Worker {
     }
 }
 
-/// A workload that states what its children do, and makes such calls itself too.
+/// A workload that states only the calls of its children, and makes such calls itself too.
 const CHILDREN_ONLY: &str = "stopped";
 
 /// Runs a workload by itself.
@@ -191,7 +191,7 @@ fn stated(args: &[String]) -> Statement {
     serde_json::from_slice(&ended.stdout).expect("a statement")
 }
 
-/// Adds a statement that was found true.
+/// Counts a statement that was compared successfully.
 pub(super) fn count_stated(tally: &Tally, statement: &Statement) {
     Tally::count(&tally.compared, 1);
     Tally::count(&tally.calls, statement.total().values().map(|made| made.calls).sum());
