@@ -14,8 +14,8 @@ use super::{
     wait,
 };
 
-/// `calls` children by each of `fork`, `vfork` and `clone`. Each of these returns
-/// twice, and is one call.
+/// Starts `calls` children by each of `fork`, `vfork` and `clone`. Each of these returns twice, and
+/// counts as one call.
 pub(super) fn forks(params: &Params) -> Statement {
     let times = params.number("calls");
     params.hold();
@@ -41,10 +41,10 @@ pub(super) fn forks(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// Processes or threads that live at one time: few enough that no limit is met.
+/// The greatest number of processes or threads that live at once: too few to reach a limit.
 const AT_ONCE: usize = 8;
 
-/// Calls of a child that is the `i`th, so that no two neighbours make as many.
+/// The number of calls that the `i`th child makes. It differs between neighbours.
 pub(super) fn calls_of(i: u64) -> u64 {
     i % 5 + 1
 }
@@ -55,8 +55,8 @@ pub(super) fn make_calls(times: u64) {
     }
 }
 
-/// `processes` processes side by side, each of which bears `calls` children, by `fork`
-/// and by `clone3` in turn, and waits for every few.
+/// Starts `processes` processes in parallel. Each of them starts `calls` children, by `fork` and
+/// `clone3` in turn, and waits for a few of them at a time.
 pub(super) fn process_storm(params: &Params) -> Statement {
     let children = params.number("calls");
     let mothers: Vec<_> = (0..params.number("processes"))
@@ -108,7 +108,7 @@ fn bear_processes(children: u64) -> Vec<Process> {
     processes
 }
 
-/// `calls` threads by `clone3`, a few at a time, each of which makes a few calls.
+/// Starts `calls` threads by `clone3`, a few at a time. Each of them makes a few calls.
 pub(super) fn thread_storm(params: &Params) -> Statement {
     extern "C" fn life(calls: c_long) -> ! {
         make_calls(calls.cast_unsigned());
@@ -135,7 +135,8 @@ pub(super) fn thread_storm(params: &Params) -> Statement {
     Statement::of(own_pid(), made)
 }
 
-/// A thread at whose end the kernel writes 0 to `alive`, when its stack is free.
+/// A thread for which the kernel writes 0 to `alive` when the thread has ended and its stack is
+/// free.
 pub(super) fn thread_that_tells(alive: &AtomicU32) -> CloneArgs {
     let mut args = CloneArgs::thread();
     args.flags |= u64::from(libc::CLONE_CHILD_CLEARTID.cast_unsigned());
@@ -149,8 +150,7 @@ pub(super) fn wait_until_ended(alive: &AtomicU32) {
     }
 }
 
-/// A `vfork` whose child, before it execs, says that it is ready and waits for its input
-/// to end.
+/// A `vfork` whose child prints that it is ready, waits for the end of its input, and then execs.
 pub(super) fn held_vfork() -> Statement {
     extern "C" fn life(program: c_long) -> ! {
         let ready = [READY.as_bytes(), b"\n"];
@@ -159,7 +159,7 @@ pub(super) fn held_vfork() -> Statement {
         }
         let mut byte = 0_u8;
         raw::syscall(libc::SYS_read, [0, &raw mut byte as c_long, 1]);
-        // SAFETY: the parent has it, and waits.
+        // SAFETY: the parent owns the program, and waits until the child has called exec.
         unsafe { &*(program as *const Program) }.exec();
         raw::end(1)
     }
@@ -173,8 +173,8 @@ pub(super) fn held_vfork() -> Statement {
     Statement::of_all(vec![Process::new(own_pid(), own), Process::new(pid, of_child)])
 }
 
-/// `calls` children by `vfork` that only end: many, and no faster than a profiler built
-/// for debugging gives their room back.
+/// Starts `calls` children by `vfork` that end at once. They do not start faster than a debug build
+/// of the profiler frees their entries.
 pub(super) fn many(params: &Params) -> Statement {
     let times = params.number("calls");
     for n in 0..times {

@@ -1,4 +1,4 @@
-//! Processes that live in cgroups which are removed at once.
+//! Processes in cgroups that are removed as soon as the process has ended.
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf};
 
@@ -12,9 +12,11 @@ pub(crate) fn container_id(n: u64) -> String {
     format!("{n:064x}")
 }
 
-/// `processes` children, one after the other. Each moves into a cgroup of its own below `directory`,
-/// which has the name of a container of Docker, or the path `path` with the container's id in place of `ID`.
-/// The ids begin with the number `first`. The child makes `calls` calls and one more than the child before it, and ends. Its cgroup is then removed.
+/// Starts `processes` children, one after the other. Each child moves into a cgroup of its own
+/// below `directory`. That cgroup has the name of a Docker container, or the path `path` with the
+/// container's id in place of `ID`. The ids start at the number `first`. Each child makes one call
+/// more than the child before it, the first one `calls` calls, and then ends. Its cgroup is then
+/// removed.
 ///
 /// With `namespace=1`, each child makes its calls in a cgroup namespace of its own. With `rename=1`,
 /// the cgroup is renamed after the child has ended; only version 1 can do that.
@@ -64,9 +66,9 @@ pub(super) fn short(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// Moves this process to a cgroup namespace of its own. Without CAP_SYS_ADMIN, that takes a user
-/// namespace too (`create_new_namespaces`, kernel/nsproxy.c): the capabilities of a workload can be
-/// bounded.
+/// Moves this process into a cgroup namespace of its own. A workload may run with limited
+/// capabilities: without CAP_SYS_ADMIN, a user namespace is needed too (`create_new_namespaces`,
+/// kernel/nsproxy.c).
 fn unshare_cgroups() {
     // SAFETY: unshares namespaces, and touches no memory.
     let unshare = |flags| unsafe { libc::unshare(flags) };
@@ -76,7 +78,8 @@ fn unshare_cgroups() {
     }
 }
 
-/// Removes a cgroup whose processes have been reaped. The last one may not have left it yet.
+/// Removes a cgroup whose processes have been reaped. Retries, since the last process may still be
+/// in it.
 fn remove(path: &std::path::Path) {
     while fs::remove_dir(path).is_err() {
         std::thread::sleep(std::time::Duration::from_millis(1));

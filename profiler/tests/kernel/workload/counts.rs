@@ -9,11 +9,11 @@ use super::{
     Calls, Made, Params, Process, Statement, fork, own_pid, plan::Plan, raw, reap, statement::add,
 };
 
-/// Processes that run at one time: few enough that no limit is met.
+/// The greatest number of processes that run at once: too few to reach a limit.
 const AT_ONCE: usize = 8;
 
-/// `threads` threads make the plan, or with none of them the main thread does. Then
-/// `processes` children make it, one after another or a few at a time.
+/// Makes the plan in `threads` threads, or in the main thread if there are none. Then `processes`
+/// children make it, one after the other or a few at a time.
 pub(super) fn run(params: &Params) -> Statement {
     let plan = params.plan();
     Plan::prepare();
@@ -50,7 +50,7 @@ pub(super) fn run(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// Children of which no two neighbours make as many calls.
+/// Starts children. Neighbours make different numbers of calls.
 fn children(count: u64, plan: Plan) -> Vec<Process> {
     let plans: Vec<_> = (0..count).map(|i| Plan { calls: plan.calls + i % 5, ..plan }).collect();
     let mut processes = Vec::new();
@@ -66,17 +66,17 @@ fn children(count: u64, plan: Plan) -> Vec<Process> {
     processes
 }
 
-/// Calls that next to no other program makes.
+/// Calls that hardly any other program makes.
 const RARE: [(&str, libc::c_long, End); 3] = [
     ("personality", libc::SYS_personality, None),
     ("ioprio_get", libc::SYS_ioprio_get, Some("EINVAL")),
     ("timer_getoverrun", libc::SYS_timer_getoverrun, Some("EINVAL")),
 ];
 
-/// An errno, if a call fails.
+/// The errno of a call that fails.
 type End = Option<&'static str>;
 
-/// `threads` threads that do nothing but make calls, each kind of [`RARE`] `calls` times.
+/// Starts `threads` threads that make each call of [`RARE`] `calls` times, and do nothing else.
 pub(super) fn saturate(params: &Params) -> Statement {
     let (threads, times) = (params.number("threads"), params.number("calls"));
     params.hold();
@@ -85,7 +85,7 @@ pub(super) fn saturate(params: &Params) -> Statement {
             thread::spawn(move || {
                 (0..times).all(|_| {
                     RARE.iter().all(|(_, number, end)| {
-                        // No personality, no kind of process, and no timer is this.
+                        // No personality, process kind or timer has this number.
                         let result = raw::syscall(*number, [0xffff_ffff, 0]);
                         (result >= 0) == end.is_none()
                             && end.is_none_or(|_| result == -libc::c_long::from(libc::EINVAL))
@@ -106,8 +106,8 @@ pub(super) fn saturate(params: &Params) -> Statement {
     Statement::of(own_pid(), made)
 }
 
-/// Makes calls, and short-lived children, until its input ends: load that states
-/// nothing.
+/// Makes calls and starts short-lived children until its input ends. It is used as load, and its
+/// statement is empty.
 pub(super) fn burn(params: &Params) -> Statement {
     Plan::prepare();
     for _ in 0..params.number("threads") {

@@ -1,4 +1,4 @@
-//! Many threads of one user that make some calls each, and then do nothing.
+//! Many threads of one user. Each makes some calls and then sleeps.
 
 use std::{
     io::BufRead as _,
@@ -11,22 +11,21 @@ use super::{
     wait_for_end_of_input,
 };
 
-/// What the workload prints, on a line of its own, when all of its threads have made their calls.
+/// The line that the workload prints when all its threads have made their calls.
 pub(crate) const IDLE: &str = "idle";
 
-/// Far less than by default, since there are many.
+/// Much smaller than the default, since there are many threads.
 const STACK_BYTES: usize = 128 * 1024;
 
-/// Makes this process one of another user.
+/// Changes the user of this process.
 pub(super) fn become_user(uid: u64) {
     let uid = libc::uid_t::try_from(uid).expect("a user id");
     // SAFETY: changes nothing but the ids of this process, which has one thread.
     assert_eq!(unsafe { libc::setresuid(uid, uid, uid) }, 0, "a change of user needs root");
 }
 
-/// With a line of input, starts `threads` threads: one after another, so that each has made its
-/// calls when the next one starts, or with `together=1` all at one time. With the end of input
-/// they end.
+/// Starts `threads` threads when it reads a line: one after the other, each when the one before it
+/// has made its calls, or with `together=1` all at once. They end at the end of input.
 pub(super) fn run(params: &Params) -> Statement {
     let (plan, threads) = (params.plan(), params.number("threads"));
     println!("{READY}");

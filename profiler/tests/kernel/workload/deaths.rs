@@ -1,4 +1,4 @@
-//! Deaths within calls.
+//! Threads and processes that end in the middle of a call.
 
 use std::{os::fd::AsRawFd as _, thread};
 
@@ -10,9 +10,9 @@ use super::{
     wait, wait_until_in_call,
 };
 
-/// A child with `threads` threads, all within `pause` when they are killed. Such a
-/// call does leave, with -ERESTARTNOHAND (kernel/signal.c, `sys_pause`); it is the
-/// signal's handling after it that ends the thread. For the program it never returned.
+/// Kills a child with `threads` threads, all in `pause`. The exit tracepoint of such a call reports
+/// -ERESTARTNOHAND (kernel/signal.c, `sys_pause`); the thread ends later, when the signal is
+/// handled. The call never returns to the program.
 pub(super) fn killed(params: &Params) -> Statement {
     let threads = params.number("threads");
     let (mut ready, to) = std::io::pipe().expect("a pipe");
@@ -45,19 +45,18 @@ pub(super) fn killed(params: &Params) -> Statement {
     add(&mut calls, "pause", &Made::never_returned(threads + 1));
     Statement::of(child, calls)
 }
-/// Calls that wait for ever, each by a number, what of its kind a thread makes, and how
-/// it ends when the process does.
+/// A call that waits forever, and its outcome when the process ends.
 struct Wait {
     name: &'static str,
     number: c_long,
     ended: fn(u64) -> Made,
 }
 
-/// With what each leaves when a signal is pending that ends the process: the first four
-/// with a code by which they would be restarted, and so never return (`sys_pause`, kernel/signal.c;
-/// `pipe_read`, fs/pipe.c; `hrtimer_nanosleep`, kernel/time/hrtimer.c; `sys_poll`,
-/// fs/select.c), the others with -EINTR (`ep_poll`, fs/eventpoll.c;
-/// `do_sigtimedwait`, kernel/signal.c).
+/// The outcome depends on the result that the exit tracepoint reports when a fatal signal is
+/// pending. The first four report a restart code, and so never return (`sys_pause`,
+/// kernel/signal.c; `pipe_read`, fs/pipe.c; `hrtimer_nanosleep`, kernel/time/hrtimer.c; `sys_poll`,
+/// fs/select.c). The others report -EINTR (`ep_poll`, fs/eventpoll.c; `do_sigtimedwait`,
+/// kernel/signal.c).
 const WAITS: [Wait; 6] = [
     Wait { name: "pause", number: libc::SYS_pause, ended: Made::never_returned },
     Wait { name: "readv", number: libc::SYS_readv, ended: Made::never_returned },
@@ -71,8 +70,7 @@ fn interrupted(calls: u64) -> Made {
     Made::failed(calls, "EINTR")
 }
 
-/// A child with `threads` threads, each within one of [`WAITS`], when its leader makes
-/// `exit_group`.
+/// A child with `threads` threads, each in one of [`WAITS`] when the leader calls `exit_group`.
 pub(super) fn exit_group(params: &Params) -> Statement {
     let threads = params.number("threads");
     let child = fork(|| {
@@ -91,7 +89,7 @@ pub(super) fn exit_group(params: &Params) -> Statement {
         for (i, tid) in started {
             wait_until_in_call(own_pid(), tid, WAITS[i % WAITS.len()].number);
         }
-        // Here, while the pipe still has its writer.
+        // End here, while the write end of the pipe is still open.
         raw::end(0)
     });
     reap(child);
@@ -109,7 +107,7 @@ fn wait_for_ever(number: c_long, descriptor: i32) {
     let an_age = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };
     let mut file = libc::pollfd { fd: descriptor, events: libc::POLLIN, revents: 0 };
     let mut event = libc::epoll_event { events: 0, u64: 0 };
-    // Of no signals.
+    // The empty set of signals.
     let set = 0_u64;
     let args = match number {
         libc::SYS_readv => [descriptor.into(), &raw const room as c_long, 1, 0],

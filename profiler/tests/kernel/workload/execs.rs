@@ -1,5 +1,5 @@
-//! Execs: by their two calls, through another table, by threads, and ones that fail when
-//! it is too late.
+//! Execs: by `execve` and `execveat`, by the i386 table, by threads, and execs that fail after the
+//! point of no return.
 
 use std::{
     ffi::CString,
@@ -16,12 +16,12 @@ use super::{
     wait, wait_until_in_call,
 };
 
-/// This executable as a workload, ready to be run: what needs memory is done before a
-/// fork.
+/// This executable as a workload, with its arguments. It allocates before a fork, so that the child
+/// need not.
 pub(super) struct Program {
     path: CString,
     _args: Vec<CString>,
-    /// Of pointers, and null at its end. As numbers, which any thread may have.
+    /// Pointers, followed by null. They are stored as numbers, so that any thread may use them.
     argv: Vec<usize>,
 }
 
@@ -30,7 +30,7 @@ impl Program {
         Self::at(&std::env::current_exe().expect("an executable"), args)
     }
 
-    /// By another path.
+    /// This executable, by another path.
     pub(super) fn at(path: &std::path::Path, args: &[&str]) -> Self {
         let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
         let text = |arg: &&str| CString::new(*arg).expect("no NUL");
@@ -40,12 +40,12 @@ impl Program {
         Self { path, _args: all, argv }
     }
 
-    /// The one that ends at once.
+    /// The workload that ends at once.
     pub(super) fn that_ends() -> Self {
         Self::new(&["end"])
     }
 
-    /// By `execve`, without an environment. Returns only if that fails.
+    /// Calls `execve` with an empty environment. Returns only if that fails.
     pub(super) fn exec(&self) {
         raw::syscall(
             libc::SYS_execve,
@@ -53,7 +53,7 @@ impl Program {
         );
     }
 
-    /// By `execveat` of a descriptor.
+    /// Calls `execveat` on a descriptor.
     fn exec_at(&self, descriptor: c_long) {
         let argv = self.argv.as_ptr() as c_long;
         let empty_path = libc::AT_EMPTY_PATH.into();
@@ -61,9 +61,9 @@ impl Program {
     }
 }
 
-/// A thread that is not the leader execs into the workload `counts`, which states
-/// what follows; the leader, within `pause`, is killed by that. With `told=1` it says that
-/// it is ready and does so after a line of input, and the program likewise after its end.
+/// A thread that is not the leader execs into the workload `counts`, which prints the statement.
+/// This kills the leader, which is in `pause`. With `told=1`, the thread prints that it is ready
+/// and execs after a line of input; the new program does the same at the end of its input.
 pub(super) fn exec_by_thread(params: &Params) -> Statement {
     let (calls, told) = (format!("calls={}", params.number("calls")), params.has("told"));
     let args = ["counts", &calls, "hold=1"];
@@ -83,7 +83,7 @@ pub(super) fn exec_by_thread(params: &Params) -> Statement {
     }
 }
 
-/// `calls` children that exec by `execve` after one that failed, and as many that do by
+/// Starts `calls` children that exec by `execve` after one failed attempt, and as many that exec by
 /// `execveat` after two.
 pub(super) fn execs(params: &Params) -> Statement {
     let program = Program::that_ends();
@@ -120,8 +120,8 @@ pub(super) fn execs(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// `calls` children that exec this program, which is of 64 bits, by the number that
-/// `execve` has in the table of i386.
+/// Starts `calls` children that exec this 64-bit program by the number of `execve` in the i386
+/// table.
 pub(super) fn execs_by_int80(params: &Params) -> Statement {
     let low = LowMemory::new();
     let program = low.text(&std::env::current_exe().expect("an executable").into_os_string());
@@ -142,7 +142,7 @@ pub(super) fn execs_by_int80(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// Memory whose addresses have 32 bits.
+/// Memory below 4 GiB, for arguments of 32 bits.
 struct LowMemory {
     start: *mut u8,
     used: std::cell::Cell<usize>,
@@ -154,19 +154,19 @@ impl LowMemory {
     fn new() -> Self {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
-        // SAFETY: new memory, of which nothing else knows.
+        // SAFETY: a new mapping, which nothing else uses.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), Self::SIZE, protection, flags, -1, 0) };
         assert_ne!(start, libc::MAP_FAILED, "memory below 2 GiB");
         Self { start: start.cast(), used: 0.into() }
     }
 
-    /// The address of a copy.
+    /// Copies bytes into the memory, and returns their address.
     fn bytes(&self, bytes: &[u8]) -> u32 {
         let at = self.used.get().next_multiple_of(4);
         self.used.set(at + bytes.len());
         assert!(self.used.get() <= Self::SIZE);
-        // SAFETY: within the memory, where nothing is yet.
+        // SAFETY: the range is within the mapping, and not yet used.
         unsafe {
             let place = self.start.add(at);
             place.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
@@ -184,16 +184,16 @@ impl LowMemory {
     }
 }
 
-/// A program that the kernel refuses only when the old one is gone: its one segment is
-/// longer in the file than in memory (`load_elf_binary`, fs/binfmt_elf.c, which returns
-/// -EINVAL for that after `begin_new_exec`).
+/// A program that the kernel refuses only after it has removed the old one: its only segment is
+/// longer in the file than in memory (`load_elf_binary`, fs/binfmt_elf.c, returns -EINVAL for it
+/// after `begin_new_exec`).
 fn broken_program() -> Vec<u8> {
     let mut elf = Vec::new();
     elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    // An executable for x86_64, and the version of the format.
+    // Type and machine (an executable for x86_64), and the version of the format.
     elf.extend([2_u16, 62].iter().flat_map(|half| half.to_le_bytes()));
     elf.extend(1_u32.to_le_bytes());
-    // Where it starts, where the one program header is, and no section headers.
+    // The entry address, the offset of the only program header, and no section headers.
     elf.extend([0x40_0000_u64, 64, 0].iter().flat_map(|long| long.to_le_bytes()));
     elf.extend(0_u32.to_le_bytes());
     elf.extend([64_u16, 56, 1, 64, 0, 0].iter().flat_map(|half| half.to_le_bytes()));
@@ -206,16 +206,16 @@ fn broken_program() -> Vec<u8> {
     elf
 }
 
-/// `calls` children, one after another, whose exec fails past the point of no return, of
-/// which they die; with `by-thread=1` by a thread that is not the leader, which has taken
-/// the leader's id by then.
+/// Starts `calls` children, one after the other, whose exec fails past the point of no return,
+/// which kills them. With `by-thread=1`, a thread that is not the leader makes the exec. It has
+/// taken the leader's id by the time the exec fails.
 pub(super) fn fail_late(params: &Params) -> Statement {
     let by_thread = params.has("by-thread");
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(&broken_program()).expect("room");
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(file.path(), executable).expect("a file of ours");
-    // Open for writing it could not be run.
+    // A file that is open for writing cannot be executed.
     let path = file.into_temp_path();
     let text = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
     let address = text.as_ptr() as c_long;
@@ -249,9 +249,9 @@ pub(super) fn fail_late(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// A process that a signal ends leaves no core.
+/// Disables core dumps of this process.
 pub(super) fn no_core() {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: reads one `rlimit`.
+    // SAFETY: the kernel reads one `rlimit`.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) }, 0);
 }

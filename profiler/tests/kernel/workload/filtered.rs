@@ -1,5 +1,5 @@
-//! Processes and threads that come into the scope of a filter and leave it again, again and
-//! again, and know which of their calls were made within it.
+//! Processes and threads that repeatedly enter and leave the scope of a filter, and state which of
+//! their calls were in scope.
 
 use std::{
     fs::File,
@@ -23,12 +23,12 @@ use super::{
     wait_until_in_call,
 };
 
-/// The name that is in the filter, and one that is not.
+/// A name that matches the filter, and one that does not.
 pub(crate) const WANTED: &str = "wanted";
 const UNWANTED: &str = "unwanted";
 
-/// Threads that make calls when they are told to, and run without any until then: what
-/// changes meanwhile changes for a thread at work.
+/// Threads that make calls when told to. Until then they spin without a call, so that the filter's
+/// scope changes for a running thread.
 struct Crew {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -36,13 +36,13 @@ struct Crew {
 
 #[derive(Default)]
 struct Shared {
-    /// Turns that have been given out.
+    /// The number of turns started.
     turn: AtomicU64,
-    /// Turns that threads have taken, all together.
+    /// The number of turns that all threads together have finished.
     taken: AtomicU64,
 }
 
-/// No turn: the end.
+/// The value of `turn` that ends the threads.
 const END: u64 = u64::MAX;
 
 impl Crew {
@@ -66,7 +66,7 @@ impl Crew {
         Self { shared, threads }
     }
 
-    /// Has each of them make its calls once.
+    /// Has each thread make its calls once.
     fn turn(&self) {
         let turn = self.shared.turn.fetch_add(1, SeqCst) + 1;
         let all = turn * self.threads.len() as u64;
@@ -79,7 +79,7 @@ impl Crew {
     }
 }
 
-/// Without a call.
+/// Spins, without a call, until the number meets the condition.
 fn wait_for(number: &AtomicU64, is_so: impl Fn(u64) -> bool) -> u64 {
     loop {
         let now = number.load(SeqCst);
@@ -90,7 +90,7 @@ fn wait_for(number: &AtomicU64, is_so: impl Fn(u64) -> bool) -> u64 {
     }
 }
 
-/// Calls that succeed, that fail, and that seccomp denies.
+/// Makes calls that succeed, calls that fail, and calls that seccomp denies.
 fn make(calls: u64) {
     for _ in 0..calls {
         assert!(raw::syscall(libc::SYS_getppid, [0; 1]) >= 0);
@@ -99,7 +99,7 @@ fn make(calls: u64) {
     }
 }
 
-/// What that comes to, so many times.
+/// The statement of `times` runs of [`make`].
 fn made(times: u64) -> Calls {
     calls([
         ("getppid", Made::succeeded(times)),
@@ -108,14 +108,14 @@ fn made(times: u64) -> Calls {
     ])
 }
 
-/// A way into the filter's scope and out of it, for the process of the thread that goes it.
+/// How a process enters and leaves the filter's scope.
 struct Way {
     into: (File, Vec<u8>),
     out: (File, Vec<u8>),
 }
 
 impl Way {
-    /// Whoever writes 0 moves itself.
+    /// Moves the process or thread that writes, by writing 0 to `file` of a cgroup.
     fn of_cgroups(params: &Params, file: &str) -> Self {
         let open = |directory: &str| {
             let path = Path::new(&params.0[directory]).join(file);
@@ -125,7 +125,7 @@ impl Way {
         Self { into: open("inside"), out: open("outside") }
     }
 
-    /// Of the leader, whichever thread it is that writes.
+    /// Renames the leader, from any thread.
     fn of_names() -> Self {
         let own = format!("/proc/{0}/task/{0}/comm", own_pid());
         let open = |name: &str| {
@@ -151,12 +151,12 @@ impl Way {
     }
 }
 
-/// `rounds` times into the cgroup `inside`, and out of it.
+/// Moves into the cgroup `inside` and out of it, `rounds` times.
 pub(super) fn migrated(params: &Params) -> Statement {
     by_turns(params, &Way::of_cgroups(params, "cgroup.procs"))
 }
 
-/// The same by name; with `by-thread=1` not by the thread whose name it is.
+/// The same by name. With `by-thread=1`, a thread renames the leader.
 pub(super) fn renamed_by_turns(params: &Params) -> Statement {
     let way = Way::of_names();
     if !params.has("by-thread") {
@@ -165,8 +165,8 @@ pub(super) fn renamed_by_turns(params: &Params) -> Statement {
     thread::scope(|scope| scope.spawn(|| by_turns(params, &way)).join().expect("no panic"))
 }
 
-/// `threads` threads that run, one that is in a call meanwhile, the one that goes the way,
-/// and a child: all make the same calls before, within and after.
+/// Runs `threads` threads, a thread that sleeps in a call meanwhile, the thread that changes the
+/// scope, and a child. All make the same calls before, during and after the time in scope.
 fn by_turns(params: &Params, way: &Way) -> Statement {
     let (rounds, calls) = (params.number("rounds"), params.number("calls"));
     let threads = params.number("threads");
@@ -182,7 +182,7 @@ fn by_turns(params: &Params, way: &Way) -> Statement {
         way.go_in();
         crew.turn();
         make(calls);
-        // It entered before this, and leaves within.
+        // The sleeper entered the call before this, out of scope, and leaves it in scope.
         sleeper.wakes();
         sleeper.falls_asleep();
         let child = fork(|| {
@@ -192,7 +192,7 @@ fn by_turns(params: &Params, way: &Way) -> Statement {
         reap(child);
         children.push(child);
         way.go_out();
-        // It entered within, and leaves after this.
+        // The sleeper entered the call in scope, and leaves it after this.
         sleeper.wakes();
         crew.turn();
         make(calls);
@@ -200,14 +200,14 @@ fn by_turns(params: &Params, way: &Way) -> Statement {
     crew.end();
     sleeper.end();
     let mut own = made(rounds * (threads + 1) * calls);
-    // Those out of scope, which entered within.
+    // The writes that end the scope: they were entered in scope.
     add(&mut own, "writev", &Made::succeeded(rounds));
     add(&mut own, "readv", &Made::succeeded(rounds));
     for name in ["exit", "exit_group"] {
         add(&mut own, name, &Made::default());
     }
     let mut processes = vec![Process::new(own_pid(), own)];
-    // A child is called as the thread that made it is, and not as that one's process.
+    // A child inherits the name of the thread that created it, not of the leader.
     let named_otherwise = params.has("by-thread");
     processes.extend(children.into_iter().map(|child| {
         let mut made = made(calls);
@@ -260,7 +260,7 @@ impl Sleeper {
         wait_until_in_call(own_pid(), self.tid, libc::SYS_readv);
     }
 
-    /// Returns when it has left its call.
+    /// Ends the sleeper's call, and returns when the sleeper has left it.
     fn wakes(&self) {
         let turn = self.may_sleep.load(SeqCst);
         let byte = 0_u8;
@@ -275,8 +275,8 @@ impl Sleeper {
     }
 }
 
-/// One thread of two goes into the threaded cgroup `inside`, and back to `outside`, where
-/// its process is; both make the same calls.
+/// One of two threads moves into the threaded cgroup `inside`, and back to `outside`, where its
+/// process is. Both threads make the same calls.
 pub(super) fn migrated_thread(params: &Params) -> Statement {
     let (rounds, calls) = (params.number("rounds"), params.number("calls"));
     Way::go(&Way::of_cgroups(params, "cgroup.procs").out);
@@ -301,7 +301,7 @@ pub(super) fn migrated_thread(params: &Params) -> Statement {
     Statement::of(own_pid(), made)
 }
 
-/// Calls of a known number, without a statement.
+/// Makes a known number of calls. The statement is empty.
 pub(super) fn some(params: &Params) -> Statement {
     ask(params.number("calls"));
     raw::end(0)
@@ -313,15 +313,15 @@ fn ask(times: u64) {
     }
 }
 
-/// This program under the names UNWANTED and WANTED, which are links to it in `directory`.
+/// This program under the names UNWANTED and WANTED, as links in `directory`.
 fn programs(params: &Params) -> [Program; 2] {
     let directory = Path::new(&params.0["directory"]);
     let calls = format!("calls={}", params.number("calls"));
     [UNWANTED, WANTED].map(|name| Program::at(&directory.join(name), &["some", &calls]))
 }
 
-/// Children that exec this program under the names WANTED and UNWANTED, which are links to
-/// it in `directory`: from the one into the other, and the reverse, `calls` calls of each.
+/// Starts children that exec this program under the names WANTED and UNWANTED (links in
+/// `directory`), from each name into the other. They make `calls` calls under each name.
 pub(super) fn execs_by_name(params: &Params) -> Statement {
     let times = params.number("calls");
     let [unwanted, wanted] = programs(params);
@@ -339,7 +339,7 @@ pub(super) fn execs_by_name(params: &Params) -> Statement {
         false
     });
     reap(out);
-    // Not by the leader, which has another address.
+    // By a thread that is not the leader, and so has another `task_struct`.
     let by_thread = fork(|| {
         call();
         let leader = own_pid();
@@ -373,8 +373,9 @@ pub(super) fn execs_by_name(params: &Params) -> Statement {
     ])
 }
 
-/// Children of two threads each, of which the one that is not the leader execs: whatever
-/// the leader is called, the thread and the program; and the leader sleeps or has ended.
+/// Starts children of two threads each, of which the one that is not the leader execs. The cases
+/// cover each name of the leader, the thread and the program, with a leader that sleeps and one
+/// that has ended.
 pub(super) fn execs_of_threads_by_name(params: &Params) -> Statement {
     let times = params.number("calls");
     let programs = programs(params);
@@ -406,7 +407,7 @@ pub(super) fn execs_of_threads_by_name(params: &Params) -> Statement {
             false
         });
         reap(child);
-        // By its leader's name first, and by the program's then.
+        // The leader's name decides before the exec, and the program's name after it.
         let before = if leader { 2 * times } else { 0 };
         let after = if program { times } else { 0 };
         let mut made = Calls::new();

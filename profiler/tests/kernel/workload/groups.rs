@@ -1,4 +1,4 @@
-//! Calls by threads that have names of their own, and by processes that change their user.
+//! Threads with names of their own, and processes that change their user.
 
 use std::{ffi::CString, io::Read as _, io::Write as _, sync::mpsc, thread, time::Duration};
 
@@ -20,8 +20,8 @@ fn calls(times: u64) -> Calls {
     calls
 }
 
-/// `threads` threads that each make another number of calls. Every other names itself, and the
-/// rest get their names from the main thread while they sleep between their calls.
+/// Starts `threads` threads that each make a different number of calls. Every second thread names
+/// itself. The main thread names the others while they sleep between their calls.
 pub(super) fn threads(params: &Params) -> Statement {
     let threads: Vec<Thread> = (1..=params.number("threads")).map(thread).collect();
     let all = (1..=params.number("threads")).map(times).sum();
@@ -57,11 +57,11 @@ fn thread(nr: u64) -> Thread {
     Thread { tid, comm, calls: calls(times(nr)) }
 }
 
-/// The user that each child of [`users`] becomes, and its calls.
+/// The user of each child of [`users`], and the number of its calls.
 pub(crate) const USERS: [(u32, u64); 3] = [(65_534, 70), (12_345, 30), (0, 20)];
 
-/// Children that each become a user and then make their calls. They live for a few milliseconds,
-/// or with `sleep=1` for some tenths of a second.
+/// Starts children that each change their user and then make their calls. They live for a few
+/// milliseconds, or with `sleep=1` for a few tenths of a second.
 pub(super) fn users(params: &Params) -> Statement {
     params.hold();
     let child = |(uid, times)| {

@@ -1,4 +1,4 @@
-//! A call that is held until it is let go, beside threads that wait.
+//! A call that stays in flight until the end of input, next to threads that wait.
 
 use std::{
     ffi::CString,
@@ -19,24 +19,23 @@ use super::{
     wait_for_end_of_input, wait_until_in_call,
 };
 
-/// A thread within `creat` of a FIFO that nobody reads, which no other program on a host
-/// calls.
+/// A thread in `creat` of a FIFO that nobody reads. No other program on a host makes that call.
 #[derive(Serialize, Deserialize, Debug, Clone, Copy)]
 pub(crate) struct Holding {
     pub(crate) pid: u32,
     pub(crate) tid: u32,
-    /// Before it entered the call, by the profiler's clock.
+    /// A time before the thread entered the call, by the profiler's clock.
     pub(crate) before_ns: u64,
-    /// After it had.
+    /// A time after it had entered.
     pub(crate) after_ns: u64,
 }
 
-/// With a line of input `waiting` threads wait for a futex, and another one is held in
-/// `creat` of `fifo`; with the end of input all return. Prints a [`Holding`] between.
+/// When it reads a line, `waiting` threads wait for a futex and another thread enters `creat` of
+/// `fifo`. Prints a [`Holding`] then. At the end of input, all threads return.
 pub(super) fn run(params: &Params) -> Statement {
     let fifo = &params.0["fifo"];
     let path = CString::new(fifo.as_str()).expect("no NUL");
-    // SAFETY: a string that lives until the call has returned.
+    // SAFETY: the string lives until the call has returned.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0, "a FIFO");
     println!("{READY}");
     std::io::stdin().lock().read_line(&mut String::new()).expect("an input");
@@ -68,7 +67,7 @@ fn futex(word: &AtomicU32) -> libc::c_long {
     word.as_ptr() as libc::c_long
 }
 
-/// A thread that waits until the word is not 0, and does so when this returns.
+/// Starts a thread that waits until the word is not 0. Returns when the thread waits.
 fn wait(word: &Arc<AtomicU32>) -> thread::JoinHandle<()> {
     let word = Arc::clone(word);
     let (tell, told) = mpsc::channel();

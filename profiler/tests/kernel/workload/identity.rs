@@ -1,5 +1,4 @@
-//! Processes and threads whose ids are used again, are shared, or mean something else in
-//! another namespace.
+//! Processes and threads whose ids are reused, are shared, or differ between pid namespaces.
 
 use std::{
     ffi::CString,
@@ -20,19 +19,19 @@ use super::{
     wait,
 };
 
-/// An id that a process had a moment ago.
+/// The id of a process that has just ended.
 fn used_id() -> u32 {
     let child = fork(|| true);
     reap(child);
     child
 }
 
-/// Has a child get this id (clone3(2), `set_tid`).
+/// Gives a child this id (clone3(2), `set_tid`).
 fn with_id(args: CloneArgs, id: &i32) -> CloneArgs {
     CloneArgs { set_tid: std::ptr::from_ref(id) as u64, set_tid_size: 1, ..args }
 }
 
-/// What the `i`th process with an id is called, so that it can be told from the others.
+/// The name of the `i`th process with an id, which distinguishes it from the others.
 fn name_of(i: u64) -> CString {
     CString::new(format!("life-{i}")).expect("no NUL")
 }
@@ -44,8 +43,8 @@ fn process_of(id: u32, i: u64) -> Process {
     Process { comm: Some(comm), ..Process::new(id, made) }
 }
 
-/// `calls` processes, one after another, with the same id: that of a child that ended, or
-/// `pid`. With `children=1` each has a child of its own, whose calls are not stated.
+/// Starts `calls` processes, one after the other, with the same id: `pid`, or that of a child that
+/// ended. With `children=1`, each has a child of its own, whose calls are not stated.
 pub(super) fn reused_pid(params: &Params) -> Statement {
     params.hold();
     let id = if params.has("pid") { params.number("pid") as u32 } else { used_id() };
@@ -71,7 +70,7 @@ pub(super) fn reused_pid(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// `calls` threads and processes, by turns, with the same id.
+/// Starts `calls` threads and processes, alternately, with the same id.
 pub(super) fn reused_tid(params: &Params) -> Statement {
     extern "C" fn life(calls: c_long) -> ! {
         make_calls(calls.cast_unsigned());
@@ -101,7 +100,7 @@ pub(super) fn reused_tid(params: &Params) -> Statement {
             if born == c_long::from(id) {
                 break;
             }
-            // A thread has its id for a little longer than its memory.
+            // A thread keeps its id for a little longer than its memory.
             assert_eq!(born, -c_long::from(libc::EEXIST));
             add(&mut own, "clone3", &Made::failed(1, "EEXIST"));
         }
@@ -119,9 +118,9 @@ pub(super) fn reused_tid(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// `calls` children by `clone` in each of four ways: with and without this memory, and
-/// with and without waiting for them as `vfork` does. All are processes of their own; and
-/// as many threads, which are not.
+/// Starts `calls` children by `clone` in each of four ways: with and without shared memory, and
+/// with and without waiting for them as `vfork` does. All are processes of their own. Starts as
+/// many threads, which are not.
 pub(super) fn clone_vm(params: &Params) -> Statement {
     extern "C" fn as_process(calls: c_long) -> ! {
         make_calls(calls.cast_unsigned());
@@ -163,10 +162,10 @@ pub(super) fn clone_vm(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// A process that is number 1 in a pid namespace of its own, and three children there.
-/// The host's ids of these are asked of its /proc.
+/// A process with pid 1 in a pid namespace of its own, and three children there. The host's /proc
+/// gives their ids on the host.
 pub(super) fn pid_namespace() -> Statement {
-    // SAFETY: takes a number; the next child is the first in there.
+    // SAFETY: takes a number. The next child is the first process of the namespace.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWPID) }, 0);
     const CHILDREN: u64 = 3;
     let (wait_for, go) = std::io::pipe().expect("a pipe");
@@ -209,7 +208,7 @@ fn ends() -> Calls {
     calls([("exit_group", Made::never_returned(1))])
 }
 
-/// The host's ids of a process's children, each with that of its own namespace.
+/// The children of a process: the id of each on the host, and in its own namespace.
 fn children_of(parent: u32) -> Vec<(u32, u32)> {
     let all = procfs::process::all_processes().expect("/proc");
     all.filter_map(|process| {

@@ -61,7 +61,7 @@ impl Params {
         self.0.get(key).map_or(0, |value| value.parse().expect("a number"))
     }
 
-    /// `calls` of the first kind, and with `alike=1` as many of each other.
+    /// `calls` calls of the first kind, and with `alike=1` as many of each other kind.
     fn plan(&self) -> Plan {
         Plan { calls: self.number("calls"), alike: self.has("alike") }
     }
@@ -70,7 +70,7 @@ impl Params {
         self.0.contains_key(key)
     }
 
-    /// With `hold=1`: says that it is ready, and waits for its input to end.
+    /// With `hold=1`, prints that it is ready and waits for the end of its input.
     fn hold(&self) {
         if self.has("hold") {
             println!("ready");
@@ -79,16 +79,16 @@ impl Params {
     }
 }
 
-/// What the workload prints, on a line of its own, when it is ready to be measured.
+/// The line that a workload prints when it is ready to be measured.
 pub(crate) const READY: &str = "ready";
 
 fn wait_for_end_of_input() {
     std::io::stdin().read_to_end(&mut Vec::new()).expect("an input");
 }
 
-/// Runs a workload, and ends; with `child=1` in a child of a process that only waits. With
-/// `name=NAME` it is called that, and so are its threads and children. With `uid=N` it is that
-/// user's from the start.
+/// Runs a workload, and ends the process. With `child=1`, the workload runs in a child of a process
+/// that only waits. With `name=NAME`, the process and so its threads and children have that name.
+/// With `uid=N`, it runs as that user from the start.
 pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
     let name = args.next().expect("a workload's name");
     let split = |arg: String| arg.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned()));
@@ -191,8 +191,8 @@ fn own_pid() -> u32 {
     std::process::id()
 }
 
-/// Forks; the child runs `child` and ends, with 0 if that is true. Only for
-/// processes of one thread, or children that allocate nothing.
+/// Forks. The child runs `child` and exits, with 0 if it returned true. Use it only in a process of
+/// one thread, or for a child that does not allocate.
 fn fork(child: impl FnOnce() -> bool) -> u32 {
     // SAFETY: see above.
     match unsafe { libc::fork() } {
@@ -201,14 +201,14 @@ fn fork(child: impl FnOnce() -> bool) -> u32 {
     }
 }
 
-/// A child that finds something out.
+/// A child that sends its result through a pipe.
 struct Started {
     pid: u32,
     results: std::io::PipeReader,
 }
 
 impl Started {
-    /// What it found out, when it has ended, with 0.
+    /// Waits until the child has ended with 0, and returns its result.
     fn found_out<T: DeserializeOwned>(mut self) -> T {
         let mut text = String::new();
         self.results.read_to_string(&mut text).expect("a child of ours");
@@ -217,26 +217,25 @@ impl Started {
     }
 }
 
-/// Starts a child that tells what it finds out through a pipe. Only for processes of one
-/// thread.
+/// Starts a child that sends its result through a pipe. Use it only in a process of one thread.
 fn start_process<T: Serialize>(find_out: impl FnOnce() -> T) -> Started {
     let (results, to) = std::io::pipe().expect("a pipe");
     let pid = fork(|| serde_json::to_writer(&to, &find_out()).is_ok());
     Started { pid, results }
 }
 
-/// What a child finds out.
+/// Runs a function in a child, and returns its result.
 fn in_a_process<T: Serialize + DeserializeOwned>(find_out: impl FnOnce() -> T) -> T {
     start_process(find_out).found_out()
 }
 
-/// Waits for a child, which has to end with 0.
+/// Waits for a child, which must end with 0.
 fn reap(pid: u32) {
     let status = wait(pid);
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{pid}: {status:#x}");
 }
 
-/// Waits for a child to end, and gives its status.
+/// Waits for a child to end, and returns its status.
 fn wait(pid: u32) -> i32 {
     let mut status = 0;
     // SAFETY: writes one integer.
@@ -245,7 +244,7 @@ fn wait(pid: u32) -> i32 {
     status
 }
 
-/// Waits until a thread, asleep, is in a call: the kernel shows its number.
+/// Waits until a thread sleeps in a call, whose number /proc shows.
 fn wait_until_in_call(pid: u32, tid: u32, number: libc::c_long) {
     let path = format!("/proc/{pid}/task/{tid}/syscall");
     let start = format!("{number} ");

@@ -6,10 +6,10 @@ use super::{
     Calls, Made, Params, Statement, fork, own_pid, raw, reap, statement::add, wait_until_in_call,
 };
 
-/// Calls under each name.
+/// The number of calls under each name.
 const CALLS: u64 = 10;
 
-/// What [`rename`] is called at its end.
+/// The name of [`rename`] at its end.
 pub(crate) const RENAMED: &CStr = c"renamed";
 
 pub(super) fn set_own_name(name: &CStr) {
@@ -37,15 +37,15 @@ pub(super) fn rename() -> Statement {
     made(2)
 }
 
-/// Two threads with names of their own make all the calls; with `hold=1` from when
-/// they are released, so that a thread, not the leader, is what is seen first.
+/// Two threads with names of their own make all the calls. With `hold=1`, they start after the
+/// release, so that the profiler sees a thread before it sees the leader.
 pub(super) fn threads(params: &Params) -> Statement {
     let (go, wait): (mpsc::Sender<()>, _) = mpsc::channel();
     let worker = thread::spawn(move || {
         let _ = wait.recv();
         set_own_name(c"worker-1");
         call();
-        // One that is born with its parent's name, and renamed from inside.
+        // A thread that starts with its parent's name and renames itself.
         let second = thread::Builder::new().name("worker-2".to_owned()).spawn(call);
         second.expect("a thread").join().expect("no panic");
     });
@@ -55,9 +55,8 @@ pub(super) fn threads(params: &Params) -> Statement {
     made(2)
 }
 
-/// A child, one of whose threads renames its leader, which sleeps all the time or, with
-/// `zombie=1`, has ended: since before it holds. That thread and one that is born later make
-/// the calls.
+/// In a child, a thread renames the leader before the release. The leader sleeps or, with
+/// `zombie=1`, has ended. That thread and one that starts later make the calls.
 pub(super) fn renamed_by_a_thread_alone(params: &Params) -> Statement {
     let (mut told, tell) = std::io::pipe().expect("a pipe");
     let zombie = params.has("zombie");
@@ -96,7 +95,7 @@ pub(super) fn wait_until_zombie(pid: u32) {
     }
 }
 
-/// A thread renames the leader, through /proc.
+/// A thread renames the leader by /proc.
 pub(super) fn renamed_by_thread() -> Statement {
     call();
     let worker = thread::spawn(|| {

@@ -1,8 +1,8 @@
-//! Twenty syscalls that neither the runtime nor the loader makes, with the
-//! arguments for which each succeeds or fails with a known errno.
+//! Twenty syscalls that neither the runtime nor the loader makes, with arguments for which each
+//! succeeds or fails with a known errno.
 //!
-//! Every result is compared with what was expected, so what [`Plan::states`] says is
-//! what was done.
+//! Every result is compared with the expected one, so [`Plan::states`] is true if the workload ends
+//! with 0.
 
 use std::{ffi::CStr, sync::OnceLock};
 
@@ -13,16 +13,16 @@ use super::{
     statement::{Calls, Made, add},
 };
 
-/// An argument, where it is more than a number.
+/// An argument of a call.
 #[derive(Clone, Copy)]
 enum Arg {
     Number(c_long),
     Path(&'static CStr),
-    /// An address that no process has.
+    /// An address at which nothing is mapped.
     Nowhere,
-    /// Room for a result, page-aligned.
+    /// A page-aligned buffer for a result.
     Room,
-    /// A descriptor out of [`Files`].
+    /// A descriptor of [`Files`].
     Memory,
     Pipe,
     Epoll,
@@ -32,7 +32,7 @@ enum Arg {
 
 use Arg::{Epoll, Inotify, Memory, Nowhere, Number, Path, Pipe, Room, Timer};
 
-/// How a call ends: `OK`, or an errno and its name.
+/// The result of a call: `OK`, or an errno and its name.
 type End = Option<(&'static str, i32)>;
 
 const OK: End = None;
@@ -43,7 +43,7 @@ macro_rules! errno {
     };
 }
 
-/// A kind of call, and the ways in which it is made, by turns.
+/// A kind of call, and its variants, which are made in turn.
 struct Kind {
     name: &'static str,
     number: c_long,
@@ -65,7 +65,7 @@ macro_rules! kind {
     };
 }
 
-/// The twenty.
+/// The twenty kinds.
 static KINDS: [Kind; 20] = [
     kind!(getppid, SYS_getppid, [] => OK),
     kind!(getpgid, SYS_getpgid, [SELF] => OK, [NOBODY] => errno!(ESRCH)),
@@ -119,11 +119,10 @@ static KINDS: [Kind; 20] = [
         [Number(4096), Number(4096), Room] => errno!(ENOMEM), [Number(1), ZERO, Room] => errno!(EINVAL)),
 ];
 
-/// How many more calls each kind makes than the one before it, so that no two kinds
-/// could be taken for each other.
+/// Each kind makes this many calls more than the one before it, so that their counts differ.
 const MORE_EACH: u64 = 3;
 
-/// Descriptors that calls need; made by calls that are none of the twenty.
+/// Descriptors that the calls need. They are created by calls other than the twenty.
 struct Files {
     memory: c_long,
     pipe: c_long,
@@ -136,7 +135,7 @@ fn files() -> &'static Files {
     static FILES: OnceLock<Files> = OnceLock::new();
     FILES.get_or_init(|| {
         let mut pipe = [0_i32; 2];
-        // SAFETY: these calls only make descriptors, and write two into `pipe`.
+        // SAFETY: these calls create descriptors, and write two of them into `pipe`.
         unsafe {
             assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0, "a pipe");
             Files {
@@ -157,7 +156,7 @@ fn value(arg: Arg, room: &mut RoomForResults) -> c_long {
     match arg {
         Number(n) => n,
         Path(path) => path.as_ptr() as c_long,
-        // The last page of the lower half, which the kernel keeps unmapped.
+        // The last page of the lower half of the address space, which the kernel never maps.
         Nowhere => 0x7fff_ffff_f000,
         Room => room.0.as_mut_ptr() as c_long,
         Memory => files().memory,
@@ -172,13 +171,12 @@ fn value(arg: Arg, room: &mut RoomForResults) -> c_long {
 #[derive(Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) calls: u64,
-    /// Each further kind as often as the first, not more often than the one before it: what a
-    /// thread does then takes a tenth of the time.
+    /// Makes each kind as often as the first. This takes a tenth of the time.
     pub(crate) alike: bool,
 }
 
 impl Plan {
-    /// Makes what [`Self::make`] needs, which is then safe in a forked child.
+    /// Allocates what [`Self::make`] needs, so that a forked child can call it.
     pub(crate) fn prepare() {
         files();
     }
@@ -187,8 +185,8 @@ impl Plan {
         self.calls + if self.alike { 0 } else { kind as u64 * MORE_EACH }
     }
 
-    /// Makes the calls, in an order that mixes kinds and ends. Makes no other call.
-    /// False if any result was not the expected one.
+    /// Makes the calls, in an order that mixes kinds and results, and no other call. Returns false
+    /// if any result was not the expected one.
     pub(crate) fn make(self) -> bool {
         let mut room = RoomForResults([0; 4096]);
         let mut as_expected = true;
@@ -207,14 +205,15 @@ impl Plan {
                     OK => result >= 0,
                     Some((_, errno)) => result == -c_long::from(errno),
                 };
-                // A zeroed `itimerspec` and the like: no call gets another's result.
+                // Zeroes structures such as `itimerspec`, so that no call reads another one's
+                // result.
                 room.0.fill(0);
             }
         }
         as_expected
     }
 
-    /// What one thread's [`Self::make`] does.
+    /// The calls that one thread makes by [`Self::make`].
     pub(crate) fn states(self) -> Calls {
         let mut calls = Calls::new();
         for (index, kind) in KINDS.iter().enumerate() {

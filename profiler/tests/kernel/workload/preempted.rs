@@ -1,4 +1,4 @@
-//! Long calls that work all the time, on a CPU that other threads want too.
+//! Long calls that use the CPU all the time, on a CPU that other threads use too.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -10,16 +10,16 @@ use super::{
     sleeps::{now, read_clock},
 };
 
-/// What one call writes: some tens of milliseconds of work. Linux 5.10 gives no more
-/// than 32 MiB less one byte at a time (`urandom_read_nowarn`, drivers/char/random.c).
+/// The number of bytes that one call writes, which takes some tens of milliseconds. Linux 5.10
+/// writes at most 32 MiB less one byte (`urandom_read_nowarn`, drivers/char/random.c).
 const SIZE: usize = 31 << 20;
 
-/// Threads that never rest. So many that the scheduler's slices are its shortest, 3 ms on
-/// most hosts: with one alone they are four times that.
+/// The number of threads that spin. With this many, the scheduler's time slices are the shortest: 3
+/// ms on most hosts. With one thread they are four times as long.
 const OTHERS: usize = 7;
 
-/// `calls` of `getrandom`, which goes on through every slice (and gives way where the
-/// kernel does not preempt: `get_random_bytes_user`), on the CPU of the others.
+/// Calls `getrandom` `calls` times, on the CPU of the other threads. Each call lasts several time
+/// slices. Where the kernel does not preempt, the call yields the CPU (`get_random_bytes_user`).
 pub(super) fn run(params: &Params) -> Statement {
     let calls = params.number("calls");
     let preempted = in_a_process(|| {
@@ -31,7 +31,7 @@ pub(super) fn run(params: &Params) -> Statement {
             }
         };
         let others: Vec<_> = (0..OTHERS).map(|_| thread::spawn(never_rest)).collect();
-        // Written to, so that no page is missing within a call.
+        // Initialised with ones, so that the calls cause no page faults.
         let mut room = vec![1_u8; SIZE];
         let (cpu_before, switches_before) = (own_cpu_time(), own_switches());
         let before = now();
@@ -51,7 +51,7 @@ pub(super) fn run(params: &Params) -> Statement {
     Statement { preempted: vec![preempted], ..Statement::default() }
 }
 
-/// Keeps this process's threads to the first CPU that it may use.
+/// Binds this process's threads to the first CPU that it may use.
 pub(super) fn on_one_cpu() {
     // SAFETY: sets of CPUs on this stack.
     unsafe {

@@ -1,9 +1,9 @@
-//! Calls that a tracer answers, changes or ends.
+//! Calls that a tracer answers, changes or ends by ptrace.
 //!
-//! What the entry tracepoint sees is what the tracer leaves: the stop at the entry comes
-//! before it, and the stop at the exit after its counterpart (`syscall_trace_enter` and
-//! `syscall_exit_work`, kernel/entry/common.c). So a call whose number is set to -1 does
-//! enter, as an unknown one, and a result that is set at the exit is set too late.
+//! The entry tracepoint runs after the tracer's stop at the entry, and the exit tracepoint before
+//! its stop at the exit (`syscall_trace_enter` and `syscall_exit_work`, kernel/entry/common.c). So
+//! a call whose number the tracer sets to -1 does enter, as an unknown call, and a result that the
+//! tracer sets at the exit is not seen.
 
 use libc::{c_long, c_uint, user_regs_struct};
 
@@ -14,13 +14,13 @@ use super::{
     wait,
 };
 
-/// What a tracer does to each `getsid` of its tracee's.
+/// What a tracer does to each `getsid` of its tracee.
 struct Way {
     at_entry: fn(&mut user_regs_struct),
     at_exit: fn(&mut user_regs_struct),
-    /// Whether the tracee is given what it should be, in this turn.
+    /// Whether the tracee receives the expected result in this turn.
     result: fn(u64, c_long) -> bool,
-    /// What the kernel made of so many.
+    /// The expected counts after so many calls.
     made: fn(u64) -> Calls,
 }
 
@@ -34,10 +34,9 @@ fn result(value: i32) -> u64 {
     i64::from(value).cast_unsigned()
 }
 
-/// Errnos that a tracer gives by turns, and what they are called: one of each page in
-/// which they are counted, and three that no call of Linux's leaves with: one among those
-/// by which it would be restarted (ENOIOCTLCMD), one after them (ENOTSUPP), and the last
-/// of all (`MAX_ERRNO`, include/linux/err.h).
+/// The errnos that a tracer sets in turn, and their names: one of each page of the errno table, and
+/// three that no Linux call returns: one of the restart codes (ENOIOCTLCMD), one after them
+/// (ENOTSUPP), and the largest (`MAX_ERRNO`, include/linux/err.h).
 const ERRNOS: [(i32, &str); 8] = [
     (libc::EACCES, "EACCES"),
     (libc::ENAMETOOLONG, "ENAMETOOLONG"),
@@ -53,14 +52,14 @@ fn errno_of(turn: u64) -> (i32, &'static str) {
     ERRNOS[turn as usize % ERRNOS.len()]
 }
 
-/// By its name; `None` if there is none.
+/// The way of this name, if there is one.
 fn way(name: &str) -> Option<Way> {
     Some(match name {
         "ptrace-result-at-exit" => Way {
             at_entry: no_call,
             at_exit: |registers| registers.rax = 77,
             result: |_, result| result == 77,
-            // The result of no call, until the tracer comes again.
+            // The result of a call that was not made, until the tracer sets one.
             made: |n| calls([("unknown", Made::failed(n, "ENOSYS")), ("getsid", Made::default())]),
         },
         "ptrace-result-at-entry" => Way {
@@ -94,13 +93,13 @@ fn way(name: &str) -> Option<Way> {
     })
 }
 
-/// A child that makes `calls` calls, to each of which that is done.
+/// Starts a child that makes `calls` calls, each of which is treated in this way.
 pub(super) fn traced(name: &str, params: &Params) -> Statement {
     let way = way(name).expect("a way");
     let times = params.number("calls");
     let child = tracee(|| (0..times).all(|turn| (way.result)(turn, attempt(turn))));
     let mut is_entry = true;
-    // The stops after the first are in pairs; the last call of all does not leave.
+    // The stops after the first come in pairs. The last call does not leave.
     while stopped_after(child, libc::PTRACE_SYSCALL) {
         let mut registers = registers(child);
         if registers.orig_rax == libc::SYS_getsid.cast_unsigned() && is_entry {
@@ -116,7 +115,8 @@ pub(super) fn traced(name: &str, params: &Params) -> Statement {
     Statement::of(child, made)
 }
 
-/// A child whose `calls` calls are all answered by its tracer, and none is made: denied.
+/// Starts a child whose `calls` calls are all answered by its tracer. None of them is made: all are
+/// denied.
 pub(super) fn emulated(params: &Params) -> Statement {
     let times = params.number("calls");
     let child = tracee(|| (0..times).all(|turn| attempt(turn) == 77));
@@ -133,8 +133,8 @@ pub(super) fn emulated(params: &Params) -> Statement {
     Statement::of(child, made)
 }
 
-/// A child whose `calls` calls seccomp has its tracer decide on, who makes them none by
-/// the number -1: denied, and of what number they were there is nothing left.
+/// Starts a child whose `calls` calls seccomp passes to its tracer, which sets their number to -1.
+/// They are denied, and their original number is lost.
 pub(super) fn skipped_for_seccomp(params: &Params) -> Statement {
     let times = params.number("calls");
     let child = tracee(|| {
@@ -161,8 +161,8 @@ pub(super) fn skipped_for_seccomp(params: &Params) -> Statement {
     Statement::of(child, made)
 }
 
-/// `calls` children that are killed in the stop before their call enters: it leaves, and
-/// never entered.
+/// Kills `calls` children in the stop before their call enters. The exit tracepoint runs for that
+/// call, and the entry tracepoint does not.
 pub(super) fn killed_at_entry(params: &Params) -> Statement {
     let processes = (0..params.number("calls")).map(|_| {
         let child = tracee(|| attempt(0) == 0);
@@ -176,11 +176,11 @@ pub(super) fn killed_at_entry(params: &Params) -> Statement {
     Statement::of_all(processes.collect())
 }
 
-/// Children whose `calls` calls a 32-bit tracer answers at their entries with errnos by turns, of
-/// which it can set only the lower half.
+/// Starts children whose `calls` calls a 32-bit tracer answers at their entry with errnos in turn.
+/// Such a tracer can set only the lower half of the result.
 ///
-/// The one makes calls of the i386 table: the program finds the errno in its 32 bits. The other
-/// makes 64-bit calls, and finds a large number, which is no errno.
+/// One child makes i386 calls, and finds the errno in the 32 bits. The other makes 64-bit calls,
+/// and finds a large number, which is not an errno.
 pub(super) fn answered_in_32_bits(params: &Params) -> Statement {
     let times = params.number("calls");
     let mut processes = Vec::new();
@@ -218,31 +218,31 @@ pub(super) fn answered_in_32_bits(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// `getsid` and `ptrace` of the i386 table.
+/// Numbers of `getsid` and `ptrace` in the i386 table.
 const I386_GETSID: i32 = 147;
 const I386_PTRACE: i32 = 26;
 /// Where `eax` and `orig_eax` are in `struct user32` (arch/x86/include/asm/user32.h).
 const I386_EAX: i32 = 6 * 4;
 const I386_ORIG_EAX: i32 = 11 * 4;
 
-/// As a 32-bit tracer does it (`putreg32`, arch/x86/kernel/ptrace.c).
+/// Sets a register as a 32-bit tracer does (`putreg32`, arch/x86/kernel/ptrace.c).
 #[track_caller]
 fn poke_32_bits(child: u32, register: i32, value: i32) {
     let args = [libc::PTRACE_POKEUSER as i32, child.cast_signed(), register, value];
     assert_eq!(raw::int80_of_four(I386_PTRACE, args), 0, "ptrace in 32 bits");
 }
 
-/// `getsid`, which has one argument: by the second the tracer knows the turn.
+/// Calls `getsid`, which takes one argument. The second argument tells the tracer the turn.
 fn attempt(turn: u64) -> c_long {
     raw::syscall(libc::SYS_getsid, [0, turn.cast_signed()])
 }
 
-/// A child that stops, traced, and then lives `life`.
+/// Starts a traced child that stops itself and then runs `life`.
 pub(super) fn tracee(life: impl FnOnce() -> bool) -> u32 {
     let child = fork(|| {
         let own = own_pid().into();
         raw::syscall(libc::SYS_ptrace, [libc::PTRACE_TRACEME.into(), 0, 0, 0]);
-        // Without the C library, which would make calls after it.
+        // A direct syscall, since the C library would make others after it.
         raw::syscall(libc::SYS_kill, [own, libc::SIGSTOP.into()]);
         life()
     });
@@ -256,7 +256,7 @@ pub(super) fn tracee(life: impl FnOnce() -> bool) -> u32 {
     child
 }
 
-/// Has the child go on; whether it then stopped at a call, and has not ended.
+/// Continues the child. Returns whether it then stopped at a call, rather than ended.
 pub(super) fn stopped_after(child: u32, request: c_uint) -> bool {
     ptrace(request, child, 0);
     let status = wait(child);
@@ -269,7 +269,7 @@ pub(super) fn stopped_after(child: u32, request: c_uint) -> bool {
 }
 
 fn registers(child: u32) -> user_regs_struct {
-    // SAFETY: zeros are registers, and the kernel writes as many.
+    // SAFETY: zeros are valid registers, and the kernel writes one such structure.
     let mut registers = unsafe { std::mem::zeroed() };
     ptrace(libc::PTRACE_GETREGS, child, &raw mut registers as c_long);
     registers

@@ -1,17 +1,15 @@
-//! Syscalls by their instruction, so that a workload makes the calls that it
-//! says and libc adds none.
+//! Syscalls by inline assembly, so that a workload makes exactly the calls that it states.
 
 use std::arch::asm;
 
 use libc::c_long;
 
-/// Makes a call; the result as the kernel gives it, an errno being negative.
+/// Makes a call, and returns the kernel's result: an errno is negative.
 pub(crate) fn syscall<const N: usize>(number: c_long, args: [c_long; N]) -> c_long {
     let mut all = [0; 6];
     all[..N].copy_from_slice(&args);
     let result;
-    // SAFETY: the callers pass arguments that have the kernel write nowhere but to
-    // memory that is theirs.
+    // SAFETY: the callers pass arguments by which the kernel writes only to memory of the caller.
     unsafe {
         asm!(
             "syscall",
@@ -29,17 +27,16 @@ pub(crate) fn syscall<const N: usize>(number: c_long, args: [c_long; N]) -> c_lo
     result
 }
 
-/// Makes a call of the i386 table from 64-bit code; the upper halves of the
-/// arguments are ignored.
+/// Makes an i386 call from 64-bit code. The kernel ignores the upper halves of the arguments.
 pub(crate) fn int80(number: i32, args: [i32; 3]) -> i32 {
     int80_of_four(number, [args[0], args[1], args[2], 0])
 }
 
-/// The same with an argument more.
+/// The same with one more argument.
 pub(crate) fn int80_of_four(number: i32, args: [i32; 4]) -> i32 {
     let result;
-    // SAFETY: as above. `rbx` cannot be named as an operand, so it is swapped in; the
-    // kernel clobbers r8 to r11 on this way in (entry_64_compat.S).
+    // SAFETY: as above. `rbx` cannot be an operand, so it is exchanged. The kernel clobbers r8 to
+    // r11 on this entry path (entry_64_compat.S).
     unsafe {
         asm!(
             "xchg {first:r}, rbx",
@@ -59,10 +56,10 @@ pub(crate) fn int80_of_four(number: i32, args: [i32; 4]) -> i32 {
     result
 }
 
-/// A `vfork` whose child only ends; its pid.
+/// Calls `vfork`. The child ends at once. Returns its pid.
 pub(crate) fn vfork_and_end() -> c_long {
     let pid;
-    // SAFETY: the child shares this stack, and touches it not at all before it ends.
+    // SAFETY: the child shares this stack, and does not use it before it ends.
     unsafe {
         asm!(
             "syscall",
@@ -82,9 +79,9 @@ pub(crate) fn vfork_and_end() -> c_long {
     pid
 }
 
-/// A `fork`, or a `clone` that amounts to one, whose child only ends; its pid.
+/// Calls `fork`, or `clone` with the same effect. The child ends at once. Returns its pid.
 pub(crate) fn fork_and_end(number: c_long) -> c_long {
-    // `clone` without a stack goes on with a copy of this one.
+    // `clone` without a stack continues on a copy of this one.
     let flags = if number == libc::SYS_clone { libc::SIGCHLD.into() } else { 0 };
     match syscall(number, [flags, 0, 0, 0]) {
         0 => end(0),
@@ -92,11 +89,11 @@ pub(crate) fn fork_and_end(number: c_long) -> c_long {
     }
 }
 
-/// What a child that shares its parent's memory runs, on a stack of its own.
+/// The function that a child with shared memory runs, on a stack of its own.
 pub(crate) type Life = extern "C" fn(c_long) -> !;
 
-/// Makes a call that returns in a child too, and in one that shares this memory: the
-/// child takes to the stack that ends at `stack`, and lives `life` there.
+/// Makes a call that also returns in a child with shared memory. The child switches to the stack
+/// that ends at `stack`, and runs `life` there.
 pub(crate) fn bear(
     number: c_long,
     args: [c_long; 5],
@@ -105,8 +102,8 @@ pub(crate) fn bear(
     argument: c_long,
 ) -> c_long {
     let result;
-    // SAFETY: the child touches nothing of this frame: it leaves this stack first, and
-    // never comes back.
+    // SAFETY: the child does not use this frame: it first switches to its own stack, and never
+    // returns.
     unsafe {
         asm!(
             "syscall",
@@ -134,10 +131,10 @@ pub(crate) fn bear(
     result
 }
 
-/// The top of a new stack, which is never given back.
+/// The top of a new stack, which is never freed.
 pub(crate) fn new_stack() -> *mut u8 {
     const SIZE: usize = 256 * 1024;
-    // Of words of 16 bytes, to which the ABI has a stack aligned.
+    // Words of 16 bytes: the ABI requires this alignment of the stack.
     let stack = Vec::leak(vec![0_u128; SIZE / size_of::<u128>()]);
     stack.as_mut_ptr_range().end.cast()
 }
@@ -159,12 +156,12 @@ pub(crate) struct CloneArgs {
 }
 
 impl CloneArgs {
-    /// For a process with memory of its own, as `fork` makes.
+    /// Creates a process with memory of its own, like `fork`.
     pub(crate) fn fork() -> Self {
         Self { exit_signal: libc::SIGCHLD.cast_unsigned().into(), ..Self::default() }
     }
 
-    /// For another thread of this process.
+    /// Creates another thread of this process.
     pub(crate) fn thread() -> Self {
         let flags = libc::CLONE_VM
             | libc::CLONE_FS
@@ -181,7 +178,7 @@ impl CloneArgs {
     }
 }
 
-/// `clone3`, without sharing memory; the child lives `life`.
+/// Calls `clone3` without shared memory. The child runs `life`.
 pub(crate) fn clone3(args: &CloneArgs, life: impl FnOnce()) -> c_long {
     match syscall(libc::SYS_clone3, args.of_call()) {
         0 => {
@@ -192,7 +189,7 @@ pub(crate) fn clone3(args: &CloneArgs, life: impl FnOnce()) -> c_long {
     }
 }
 
-/// `clone3`, sharing memory; the child lives `life` on the stack that ends at `stack`.
+/// Calls `clone3` with shared memory. The child runs `life` on the stack that ends at `stack`.
 pub(crate) fn clone3_beside(
     args: &CloneArgs,
     stack: *mut u8,
@@ -203,14 +200,14 @@ pub(crate) fn clone3_beside(
     bear(libc::SYS_clone3, [args, size, 0, 0, 0], stack, life, argument)
 }
 
-/// `exit`, of the running thread alone.
+/// Calls `exit`, which ends only this thread.
 pub(crate) fn end_thread() -> ! {
     loop {
         syscall(libc::SYS_exit, [0; 1]);
     }
 }
 
-/// `exit_group`, once, whatever there is left to run at exit.
+/// Calls `exit_group` directly, without running exit handlers.
 pub(crate) fn end(code: c_long) -> ! {
     loop {
         syscall(libc::SYS_exit_group, [code, 0, 0, 0]);

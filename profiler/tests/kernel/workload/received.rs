@@ -1,5 +1,4 @@
-//! Counts the signals that it receives until its input ends, and prints how many there were
-//! of each.
+//! Counts the signals that it receives until its input ends, and prints the number of each.
 
 use std::{
     io::Write as _,
@@ -8,7 +7,7 @@ use std::{
 
 use super::{READY, raw, wait_for_end_of_input};
 
-/// By number.
+/// The number of received signals, by signal number.
 static RECEIVED: [AtomicU32; 65] = [const { AtomicU32::new(0) }; 65];
 
 extern "C" fn count(signal: libc::c_int) {
@@ -19,7 +18,7 @@ pub(super) fn run() -> ! {
     let signals =
         [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM, libc::SIGUSR1, libc::SIGUSR2];
     for signal in signals {
-        // SAFETY: the handler only adds to an atomic number.
+        // SAFETY: the handler only increments an atomic number.
         unsafe { libc::signal(signal, count as *const () as libc::sighandler_t) };
     }
     println!("{READY} {}", std::process::id());

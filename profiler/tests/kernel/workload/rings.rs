@@ -1,4 +1,4 @@
-//! Operations of io_uring, in all the ways in which they are submitted and complete.
+//! Operations of io_uring, with every way to submit them and every way in which they complete.
 
 use std::{
     collections::BTreeMap,
@@ -14,8 +14,8 @@ use super::{Params, READY, Statement, fork, own_pid, reap, statement::Operations
 /// The operations so far, by opcode.
 pub(super) struct Tally {
     operations: BTreeMap<Option<&'static str>, Operations>,
-    /// Whether completions name their request (Linux 5.18). Before, nothing announces a request
-    /// that the kernel refuses at once.
+    /// Whether completions name their request (Linux 5.18). Older kernels report nothing for a
+    /// request that is refused at once.
     names_requests: bool,
 }
 
@@ -50,13 +50,13 @@ impl Tally {
         }
     }
 
-    /// Submitted and completed.
+    /// Counts requests that were submitted and completed.
     pub(super) fn made(&mut self, operation: &'static str, count: u64, errno: &str) {
         self.submitted(operation, count);
         self.completed(operation, count, errno);
     }
 
-    /// Refused at once.
+    /// Counts requests that were refused at once.
     fn refused(&mut self, operation: &'static str, count: u64, errno: &str) {
         if self.names_requests {
             return self.made(operation, count, errno);
@@ -65,7 +65,7 @@ impl Tally {
         *self.of_any(None).errnos.entry(errno.to_owned()).or_default() += count;
     }
 
-    /// Completed, and of an unknown opcode, since nothing announced them.
+    /// Counts completions of an unknown opcode, since their submission was not seen.
     fn unmatched(&mut self, count: u64) {
         let made = self.of_any(None);
         made.completed += count;
@@ -77,7 +77,7 @@ impl Tally {
     }
 }
 
-/// A ring, and `user_data` that no other request has.
+/// A ring, and a generator of unique `user_data`.
 pub(super) struct Ring {
     pub(super) ring: IoUring,
     next: u64,
@@ -92,7 +92,7 @@ impl Ring {
         Self { ring, next: 1 }
     }
 
-    /// Adds an entry, and gives its `user_data`.
+    /// Adds an entry, and returns its `user_data`.
     pub(super) fn push(&mut self, entry: squeue::Entry) -> u64 {
         let user_data = self.next;
         self.next += 1;
@@ -102,11 +102,11 @@ impl Ring {
 
     /// Adds an entry with this `user_data`.
     pub(super) fn push_as(&mut self, user_data: u64, entry: squeue::Entry) {
-        // SAFETY: buffers and descriptors live until the completions are here.
+        // SAFETY: the caller keeps buffers and descriptors until the completions have arrived.
         unsafe { self.ring.submission().push(&entry.user_data(user_data)) }.expect("room");
     }
 
-    /// Submits, and waits for so many completions, which it gives as `user_data` and result.
+    /// Submits, waits for so many completions, and returns the `user_data` and the result of each.
     fn wait(&mut self, completions: usize) -> Vec<(u64, i32)> {
         let found = self.wait_for_entries(completions);
         found.iter().map(|entry| (entry.user_data(), entry.result())).collect()
@@ -119,7 +119,7 @@ impl Ring {
         found
     }
 
-    /// Submits, waits for so many completions, and gives all that are there.
+    /// Submits, waits for so many completions, and returns all that have arrived.
     pub(super) fn wait_for_at_least(&mut self, completions: usize) -> Vec<cqueue::Entry> {
         self.ring.submit_and_wait(completions).expect("it submits");
         let mut found = Vec::new();
@@ -147,7 +147,7 @@ fn nop() -> squeue::Entry {
 }
 
 fn event() -> OwnedFd {
-    // SAFETY: makes a descriptor, which is owned from here on.
+    // SAFETY: creates a descriptor, which is owned from here on.
     unsafe {
         let fd = libc::eventfd(0, libc::EFD_CLOEXEC);
         assert!(fd >= 0, "an event");
@@ -164,14 +164,15 @@ fn poll(event: &OwnedFd, multi: bool) -> squeue::Entry {
     opcode::PollAdd::new(Fd(event.as_raw_fd()), libc::POLLIN as u32).multi(multi).build()
 }
 
-/// With `hold=1` there are rings, and a request is in flight in one, before it is let go. With
-/// `stay=1` a request is in flight at the end, and it waits for its input to end again.
+/// With `hold=1`, the rings exist, with a request in flight in one of them, before the release.
+/// With `stay=1`, a request is in flight at the end, and the workload waits for the end of its
+/// input again.
 pub(super) fn run(params: &Params) -> Statement {
     let count = params.number("count").max(1);
     let mut ring = Ring::new(64);
     let mut probe = Probe::new();
     ring.ring.submitter().register_probe(&mut probe).expect("a list of opcodes");
-    // Linux 5.18 brought messages, and names the requests of completions.
+    // Linux 5.18 introduced both `MSG_RING` and completions that name their request.
     let names_requests = probe.is_supported(opcode::MsgRingData::CODE);
     let mut tally = Tally::new(names_requests);
     let before = event();
@@ -220,7 +221,7 @@ pub(super) fn run(params: &Params) -> Statement {
     tally.into_statement()
 }
 
-/// Completed within the submission, or by a worker.
+/// Requests that complete within the submission, and requests that a worker completes.
 fn simple(ring: &mut Ring, tally: &mut Tally) {
     ring.make(20, 0, nop);
     tally.made("NOP", 20, "");
@@ -239,14 +240,15 @@ fn simple(ring: &mut Ring, tally: &mut Tally) {
     tally.refused("READ", 9, "EBADF");
 }
 
-/// The first one of three fails, and the others are cancelled; then a chain that succeeds.
+/// A chain of three, whose first request fails, so that the others are cancelled. Then a chain that
+/// succeeds.
 fn linked(ring: &mut Ring, tally: &mut Tally) {
     let mut byte = 0_u8;
     ring.push(opcode::Read::new(Fd(-1), &raw mut byte, 1).build().flags(Flags::IO_LINK));
     ring.push(nop().flags(Flags::IO_LINK));
     ring.push(nop());
     ring.wait(3);
-    // In a chain, every kernel announces it.
+    // Every kernel reports the submission of a request in a chain.
     tally.made("READ", 1, "EBADF");
     tally.made("NOP", 2, "ECANCELED");
     ring.push(nop().flags(Flags::IO_LINK));
@@ -267,7 +269,7 @@ fn cancelled(ring: &mut Ring, tally: &mut Tally) {
     tally.made("ASYNC_CANCEL", 2, "ENOENT");
 }
 
-/// The kernel refuses a flag that `FSYNC` lacks.
+/// Requests that the kernel refuses at once: `FSYNC` with an unknown flag.
 fn refused(ring: &mut Ring, tally: &mut Tally) {
     let file = tempfile::tempfile().expect("a file");
     let flags = io_uring::types::FsyncFlags::from_bits_retain(0x80);
@@ -275,7 +277,7 @@ fn refused(ring: &mut Ring, tally: &mut Tally) {
     tally.refused("FSYNC", 3, "EINVAL");
 }
 
-/// A request with several completions, the last of which is its cancellation.
+/// A request with several completions, which ends by a cancellation.
 fn several(ring: &mut Ring, tally: &mut Tally) {
     const TIMES: u64 = 4;
     let event = event();
@@ -292,7 +294,7 @@ fn several(ring: &mut Ring, tally: &mut Tally) {
     tally.made("ASYNC_CANCEL", 1, "");
 }
 
-/// A kernel thread submits.
+/// Requests that a kernel thread submits.
 fn by_kernel_thread(tally: &mut Tally) {
     let ring = IoUring::builder().setup_sqpoll(100).build(32).expect("a ring");
     let mut ring = Ring::of(ring);
@@ -327,7 +329,7 @@ fn messages(ring: &mut Ring, tally: &mut Tally) {
     tally.of_any(None).posted += 3;
 }
 
-/// More completions than the queue has room for, as long as nobody reads them.
+/// More completions than fit into the queue while nobody reads them.
 fn overflowing(tally: &mut Tally) {
     let ring = IoUring::builder().setup_cqsize(4).build(4).expect("a ring");
     let mut ring = Ring::of(ring);
@@ -342,11 +344,11 @@ fn overflowing(tally: &mut Tally) {
     tally.submitted("NOP", 6);
     tally.completed("NOP", 4, "");
     tally.of_any(None).overflowed += 2;
-    // Two requests ended without a completion that names them.
+    // Two requests ended, but no completion names them.
     tally.of("NOP").in_flight += 2;
 }
 
-/// Children that each have a ring, and make different numbers of operations.
+/// Starts children that each have a ring, and make different numbers of operations.
 pub(super) fn children(params: &Params) -> Statement {
     params.hold();
     let child = |nr: u64| {

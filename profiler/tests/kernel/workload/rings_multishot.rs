@@ -31,7 +31,7 @@ const LENGTH: usize = 5;
 /// (`struct io_uring_recvmsg_out`).
 const ROOM: usize = 64;
 
-/// Which multishot requests the kernel has, beside `ACCEPT`.
+/// The multishot requests that the kernel supports, besides `ACCEPT`.
 pub(super) struct Kernel {
     probe: Probe,
     has_bundles: bool,
@@ -48,22 +48,22 @@ impl Kernel {
         self.probe.is_supported(opcode)
     }
 
-    /// `RECV` and `RECVMSG`: Linux 6.0, as `SEND_ZC`.
+    /// Whether it supports `RECV` and `RECVMSG`: Linux 6.0, like `SEND_ZC`.
     pub(super) fn receives(&self) -> bool {
         self.probe.is_supported(opcode::SendZc::CODE)
     }
 
-    /// `READ_MULTISHOT`: Linux 6.7. `TIMEOUT` has been there since 6.4.
+    /// Whether it supports `READ_MULTISHOT`: Linux 6.7. `TIMEOUT` is older: Linux 6.4.
     fn reads(&self) -> bool {
         self.probe.is_supported(opcode::ReadMulti::CODE)
     }
 }
 
-/// Rings whose completions come in different ways, as far as the kernel has them.
+/// Rings that deliver completions in different ways, as far as the kernel supports them.
 fn rings() -> Vec<Ring> {
     let simple = IoUring::new(64).expect("a ring");
     let by_thread = IoUring::builder().setup_sqpoll(100).build(64).expect("a ring");
-    // Linux 6.1: completions come only while the task waits for them.
+    // Linux 6.1: completions arrive only while the task waits for them.
     let deferred = IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(64);
     [Some(simple), Some(by_thread), deferred.ok()].into_iter().flatten().map(Ring::of).collect()
 }
@@ -91,20 +91,20 @@ pub(super) fn run(params: &Params) -> Statement {
     tally.into_statement()
 }
 
-/// A completion after which others come.
+/// Asserts that this completion is not the last one of its request.
 #[track_caller]
 fn is_further(entry: &cqueue::Entry) {
     assert!(entry.result() >= 0 && cqueue::more(entry.flags()), "{entry:?}");
 }
 
-/// The last completion, with this result.
+/// Asserts that this completion is the last one, and has this result.
 #[track_caller]
 fn is_last(entry: &cqueue::Entry, result: i32) {
     assert!(entry.result() == result && !cqueue::more(entry.flags()), "{entry:?}");
 }
 
-/// Accepts of connections: one after the other, several at once, and by a worker. These requests
-/// end with a cancellation, and one fails at once.
+/// Accepts connections: one after the other, several at once, and by a worker. These requests end
+/// by a cancellation. One more request fails at once.
 fn accepts(ring: &mut Ring, tally: &mut Tally, count: u64) {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("socket");
@@ -120,13 +120,13 @@ fn accepts(ring: &mut Ring, tally: &mut Tally, count: u64) {
     cancel_accept(ring, tally, accepting);
     for flags in [Flags::empty(), Flags::ASYNC] {
         let accepting = ring.push(accept.clone().flags(flags));
-        // Some connections before, and some after the submission.
+        // Some connections are made before the submission, and some after it.
         accepted(ring, &path, count);
         accepted(ring, &path, 1);
         tally.of("ACCEPT").posted += count + 1;
         cancel_accept(ring, tally, accepting);
     }
-    // Nothing is accepted from a socket that does not listen.
+    // This socket does not listen, so `accept` fails.
     let (connected, _other) = UnixStream::pair().expect("sockets");
     ring.push(opcode::AcceptMulti::new(Fd(connected.as_raw_fd())).build());
     is_last(&ring.wait_for_entries(1)[0], -libc::EINVAL);
@@ -149,13 +149,13 @@ fn accepted(ring: &mut Ring, path: &Path, count: u64) {
         (0..count).map(|_| UnixStream::connect(path).expect("a connection")).collect();
     for entry in ring.wait_for_entries(count as usize) {
         is_further(&entry);
-        // SAFETY: the accepted descriptor, which is owned from here on.
+        // SAFETY: the result is the accepted descriptor, which is owned from here on.
         drop(unsafe { OwnedFd::from_raw_fd(entry.result()) });
     }
     drop(connections);
 }
 
-/// Has the ring use these buffers for the group.
+/// Provides these buffers to the ring, as a group.
 pub(super) fn provide(ring: &mut Ring, tally: &mut Tally, buffers: &mut [[u8; ROOM]], group: u16) {
     let count = u16::try_from(buffers.len()).expect("few buffers");
     let address = buffers.as_mut_ptr().cast();
@@ -164,7 +164,7 @@ pub(super) fn provide(ring: &mut Ring, tally: &mut Tally, buffers: &mut [[u8; RO
     tally.made("PROVIDE_BUFFERS", 1, "");
 }
 
-/// Buffers, which have to outlive what uses them.
+/// Buffers. They must outlive the requests that use them.
 pub(super) fn buffers(count: u64) -> Vec<[u8; ROOM]> {
     vec![[0; ROOM]; count as usize]
 }
@@ -200,7 +200,7 @@ pub(super) fn receive(fd: RawFd, group: u16) -> squeue::Entry {
     opcode::RecvMulti::new(Fd(fd), group).build()
 }
 
-/// Two sockets that keep the bounds of messages, and have an end.
+/// Two sockets that preserve message boundaries and signal the end of input.
 pub(super) fn pair() -> (OwnedFd, OwnedFd) {
     let mut fds = [-1; 2];
     // SAFETY: writes two descriptors, which are owned from here on.
@@ -211,7 +211,7 @@ pub(super) fn pair() -> (OwnedFd, OwnedFd) {
     }
 }
 
-/// Receives messages into provided buffers. One request ends with the input, and one when the
+/// Receives messages into provided buffers. One request ends at the end of input, and one when the
 /// buffers run out.
 fn receives(ring: &mut Ring, tally: &mut Tally, count: u64, operation: Receive) {
     // SAFETY: an empty header is valid.
@@ -226,7 +226,7 @@ fn receives(ring: &mut Ring, tally: &mut Tally, count: u64, operation: Receive) 
             }
             _ => (near, std::fs::File::from(far)),
         };
-        // The last receive, which finds the end, takes a buffer too.
+        // The last receive finds the end of input, and takes a buffer too.
         let provided = if runs_out { count } else { count + 1 };
         provide(ring, tally, &mut buffers[..provided as usize], group);
         ring.push(operation.entry(input.as_raw_fd(), &header, group));
@@ -246,7 +246,7 @@ fn receives(ring: &mut Ring, tally: &mut Tally, count: u64, operation: Receive) 
             assert!(cqueue::buffer_select(entry.flags()).is_some(), "{entry:?}");
         }
         if runs_out {
-            // The kernel says so at once, or at the next message.
+            // The kernel reports it at once, or at the next message.
             far.write_all(&[1; LENGTH]).expect("it is sent");
             let last = match &*without_buffer {
                 [] => ring.wait_for_entries(1),
@@ -284,7 +284,7 @@ fn times_out(ring: &mut Ring, tally: &mut Tally, count: u64) {
     tally.of("TIMEOUT").posted += count - 1;
 }
 
-/// Sends all buffers of a group: the request has a completion for each (`io_send_finish`,
+/// Sends all buffers of a group: the request has one completion for each (`io_send_finish`,
 /// io_uring/net.c).
 fn sends_a_bundle(ring: &mut Ring, tally: &mut Tally, count: u64) {
     let (near, _far) = pair();

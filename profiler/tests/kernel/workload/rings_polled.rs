@@ -1,11 +1,11 @@
 //! Rings whose completions are polled for (`IORING_SETUP_IOPOLL`).
 //!
 //! The block device decides whether a read or write of a file can be polled for. If it has no queue
-//! for that, the kernel refuses the block request with `EOPNOTSUPP` (`submit_bio_noacct`,
-//! block/blk-core.c), unless the file system has made it without polling, as ext4 does if a write
-//! makes the file longer. A file system without `iopoll`, such as tmpfs, refuses the operation with
-//! the same errno (`io_rw_init_file`, io_uring/rw.c). Therefore the workload counts what it finds
-//! in its completion queue.
+//! for polling, the kernel refuses the block request with `EOPNOTSUPP` (`submit_bio_noacct`,
+//! block/blk-core.c), unless the file system made the request without polling, as ext4 does for a
+//! write that extends the file. A file system without `iopoll`, such as tmpfs, refuses the
+//! operation with the same errno (`io_rw_init_file`, io_uring/rw.c). Therefore the workload counts
+//! the completions that it finds in its queue.
 
 use std::{
     fs::{File, OpenOptions},
@@ -40,7 +40,7 @@ pub(super) fn run(params: &Params) -> Statement {
     tally.into_statement()
 }
 
-/// A file that is read and written without the page cache, if the file system has that.
+/// A file that is read and written without the page cache, if the file system supports that.
 fn direct(directory: &Path) -> Option<File> {
     let file = tempfile::NamedTempFile::new_in(directory).ok()?;
     let mut options = OpenOptions::new();
@@ -59,12 +59,13 @@ fn polls(ring: &mut Ring, tally: &mut Tally, file: &File, count: u64) {
         let read = opcode::Read::new(fd, address, length).offset(offset).build();
         polled(ring, tally, "READ", read);
     }
-    // Refused when they are submitted: no file, and an operation that cannot be polled for.
+    // Requests that are refused at submission: a bad descriptor, and an operation that cannot be
+    // polled for.
     polled(ring, tally, "READ", opcode::Read::new(Fd(-1), address, length).build());
     polled(ring, tally, "FSYNC", opcode::Fsync::new(fd).build());
 }
 
-/// Makes an operation, and counts the completion that it has.
+/// Makes an operation, and counts its completion.
 fn polled(ring: &mut Ring, tally: &mut Tally, operation: &'static str, entry: squeue::Entry) {
     ring.push(entry);
     let errno = match ring.wait_for_entries(1)[0].result() {

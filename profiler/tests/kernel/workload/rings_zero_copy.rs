@@ -1,10 +1,10 @@
 //! Zero-copy sends of io_uring: `SEND_ZC` and `SENDMSG_ZC`.
 //!
-//! A send has two completions with its `user_data`. The first one is of the request, and has the
-//! result and `IORING_CQE_F_MORE`. The second one has `IORING_CQE_F_NOTIF`, and says that the buffer
-//! is free. It is of another request, which nothing has announced (`io_alloc_notif`,
-//! io_uring/notif.c). A send that fails has both, too, if the kernel had made that request
-//! (`io_sendrecv_fail`, io_uring/net.c).
+//! A send has two completions with its `user_data`. The first one belongs to the request, and has
+//! the result and `IORING_CQE_F_MORE`. The second one has `IORING_CQE_F_NOTIF`, and means that the
+//! buffer is free. It belongs to another request, whose submission nothing reports
+//! (`io_alloc_notif`, io_uring/notif.c). A send that fails has both too, if the kernel had created
+//! that request (`io_sendrecv_fail`, io_uring/net.c).
 
 use std::{
     io::{Read as _, Write as _},
@@ -26,7 +26,7 @@ const REPORT_USAGE: u16 = 1 << 3;
 
 const LENGTH: usize = 4096;
 
-/// Two ends of a connection, the second of which is read until the first one is closed.
+/// The two ends of a connection. A thread reads the second one until the first one is closed.
 fn connection() -> (TcpStream, thread::JoinHandle<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let near = TcpStream::connect(listener.local_addr().expect("an address")).expect("it connects");
@@ -55,7 +55,7 @@ pub(super) fn run(params: &Params) -> Statement {
         for _ in 0..count {
             sends(&mut ring, &mut tally, "SEND_ZC", LENGTH as i32, || send(fd, &buffer, 0));
         }
-        // The same data for each request: they are told apart by their address.
+        // Each request has the same `user_data`: their addresses distinguish them.
         with_the_same_data(&mut ring, &mut tally, fd, &buffer);
         messages(&mut ring, &mut tally, fd, &buffer);
         fails(&mut ring, &mut tally, &buffer);
@@ -71,12 +71,12 @@ fn send(fd: RawFd, buffer: &[u8], flags: u16) -> squeue::Entry {
     opcode::SendZc::new(Fd(fd), buffer.as_ptr(), length).zc_flags(flags).build()
 }
 
-/// Whether a completion is the notification of a send.
+/// Whether a completion is the notification that the buffer is free.
 fn is_notification(entry: &cqueue::Entry) -> bool {
     cqueue::notif(entry.flags()) && !cqueue::more(entry.flags())
 }
 
-/// Sends once, with this result.
+/// Sends once, and expects this result.
 fn sends(
     ring: &mut Ring,
     tally: &mut Tally,
@@ -91,7 +91,7 @@ fn sends(
     tally.of(operation).posted += 1;
 }
 
-/// The two completions of a send.
+/// Asserts the two completions of a send.
 #[track_caller]
 fn has_both(entries: &[cqueue::Entry], user_data: u64, result: i32) {
     let [first, second] = entries else { panic!("{entries:?}") };
@@ -111,8 +111,8 @@ fn errno(result: i32) -> &'static str {
     }
 }
 
-/// A send and then a multishot receive with the same data: after the notification, the data belongs
-/// to the receive alone.
+/// Makes a send and then a multishot receive with the same `user_data`. After the notification, it
+/// belongs to the receive alone.
 fn with_the_same_data(ring: &mut Ring, tally: &mut Tally, fd: RawFd, buffer: &[u8]) {
     const DATA: u64 = u64::MAX - 7;
     const MESSAGES: u64 = 3;
@@ -141,7 +141,7 @@ fn with_the_same_data(ring: &mut Ring, tally: &mut Tally, fd: RawFd, buffer: &[u
     tally.made("REMOVE_BUFFERS", 1, "");
 }
 
-/// `SENDMSG_ZC`, which came with Linux 6.1.
+/// `SENDMSG_ZC`, from Linux 6.1 on.
 fn messages(ring: &mut Ring, tally: &mut Tally, fd: RawFd, buffer: &[u8]) {
     if !Kernel::new(&ring.ring).has(opcode::SendMsgZc::CODE) {
         return;
@@ -155,7 +155,7 @@ fn messages(ring: &mut Ring, tally: &mut Tally, fd: RawFd, buffer: &[u8]) {
     sends(ring, tally, "SENDMSG_ZC", LENGTH as i32, entry);
 }
 
-/// No file, and a socket that cannot send without a copy.
+/// Sends that fail: to a bad descriptor, and to a socket that does not support zero copy.
 fn fails(ring: &mut Ring, tally: &mut Tally, buffer: &[u8]) {
     sends(ring, tally, "SEND_ZC", -libc::EBADF, || send(-1, buffer, 0));
     let (near, _far) = pair();
@@ -163,8 +163,8 @@ fn fails(ring: &mut Ring, tally: &mut Tally, buffer: &[u8]) {
     sends(ring, tally, "SEND_ZC", -libc::EOPNOTSUPP, || send(fd, buffer, 0));
 }
 
-/// Notifications that find the completion queue full. Some report that the data was copied after
-/// all, by a result that is negative and no errno.
+/// Notifications that find the completion queue full. Some report, by a negative result that is not
+/// an errno, that the data was copied after all.
 fn overflowing(tally: &mut Tally, buffer: &[u8]) {
     let ring = IoUring::builder().setup_cqsize(2).build(2).expect("a ring");
     let mut ring = Ring::of(ring);
@@ -191,7 +191,7 @@ fn overflowing(tally: &mut Tally, buffer: &[u8]) {
     let entries = ring.wait_for_entries(4);
     assert_eq!(entries.iter().filter(|entry| is_notification(entry)).count(), 1, "{entries:?}");
     tally.submitted("SEND_ZC", 1);
-    // Both are of the send. Nothing says that the request ended.
+    // Both belong to the send. No completion reports that the request ended.
     tally.of("SEND_ZC").overflowed += 2;
     tally.of("SEND_ZC").in_flight += 1;
     drop(near);

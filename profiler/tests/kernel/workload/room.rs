@@ -1,4 +1,4 @@
-//! Processes that use up the room of a small pool in a known order.
+//! Processes that fill a small pool of counters in a known order.
 
 use std::{io::Read as _, io::Write as _};
 
@@ -11,7 +11,7 @@ use super::{
     statement::{add, calls},
 };
 
-/// Calls that succeed, and whose numbers share a page of the profiler's table.
+/// Calls that succeed, and whose numbers are in one page of the profiler's table.
 const OF_ONE_PAGE: [(&str, c_long); 9] = [
     ("times", libc::SYS_times),
     ("getuid", libc::SYS_getuid),
@@ -24,12 +24,14 @@ const OF_ONE_PAGE: [(&str, c_long); 9] = [
     ("getsid", libc::SYS_getsid),
 ];
 
-/// `processes` children, all alive at the end, of which each makes each of
-/// [`OF_ONE_PAGE`] once, before any other call. So each takes a cell for a page and then
-/// by turns one for a slot and one for its latencies: of eight cells, an extent, the last
-/// is one for a slot, and when no further extent is there its latencies find no room. But
-/// a child takes three, and the last of them is not filled so: `first` other children,
-/// which take one each, have another one be the last that there is.
+/// Starts `processes` children, all alive at the end. Each makes each call of [`OF_ONE_PAGE`] once,
+/// and no other call before.
+///
+/// A child first takes a cell for a page, and then alternately one for a slot and one for its
+/// latencies. An extent has eight cells, so its last one is for a slot. When no further extent is
+/// free, the latencies of that slot find no room. Each child takes three extents, and does not fill
+/// the third one. `first` other children, which take one extent each, run first, so that the last
+/// free extent is one that a child fills.
 pub(super) fn one_of_each(params: &Params) -> Statement {
     let args = CloneArgs::fork();
     let (go, told) = std::io::pipe().expect("a pipe");
@@ -46,7 +48,7 @@ pub(super) fn one_of_each(params: &Params) -> Statement {
                 let heard = (&tell).write_all(&[0]).and_then(|()| (&go).read_exact(&mut [0]));
                 raw::end(heard.is_err().into())
             });
-            // One after another.
+            // The children run one after the other.
             (&done).read_exact(&mut [0]).expect("a child");
             u32::try_from(pid).expect("a child")
         })

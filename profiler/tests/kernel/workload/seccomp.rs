@@ -20,12 +20,12 @@ use super::{
     wait,
 };
 
-/// Has seccomp answer every `getsid` of this thread by `action`. With flags of
-/// seccomp(2) that make one it gives a descriptor.
+/// Makes seccomp answer every `getsid` of this thread by `action`. Returns a descriptor if the
+/// flags ask for one (seccomp(2)).
 pub(super) fn answer(action: u32, flags: c_long) -> c_long {
     filter(
         &[
-            // The number, at the beginning of struct seccomp_data.
+            // Loads the call's number, the first field of `struct seccomp_data`.
             op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
             op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_getsid as u32, 0, 1),
             op(libc::BPF_RET | libc::BPF_K, action, 0, 0),
@@ -35,7 +35,7 @@ pub(super) fn answer(action: u32, flags: c_long) -> c_long {
     )
 }
 
-/// Gives this thread a filter.
+/// Installs a filter for this thread.
 pub(super) fn filter(filter: &[libc::sock_filter], flags: c_long) -> c_long {
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: takes numbers.
@@ -57,9 +57,9 @@ pub(super) fn attempt() -> c_long {
     raw::syscall(libc::SYS_getsid, [0; 1])
 }
 
-/// `calls` attempts at a call that seccomp answers with EPERM before it enters, half
-/// of them before the thread has made any other call; and at that which has its number in
-/// the table of i386.
+/// Makes `calls` attempts at a call that seccomp answers with EPERM before it enters, half of them
+/// before the thread has made any other call. Then as many attempts at the i386 call of the same
+/// number.
 pub(super) fn denied(params: &Params) -> Statement {
     params.hold();
     let times = params.number("calls");
@@ -69,7 +69,7 @@ pub(super) fn denied(params: &Params) -> Statement {
         (0..times).all(|_| attempt() == -c_long::from(libc::EPERM) && by_int80() == -libc::EPERM)
     };
     assert!(attempts());
-    // In a process that does it as its very first.
+    // In a process whose very first calls these are.
     let child = fork(attempts);
     reap(child);
     let mut made = calls([("getsid", Made::denied(times))]);
@@ -83,13 +83,14 @@ extern "C" fn on_trap(_: libc::c_int) {
     TRAPPED.fetch_add(1, SeqCst);
 }
 
-/// `calls` attempts that each make a handler run: denied, and an `rt_sigreturn`.
+/// Makes `calls` attempts that each run a signal handler: each counts as a denied attempt and an
+/// `rt_sigreturn`.
 pub(super) fn trap(params: &Params) -> Statement {
     let times = params.number("calls");
     install_handler_of(libc::SIGSYS, on_trap, 0);
     answer(libc::SECCOMP_RET_TRAP, 0);
     for _ in 0..times {
-        // The register as it was, with the number: the call was rolled back.
+        // The register still has the call's number: the kernel rolled the call back.
         assert_eq!(attempt(), libc::SYS_getsid);
     }
     assert_eq!(TRAPPED.load(SeqCst), times);
@@ -97,7 +98,8 @@ pub(super) fn trap(params: &Params) -> Statement {
     Statement::of(own_pid(), made)
 }
 
-/// `calls` attempts for which a tracer is to be asked, and there is none: ENOSYS.
+/// Makes `calls` attempts that seccomp passes to a tracer, which does not exist: they fail with
+/// ENOSYS.
 pub(super) fn trace(params: &Params) -> Statement {
     let times = params.number("calls");
     answer(libc::SECCOMP_RET_TRACE, 0);
@@ -107,13 +109,13 @@ pub(super) fn trace(params: &Params) -> Statement {
     Statement::of(own_pid(), calls([("getsid", Made::denied(times))]))
 }
 
-/// Ends by seccomp, `calls` of each kind: of a thread among others, of a process, and of a
-/// process with other threads. Beside them, ends by SIGSYS in which seccomp kills nothing.
+/// Has seccomp kill a thread among others, a process, and a process with other threads, `calls`
+/// times each. Then SIGSYS ends processes that seccomp does not kill.
 ///
-/// A process is ended by a signal, so that its call leaves, denied, since Linux 5.16
-/// (`__seccomp_filter`, kernel/seccomp.c: `force_sig_seccomp`). Before, and still if
-/// other threads live on, the thread ends there and then (`do_exit`), and its call
-/// neither enters nor leaves: since Linux 5.17 the task says so when it ends.
+/// Since Linux 5.16, seccomp ends a process by a signal, so the exit tracepoint runs and the call
+/// counts as denied (`__seccomp_filter`, kernel/seccomp.c: `force_sig_seccomp`). On older kernels,
+/// and still if other threads live on, the thread ends at once (`do_exit`), and neither tracepoint
+/// runs. Since Linux 5.17, the task's state shows this when it ends.
 pub(super) fn kill(params: &Params) -> Statement {
     extern "C" fn life(_: c_long) -> ! {
         answer(libc::SECCOMP_RET_KILL_THREAD, 0);
@@ -166,7 +168,7 @@ pub(super) fn kill(params: &Params) -> Statement {
             }
             attempt_with(libc::SECCOMP_RET_KILL_PROCESS);
         });
-        // The signal that has no handler ends the process, and seccomp does not.
+        // The signal has no handler and ends the process: this is not a kill by seccomp.
         whole(&Made::denied(1), &|| attempt_with(libc::SECCOMP_RET_TRAP));
         whole(&Made::default(), &|| {
             answer(libc::SECCOMP_RET_KILL_PROCESS, 0);
@@ -176,12 +178,12 @@ pub(super) fn kill(params: &Params) -> Statement {
     Statement::of_all(processes)
 }
 
-/// What is counted of a call in which seccomp ends a thread there and then.
+/// The expected counts of a call in which seccomp ends a thread at once.
 pub(super) fn kills_are_seen() -> Made {
     if kernel_release() >= (5, 17) { Made::denied(1) } else { Made::default() }
 }
 
-/// As 5 and 10 of `5.10.0-28-amd64`.
+/// The first two numbers of the release: 5 and 10 of `5.10.0-28-amd64`.
 fn kernel_release() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
@@ -189,8 +191,8 @@ fn kernel_release() -> (u32, u32) {
     (next(), next())
 }
 
-/// `calls` attempts, which another thread answers by turns with an errno, with a result,
-/// and by letting the call go on, which then is one.
+/// Makes `calls` attempts, which another thread answers in turn with an errno, with a result, and
+/// by letting the call continue. Only the last is a call.
 pub(super) fn user_notification(params: &Params) -> Statement {
     let times = params.number("calls");
     let (tell, told) = mpsc::channel();
@@ -202,7 +204,7 @@ pub(super) fn user_notification(params: &Params) -> Statement {
         match turn % 3 {
             0 => assert_eq!(result, -c_long::from(libc::EACCES)),
             1 => assert_eq!(result, NOT_A_SESSION),
-            // 0 is the session of the first process and of what it starts.
+            // 0 is the session of the first process and its children.
             _ => assert!((0..NOT_A_SESSION).contains(&result)),
         }
         let ended = if turn % 3 < 2 { Made::denied(1) } else { Made::succeeded(1) };
@@ -215,10 +217,10 @@ pub(super) fn user_notification(params: &Params) -> Statement {
 /// `SECCOMP_FILTER_FLAG_NEW_LISTENER` (include/uapi/linux/seccomp.h).
 pub(super) const NEW_LISTENER: c_long = 1 << 3;
 
-/// Above `PID_MAX_LIMIT`.
+/// A number above `PID_MAX_LIMIT`, which no session has.
 const NOT_A_SESSION: c_long = 77_777_777;
 
-/// Answers so many attempts.
+/// Answers this number of attempts.
 fn supervise(listener: c_long, times: u64) {
     for turn in 0..times {
         let id = receive(listener);
@@ -231,9 +233,9 @@ fn supervise(listener: c_long, times: u64) {
     }
 }
 
-/// The id of the next attempt that is to be answered.
+/// Waits for an attempt, and returns its id.
 pub(super) fn receive(listener: c_long) -> u64 {
-    // SAFETY: zeros are what the kernel asks for; it writes one notification.
+    // SAFETY: the kernel requires zeros, and writes one notification.
     let mut asked: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     let asked_at = &raw mut asked as c_long;
     let received = [listener, libc::SECCOMP_IOCTL_NOTIF_RECV as c_long, asked_at];

@@ -1,4 +1,4 @@
-//! Calls that seccomp refuses, by threads that have their filter before the profiler comes.
+//! Calls that seccomp refuses, by threads that installed their filter before the profiler started.
 
 use std::{
     ffi::CString,
@@ -24,17 +24,17 @@ use super::{
     wait_for_end_of_input, wait_until_in_call,
 };
 
-/// One thread in so many spins, and so keeps a CPU busy.
+/// One thread in this many spins, which keeps a CPU busy.
 const SPIN: u64 = 32;
 
-/// As many bytes as a thread may not read.
+/// The length of a `read` that the filter refuses.
 const REFUSED_LENGTH: u32 = 77;
 
 /// Offset of the low half of the third argument in `struct seccomp_data`.
 const THIRD_ARGUMENT: u32 = 32;
 
-/// Refuses `getsid` with EPERM, and `read` by its length: so which `read` may enter does not
-/// follow from its number alone.
+/// Refuses `getsid` with EPERM, and `read` of one length. So the number of a `read` alone does not
+/// decide whether it may enter.
 fn refuse() {
     let load = |at| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, at, 0, 0);
     let equals = |k, jt, jf| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, jt, jf);
@@ -53,9 +53,9 @@ fn refuse() {
     );
 }
 
-/// `threads` threads, older than the profiler, that each make `calls` calls which are all
-/// refused. One in [`SPIN`] makes no call at all before, and the others sleep in a `read`.
-/// The process takes the name `name`.
+/// Starts `threads` threads before the profiler. Each makes `calls` calls, which are all refused.
+/// One in [`SPIN`] makes no call before, and the others sleep in a `read`. The process takes the
+/// name `name`.
 pub(super) fn denied(params: &Params) -> Statement {
     if let Some(named) = params.0.get("name") {
         name(&CString::new(named.as_str()).expect("no NUL"));
@@ -69,19 +69,19 @@ pub(super) fn denied(params: &Params) -> Statement {
     println!("{READY}");
     wait_for_end_of_input();
     go.store(true, SeqCst);
-    // One byte for each that sleeps.
+    // One byte for each thread that sleeps.
     writer.write_all(&vec![0; threads.len()]).expect("a pipe");
     let denied = threads.len() as u64 * times;
     threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
     Statement::of(own_pid(), calls([("getsid", Made::denied(denied))]))
 }
 
-/// A thread that is ready when this returns.
+/// Starts a thread, and returns when it is ready.
 fn start(go: Arc<AtomicBool>, reads: Option<RawFd>, times: u64) -> thread::JoinHandle<()> {
     let (tell, told) = mpsc::channel();
     let thread = thread::spawn(move || {
         refuse();
-        // So that who attaches while it spins has its turn.
+        // A low priority, so that the profiler can attach while this thread spins.
         assert_eq!(raw::syscall(libc::SYS_setpriority, [libc::PRIO_PROCESS as c_long, 0, 10]), 0);
         tell.send(own_tid()).expect("a receiver");
         if let Some(fd) = reads {
@@ -105,7 +105,8 @@ fn start(go: Arc<AtomicBool>, reads: Option<RawFd>, times: u64) -> thread::JoinH
 static READY_TO_DIE: AtomicU64 = AtomicU64::new(0);
 static GO: AtomicBool = AtomicBool::new(false);
 
-/// `threads` threads, older than the profiler, that make no call until seccomp kills each in one.
+/// Starts `threads` threads before the profiler. They make no call until the one in which seccomp
+/// kills them.
 pub(super) fn killed(params: &Params) -> Statement {
     extern "C" fn life(_: c_long) -> ! {
         raw::syscall(libc::SYS_setpriority, [libc::PRIO_PROCESS as c_long, 0, 10]);

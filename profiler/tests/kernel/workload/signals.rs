@@ -1,4 +1,4 @@
-//! Calls that signals break, stop and end.
+//! Calls that signals interrupt, stop and end.
 
 use std::{
     io::{PipeReader, PipeWriter},
@@ -27,9 +27,9 @@ fn install_handler(flags: i32) {
     install_handler_of(libc::SIGUSR1, on_signal, flags);
 }
 
-/// Has `handler` run at `signal`.
+/// Installs `handler` for `signal`.
 pub(super) fn install_handler_of(signal: i32, handler: extern "C" fn(libc::c_int), flags: i32) {
-    // SAFETY: zeros are an action without mask; the handlers only add to a number.
+    // SAFETY: zeros are an action with an empty mask, and the handlers only increment a number.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
@@ -38,9 +38,9 @@ pub(super) fn install_handler_of(signal: i32, handler: extern "C" fn(libc::c_int
     }
 }
 
-/// `calls` signals that are pending when `rt_sigsuspend` lets them in. When a handler
-/// returns, the interrupted call's -EINTR is in the register that holds a result, and
-/// is no result of `rt_sigreturn`.
+/// Handles `calls` signals that are pending until `rt_sigsuspend` unblocks them. When a handler
+/// returns, the result register has the -EINTR of the interrupted call. It is not a result of
+/// `rt_sigreturn`.
 pub(super) fn handled(params: &Params) -> Statement {
     let times = params.number("calls");
     install_handler(0);
@@ -52,7 +52,7 @@ pub(super) fn handled(params: &Params) -> Statement {
         let none: libc::sigset_t = std::mem::zeroed();
         for _ in 0..times {
             libc::raise(libc::SIGUSR1);
-            // 8 bytes are the kernel's set of signals.
+            // The kernel's set of signals has 8 bytes.
             let args = [&raw const none as libc::c_long, 8, 0, 0];
             assert_eq!(
                 raw::syscall(libc::SYS_rt_sigsuspend, args),
@@ -62,13 +62,13 @@ pub(super) fn handled(params: &Params) -> Statement {
     }
     assert_eq!(HANDLED.load(SeqCst), times);
     let mut calls = Calls::new();
-    // It leaves with -ERESTARTNOHAND, which becomes EINTR once the handler has run.
+    // The exit tracepoint reports -ERESTARTNOHAND, which becomes EINTR after the handler.
     add(&mut calls, "rt_sigsuspend", &Made::failed(times, "EINTR"));
     add(&mut calls, "rt_sigreturn", &Made::succeeded(times));
     Statement::of(own_pid(), calls)
 }
 
-/// A `readv` that `calls` signals break under SA_RESTART, and that reads in the end.
+/// Makes a `readv` that `calls` signals interrupt under SA_RESTART, and that then reads.
 pub(super) fn restarted(params: &Params) -> Statement {
     let times = params.number("calls");
     install_handler(libc::SA_RESTART);
@@ -84,7 +84,7 @@ pub(super) fn restarted(params: &Params) -> Statement {
     let tid = told.recv().expect("a thread");
     for broken in 0..times {
         wait_until_in_call(own_pid(), tid, libc::SYS_readv);
-        // SAFETY: a thread of ours, which lives while it reads.
+        // SAFETY: the thread is ours, and lives while it reads.
         unsafe { libc::tgkill(own_pid().cast_signed(), tid.cast_signed(), libc::SIGUSR1) };
         while HANDLED.load(SeqCst) == broken {
             thread::yield_now();
@@ -94,16 +94,16 @@ pub(super) fn restarted(params: &Params) -> Statement {
     std::io::Write::write_all(&mut &writer, b"x").expect("a reader");
     assert_eq!(thread.join().expect("no panic"), 1);
     let mut calls = Calls::new();
-    // Each time it enters again.
+    // It enters again after each signal.
     add(&mut calls, "readv", &Made::restarted(times));
     add(&mut calls, "readv", &Made::succeeded(1));
     add(&mut calls, "rt_sigreturn", &Made::succeeded(times));
     Statement::of(own_pid(), calls)
 }
 
-/// Children that are stopped and continued within a call. Those that wait for a time
-/// leave with -ERESTART_RESTARTBLOCK and come back as `restart_syscall`; a `futex`
-/// without one leaves with -ERESTARTSYS, and enters again as itself.
+/// Stops and continues children within a call. Calls with a timeout leave with
+/// -ERESTART_RESTARTBLOCK and continue as `restart_syscall`. A `futex` without a timeout leaves
+/// with -ERESTARTSYS, and enters again as `futex`.
 pub(super) fn stopped() -> Statement {
     let shared = Shared::new();
     let again = Wait::ALL.map(|wait| match wait {
@@ -138,9 +138,9 @@ pub(super) fn stopped() -> Statement {
     Statement::of_all(processes.into())
 }
 
-/// Children that `calls` signals find in a call, each with a handler. Whatever code the
-/// call leaves with, once a handler has run it is made again only if that is
-/// -ERESTARTSYS and the handler has SA_RESTART.
+/// Sends `calls` signals to each of several children that wait in a call and have a handler. Once
+/// the handler has run, a call is made again only if its restart code is -ERESTARTSYS and the
+/// handler has SA_RESTART.
 pub(super) fn in_waits(params: &Params) -> Statement {
     let times = params.number("calls");
     let shared = Shared::new();
@@ -152,7 +152,7 @@ pub(super) fn in_waits(params: &Params) -> Statement {
             SHARED.store(std::ptr::from_ref(shared).cast_mut(), SeqCst);
             let child = fork(|| {
                 install_handler_of(libc::SIGUSR1, on_shared_signal, flags);
-                // The first also takes the calls that come again.
+                // The first entry also includes the calls that are made again.
                 let broken = if is_made_again { 0 } else { times };
                 (0..broken).all(|_| wait.make(shared) == -c_long::from(libc::EINTR))
                     && (wait == Wait::Nanosleep || wait.make(shared) >= 0)
@@ -193,11 +193,11 @@ struct Shared {
     writer: PipeWriter,
 }
 
-/// Where a handler finds it.
+/// The memory, for a handler.
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
 
 extern "C" fn on_shared_signal(_: libc::c_int) {
-    // SAFETY: set before the handler is installed, and never freed.
+    // SAFETY: the pointer is set before the handler is installed, and never freed.
     unsafe { &*SHARED.load(SeqCst) }.handled.fetch_add(1, SeqCst);
 }
 
@@ -206,7 +206,7 @@ impl Shared {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-        // SAFETY: new memory, large enough and aligned, that is never given back.
+        // SAFETY: a new mapping, large enough and aligned, that is never unmapped.
         unsafe {
             let place = libc::mmap(std::ptr::null_mut(), 4096, protection, flags, -1, 0);
             assert_ne!(place, libc::MAP_FAILED, "shared memory");
@@ -219,11 +219,11 @@ impl Shared {
     /// Ends a call that waits.
     fn let_go(&self, wait: Wait) {
         match wait {
-            // By itself.
+            // Ends by itself.
             Wait::Nanosleep => {}
             Wait::Poll => std::io::Write::write_all(&mut &self.writer, b"x").expect("a reader"),
             Wait::Futex | Wait::FutexWithTime => {
-                // Shared between processes, so without FUTEX_PRIVATE_FLAG.
+                // The futex is shared between processes, so FUTEX_PRIVATE_FLAG is not set.
                 let wake = [self.futex.as_ptr() as c_long, libc::FUTEX_WAKE.into(), 1];
                 while raw::syscall(libc::SYS_futex, wake) != 1 {
                     thread::yield_now();
@@ -232,7 +232,7 @@ impl Shared {
         }
     }
 
-    /// So that the next one waits again.
+    /// Restores the state, so that the next call waits again.
     fn take_back(&self, wait: Wait) {
         if wait == Wait::Poll {
             std::io::Read::read_exact(&mut &self.reader, &mut [0]).expect("what was written");
@@ -268,7 +268,7 @@ impl Wait {
         }
     }
 
-    /// Waits for a second, or until it is let go.
+    /// Makes the call, which waits for a second or until [`Shared::let_go`].
     fn make(self, shared: &Shared) -> c_long {
         let a_second = libc::timespec { tv_sec: 1, tv_nsec: 0 };
         let an_age = libc::timespec { tv_sec: 1_000_000, tv_nsec: 0 };

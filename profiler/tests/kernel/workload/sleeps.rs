@@ -1,4 +1,4 @@
-//! Calls of a known length, each timed around it by the caller.
+//! Calls of a known duration, each timed by the caller.
 
 use std::thread;
 
@@ -6,7 +6,7 @@ use super::{
     Made, Params, Statement, Timing, in_a_process, own_pid, raw, statement::calls as made,
 };
 
-/// What is slept, and how many times.
+/// The duration of a sleep and the number of such sleeps.
 const SLEEPS: [(u64, u64); 7] = [
     (1_000, 200),
     (10_000, 200),
@@ -17,10 +17,10 @@ const SLEEPS: [(u64, u64); 7] = [
     (1_000_000_000, 2),
 ];
 
-/// Calls that do next to nothing, for the cost of timing one.
+/// The number of trivial calls, by which the cost of timing one is measured.
 const EMPTY_CALLS: u64 = 10_000;
 
-/// One process for each length, so that a row of the profiler's is of one length.
+/// Runs one process for each duration, so that each row of the profiler's report has one duration.
 pub(super) fn run() -> Statement {
     let mut timings = vec![in_a_process(|| time("getppid", &vec![0; EMPTY_CALLS as usize], empty))];
     for (length, times) in SLEEPS {
@@ -30,14 +30,14 @@ pub(super) fn run() -> Statement {
     Statement { timings, ..Statement::default() }
 }
 
-/// Threads that sleep side by side, since the calls together take that long.
+/// The number of threads that sleep at the same time, since the sleeps together take long.
 const SLEEPERS: u64 = 8;
 
-/// `calls` of each of three kinds, a process each: sleeps of lengths spread over a
-/// decade, `getrandom` of sizes spread likewise, and calls that do next to nothing.
+/// Makes `calls` calls of each of three kinds, in a process each: sleeps with durations spread over
+/// a decade, `getrandom` with sizes spread likewise, and trivial calls.
 pub(super) fn spread(params: &Params) -> Statement {
     let calls = params.number("calls");
-    // Log-uniform, a place each in [0, 1).
+    // Positions in [0, 1), spread evenly.
     let place = |index: u64| index as f64 / calls as f64;
     let sleeps = in_a_process(move || {
         let of_thread = |thread: u64| {
@@ -61,7 +61,7 @@ pub(super) fn spread(params: &Params) -> Statement {
         let mut room = vec![0_u8; 1 << 17];
         let mut index = 0;
         time("getrandom", &vec![0; calls as usize], |_| {
-            // In an order that has long and short ones follow one another.
+            // In an order that mixes long and short calls.
             index = (index + 617) % calls;
             let size = (1000.0 * 100_f64.powf(place(index))) as libc::c_long;
             let args = [room.as_mut_ptr() as libc::c_long, size, 0, 0];
@@ -75,8 +75,8 @@ pub(super) fn spread(params: &Params) -> Statement {
     Statement { timings: vec![sleeps, work, nothing], ..Statement::default() }
 }
 
-/// A loop of `period` calls, of which the last takes hundreds of times as long as the others. In a
-/// process of its own, which makes no other such call.
+/// Makes a loop of `period` calls, of which the last takes hundreds of times as long as the others,
+/// in a process that makes no other such call.
 pub(super) fn periodic(params: &Params) -> Statement {
     let (period, rounds) = (params.number("period"), params.number("calls"));
     let mut sizes = vec![1; period as usize];
@@ -91,7 +91,8 @@ pub(super) fn periodic(params: &Params) -> Statement {
     Statement { timings: vec![timing], ..Statement::default() }
 }
 
-/// Calls as fast as they go for a second, then 100 per second for three, then fast for a second.
+/// Calls at full speed for a second, then at 100 per second for three seconds, then at full speed
+/// for a second.
 pub(super) fn paces(params: &Params) -> Statement {
     params.hold();
     let mut calls = 0;
@@ -111,8 +112,8 @@ pub(super) fn paces(params: &Params) -> Statement {
     Statement::of(own_pid(), made([("getppid", Made::succeeded(calls))]))
 }
 
-/// Has this thread run before all others, where it may: others' work would come between
-/// the clocks. What is measured is true without it too, and proves less.
+/// Gives this thread real-time priority if permitted: otherwise other threads may run between the
+/// two clock readings. Without it, the test is less precise but still valid.
 fn go_first() {
     let priority = libc::sched_param { sched_priority: 1 };
     // SAFETY: reads one structure.
@@ -142,7 +143,7 @@ fn sleep(length_ns: u64) -> bool {
     raw::syscall(libc::SYS_clock_nanosleep, args) == 0
 }
 
-/// Makes a call for each length asked.
+/// Makes and times a call for each requested duration.
 fn time(syscall: &str, asked_ns: &[u64], mut call: impl FnMut(u64) -> bool) -> Timing {
     let mut took_ns = Vec::with_capacity(asked_ns.len());
     for &length in asked_ns {

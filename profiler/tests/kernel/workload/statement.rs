@@ -1,46 +1,47 @@
-//! What a workload says that it did: the truth that the profiler is held against.
+//! The statement of a workload: the calls that it made. Tests compare the profiler's report with
+//! it.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// What a workload prints when it is done.
+/// The statement that a workload prints at its end.
 #[derive(Serialize, Deserialize, Default, Debug)]
 pub(crate) struct Statement {
-    /// Of every process that made calls that count.
+    /// The processes that made calls that count.
     pub(crate) processes: Vec<Process>,
-    /// Of threads that are stated apart.
+    /// Threads that are stated separately.
     #[serde(default)]
     pub(crate) threads: Vec<Thread>,
-    /// Of those that timed their calls.
+    /// Calls that were timed.
     #[serde(default)]
     pub(crate) timings: Vec<Timing>,
-    /// Of calls that lost the CPU.
+    /// Calls during which the thread lost the CPU.
     #[serde(default)]
     pub(crate) preempted: Vec<Preempted>,
-    /// Of calls of several threads that share the CPU time of their process.
+    /// Calls of several threads that share the CPU time of their process.
     #[serde(default)]
     pub(crate) busy: Vec<Busy>,
-    /// Of io_uring.
+    /// Operations of io_uring.
     #[serde(default)]
     pub(crate) operations: Vec<Operations>,
 }
 
-/// The operations of io_uring of one opcode of one process.
+/// The io_uring operations of one process with one opcode.
 #[derive(Serialize, Deserialize, Default, Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Operations {
     pub(crate) pid: u32,
-    /// The name of the opcode; `None` for completions whose opcode the kernel does not tell.
+    /// The name of the opcode. `None` for completions whose opcode the kernel does not report.
     pub(crate) operation: Option<String>,
     pub(crate) submitted: u64,
     pub(crate) completed: u64,
     pub(crate) errnos: BTreeMap<String, u64>,
-    /// Further completions.
+    /// Completions after which more followed.
     pub(crate) posted: u64,
     pub(crate) overflowed: u64,
-    /// Submitted with the wish for no completion.
+    /// Submitted with the flag that suppresses the completion.
     pub(crate) silent: u64,
-    /// Completed, and submitted before the workload was let go.
+    /// Completed, but submitted before the workload was released.
     pub(crate) unmatched: u64,
     /// In flight at the end.
     pub(crate) in_flight: u64,
@@ -50,7 +51,7 @@ pub(crate) struct Operations {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Process {
     pub(crate) pid: u32,
-    /// Its name, where another process had the same id.
+    /// Its name, if another process had the same id.
     #[serde(default)]
     pub(crate) comm: Option<String>,
     pub(crate) calls: Calls,
@@ -60,16 +61,15 @@ pub(crate) struct Process {
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Thread {
     pub(crate) tid: u32,
-    /// The name that it had last.
+    /// Its last name.
     pub(crate) comm: String,
     pub(crate) calls: Calls,
 }
 
-/// By ABI and name, as `x86_64/read`.
+/// Calls by ABI and name, such as `x86_64/read`.
 pub(crate) type Calls = BTreeMap<String, Made>;
 
-/// Calls of one kind, by how they ended. Those that are in none of the fields but
-/// `calls` returned.
+/// Calls of one kind, by outcome. Those that only `calls` includes returned with success.
 #[derive(Serialize, Deserialize, Default, Debug, Clone, PartialEq, Eq)]
 #[serde(default)]
 pub(crate) struct Made {
@@ -85,14 +85,14 @@ pub(crate) struct Made {
 pub(crate) struct Timing {
     pub(crate) pid: u32,
     pub(crate) syscall: String,
-    /// What each call was asked to take, nanoseconds; ascending.
+    /// The requested durations in nanoseconds, ascending.
     pub(crate) asked_ns: Vec<u64>,
-    /// What each call took, between a clock reading before it and one after it,
-    /// nanoseconds; ascending, and so not each beside what it was asked.
+    /// The durations between a clock reading before each call and one after it, in nanoseconds,
+    /// ascending. The order is not that of `asked_ns`.
     pub(crate) took_ns: Vec<u64>,
 }
 
-/// Calls of one kind that work all the time, by a thread that has to share its CPU.
+/// Calls of one kind that use the CPU all the time, by a thread that shares its CPU.
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub(crate) struct Preempted {
     pub(crate) pid: u32,
@@ -100,9 +100,9 @@ pub(crate) struct Preempted {
     pub(crate) calls: u64,
     /// Time between clock readings around the calls, nanoseconds.
     pub(crate) took_ns: u64,
-    /// CPU time of the thread meanwhile, nanoseconds.
+    /// CPU time of the thread during the calls, nanoseconds.
     pub(crate) cpu_ns: u64,
-    /// How often the thread lost the CPU meanwhile though it had work.
+    /// How often the thread was preempted during the calls.
     pub(crate) switches: u64,
 }
 
@@ -110,11 +110,11 @@ pub(crate) struct Preempted {
 #[derive(Serialize, Deserialize, Debug, Clone)]
 pub(crate) struct Busy {
     pub(crate) pid: u32,
-    /// Calls of each kind.
+    /// The number of calls of each kind.
     pub(crate) calls: u64,
     /// Time between clock readings around all calls, nanoseconds.
     pub(crate) took_ns: u64,
-    /// CPU time of the threads meanwhile, nanoseconds.
+    /// CPU time of the threads during the calls, nanoseconds.
     pub(crate) cpu_ns: u64,
 }
 
@@ -154,11 +154,11 @@ impl Made {
         }
     }
 
-    /// Whether this is what was reported of `stated`, where of all calls no more than
-    /// `loss` entries and exits went uncounted. Each that did makes one number less by one:
-    /// without its entry a call is none, or denied; without its exit it has no outcome. And of
-    /// two calls in a row, the first without its exit and the second without its entry, the
-    /// first has the outcome of the second: so one errno in two losses may be one too many.
+    /// Whether this report agrees with the statement, if at most `loss` entries and exits went
+    /// uncounted. Each lost event makes one number less by one: without its entry, a call is
+    /// missing or counts as denied; without its exit, it has no outcome. If the exit of one call
+    /// and the entry of the next are lost, the first call gets the outcome of the second. So an
+    /// errno may be too high by one for every two losses.
     pub(crate) fn is(&self, stated: &Self, loss: u64) -> bool {
         let fewer =
             |reported: u64, stated: u64| stated.checked_sub(reported).is_some_and(|n| n <= loss);
@@ -169,7 +169,7 @@ impl Made {
         };
         fewer(self.calls, stated.calls)
             && fewer(self.restarted, stated.restarted)
-            // A thread that ends after a missed exit seems to end in that call.
+            // A thread that ends after a lost exit seems to end in that call.
             && self.never_returned.abs_diff(stated.never_returned) <= loss
             && self.denied.abs_diff(stated.denied) <= loss
             && self.errnos.keys().chain(stated.errnos.keys()).all(errno)
@@ -177,24 +177,24 @@ impl Made {
 }
 
 impl Process {
-    /// One whose id no other process had.
+    /// A process whose id no other process had.
     pub(crate) fn new(pid: u32, calls: Calls) -> Self {
         Self { pid, comm: None, calls }
     }
 }
 
 impl Statement {
-    /// Of one process alone.
+    /// The statement of one process.
     pub(crate) fn of(pid: u32, calls: Calls) -> Self {
         Self::of_all(vec![Process::new(pid, calls)])
     }
 
-    /// Of these processes.
+    /// The statement of these processes.
     pub(crate) fn of_all(processes: Vec<Process>) -> Self {
         Self { processes, ..Self::default() }
     }
 
-    /// All processes together.
+    /// The calls of all processes together.
     pub(crate) fn total(&self) -> Calls {
         let mut total = Calls::new();
         for (name, made) in self.processes.iter().flat_map(|process| &process.calls) {
@@ -209,7 +209,7 @@ pub(crate) fn add(calls: &mut Calls, name: &str, made: &Made) {
     calls.entry(format!("x86_64/{name}")).or_default().add(made);
 }
 
-/// Calls of these kinds, and no others that count.
+/// Calls of exactly these kinds.
 pub(crate) fn calls<const N: usize>(made: [(&str, Made); N]) -> Calls {
     let mut calls = Calls::new();
     made.iter().for_each(|(name, made)| add(&mut calls, name, made));

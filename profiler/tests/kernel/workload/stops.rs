@@ -1,4 +1,4 @@
-//! Threads that sleep in the kernel when the profiler comes, within a call or not.
+//! Threads that sleep in the kernel when the profiler starts, some of them within a call.
 
 use std::{
     io::BufRead as _,
@@ -17,8 +17,8 @@ use super::{
     wait_for_end_of_input, wait_until_in_call,
 };
 
-/// Children that are stopped: named `in-fork` and `in-exit` if they are within that call, and
-/// `outside` if they are in none.
+/// Stops children: those within a call are named `in-fork` and `in-exit`, and those outside a call
+/// `outside`.
 pub(super) fn stopped(params: &Params) -> Statement {
     name(c"in-fork");
     let in_fork = tracee(|| raw::fork_and_end(libc::SYS_fork) > 0);
@@ -48,13 +48,13 @@ pub(super) fn stopped(params: &Params) -> Statement {
     Statement::default()
 }
 
-/// Gives the process, and its children to come, a name.
+/// Renames the process, and so its later children.
 pub(super) fn name(name: &std::ffi::CStr) {
     let named = raw::syscall(libc::SYS_prctl, [libc::PR_SET_NAME.into(), name.as_ptr() as c_long]);
     assert_eq!(named, 0);
 }
 
-/// Has a tracee go on until it reports `event`.
+/// Continues a tracee until it reports `event`.
 fn event(child: u32, option: libc::c_int, event: libc::c_int) {
     let options = libc::PTRACE_O_EXITKILL | option;
     ptrace(libc::PTRACE_SETOPTIONS, child, options.into());
@@ -80,9 +80,9 @@ fn wait_for_stop(child: u32) -> i32 {
     status
 }
 
-/// With a line of input, two threads each make a call for which seccomp asks a supervisor;
-/// says that it is ready before that and after. With the end of input, the supervisor refuses
-/// the call of one, and lets the other's go on.
+/// When it reads a line, two threads each make a call for which seccomp asks a supervisor. Prints
+/// that it is ready before and after that. At the end of input, the supervisor refuses one call,
+/// and lets the other continue.
 pub(super) fn supervised() -> Statement {
     let start = || {
         let (tell, told) = mpsc::channel();

@@ -1,16 +1,16 @@
-//! Calls by other tables than that of x86_64, and by numbers that are in none.
+//! Calls of the i386 and x32 tables, and by numbers that no table has.
 
 use super::{Calls, Made, Params, Statement, own_pid, raw, statement::add};
 
 /// `__X32_SYSCALL_BIT`.
 const X32_BIT: libc::c_long = 0x4000_0000;
 
-/// `calls` of i386 and of x32 from 64-bit code, whose numbers mean other calls in the
-/// table of x86_64: 20 is `writev` there, 64 `semget`, 5 `fstat`.
+/// Makes `calls` i386 and x32 calls from 64-bit code. Their numbers are other calls in the x86_64
+/// table: 20 is `writev` there, 64 `semget`, 5 `fstat`.
 pub(super) fn abis(params: &Params) -> Statement {
     let times = params.number("calls");
     let own = own_pid().cast_signed();
-    // Kernels without CONFIG_X86_X32_ABI have the number and not the call.
+    // Kernels without CONFIG_X86_X32_ABI accept the number but have no such call.
     let by_x32 = || raw::syscall(X32_BIT | libc::SYS_getppid, [0; 4]);
     let has_x32 = by_x32() > 0;
     for _ in 0..times {
@@ -20,7 +20,7 @@ pub(super) fn abis(params: &Params) -> Statement {
             "getpid by int 0x80: is CONFIG_IA32_EMULATION off?"
         );
         assert!(raw::int80(64, [0; 3]) > 0, "getppid");
-        // An address that is no pointer of this process's.
+        // 16 is not a valid address of this process.
         assert_eq!(raw::int80(5, [16, 0, 0]), -libc::EFAULT, "open");
         assert_eq!(raw::int80(5000, [0; 3]), -libc::ENOSYS, "no call");
         assert_eq!(by_x32() > 0, has_x32);
@@ -41,9 +41,9 @@ pub(super) fn abis(params: &Params) -> Statement {
     Statement::of(own_pid(), calls)
 }
 
-/// `calls` of each of a few numbers that no table has, and of one whose lower half is
-/// `getpid`. Kernels before Linux 5.13 looked at all of it, but for calls that something
-/// traces (`do_syscall_64`, arch/x86/entry/common.c).
+/// Makes `calls` calls by each of a few numbers that no table has, and by one whose lower half is
+/// that of `getpid`. Before Linux 5.13, kernels used the whole number, except for traced calls
+/// (`do_syscall_64`, arch/x86/entry/common.c).
 pub(super) fn bogus(params: &Params) -> Statement {
     const GETPID_BELOW: libc::c_long = 1 << 32 | libc::SYS_getpid;
     let times = params.number("calls");
@@ -58,12 +58,12 @@ pub(super) fn bogus(params: &Params) -> Statement {
     }
     let mut calls = Calls::new();
     add(&mut calls, "unknown", &Made::failed(times * unknown.len() as u64, "ENOSYS"));
-    // And the one before the loop.
+    // One more, made before the loop.
     add(&mut calls, "getpid", &Made::succeeded(times + 1));
     Statement::of(own, calls)
 }
 
-/// `calls` rounds of calls whose results are, or are not, what an errno looks like:
+/// Makes `calls` rounds of calls whose results are an errno or look like one:
 ///
 /// - `lseek` of this process's memory returns the offset, whatever that is. In the C library's
 ///   eyes, and so in the profiler's, -4095 to -1 are errnos, even where the kernel has codes by
@@ -72,7 +72,7 @@ pub(super) fn bogus(params: &Params) -> Statement {
 pub(super) fn results_like_errnos(params: &Params) -> Statement {
     const I386_LSEEK: i32 = 19;
     const I386_GETUID32: i32 = 199;
-    /// Results, and what they are called.
+    /// Results, and the errno that each is reported as.
     const OFFSETS: [(i32, Option<&str>); 9] = [
         (-1, Some("EPERM")),
         (-4, Some("EINTR")),
@@ -87,7 +87,7 @@ pub(super) fn results_like_errnos(params: &Params) -> Statement {
     let times = params.number("calls");
     let memory = std::fs::File::open("/proc/self/mem").expect("a file of ours");
     let descriptor = std::os::fd::AsRawFd::as_raw_fd(&memory);
-    // SAFETY: changes nothing but the ids, which nothing here depends on after this.
+    // SAFETY: changes only the ids, and nothing after this depends on them.
     assert_eq!(unsafe { libc::setresuid(ALMOST_NONE, ALMOST_NONE, ALMOST_NONE) }, 0);
     let mut calls = Calls::new();
     for (offset, errno) in OFFSETS {
@@ -108,5 +108,5 @@ pub(super) fn results_like_errnos(params: &Params) -> Statement {
     Statement::of(own_pid(), calls)
 }
 
-/// The greatest id of a user: -2 in 32 bits.
+/// The greatest user id: -2 in 32 bits.
 const ALMOST_NONE: u32 = u32::MAX - 1;

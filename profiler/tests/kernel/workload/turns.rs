@@ -1,4 +1,4 @@
-//! Two threads that take turns: each call of one wakes the other, and waits for it.
+//! Two threads that alternate: each call of one wakes the other, and then waits for it.
 
 use std::{
     os::fd::{AsRawFd as _, OwnedFd},
@@ -10,7 +10,8 @@ use super::{
     sleeps::{now, read_clock},
 };
 
-/// `calls` of `write` and of `read` in each of two threads; with `one=1` both on one CPU.
+/// Calls `write` and `read` `calls` times in each of two threads. With `one=1`, both run on one
+/// CPU.
 pub(super) fn run(params: &Params) -> Statement {
     let (calls, is_on_one_cpu) = (params.number("calls"), params.has("one"));
     let busy = in_a_process(move || {
@@ -47,7 +48,7 @@ fn pipe() -> (OwnedFd, OwnedFd) {
     nix::unistd::pipe().expect("a pipe")
 }
 
-/// The CPU time of this thread in `work`.
+/// The CPU time that this thread uses in `work`.
 fn timed(work: impl FnOnce()) -> u64 {
     let before = read_clock(libc::CLOCK_THREAD_CPUTIME_ID);
     work();

@@ -1,5 +1,5 @@
-//! `uretprobe` and `uprobe`, the calls by which the kernel has a probed program enter it:
-//! they give back the register of whatever was interrupted.
+//! `uretprobe` and `uprobe`: the calls by which a probed program enters the kernel. They restore
+//! the result register of the interrupted code.
 
 use std::{arch::global_asm, ffi::CString, os::unix::ffi::OsStrExt as _};
 
@@ -7,8 +7,8 @@ use libc::c_long;
 
 use super::{Made, Params, Statement, own_pid, raw, signals::install_handler_of, statement::calls};
 
-// Functions that return their argument. The last two begin with a no-operation of five or
-// of ten bytes, of which kernels from Linux 6.18 on make a call once it is probed.
+// Functions that return their argument. The last two begin with a nop of five or ten bytes, which
+// kernels from Linux 6.18 on replace by a call once the function is probed.
 global_asm!(
     ".pushsection .text.probed, \"ax\", @progbits",
     ".balign 64",
@@ -38,8 +38,8 @@ unsafe extern "C" {
     fn probed_at_ten_bytes(result: c_long) -> c_long;
 }
 
-/// `calls` calls of a function whose return is probed: each makes a `uretprobe`, which
-/// leaves with what the function returns, here -EIO.
+/// Calls a function whose return is probed `calls` times. Each makes a `uretprobe`, whose result is
+/// that of the function, here -EIO.
 pub(super) fn at_return(params: &Params) -> Statement {
     let times = params.number("calls");
     assert!(probe(probed_at_return, true), "push can be probed");
@@ -50,9 +50,9 @@ pub(super) fn at_return(params: &Params) -> Statement {
     )
 }
 
-/// `calls` calls of each of two functions whose entries are probed. The first is by a
-/// breakpoint, which the kernel then makes into a call of `uprobe` if it takes to the
-/// function; that leaves with the register, here -EIO.
+/// Calls two functions whose entries are probed, `calls` times each. The first probe is a
+/// breakpoint, which some kernels then replace by a `uprobe` call. Its result is the value of the
+/// register, here -EIO.
 pub(super) fn at_entry(params: &Params) -> Statement {
     let times = params.number("calls");
     let mut by_call = 0;
@@ -61,7 +61,7 @@ pub(super) fn at_entry(params: &Params) -> Statement {
             continue;
         }
         call(function, 1);
-        // SAFETY: code of this program, which only the kernel writes.
+        // SAFETY: this is code of this program, which only the kernel modifies.
         let first = unsafe { (function as *const u8).read_volatile() };
         by_call += if first == BREAKPOINT { 0 } else { times - 1 };
         call(function, times - 1);
@@ -72,7 +72,7 @@ pub(super) fn at_entry(params: &Params) -> Statement {
     )
 }
 
-/// Of the kernel's own errnos (include/linux/errno.h).
+/// An errno internal to the kernel (include/linux/errno.h).
 const ENOTSUPP: c_long = 524;
 
 /// `int3`.
@@ -82,8 +82,8 @@ fn call(function: Probed, times: u64) {
     let result = -c_long::from(libc::EIO);
     for _ in 0..times {
         let returned: c_long;
-        // SAFETY: the function only moves a register. That which holds a result holds
-        // -EIO on the way in too.
+        // SAFETY: the function only moves a register. The result register has -EIO before the call
+        // too.
         unsafe {
             std::arch::asm!(
                 "call {function}",
@@ -97,8 +97,8 @@ fn call(function: Probed, times: u64) {
     }
 }
 
-/// Has the kernel probe a function of this process, for as long as that lives. False if
-/// it can probe no instruction such as its first, which it says by ENOTSUPP.
+/// Makes the kernel probe a function of this process until the process ends. Returns false if the
+/// kernel cannot probe an instruction such as the first one of this function (ENOTSUPP).
 fn probe(function: Probed, at_return: bool) -> bool {
     let kind = std::fs::read_to_string("/sys/bus/event_source/devices/uprobe/type");
     let kind: u64 = kind.expect("uprobes").trim().parse().expect("a number");
