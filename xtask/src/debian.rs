@@ -29,7 +29,7 @@ pub(crate) fn install_missing(programs: &[(&str, &'static str)]) -> Result<()> {
         return Ok(());
     }
     let packages = Vec::from_iter(packages);
-    println!("installing what tests use: {}", packages.join(", "));
+    println!("installing packages for the tests: {}", packages.join(", "));
     apt_get_install(&packages)
 }
 

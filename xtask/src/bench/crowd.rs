@@ -141,11 +141,15 @@ impl Crowd {
                 return Ok(());
             }
             if now_ns() > deadline {
-                bail!("only {seen} of {} are there after {} s", self.tasks, PATIENCE.as_secs());
+                bail!(
+                    "only {seen} of {} tasks are ready after {} s",
+                    self.tasks,
+                    PATIENCE.as_secs()
+                );
             }
             // SAFETY: only checks whether a child has ended, and gets no address.
             if unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } > 0 {
-                bail!("one of {} ended before its time", self.tasks);
+                bail!("one of {} tasks ended early", self.tasks);
             }
             // The last task wakes this process. The bound is for a task that never arrives.
             wait_while(count, seen, Some(Duration::from_millis(100)));

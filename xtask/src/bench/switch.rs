@@ -268,7 +268,7 @@ impl Tool {
         self.1.rewind()?;
         let _ = self.1.read_to_string(&mut said);
         let last = said.lines().rfind(|line| !line.trim().is_empty());
-        Err(anyhow!("it ended ({status}): {}", last.unwrap_or("it said nothing")))
+        Err(anyhow!("the tool ended ({status}): {}", last.unwrap_or("no output")))
     }
 }
 

@@ -76,11 +76,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let this = compare(&tools, &programs, &ender, directory.path())?;
         if !this.is_explained() {
             println!("{this}");
-            bail!("round {round}: a difference is left unexplained");
+            bail!("round {round}: the table has an unexplained difference");
         }
         report = Some(this);
     }
-    println!("{}", report.context("no round")?);
+    println!("{}", report.context("--rounds is 0")?);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -122,8 +122,8 @@ fn check(toolchain: &Toolchain) -> Result<()> {
     fresh.write(&out)?;
     if is_recorded {
         bail!(
-            "the committed objects are not what this source compiles to with the toolchain that \
-             they name: run `cargo xtask build-ebpf`. What it compiles to is in {}",
+            "this source compiles to other objects than the committed ones, with the toolchain \
+             that they were made with: run `cargo xtask build-ebpf`. The new objects are in {}",
             out.display()
         );
     }

@@ -56,7 +56,7 @@ impl Record {
         let file = dir.join(FILE);
         let text =
             fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-        toml::from_str(&text).with_context(|| format!("cannot understand {}", file.display()))
+        toml::from_str(&text).with_context(|| format!("cannot parse {}", file.display()))
     }
 
     pub(super) fn write(&self, dir: &Path) -> Result<()> {

@@ -111,8 +111,7 @@ impl Apt {
         newest(&self.packages, series).with_context(|| {
             let suites: Vec<_> = SUITES.iter().map(|(_, suite)| *suite).collect();
             format!(
-                "no kernel {series} is to be had from {}: leave it out by naming the others \
-                 with --kernel",
+                "{} have no kernel {series}: to leave it out, name the others with --kernel",
                 suites.join(", ")
             )
         })

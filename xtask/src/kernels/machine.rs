@@ -36,7 +36,7 @@ pub(super) fn boot(
     mut heard: impl FnMut(&Transcript),
 ) -> Result<(Transcript, End)> {
     let mut machine = start(kernel, initramfs, console)?;
-    let stdout = machine.0.stdout.take().context("a pipe")?;
+    let stdout = machine.0.stdout.take().context("the machine has no output pipe")?;
     let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {

@@ -110,7 +110,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     columns.extend(host::column(&built.tests, &cases, &columns)?);
     let table = Table { cases, columns };
     println!("\n{table}");
-    ensure!(table.is_success(), "not every case passed");
+    ensure!(table.is_success(), "some cases did not pass");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -95,14 +95,14 @@ pub(super) fn numbers() -> Result<Vec<Number>> {
     for line in lines(&read("numbers")?) {
         let words: Vec<_> = line.split_whitespace().collect();
         let [table, number, abi, name, entries @ ..] = &words[..] else {
-            bail!("{line:?}: a row has a table, a number, an ABI and a name");
+            bail!("{line:?}: a row needs a table, a number, an ABI and a name");
         };
         let abis = match (*table, *abi) {
             ("64", "common") => Abis::Common,
             ("64", "64") => Abis::X86_64,
             ("64", "x32") => Abis::X32,
             ("32", "i386") => Abis::I386,
-            _ => bail!("{line:?}: an ABI that is not known here"),
+            _ => bail!("{line:?}: unknown ABI"),
         };
         // The second entry is that of a 32-bit process on a 64-bit kernel.
         let entry = entries.last().filter(|entry| **entry != "sys_ni_syscall");
@@ -143,7 +143,7 @@ fn later() -> Result<Vec<Later>> {
             abis: match word()? {
                 "all" => vec![Abis::Common, Abis::I386],
                 "common" => vec![Abis::Common],
-                _ => bail!("{line:?}: ABIs that are not known here"),
+                _ => bail!("{line:?}: unknown ABIs"),
             },
             since: words.next_if(|word| word.contains('.')).map(str::to_owned),
             classes: words.map(str::to_owned).collect(),
@@ -243,7 +243,7 @@ impl Facts {
                 "vdso" => {
                     self.vdso.insert(name.to_owned(), value.to_owned());
                 }
-                _ => bail!("by-hand.txt: {line:?} is not known here"),
+                _ => bail!("by-hand.txt: unknown kind of fact: {line:?}"),
             }
         }
         Ok(())

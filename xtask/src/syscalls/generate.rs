@@ -103,7 +103,7 @@ fn arguments(facts: &Facts, on: &On) -> Result<String> {
     let Some(entry) = &on.entry else { return Ok("-".into()) };
     match facts.signatures.get(entry) {
         Some(arguments) => Ok(arguments.clone()),
-        None => bail!("no source knows the arguments of {entry}"),
+        None => bail!("no source has the arguments of {entry}"),
     }
 }
 

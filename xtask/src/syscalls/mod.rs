@@ -68,12 +68,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn check() -> Result<()> {
-    let committed = fs::read_to_string(table_path()).context("the table of syscalls")?;
+    let committed =
+        fs::read_to_string(table_path()).context("cannot read the table of syscalls")?;
     ensure!(
         committed == generate::table(&Facts::committed()?)?,
-        "the table of syscalls is not what the facts give: run `cargo xtask syscalls --generate`"
+        "the table of syscalls differs from the facts: run `cargo xtask syscalls --generate`"
     );
-    println!("the table of syscalls is what the facts give");
+    println!("the table of syscalls agrees with the facts");
     opcodes::check()?;
     for source in Source::ON_THIS_MACHINE {
         let facts = match source.read(&read::Place::default()) {
@@ -98,9 +99,9 @@ fn compare(name: &str, text: &str) -> Result<()> {
     if here != there {
         println!("{name}.txt: not compared, because it is from {there}, and this is {here}");
     } else if text != committed {
-        bail!("{name}.txt is not what {here} says: run `cargo xtask syscalls --read`");
+        bail!("{name}.txt differs from {here}: run `cargo xtask syscalls --read`");
     } else {
-        println!("{name}.txt is what {here} says");
+        println!("{name}.txt agrees with {here}");
     }
     Ok(())
 }

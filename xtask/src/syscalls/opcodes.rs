@@ -41,7 +41,7 @@ fn add(names: &mut Vec<String>, text: &str) -> Result<()> {
         match names.get(opcode.parse::<usize>()?) {
             Some(known) => ensure!(known == name, "opcode {opcode} is {name} and {known}"),
             None if opcode.parse() == Ok(names.len()) => names.push(name.to_owned()),
-            None => bail!("no source knows the opcode before {opcode}"),
+            None => bail!("no source has the opcode before {opcode}"),
         }
     }
     Ok(())
@@ -62,16 +62,16 @@ pub(super) fn table(opcodes: &Opcodes) -> String {
 /// Checks that the table is what the facts give, and that the running kernel agrees with it.
 pub(super) fn check() -> Result<()> {
     let mut known = committed()?;
-    let text = fs::read_to_string(path()).context("the table of opcodes")?;
+    let text = fs::read_to_string(path()).context("cannot read the table of opcodes")?;
     ensure!(
         text == table(&known),
-        "the table of opcodes is not what the facts give: run `cargo xtask syscalls --generate`"
+        "the table of opcodes differs from the facts: run `cargo xtask syscalls --generate`"
     );
-    println!("the table of opcodes is what the facts give");
+    println!("the table of opcodes agrees with the facts");
     let Ok(here) = Source::IoUring.read(&Place::default()) else { return Ok(()) };
     let count = known.names.len();
     for (_, text) in here {
-        add(&mut known.names, &text).context("this kernel has other opcodes than the table")?;
+        add(&mut known.names, &text).context("the opcodes of this kernel differ from the table")?;
     }
     ensure!(
         known.names.len() == count,

@@ -52,7 +52,7 @@ impl Load {
             let mut command = privilege::as_root(tests, &[])?;
             load.spawn(command.args(["workload", "burn", "threads=1"]).stdin(Stdio::piped()))?;
         }
-        println!("beside {} programs that work all the time", load.running.len());
+        println!("load: {} programs that use the CPU all the time", load.running.len());
         Ok(load)
     }
 

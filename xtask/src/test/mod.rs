@@ -80,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     drop(load);
     summarise(&stages, args);
-    println!("all of it took {:.0} s", start.elapsed().as_secs_f64());
+    println!("total time: {:.0} s", start.elapsed().as_secs_f64());
     let ran = |stage: &Stage| stage.progress.counts.passed + stage.progress.counts.failed;
     ensure!(stages.iter().map(ran).sum::<u64>() > 0, "no test was run");
     let failed: Vec<_> = stages.iter().filter(|s| s.failure.is_some()).map(|s| s.name).collect();
@@ -103,7 +103,7 @@ fn summarise(stages: &[Stage], args: &Args) {
         println!("FAILED  {failed}");
     }
     if args.no_kernel {
-        println!("kernel tests were left out, as asked");
+        println!("kernel tests were left out, as requested");
     }
 }
 

@@ -83,6 +83,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     if let Some(why) = profiler.shrunk() {
         Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
     }
+    // Before the command starts, because a short command may end before the next line runs.
+    let origin = Origin::here(&args.command);
     if let Some(command) = &mut prepared {
         command.start()?;
     }
@@ -102,7 +104,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
         relay: Relay::default(),
         cadence: Cadence::new(Instant::now()),
         cost_before: None,
-        origin: Origin::here(&args.command),
+        origin,
     };
     loop {
         match session.step(&mut events) {

@@ -75,7 +75,8 @@ pub(super) fn measure(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
     let mut config = tempfile::NamedTempFile::new()?;
     let group = "[[metrics.groups]]\nname = \"containers\"\nby = [\"container\"]\ntop = 1000\n";
     config.write_all(group.as_bytes())?;
-    let flags = ["--config", config.path().to_str().context("a path that is text")?];
+    let flags =
+        ["--config", config.path().to_str().context("the path of the configuration is not UTF-8")?];
     Ok(vec![steady(profiler, args, &flags)?, scrape(profiler, args, &flags)?])
 }
 

@@ -67,19 +67,24 @@ impl Daemon {
         let address = loop {
             let mut line = String::new();
             if log.read_line(&mut line)? == 0 {
-                bail!("the daemon ended:\n{said}");
+                bail!("the daemon ended early:\n{said}");
             }
             if line.contains("attached") {
                 attached_after.get_or_insert_with(|| started.elapsed());
             }
             if let Some((_, rest)) = line.split_once("http://") {
-                break rest.split('/').next().unwrap_or(rest).parse().context("an address")?;
+                break rest
+                    .split('/')
+                    .next()
+                    .unwrap_or(rest)
+                    .parse()
+                    .context("the log has no address")?;
             }
             said += &line;
         };
         // Continue to read, so that the daemon does not wait for space in the pipe.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
-        let attached_after = attached_after.context("it never said that it had attached")?;
+        let attached_after = attached_after.context("the daemon did not log that it attached")?;
         let daemon = Self { child, address, attached_after };
         while daemon.get("/-/ready")?.0 != 200 {
             thread::sleep(Duration::from_millis(10));
@@ -122,8 +127,8 @@ impl Daemon {
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no head")?;
-        let status = head.split(' ').nth(1).context("no status")?.parse()?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("the response has no head")?;
+        let status = head.split(' ').nth(1).context("the response has no status")?.parse()?;
         Ok((status, body.to_owned()))
     }
 
@@ -134,7 +139,7 @@ impl Daemon {
         let samples = body.lines().filter(|line| !line.starts_with('#'));
         samples
             .map(|line| {
-                let (series, value) = line.rsplit_once(' ').context("no value")?;
+                let (series, value) = line.rsplit_once(' ').context("a series has no value")?;
                 Ok((series.to_owned(), value.parse()?))
             })
             .collect()

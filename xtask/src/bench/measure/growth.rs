@@ -179,16 +179,17 @@ impl Gathered {
         let mut command = Command::new(env::current_exe()?);
         command.arg("bench-crowd").args([processes.to_string(), threads.to_string()]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let orders = process.stdin.take().context("no way to tell them")?;
-        let answers = BufReader::new(process.stdout.take().context("no way to hear them")?);
+        let orders = process.stdin.take().context("the tasks have no input pipe")?;
+        let answers =
+            BufReader::new(process.stdout.take().context("the tasks have no output pipe")?);
         let mut gathered = Self { process, orders, answers };
-        gathered.hear().context("they did not gather")?;
+        gathered.hear().context("the tasks did not start")?;
         Ok(gathered)
     }
 
     /// Lets all tasks make their calls, and waits for them.
     fn go(&mut self) -> Result<()> {
-        self.orders.write_all(b"\n").context("they are gone")?;
+        self.orders.write_all(b"\n").context("the tasks have ended")?;
         self.hear()
     }
 

@@ -44,7 +44,9 @@ impl Loop {
     /// other process.
     pub(super) fn timed(&self, attached: &Attached) -> Result<f64> {
         let name = |value: Option<clap::builder::PossibleValue>| {
-            value.map(|value| value.get_name().to_owned()).context("a value without a name")
+            value
+                .map(|value| value.get_name().to_owned())
+                .context("a command-line value has no name")
         };
         let mut command = match attached {
             Attached::Strace => {

@@ -92,7 +92,7 @@ fn watchers() -> impl Iterator<Item = u32> {
 impl Census {
     pub(super) fn now(residents: &Residents) -> Result<Self> {
         let (all, used) =
-            of_cpus(&fs::read_to_string("/proc/stat")?).context("no times of CPUs")?;
+            of_cpus(&fs::read_to_string("/proc/stat")?).context("/proc/stat has no CPU times")?;
         let stats = fs::read_dir("/proc")?.flatten().filter_map(|process| {
             Task::parse(&fs::read_to_string(process.path().join("stat")).ok()?)
         });

@@ -7,9 +7,10 @@ const END: &str = "<!-- bench: and ends here -->\n";
 
 /// Returns the text with `summary` between its marks.
 pub(super) fn replaced(text: &str, summary: &str) -> Result<String> {
-    let (before, rest) = text.split_once(BEGIN).context("the README has no mark to begin at")?;
-    let (_, after) = rest.split_once(END).context("the README has no mark to end at")?;
-    ensure!(!after.contains(BEGIN), "the README has its mark twice");
+    let (before, rest) =
+        text.split_once(BEGIN).context("the README lacks the opening bench comment")?;
+    let (_, after) = rest.split_once(END).context("the README lacks the closing bench comment")?;
+    ensure!(!after.contains(BEGIN), "the README has the opening bench comment twice");
     Ok(format!("{before}{BEGIN}{summary}{END}{after}"))
 }
 

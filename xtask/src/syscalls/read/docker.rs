@@ -19,7 +19,7 @@ struct Verdict {
 /// Reads the profile, which is default.json of the module github.com/moby/profiles/seccomp.
 pub(super) fn read(profile: &Path, edition: &str) -> Result<String> {
     let profile: Value = serde_json::from_slice(&fs::read(profile)?)?;
-    let rules = profile["syscalls"].as_array().context("the profile lists syscalls")?;
+    let rules = profile["syscalls"].as_array().context("the profile has no list of syscalls")?;
     let mut verdicts: BTreeMap<&str, Verdict> = BTreeMap::new();
     for rule in rules.iter().filter(|rule| rule["action"] == "SCMP_ACT_ALLOW") {
         let includes = &rule["includes"];

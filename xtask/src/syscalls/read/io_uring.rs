@@ -24,7 +24,7 @@ fn opcodes(types: &[u8]) -> Result<BTreeMap<u32, String>> {
     let all = enumerators(types, "io_uring_op").context("the types have no enum io_uring_op")?;
     let mut opcodes = BTreeMap::new();
     for (name, opcode) in all {
-        let name = name.strip_prefix("IORING_OP_").context("an opcode has another name")?;
+        let name = name.strip_prefix("IORING_OP_").context("an opcode has no prefix IORING_OP_")?;
         if name != "LAST" {
             opcodes.insert(opcode, name.to_owned());
         }

@@ -78,10 +78,11 @@ fn keep_the_longer(all: &mut BTreeMap<String, Arguments>, entry: String, argumen
 }
 
 fn version(tree: &Path) -> Result<String> {
-    let makefile = fs::read_to_string(tree.join("Makefile")).context("the kernel's Makefile")?;
+    let makefile =
+        fs::read_to_string(tree.join("Makefile")).context("cannot read the kernel's Makefile")?;
     let value = |name: &str| {
         let line = makefile.lines().find_map(|line| line.strip_prefix(&format!("{name} = ")));
-        line.with_context(|| format!("{name} in the kernel's Makefile"))
+        line.with_context(|| format!("the kernel's Makefile has no {name}"))
     };
     Ok(format!("{}.{}.{}", value("VERSION")?, value("PATCHLEVEL")?, value("SUBLEVEL")?))
 }

@@ -16,9 +16,12 @@ const SECTION: &str = "/usr/share/man/man2";
 /// Reads section 2 of the installed man-pages.
 pub(super) fn read() -> Result<Vec<(&'static str, String)>> {
     let list = page(&Path::new(SECTION).join("syscalls.2.gz"))?;
-    let title = list.lines().find(|line| line.starts_with(".TH ")).context("a title")?;
+    let title = list
+        .lines()
+        .find(|line| line.starts_with(".TH "))
+        .context("the manual page has no title")?;
     let edition = title.split('"').rfind(|part| part.starts_with("Linux man-pages"));
-    let edition = edition.context("a version of man-pages")?;
+    let edition = edition.context("the title has no version of man-pages")?;
     let names: BTreeSet<_> = facts::numbers()?.into_iter().map(|number| number.name).collect();
 
     let mut pages = format!("# {edition}\n");

@@ -40,7 +40,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     fn from(&self) -> Result<&Path> {
-        self.from.context("--from is missing: it says where the source is")
+        self.from.context("--from is missing: the place of the source")
     }
 }
 
@@ -58,7 +58,8 @@ impl Source {
             Self::Strace => Ok(vec![("strace", strace::read()?)]),
             Self::Systemd => Ok(vec![("systemd", systemd::read()?)]),
             Self::Docker => {
-                let edition = place.edition.context("--edition is missing: the version")?;
+                let edition =
+                    place.edition.context("--edition is missing: the version of the source")?;
                 Ok(vec![("docker", docker::read(place.from()?, edition)?)])
             }
             Self::Man => man::read(),

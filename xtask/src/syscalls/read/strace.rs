@@ -23,7 +23,7 @@ const CLASSES: [&str; 17] = [
 pub(super) fn read() -> Result<String> {
     let version = crate::workspace::output(Command::new("strace").arg("--version"))?;
     let version = version.lines().next().and_then(|line| line.split_whitespace().last());
-    let version = version.context("a version of strace")?;
+    let version = version.context("strace printed no version")?;
     let numbers = facts::numbers()?;
     // Calls that every filter selects, because strace needs them, or decodes them into others.
     let needed = traced("none", &numbers)?;
@@ -84,10 +84,13 @@ fn program(printed: &str) -> Result<Vec<Instruction>> {
 
 fn instruction(line: &str) -> Result<Instruction> {
     use Instruction as I;
-    let inner = line.get(5..).and_then(|rest| rest.strip_suffix(')')).context("parentheses")?;
+    let inner = line
+        .get(5..)
+        .and_then(|rest| rest.strip_suffix(')'))
+        .context("an instruction without parentheses")?;
     let words: Vec<_> = inner.split(',').map(str::trim).collect();
     let number = |at: usize| -> Result<u32> {
-        let word = words.get(at).context("a number")?;
+        let word = words.get(at).context("an instruction without a number")?;
         Ok(match word.strip_prefix("0x") {
             Some(digits) => u32::from_str_radix(digits, 16)?,
             None => word.parse()?,
@@ -109,7 +112,7 @@ fn instruction(line: &str) -> Result<Instruction> {
         ("BPF_JSET", _) => I::IfAnyBit(number(3)?, offset(1)?, offset(2)?),
         ("BPF_RET", Some("SECCOMP_RET_TRACE")) => I::Return(true),
         ("BPF_RET", Some("SECCOMP_RET_ALLOW")) => I::Return(false),
-        _ => bail!("an instruction of strace's filter that is not known here"),
+        _ => bail!("unknown instruction in strace's filter"),
     })
 }
 

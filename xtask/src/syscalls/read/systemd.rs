@@ -9,7 +9,7 @@ use crate::workspace::output;
 /// Asks `systemd-analyze syscall-filter`.
 pub(super) fn read() -> Result<String> {
     let version = output(Command::new("systemd-analyze").arg("--version"))?;
-    let version = version.split_whitespace().nth(1).context("a version of systemd")?;
+    let version = version.split_whitespace().nth(1).context("systemd printed no version")?;
     let listed = output(Command::new("systemd-analyze").args(["syscall-filter", "--no-pager"]))?;
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut group = None;

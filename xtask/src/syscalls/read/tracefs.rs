@@ -17,7 +17,9 @@ pub(super) fn read() -> Result<String> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     let version = release.trim().split(['-', '+']).next().unwrap_or_default();
     let mut lines = Vec::new();
-    for entry in fs::read_dir(EVENTS).with_context(|| format!("{EVENTS}, with tracefs mounted"))? {
+    for entry in fs::read_dir(EVENTS)
+        .with_context(|| format!("cannot read {EVENTS}: is tracefs mounted?"))?
+    {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Some(call) = name.strip_prefix("sys_enter_") {
@@ -36,7 +38,7 @@ fn arguments(format: &Path) -> Result<Vec<(String, String)>> {
         let mut parts = field.split(';').map(str::trim);
         let declaration = parts.next().unwrap_or_default();
         let offset = parts.next().and_then(|part| part.strip_prefix("offset:"));
-        let offset: u32 = offset.context("a field has an offset")?.parse()?;
+        let offset: u32 = offset.context("a field has no offset")?.parse()?;
         // Copies of strings and buffers, which newer kernels append, are no arguments.
         let is_copy = declaration.starts_with("__data_loc");
         if offset >= FIRST_ARGUMENT && !is_copy {

@@ -71,7 +71,7 @@ fn tracepoints(host: &Host) -> Finding {
 fn task_storage(host: &Host) -> Finding {
     const WHAT: &str = "task storage";
     if host.features.task_storage {
-        return Finding::ok(WHAT, "there");
+        return Finding::ok(WHAT, "available");
     }
     if !host.features.missing_capabilities.is_empty() {
         return Finding::warning(WHAT, "cannot be probed", "see the capabilities below");
@@ -87,7 +87,7 @@ fn task_storage(host: &Host) -> Finding {
 fn arena(host: &Host) -> Finding {
     const WHAT: &str = "memory shared with programs (arena)";
     if host.features.arena.is_some() {
-        return Finding::ok(WHAT, "there");
+        return Finding::ok(WHAT, "available");
     }
     Finding::warning(
         WHAT,
