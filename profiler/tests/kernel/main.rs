@@ -184,6 +184,7 @@ fn tests() -> Vec<Test> {
     // These tests check only the user side, so they run with one object.
     let of_main: &[(&str, OfMode)] = &tests_of_mode![
         counts::by_interval,
+        objects::the_free_stacks_are_filled_by_a_program,
         groups::by_thread_and_interval,
         groups::by_user,
         ending::too_few_open_files_are_told,

@@ -1,6 +1,13 @@
 //! The objects of a session.
 
-use crate::{run::Mode, service::Daemon};
+use crate::{
+    run::{Mode, PROFILER, Stat},
+    service::Daemon,
+};
+
+/// More than all calls of bpf(2) that a start makes, and far fewer than the 16,384 free extents and
+/// the records that it puts onto the free stacks.
+const BPF_CALLS_OF_A_START: u64 = 4_000;
 
 /// A signal that is ignored by default.
 #[cfg(any(debug_assertions, feature = "object-override"))]
@@ -20,6 +27,15 @@ pub(crate) fn every_query_has_the_best_object(mode: Mode) {
     ] {
         Daemon::start_with(mode, "200ms", flags).end();
     }
+}
+
+/// A program in the kernel fills the free stacks. If the kernel refused it, each index would take a
+/// syscall, which no figure shows.
+pub(crate) fn the_free_stacks_are_filled_by_a_program(mode: Mode) {
+    let command = [PROFILER, "stat", "--", "true"];
+    let (report, _) = Stat::with_privileged_command(mode).command(command);
+    let calls = report.row("x86_64", "bpf").calls;
+    assert!((1..BPF_CALLS_OF_A_START).contains(&calls), "{calls} calls of bpf(2)");
 }
 
 /// A second object is loaded beside the one that counts calls. Its program writes into a map of the
