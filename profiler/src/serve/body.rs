@@ -12,7 +12,8 @@ const MIN_COMPRESSED: usize = 1400;
 
 /// The metrics of one reading in each format and coding, as far as a client has asked for them.
 ///
-/// All are encoded on the thread of HTTP. There are six at most, and they go with the reading.
+/// All are encoded on the HTTP thread. There are at most six, and they are dropped with the
+/// reading.
 #[derive(Debug, Default)]
 pub struct Bodies {
     plain: [OnceLock<Option<Bytes>>; Format::ALL.len()],
@@ -38,7 +39,8 @@ impl Bodies {
             return Some(Body { bytes, is_gzip: false });
         }
         let compressed = self.compressed[format as usize].get_or_init(|| {
-            // Not kept beside what is compressed: clients of one reading mostly ask alike.
+            // The uncompressed bytes are not kept, because clients of one reading mostly request
+            // the same coding.
             let bytes = match plain.get() {
                 Some(bytes) => bytes.clone()?,
                 None => encode(exposition, format)?,
@@ -64,8 +66,8 @@ fn encode(exposition: &Exposition, format: Format) -> Option<Bytes> {
 
 /// `bytes`, compressed by gzip, or `None` if that is not worth it.
 ///
-/// At the fastest level: text becomes about an eighth, and the slower levels take several times as
-/// long to save a few more percent.
+/// The level is the fastest: text shrinks to about an eighth, and slower levels take several times
+/// as long to save a few more percent.
 fn compress(bytes: &[u8]) -> Option<Bytes> {
     if bytes.len() < MIN_COMPRESSED {
         return None;

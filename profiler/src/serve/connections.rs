@@ -1,4 +1,4 @@
-//! Accepts connections, and bounds what clients can take: places, time and memory.
+//! Accepts connections, and limits the places, time and memory that clients can use.
 
 use std::{
     convert::Infallible,
@@ -35,36 +35,35 @@ use super::{
     transport::Transport,
 };
 
-/// Connections served at one time, if there are descriptors for so many. One more
-/// takes the place of another: see [`Places::evict`].
+/// Maximum number of connections at one time, if there are enough descriptors. A further connection
+/// replaces another one: see [`Places::evict`].
 const MAX_CONNECTIONS: usize = 1024;
-/// Connections served at one time, however few descriptors there are.
+/// Minimum of this limit, whatever the number of descriptors.
 const MIN_CONNECTIONS: usize = 8;
-/// Descriptors that remain free for other purposes: files of `/proc`, the configuration.
+/// Descriptors kept free for other purposes: files of `/proc`, the configuration.
 const SPARE_DESCRIPTORS: usize = 16;
-/// Time within which the whole header of a request has to arrive.
+/// Timeout for the whole header of a request.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for a connection, from its first byte to its last.
+/// Timeout for a whole connection.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(20);
-/// Most bytes of a request's header. Hyper accepts no lower limit.
+/// Maximum size of a request's header in bytes. Hyper accepts no lower limit.
 pub(super) const MAX_HEADER_BYTES: usize = 8192;
-/// Most fields of a request's header.
+/// Maximum number of fields in a request's header.
 const MAX_HEADER_FIELDS: usize = 64;
-/// Connections that the kernel holds for us; it caps this at `net.core.somaxconn`.
+/// Length of the kernel's queue of connections, which `net.core.somaxconn` limits.
 const BACKLOG: i32 = 4096;
-/// Bytes that the kernel holds of an answer that the client does not read, and of a
-/// request that we do not read. The kernel doubles both (`sk_setsockopt`, net/core/sock.c).
+/// Size of the kernel's buffers for the unread part of an answer and of a request, bytes. The
+/// kernel doubles both (`sk_setsockopt`, net/core/sock.c).
 pub(super) const SEND_BUFFER: usize = 32 << 10;
 const RECEIVE_BUFFER: usize = 8 << 10;
-/// Most bytes of a segment. A client acknowledges every second full segment at once, and others
-/// after 40 ms (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). On the loopback interface, a segment
-/// can be as large as the send buffer, which then waits for the client.
+/// Maximum size of a segment in bytes. A client acknowledges every second full segment at once, and
+/// others after 40 ms (`__tcp_ack_snd_check`, net/ipv4/tcp_input.c). On the loopback interface, a
+/// segment can be as large as the send buffer, so that the daemon waits for the client.
 const SEGMENT: u32 = 8 << 10;
-/// Connections that are accepted or end between two turns of the connections' tasks.
+/// Number of connections that are accepted or end before the connections' tasks run again.
 const EVENTS_PER_TURN: usize = 64;
-/// Of these, connections that are admitted though their request is incomplete. Others are
-/// reset, which is cheap: the queue of the kernel must not fill, since a client that finds
-/// it full tries again only after a second.
+/// Of these, the number of admitted connections whose request is incomplete. Others are reset,
+/// which is cheap: if the kernel's queue were full, a client would try again only after a second.
 const INCOMPLETE_PER_TURN: usize = 16;
 /// Pause when there is no descriptor for a new connection: closing others takes a turn
 /// of the event loop, and without a pause we would spin.
@@ -76,7 +75,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 /// The kernel's error if the socket cannot be made, bound or set up.
 pub fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // As the standard library does: a port is free again as soon as its process is gone.
+    // As in the standard library: a port is free again as soon as its process has ended.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     set_up(&socket)?;
@@ -85,11 +84,11 @@ pub fn listen(address: SocketAddr) -> io::Result<StdTcpListener> {
 
 /// Sets the options of a socket that is bound, and listens.
 pub(super) fn set_up(socket: &Socket) -> io::Result<()> {
-    // Connections of TCP inherit all of these.
+    // TCP connections inherit all of these.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     if socket.local_addr()?.as_socket().is_some() {
-        // An answer that was sent and not acknowledged outlives our descriptor.
+        // This also bounds an answer that is not acknowledged after the descriptor is closed.
         socket.set_tcp_user_timeout(Some(CONNECTION_TIMEOUT))?;
         socket.set_tcp_mss(SEGMENT)?;
         defer_accept(socket)?;
@@ -98,9 +97,9 @@ pub(super) fn set_up(socket: &Socket) -> io::Result<()> {
     socket.set_nonblocking(true)
 }
 
-/// Has the kernel hand connections over when their request begins to arrive, or after a
-/// second (tcp(7), `TCP_DEFER_ACCEPT`). A client that is preempted between connecting and
-/// sending is then not among those whose request is incomplete.
+/// Makes the kernel deliver connections when their request begins to arrive, or after a second
+/// (tcp(7), `TCP_DEFER_ACCEPT`). So a client that is preempted between connecting and sending does
+/// not count as incomplete.
 fn defer_accept(socket: &Socket) -> io::Result<()> {
     let seconds: libc::c_int = 1;
     // SAFETY: the kernel reads `size_of::<c_int>()` bytes of a live `c_int`.
@@ -154,7 +153,7 @@ pub async fn serve<T: Transport>(
     }
 }
 
-/// What the loop that accepts connections waits for.
+/// An event of the loop that accepts connections.
 enum Happened {
     /// A connection's task ended.
     Ended(Id),
@@ -167,9 +166,9 @@ struct Server<T> {
     transport: T,
     router: Router,
     epoch: Instant,
-    /// Since the tasks of connections had their turn: what happened,
+    /// How many events were handled since the connections' tasks last ran.
     events: usize,
-    /// and how many connections were admitted whose request is incomplete.
+    /// How many connections with an incomplete request were admitted since then.
     incomplete: usize,
 }
 
@@ -223,15 +222,15 @@ impl<T: Transport> Server<T> {
         self.places.enter(task.id(), peer, progress, task);
     }
 
-    /// Makes a place free, if that is possible.
+    /// Frees a place, if possible.
     fn evict(&mut self) -> bool {
         let victim = self.places.evict();
         victim.as_ref().map(AbortHandle::abort).is_some()
     }
 }
 
-/// One request and its answer. A scrape every few seconds gains nothing from a
-/// connection that stays open, and one that ends can be bounded as a whole.
+/// Serves one request and its answer. A scrape every few seconds gains nothing from an open
+/// connection, and a connection that ends can be limited as a whole.
 async fn connection<T: Transport>(transport: T, client: ClientStream, answers: Answers) {
     let answered = async {
         let stream = match timeout(HEADER_TIMEOUT, transport.begin(client)).await {
@@ -264,7 +263,7 @@ where
         .await
 }
 
-/// Answers by the router, and records the progress.
+/// Answers by the router and records the progress.
 pub struct Answers {
     router: TowerToHyperService<Router>,
     progress: Arc<Progress>,
@@ -312,7 +311,7 @@ impl Drop for Answering {
 }
 
 /// What a client has sent when its connection is accepted. Since the kernel defers the connection
-/// until bytes arrive, an honest client has usually sent all that it can.
+/// until bytes arrive, a well-behaved client has usually sent everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Arrived {
     /// A whole request.

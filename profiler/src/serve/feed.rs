@@ -1,4 +1,4 @@
-//! Hands the last reading from the drain loop to those who serve it.
+//! Passes the last reading from the drain loop to the HTTP server.
 
 use std::{
     sync::{
@@ -36,7 +36,8 @@ pub struct Reading {
     next_due: Instant,
     /// Greatest age at which this reading is served without another drain.
     fresh_for: Duration,
-    /// Encoded for the first request, on the thread of HTTP, and shared by all others.
+    /// The bodies are encoded for the first request, on the HTTP thread, and shared by all later
+    /// ones.
     bodies: Bodies,
 }
 
@@ -54,7 +55,7 @@ impl Reading {
     }
 }
 
-/// The end that the drain loop holds.
+/// The end of the drain loop.
 #[derive(Debug)]
 pub struct Publisher {
     readings: watch::Sender<Option<Arc<Reading>>>,
@@ -62,7 +63,7 @@ pub struct Publisher {
     scrapes: Arc<Mutex<Times>>,
 }
 
-/// The end that readers hold.
+/// The end of the readers.
 #[derive(Clone, Debug)]
 pub struct Feed {
     readings: watch::Receiver<Option<Arc<Reading>>>,
@@ -119,7 +120,7 @@ impl Feed {
             readings.wait_for(|reading| reading.as_ref().is_some_and(|r| r.taken > latest.taken));
         match tokio::time::timeout(PATIENCE, newer).await {
             Ok(Ok(reading)) => reading.clone(),
-            // Too slow, or about to end.
+            // The drain is too slow, or the daemon is about to end.
             Err(_) | Ok(Err(_)) => Some(latest),
         }
     }

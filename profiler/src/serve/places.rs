@@ -15,7 +15,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Progress {
     stage: AtomicUsize,
-    /// When bytes last left, on the clock of whoever calls [`Progress::wrote`].
+    /// The time when bytes were last sent, by the clock of the caller of [`Progress::wrote`].
     wrote: AtomicU64,
 }
 
@@ -24,26 +24,26 @@ pub struct Progress {
 enum Stage {
     /// Its request is incomplete.
     Reading,
-    /// Its answer is being made. This ends soon, whatever the client does.
+    /// Its answer is being made. The client cannot delay this.
     Answering,
     /// Its answer is being sent.
     Writing,
 }
 
 impl Progress {
-    /// The request is complete.
+    /// Records that the request is complete.
     pub fn answer(&self) {
         self.stage.store(Stage::Answering as usize, Relaxed);
     }
 
-    /// The answer is complete at `now`, and is being sent.
+    /// Records that the answer is complete at `now`, and is being sent.
     pub fn write(&self, now: u64) {
         self.wrote.store(now, Relaxed);
         self.stage.store(Stage::Writing as usize, Relaxed);
     }
 
-    /// Bytes left at `now`. They are a part of an answer only if there is one: before that, they
-    /// belong to a handshake, and the request is still incomplete.
+    /// Records that bytes were sent at `now`. Before the answer, they belong to a handshake, and
+    /// the request is still incomplete.
     pub fn wrote(&self, now: u64) {
         self.wrote.store(now, Relaxed);
     }
@@ -57,9 +57,9 @@ impl Progress {
     }
 }
 
-/// Whose connections are counted together: an address, or for IPv6 the /64 network,
-/// which one host can have to itself. All loopback addresses are one peer, since any
-/// local user can connect from each of them.
+/// The unit in which connections are counted: an address or, for IPv6, the /64 network, since one
+/// host can have a whole /64. All loopback addresses are one peer, since any local user can connect
+/// from each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(Kind);
 
@@ -112,7 +112,7 @@ pub struct Places<K, H> {
 }
 
 impl<K: Copy + Eq + Hash, H> Places<K, H> {
-    /// Room for `limit` connections.
+    /// No connections yet, and at most `limit`.
     pub fn new(limit: usize) -> Self {
         Self { limit, admitted: 0, entries: HashMap::new(), peers: HashMap::new() }
     }
@@ -131,7 +131,7 @@ impl<K: Copy + Eq + Hash, H> Places<K, H> {
         self.entries.insert(key, entry);
     }
 
-    /// Gives a place back. Does nothing if it was given back before.
+    /// Frees a place. Does nothing if it was freed before.
     pub fn leave(&mut self, key: K) -> Option<H> {
         let entry = self.entries.remove(&key)?;
         if entry.of_peer.fetch_sub(1, Relaxed) == 1 {
@@ -140,8 +140,8 @@ impl<K: Copy + Eq + Hash, H> Places<K, H> {
         Some(entry.handle)
     }
 
-    /// Gives back the place of the connection that deserves it least, and returns its
-    /// handle. `None` if each connection is about to be answered.
+    /// Frees the place of one connection and returns its handle. Returns `None` if every connection
+    /// is about to be answered.
     ///
     /// Half of the places belong to requests that are incomplete and half to answers
     /// that are being sent, so that neither kind can crowd out the other. The victim is

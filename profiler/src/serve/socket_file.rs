@@ -1,4 +1,4 @@
-//! The file of a Unix socket: made, and removed at the end.
+//! Creates the file of a Unix socket, and removes it at the end.
 
 use std::{
     fs, io,
@@ -19,12 +19,12 @@ pub struct SocketFile {
     identity: Identity,
 }
 
-/// Device, inode and time of birth of a file. An inode number is used again after its file is
-/// removed.
+/// Device, inode and time of birth of a file. The inode number alone may be reused after the file
+/// is removed.
 type Identity = (u64, u64, Option<SystemTime>);
 
 fn identity(data: &fs::Metadata) -> Identity {
-    // Not every file system of every kernel has the time.
+    // Some file systems do not store the time.
     (data.dev(), data.ino(), data.created().ok())
 }
 
@@ -63,7 +63,7 @@ fn is_stale(path: &Path) -> io::Result<bool> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is not a socket"));
     }
     let client = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Without this, a full queue would keep us waiting.
+    // Otherwise, a full queue would block this process.
     client.set_nonblocking(true)?;
     let connected = client.connect(&SockAddr::unix(path)?);
     Ok(connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))

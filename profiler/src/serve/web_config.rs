@@ -42,7 +42,7 @@ pub trait WebConfig: fmt::Debug + Send + Sync {
     /// [`WebError::Prepare`] if the thread cannot start.
     fn begin_watch(self: Arc<Self>) -> Result<(), WebError>;
 
-    /// Returns what the operator should know about the settings.
+    /// Returns warnings for the operator.
     fn warnings(&self) -> Vec<String>;
 
     /// Whether clients have to use TLS.
@@ -70,7 +70,7 @@ impl Change {
         Self { warnings, apply: Box::new(apply) }
     }
 
-    /// Puts the settings into effect. Returns what the operator should know about them.
+    /// Puts the settings into effect. Returns warnings for the operator.
     ///
     /// # Errors
     /// [`WebError::NeedsRestart`]. The old settings then stay in effect.

@@ -1,4 +1,4 @@
-//! The groups of metrics: wires the calls by owner to the groups, and the groups to the metrics.
+//! The groups of metrics: passes the calls by owner to the groups, and the groups to the metrics.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -110,7 +110,7 @@ mod tests {
 
     const READ: CallKey = CallKey(0);
 
-    /// An engine that can tell cgroups apart, or cannot.
+    /// A fake engine. The flag says whether it distinguishes cgroups.
     struct Fake {
         cgroups: bool,
         kind: OwnerKind,
@@ -148,7 +148,7 @@ mod tests {
     const UNITS: &str = "[[metrics.groups]]\nname = \"units\"\nby = [\"unit\"]\n";
     const NAMES: &str = "[[metrics.groups]]\nname = \"names\"\nby = [\"comm\"]\n";
 
-    /// What a host does: the sums, and the owners of what came last.
+    /// The figures of a host: the sums, and the calls by owner since the last reading.
     #[derive(Default)]
     struct Host {
         calls: BTreeMap<CallKey, Figures>,

@@ -1,4 +1,4 @@
-//! `profiler daemon`: wires the drain loop to those who read its results.
+//! `profiler daemon`: connects the drain loop to the HTTP server.
 
 pub mod alarm;
 pub mod groups;
@@ -75,10 +75,10 @@ pub fn run(args: &DaemonArgs) -> Result<(), Error> {
 }
 
 fn run_with(settings: Settings<'_>) -> Result<(), Error> {
-    // Before the event loop handles the signals. A reload waits until the daemon is at work.
+    // Before the event loop handles the signals. A reload waits until the daemon runs.
     let interruptible = Interruptible::of(&[Signal::SIGTERM, Signal::SIGINT], &[Signal::SIGHUP])?;
-    // One thread until privileges are dropped: capabilities are a thread's, and those that
-    // start later inherit what is left.
+    // The process has one thread until privileges are dropped: capabilities belong to a thread, and
+    // threads that start later inherit the remaining ones.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -86,8 +86,8 @@ fn run_with(settings: Settings<'_>) -> Result<(), Error> {
         .block_on(start(settings, interruptible))
 }
 
-/// What the kernel side is to do, and warnings about units, containers and pods that do not exist
-/// yet. All that is refused of the settings is refused here, for `--check-config` as for a start.
+/// The options of the kernel side, and warnings about units, containers and pods that do not exist
+/// yet. All invalid settings are refused here, for `--check-config` as for a start.
 fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<(Options, Vec<String>), Error> {
     let filter = config.filter()?;
     let mut unknown = places::unknown(&filter.places).map_err(FilterError::from)?;
@@ -95,19 +95,20 @@ fn kernel_options(config: &Config, args: &DaemonArgs) -> Result<(Options, Vec<St
         unknown.clear();
     }
     let options = Options::new(Scope::Host, &config.request(&args.kernel))?.filtered(filter);
-    // Only if a group needs them: a move between cgroups then costs something.
+    // Only if a group needs them, because they make a move between cgroups more expensive.
     let cgroups = config.metrics.owners().cgroup;
     let options = Options { time_programs: config.bpf_stats, cgroups, ..options };
     Ok((options, unknown.iter().map(PlaceError::waiting).collect()))
 }
 
 async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Result<(), Error> {
-    // Before anything is attached: an address in use, the likeliest mistake, then costs nothing.
+    // Before anything is attached, so that an address in use, the most likely mistake, is found
+    // early.
     let orders = orders()?;
     let user = User::find(&settings.config.user)?;
     connections::raise_descriptor_limit();
     settings.web = settings.config.web()?;
-    // Removed on any end from here on.
+    // The file is removed however the daemon ends from here on.
     let (sockets, socket_file) = http::open(&settings.config.listen, user.ids())?;
 
     let (options, warnings) = kernel_options(&settings.config, settings.args)?;
@@ -120,7 +121,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
         tracing::info!("counting only {filtered}");
     }
     let time_programs = settings.config.bpf_stats;
-    // Neither processes nor intervals are shown.
+    // The daemon shows neither processes nor intervals.
     let attach = || Profiler::attach_into(&options, Aggregate::totals());
     let (manager, logging) = (&mut settings.manager, settings.logging.as_ref());
     let mut profiler =
@@ -139,7 +140,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
         logging.start_thread()?;
     }
     let (publisher, feed) = feed::feed();
-    // The addresses in fact: port 0 asks for any, and systemd passes others.
+    // The real addresses: port 0 means any port, and systemd can pass other addresses.
     for address in sockets.addresses() {
         tracing::info!("serving metrics on {}", address.url(settings.scheme()));
         settings.listens.push(address);
@@ -166,7 +167,7 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     Ok(())
 }
 
-/// Ends the daemon before it is attached, as a signal ends it later.
+/// Ends the daemon on a signal before it is attached.
 fn end_early(signal: Signal, manager: &mut Manager, logging: Option<&Logging>) -> End {
     manager.stopping();
     tracing::info!("ended by {signal} before the programs were attached");
@@ -176,7 +177,7 @@ fn end_early(signal: Signal, manager: &mut Manager, logging: Option<&Logging>) -
     End::WithCode(0)
 }
 
-/// Says what this process may still do, as the kernel says.
+/// Logs the remaining privileges of this process, as the kernel reports them.
 fn tell_confinement(left: &Confinement, undone: &[String]) {
     tracing::info!(
         "attached, and dropped the privileges that are no longer needed; remaining: {left}"
@@ -186,7 +187,8 @@ fn tell_confinement(left: &Confinement, undone: &[String]) {
     }
 }
 
-/// Warns if the configuration can no longer be read, now rather than at the next reload.
+/// Warns if the configuration can no longer be read with the remaining privileges, instead of only
+/// at the next reload.
 fn tell_unreadable(settings: &Settings<'_>, user: &User) {
     let path = settings.args.config.as_deref().unwrap_or(config::DEFAULT_PATH.as_ref());
     let files = settings.web.as_ref().map_or_else(Vec::new, |web| web.files());
@@ -200,7 +202,7 @@ fn tell_unreadable(settings: &Settings<'_>, user: &User) {
     }
 }
 
-/// Warns if others than this host can connect.
+/// Warns if other hosts can connect.
 fn tell_exposure(address: SocketAddr, settings: &Settings<'_>) {
     if address.ip().to_canonical().is_loopback() {
         return;
@@ -220,7 +222,7 @@ fn tell_exposure(address: SocketAddr, settings: &Settings<'_>) {
     );
 }
 
-/// Orders out of signals.
+/// Translates signals into orders.
 fn orders() -> Result<mpsc::Receiver<Order>, Error> {
     let handle = |kind| {
         unix::signal(kind).map_err(|source| Error::Io { context: "cannot handle signals", source })

@@ -1,5 +1,4 @@
-//! The loop that does the daemon's work: drains when it is time, publishes, and
-//! obeys.
+//! The loop of the daemon: drains when a drain is due, publishes the result, and handles orders.
 
 use std::{
     io,
@@ -39,30 +38,30 @@ use crate::{
     },
 };
 
-/// What an operator asks of a running daemon.
+/// An order from the operator to a running daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Read the configuration again.
     Reload,
-    /// End.
+    /// End the daemon.
     Stop,
 }
 
-/// The settings of a running daemon, and what it takes to read them again.
+/// The settings of a running daemon, and what is needed to read them again.
 pub struct Settings<'a> {
-    /// The settings in force.
+    /// The settings in effect.
     pub config: Config,
-    /// The flags, which go on winning over the file.
+    /// The flags, which override the file also after a reload.
     pub args: &'a DaemonArgs,
-    /// Those that processes have to be in, as far as they are still there.
+    /// The cgroups of the filter, as far as they still exist.
     pub cgroups: Vec<Cgroup>,
     /// The service manager.
     pub manager: Manager,
-    /// The log whose level follows the settings, if there is one.
+    /// The log, whose level follows the settings.
     pub logging: Option<Logging>,
     /// The web configuration in effect, if there is one.
     pub web: Option<Arc<dyn WebConfig>>,
-    /// Where the daemon listens in fact.
+    /// The addresses on which the daemon really listens.
     pub listens: Vec<Listen>,
 }
 
@@ -82,7 +81,7 @@ pub struct Work<'a, E> {
     last: LastDrain,
 }
 
-/// What is remembered of the last drain.
+/// Data about the last drain.
 struct LastDrain {
     started: Instant,
     took: Duration,
@@ -102,11 +101,11 @@ impl<'a, E: Engine> Work<'a, E> {
         settings: Settings<'a>,
     ) -> Result<Self, Error> {
         let context = "cannot wait for the kernel side";
-        // A descriptor of our own: the engine's is borrowed from what we drain.
+        // A descriptor of its own, because the engine is borrowed while it drains.
         let register = |fd: BorrowedFd<'_>| {
             let fd = fd.try_clone_to_owned()?;
-            // SAFETY: the `OwnedFd` moves in and nothing else has its number, so
-            // it stays open and the same for as long as the `AsyncFd` lives.
+            // SAFETY: the `OwnedFd` moves into the `AsyncFd`, so the descriptor stays open for as
+            // long as the `AsyncFd` lives.
             unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }
                 .map_err(io::Error::from)
         };
@@ -147,8 +146,8 @@ impl<'a, E: Engine> Work<'a, E> {
         Ok(work)
     }
 
-    /// Works until it is told to stop, or until nobody is left who could tell it;
-    /// then detaches. Returns the last reading.
+    /// Works until an order to stop, or until the sender of orders is dropped. Then detaches, and
+    /// returns the last reading.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Snapshot {
         while self.wait(&mut orders).await == Next::Drain {
             self.drain();
@@ -157,13 +156,13 @@ impl<'a, E: Engine> Work<'a, E> {
         self.engine.finish(Detail::Calls)
     }
 
-    /// Waits for the next drain to be due, and meanwhile obeys.
+    /// Waits until the next drain is due, and handles orders meanwhile.
     async fn wait(&mut self, orders: &mut mpsc::Receiver<Order>) -> Next {
         let alive_every = self.settings.manager.alive_every();
         let mut due = self.due();
         loop {
-            // A drain that is due as soon as it is done would starve all else: the
-            // sleep returns at once, but orders and what comes of them are looked at first.
+            // Orders are handled first: if drains take longer than their interval, the sleep
+            // returns at once, and nothing else would run.
             tokio::select! {
                 biased;
                 order = orders.recv() => match order {
@@ -191,7 +190,7 @@ impl<'a, E: Engine> Work<'a, E> {
         self.pace.interval(self.settings.config.interval.get())
     }
 
-    /// The interval in force: as configured, or in tenths of a second.
+    /// The interval in effect: as configured, or in tenths of a second.
     fn shown_interval(&self) -> String {
         let (configured, interval) = (self.settings.config.interval, self.interval());
         if interval == configured.get() {
@@ -204,7 +203,7 @@ impl<'a, E: Engine> Work<'a, E> {
     fn drain(&mut self) {
         let (started, cpu) = (Instant::now(), thread_cpu_time());
         self.note_lateness(started);
-        // Processes are no labels, so they would be read for nobody.
+        // No metric has processes as labels, so they are not read.
         let snapshot = Arc::new(self.engine.snapshot(Detail::Calls));
         self.service.groups = self.groups.add(&snapshot, &self.engine.take_owned());
         self.cadence.was_read(started, Instant::now());
@@ -246,8 +245,8 @@ impl<'a, E: Engine> Work<'a, E> {
         self.settings.manager.alive();
     }
 
-    /// Notes how late a drain comes, and which did not come at all. Nothing is lost by that: a
-    /// drain reads all that came since the one before.
+    /// Records how late a drain is, and how many drains were missed. No data is lost: a drain reads
+    /// everything since the last one.
     fn note_lateness(&mut self, started: Instant) {
         let late = started.saturating_duration_since(self.due());
         let missed = late.as_nanos() / self.interval().as_nanos().max(1);
@@ -321,7 +320,7 @@ impl<'a, E: Engine> Work<'a, E> {
         self.settings.manager.ready(&status);
     }
 
-    /// Has the configuration read again, while drains go on.
+    /// Starts to read the configuration again, while drains continue.
     fn begin_reload(&mut self) {
         match self.reload.begin(self.settings.args, self.settings.web.as_ref()) {
             Ok(true) => self.settings.manager.reloading(),
@@ -418,12 +417,11 @@ enum Next {
     Stop,
 }
 
-/// Returns when the engine wants to be read.
+/// Returns when the engine requests a drain.
 async fn woken(wake: Option<&AsyncFd<OwnedFd>>) {
     let Some(wake) = wake else { return std::future::pending().await };
     match wake.readable().await {
-        // Before the drain and not after it, so that a wake-up that comes during the drain is
-        // one for the next.
+        // Cleared before the drain, so that a wake-up during the drain causes another one.
         Ok(mut ready) => ready.clear_ready(),
         Err(error) => tracing::warn!("cannot poll the kernel for full tables: {error}"),
     }

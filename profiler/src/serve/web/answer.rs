@@ -1,4 +1,4 @@
-//! What a web configuration file adds to every answer: authentication, a limit, headers.
+//! Applies a web configuration file to every answer: authentication, a rate limit, headers.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::serve::places::Peer;
 
 impl Live {
-    /// Puts the settings in front of `router`.
+    /// Applies the settings to all requests of `router`.
     pub(super) fn protect(self: &Arc<Self>, router: Router) -> Router {
         router.layer(middleware::from_fn_with_state(Arc::clone(self), answer))
     }

@@ -44,7 +44,7 @@ pub struct Web {
     requires_certificate: bool,
     /// Whether a client without one of certain names in its certificate is refused.
     requires_name: bool,
-    /// Limits requests.
+    /// The rate limit, if there is one.
     pub(super) bucket: Option<Bucket>,
     /// The web configuration file, and the files that it names.
     files: Vec<PathBuf>,
@@ -101,7 +101,7 @@ impl Web {
         })
     }
 
-    /// What the operator should know.
+    /// Warnings for the operator.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

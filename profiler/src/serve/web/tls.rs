@@ -25,7 +25,7 @@ pub(super) struct Pems {
     pub(super) client_ca: Option<String>,
 }
 
-/// Builds the configuration. Adds what the operator should know to `warnings`.
+/// Builds the configuration. Adds warnings for the operator to `warnings`.
 ///
 /// # Errors
 /// In words, without any text from the files.

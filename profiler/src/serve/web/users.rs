@@ -34,7 +34,7 @@ pub(super) enum Outcome {
     Busy,
 }
 
-/// A user and a password out of a request.
+/// The user and the password of a request.
 struct Credentials {
     user: Vec<u8>,
     password: Vec<u8>,

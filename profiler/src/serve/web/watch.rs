@@ -16,8 +16,8 @@ use super::{
     live::{Live, Web},
 };
 
-/// Time between two looks at the files. A change is applied once two looks see the same, so that a
-/// file that is being written is not read half.
+/// Time between two checks of the files. A change is applied once two checks find the same state,
+/// so that a file is not read while it is being written.
 const PERIOD: Duration = Duration::from_secs(2);
 
 /// The state of one file: device, inode, size, and times of change.
@@ -43,8 +43,8 @@ pub(super) struct Looked {
 
 /// Reads the web configuration at `path`, and the states that its files had just before.
 pub(super) fn read(path: &Path, mut files: Vec<PathBuf>) -> (Looked, Result<Web, WebError>) {
-    /// Readings until the names of the files are known. A file whose content changes faster than it
-    /// is read does not keep the thread here.
+    /// The greatest number of readings until the names of the files are known. The bound is for a
+    /// file that changes faster than it is read.
     const MAX_READINGS: usize = 3;
     let mut readings = 0;
     loop {
@@ -85,12 +85,12 @@ struct Watch {
     /// The files when they were read last. Files that are not valid are watched too, or their
     /// correction would go unnoticed.
     read: Looked,
-    /// What the last look saw.
+    /// The states at the last check.
     seen: Vec<Option<State>>,
 }
 
 impl Watch {
-    /// Looks at the files. Returns `false` if nobody uses the settings any more.
+    /// Checks the files. Returns `false` if nobody uses the settings any more.
     fn look(&mut self) -> bool {
         let Some(live) = self.live.upgrade() else { return false };
         let seen = states(&self.read.files);

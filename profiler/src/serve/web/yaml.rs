@@ -6,12 +6,13 @@ use std::{borrow::Cow, collections::HashMap};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span};
 
-/// Most values in a file. Aliases count as often as they occur, so a short file cannot become a
-/// tree that fills the memory.
+/// Maximum number of values in a file. Aliases count as often as they occur, so that the tree of a
+/// short file cannot fill the memory.
 const MAX_NODES: usize = 10_000;
-/// Most bytes of text in a file, in which aliases count too: a whole file, and as much again.
+/// Maximum number of bytes of text in a file, including aliases: twice the size of the largest
+/// file.
 const MAX_BYTES: usize = 2 << 20;
-/// Deepest nesting. A web configuration file needs four levels.
+/// Maximum nesting. A web configuration file needs four levels.
 const MAX_DEPTH: usize = 16;
 
 /// What is wrong with a file, and where.
@@ -87,7 +88,7 @@ impl Node {
         }
     }
 
-    /// Returns the text. A number or a boolean is a text too, as it is written.
+    /// Returns the text. Numbers and booleans are texts too, as written in the file.
     pub(super) fn into_text(self) -> Result<String, Mistake> {
         match self.value {
             Value::Scalar { text, .. } => Ok(text),
@@ -233,7 +234,7 @@ fn text_of<'a>(event: &'a Event<'_>) -> Option<&'a str> {
     }
 }
 
-/// What a tree takes.
+/// The size of a tree.
 #[derive(Clone, Copy, Debug, Default)]
 struct Size {
     nodes: usize,
