@@ -13,7 +13,10 @@ use crate::{
     engine::kernel::program_names,
     filter::Calls,
     model::GroupReading,
-    present::metrics::explain::{Most, Setup, most_series},
+    present::metrics::{
+        explain::{Most, Setup, most_series, ordinary_series},
+        ordinary,
+    },
     streams::Stream,
     text::json,
 };
@@ -23,6 +26,7 @@ use crate::{
 struct Document<'a> {
     schema: u32,
     series: usize,
+    ordinary_series: usize,
     metrics: &'a [Most],
 }
 
@@ -34,22 +38,25 @@ pub fn run(args: &MetricsArgs) -> Result<(), Error> {
     let config = Config::load_file(args.config.as_deref())?;
     let counted = Calls::new(&config.syscalls).map_err(crate::filter::FilterError::from)?;
     let named = config.metrics.named_calls()?;
-    let most = most_series(&Setup {
+    let setup = Setup {
         counted: counted.as_ref(),
         named: named.as_ref(),
         timed: config.time_one_in,
         off_cpu: config.off_cpu,
         options: config.metrics.options(),
         programs: program_names().collect(),
+        time_programs: config.bpf_stats,
         groups: config.metrics.groups.iter().map(group).collect(),
-    });
+    };
+    let (most, ordinary) = (most_series(&setup), ordinary_series(&setup));
     let series = most.iter().map(|most| most.series).sum();
     let stream = Stream::Output;
     let mut text = Vec::new();
     match args.format {
-        Format::Table => text.extend(table(&most, series).into_bytes()),
+        Format::Table => text.extend(table(&most, series, ordinary).into_bytes()),
         Format::Json => {
-            let document = Document { schema: 1, series, metrics: &most };
+            let document =
+                Document { schema: 1, series, ordinary_series: ordinary, metrics: &most };
             stream.outcome(json::write(&mut text, &document))?;
             text.push(b'\n');
         }
@@ -73,7 +80,7 @@ fn group(config: &GroupConfig) -> (GroupReading, usize) {
     (reading, spec.top)
 }
 
-fn table(most: &[Most], series: usize) -> String {
+fn table(most: &[Most], series: usize, ordinary: usize) -> String {
     let name = |most: &Most| match &most.group {
         Some(group) => format!("{}{{group=\"{group}\"}}", most.metric),
         None => most.metric.clone(),
@@ -88,14 +95,17 @@ fn table(most: &[Most], series: usize) -> String {
         text += line.trim_end();
         text.push('\n');
     }
-    text + NOTE
+    let [calls, errnos, in_flight] = ordinary::counts();
+    let beside =
+        if most.iter().any(|most| most.group.is_some()) { ", without its groups" } else { "" };
+    text + &format!(
+        "
+An ordinary host has about {ordinary} series{beside}: {calls} syscalls in use, {errnos} pairs of syscall and
+errno, {in_flight} syscalls in flight. A host has the most series only if its processes make every syscall,
+and get every errno. metrics.syscalls bounds the number, and max_series bounds that of a group.
+"
+    )
 }
-
-const NOTE: &str = "
-A host has the most series only if its processes make every syscall, and get every errno. A syscall
-in use has 25 series, so most hosts have 1,000 to 3,000. metrics.syscalls bounds the number, and
-max_series bounds that of a group.
-";
 
 /// Describes how the number of series is computed.
 fn because(most: &Most) -> String {

@@ -80,15 +80,23 @@ fn compress(bytes: &[u8]) -> Option<Bytes> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::{io::Read as _, sync::Arc};
 
     use flate2::read::GzDecoder;
+    use profiler_common::call::{Abi, CallKey};
 
     use super::*;
+    use crate::model::{CallRow, Figures, Snapshot};
 
     #[test]
     fn compressed_bodies_are_the_same_ones() {
-        let (bodies, exposition) = (Bodies::default(), Exposition::default());
+        let rows = (0..100).map(|nr| {
+            let total = Figures { calls: 1, ..Figures::default() };
+            CallRow::new(CallKey::of(Abi::X86_64, nr), total)
+        });
+        let snapshot = Arc::new(Snapshot { calls: rows.collect(), ..Snapshot::default() });
+        let exposition = Exposition { snapshot, ..Exposition::default() };
+        let bodies = Bodies::default();
         for format in Format::ALL {
             let compressed = bodies.get(&exposition, format, true).expect("encodes");
             let plain = bodies.get(&exposition, format, false).expect("encodes");

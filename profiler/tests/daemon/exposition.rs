@@ -40,16 +40,16 @@ pub(crate) fn exposition_of(snapshot: Snapshot) -> Exposition {
 }
 
 #[test]
-fn without_the_kernel_s_statistics_there_are_no_runs_rather_than_none() {
+fn without_the_kernel_s_statistics_programs_have_no_series_rather_than_zeros() {
     let mut snapshot = fake::snapshot();
     snapshot.health.cost.timing = Timing::No(Untimed::Privilege);
     let text = text_of(snapshot);
     assert!(text.contains("\nprofiler_program_statistics_enabled 0\n"), "{text}");
-    for absent in ["profiler_program_runs_total", "profiler_program_run_seconds_total"] {
-        assert!(!text.contains(absent), "{text}");
+    for what in ["runs_total", "run_seconds_total", "jited_bytes", "verified_instructions"] {
+        assert!(!text.contains(&format!("profiler_program_{what}")), "{text}");
     }
-    // Metrics that do not require statistics are present.
-    assert!(text.contains("profiler_program_jited_bytes{program=\"sys_exit\"} 2076\n"));
+    // Metrics of losses do not require statistics.
+    assert!(text.contains("profiler_program_misses_total{program=\"sys_exit\"} 62\n"));
 }
 
 #[test]

@@ -10,7 +10,8 @@ use super::Format;
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct MetricsArgs {
-    /// Print the most series that a configuration can give, and which metric they come from
+    /// Print the most series that a configuration can give, which metric they come from, and the
+    /// series of an ordinary host
     #[arg(long, required = true)]
     pub explain: bool,
     /// Configuration file of the daemon [default: /etc/profiler/profiler.toml, if the file exists]
@@ -27,4 +28,4 @@ Examples:
   profiler metrics --explain --config new.toml    another file, before a reload
 
 The command requires neither privilege nor a running daemon. It counts the series of a scrape in
-which every syscall ended in every way.";
+which every syscall ended in every way, and of a scrape of a host with 90 syscalls in use.";

@@ -8,13 +8,13 @@ use profiler_common::hist::{self, BUCKETS};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds(Vec<u64>);
 
-/// Every second octave from 128 ns to 2^41 ns (37 minutes).
+/// 10 us, 1 ms, 10 ms, 100 ms and 1 s: the bounds that are at these values, or 2 to 8 % above.
 ///
-/// The bounds are what costs: with 100 syscalls in use, 18 bounds make 2,100 series, a bound
-/// every octave would make 4,000, and the kernel side's own buckets 32,000. Fewer would leave
-/// `histogram_quantile()` too little to go by: a factor of four already is as far apart as they
-/// can usefully be. Sum and count are exact whatever the bounds.
-const DEFAULT: [u64; 18] = octaves(7, 2);
+/// The bounds are what costs: each adds a series per syscall. With these five, an ordinary host has
+/// fewer than 1,000 samples ([`super::ordinary`]). They tell apart calls that only compute or copy,
+/// calls that read from flash or from a disk, and calls for which somebody waits. Sum and count are
+/// exact whatever the bounds. Native histograms have the precision.
+const DEFAULT: [u64; 5] = [10_240, 1 << 20, 10 << 20, 96 << 20, 1 << 30];
 
 impl Default for Bounds {
     fn default() -> Self {
@@ -82,8 +82,13 @@ mod tests {
     #[test]
     fn the_default_bounds_are_bounds() {
         let bounds = Bounds::default();
-        assert_eq!(bounds.as_slice().first(), Some(&128));
-        assert_eq!(bounds.as_slice().last(), Some(&(1 << 41)));
+        let decades = [10_000.0, 1e6, 1e7, 1e8, 1e9];
+        for (&bound, decade) in bounds.as_slice().iter().zip(decades) {
+            assert!((1.0..=1.08).contains(&(bound as f64 / decade)), "{bound}");
+        }
+        // The factors by which quantiles can be off, as docs/formats.md states them.
+        let factors = bounds.as_slice().windows(2).map(|two| two[1].div_ceil(two[0]));
+        assert_eq!(factors.collect::<Vec<_>>(), [103, 10, 10, 11]);
         assert_eq!(Bounds::new(bounds.as_slice().iter().copied()), Ok(bounds));
     }
 

@@ -91,10 +91,11 @@ pub(super) fn families<'a>(
     ];
     // A family of empty histograms would look as if nothing ever took any time.
     if snapshot.health.timed != Timed::None {
+        let timed = named.iter().filter(|(_, f)| f.latency.count() > 0 || f.weighted_ns() > 0);
         families.push(Family::histogram(
             "profiler_syscall_duration_seconds",
             "Latency of the timed syscalls from entry to exit in seconds of wall time, whatever their outcome.",
-            named.iter().map(|(name, figures)| (labels(name), histogram(figures, bounds))),
+            timed.map(|(name, figures)| (labels(name), histogram(figures, bounds))),
         ));
     }
     if snapshot.health.off_cpu {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::model::{Cost, Program, Runs, Snapshot, Times, Timing, nanoseconds};
 
-/// The bounds for drains and scrapes in classic buckets: each octave from 65 us to 1.1 s.
-static BOUNDS: [u64; 15] = octaves(16, 1);
+/// The bounds for drains and scrapes in classic buckets: every second octave from 1 ms to 1.1 s.
+static BOUNDS: [u64; 6] = octaves(20, 2);
 
 pub(super) fn families<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
     let cost = &snapshot.health.cost;
@@ -78,6 +78,8 @@ fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
 fn programs(cost: &Cost) -> Vec<Family<'_>> {
     let timed = matches!(cost.timing, Timing::Of { .. });
     let each = || cost.programs.iter().map(|program| (of(program), program));
+    // What programs are is constant, and of interest to those who look at what they cost.
+    let whenever_timed = || each().filter(|_| timed);
     // Without statistics there are no such series: 0 would be a figure.
     let runs = || cost.by_program().filter_map(|(program, runs)| Some((of(program), runs?)));
     vec![
@@ -99,12 +101,13 @@ fn programs(cost: &Cost) -> Vec<Family<'_>> {
         Family::gauge(
             "profiler_program_jited_bytes",
             "Machine code of an eBPF program in bytes, over all its copies.",
-            each().map(|(labels, program)| (labels, program.jited_bytes)),
+            whenever_timed().map(|(labels, program)| (labels, program.jited_bytes)),
         ),
         Family::gauge(
             "profiler_program_verified_instructions",
             "Instructions that the verifier walked to accept an eBPF program.",
-            each().filter_map(|(labels, program)| Some((labels, program.verified_instructions?))),
+            whenever_timed()
+                .filter_map(|(labels, program)| Some((labels, program.verified_instructions?))),
         ),
     ]
 }
@@ -123,7 +126,7 @@ fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
         ),
         Family::gauge(
             "profiler_config_last_reload_successful",
-            "1 if the last reload of the configuration succeeded or there was none, otherwise 0.",
+            "0 if the last reload of the configuration failed, or if the web configuration file has changed and cannot be applied, otherwise 1.",
             one(!service.reload_failed),
         ),
         Family::counter(

@@ -1,12 +1,13 @@
-//! The most series that a configuration can give, by metric.
+//! The series that a configuration can give: by metric at most, and on an ordinary host.
 //!
-//! The number is counted, not calculated: a snapshot in which every syscall ended in every way goes
-//! through the code that makes the metrics of a scrape. Only the groups are calculated, since what
-//! bounds them is their limit.
+//! The numbers are counted, not calculated: a snapshot in which every syscall ended in every way, and
+//! one of an [ordinary] host, go through the code that makes the metrics of a scrape. Only the groups
+//! are calculated, since what bounds them is their limit.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::SystemTime,
 };
 
 use profiler_common::{
@@ -17,7 +18,8 @@ use serde::Serialize;
 
 use super::{
     Exposition, Options, Service, call_name, collect,
-    model::{Family, Kind, Value},
+    model::{Family, Value},
+    ordinary,
 };
 use crate::{
     filter::Calls,
@@ -44,6 +46,8 @@ pub struct Setup<'a> {
     pub options: Options,
     /// The names of the programs.
     pub programs: Vec<&'static str>,
+    /// Whether the kernel times the programs.
+    pub time_programs: bool,
     /// The groups: what their members are, how many there are at most, and the limit on series.
     pub groups: Vec<(GroupReading, usize)>,
 }
@@ -56,7 +60,7 @@ pub struct Most {
     /// The group.
     pub group: Option<String>,
     /// The most series. A histogram has one for each bucket, and two more. With
-    /// [`Options::created_samples`], each counter and histogram has one more.
+    /// [`Options::created_samples`], each series with a time of creation has one more.
     pub series: usize,
     /// How many values each label can have.
     pub labels: BTreeMap<&'static str, usize>,
@@ -73,18 +77,28 @@ pub fn most_series(setup: &Setup<'_>) -> Vec<Most> {
         most.push(of_group(setup, group, *top));
         groups.push(group.clone());
     }
-    let service = Service {
-        named: setup.named.cloned().map(Arc::new),
-        groups: groups.into(),
-        ..Service::default()
-    };
+    most.extend(by_metric(setup, snapshot, groups.into()));
+    most.sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.metric.cmp(&b.metric)));
+    most
+}
+
+/// The series of an [ordinary] host, without those of groups.
+pub fn ordinary_series(setup: &Setup<'_>) -> usize {
+    let metrics = by_metric(setup, ordinary::snapshot(setup), Arc::default());
+    metrics.iter().map(|metric| metric.series).sum()
+}
+
+/// The series of a scrape.
+fn by_metric(setup: &Setup<'_>, snapshot: Snapshot, groups: Arc<[GroupReading]>) -> Vec<Most> {
+    let named = setup.named.cloned().map(Arc::new);
+    // Some time: what has one then has a sample `_created`.
+    let attached = Some(SystemTime::UNIX_EPOCH);
+    let service = Service { attached, named, groups, ..Service::default() };
     let options = Arc::new(setup.options.clone());
     let exposition = Exposition { snapshot: Arc::new(snapshot), service, options };
     let metrics = collect(&exposition);
     let families = metrics.families().iter().filter(|family| !family.series.is_empty());
-    most.extend(families.map(|family| of_family(family, &setup.options)));
-    most.sort_by(|a, b| b.series.cmp(&a.series).then_with(|| a.metric.cmp(&b.metric)));
-    most
+    families.map(|family| of_family(family, &setup.options)).collect()
 }
 
 fn of_family(family: &Family<'_>, options: &Options) -> Most {
@@ -95,8 +109,7 @@ fn of_family(family: &Family<'_>, options: &Options) -> Most {
         for label in &series.labels {
             labels.entry(label.name).or_default().insert(&label.value);
         }
-        let has_created = matches!(family.kind, Kind::Counter | Kind::Histogram);
-        count += usize::from(has_created && options.created_samples);
+        count += usize::from(series.created.is_some() && options.created_samples);
         count += match &series.value {
             Value::Number(_) => 1,
             Value::Histogram(histogram) => {
@@ -146,17 +159,45 @@ fn of_group(setup: &Setup<'_>, group: &GroupReading, top: usize) -> Most {
 /// The syscalls that count, with one key for all numbers without a name of an ABI.
 fn counted<'a>(setup: &'a Setup<'_>) -> impl Iterator<Item = CallKey> + use<'a> {
     let keys = (0..OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index);
-    let counts = |key: &CallKey| {
-        setup.counted.is_none_or(|calls| calls.counts()[key.overflow_index() as usize])
-    };
-    let keys: BTreeSet<_> = keys.filter(counts).map(syscalls::fold_unknown).collect();
+    let keys = keys.filter(|&key| is_counted(setup, key));
+    let keys: BTreeSet<_> = keys.map(syscalls::fold_unknown).collect();
     keys.into_iter()
+}
+
+/// Whether a syscall counts.
+pub(super) fn is_counted(setup: &Setup<'_>, key: CallKey) -> bool {
+    setup.counted.is_none_or(|calls| calls.counts()[key.overflow_index() as usize])
+}
+
+/// The health of a kernel engine of which each program was skipped so often.
+pub(super) fn health(setup: &Setup<'_>, misses: u64) -> Health {
+    let pool = |name: &'static str| Pool { name: name.into(), ..Pool::default() };
+    let program = |&name: &&'static str| Program {
+        name: name.into(),
+        copies: 1,
+        jited_bytes: 0,
+        verified_instructions: Some(0),
+    };
+    let program_misses = setup.programs.iter().map(|&name| (name.into(), misses)).collect();
+    let mut health = Health {
+        pools: vec![pool("records"), pool("extents")],
+        timed: setup.timed,
+        off_cpu: setup.off_cpu,
+        engine: EngineDetail::Kernel(KernelDetail { program_misses, ..KernelDetail::default() }),
+        ..Health::default()
+    };
+    health.cost.programs = setup.programs.iter().map(program).collect();
+    if setup.time_programs {
+        let runs = setup.programs.iter().map(|_| Runs::default()).collect();
+        health.cost.timing = Timing::Of { period: 0, time: Default::default(), runs };
+    }
+    health
 }
 
 /// A snapshot in which every syscall and every operation ended in every way.
 fn worst(setup: &Setup<'_>) -> Snapshot {
     let errnos: Vec<(u16, u64)> = (1..ERRNOS as u16).map(|errno| (errno, 1)).collect();
-    let figures = Figures {
+    let mut figures = Figures {
         calls: 1,
         restarted: 1,
         denied: 1,
@@ -166,6 +207,7 @@ fn worst(setup: &Setup<'_>) -> Snapshot {
         errors_unlisted: 1,
         ..Figures::default()
     };
+    figures.latency.record(1);
     let mut operations = Operations {
         submitted: 2,
         completed: 1,
@@ -178,26 +220,8 @@ fn worst(setup: &Setup<'_>) -> Snapshot {
     operations.latency.record(1);
     let nobody = Arc::new(Process::default());
     let opcodes = operations::opcodes().map(Some).chain([None]);
-    let pool = |name: &'static str| Pool { name: name.into(), ..Pool::default() };
-    let program = |&name: &&'static str| Program {
-        name: name.into(),
-        copies: 1,
-        jited_bytes: 0,
-        verified_instructions: Some(0),
-    };
-    let mut health = Health {
-        pools: vec![pool("records"), pool("extents")],
-        timed: setup.timed,
-        off_cpu: setup.off_cpu,
-        engine: EngineDetail::Kernel(KernelDetail {
-            program_misses: setup.programs.iter().map(|&name| (name.into(), 0)).collect(),
-            ..KernelDetail::default()
-        }),
-        ..Health::default()
-    };
-    health.cost.programs = setup.programs.iter().map(program).collect();
-    let runs = setup.programs.iter().map(|_| Runs::default()).collect();
-    health.cost.timing = Timing::Of { period: 0, time: Default::default(), runs };
+    // Anybody may have the kernel time programs.
+    let health = health(&Setup { time_programs: true, ..setup.clone() }, 1);
     Snapshot {
         calls: counted(setup).map(|key| CallRow::new(key, figures.clone())).collect(),
         in_flight: InFlight {
@@ -207,7 +231,7 @@ fn worst(setup: &Setup<'_>) -> Snapshot {
                     kind: waits::kind(key),
                     threads: 1,
                     unrecorded: 0,
-                    before: 0,
+                    before: 1,
                     oldest: Default::default(),
                 })
                 .collect(),
@@ -245,7 +269,7 @@ mod tests {
         // `read` has three ABIs.
         assert_eq!(of(&most, "profiler_syscalls_total"), 4);
         assert_eq!(of(&most, "profiler_syscall_errors_total"), 4 * ERRNOS);
-        assert_eq!(of(&most, "profiler_syscall_duration_seconds"), 4 * 21);
+        assert_eq!(of(&most, "profiler_syscall_duration_seconds"), 4 * 8);
         assert_eq!(of(&most, "profiler_syscall_state_seconds_total"), 0);
         let errors = most.iter().find(|m| m.metric == "profiler_syscall_errors_total");
         let labels = &errors.expect("there").labels;
@@ -271,7 +295,7 @@ mod tests {
         let setup = Setup { counted: Some(&counted), options, ..Setup::default() };
         let most = most_series(&setup);
         assert_eq!(of(&most, "profiler_syscalls_total"), 2);
-        assert_eq!(of(&most, "profiler_syscall_duration_seconds"), 22);
+        assert_eq!(of(&most, "profiler_syscall_duration_seconds"), 9);
         assert_eq!(of(&most, "profiler_cpus"), 1);
     }
 

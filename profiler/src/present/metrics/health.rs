@@ -62,7 +62,9 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         Family::counter(
             "profiler_program_misses_total",
             "Upper bound of the runs of an eBPF program that the kernel skipped, over all its copies.",
-            misses.map(|(program, count)| (vec![Label::new("program", &**program)], *count)),
+            misses
+                .filter(|(_, count)| *count > 0)
+                .map(|(program, count)| (vec![Label::new("program", &**program)], *count)),
         ),
         Family::counter(
             "profiler_program_takeovers_total",
