@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     hosts::Local,
-    places::{Peer, Places, Progress},
+    places::{Client, Peer, Places, Progress},
     sockets::{ClientSocket, Listeners},
     stream::{ClientStream, micros_since, refuse},
     transport::Transport,
@@ -216,7 +216,7 @@ impl<T: Transport> Server<T> {
             progress: Arc::clone(&progress),
             epoch: self.epoch,
             local,
-            peer,
+            client: Client { peer, places: self.places.limit() },
         };
         let task = self.tasks.spawn(connection(self.transport.clone(), client, answers));
         self.places.enter(task.id(), peer, progress, task);
@@ -270,7 +270,7 @@ pub struct Answers {
     epoch: Instant,
     /// The local address of the connection.
     local: Option<Local>,
-    peer: Peer,
+    client: Client,
 }
 
 /// An answer that is being made.
@@ -284,7 +284,7 @@ impl Service<Request<Incoming>> for Answers {
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.progress.answer();
-        request.extensions_mut().insert(self.peer);
+        request.extensions_mut().insert(self.client);
         if let Some(local) = self.local {
             request.extensions_mut().insert(local);
         }

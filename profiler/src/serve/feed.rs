@@ -22,9 +22,9 @@ pub const FRESH: Duration = Duration::from_millis(100);
 /// How long a reader waits for a drain before it takes the last reading. Together with the time to
 /// answer, a scrape stays below a second.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How many readers may wait for a drain. Further readers take the last reading, so that waiting
-/// readers never take all places of connections.
-const MAX_WAITING: usize = 64;
+/// How many readers may wait for a drain, unless there are few places for connections. Further readers
+/// take the last reading, so that waiting readers never take all places.
+pub const MAX_WAITING: usize = 64;
 /// How late a drain may be before the daemon counts as unhealthy.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -109,11 +109,16 @@ impl Feed {
 
     /// A reading that is fresh ([`Reading::now`]), or the last one if no drain ends in time.
     pub async fn fresh(&self) -> Option<Arc<Reading>> {
+        self.fresh_among(MAX_WAITING).await
+    }
+
+    /// Same as [`Self::fresh`], but takes the last reading if `most` readers wait for a drain already.
+    pub async fn fresh_among(&self, most: usize) -> Option<Arc<Reading>> {
         let latest = self.latest()?;
         if latest.taken.elapsed() <= latest.fresh_for {
             return Some(latest);
         }
-        let Some(_waiting) = Waiting::begin(&self.waiting) else { return Some(latest) };
+        let Some(_waiting) = Waiting::begin(&self.waiting, most) else { return Some(latest) };
         self.wanted.notify_one();
         let mut readings = self.readings.clone();
         let newer =
@@ -141,10 +146,10 @@ impl Feed {
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
-    /// `None` if [`MAX_WAITING`] wait already.
-    fn begin(waiting: &'a AtomicUsize) -> Option<Self> {
+    /// `None` if `most` wait already.
+    fn begin(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
         let this = (waiting.fetch_add(1, Relaxed), Self(waiting));
-        (this.0 < MAX_WAITING).then_some(this.1)
+        (this.0 < most).then_some(this.1)
     }
 }
 

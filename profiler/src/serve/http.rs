@@ -3,7 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, thread, time::Instant};
 
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header},
     middleware,
@@ -14,9 +14,10 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use super::{
     ServeError, connections,
-    feed::Feed,
+    feed::{Feed, MAX_WAITING},
     hosts::{self, HostName},
     negotiation,
+    places::Client,
     socket_file::SocketFile,
     sockets::{Listeners, Sockets},
     transport::{Plain, Transport},
@@ -142,10 +143,15 @@ async fn landing_page() -> impl IntoResponse {
     (SECURITY_HEADERS, Html(PAGE))
 }
 
-async fn metrics(State(feed): State<Feed>, request: HeaderMap) -> Response {
+async fn metrics(
+    State(feed): State<Feed>,
+    client: Option<Extension<Client>>,
+    request: HeaderMap,
+) -> Response {
     let asked = Instant::now();
     let (format, gzip) = (negotiation::format(&request), negotiation::gzip(&request));
-    let Some(reading) = feed.fresh().await else { return not_ready() };
+    let most = client.map_or(1, |Extension(client)| client.max_waiting(MAX_WAITING));
+    let Some(reading) = feed.fresh_among(most).await else { return not_ready() };
     let body = reading.body(format, gzip);
     feed.scraped(asked.elapsed());
     let Some(body) = body else {

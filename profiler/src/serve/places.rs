@@ -91,6 +91,23 @@ impl Peer {
     }
 }
 
+/// Who sent a request, and how many connections are served at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Who sent the request.
+    pub peer: Peer,
+    /// The most connections at one time.
+    pub places: usize,
+}
+
+impl Client {
+    /// The most requests that may wait at one time, of `most`: half of the places stay free for others,
+    /// because a request that waits keeps its place.
+    pub fn max_waiting(self, most: usize) -> usize {
+        most.min(self.places / 2).max(1)
+    }
+}
+
 #[derive(Debug)]
 struct Entry<H> {
     /// Connections are numbered in the order of their arrival.
@@ -115,6 +132,11 @@ impl<K: Copy + Eq + Hash, H> Places<K, H> {
     /// No connections yet, and at most `limit`.
     pub fn new(limit: usize) -> Self {
         Self { limit, admitted: 0, entries: HashMap::new(), peers: HashMap::new() }
+    }
+
+    /// The most connections at one time.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Whether every place is taken.

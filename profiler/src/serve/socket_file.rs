@@ -1,12 +1,19 @@
 //! Creates the file of a Unix socket, and removes it at the end.
 
 use std::{
-    fs, io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, lchown},
+    fs::{self, File, OpenOptions},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{
+            FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, chown,
+        },
+    },
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use nix::unistd::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Mode of the file: the daemon's user and group can connect.
@@ -43,17 +50,53 @@ impl SocketFile {
             }
             bound => bound?,
         }
-        let data = fs::symlink_metadata(path)?;
-        let file = Self { path: path.to_owned(), identity: identity(&data) };
+        let made = Made::open(path)?;
+        let file = Self { path: path.to_owned(), identity: identity(&made.data) };
+        made.give_to(owner)?;
+        Ok((socket, file))
+    }
+}
+
+/// The file that a socket was bound to, held open.
+///
+/// Whoever can write to the directory can replace the file right after it was made. Mode and owner are
+/// therefore changed through a descriptor, and only if the file is what this process makes.
+struct Made {
+    file: File,
+    data: fs::Metadata,
+}
+
+impl Made {
+    /// Opens the file that this process has just made at `path`.
+    fn open(path: &Path) -> io::Result<Self> {
+        // A socket cannot be opened in any other way (open(2), "O_PATH").
+        let flags = libc::O_PATH | libc::O_NOFOLLOW;
+        let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+        let data = file.metadata()?;
+        // A link to a socket elsewhere has a second name, and a socket of another user another owner.
+        let is_ours =
+            data.file_type().is_socket() && data.nlink() == 1 && data.uid() == geteuid().as_raw();
+        if !is_ours {
+            let what = "the file was replaced while it was made: others can write to the directory";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        Ok(Self { file, data })
+    }
+
+    /// Sets the mode, and the owner if this process may give files away.
+    fn give_to(&self, owner: (u32, u32)) -> io::Result<()> {
+        // Leads to the file that is open, whatever is at its path (proc_pid_fd(5)). fchmod(2) refuses
+        // descriptors of O_PATH.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         // Whatever the umask is, nobody can connect before: the socket does not listen yet.
-        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
-        if (data.uid(), data.gid()) != owner {
+        fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
+        if (self.data.uid(), self.data.gid()) != owner {
             // Without the privilege, the file belongs to this process's user.
-            if let Err(error) = lchown(path, Some(owner.0), Some(owner.1)) {
+            if let Err(error) = chown(&path, Some(owner.0), Some(owner.1)) {
                 tracing::debug!("cannot change the owner of the socket: {error}");
             }
         }
-        Ok((socket, file))
+        Ok(())
     }
 }
 
@@ -85,7 +128,10 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::os::unix::{
+        fs::symlink,
+        net::{UnixListener, UnixStream},
+    };
 
     use super::*;
 
@@ -114,5 +160,41 @@ mod tests {
         fs::write(&path, "x").expect("written");
         assert!(SocketFile::bind(&path, us()).is_err());
         assert_eq!(fs::read(&path).expect("still there"), b"x");
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("a file").permissions().mode() & 0o777
+    }
+
+    /// What somebody who can write to the directory puts in place of the file.
+    #[test]
+    fn a_file_that_was_put_in_place_of_the_socket_keeps_its_mode() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (path, target) = (directory.path().join("s"), directory.path().join("target"));
+        fs::write(&target, "x").expect("written");
+        fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).expect("ours");
+        let other = directory.path().join("other");
+        let _other = UnixListener::bind(&other).expect("binds");
+        fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).expect("ours");
+        let replace: [&dyn Fn() -> io::Result<()>; 4] = [
+            &|| symlink(&target, &path),
+            &|| symlink(&other, &path),
+            &|| fs::hard_link(&target, &path),
+            &|| fs::hard_link(&other, &path),
+        ];
+        for replace in replace {
+            replace().expect("a link");
+            let refused = Made::open(&path).map(|_| ()).expect_err("it is not the socket");
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{refused}");
+            fs::remove_file(&path).expect("there");
+        }
+        // Replaced after it was looked at.
+        let _socket = UnixListener::bind(&path).expect("binds");
+        let made = Made::open(&path).expect("the socket");
+        let moved = directory.path().join("moved");
+        fs::rename(&path, &moved).expect("renamed");
+        symlink(&target, &path).expect("a link");
+        made.give_to(us()).expect("given");
+        assert_eq!((mode(&moved), mode(&target), mode(&other)), (MODE, 0o600, 0o600));
     }
 }

@@ -42,6 +42,9 @@ pub trait WebConfig: fmt::Debug + Send + Sync {
     /// [`WebError::Prepare`] if the thread cannot start.
     fn begin_watch(self: Arc<Self>) -> Result<(), WebError>;
 
+    /// Whether files have changed, and the change could not be applied.
+    fn has_failed(&self) -> bool;
+
     /// Returns warnings for the operator.
     fn warnings(&self) -> Vec<String>;
 

@@ -3,6 +3,10 @@
 use std::{
     fs,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,7 +22,11 @@ use profiler::{
     },
     model::{Snapshot, Timed},
     present::metrics::Format,
-    serve::feed::{self, Feed},
+    serve::{
+        feed::{self, Feed},
+        sockets::Listeners,
+        web_config::{Change, Serving, WebConfig, WebError},
+    },
 };
 use tokio::sync::mpsc;
 
@@ -50,6 +58,16 @@ fn run<F: Future<Output = Running>>(
     flags: &[&str],
     test: impl FnOnce(Running) -> F,
 ) -> Snapshot {
+    run_with(config, flags, None, test)
+}
+
+/// Same as [`run`], with a web configuration.
+fn run_with<F: Future<Output = Running>>(
+    config: &str,
+    flags: &[&str],
+    web: Option<Arc<dyn WebConfig>>,
+    test: impl FnOnce(Running) -> F,
+) -> Snapshot {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("p.toml");
     fs::write(&path, config).expect("written");
@@ -59,7 +77,7 @@ fn run<F: Future<Output = Running>>(
         args: &args,
         cgroups: Vec::new(),
         logging: None,
-        web: None,
+        web,
         listens: Vec::new(),
         manager: Manager::default(),
     };
@@ -183,6 +201,91 @@ fn a_bad_file_changes_nothing_and_is_told() {
         fs::write(&running.config, "interval = \"20ms\"").expect("written");
         running.orders.send(Order::Reload).await.expect("is listened to");
         until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        running
+    });
+}
+
+/// A web configuration whose changes fail, or do not.
+#[derive(Debug, Default)]
+struct Web {
+    fails: AtomicBool,
+    has_failed: AtomicBool,
+    applied: AtomicBool,
+}
+
+impl WebConfig for Web {
+    fn serve(self: Arc<Self>, _listeners: Listeners, _router: axum::Router) -> Serving {
+        Box::pin(std::future::pending())
+    }
+
+    fn read_again(self: Arc<Self>) -> Result<Change, WebError> {
+        Ok(Change::new(Vec::new(), move || {
+            if self.fails.load(SeqCst) {
+                return Err(WebError::NotBuilt);
+            }
+            self.applied.store(true, SeqCst);
+            Ok(())
+        }))
+    }
+
+    fn begin_watch(self: Arc<Self>) -> Result<(), WebError> {
+        Ok(())
+    }
+
+    fn has_failed(&self) -> bool {
+        self.has_failed.load(SeqCst)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn is_tls(&self) -> bool {
+        false
+    }
+
+    fn authenticates(&self) -> bool {
+        false
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+/// A change of the web configuration that its own thread notices, without a reload.
+#[test]
+fn a_change_of_the_web_configuration_that_fails_is_told() {
+    let web = Arc::new(Web::default());
+    let config: Arc<dyn WebConfig> = Arc::<Web>::clone(&web);
+    run_with("interval = \"20ms\"", &[], Some(config), |running| async move {
+        until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        web.has_failed.store(true, SeqCst);
+        until(|| reload_succeeded(&running.feed) == Some(false)).await;
+        web.has_failed.store(false, SeqCst);
+        until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        running
+    });
+}
+
+/// A reload changes all that it can, or nothing.
+#[test]
+fn a_reload_whose_web_configuration_fails_changes_nothing() {
+    let web = Arc::new(Web::default());
+    let config: Arc<dyn WebConfig> = Arc::<Web>::clone(&web);
+    run_with("interval = \"20ms\"", &[], Some(config), |running| async move {
+        web.fails.store(true, SeqCst);
+        fs::write(&running.config, "interval = \"1h\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| reload_succeeded(&running.feed) == Some(false)).await;
+        let before = running.remote.drains();
+        until(|| running.remote.drains() > before + 2).await;
+        assert!(!web.applied.load(SeqCst));
+        web.fails.store(false, SeqCst);
+        fs::write(&running.config, "interval = \"30ms\"").expect("written");
+        running.orders.send(Order::Reload).await.expect("is listened to");
+        until(|| reload_succeeded(&running.feed) == Some(true)).await;
+        assert!(web.applied.load(SeqCst));
         running
     });
 }

@@ -29,12 +29,12 @@ use crate::{
     },
     engine::{Cadence, Engine},
     filter::Cgroup,
-    logging::Logging,
+    logging::{LogLevel, Logging},
     model::{Detail, Snapshot},
     present::metrics::{self, Exposition, Service},
     serve::{
         feed::{Publisher, Reading},
-        web_config::WebConfig,
+        web_config::{Change, WebConfig},
     },
 };
 
@@ -78,6 +78,8 @@ pub struct Work<'a, E> {
     alarms: Alarms,
     groups: Groups,
     reload: Reload,
+    /// Whether the last reload failed.
+    reload_failed: bool,
     last: LastDrain,
 }
 
@@ -139,6 +141,7 @@ impl<'a, E: Engine> Work<'a, E> {
             alarms: Alarms::default(),
             groups,
             reload: Reload::default(),
+            reload_failed: false,
             last,
         };
         work.drain();
@@ -213,6 +216,9 @@ impl<'a, E: Engine> Work<'a, E> {
         if self.service.attached.is_none() {
             self.service.attached = SystemTime::now().checked_sub(snapshot.window);
         }
+        // The web configuration also changes without a reload, on a thread of its own.
+        let web_failed = self.settings.web.as_ref().is_some_and(|web| web.has_failed());
+        self.service.reload_failed = self.reload_failed || web_failed;
         self.service.scrapes = self.publisher.scrapes();
         self.service.unlogged =
             self.settings.logging.as_ref().map(Logging::unlogged).unwrap_or_default();
@@ -350,13 +356,18 @@ impl<'a, E: Engine> Work<'a, E> {
     /// everything as it was.
     fn apply(&mut self, read: Read) -> Result<Vec<&'static str>, Error> {
         let (new, web) = *read;
-        if let Some(change) = web {
-            for warning in change.apply().map_err(ConfigError::from)? {
-                tracing::warn!("web configuration: {warning}");
+        // First what can fail. Of two such steps, the one that can be undone comes first.
+        self.set_log_level(new.log_level)?;
+        match web.map(Change::apply).transpose() {
+            Ok(warnings) => {
+                for warning in warnings.unwrap_or_default() {
+                    tracing::warn!("web configuration: {warning}");
+                }
             }
-        }
-        if let Some(logging) = &self.settings.logging {
-            logging.set_level(new.log_level)?;
+            Err(error) => {
+                self.set_log_level(self.settings.config.log_level)?;
+                return Err(ConfigError::from(error).into());
+            }
         }
         let config = &mut self.settings.config;
         let mut needing_restart = config.take_live(&new);
@@ -368,8 +379,15 @@ impl<'a, E: Engine> Work<'a, E> {
         Ok(needing_restart)
     }
 
+    fn set_log_level(&self, level: LogLevel) -> Result<(), Error> {
+        match &self.settings.logging {
+            Some(logging) => Ok(logging.set_level(level)?),
+            None => Ok(()),
+        }
+    }
+
     fn reloaded(&mut self, needing_restart: &[&str]) {
-        self.service.reload_failed = false;
+        self.reload_failed = false;
         tracing::info!(
             "configuration reloaded: drains every {}, log level {:?}",
             self.settings.config.interval,
@@ -381,7 +399,7 @@ impl<'a, E: Engine> Work<'a, E> {
     }
 
     fn not_reloaded(&mut self, error: &dyn std::error::Error) {
-        self.service.reload_failed = true;
+        self.reload_failed = true;
         tracing::error!(
             "cannot reload the configuration, so the old settings stay in effect: {error}"
         );

@@ -1,6 +1,9 @@
 //! Metrics of groups: calls by container, unit, name and the like, in a bounded number of series.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    time::{Duration, SystemTime},
+};
 
 use super::{
     super::place::Place,
@@ -15,8 +18,14 @@ use crate::{
     text::Untrusted,
 };
 
+/// The most bytes of a value. Paths of cgroups can be longer, and so can names of containers and pods,
+/// while what stores metrics limits labels: Mimir to 2,048 bytes, for example.
+const MAX_VALUE: usize = 512;
+
 /// The value of some calls in a dimension of a group: the label. Empty if there is none, for example
 /// of calls that are in no container. `snapshot` is the one with the cgroups.
+///
+/// A value has at most [`MAX_VALUE`] bytes. Different texts have different values.
 pub fn value(dimension: Dimension, owned: &OwnedCalls, snapshot: &Snapshot) -> String {
     if dimension == Dimension::Comm {
         return owned.comm.to_string();
@@ -24,7 +33,26 @@ pub fn value(dimension: Dimension, owned: &OwnedCalls, snapshot: &Snapshot) -> S
     let cgroup = snapshot.cgroups.get(&owned.cgroup).cloned();
     let name = Place { id: owned.cgroup, cgroup }.name(dimension).unwrap_or_default();
     // What a runtime calls a container or a pod is text from anywhere.
-    Untrusted::from(name).to_string()
+    bounded(Untrusted::from(name).to_string())
+}
+
+/// `text`, or if it is too long, its beginning, its end and a digest of all of it.
+fn bounded(text: String) -> String {
+    if text.len() <= MAX_VALUE {
+        return text;
+    }
+    // Two digests of 64 bits. Somebody who wants to find two texts with the same digests can: only two
+    // groups of their own would then be one.
+    let digest = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, &text).hash(&mut hasher);
+        hasher.finish()
+    };
+    let mark = format!("…{:016x}{:016x}…", digest(0), digest(1));
+    // The end says more than the middle: the innermost cgroup.
+    let half = (MAX_VALUE - mark.len()) / 2;
+    let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
+    format!("{}{mark}{}", &text[..head], &text[tail..])
 }
 
 pub(super) fn families<'a>(snapshot: &Snapshot, service: &'a Service) -> Vec<Family<'a>> {
@@ -150,4 +178,44 @@ fn labels<'a>(
     labels.extend(calls::labels(name));
     labels.extend(counter.outcome().map(|outcome| Label::new("outcome", outcome)));
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
+    use super::*;
+    use crate::model::Cgroup;
+
+    fn of_path(path: &str) -> String {
+        let cgroups = [(7, Arc::new(Cgroup::at(path)))];
+        let snapshot = Snapshot { cgroups: Arc::new(cgroups.into()), ..Snapshot::default() };
+        let owned = OwnedCalls { comm: "x".into(), cgroup: 7, calls: Vec::new() };
+        value(Dimension::Cgroup, &owned, &snapshot)
+    }
+
+    #[test]
+    fn a_value_is_bounded_and_no_two_long_ones_are_the_same() {
+        let usual =
+            format!("/kubepods.slice/{}.slice/cri-containerd-{:064x}.scope", "x".repeat(99), 1);
+        assert_eq!(of_path(&usual), usual);
+        let longest = format!("/{}", "a".repeat(MAX_VALUE - 1));
+        assert_eq!(of_path(&longest), longest);
+        let deep = |middle: &str| format!("/{}/{middle}/{}", "a".repeat(500), "b".repeat(500));
+        // They differ in the part that is left out, by characters of any width.
+        let texts = ["c", "d", "cc", "é", "éé", "漢", ""].map(deep);
+        let values: BTreeSet<_> = texts.iter().map(|text| of_path(text)).collect();
+        assert_eq!(values.len(), texts.len());
+        for value in &values {
+            assert!(value.len() <= MAX_VALUE, "{} bytes", value.len());
+            assert!(value.starts_with("/aaaa") && value.ends_with("bbbb"), "{value}");
+        }
+        let wide = "漢".repeat(2_000);
+        assert!((MAX_VALUE - 6..=MAX_VALUE).contains(&of_path(&format!("/{wide}")).len()));
+        // The same text has the same value.
+        assert_eq!(of_path(&deep("c")), of_path(&deep("c")));
+        // Characters that are not shown become longer ones, and count as those.
+        let hidden = "\u{1}".repeat(MAX_VALUE);
+        assert!(of_path(&hidden).len() <= MAX_VALUE);
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     live::{Live, Web},
     users::Outcome,
 };
-use crate::serve::places::Peer;
+use crate::serve::places::{Client, Peer};
 
 impl Live {
     /// Applies the settings to all requests of `router`.
@@ -40,9 +40,10 @@ async fn judged(live: &Live, web: &Web, request: Request, next: Next) -> Respons
     if web.users.is_empty() {
         return next.run(request).await;
     }
-    // A connection always has a peer.
-    let peer = request.extensions().get::<Peer>().copied().unwrap_or(Peer::UNKNOWN);
-    match live.checker.check(&web.users, request.headers(), peer).await {
+    // A connection always has one.
+    let unknown = Client { peer: Peer::UNKNOWN, places: 0 };
+    let client = request.extensions().get::<Client>().copied().unwrap_or(unknown);
+    match live.checker.check(&web.users, request.headers(), client).await {
         Outcome::Granted => next.run(request).await,
         Outcome::Refused => {
             const CHALLENGE: [(header::HeaderName, &str); 1] =

@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Instant,
 };
 
@@ -144,6 +147,8 @@ pub struct Live {
     pub(super) checker: Arc<Checker>,
     /// The files at the start, for the thread that watches them.
     opened: Mutex<Option<Looked>>,
+    /// Whether the last change could not be applied.
+    failed: AtomicBool,
 }
 
 impl fmt::Debug for Live {
@@ -168,6 +173,7 @@ impl Live {
             current: RwLock::new(Arc::new(web?)),
             checker: Arc::new(checker),
             opened: Mutex::new(Some(opened)),
+            failed: AtomicBool::new(false),
         }))
     }
 
@@ -200,9 +206,15 @@ impl Live {
         if old.requires_name && !new.requires_name {
             return Err(needs_restart("client_allowed_sans"));
         }
+        self.failed.store(false, Relaxed);
         self.checker.retain(&new.users);
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
+    }
+
+    /// Notes that a change of the files could not be applied.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Relaxed);
     }
 
     /// The files at the start. `None` the second time.
@@ -240,6 +252,10 @@ impl WebConfig for Live {
 
     fn begin_watch(self: Arc<Self>) -> Result<(), WebError> {
         self.watch()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.failed.load(Relaxed)
     }
 
     fn warnings(&self) -> Vec<String> {

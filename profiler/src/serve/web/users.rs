@@ -14,14 +14,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{hmac, rand::SystemRandom};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use crate::serve::places::Peer;
+use crate::serve::places::{Client, Peer};
 
 /// Wrong passwords that are remembered.
 const MAX_REFUSED: usize = 256;
-/// Requests that may wait for a hash.
+/// Requests that may wait for a hash, unless there are few places for connections.
 const MAX_WAITING: usize = 64;
-/// Requests of one peer that may wait for a hash. The rest of [`MAX_WAITING`] is for other peers.
-const MAX_WAITING_OF_PEER: usize = 8;
+/// The share of these that one peer can have. The rest is for other peers.
+const SHARE_OF_PEER: usize = 8;
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,12 @@ impl Checker {
         Ok(Self { key, turn: Arc::new(Semaphore::new(1)), memory: Mutex::default() })
     }
 
-    /// Checks the request of `peer` with these `headers` against `users`, which is not empty.
+    /// Checks the request of `client` with these `headers` against `users`, which is not empty.
     pub(super) async fn check(
         self: &Arc<Self>,
         users: &[(String, String)],
         headers: &HeaderMap,
-        peer: Peer,
+        client: Client,
     ) -> Outcome {
         let Some(credentials) = Credentials::of(headers) else { return Outcome::Refused };
         let known = users.iter().find(|(name, _)| name.as_bytes() == credentials.user);
@@ -102,7 +102,7 @@ impl Checker {
         if let Some(outcome) = self.memory().recall(&credentials.user, &digest) {
             return outcome;
         }
-        let Some(_waiting) = Waiting::begin(self, peer) else { return Outcome::Busy };
+        let Some(_waiting) = Waiting::begin(self, client) else { return Outcome::Busy };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Outcome::Busy };
         // Another request with the same password may have had its turn meanwhile.
         if let Some(outcome) = self.memory().recall(&credentials.user, &digest) {
@@ -175,11 +175,14 @@ struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     /// `None` if too many wait already.
-    fn begin(checker: &'a Checker, peer: Peer) -> Option<Self> {
+    fn begin(checker: &'a Checker, client: Client) -> Option<Self> {
+        let peer = client.peer;
+        let most = client.max_waiting(MAX_WAITING);
+        let most_of_peer = most.div_ceil(SHARE_OF_PEER);
         let waiting = &mut checker.memory().waiting;
-        let is_full = waiting.values().sum::<usize>() >= MAX_WAITING;
+        let is_full = waiting.values().sum::<usize>() >= most;
         let of_peer = waiting.entry(peer).or_default();
-        if is_full || *of_peer >= MAX_WAITING_OF_PEER {
+        if is_full || *of_peer >= most_of_peer {
             if *of_peer == 0 {
                 waiting.remove(&peer);
             }
@@ -218,8 +221,8 @@ mod tests {
         [(header::AUTHORIZATION, field.parse().expect("a value"))].into_iter().collect()
     }
 
-    fn peer(address: &str) -> Peer {
-        Peer::of(address.parse().expect("an address"))
+    fn peer(address: &str) -> Client {
+        Client { peer: Peer::of(address.parse().expect("an address")), places: 1_024 }
     }
 
     #[tokio::test]
@@ -272,7 +275,7 @@ mod tests {
         let good = headers("alice:right");
         assert_eq!(checker.check(&users, &good, peer("192.0.2.1")).await, Outcome::Granted);
         let held: Vec<_> = (0..9).map(|_| Waiting::begin(&checker, peer("192.0.2.2"))).collect();
-        assert_eq!(held.iter().flatten().count(), MAX_WAITING_OF_PEER);
+        assert_eq!(held.iter().flatten().count(), MAX_WAITING / SHARE_OF_PEER);
         let wrong = headers("alice:wrong");
         assert_eq!(checker.check(&users, &wrong, peer("192.0.2.2")).await, Outcome::Busy);
         assert_eq!(checker.check(&users, &good, peer("192.0.2.2")).await, Outcome::Granted);
@@ -284,5 +287,25 @@ mod tests {
         }
         assert_eq!(checker.memory().refused.len(), MAX_REFUSED);
         assert_eq!(checker.check(&users, &good, peer("192.0.2.1")).await, Outcome::Granted);
+    }
+
+    /// Requests that wait keep their connections. With few places, the others must not be all taken.
+    #[tokio::test]
+    async fn half_of_the_places_never_wait_for_a_hash() {
+        let checker = Arc::new(Checker::new().expect("random numbers"));
+        let users = users("right");
+        let good = headers("alice:right");
+        assert_eq!(checker.check(&users, &good, peer("192.0.2.1")).await, Outcome::Granted);
+        for (places, most, of_peer) in [(8, 4, 1), (64, 32, 4), (128, 64, 8), (1_024, 64, 8)] {
+            let client = |n: usize| Client { places, ..peer(&format!("198.51.100.{n}")) };
+            let of_one: Vec<_> = (0..places).map(|_| Waiting::begin(&checker, client(0))).collect();
+            assert_eq!(of_one.iter().flatten().count(), of_peer, "{places} places");
+            let of_all: Vec<_> =
+                (1..=places.min(200)).map(|n| Waiting::begin(&checker, client(n))).collect();
+            assert_eq!(of_all.iter().flatten().count() + of_peer, most, "{places} places");
+            let wrong = headers("alice:wrong");
+            assert_eq!(checker.check(&users, &wrong, client(201)).await, Outcome::Busy);
+            assert_eq!(checker.check(&users, &good, client(201)).await, Outcome::Granted);
+        }
     }
 }

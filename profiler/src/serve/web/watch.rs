@@ -115,8 +115,11 @@ fn apply(live: &Live, web: Result<Web, WebError>) {
                 tracing::warn!("web configuration: {warning}");
             }
         }
-        Err(error) => tracing::error!(
-            "cannot apply the changed web configuration, so the old one stays in effect: {error}"
-        ),
+        Err(error) => {
+            live.fail();
+            tracing::error!(
+                "cannot apply the changed web configuration, so the old one stays in effect: {error}"
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ use super::{
     tls::{TLS, users},
 };
 use crate::http::status;
+use profiler::serve::web_config::WebConfig as _;
 
 fn certificate(client: &Client, address: std::net::SocketAddr) -> CertificateDer<'static> {
     let stream = client.connect(address).expect("connects");
@@ -56,6 +57,7 @@ fn changed_users_and_a_missing_certificate_are_noticed() {
     let files = Files::new();
     let (address, _publisher, live) = files.serve(&format!("{TLS}{}", users("old")));
     live.watch().expect("a thread");
+    assert!(!live.has_failed());
     let client = files.client();
     let code = |password: &str| {
         let answer = client.scrape(address, Some(&format!("alice:{password}")));
@@ -68,10 +70,11 @@ fn changed_users_and_a_missing_certificate_are_noticed() {
     // The new file names a certificate that does not exist yet.
     let other = TLS.replace("server.", "other.");
     files.web(&format!("{other}{}", users("newest")));
-    thread::sleep(std::time::Duration::from_secs(7));
+    wait_until("the failure is noted", || live.has_failed());
     assert_eq!(code("new"), "200");
     files.authority.server().write(files.path(), "other");
     wait_until("the newest password", || code("newest") == "200");
+    assert!(!live.has_failed());
 }
 
 /// An empty file, for example while it is written, removes no protection.
