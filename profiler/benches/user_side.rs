@@ -11,13 +11,19 @@ use std::{
 
 use divan::{Bencher, black_box, counter::ItemsCount};
 use profiler::{
-    aggregate::{Aggregate, Identity, KeepEnded},
+    aggregate::{
+        Aggregate, Identity, KeepEnded,
+        groups::{Added, Group, GroupSpec, RankBy},
+    },
     commands::top::bench::Screen,
     engine::{Intervals, kernel::drain::bench::Watch},
-    model::{CallRow, Cgroup, CgroupRow, Figures, Grouping, Snapshot, SortKey, Span},
+    model::{
+        CallRow, Cgroup, CgroupRow, Counter, Counts, Dimension, Figures, GroupRows, Grouping,
+        Health, Snapshot, SortKey, Span, Timed,
+    },
     present::{
         Report, json,
-        metrics::{self, Exposition, Format},
+        metrics::{self, Exposition, Format, Service},
         rows::rows,
         shown::{Hidden, Shown},
     },
@@ -169,6 +175,81 @@ fn encode_compressed(bencher: Bencher<'_, '_>, series: u32, format: Format) {
     });
 }
 
+/// The same in OpenMetrics, which Prometheus asks for by default.
+#[divan::bench(args = SERIES, max_time = 2)]
+fn encode_openmetrics_gzip(bencher: Bencher<'_, '_>, series: u32) {
+    encode_compressed(bencher, series, Format::OpenMetrics);
+}
+
+/// Containers of a group, and the calls of each.
+const MEMBERS: usize = 100;
+const CALLS_OF_MEMBER: usize = 40;
+
+/// What the containers of a group did between two drains.
+fn added() -> Added {
+    let keys = (0..CALLS_OF_MEMBER as u32).map(|nr| metrics::call_name(CallKey(nr), None));
+    let mut counts = Counts::default();
+    for counter in [Counter::Calls, Counter::Errors, Counter::Nanoseconds] {
+        counts.add(counter, 1_000);
+    }
+    let rows: Vec<_> = keys.map(|name| (name, counts)).collect();
+    let value = |n: usize| [format!("container-{n:03}")].into();
+    (0..MEMBERS).map(|n| (value(n), rows.clone())).collect()
+}
+
+fn group() -> Group {
+    let spec = GroupSpec {
+        name: "containers".into(),
+        dimensions: [Dimension::Container].into(),
+        rank_by: RankBy::Calls,
+        top: 1_000,
+        max_series: 20_000,
+        expire: Duration::from_secs(900),
+    };
+    let mut group = Group::new(spec, Duration::ZERO, &GroupRows::new());
+    group.add(Duration::from_secs(1), &added());
+    group
+}
+
+/// What a drain adds to a group, while a reading of the last drain is still served.
+#[divan::bench]
+fn add_to_group(bencher: Bencher<'_, '_>) {
+    let (mut group, added) = (group(), added());
+    let mut served = group.reading();
+    let mut now = Duration::from_secs(1);
+    bencher.counter(ItemsCount::new(MEMBERS * CALLS_OF_MEMBER)).bench_local(|| {
+        now += Duration::from_secs(1);
+        group.add(now, black_box(&added));
+        served = group.reading();
+    });
+    drop(served);
+}
+
+/// The answer to a scrape with a group of 12,000 series.
+#[divan::bench(args = Format::ALL, max_time = 2)]
+fn encode_group(bencher: Bencher<'_, '_>, format: Format) {
+    let exposition = group_page();
+    bencher
+        .counter(ItemsCount::new(samples(&exposition)))
+        .bench_local(|| metrics::encode(black_box(&exposition), format).expect("it encodes"));
+}
+
+/// The same, compressed.
+#[divan::bench(args = Format::ALL, max_time = 2)]
+fn encode_group_gzip(bencher: Bencher<'_, '_>, format: Format) {
+    let exposition = group_page();
+    bencher.counter(ItemsCount::new(samples(&exposition))).bench_local(|| {
+        Bodies::default().get(black_box(&exposition), format, true).expect("it encodes")
+    });
+}
+
+fn group_page() -> Exposition {
+    let service = Service { groups: [group().reading()].into(), ..Service::default() };
+    let health = Health { timed: Timed::All, ..Health::default() };
+    let snapshot = Arc::new(Snapshot { health, ..Snapshot::default() });
+    Exposition { snapshot, service, ..Exposition::default() }
+}
+
 fn samples(exposition: &Exposition) -> usize {
     let text = metrics::text(exposition).expect("it encodes");
     text.lines().filter(|line| !line.starts_with('#')).count()
@@ -265,7 +346,7 @@ fn processes(series: u32) -> Snapshot {
 }
 
 /// Series of one syscall without errors: its count, and its histogram.
-const OF_A_CALL: u32 = 1 + 21;
+const OF_A_CALL: u32 = 1 + 8;
 /// Maximum number of syscalls that a host uses.
 const MOST_CALLS: u32 = 1_000;
 

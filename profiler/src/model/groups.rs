@@ -88,7 +88,9 @@ impl Counts {
 
     /// Adds all counters of `more`.
     pub fn merge(&mut self, more: &Self) {
-        more.present().for_each(|(counter, n)| self.add(counter, n));
+        for (value, more) in self.0.iter_mut().zip(more.0) {
+            *value = value.saturating_add(more);
+        }
     }
 
     /// The counters that are not 0.

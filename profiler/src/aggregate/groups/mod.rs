@@ -87,8 +87,9 @@ struct Member {
     refused: bool,
 }
 
-/// The calls of a reading, by the values of the group's dimensions. Values can repeat.
-pub type Added = HashMap<Values, GroupRows>;
+/// The calls of a reading, by the values of the group's dimensions. A syscall can be there more than
+/// once.
+pub type Added = HashMap<Values, Vec<(CallName, Counts)>>;
 
 /// A group.
 #[derive(Debug)]
@@ -150,10 +151,29 @@ impl Group {
         self.expire();
         self.promote(before, added);
         for (values, rows) in added {
-            for (&name, counts) in rows {
-                for (counter, n) in counts.present() {
-                    self.add_to(values, name, counter, n);
+            self.add_rows(values, rows);
+        }
+    }
+
+    /// Adds the calls of one value. Almost all counters have their series already: then one look-up of
+    /// the syscall is enough.
+    fn add_rows(&mut self, values: &Values, rows: &[(CallName, Counts)]) {
+        let known = match self.members.get_mut(values) {
+            Some(member) => Arc::make_mut(&mut member.rows),
+            None => self.series.other_mut(),
+        };
+        let mut unknown = Vec::new();
+        for (name, counts) in rows {
+            match known.get_mut(name) {
+                Some(row) if counts.present().all(|(counter, _)| row.get(counter) > 0) => {
+                    row.merge(counts);
                 }
+                _ => unknown.push((*name, counts)),
+            }
+        }
+        for (name, counts) in unknown {
+            for (counter, n) in counts.present() {
+                self.add_to(values, name, counter, n);
             }
         }
     }
@@ -163,7 +183,7 @@ impl Group {
         self.candidates.decay(factor);
         self.members.values_mut().for_each(|member| member.score *= factor);
         for (values, rows) in added {
-            let gained: u64 = rows.values().map(|counts| self.spec.rank_by.of(counts)).sum();
+            let gained: u64 = rows.iter().map(|(_, counts)| self.spec.rank_by.of(counts)).sum();
             match self.members.get_mut(values) {
                 Some(member) => {
                     member.score += gained as f64;

@@ -95,6 +95,11 @@ impl Series {
         has_room
     }
 
+    /// The rows of `other`. Only counters that are not 0 may be added to: others have no series yet.
+    pub(super) fn other_mut(&mut self) -> &mut GroupRows {
+        Arc::make_mut(&mut self.other)
+    }
+
     pub(super) fn add_other(&mut self, name: CallName, counter: Counter, n: u64) {
         Arc::make_mut(&mut self.other).entry(name).or_default().add(counter, n);
     }

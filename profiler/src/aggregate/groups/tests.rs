@@ -33,9 +33,7 @@ fn counts(counter: Counter, n: u64) -> Counts {
 
 /// Calls of `read`.
 fn reads(of: &[(&str, u64)]) -> Added {
-    let row = |&(name, n): &(&str, u64)| {
-        (values(name), GroupRows::from([(READ, counts(Counter::Calls, n))]))
-    };
+    let row = |&(name, n): &(&str, u64)| (values(name), vec![(READ, counts(Counter::Calls, n))]);
     of.iter().map(row).collect()
 }
 
@@ -126,7 +124,7 @@ fn errors_and_denied_calls_can_rank() {
     let mut group =
         Group::new(GroupSpec { rank_by: RankBy::Errors, ..spec(1, 100) }, at(0), &GroupRows::new());
     group.add(at(1), &reads(&[("busy", 1_000)]));
-    let denied = GroupRows::from([(READ, counts(Counter::Denied, 1))]);
+    let denied = vec![(READ, counts(Counter::Denied, 1))];
     group.add(at(90), &Added::from([(values("denied"), denied)]));
     let reading = group.reading();
     assert_eq!((reading.members.len(), &*reading.members[0].values[0]), (1, "denied"));
@@ -235,7 +233,7 @@ proptest! {
                         let (name, counter) = (NAMES[name], Counter::ALL[counter]);
                         *all.entry((name, counter)).or_default() += n;
                         let rows = added.entry(values(&format!("o{owner}"))).or_default();
-                        rows.entry(name).or_default().add(counter, n);
+                        rows.push((name, counts(counter, n)));
                     }
                     group.add(at(now), &added);
                 }
@@ -290,7 +288,7 @@ fn an_hour_of_churn_is_bounded() {
                 let name = NAMES[next(NAMES.len() as u64) as usize];
                 let counter = Counter::ALL[next(Counter::ALL.len() as u64) as usize];
                 let n = 1 + next(1 << (slot % 10));
-                rows.entry(name).or_default().add(counter, n);
+                rows.push((name, counts(counter, n)));
                 *all.entry((name, counter)).or_default() += n;
             }
         }

@@ -75,10 +75,8 @@ impl Groups {
             for owner in owned {
                 let value = |&dimension| group_value(dimension, owner, snapshot);
                 let values = group.spec().dimensions.iter().map(value).collect();
-                let rows: &mut GroupRows = added.entry(values).or_default();
-                for (key, counts) in &owner.calls {
-                    rows.entry(call_name(*key, named)).or_default().merge(counts);
-                }
+                let rows = owner.calls.iter().map(|&(key, counts)| (call_name(key, named), counts));
+                added.entry(values).or_default().extend(rows);
             }
             group.add(snapshot.window, &added);
         }
