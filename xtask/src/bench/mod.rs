@@ -139,6 +139,12 @@ fn measure(args: &Args) -> Result<ExitCode> {
 
 #[cfg(not(feature = "bench"))]
 fn measure(_: &Args) -> Result<ExitCode> {
+    start_with_feature()
+}
+
+/// Builds this command with the feature `bench`, and executes it instead of this process.
+#[cfg(not(feature = "bench"))]
+fn start_with_feature() -> Result<ExitCode> {
     use std::os::unix::process::CommandExt as _;
 
     use crate::{

@@ -3,32 +3,35 @@
 
 use std::{
     fs,
-    io::Write as _,
     path::{Path, PathBuf},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    Args, CALLS, Load, PROCESSES,
-    report::{Figure, Section},
-    time_scrapes, watch,
+    Args, BETWEEN_SCRAPES, CALLS, Load, PROCESSES,
+    client::Request,
+    report::{Figure, Section, quantiles},
+    watch,
     watched::Daemon,
 };
 
 /// Number of containers.
 const CONTAINERS: usize = 100;
 
+/// Milliseconds in which 99 of 100 scrapes should be answered.
+const GOAL_MS: f64 = 30.0;
+
 /// Number of different calls with which a group has 10,000 series.
 const CALLS_OF_WIDE: &str = "40";
 
 /// Cgroups of version 2, with the paths of Docker. Dropping this value removes them.
-struct Cgroups(Vec<PathBuf>);
+pub(super) struct Cgroups(Vec<PathBuf>);
 
 impl Cgroups {
-    fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/mounts")?;
         let mount = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
@@ -47,7 +50,7 @@ impl Cgroups {
     }
 
     /// Moves the processes of a load into the cgroups.
-    fn fill(&self, load: &Load) -> Result<()> {
+    pub(super) fn fill(&self, load: &Load) -> Result<()> {
         let load = load.0.id();
         let children = fs::read_to_string(format!("/proc/{load}/task/{load}/children"))?;
         for (n, process) in children.split_whitespace().enumerate() {
@@ -71,12 +74,34 @@ impl Drop for Cgroups {
     }
 }
 
+/// A configuration with a group by container that has room for all containers.
+pub(super) struct Config(tempfile::NamedTempFile);
+
+impl Config {
+    pub(super) fn new() -> Result<Self> {
+        let config = tempfile::NamedTempFile::new()?;
+        let group = "[[metrics.groups]]\nname = \"containers\"\nby = [\"container\"]\ntop = 1000\n";
+        fs::write(config.path(), group)?;
+        Ok(Self(config))
+    }
+
+    pub(super) fn flags(&self) -> Result<[&str; 2]> {
+        Ok(["--config", self.0.path().to_str().context("the path of the configuration is not UTF-8")?])
+    }
+}
+
+/// A process in each container, whose calls make a group of 10,000 series.
+pub(super) fn wide_load(cgroups: &Cgroups) -> Result<Load> {
+    let processes = CONTAINERS.to_string();
+    let load = Load::start(&["--processes", &processes, "--calls", CALLS_OF_WIDE])?;
+    cgroups.fill(&load)?;
+    sleep(Duration::from_secs(3));
+    Ok(load)
+}
+
 pub(super) fn measure(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
-    let mut config = tempfile::NamedTempFile::new()?;
-    let group = "[[metrics.groups]]\nname = \"containers\"\nby = [\"container\"]\ntop = 1000\n";
-    config.write_all(group.as_bytes())?;
-    let flags =
-        ["--config", config.path().to_str().context("the path of the configuration is not UTF-8")?];
+    let config = Config::new()?;
+    let flags = config.flags()?;
     Ok(vec![steady(profiler, args, &flags)?, scrape(profiler, args, &flags)?])
 }
 
@@ -108,11 +133,55 @@ fn steady(profiler: &Path, args: &Args, flags: &[&str]) -> Result<Section> {
 fn scrape(profiler: &Path, args: &Args, flags: &[&str]) -> Result<Section> {
     let cgroups = Cgroups::new()?;
     let daemon = Daemon::start(profiler, flags)?;
-    let processes = CONTAINERS.to_string();
-    let load = Load::start(&["--processes", &processes, "--calls", CALLS_OF_WIDE])?;
-    cgroups.fill(&load)?;
-    sleep(Duration::from_secs(3));
-    let section = time_scrapes(&daemon, args.scrapes, ("/metrics with groups,", 30.0));
+    let load = wide_load(&cgroups)?;
+    let section = formats(&daemon, args, "over TCP");
     drop(load);
     section
+}
+
+/// Times answers in each format, plain and compressed.
+pub(super) fn formats(daemon: &Daemon, args: &Args, what: &str) -> Result<Section> {
+    const PATH: &str = "/metrics";
+    let (text, protobuf) = (Request::text(PATH), Request::protobuf(PATH));
+    let (_, page) = daemon.client().ask(&text)?;
+    let samples = page.split(|&byte| byte == b'\n');
+    let samples = samples.filter(|line| !line.is_empty() && line[0] != b'#').count();
+    let mut figures = Vec::new();
+    for (request, [median, most, bytes]) in [
+        (text, ["text, median", "text, 99th percentile", "text, size"]),
+        (
+            text.compressed(),
+            ["text with gzip, median", "text with gzip, 99th percentile", "text with gzip, size"],
+        ),
+        (protobuf, ["protobuf, median", "protobuf, 99th percentile", "protobuf, size"]),
+        (
+            protobuf.compressed(),
+            [
+                "protobuf with gzip, median",
+                "protobuf with gzip, 99th percentile",
+                "protobuf with gzip, size",
+            ],
+        ),
+    ] {
+        let mut size = 0;
+        let mut times = Vec::new();
+        for _ in 0..args.scrapes {
+            sleep(BETWEEN_SCRAPES);
+            let asked = Instant::now();
+            let (status, body) = daemon.client().ask(&request)?;
+            times.push(asked.elapsed());
+            ensure!(status == 200, "status {status}");
+            size = body.len() as u64;
+        }
+        let [p50, p99] = quantiles(times);
+        figures.extend([
+            Figure::time(median, p50),
+            Figure::time(most, p99).goal(GOAL_MS),
+            Figure::bytes(bytes, size),
+        ]);
+    }
+    Ok(Section {
+        title: format!("/metrics of {samples} samples {what}, {} times each", args.scrapes),
+        figures,
+    })
 }

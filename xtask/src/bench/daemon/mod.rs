@@ -1,12 +1,15 @@
 //! `cargo xtask bench daemon`: measures the cost of the user side, on the executable that users
 //! run.
 
+mod client;
 mod groups;
 pub(crate) mod load;
 mod report;
 mod storm;
 mod top;
 mod watched;
+#[cfg(feature = "bench")]
+mod web;
 
 use std::{
     env, fs,
@@ -64,6 +67,8 @@ enum Part {
     Scrape,
     /// A group of metrics by container: its cost, and scrapes with 10,000 series
     Groups,
+    /// Scrapes with 10,000 series over TLS with a password; 200 scrapes per second over TLS
+    Web,
     /// Processes that start and end as fast as possible
     Storm,
 }
@@ -88,9 +93,14 @@ const BETWEEN_SCRAPES: Duration = Duration::from_millis(110);
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
+    // A client over TLS is behind the feature.
+    #[cfg(not(feature = "bench"))]
+    if parts.contains(&Part::Web) {
+        return super::start_with_feature();
+    }
     become_root()?;
     let profiler = executable(args.profiler.as_deref())?;
-    let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
     let mut sections = Vec::new();
     for part in parts {
         eprintln!("{part:?} ...");
@@ -100,6 +110,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Part::Growth => sections.extend(growth(&profiler, args)?),
             Part::Scrape => sections.extend(scrape(&profiler, args)?),
             Part::Groups => sections.extend(groups::measure(&profiler, args)?),
+            #[cfg(feature = "bench")]
+            Part::Web => sections.extend(web::measure(&profiler, args)?),
+            // Started again above.
+            #[cfg(not(feature = "bench"))]
+            Part::Web => {}
             Part::Storm => sections.push(storm(&profiler, args)?),
         }
     }

@@ -3,8 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     thread,
@@ -19,13 +19,15 @@ use nix::{
 };
 use serde::Serialize;
 
+use super::client::{Client, Request};
+
 /// Time between two drains.
 pub(super) const INTERVAL: &str = "1s";
 
 /// A running daemon. Dropping this value ends the daemon.
 pub(super) struct Daemon {
     child: Child,
-    address: SocketAddr,
+    client: Client,
     /// The time from its start until its programs were attached.
     pub(super) attached_after: Duration,
 }
@@ -51,6 +53,15 @@ impl Memory {
 
 impl Daemon {
     pub(super) fn start(profiler: &Path, flags: &[&str]) -> Result<Self> {
+        Self::start_for(profiler, flags, Client::plain)
+    }
+
+    /// Same as [`Self::start`]; `client` makes the client of the address on which it serves.
+    pub(super) fn start_for(
+        profiler: &Path,
+        flags: &[&str],
+        client: impl FnOnce(SocketAddr) -> Client,
+    ) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(profiler)
             .args(["daemon", "--interval", INTERVAL, "--listen", "127.0.0.1:0"])
@@ -72,7 +83,7 @@ impl Daemon {
             if line.contains("attached") {
                 attached_after.get_or_insert_with(|| started.elapsed());
             }
-            if let Some((_, rest)) = line.split_once("http://") {
+            if let Some((_, rest)) = line.split_once("://") {
                 break rest
                     .split('/')
                     .next()
@@ -85,7 +96,7 @@ impl Daemon {
         // Continue to read, so that the daemon does not wait for space in the pipe.
         thread::spawn(move || std::io::copy(&mut log, &mut std::io::stderr()));
         let attached_after = attached_after.context("the daemon did not log that it attached")?;
-        let daemon = Self { child, address, attached_after };
+        let daemon = Self { child, client: client(address), attached_after };
         while daemon.get("/-/ready")?.0 != 200 {
             thread::sleep(Duration::from_millis(10));
         }
@@ -121,15 +132,15 @@ impl Daemon {
         Ok((Duration::from_nanos(time), runs))
     }
 
-    /// The status and the body of an answer.
+    /// The client that asks the daemon.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The status and the body of an answer in text.
     pub(super) fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("the response has no head")?;
-        let status = head.split(' ').nth(1).context("the response has no status")?.parse()?;
-        Ok((status, body.to_owned()))
+        let (status, body) = self.client.ask(&Request::text(path))?;
+        Ok((status, String::from_utf8(body)?))
     }
 
     /// The served metrics, by series.
