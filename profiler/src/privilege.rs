@@ -1,5 +1,6 @@
 //! Drops the privileges that the daemon requires only to attach: user, capabilities, syscalls.
 
+pub mod helper;
 mod seccomp;
 mod state;
 mod user;
@@ -76,7 +77,11 @@ pub fn confine(
 ) -> Result<(Confinement, Vec<String>), PrivilegeError> {
     wait_for_single_thread()?;
     let mut undone = Vec::new();
-    let unprivileged = drop_all(user).map_err(|error| PrivilegeError::Drop(error.to_string()))?;
+    let keep = |permitted: &CapsHashSet| {
+        if bpf_is_refused() { bpf_right(permitted) } else { CapsHashSet::new() }
+    };
+    let unprivileged =
+        drop_all(user, keep).map_err(|error| PrivilegeError::Drop(error.to_string()))?;
     if let Err(errno) = unprivileged {
         let why = format!(
             "cannot change to user {user}, which requires CAP_SETUID and CAP_SETGID: {errno}"
@@ -109,8 +114,12 @@ fn wait_for_single_thread() -> Result<(), PrivilegeError> {
     }
 }
 
-/// Drops user and capabilities. The inner result says whether the process could change to `user`.
-fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> {
+/// Drops user and capabilities, except those that `keep` chooses from the permitted ones. `keep` runs
+/// when no capability is in effect. The inner result says whether the process could change to `user`.
+fn drop_all(
+    user: &User,
+    keep: impl FnOnce(&CapsHashSet) -> CapsHashSet,
+) -> Result<nix::Result<()>, Box<dyn std::error::Error>> {
     // First drop what an exec could restore, while the process still has CAP_SETPCAP. Without
     // CAP_SETPCAP, as in the systemd unit, no_new_privs prevents that an exec restores
     // capabilities.
@@ -129,7 +138,7 @@ fn drop_all(user: &User) -> Result<nix::Result<()>, Box<dyn std::error::Error>> 
 
     let permitted = caps::read(None, CapSet::Permitted)?;
     caps::clear(None, CapSet::Effective)?;
-    let kept = if bpf_is_refused() { bpf_right(&permitted) } else { CapsHashSet::new() };
+    let kept = keep(&permitted);
     caps::set(None, CapSet::Permitted, &kept)?;
     caps::set(None, CapSet::Effective, &kept)?;
     // This comes last, because a change of credentials resets it (commit_creds, kernel/cred.c).

@@ -11,7 +11,7 @@ mod proc;
 mod unit;
 
 pub use container::{Container, Runtime};
-pub use names::{Named, Names};
+pub use names::{NameSource, Named, Names};
 pub use pod::{Pod, Qos};
 pub use unit::Unit;
 

@@ -34,10 +34,15 @@ pub struct Named {
     pub namespace: Option<Untrusted>,
 }
 
+/// Returns the names of a container, if they can be found.
+pub type NameSource = Box<dyn FnMut(&Container) -> Option<Named> + Send>;
+
 /// Looks up the names of containers, each once.
 pub struct Names {
     root: PathBuf,
     known: HashMap<Container, Named>,
+    /// Somebody who may read more files.
+    source: Option<NameSource>,
 }
 
 impl Default for Names {
@@ -50,7 +55,12 @@ impl Names {
     /// Reads the state files below `root`: `/`, or the directory where the host's files are
     /// mounted.
     pub fn below(root: &Path) -> Self {
-        Self { root: root.to_owned(), known: HashMap::new() }
+        Self { root: root.to_owned(), known: HashMap::new(), source: None }
+    }
+
+    /// Asks `source` from now on, if this process finds no name in the files.
+    pub fn ask(&mut self, source: NameSource) {
+        self.source = Some(source);
     }
 
     /// The names of `container`. The first lookup of a container reads one or two files.
@@ -58,8 +68,14 @@ impl Names {
         if self.known.len() >= MAX_KNOWN && !self.known.contains_key(container) {
             self.known.clear();
         }
-        let root = &self.root;
-        self.known.entry(container.clone()).or_insert_with(|| named(root, container))
+        let (root, source) = (&self.root, &mut self.source);
+        self.known.entry(container.clone()).or_insert_with(|| {
+            let found = named(root, container);
+            if found != Named::default() {
+                return found;
+            }
+            source.as_mut().and_then(|source| source(container)).unwrap_or_default()
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod alarm;
 pub mod groups;
 pub mod manager;
+mod name_reader;
 pub mod pace;
 pub mod reload;
 pub mod work;
@@ -133,7 +134,10 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");
     }
-    let (left, undone) = profiler.confined(|| privilege::confine(&user, socket_file.is_some()))?;
+    // Only if a group or a filter needs names.
+    let names = options.knows_cgroups().then(|| name_reader::start(&user)).flatten();
+    let (left, undone) =
+        profiler.confined(names, || privilege::confine(&user, socket_file.is_some()))?;
     tell_confinement(&left, &undone);
     tell_unreadable(&settings, &user);
     if let Some(logging) = &settings.logging {

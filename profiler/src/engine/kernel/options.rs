@@ -125,7 +125,7 @@ impl Options {
 
     /// Whether records have cgroups: rows are grouped by cgroup, or a filter has units, containers
     /// or pods.
-    pub(super) fn knows_cgroups(&self) -> bool {
+    pub fn knows_cgroups(&self) -> bool {
         self.cgroups || !self.filter.places.is_empty()
     }
 

@@ -28,6 +28,7 @@ use crate::{
         Detail, EngineDetail, Health, IoUring, KernelDetail, OwnedCalls, ProcessRow, Provenance,
         Snapshot, Timed, Untimed, Use,
     },
+    placement::NameSource,
 };
 
 /// The kernel side wakes the user side when one in this many of the free records or extents is
@@ -112,10 +113,11 @@ impl Profiler {
     }
 
     /// Runs `confine` while the engine has no other thread, because each thread has privileges of
-    /// its own.
-    pub fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
+    /// its own. Afterwards, `names` is asked for the names of containers that this process can no
+    /// longer read.
+    pub fn confined<T>(&mut self, names: Option<NameSource>, confine: impl FnOnce() -> T) -> T {
         match self.session.cgroups() {
-            Some(cgroups) => cgroups.confined(confine),
+            Some(cgroups) => cgroups.confined(names, confine),
             None => confine(),
         }
     }

@@ -1,12 +1,17 @@
 //! Groups of metrics by cgroup and container: sums are exact at each scrape, while members change,
 //! and across reloads.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use super::{Skip, filters::Cgroups};
 use crate::{
     confinement::assert_confined,
-    run::{Held, Mode},
+    run::{Held, Mode, capabilities_are_bounded},
     service::{Daemon, Series},
     workload::{Statement, container_id},
 };
@@ -34,6 +39,101 @@ impl Config {
         let text = group("cgroups", "cgroup") + &group("containers", "container");
         fs::write(self.path(), text).expect("a file");
     }
+}
+
+/// The state file of a container of Docker, as only root can read it. Removed when dropped.
+struct StateFile(PathBuf);
+
+impl StateFile {
+    fn new(id: &str, name: &str) -> Self {
+        let directory = PathBuf::from("/var/lib/docker/containers").join(id);
+        fs::create_dir_all(&directory).expect("root's directory");
+        let file = directory.join("config.v2.json");
+        let state = format!(r#"{{"ID":"{id}","Name":"/{name}","Config":{{"Image":"busybox"}}}}"#);
+        fs::write(&file, state).expect("written");
+        for (path, mode) in [(&file, 0o600), (&directory, 0o710)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root's file");
+        }
+        Self(directory)
+    }
+}
+
+impl Drop for StateFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A container of Docker that starts later than the daemon, which is nobody by then, has its name.
+/// The process that reads it may do nothing else, and ends with the daemon.
+pub(super) fn names_of_later_containers(mode: Mode) -> Result<(), Skip> {
+    let cgroups = Cgroups::new(mode)?;
+    let config = Config::new();
+    config.write(1_000);
+    let path = config.path();
+    let flags = ["--config", path.to_str().expect("text")];
+    let daemon = Daemon::start_with(mode, "200ms", &flags);
+    assert_confined(daemon.pid(), 65534);
+    let pid = daemon.pid();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.expect("a running process");
+    if !capabilities_are_bounded() {
+        let helper = children.trim();
+        let status = fs::read_to_string(format!("/proc/{helper}/status")).expect("one helper");
+        let read_search = "\t0000000000000004\n";
+        for field in ["CapPrm", "CapEff"] {
+            assert!(status.contains(&format!("{field}:{read_search}")), "{status}");
+        }
+        for field in ["CapInh", "CapAmb"] {
+            assert!(status.contains(&format!("{field}:\t0000000000000000\n")), "{status}");
+        }
+        let seccomp = ["Uid:\t65534\t65534\t65534\t65534\n", "NoNewPrivs:\t1\n", "Seccomp:\t2\n"];
+        assert!(seccomp.iter().all(|line| status.contains(line)), "{status}");
+        let open = fs::read_dir(format!("/proc/{helper}/fd")).expect("a running process").count();
+        assert!(open <= 2, "{open} descriptors");
+    }
+    // No other test has these ids.
+    let number = u64::from(std::process::id()) << 8 | mode as u64;
+    let id = format!("{number:064x}");
+    let _state = StateFile::new(&id, "later");
+    let directory = PathBuf::from(cgroups.path("in")).join("docker");
+    let container = directory.join(&id);
+    fs::create_dir_all(&container).expect("a cgroup");
+    // Calls that are read before the name have the id.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let workload = Held::start(&["counts", "threads=1", "calls=10"]);
+    fs::write(container.join("cgroup.procs"), workload.pid().to_string()).expect("a move");
+    let statement = workload.go();
+    let stated = statement.total()["x86_64/truncate"].calls as f64;
+    let labels = "group=\"containers\",container=\"later\",abi=\"x86_64\",syscall=\"truncate\"";
+    let named = format!("profiler_group_syscalls_total{{{labels}}}");
+    let metrics = daemon.metrics();
+    let removed = [container, directory].map(|path| remove(&path));
+    assert_eq!(removed, [true, true]);
+    if capabilities_are_bounded() {
+        assert_eq!(metrics.get(&named), None);
+    } else {
+        assert_eq!(metrics.get(&named), Some(&stated), "{labels}");
+    }
+    daemon.end();
+    for helper in children.split_whitespace() {
+        // Whoever its parent is then may not have waited for it yet.
+        let gone = || {
+            let status = fs::read_to_string(format!("/proc/{helper}/status"));
+            status.map_or(true, |status| status.contains("State:\tZ"))
+        };
+        crate::run::wait_until("the helper ends with the daemon", gone);
+    }
+    Ok(())
+}
+
+/// Removes a cgroup, whose last process may not have left it yet.
+fn remove(path: &Path) -> bool {
+    let mut attempts = (0..500).map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        fs::remove_dir(path).is_ok()
+    });
+    attempts.any(|removed| removed)
 }
 
 /// A sample: its name and its labels.

@@ -12,7 +12,7 @@ mod deaths;
 mod denials;
 mod drain;
 mod execs;
-mod filters;
+pub(crate) mod filters;
 mod i386_program;
 mod identity;
 mod metric_groups;
@@ -237,6 +237,7 @@ pub(crate) const CASES: &[Case] = cases! {
     }
     metric_groups {
         groups_of_metrics: "metrics by cgroup and container sum up to those of the host at each scrape",
+        names_of_later_containers: "a container starts after the daemon has dropped its privileges",
     }
     attach {
         attach_under_load: "attached and detached twenty times while others make calls",

@@ -14,6 +14,7 @@ mod walk;
 
 use std::{
     collections::BTreeMap,
+    io,
     os::fd::AsRawFd as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -25,7 +26,7 @@ use aya::{
 };
 use profiler_common::maps as maps_names;
 
-use names::NameThread;
+use names::{NameThread, Orders};
 use paths::{Change, Paths};
 use scope::ScopeOfPlaces;
 pub(crate) use scope::Verdict;
@@ -34,7 +35,7 @@ use super::{error::KernelError, hierarchies::Hierarchies, maps};
 use crate::{
     filter::Places,
     model::Cgroup,
-    placement::{Named, Names},
+    placement::{NameSource, Named, Names},
 };
 
 /// How long the last snapshot waits for names that are being looked up.
@@ -151,23 +152,37 @@ impl Cgroups {
             shared.decide();
         }
         drop(shared);
-        self.start_thread(names);
+        self.start_thread(names, Orders::new());
     }
 
-    fn start_thread(&mut self, known: Names) {
+    /// Starts the thread that looks up names. Without it, containers have ids only.
+    fn start_thread(&mut self, known: Names, orders: nix::Result<Orders>) {
         let fd = lock(&self.shared).events.as_raw_fd();
-        self.names = NameThread::start(Arc::clone(&self.shared), fd, known);
+        let started = orders
+            .map_err(io::Error::from)
+            .and_then(|orders| NameThread::start(Arc::clone(&self.shared), fd, known, orders));
+        let warn =
+            |error: &io::Error| tracing::warn!("cannot look up names of containers: {error}");
+        self.names = started.inspect_err(warn).ok();
     }
 
     /// Looks up the names of existing containers while this process has the privilege. Then runs
     /// `confine` while the thread that looks up names is stopped. Later lookups have only the
-    /// remaining privileges.
-    pub(super) fn confined<T>(&mut self, confine: impl FnOnce() -> T) -> T {
+    /// remaining privileges, and `source`.
+    pub(super) fn confined<T>(
+        &mut self,
+        source: Option<NameSource>,
+        confine: impl FnOnce() -> T,
+    ) -> T {
         let Some(mut names) = self.names.take() else { return confine() };
         names.wait(FIRST_NAMES_WAIT);
-        let known = names.end().unwrap_or_default();
+        let mut known = names.end().unwrap_or_default();
+        let orders = Orders::new();
         let confined = confine();
-        self.start_thread(known);
+        if let Some(source) = source {
+            known.ask(source);
+        }
+        self.start_thread(known, orders);
         confined
     }
 

@@ -1,6 +1,7 @@
 //! A thread that looks up the names of containers.
 
 use std::{
+    io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd, RawFd},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -37,17 +38,35 @@ impl Idle {
     }
 }
 
-impl NameThread {
-    /// Starts the thread. `events` is the descriptor of the events in `shared`. If the thread
-    /// cannot be started, containers have only ids. `known` are names that were looked up before.
-    pub(super) fn start(shared: Arc<Mutex<Shared>>, events: RawFd, known: Names) -> Option<Self> {
+/// A pipe for the orders to a thread.
+pub(super) struct Orders {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Orders {
+    /// Makes the pipe. A daemon may make none any more once it has dropped its privileges.
+    pub(super) fn new() -> nix::Result<Self> {
         let flags = OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
-        let (orders, control) = nix::unistd::pipe2(flags).ok()?;
+        let (read, write) = nix::unistd::pipe2(flags)?;
+        Ok(Self { read, write })
+    }
+}
+
+impl NameThread {
+    /// Starts the thread. `events` is the descriptor of the events in `shared`. `known` are names that
+    /// were looked up before.
+    pub(super) fn start(
+        shared: Arc<Mutex<Shared>>,
+        events: RawFd,
+        known: Names,
+        Orders { read: orders, write: control }: Orders,
+    ) -> io::Result<Self> {
         let idle = Arc::new(Idle::default());
         let state = Arc::clone(&idle);
         let work = move || work(&shared, events, &orders, (&state, known));
-        let thread = thread::Builder::new().name("cgroup-names".into()).spawn(work).ok()?;
-        Some(Self { control: Some(control), thread: Some(thread), idle })
+        let thread = thread::Builder::new().name("cgroup-names".into()).spawn(work)?;
+        Ok(Self { control: Some(control), thread: Some(thread), idle })
     }
 
     /// Wakes the thread to look up names for which no event will wake it. The caller holds the lock
