@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
@@ -15,6 +16,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
+    conformance::filters::Cgroups,
     run::{Mode, statement, wait_until, workload_args},
     service::{Daemon, Name, get},
     workload::{Statement, Timing},
@@ -45,7 +47,17 @@ const NATIVE_ERROR: f64 = 0.104;
 
 pub(crate) fn scrapes_every_format() {
     let name = Name::new();
-    let daemon = Daemon::start_watching(Mode::Main, &name);
+    // The second run is in a cgroup of its own, if there are cgroups.
+    let cgroups = Cgroups::new(Mode::Main).ok();
+    let config = tempfile::NamedTempFile::new().expect("a file");
+    let mut text = "[[metrics.groups]]\nname = \"names\"\nby = [\"comm\"]\n".to_owned();
+    if cgroups.is_some() {
+        text += "[[metrics.groups]]\nname = \"cgroups\"\nby = [\"cgroup\"]\n";
+    }
+    std::fs::write(config.path(), text).expect("written");
+    let [comm, watched] = name.filter();
+    let flags = [comm, watched, "--config", config.path().to_str().expect("text")];
+    let daemon = Daemon::start_with(Mode::Main, "200ms", &flags);
     let proxies = JOBS.map(|(job, accept, _)| (job, Proxy::start(daemon.address(), accept)));
     let prometheus = Prometheus::start(&proxies);
     wait_until("each job has scraped", || prometheus.number("sum(up)") == Some(3.0));
@@ -54,16 +66,17 @@ pub(crate) fn scrapes_every_format() {
         assert_eq!(build, Some(1.0), "{job}");
     }
 
-    let first = run_workload(&name);
+    let first = run_workload(&name, None);
     prometheus.wait_for_calls(1);
     check_counts(&prometheus, &[&first]);
     // Samples for rates of the second run. Each scrape from here on includes all of the first run.
     let between = Instant::now();
     std::thread::sleep(Duration::from_secs(6));
-    let second = run_workload(&name);
+    let second = run_workload(&name, cgroups.as_ref());
     prometheus.wait_for_calls(2);
     check_counts(&prometheus, &[&first, &second]);
     let window = format!("[{}s]", between.elapsed().as_secs());
+    check_groups(&prometheus, cgroups.as_ref(), &window);
     check_quantiles(&prometheus, &second, &window);
     check_stored(&prometheus);
 
@@ -80,10 +93,13 @@ pub(crate) fn scrapes_every_format() {
     daemon.end();
 }
 
-fn run_workload(name: &Name) -> Statement {
+/// Runs the workload, and in a cgroup if there is one.
+fn run_workload(name: &Name, cgroups: Option<&Cgroups>) -> Statement {
+    const ENTER: &str = "if test -n \"$0\"; then echo $$ > \"$0/cgroup.procs\"; fi; exec \"$@\"";
+    let directory = cgroups.map_or_else(String::new, |cgroups| cgroups.path("in"));
     let arguments = workload_args(&["spread", &format!("calls={EACH}"), &name.arg()]);
-    let [program, arguments @ ..] = &arguments[..] else { panic!("no program") };
-    let output = Command::new(program).args(arguments).output().expect("runs");
+    let output = Command::new("sh").args(["-c", ENTER, &directory]).args(arguments).output();
+    let output = output.expect("runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     statement(&String::from_utf8_lossy(&output.stdout))
 }
@@ -112,6 +128,66 @@ fn check_counts(prometheus: &Prometheus, statements: &[&Statement]) {
             sums.insert(sum.to_string());
         }
         assert_eq!(sums.len(), 1, "{call}: {sums:?}");
+    }
+}
+
+/// Sums over groups are the counters without groups, and both are what the two runs state.
+fn check_groups(prometheus: &Prometheus, cgroups: Option<&Cgroups>, window: &str) {
+    let number = |query: &str| prometheus.number(query);
+    for (job, _, _) in JOBS {
+        for group in ["names", "cgroups"].into_iter().take(1 + usize::from(cgroups.is_some())) {
+            let of_group = format!("job=\"{job}\",group=\"{group}\"");
+            for (sums, ungrouped) in [
+                (
+                    format!("profiler_group_syscalls_total{{{of_group}}}"),
+                    format!("profiler_syscalls_total{{job=\"{job}\"}}"),
+                ),
+                (
+                    format!(
+                        "profiler_group_syscall_outcomes_total{{{of_group},outcome=\"error\"}}"
+                    ),
+                    format!("profiler_syscall_errors_total{{job=\"{job}\"}}"),
+                ),
+            ] {
+                let by = "sum by (abi, syscall)";
+                let (sums, ungrouped) = (format!("{by} ({sums})"), format!("{by} ({ungrouped})"));
+                assert_eq!(number(&format!("count({sums} != {ungrouped})")), None, "{sums}");
+                let series = number(&format!("count({ungrouped})"));
+                assert_eq!(number(&format!("count({sums} == {ungrouped})")), series, "{sums}");
+            }
+            for call in CALLS {
+                let of = format!("{of_group},syscall=\"{call}\"");
+                let calls = number(&format!("sum(profiler_group_syscalls_total{{{of}}})"));
+                assert_eq!(calls, Some(2.0 * EACH as f64), "{of}");
+                let seconds = format!("sum(profiler_group_syscall_seconds_total{{{of}}})");
+                let seconds = number(&seconds).expect("a sum");
+                let all = format!(
+                    "profiler_syscall_duration_seconds{{job=\"{job}\",syscall=\"{call}\"}}"
+                );
+                let all = match job {
+                    "protobuf" => number(&format!("histogram_sum({all})")),
+                    _ => number(&all.replacen('{', "_sum{", 1)),
+                };
+                // Sums of doubles, in any order.
+                let all = all.expect("a sum");
+                assert!((seconds - all).abs() <= all * 1e-12, "{of}: {seconds}, {all}");
+            }
+        }
+        // The series of the name are there since the first run.
+        let of_name = format!("job=\"{job}\",group=\"names\",syscall=\"getppid\",comm!=\"folded\"");
+        let increase = format!("sum(increase(profiler_group_syscalls_total{{{of_name}}}{window}))");
+        let increase = number(&increase).expect("a rate");
+        let calls = EACH as f64;
+        assert!((calls..=calls * 1.5).contains(&increase), "{job}: {increase}");
+        if let Some(cgroups) = cgroups {
+            let of =
+                format!("job=\"{job}\",group=\"cgroups\",cgroup=\"/{}\"", cgroups.relative("in"));
+            for call in CALLS {
+                let of = format!("{of},syscall=\"{call}\"");
+                let calls = number(&format!("profiler_group_syscalls_total{{{of}}}"));
+                assert_eq!(calls, Some(EACH as f64), "{of}");
+            }
+        }
     }
 }
 
@@ -145,7 +221,7 @@ fn check_quantiles(prometheus: &Prometheus, second: &Statement, window: &str) {
                         (asked as f64 * (1.0 - NATIVE_ERROR), took as f64 * (1.0 + NATIVE_ERROR))
                     }
                     // The bounds of the classic buckets that the latency can be in.
-                    _ => (classic_below(asked), 4.0 * classic_below(took)),
+                    _ => (classic_below(asked), classic_above(took)),
                 };
                 assert!(
                     (least..=most).contains(&shown),
@@ -174,11 +250,19 @@ fn check_fraction(prometheus: &Prometheus, timing: &Timing, window: &str) {
     assert!((least - 1e-9..=most + 1e-9).contains(&shown), "{shown} in {least}..={most}");
 }
 
+/// The default bounds of classic buckets, in nanoseconds (docs/formats.md).
+const BOUNDS: [u64; 5] = [10_240, 1_048_576, 10_485_760, 100_663_296, 1_073_741_824];
+
 /// The greatest default bound below `ns`, or 0.
 fn classic_below(ns: u64) -> f64 {
-    let bound = (7..=41).step_by(2).map(|octave| 1_u64 << octave).take_while(|&b| b < ns).last();
     // Below the first bound, quantiles are interpolated from 0.
-    bound.unwrap_or(0) as f64
+    BOUNDS.into_iter().rfind(|&bound| bound < ns).unwrap_or(0) as f64
+}
+
+/// The least default bound that is not below `ns`. Prometheus shows the last bound for quantiles
+/// above it.
+fn classic_above(ns: u64) -> f64 {
+    BOUNDS.into_iter().find(|&bound| bound >= ns).unwrap_or(BOUNDS[4]) as f64
 }
 
 /// The native histograms, as Prometheus has stored them.
@@ -208,6 +292,11 @@ fn timing<'a>(statement: &'a Statement, call: &str) -> &'a Timing {
     statement.timings.iter().find(|timing| timing.syscall == call).expect("a timed call")
 }
 
+/// The executable of Prometheus.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("PROMETHEUS").unwrap_or_else(|| "prometheus".into())
+}
+
 /// A server of Prometheus.
 struct Prometheus {
     child: Child,
@@ -229,8 +318,7 @@ impl Prometheus {
         std::fs::write(&config, text).expect("a file");
         // This port was free a moment ago.
         let address = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
-        let program = std::env::var_os("PROMETHEUS").unwrap_or_else(|| "prometheus".into());
-        let child = Command::new(program)
+        let child = Command::new(program())
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
             .arg(format!("--web.listen-address={address}"))

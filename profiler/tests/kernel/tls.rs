@@ -17,6 +17,7 @@ use std::{
 
 use crate::{
     certificates::Authority,
+    prometheus::program,
     run::{Mode, profiler_command, wait_until},
     service::{Daemon, get},
 };
@@ -82,7 +83,7 @@ fn scraped_by_prometheus(directory: &Path, address: SocketAddr, job: &str) -> im
     fs::write(&config, text).expect("a file");
     // This port was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("one");
-    let spawned = Command::new("prometheus")
+    let spawned = Command::new(program())
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", directory.join("data").display()))
         .arg(format!("--web.listen-address={port}"))

@@ -43,6 +43,7 @@ const OF_USER_SIDE: &[&str] = &[
     "groups_of_metrics",
     "hostile_cgroup_name",
     "hostile_process_name",
+    "names_of_later_containers",
     "too_many_ended",
     "unit_that_restarts",
 ];

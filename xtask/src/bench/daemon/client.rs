@@ -87,7 +87,10 @@ impl Client {
         stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|end| end == b"\r\n\r\n").context("the response has no head")?;
+        let end = answer
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .context("the response has no head")?;
         let body = answer.split_off(end + 4);
         let head = String::from_utf8(answer)?;
         let status = head.split(' ').nth(1).context("the response has no status")?.parse()?;

@@ -86,7 +86,10 @@ impl Config {
     }
 
     pub(super) fn flags(&self) -> Result<[&str; 2]> {
-        Ok(["--config", self.0.path().to_str().context("the path of the configuration is not UTF-8")?])
+        Ok([
+            "--config",
+            self.0.path().to_str().context("the path of the configuration is not UTF-8")?,
+        ])
     }
 }
 
