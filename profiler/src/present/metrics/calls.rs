@@ -70,7 +70,7 @@ pub(super) fn families<'a>(
         ),
         Family::counter(
             "profiler_syscall_restarts_total",
-            "Syscalls that a signal interrupted and the kernel restarted, which are no errors.",
+            "Syscalls that a signal interrupted and the kernel restarted; they do not count as errors.",
             rare(|f| f.restarted),
         ),
         Family::counter(

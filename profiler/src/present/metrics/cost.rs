@@ -90,12 +90,12 @@ fn programs(cost: &Cost) -> Vec<Family<'_>> {
         ),
         Family::counter(
             "profiler_program_runs_total",
-            "Runs of an eBPF program over all its copies, since the kernel counts them.",
+            "Runs of an eBPF program over all its copies, while the kernel's BPF statistics are enabled.",
             runs().map(|(labels, Runs { count, .. })| (labels, count)),
         ),
         Family::counter(
             "profiler_program_run_seconds_total",
-            "CPU time of an eBPF program in seconds, spent by its callers, since the kernel times it.",
+            "CPU time of an eBPF program in seconds, spent by its callers, while the kernel's BPF statistics are enabled.",
             runs().map(|(labels, Runs { time, .. })| (labels, time)),
         ),
         Family::gauge(

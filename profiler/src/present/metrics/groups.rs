@@ -94,12 +94,12 @@ pub(super) fn families<'a>(snapshot: &Snapshot, service: &'a Service) -> Vec<Fam
         .created(service.attached),
         Family::gauge(
             "profiler_group_series",
-            "Series of a group, which are at most its max_series.",
+            "Series of a group, at most its max_series.",
             by_group(|group| group.series() as u64),
         ),
         Family::gauge(
             "profiler_group_max_series",
-            "Most series that a group may have.",
+            "Maximum number of series of a group.",
             by_group(|group| group.max_series as u64),
         ),
     ];

@@ -51,7 +51,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::gauge(
             "profiler_lost_calls_unseen",
-            "Upper bound of calls that may be lost in addition to profiler_lost_calls_total, without a trace.",
+            "Upper bound of lost calls that are not in profiler_lost_calls_total, because nothing recorded their loss.",
             one(health.unseen),
         ),
         Family::counter(
@@ -96,7 +96,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::counter(
             "profiler_unmatched_exits_total",
-            "Exits that correctly had no entry and count as no call, by reason.",
+            "Exits that have no entry for a known reason, and count as no call, by reason.",
             kernel.into_iter().flat_map(|kernel| {
                 by(
                     "reason",
