@@ -1,22 +1,20 @@
 //! The layout of the arena (Linux 6.9), which replaces the arrays of records and cells. Offsets are
 //! in bytes.
 //!
-//! The hints come first, then the cells, the records, and the identities of the records' owners.
-//! With adaptive sampling, the samplers of the cells come last. So the offsets of the last three
-//! depend on the numbers of cells and records.
+//! The [hints](crate::hint) come first, each the offset of a record. Then come the cells, the
+//! records, and the identities of the records' owners. With adaptive sampling, the samplers of the
+//! cells come last. So the offsets of the last three depend on the numbers of cells and records.
 
 use crate::{
-    arch::KERNEL_STACK_SHIFT,
+    hint,
     limits::{CELLS_PER_EXTENT, MAX_EXTENTS, MAX_EXTENTS_SAMPLED, MAX_THREADS},
     sampling::sampler::Sampler,
     share,
     wire::{Cell, TaskIdentity, ThreadRecord},
 };
 
-/// How many hints there are. A hint is the offset of a record; [`hint`] says where it is.
-pub const HINTS: usize = 1 << 16;
 /// Offset of the cells.
-pub const CELLS: u32 = (HINTS * size_of::<u32>()) as u32;
+pub const CELLS: u32 = hint::TABLE_BYTES as u32;
 /// Cells have two to this power bytes.
 pub const CELL_SHIFT: u32 = size_of::<Cell>().trailing_zeros();
 /// Records have two to this power bytes.
@@ -25,17 +23,6 @@ pub const RECORD_SHIFT: u32 = size_of::<ThreadRecord>().trailing_zeros();
 pub const IDENTITY_SHIFT: u32 = size_of::<TaskIdentity>().trailing_zeros();
 /// Samplers have two to this power bytes.
 pub const SAMPLER_SHIFT: u32 = size_of::<Sampler>().trailing_zeros();
-
-/// Byte offset of the hint for a task. `distance` is how far the task's saved registers are from
-/// any place that does not move.
-///
-/// Most kernel stacks lie side by side in the kernel's dynamic memory. So [`HINTS`] neighbouring
-/// stacks have hints of their own.
-#[inline(always)]
-pub const fn hint(distance: u64) -> u64 {
-    // Hints have four bytes.
-    (distance >> (KERNEL_STACK_SHIFT - 2)) & ((HINTS as u64 - 1) << 2)
-}
 
 /// Offset of the records, if there are this many extents.
 pub const fn records(extents: u32) -> u32 {

@@ -10,6 +10,7 @@ pub mod arena;
 pub mod call;
 pub mod cgroup;
 pub mod fill;
+pub mod hint;
 pub mod hist;
 pub mod identity;
 pub mod io_uring;

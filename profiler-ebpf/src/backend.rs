@@ -7,16 +7,24 @@ use profiler_common::{
 };
 
 use crate::{
-    maps::{CELLS, HINT, IDENTITIES, RECORDS, SAMPLERS},
+    hints,
+    maps::{CELLS, IDENTITIES, RECORDS, SAMPLERS},
     task::Task,
 };
 
 /// What differs between objects. The methods with a body have records and cells in arrays.
-pub trait Backend {
+pub trait Backend: Sized {
     /// A number that identifies the task whose registers are saved at `regs`. It is the same in
     /// every program, no other live task has it, and it is not 0.
     #[inline(always)]
     fn owner(regs: u64) -> u64 {
+        regs
+    }
+
+    /// The registers at `regs`, a pointer that a helper returned, in the form in which the
+    /// tracepoints of syscalls pass registers.
+    #[inline(always)]
+    fn registers(regs: u64) -> u64 {
         regs
     }
 
@@ -89,11 +97,11 @@ pub trait Backend {
         IDENTITIES.get_ptr_mut(index)
     }
 
-    /// Notes that the record at `index` is that of `task`, whose owner this is, so that
-    /// [`recorded`](Self::recorded) finds it.
+    /// Notes that the record at `index` is that of `task`, so that [`recorded`](Self::recorded)
+    /// finds it.
     #[inline(always)]
-    fn note_record(task: Task, owner: u64, index: u32) {
-        let _ = (task, owner, index);
+    fn note_record(task: Task, index: u32) {
+        let _ = (task, index);
     }
 
     /// The record of any task, of which only the address is known. `None` if the task has none, or
@@ -112,23 +120,35 @@ pub trait Backend {
         SAMPLERS.get_ptr_mut(index)
     }
 
-    /// The record that the hint names for this [`owner`](Self::owner). With arrays, it is the
-    /// record that this CPU used last.
+    /// The table of [`HINTS`](profiler_common::hint::HINTS) hints of an object without an arena.
+    #[inline(always)]
+    fn hints() -> *mut u32 {
+        core::ptr::null_mut()
+    }
+
+    /// The record that the hint names for this [`owner`](Self::owner).
     #[inline(always)]
     fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
-        let _ = owner;
-        // SAFETY: a live map value of this CPU.
-        let index = unsafe { *HINT.get_ptr(0)? };
-        Self::record(index)
+        Self::record(hints::get::<Self>(owner))
     }
 
     /// Makes the hint for this owner name the record at `index`.
     #[inline(always)]
     fn remember(owner: u64, index: u32) {
-        let _ = owner;
-        if let Some(hint) = HINT.get_ptr_mut(0) {
-            // SAFETY: a live map value of this CPU.
-            unsafe { *hint = index };
-        }
+        hints::set::<Self>(owner, index);
+    }
+
+    /// Learns from the running task, whose registers are at `regs`, which hint belongs to the kernel
+    /// stack of another task.
+    #[inline(always)]
+    fn learn_stack(task: Task, regs: u64) {
+        hints::learn_stack::<Self>(task, regs);
+    }
+
+    /// Makes the hint that belongs to the kernel stack of `task`, which can be any task, name no
+    /// record. If another task has the hint, it looks its record up at its next call.
+    #[inline(always)]
+    fn forget_hint(task: Task) {
+        hints::forget::<Self>(task);
     }
 }

@@ -32,9 +32,15 @@ use crate::{
 ///
 /// The child gets its state here. So its first exit is recognised as a birth, and its parent
 /// decides whether it is in scope.
+///
+/// The child may have the kernel stack or the address of a task whose end was not reported. What
+/// leads from these to the other task is cleared, so that no call of the child counts for it.
 #[inline(always)]
 pub fn fork<B: Backend>(parent: Task, child: Task) {
+    B::forget_hint(child);
+    scope::outside::forget_stack(child);
     if !layout_known() {
+        B::forget(child);
         return;
     }
     let parent_tgid = (bpf_get_current_pid_tgid() >> 32) as u32;

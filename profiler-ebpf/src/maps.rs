@@ -59,11 +59,6 @@ pub static FREE_RECORDS: Stack<u32, 1> = Stack::new();
 #[btf_map]
 pub static FREE_EXTENTS: Stack<u32, 1> = Stack::new();
 
-/// The hint where there is no arena: the record that this CPU used last. The record itself names
-/// its owner.
-#[btf_map]
-pub static HINT: PerCpuArray<u32, 1> = PerCpuArray::new();
-
 /// The overflow slots, one per syscall. Calls for which there is no space are counted here, so the
 /// totals stay exact.
 #[btf_map]

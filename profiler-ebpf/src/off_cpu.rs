@@ -137,8 +137,8 @@ fn return_to_cpu<B: Backend>(task: Task, now: u64) {
 ///
 /// A wake-up before `left` is one that came while the task was about to sleep, and the task slept
 /// for no time. Without a wake-up, the kernel did not report it, or skipped that program
-/// (`bpf_task_storage_get` fails on a CPU that is already in such a call, before Linux 6.2). If the state of the task was known, the
-/// task slept; otherwise, it most likely yielded.
+/// (`bpf_task_storage_get` fails on a CPU that is already in such a call, before Linux 6.2). If the
+/// state of the task was known, the task slept; otherwise, it most likely yielded.
 #[inline(always)]
 fn split(left: u64, woken: u64, now: u64) -> OffCpu {
     let all = duration(left, now);

@@ -155,6 +155,7 @@ fn count_kill_of<B: Backend>(state: *mut TaskState, task: Task) {
     }
     // SAFETY: of the running task, and always safe to call where the helper exists.
     let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let regs = B::registers(regs);
     let key = CallKey::new(arch::call_number(regs), B::is_compat(task)).0;
     if !scope::counts_call(key) {
         return;

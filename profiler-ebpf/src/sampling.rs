@@ -87,11 +87,22 @@ pub fn enter<B: Backend>(slot: CellIndex, turn: u64) -> u64 {
 pub fn decide<B: Backend>(slot: CellIndex, turn: u32) -> u32 {
     let Some(sampler) = B::sampler(slot) else { return 0 };
     // SAFETY: a live map value of the running thread's own.
+    unsafe { decide_by(&raw mut (*sampler).until, &raw mut (*sampler).block, turn) }
+}
+
+/// Decides about a call with this turn by the [`Pace`] in these fields, and stores the new pace.
+/// Returns the choice as a number.
+///
+/// # Safety
+/// The fields are of a sampler in a live map value.
+#[inline(always)]
+unsafe fn decide_by(until: *mut u64, block: *mut u32, turn: u32) -> u32 {
+    // SAFETY: the caller's fields.
     unsafe {
-        let pace = Pace { until: (*sampler).until, block: (*sampler).block };
+        let pace = Pace { until: *until, block: *block };
         let (pace, choice) = pace.decide(turn, now(), limit(), random);
-        (*sampler).until = pace.until;
-        (*sampler).block = pace.block;
+        *until = pace.until;
+        *block = pace.block;
         to_number(choice)
     }
 }
@@ -114,11 +125,7 @@ pub fn decide_overflow(key: u32) -> u32 {
     unsafe {
         let turn = (*sampler).turn;
         (*sampler).turn = turn.wrapping_add(1);
-        let pace = Pace { until: (*sampler).until, block: (*sampler).block };
-        let (pace, choice) = pace.decide(turn, now(), limit(), random);
-        (*sampler).until = pace.until;
-        (*sampler).block = pace.block;
-        to_number(choice)
+        decide_by(&raw mut (*sampler).until, &raw mut (*sampler).block, turn)
     }
 }
 

@@ -2,10 +2,9 @@
 //!
 //! # The hint
 //!
-//! In the arena, the hint is a table, indexed by a hash of the address of the owner's saved
-//! registers. `sys_enter` and `sys_exit` pass that address as an argument. With arrays, the hint is
-//! the record that this CPU used last (`HINT`). The table still holds when the CPU has run another
-//! task in between; the hint of a CPU does not.
+//! The hint is a table, indexed by a hash of the address of the owner's saved registers.
+//! `sys_enter` and `sys_exit` pass that address as an argument. So a hint stays valid if its CPU
+//! runs another task in between.
 //!
 //! The record names its owner by the same address: no other live task has that stack. The verifier
 //! treats only the difference of two pointers as a number, so in the arena the owner is a distance
@@ -46,7 +45,8 @@ pub fn from_hint<B: Backend>(regs: u64) -> Option<*mut ThreadRecord> {
     let owner = B::owner(regs);
     let record = B::likely_record(owner)?;
     // SAFETY: a live map value. The hint can be stale, so the record decides. When the owner ends,
-    // the record's owner is cleared before the stack can belong to another task.
+    // the record's owner is cleared before the stack can belong to another task. If that end was
+    // not reported, the fork of the other task clears the hint.
     (unsafe { (*record).owner } == owner).then_some(record)
 }
 
@@ -132,7 +132,9 @@ fn assign_record<B: Backend>(regs: u64) -> bool {
     // SAFETY: a live map value of the running thread's own.
     unsafe {
         (*record).owner = B::owner(regs);
-        B::note_record(B::current(), B::owner(regs), (*record).index);
+        let task = B::current();
+        B::learn_stack(task, regs);
+        B::note_record(task, (*record).index);
         // A reader that sees the record live sees its owner.
         arch::publish();
         (*record).state = RecordState::Live as u16;

@@ -54,6 +54,12 @@ pub trait Storage {
     /// The map.
     fn map() -> *const TaskStorage;
 
+    /// See [`Backend::hints`].
+    #[inline(always)]
+    fn hints() -> *mut u32 {
+        ptr::null_mut()
+    }
+
     /// Notes the index of the record of `task`.
     #[inline(always)]
     fn note_record(task: Task, index: u32) {
@@ -129,13 +135,18 @@ impl<S: Storage> Backend for TypedBackend<S> {
     }
 
     #[inline(always)]
-    fn note_record(task: Task, _owner: u64, index: u32) {
+    fn note_record(task: Task, index: u32) {
         S::note_record(task, index);
     }
 
     #[inline(always)]
     fn recorded(task: Task) -> Option<*mut ThreadRecord> {
         RECORDS.get_ptr_mut(S::noted_record(task)?)
+    }
+
+    #[inline(always)]
+    fn hints() -> *mut u32 {
+        S::hints()
     }
 
     #[inline(always)]

@@ -6,10 +6,7 @@
 // For the instructions that the compiler has no word for.
 #![feature(asm_experimental_arch)]
 
-use core::{
-    arch::asm,
-    ptr::{read_volatile, write_volatile},
-};
+use core::arch::asm;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -18,15 +15,17 @@ use aya_ebpf::{
 };
 use profiler_common::{
     arch,
-    arena::{self, CELL_SHIFT, CELLS, IDENTITY_SHIFT, RECORD_SHIFT, SAMPLER_SHIFT},
+    arena::{CELL_SHIFT, CELLS, IDENTITY_SHIFT, RECORD_SHIFT, SAMPLER_SHIFT},
+    hint,
     sampling::sampler::Sampler,
     settings::placeholder,
     wire::{Cell, CellIndex, FURTHER_EXITS, TaskIdentity, TaskState, ThreadRecord},
 };
 use profiler_ebpf::{
     backend::Backend,
-    settings::{IDENTITIES_AT, RECORDS_AT, SAMPLERS_AT, STACK_OFFSET},
-    task::{Task, field_u64},
+    settings::{IDENTITIES_AT, RECORDS_AT, SAMPLERS_AT},
+    stack,
+    task::Task,
     typed,
 };
 
@@ -83,7 +82,7 @@ fn refer() {
 
 /// How far the owner of a task is from the address of the task's stack.
 #[unsafe(no_mangle)]
-static mut OWNER_IN_STACK: u64 = 0;
+static mut OWNER_FROM_STACK: u64 = 0;
 
 /// Tasks by pointer, records and cells in an arena.
 struct ArenaBackend;
@@ -201,26 +200,13 @@ impl Backend for ArenaBackend {
         Some(at(u64::from(IDENTITIES_AT.load()) + (u64::from(index) << IDENTITY_SHIFT)))
     }
 
-    /// Notes how far an owner is from the stack of its task, which is the same for all tasks.
-    #[inline(always)]
-    fn note_record(task: Task, owner: u64, _index: u32) {
-        // SAFETY: an aligned word. Whoever writes it writes the same number.
-        unsafe {
-            if read_volatile(&raw const OWNER_IN_STACK) == 0 {
-                let distance = owner.wrapping_sub(field_u64(task, STACK_OFFSET.load()));
-                write_volatile(&raw mut OWNER_IN_STACK, distance);
-            }
-        }
-    }
-
     /// By the hint. If the hint names the record of another task, this task has to look its record
     /// up at its next call anyway.
     #[inline(always)]
     fn recorded(task: Task) -> Option<*mut ThreadRecord> {
-        // SAFETY: an aligned word, and a live record.
+        // SAFETY: a static of our own, and a live record.
         unsafe {
-            let distance = read_volatile(&raw const OWNER_IN_STACK);
-            let owner = field_u64(task, STACK_OFFSET.load()).wrapping_add(distance);
+            let owner = stack::distance(&raw const OWNER_FROM_STACK, task)?;
             let record = Self::likely_record(owner)?;
             ((*record).owner == owner).then_some(record)
         }
@@ -240,16 +226,34 @@ impl Backend for ArenaBackend {
     /// in between.
     #[inline(always)]
     fn likely_record(owner: u64) -> Option<*mut ThreadRecord> {
-        let hint: *mut u32 = at(arena::hint(owner));
+        let hint: *mut u32 = at(hint::offset(owner));
         // SAFETY: in the arena.
         Some(at(u64::from(unsafe { *hint })))
     }
 
     #[inline(always)]
     fn remember(owner: u64, index: u32) {
-        let hint: *mut u32 = at(arena::hint(owner));
+        let hint: *mut u32 = at(hint::offset(owner));
         // SAFETY: in the arena.
         unsafe { *hint = record_offset(index) as u32 };
+    }
+
+    #[inline(always)]
+    fn learn_stack(task: Task, regs: u64) {
+        // SAFETY: a static of our own.
+        unsafe { stack::learn(&raw mut OWNER_FROM_STACK, task, || Self::owner(regs)) };
+    }
+
+    #[inline(always)]
+    fn forget_hint(task: Task) {
+        refer();
+        // SAFETY: a static of our own, and a place in the arena. No record is at offset 0.
+        unsafe {
+            if let Some(owner) = stack::distance(&raw const OWNER_FROM_STACK, task) {
+                let hint: *mut u32 = at(hint::offset(owner));
+                *hint = 0;
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use aya_ebpf::{
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
+use profiler_common::hint;
 use profiler_ebpf::{task::Task, typed};
 
 /// The index of the record of each task, by the address of the task. A program can use task storage
@@ -16,8 +17,16 @@ use profiler_ebpf::{task::Task, typed};
 #[btf_map]
 static RECORDS_BY_TASK: HashMap<u64, u32, 1> = HashMap::new();
 
+/// See [`Backend::hints`](profiler_ebpf::backend::Backend::hints).
+#[unsafe(no_mangle)]
+static mut HINTS: [u32; hint::HINTS] = [0; hint::HINTS];
+
 profiler_ebpf::task_storage!(
     Storage,
+    #[inline(always)]
+    fn hints() -> *mut u32 {
+        (&raw mut HINTS).cast()
+    },
     #[inline(always)]
     fn note_record(task: Task, index: u32) {
         if profiler_ebpf::cgroup::are_known() {

@@ -9,12 +9,12 @@
 
 use aya_ebpf::{
     btf_maps::HashMap,
-    helpers::bpf_get_current_task,
+    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
 use profiler_common::{
-    arch,
+    arch, hint,
     wire::{TaskState, ThreadRecord},
 };
 use profiler_ebpf::{
@@ -29,10 +29,21 @@ use profiler_ebpf::{
 #[btf_map]
 static TASKS: HashMap<u64, TaskState, 1> = HashMap::new();
 
+/// See [`Backend::hints`].
+#[unsafe(no_mangle)]
+static mut HINTS: [u32; hint::HINTS] = [0; hint::HINTS];
+
 /// Tasks by address, records and cells in arrays.
 struct FallbackBackend;
 
 impl Backend for FallbackBackend {
+    /// A number. The verifier forgets that it was a pointer, because a helper copies it.
+    #[inline(always)]
+    fn registers(regs: u64) -> u64 {
+        // SAFETY: copies a variable.
+        unsafe { bpf_probe_read_kernel(&raw const regs) }.unwrap_or(0)
+    }
+
     #[inline(always)]
     fn current() -> Task {
         // SAFETY: always safe to call.
@@ -72,6 +83,11 @@ impl Backend for FallbackBackend {
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
         arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
+    }
+
+    #[inline(always)]
+    fn hints() -> *mut u32 {
+        (&raw mut HINTS).cast()
     }
 
     /// The registers are a number here.

@@ -2,7 +2,8 @@
 //!
 //! [`has`] comes before everything else, and makes no call, no look-up and no write. A task that is
 //! found to be out of scope writes the address of its registers into the table. Its end, its exec
-//! and every change clear the entry. Two tasks can share a place; the last one has it.
+//! and every change clear the entry. If its end is not reported, the fork of the next task with its
+//! kernel stack does. Two tasks can share a place; the last one has it.
 //!
 //! The writer of a change bumps the generation, then clears the table. The task publishes itself,
 //! then rereads the generation. A full barrier between the two guarantees that one of them sees the
@@ -20,7 +21,7 @@ use profiler_common::{
 };
 
 use super::{changes, generation, is_narrow};
-use crate::{arch, backend::Backend};
+use crate::{arch, backend::Backend, stack, task::Task};
 
 /// The addresses of the saved registers of tasks that are out of scope.
 #[unsafe(no_mangle)]
@@ -32,13 +33,23 @@ const PLACE: usize = size_of::<u64>();
 /// Places in a cache line.
 const LINE: usize = CACHE_LINE / PLACE;
 
-/// Byte offset of the place of the task whose registers are at `regs`.
+/// How far the distance of a task from [`OUTSIDE`] is from the address of the task's stack.
+#[unsafe(no_mangle)]
+static mut OUTSIDE_FROM_STACK: u64 = 0;
+
+/// The distance from [`OUTSIDE`] to the registers at `regs`.
 #[inline(always)]
-fn offset<B: Backend>(regs: u64) -> u64 {
+fn distance<B: Backend>(regs: u64) -> u64 {
+    B::distance(regs, (&raw mut OUTSIDE).cast())
+}
+
+/// Byte offset of the place of the task with this [`distance`].
+#[inline(always)]
+fn offset(distance: u64) -> u64 {
     const { assert!(PLACES.is_power_of_two()) };
     // The registers are at the top of the kernel stack, so tasks are a stack apart.
     let shift = KERNEL_STACK_SHIFT - PLACE.trailing_zeros();
-    let mut offset = B::distance(regs, (&raw mut OUTSIDE).cast()) >> shift;
+    let mut offset = distance >> shift;
     // By an instruction of our own: LLVM would rewrite the mask, and the verifier would not see the
     // bound.
     // SAFETY: changes a register.
@@ -63,7 +74,7 @@ unsafe fn place(offset: u64) -> *mut u64 {
 #[inline(always)]
 pub fn has<B: Backend>(regs: u64) -> bool {
     // SAFETY: a place in the table.
-    is_narrow() && unsafe { read_volatile(place(offset::<B>(regs))) } == regs
+    is_narrow() && unsafe { read_volatile(place(offset(distance::<B>(regs)))) } == regs
 }
 
 /// Adds the running task, whose registers are at `regs`, unless a decision has become stale since.
@@ -74,7 +85,8 @@ pub fn has<B: Backend>(regs: u64) -> bool {
 pub(super) unsafe fn add<B: Backend>(state: *mut TaskState, regs: u64) {
     // SAFETY: the caller's state, and a place in the table.
     unsafe {
-        let offset = offset::<B>(regs);
+        stack::learn(&raw mut OUTSIDE_FROM_STACK, B::current(), || distance::<B>(regs));
+        let offset = offset(distance::<B>(regs));
         (*state).outside = offset + 1;
         let place = place(offset);
         write_volatile(place, regs);
@@ -101,6 +113,22 @@ pub fn forget(state: *mut TaskState) {
             write_volatile(place((offset_plus_one - 1) & !(PLACE as u64 - 1)), 0);
         }
         (*state).outside = 0;
+    }
+}
+
+/// Clears the place that belongs to the kernel stack of `task`, which has not run yet. The last
+/// task with that stack has ended. If another task has the place, that task is decided about once
+/// more.
+#[inline(always)]
+pub fn forget_stack(task: Task) {
+    if !is_narrow() {
+        return;
+    }
+    // SAFETY: a static of our own, and a place in the table.
+    unsafe {
+        if let Some(distance) = stack::distance(&raw const OUTSIDE_FROM_STACK, task) {
+            write_volatile(place(offset(distance)), 0);
+        }
     }
 }
 

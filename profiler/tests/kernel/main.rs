@@ -281,15 +281,15 @@ fn tests() -> Vec<Test> {
     // These tests require functions that release builds lack. The builds for other kernels are
     // release builds.
     #[cfg(any(debug_assertions, feature = "object-override"))]
-    let of_neither =
-        &[
-            of_neither,
-            &tests![
-                objects::two_objects_share_a_map,
-                departed::ends_that_are_not_reported_are_noticed,
-            ],
-        ]
-        .concat();
+    let of_neither = &[
+        of_neither,
+        &tests![
+            objects::two_objects_share_a_map,
+            departed::ends_that_are_not_reported_are_noticed,
+            departed::kernel_stacks_are_used_again_after_unreported_ends,
+        ],
+    ]
+    .concat();
     let mut tests = Vec::new();
     for mode in Mode::ALL {
         let of_mode = format!("{mode:?}").to_lowercase();

@@ -11,6 +11,8 @@
 
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
+#[cfg(any(debug_assertions, feature = "object-override"))]
+use aya::programs::loaded_links;
 use aya::{
     Ebpf,
     programs::{
@@ -148,6 +150,19 @@ impl Attached {
     /// Detaches all copies.
     pub(super) fn detach(&mut self) {
         self.links.clear();
+    }
+
+    /// Detaches all copies, and waits until the kernel has detached them: a child of this process
+    /// holds the links until its exec. For trials.
+    #[cfg(any(debug_assertions, feature = "object-override"))]
+    pub(super) fn detach_and_wait(&mut self) {
+        let ids = self.infos.iter().filter_map(|info| info.read_number("prog_id"));
+        let ids: Vec<u64> = ids.collect();
+        self.detach();
+        let links = || loaded_links().flatten();
+        while links().any(|link| ids.contains(&link.program_id().into())) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 }
 

@@ -319,7 +319,7 @@ impl Session {
     /// Detaches a program, as if the kernel skipped it from now on. For tests.
     #[cfg(any(debug_assertions, feature = "object-override"))]
     pub(super) fn detach_program(&mut self, name: &str) {
-        self.programs_mut().filter(|p| p.spec.name == name).for_each(Attached::detach);
+        self.programs_mut().filter(|p| p.spec.name == name).for_each(Attached::detach_and_wait);
         self.sight.skips_programs = true;
     }
 

@@ -20,7 +20,9 @@
 //! `sched_process_exit` before `exit_notify` makes the task a zombie (kernel/exit.c). But since the
 //! program at that tracepoint was skipped, the record still names the stack of the thread as its
 //! owner, and the kernel may give the stack to a new thread (`alloc_thread_stack_node`,
-//! kernel/fork.c), whose calls then go to this record. So a record is taken away in two steps:
+//! kernel/fork.c). The program at `sched_process_fork` clears the hint that leads from the stack to
+//! this record. If that program was skipped too, calls of the new thread go to this record. So a
+//! record is taken away in two steps:
 //!
 //! 1. The owner is cleared. From now on, no thread finds the record.
 //! 2. If the record has not changed until a later drain, it ends. A thread that was already in a

@@ -57,7 +57,6 @@ macro_rules! counting_maps {
             map(maps::TARGETS, Size::Compiled),
             map(maps::USERS, Size::Compiled),
             map(maps::WAKE, Size::Compiled),
-            map("HINT", Size::Compiled),
             map("REPORTED", Size::Compiled),
             $($own),+
         ]
