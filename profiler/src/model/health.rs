@@ -62,6 +62,11 @@ impl Health {
         }
     }
 
+    /// Same as [`Self::kernel`], but `None` unless the engine follows the time off the CPU.
+    pub fn kernel_off_cpu(&self) -> Option<&KernelDetail> {
+        self.kernel().filter(|_| self.off_cpu)
+    }
+
     /// Kernel memory of all eBPF maps, bytes. 0 for an engine without maps.
     pub fn kernel_memory_bytes(&self) -> u64 {
         self.kernel().map_or(0, |kernel| kernel.memory_bytes)

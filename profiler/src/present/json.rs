@@ -97,7 +97,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
     let Report { own, scope, filter, verdict, .. } = *report;
     let mut sum = rows::total(rows);
     sum.merge(&hidden.left_out.figures);
-    let followed = health.kernel().filter(|_| health.off_cpu);
+    let followed = health.kernel_off_cpu();
     let object = Object {
         schema: SCHEMA,
         host: origin.host.as_ref(),

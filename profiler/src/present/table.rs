@@ -220,7 +220,7 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
             units::grouped(health.unseen)
         )?;
     }
-    if let Some(kernel) = health.kernel().filter(|_| health.off_cpu)
+    if let Some(kernel) = health.kernel_off_cpu()
         && kernel.unreported_returns > 0
     {
         writeln!(

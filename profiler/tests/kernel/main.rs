@@ -284,6 +284,7 @@ fn tests() -> Vec<Test> {
     let of_neither = &[
         of_neither,
         &tests![
+            objects::a_refused_arena_is_shown,
             objects::two_objects_share_a_map,
             departed::ends_that_are_not_reported_are_noticed,
             departed::kernel_stacks_are_used_again_after_unreported_ends,

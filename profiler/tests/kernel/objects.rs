@@ -1,5 +1,10 @@
 //! The objects of a session.
 
+#[cfg(any(debug_assertions, feature = "object-override"))]
+use profiler::engine::kernel::features::Features;
+
+#[cfg(any(debug_assertions, feature = "object-override"))]
+use crate::run::profiler_command;
 use crate::{
     run::{Mode, PROFILER, Stat},
     service::Daemon,
@@ -60,4 +65,52 @@ pub(crate) fn two_objects_share_a_map() {
         assert_eq!(unsafe { libc::raise(SIGNAL) }, 0);
         assert_eq!(pair.has_signal(SIGNAL), Some(true));
     }
+}
+
+/// If the kernel refuses the arena, `stat` says so and counts with arrays. Here, the kernel refuses the
+/// object because its license does not permit the helpers. A release build reads no other object.
+#[cfg(any(debug_assertions, feature = "object-override"))]
+pub(crate) fn a_refused_arena_is_shown() {
+    const OBJECTS: [(&str, &[u8]); 5] = [
+        (
+            "profiler-arena.bpf.o",
+            include_bytes!("../../src/engine/kernel/objects/profiler-arena.bpf.o"),
+        ),
+        (
+            "profiler-task.bpf.o",
+            include_bytes!("../../src/engine/kernel/objects/profiler-task.bpf.o"),
+        ),
+        (
+            "profiler-tid.bpf.o",
+            include_bytes!("../../src/engine/kernel/objects/profiler-tid.bpf.o"),
+        ),
+        (
+            "profiler-identity.bpf.o",
+            include_bytes!("../../src/engine/kernel/objects/profiler-identity.bpf.o"),
+        ),
+        (
+            "profiler-fill.bpf.o",
+            include_bytes!("../../src/engine/kernel/objects/profiler-fill.bpf.o"),
+        ),
+    ];
+    const LICENSES: (&[u8; 13], &[u8; 13]) = (b"Dual MIT/GPL\0", b"Proprietary\0\0");
+    let directory = tempfile::tempdir().expect("a directory");
+    for (name, object) in OBJECTS {
+        let mut object = object.to_vec();
+        if name.contains("arena") {
+            let at = object.windows(LICENSES.0.len()).position(|bytes| bytes == LICENSES.0);
+            let at = at.expect("a license");
+            object[at..][..LICENSES.1.len()].copy_from_slice(LICENSES.1);
+        }
+        std::fs::write(directory.path().join(name), object).expect("a directory of ours");
+    }
+    let mut command = profiler_command();
+    command.env("PROFILER_OBJECT_DIR", directory.path());
+    let ended = Stat::of(command, Mode::Main).args(["--", "true"]).start().end();
+    let stderr = ended.stderr();
+    assert!(ended.output.status.success(), "{stderr}");
+    assert!(ended.report().rows.iter().any(|row| row.syscall.as_deref() == Some("execve")));
+    let has_arenas = Features::probe().has_arena();
+    let refusal = "profiler: the kernel refuses the arena, so the profiler falls back to arrays: ";
+    assert_eq!(stderr.contains(refusal), has_arenas, "{stderr}");
 }

@@ -128,8 +128,8 @@ async fn start(mut settings: Settings<'_>, interruptible: Interruptible) -> Resu
     let mut profiler =
         interruptible.run(|signal| end_early(signal, manager, logging), attach)??;
     drop(interruptible);
-    if let Some(why) = profiler.shrunk() {
-        tracing::warn!("{why}");
+    for warning in profiler.warnings() {
+        tracing::warn!("{warning}");
     }
     if let Some(why) = profiler.untimed().filter(|_| time_programs) {
         tracing::warn!("bpf_stats: the profiler's programs are not timed: {why}");

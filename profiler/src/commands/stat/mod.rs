@@ -80,8 +80,8 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let attach = || Profiler::attach(&options, keep);
     let mut profiler = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
     profiler.set_detail(detail(args, &options));
-    if let Some(why) = profiler.shrunk() {
-        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    for warning in profiler.warnings() {
+        Stream::Error.print(format!("profiler: {warning}\n").as_bytes())?;
     }
     // Before the command starts, because a short command may end before the next line runs.
     let origin = Origin::here(&args.command);

@@ -103,8 +103,8 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let keep = KeepEnded::For(time_listed(args.interval.get()));
     let attach = || attach::attach(&options, keep, sites(args.by.owners).is_some());
     let (mut profiler, no_sites) = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
-    if let Some(why) = profiler.shrunk() {
-        Stream::Error.print(format!("profiler: {why}\n").as_bytes())?;
+    for warning in profiler.warnings() {
+        Stream::Error.print(format!("profiler: {warning}\n").as_bytes())?;
     }
     let only = only(&options);
     if args.batch {

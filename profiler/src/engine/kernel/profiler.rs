@@ -102,9 +102,10 @@ impl Profiler {
         Ok(this)
     }
 
-    /// Why the tables are smaller than requested, if they are.
-    pub fn shrunk(&self) -> Option<&str> {
-        self.session.shrunk()
+    /// What differs from what was requested, one sentence each: the tables are smaller, or the
+    /// kernel refuses the arena.
+    pub fn warnings(&self) -> &[String] {
+        self.session.warnings()
     }
 
     /// Why the kernel does not time the programs, if it does not.

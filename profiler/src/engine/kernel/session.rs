@@ -48,8 +48,8 @@ pub struct Session {
     clock: Clock,
     /// What is known about the process ids and clocks of this process.
     sight: Sight,
-    /// Why the tables are smaller than requested, if they are.
-    shrunk: Option<String>,
+    /// See [`Self::warnings`].
+    warnings: Vec<String>,
     /// Why the kernel does not time the programs, if it was requested to.
     untimed: Option<Untimed>,
     /// The signals that were sent to the profiler and to the command, if there is one.
@@ -107,7 +107,7 @@ impl Session {
         let cgroups = cgroups.transpose()?;
         let operations = prepared.operations(&setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
-        let Prepared { objects, tables, lists_calls } = prepared;
+        let Prepared { objects, tables, lists_calls, refusal } = prepared;
         let preemptible = features.preemptible_tracepoints();
         let objects: Vec<_> = objects
             .into_iter()
@@ -138,7 +138,7 @@ impl Session {
             statistics,
             clock,
             sight,
-            shrunk,
+            warnings: shrunk.into_iter().chain(refusal).collect(),
             untimed,
             signals,
             operations,
@@ -202,9 +202,10 @@ impl Session {
         }
     }
 
-    /// Why the tables are smaller than requested, if they are.
-    pub fn shrunk(&self) -> Option<&str> {
-        self.shrunk.as_deref()
+    /// What differs from what was requested, one sentence each: the tables are smaller, or the
+    /// kernel refuses the arena.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Stops counting new calls and operations. The exits of calls in flight are still counted.

@@ -31,7 +31,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
     let health = &snapshot.health;
     let losses = &health.losses;
     let kernel = health.kernel();
-    let followed = kernel.filter(|_| health.off_cpu);
+    let followed = health.kernel_off_cpu();
     let misses = kernel.into_iter().flat_map(|kernel| &kernel.program_misses);
     vec![
         Family::counter(

@@ -23,6 +23,8 @@ pub(super) struct Prepared {
     pub(super) tables: MapTables,
     /// Whether the kernel can list the calls in flight at the attach.
     pub(super) lists_calls: bool,
+    /// Why arrays are loaded although the kernel has arenas, if they are.
+    pub(super) refusal: Option<String>,
 }
 
 impl Prepared {
@@ -43,11 +45,13 @@ impl Prepared {
                 if counter.name == ObjectName::Arena
                     && !matches!(error, KernelError::Privilege { .. }) =>
             {
-                tracing::warn!(
+                let arrays = object::find(ObjectName::Arrays);
+                let prepared =
+                    Self::with(arrays, setup, loader::without_types(), companions, limit)?;
+                let refusal = format!(
                     "the kernel refuses the arena, so the profiler falls back to arrays: {error}"
                 );
-                let arrays = object::find(ObjectName::Arrays);
-                Self::with(arrays, setup, loader::without_types(), companions, limit)
+                Ok(Self { refusal: Some(refusal), ..prepared })
             }
             prepared => prepared,
         }
@@ -83,7 +87,7 @@ impl Prepared {
             MapTables::new(&mut counter.ebpf, setup.options, calls_before, region, limit)?;
         let status_offset = setup.features.layout.status_offset(setup.features.version);
         tables.take_owners(&mut counter.ebpf, status_offset);
-        Ok(Self { objects, tables, lists_calls })
+        Ok(Self { objects, tables, lists_calls, refusal: None })
     }
 
     /// The object that counts calls.
