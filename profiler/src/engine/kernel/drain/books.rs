@@ -23,6 +23,23 @@ use crate::{
     engine::kernel::tables::{Activity, SlotCounts},
 };
 
+/// Books that did not balance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Breaches {
+    /// How many books of threads, processes, calls and of the host did not balance.
+    pub(crate) count: u64,
+    /// The last one, and what did not balance, for people.
+    pub(crate) last: String,
+}
+
+impl Breaches {
+    /// Counts a breach.
+    pub(super) fn add(&mut self, what: String) {
+        self.count += 1;
+        self.last = what;
+    }
+}
+
 /// The sums over the slots of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {

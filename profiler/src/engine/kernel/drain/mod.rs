@@ -11,8 +11,10 @@ pub(super) mod departed;
 #[cfg(any(test, feature = "bench"))]
 #[cfg_attr(not(test), expect(dead_code, reason = "the tests use all of it"))]
 mod fake;
+mod freeing;
 pub(super) mod health;
 pub(super) mod in_flight;
+mod judging;
 mod off_cpu;
 mod overflow;
 mod reader;
@@ -22,6 +24,7 @@ mod reader_properties;
 mod reader_tests;
 mod shadow;
 mod slot;
+mod thread_reading;
 mod threads;
 pub(super) mod user_names;
 pub(super) mod users;

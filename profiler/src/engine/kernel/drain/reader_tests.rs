@@ -3,8 +3,9 @@
 use profiler_common::call::CallKey;
 
 use super::{
+    books::Breaches,
     fake::{Fake, Leaving},
-    reader::{Breaches, Reader},
+    reader::Reader,
 };
 use crate::{
     aggregate::{Aggregate, KeepEnded},

@@ -1,0 +1,50 @@
+//! Holds back or leaves out the records of cgroups, if the scope is one of cgroups that the user side
+//! decides about.
+
+use profiler_common::{
+    call::CallKey,
+    wire::{OVERFLOWED, RecordState},
+};
+
+use super::{overflow, reader::Reader};
+use crate::{
+    aggregate::Aggregate,
+    engine::kernel::{cgroups::Verdict, tables::Tables},
+};
+
+/// Says what becomes of the records of a cgroup.
+pub(super) type Judge<'a> = &'a mut dyn FnMut(u64) -> Verdict;
+
+impl Reader {
+    /// Whether the figures of an active record count by now. The record of an ended thread whose
+    /// figures never will is added to `ended`.
+    pub(super) fn counts(
+        &self,
+        tables: &impl Tables,
+        into: &mut Aggregate,
+        index: u32,
+        (judge, ended): (&mut dyn FnMut(u64) -> Verdict, &mut Vec<u32>),
+    ) -> bool {
+        if self.threads[index as usize].is_some() {
+            return true;
+        }
+        match judge(tables.identity(index).cgroup) {
+            Verdict::Count => return true,
+            Verdict::Hold => {}
+            Verdict::LeaveOut => {
+                let state = tables.activity(index).state;
+                if RecordState::is_final(state) {
+                    if state == RecordState::Ended as u16 {
+                        // An overflow slot has counted its entry.
+                        let record = tables.record(index);
+                        if record.in_call() && record.in_flight_slot == OVERFLOWED {
+                            overflow::add_unreturned(into, CallKey(record.in_flight_key));
+                        }
+                    }
+                    ended.push(index);
+                }
+            }
+        }
+        false
+    }
+}
