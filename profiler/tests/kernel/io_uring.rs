@@ -37,6 +37,13 @@ fn requires(opcode: u8, version: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Why operations are not counted here, if so.
+pub(super) fn is_counted(mode: Mode) -> Result<(), String> {
+    cannot_be_tried()?;
+    let (report, _) = Stat::new(mode).workload(&["rings-children", "children=1"]);
+    rows(&report).map(|_| ())
+}
+
 /// The rows of a report, or why there are none.
 fn rows(report: &Report) -> Result<&[Operation], String> {
     match (&report.io_uring, &report.io_uring_missing) {

@@ -211,6 +211,7 @@ fn tests() -> Vec<Test> {
         own_cost::top_shows_it,
         screen::of_processes_that_come_and_go,
         screen::of_threads,
+        screen::of_operations,
         screen::of_containers,
         own_cost::a_daemon_s_flag_has_them_counted,
         own_cost::a_daemon_s_process_is_as_the_kernel_has_it,

@@ -18,7 +18,8 @@ use nix::{
 
 use crate::{
     conformance::Cgroups,
-    run::{Held, Mode, PROFILER, wait_until},
+    io_uring,
+    run::{Held, Mode, PROFILER, statement, wait_until},
     workload::Made,
 };
 
@@ -71,13 +72,13 @@ impl Screen {
         assert!(status.is_some_and(|status| status.success()), "{status:?}");
     }
 
-    /// Presses keys until what the screen then writes has each word so many times. The keys lead
-    /// away from a view and back to it: if a word was on the screen before, in the same place, only
-    /// the cells that change are written.
+    /// Presses keys until what the screen then writes has each word so many times. Ctrl-L has all of
+    /// the screen written: otherwise, only the cells that change are.
     fn press_until(&mut self, keys: &str, words: &[(&str, usize)]) {
         wait_until(&format!("the screen shows {words:?}"), || {
             self.written.lock().expect("no panic").clear();
             self.press(keys);
+            self.press("\x0c");
             thread::sleep(Duration::from_millis(300));
             let written = self.written.lock().expect("no panic");
             words.iter().all(|&(word, times)| written.matches(word).count() >= times)
@@ -160,6 +161,45 @@ pub(crate) fn of_threads(mode: Mode) {
     });
     screen.quit();
     crowd.go();
+}
+
+/// With the key 4, each opcode of a process has a row with its own operations, and Enter opens a
+/// row to its results and latencies. A request that is in flight is among them.
+pub(crate) fn of_operations(mode: Mode) -> Result<(), String> {
+    io_uring::is_counted(mode)?;
+    let mut held = Held::start(&["rings", "count=30", "stay=1"]);
+    let process = held.pid().to_string();
+    let mut screen = Screen::start(mode, &["-p", &process, "-d", "200ms"]);
+    // Of the text "no system call yet".
+    screen.expect("yet");
+    let stated = statement(&held.tell());
+    let of = |name: &str| {
+        let mut all = stated.operations.iter();
+        all.find(|of| of.operation.as_deref() == Some(name)).expect("a stated operation")
+    };
+    let (nop, read) = (of("NOP"), of("READ"));
+    let figures = [nop, read].map(|of| {
+        let errors: u64 = of.errnos.values().sum();
+        [of.submitted, of.completed, errors].map(|figure| figure.to_string())
+    });
+    // Figures since the start.
+    screen.press("t");
+    let mut words = vec![("OPERATION", 1), ("POSTED", 1), ("NOP", 1), ("READ", 1), ("POLL_ADD", 1)];
+    words.extend(figures.iter().flatten().map(|figure| (figure.as_str(), 1)));
+    screen.press_until("14", &words);
+    // The order of the rows depends on their times, so the filter chooses the row.
+    screen.press("/nop\r\r");
+    let [[submitted, completed, _], [_, of_read, _]] = &figures;
+    let words = [("NOP", 1), (submitted, 1), (completed, 1), ("ECANCELED", 1), ("p50", 1)];
+    screen.press_until("\x1b\r", &words);
+    // Back to the list, and all of it.
+    screen.press("\x1b\x1b");
+    screen.press_until("14", &[("READ", 1)]);
+    screen.press("/read\r\r");
+    screen.press_until("\x1b\r", &[("READ", 1), (of_read, 1), ("EBADF", 1), ("p50", 1)]);
+    screen.quit();
+    held.stop();
+    Ok(())
 }
 
 const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

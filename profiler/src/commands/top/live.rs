@@ -97,6 +97,10 @@ pub(super) fn run(
                 Action::Quit => return Ok(()),
                 Action::Suspend => console.ask_to_stop()?,
                 Action::Redraw => console.draw(app)?,
+                Action::Repaint => {
+                    console.take_again()?;
+                    console.draw(app)?;
+                }
                 Action::TimePrograms(on) => {
                     feed.time_programs(on);
                     console.draw(app)?;
@@ -304,6 +308,14 @@ mod tests {
     fn a_frame_comes_before_the_first_drain_and_figures_soon_after() {
         let (log, ..) = play(&[(1300, Event::End)], None);
         assert_eq!(log, ["0 draw nothing", "200 draw 1", "1200 draw 2"]);
+    }
+
+    /// Drawing alone would write only what has changed.
+    #[test]
+    fn ctrl_l_takes_the_terminal_again_and_draws_all_of_it() {
+        let ctrl_l = Event::Key(KeyEvent::new(KeyCode::Char('l'), KeyModifiers::CONTROL));
+        let (log, ..) = play(&[(20, ctrl_l), (60, Event::End)], None);
+        assert_eq!(log, ["0 draw nothing", "20 take again", "20 draw nothing"]);
     }
 
     #[test]

@@ -28,8 +28,10 @@ const INTERVALS_MS: [u64; 9] = [200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 3
 pub(super) enum Action {
     /// Nothing has changed.
     Nothing,
-    /// Draw the screen.
+    /// Draw what has changed on the screen.
     Redraw,
+    /// Take the terminal again, and draw all of the screen: another program has written on it.
+    Repaint,
     /// Start or stop timing the programs, and draw the screen.
     TimePrograms(bool),
     /// Release the terminal, and stop until SIGCONT.

@@ -383,7 +383,7 @@ fn any_other_key_closes_the_help_and_does_nothing_else() {
 fn control_keys_work_everywhere() {
     let mut app = app();
     type_keys(&mut app, "/ngi");
-    assert_eq!(with_ctrl(&mut app, 'l'), Action::Redraw);
+    assert_eq!(with_ctrl(&mut app, 'l'), Action::Repaint);
     assert_eq!(with_ctrl(&mut app, 'z'), Action::Suspend);
     assert_eq!(with_ctrl(&mut app, 'c'), Action::Quit);
     assert_eq!(app.place().filter, "ngi");

@@ -18,7 +18,7 @@ impl App {
             return match key.code {
                 KeyCode::Char('c') => Action::Quit,
                 KeyCode::Char('z') => Action::Suspend,
-                KeyCode::Char('l') => Action::Redraw,
+                KeyCode::Char('l') => Action::Repaint,
                 KeyCode::Char('u') if self.editing_filter => self.set_filter(String::new()),
                 _ => Action::Nothing,
             };
