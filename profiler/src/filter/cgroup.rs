@@ -90,11 +90,15 @@ impl CgroupError {
     /// What the user can do.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoHierarchy { .. } => {
-                "mount -t cgroup2 none /sys/fs/cgroup/unified; or boot with \
+            Self::NoHierarchy { v1 } if v1.is_empty() => {
+                "mount -t cgroup2 none /sys/fs/cgroup; or boot with \
                  systemd.unified_cgroup_hierarchy=1"
                     .into()
             }
+            // If version 2 is mounted later, all processes are in its root.
+            Self::NoHierarchy { .. } => "--unit, --container, --pod and --by cgroup work with \
+                 version 1; for --cgroup, boot with systemd.unified_cgroup_hierarchy=1"
+                .into(),
             Self::Version1 { unified, .. } => format!(
                 "use a cgroup below {}; the line `0::` of /proc/PID/cgroup has the cgroup of a process",
                 text::path(unified)
@@ -128,9 +132,10 @@ pub(super) fn resolve(paths: &[PathBuf]) -> Result<Vec<Cgroup>, CgroupError> {
     paths.iter().map(|path| mounts.find(path)).collect()
 }
 
-/// The mount point of the hierarchy of version 2.
-pub fn mount() -> Option<PathBuf> {
-    Mounts::read().unified.into_iter().next()
+/// The mount point of the hierarchy of version 2. Without one: a mount point of version 1, if any.
+pub fn mount() -> Result<PathBuf, Option<PathBuf>> {
+    let Mounts { unified, v1 } = Mounts::read();
+    unified.into_iter().next().ok_or_else(|| v1.into_iter().next())
 }
 
 /// The mount points of the cgroup hierarchies in this mount namespace.

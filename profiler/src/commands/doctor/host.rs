@@ -39,8 +39,8 @@ pub(super) struct Host {
     pub(super) clock_source: Option<String>,
     /// Soft RLIMIT_MEMLOCK in bytes.
     pub(super) memlock: Option<u64>,
-    /// The mount point of cgroup version 2.
-    pub(super) cgroups: Option<PathBuf>,
+    /// The mount point of cgroup version 2. Without one: a mount point of version 1, if any.
+    pub(super) cgroups: Result<PathBuf, Option<PathBuf>>,
     /// The memory limit of this process, if it has one.
     pub(super) memory_limit: Option<MemoryLimit>,
     /// Whether the profiler's default tables fit into the memory limit, or why not.

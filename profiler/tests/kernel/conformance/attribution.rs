@@ -1,11 +1,22 @@
 //! Which cgroup a call belongs to: the one in which it entered.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs, io,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use nix::{
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+};
 
 use super::{Skip, filters::Cgroups};
 use crate::{
     report::Report,
-    run::{Held, Mode, Stat},
+    run::{Held, Mode, Stat, profiler_command, wait_until, workload_args},
     workload::container_id,
 };
 
@@ -65,33 +76,108 @@ pub(super) fn cgroup_of_a_moved_thread(mode: Mode) -> Result<(), Skip> {
 pub(super) fn cgroups_that_are_removed(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     for more in [&[][..], &["namespace=1"]] {
-        assert_short(mode, Path::new(&cgroups.path("in")), &cgroups.relative("in"), more);
+        let directory = cgroups.path("in");
+        assert_short(Stat::new(mode), Path::new(&directory), &cgroups.relative("in"), more);
     }
     Ok(())
 }
 
 /// Cgroups of version 1 that are renamed and then removed have their last name.
 pub(super) fn cgroups_that_are_renamed(mode: Mode) -> Result<(), Skip> {
-    let is_in_root =
-        fs::read_to_string("/proc/self/cgroup").is_ok_and(|text| text.contains("0::/\n"));
-    let root = Path::new("/sys/fs/cgroup/pids");
-    if !is_in_root || !root.join("cgroup.procs").exists() {
-        return Err(Skip::NoVersion1);
-    }
+    let root = version_1()?;
     let name = format!("profiler-test-{}-{mode:?}-renamed", std::process::id());
     let directory = root.join(&name);
     fs::create_dir(&directory).expect("a cgroup");
-    assert_short(mode, &directory, &name, &["rename=1"]);
+    assert_short(Stat::new(mode), &directory, &name, &["rename=1"]);
     fs::remove_dir(directory).expect("an empty cgroup");
     Ok(())
 }
 
-fn assert_short(mode: Mode, directory: &Path, path: &str, more: &[&str]) {
+/// Where the hierarchy of the controller `pids` is mounted, as version 1. The path there names the
+/// cgroup of this process, unless the process is in a cgroup of version 2 other than the root.
+fn version_1() -> Result<PathBuf, Skip> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
+    let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
+    let point = mounts.lines().find_map(|line| {
+        let [_, point, "cgroup", options, ..] = line.split(' ').collect::<Vec<_>>()[..] else {
+            return None;
+        };
+        options.split(',').any(|option| option == "pids").then(|| PathBuf::from(point))
+    });
+    let in_version_2 = cgroups.lines().any(|line| line.starts_with("0::") && line != "0::/");
+    point.filter(|_| !in_version_2).ok_or(Skip::NoVersion1)
+}
+
+/// A profiler that sees no mount of version 2, as on a host with version 1 only.
+fn without_version_2(mut command: Command) -> Command {
+    let mounts = fs::read_to_string("/proc/mounts").expect("mounts");
+    let of_version_2 = |line: &str| {
+        let mut fields = line.split(' ').skip(1);
+        let point = fields.next()?;
+        (fields.next()? == "cgroup2").then(|| PathBuf::from(point))
+    };
+    let points: Vec<_> = mounts.lines().filter_map(of_version_2).collect();
+    let hide = move || {
+        let none = None::<&str>;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        for point in &points {
+            umount2(point, MntFlags::MNT_DETACH)?;
+        }
+        Ok::<_, io::Error>(())
+    };
+    // SAFETY: makes system calls, and allocates nothing: paths of mounts are short.
+    unsafe { command.pre_exec(hide) };
+    command
+}
+
+/// With version 1 only, its paths name cgroups, units and containers. They do so for cgroups that are
+/// removed at once, for the root, and in filters. `--cgroup` is refused.
+pub(super) fn cgroups_of_version_1_alone(mode: Mode) -> Result<(), Skip> {
+    let root = version_1()?;
+    let profiler = || Stat::of(without_version_2(profiler_command()), mode);
+    let slice = format!("profilertest{}{mode:?}.slice", std::process::id());
+    let unit = format!("known-{}-{mode:?}.service", std::process::id());
+    let [slice, inside, outside] =
+        [slice.clone(), format!("{slice}/{unit}"), format!("{slice}/other")]
+            .map(|path| root.join(path));
+    for directory in [&slice, &inside, &outside] {
+        fs::create_dir(directory).expect("a cgroup");
+    }
+    assert_short(profiler(), &slice, &slice.file_name().expect("a name").to_string_lossy(), &[]);
+    let arg = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let args = [arg("inside", &inside), arg("outside", &outside)];
+    let args = ["migrated", "rounds=3", "threads=2", "calls=20", &args[0], &args[1]];
+    let (mut report, stated) = profiler().args(["--by", "unit,process,syscall"]).workload(&args);
+    report.rows.retain(|row| row.unit.as_ref().is_some_and(|found| found["name"] == *unit));
+    report.has_exactly_by_process(&stated);
+    let by = ["--by", "process,syscall", "--unit", &unit];
+    let (report, stated) = profiler().args(by).workload(&args);
+    report.has_exactly_by_process(&stated);
+    for directory in [outside, inside, slice] {
+        // The last process has ended, and may not have left yet.
+        wait_until("the cgroup is empty", || fs::remove_dir(&directory).is_ok());
+    }
+    let own = fs::read_to_string("/proc/self/cgroup").expect("cgroups");
+    let own = own.lines().find_map(|line| line.split_once(":pids:")).expect("a hierarchy").1;
+    let (report, _) =
+        profiler().args(["--by", "cgroup,process,syscall"]).command(workload_args(&["end"]));
+    assert!(report.rows.iter().all(|row| row.cgroup.as_deref() == Some(own)), "{own}");
+    let mut command = without_version_2(profiler_command());
+    command.arg("stat").args(mode.flags()).args(["--all", "--cgroup", "system.slice"]);
+    let refused = command.output().expect("the profiler");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("not mounted") && said.contains("--unit"), "{said}");
+    Ok(())
+}
+
+fn assert_short(stat: Stat, directory: &Path, path: &str, more: &[&str]) {
     let directory = format!("directory={}", directory.display());
     let args = ["short-cgroups", "processes=20", "calls=10", &directory];
     let args = [&args[..], more].concat();
     let by = ["--by", "cgroup,container,process,syscall"];
-    let (report, statement) = Stat::new(mode).args(by).workload(&args);
+    let (report, statement) = stat.args(by).workload(&args);
     report.has_exactly_by_process(&statement);
     for (n, process) in (0..).zip(&statement.processes) {
         let id = container_id(n);

@@ -234,6 +234,7 @@ pub(crate) const CASES: &[Case] = cases! {
         cgroup_of_a_moved_thread: "a thread moves to a threaded cgroup, and its process does not",
         cgroups_that_are_removed: "a process lives for a millisecond in a cgroup that is removed at once",
         cgroups_that_are_renamed: "a cgroup is renamed after its processes have ended",
+        cgroups_of_version_1_alone: "cgroups of version 2 are not mounted",
         cgroups_under_load: "a process moves between cgroups all the time",
     }
     metric_groups {

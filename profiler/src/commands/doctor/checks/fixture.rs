@@ -41,7 +41,7 @@ pub(super) fn good() -> Host {
         can_time: Ok(()),
         clock_source: Some("tsc".into()),
         memlock: Some(8 * MIB),
-        cgroups: Some("/sys/fs/cgroup".into()),
+        cgroups: Ok("/sys/fs/cgroup".into()),
         memory_limit: None,
         memory_fit: Fit::new(&Options::default(), None),
         available_bytes: Some(1024 * MIB),

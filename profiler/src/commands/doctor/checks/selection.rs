@@ -45,13 +45,18 @@ fn filters(host: &Host) -> Finding {
         return Finding::warning(WHAT, "by syscall and name", remedy);
     }
     match &host.cgroups {
-        Some(mount) => {
+        Ok(mount) => {
             Finding::ok(WHAT, format!("by syscall, name and cgroup ({})", text::path(mount)))
         }
-        None => Finding::warning(
+        Err(Some(v1)) => Finding::warning(
             WHAT,
-            "by syscall and name; cgroups of version 2 are not mounted",
-            "mount -t cgroup2 none /sys/fs/cgroup/unified, for --cgroup",
+            format!("by syscall, name, unit, container and pod (version 1: {})", text::path(v1)),
+            "--cgroup requires cgroups of version 2: boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+        Err(None) => Finding::warning(
+            WHAT,
+            "by syscall and name; cgroups are not mounted",
+            "mount -t cgroup2 none /sys/fs/cgroup, for filters by cgroup, unit, container and pod",
         ),
     }
 }
@@ -73,8 +78,14 @@ mod tests {
         let mut host = good();
         let found = at(&host, "filters").found;
         assert_eq!(found, "by syscall, name and cgroup (/sys/fs/cgroup)");
-        host.cgroups = None;
-        assert_eq!(at(&host, "filters").status, Status::Warning);
+        host.cgroups = Err(Some("/sys/fs/cgroup/pids".into()));
+        let finding = at(&host, "filters");
+        let by = "by syscall, name, unit, container and pod (version 1: /sys/fs/cgroup/pids)";
+        assert_eq!((finding.status, &*finding.found), (Status::Warning, by));
+        host.cgroups = Err(None);
+        let finding = at(&host, "filters");
+        let by = "by syscall and name; cgroups are not mounted";
+        assert_eq!((finding.status, &*finding.found), (Status::Warning, by));
         host.features.cgroup_tracepoint = false;
         assert_eq!(at(&host, "filters").found, "by syscall and name");
         host.features.layout = Layout::with(&[FieldGroup::Task]);

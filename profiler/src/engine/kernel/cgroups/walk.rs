@@ -14,8 +14,13 @@ use crate::{engine::kernel::hierarchies::Hierarchies, text::Untrusted};
 /// The maximum number of cgroups per hierarchy that a walk visits.
 const MAX_WALKED: usize = 65_536;
 
+/// The id of the root of version 2, which exists even if version 2 is not mounted
+/// (`cgroup_setup_root`, kernel/cgroup/cgroup.c: the inode of each root is 1).
+const UNIFIED_ROOT: u64 = 1;
+
 /// Finds all cgroups that exist.
 pub(super) fn walk_all(hierarchies: &Hierarchies, paths: &mut Paths) {
+    paths.add(UNIFIED_ROOT, "/");
     let v1 = hierarchies.v1().and_then(|v1| v1.mount.as_deref());
     for (mount, mark) in [(hierarchies.unified.as_deref(), 0), (v1, V1)] {
         if let Some(mount) = mount {
@@ -44,6 +49,13 @@ fn walk(mount: &Path, mark: u64, paths: &mut Paths) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_root_of_version_2_needs_no_mount() {
+        let mut paths = Paths::default();
+        walk_all(&Hierarchies::default(), &mut paths);
+        assert_eq!(paths.of([1].into_iter())[&1].path.raw(), "/");
+    }
 
     #[test]
     fn a_walk_finds_every_directory() {
