@@ -14,7 +14,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     CALLS, PROCESSES, Setup, Verdict,
@@ -105,6 +105,11 @@ fn measure_prepared(part: Part, setup: &Setup) -> Result<Verdict> {
         "unit" => row.unit.clone(),
         _ => row.container.clone(),
     });
+    if let Some((slice, user)) = part.slice_and_user() {
+        let unit = shown.as_ref().context("no unit")?;
+        ensure!(unit["slice"] == slice, "the slice is {}, expected {slice}", unit["slice"]);
+        ensure!(unit["user"] == json!(user), "the user is {}, expected {user:?}", unit["user"]);
+    }
     Ok(Verdict::Passed(format!(
         "{PROCESSES} processes × {CALLS} calls, failures and denials, by {dimension} {} and by \
          --{dimension}",

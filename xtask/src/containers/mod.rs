@@ -6,6 +6,7 @@
 
 mod measure;
 mod part;
+mod units;
 
 use std::{
     fs,
@@ -81,8 +82,16 @@ const STATE: [&str; 6] = [
 ];
 
 /// The cgroups that the runtimes create below the root of each hierarchy, and do not remove.
-const CGROUPS: [&str; 7] =
-    ["machine.slice", "user.slice", "libpod_parent", "docker", "default", "payload", "supervisor"];
+const CGROUPS: [&str; 8] = [
+    "machine.slice",
+    "user.slice",
+    "libpod_parent",
+    "docker",
+    "default",
+    "payload",
+    "supervisor",
+    units::SLICE,
+];
 
 /// What all runtimes use.
 struct Setup {

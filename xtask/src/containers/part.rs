@@ -15,7 +15,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use super::Setup;
+use super::{Setup, units::Unit};
 use crate::workspace::{output, succeed};
 
 /// A container id that no real container has.
@@ -32,25 +32,41 @@ pub(super) enum Part {
     Docker,
     Nspawn,
     Systemd,
+    Unit(Unit),
 }
 
 /// A process that is ended when this is dropped.
-pub(super) struct Server(Child);
+pub(super) struct Server {
+    child: Child,
+    /// Ends the process.
+    signal: Signal,
+}
 
 impl Server {
     pub(super) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let log = fs::File::create(log)?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        Ok(Self(command.spawn().with_context(|| format!("cannot run {command:?}"))?))
+        let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
+        Ok(Self { child, signal: Signal::SIGTERM })
+    }
+
+    pub(super) fn ended_by(self, signal: Signal) -> Self {
+        let mut server = self;
+        server.signal = signal;
+        server
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.0.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), self.signal);
         }
-        let _ = self.0.wait();
+        let _ = self.child.wait();
     }
 }
 
@@ -65,8 +81,18 @@ pub(super) fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) -> Resul
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Runc, Self::Containerd, Self::Podman, Self::Docker, Self::Nspawn, Self::Systemd];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Runc,
+        Self::Containerd,
+        Self::Podman,
+        Self::Docker,
+        Self::Nspawn,
+        Self::Systemd,
+        Self::Unit(Unit::Service),
+        Self::Unit(Unit::Running),
+        Self::Unit(Unit::Instance),
+        Self::Unit(Unit::OfUser),
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -76,6 +102,7 @@ impl Part {
             Self::Docker => "Docker",
             Self::Nspawn => "systemd-nspawn",
             Self::Systemd => "systemd (a unit of a user's manager)",
+            Self::Unit(unit) => unit.title(),
         }
     }
 
@@ -86,7 +113,7 @@ impl Part {
             Self::Podman => "podman",
             Self::Docker => "dockerd",
             Self::Nspawn => "systemd-nspawn",
-            Self::Systemd => "systemctl",
+            Self::Systemd | Self::Unit(_) => "systemctl",
         }
     }
 
@@ -97,7 +124,7 @@ impl Part {
             Self::Podman => "podman",
             Self::Docker => "docker.io",
             Self::Nspawn => "systemd-container",
-            Self::Systemd => "systemd",
+            Self::Systemd | Self::Unit(_) => "systemd",
         }
     }
 
@@ -108,6 +135,15 @@ impl Part {
             Self::Runc | Self::Containerd => ("container", ID),
             Self::Podman | Self::Docker | Self::Nspawn => ("container", NAME),
             Self::Systemd => ("unit", "profiler-known.service"),
+            Self::Unit(unit) => ("unit", unit.name()),
+        }
+    }
+
+    /// The slice and the user of the unit, if the part is one.
+    pub(super) fn slice_and_user(self) -> Option<(&'static str, Option<u32>)> {
+        match self {
+            Self::Unit(unit) => Some(unit.place()),
+            _ => None,
         }
     }
 
@@ -185,6 +221,7 @@ impl Part {
                 })?;
                 Ok(vec![server])
             }
+            Self::Unit(unit) => unit.prepare(setup),
             Self::Podman | Self::Nspawn => Ok(Vec::new()),
         }
     }
@@ -239,6 +276,7 @@ impl Part {
                 command.args(["start", self.place().1]);
                 return Ok(command);
             }
+            Self::Unit(unit) => return unit.command(setup),
         };
         command.args(program);
         Ok(command)
@@ -271,7 +309,7 @@ pub(super) fn remove_empty(path: &Path) {
 }
 
 /// A command that runs in this cgroup, which is created.
-fn within(cgroup: &Path, command: &[&str]) -> Result<Command> {
+pub(super) fn within(cgroup: &Path, command: &[&str]) -> Result<Command> {
     fs::create_dir_all(cgroup).with_context(|| format!("cannot make {}", cgroup.display()))?;
     let mut shell = Command::new("sh");
     shell.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(cgroup).args(command);
