@@ -51,7 +51,7 @@ pub(super) struct Batch {
     visits: Vec<Visit>,
     pages: Vec<Page>,
     slots: Vec<(CallKey, CellIndex)>,
-    counts: Vec<(CallKey, CellIndex, SlotCounts)>,
+    counts: Vec<(CallKey, CellIndex, SlotCounts, Line)>,
     changed: Vec<Changed>,
     /// The lines of counts whose places in the copy were prefetched.
     prefetched: Vec<(CellIndex, usize)>,
@@ -88,6 +88,8 @@ pub(super) struct Changed {
     /// Its sums, read after `counts`.
     pub(super) sums: Line,
     cells: Line,
+    /// Its sums at the last reading.
+    pub(super) known: Line,
     /// The line in which new latencies are looked for first.
     pub(super) likely: HistogramLine,
 }
@@ -215,9 +217,10 @@ impl Batch {
             for &(key, index) in &self.slots[visit.slots.clone()] {
                 let counts = tables.slot_counts(index);
                 visit.books.add(key, index, counts);
-                if counts != counts_of(&shadow.line(index, SUMS)) {
+                let known = shadow.line(index, SUMS);
+                if counts != counts_of(&known) {
                     tables.prefetch(index, CELLS);
-                    self.counts.push((key, index, counts));
+                    self.counts.push((key, index, counts, known));
                 }
             }
             visit.changed = first..self.counts.len();
@@ -226,19 +229,18 @@ impl Batch {
 
     fn read_slots(&mut self, tables: &impl Tables, shadow: &Shadow) {
         self.changed.clear();
-        for &(key, index, counts) in &self.counts {
+        for &(key, index, counts, known) in &self.counts {
             let (sums, cells) = (tables.line(index, SUMS), tables.line(index, CELLS));
-            let known = self::sums(&shadow.line(index, SUMS));
-            let new = self::sums(&sums);
-            let likely = likely(counts, &new, &known);
-            let changed = Changed { key, index, counts, sums, cells, likely };
+            let (new, old) = (self::sums(&sums), self::sums(&known));
+            let likely = likely(counts, &new, &old);
+            let changed = Changed { key, index, counts, sums, cells, known, likely };
             let mut prefetch = |cell, line| {
                 tables.prefetch(cell, line);
                 shadow.prefetch_place(cell);
                 self.prefetched.push((cell, line));
             };
             prefetch(changed.chunks()[likely.chunk], likely.line);
-            if new.errors != known.errors {
+            if new.errors != old.errors {
                 changed.errno_pages().iter().for_each(|&cell| prefetch(cell, 0));
             }
             self.changed.push(changed);

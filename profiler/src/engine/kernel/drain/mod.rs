@@ -17,6 +17,7 @@ pub(super) mod in_flight;
 mod judging;
 mod off_cpu;
 mod overflow;
+mod packed;
 mod reader;
 #[cfg(test)]
 mod reader_properties;

@@ -69,7 +69,7 @@ impl SlotReading {
         how: How,
     ) -> Option<SlotCounts> {
         let sampler = samplers.get(&changed.index).copied().unwrap_or_default();
-        let old = batch::sums(&known.line(changed.index, SUMS));
+        let old = batch::sums(&changed.known);
         let ended = RecordState::is_final(visit.before.state);
         let mut changed = *changed;
         let mut before = visit.before;

@@ -8,7 +8,7 @@ use profiler_common::{
 };
 
 use super::{
-    batch::{self, Changed, SUMS, Visit},
+    batch::{self, Changed, Visit},
     in_flight::Flight,
     overflow,
     reader::Reader,
@@ -79,7 +79,7 @@ impl Reader {
         self.corrections.clear();
         for slot in changed {
             change = change.and(self.changes.of(slot.key));
-            let known = batch::counts_of(&self.cells.line(slot.index, SUMS));
+            let known = batch::counts_of(&slot.known);
             let known_now = (&mut self.cells, &mut self.samplers);
             let how = How { timed: self.timed, off_cpu: self.follows_off_cpu, last };
             let reading = self.slot.read(tables, known_now, visit, slot, how);
