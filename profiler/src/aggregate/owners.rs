@@ -33,7 +33,8 @@ impl OwnerKind {
     }
 }
 
-type Key = ([u8; COMM_LEN], u64);
+/// The name of the process, as a number that is quick to compare, and the id of the cgroup.
+type Key = (u128, u64);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -42,9 +43,9 @@ pub(super) struct Owners {
     /// The index of each owner in `calls`.
     known: HashMap<Key, usize>,
     calls: Vec<(Key, Vec<(CallKey, Counts)>)>,
-    /// The owner of the last call. It is cached, because a reading adds all calls of a thread in
-    /// succession.
-    last: Option<usize>,
+    /// The owner and the row of the last call. They are cached, because a reading adds all calls of a
+    /// thread in succession, and threads of one owner often make the same calls.
+    last: Option<(usize, usize)>,
 }
 
 impl Owners {
@@ -64,22 +65,27 @@ impl Owners {
         key: CallKey,
         new: &Figures,
     ) {
-        let (comm, cgroup) = owner.map_or((overflow(), NO_CGROUP), |(comm, id)| (*comm, id));
+        let (comm, cgroup) = owner.map_or((&OVERFLOW, NO_CGROUP), |(comm, id)| (comm, id));
         let owner = (
-            if self.kind.comm { comm } else { Default::default() },
+            if self.kind.comm { u128::from_ne_bytes(*comm) } else { 0 },
             if self.kind.cgroup { cgroup } else { NO_CGROUP },
         );
         let at = self.place(owner);
-        self.last = Some(at);
+        let next = self.last.filter(|&(last, _)| last == at).map_or(0, |(_, row)| row + 1);
         let calls = &mut self.calls[at].1;
-        match calls.binary_search_by_key(&key, |&(key, _)| key) {
+        let row = match calls.get(next) {
+            Some(&(known, _)) if known == key => Ok(next),
+            _ => calls.binary_search_by_key(&key, |&(key, _)| key),
+        };
+        match row {
             Ok(row) => calls[row].1.merge(&Counts::of(new)),
             Err(row) => calls.insert(row, (key, Counts::of(new))),
         }
+        self.last = Some((at, row.unwrap_or_else(|row| row)));
     }
 
     fn place(&mut self, owner: Key) -> usize {
-        if let Some(last) = self.last
+        if let Some((last, _)) = self.last
             && self.calls[last].0 == owner
         {
             return last;
@@ -88,7 +94,8 @@ impl Owners {
             return at;
         }
         let is_full = self.calls.len() >= MAX_OWNERS;
-        let owner = if is_full { (overflow(), NO_CGROUP) } else { owner };
+        let overflow = (u128::from_ne_bytes(OVERFLOW), NO_CGROUP);
+        let owner = if is_full { overflow } else { owner };
         *self.known.entry(owner).or_insert_with(|| {
             self.calls.push((owner, Vec::new()));
             self.calls.len() - 1
@@ -104,7 +111,11 @@ impl Owners {
     pub(super) fn take(&mut self) -> Vec<OwnedCalls> {
         let taken = std::mem::replace(self, Self::of(self.kind));
         let owned = |((comm, cgroup), calls): (Key, _)| OwnedCalls {
-            comm: if taken.kind.comm { Untrusted::from_comm(&comm) } else { "".into() },
+            comm: if taken.kind.comm {
+                Untrusted::from_comm(&comm.to_ne_bytes())
+            } else {
+                "".into()
+            },
             cgroup,
             calls,
         };
@@ -134,11 +145,15 @@ impl Aggregate {
 }
 
 /// The name of calls that were counted without their process.
-fn overflow() -> [u8; COMM_LEN] {
-    let mut comm = [0; COMM_LEN];
-    comm[..OVERFLOW_COMM.len()].copy_from_slice(OVERFLOW_COMM.as_bytes());
+const OVERFLOW: [u8; COMM_LEN] = {
+    let (name, mut comm) = (OVERFLOW_COMM.as_bytes(), [0; COMM_LEN]);
+    let mut at = 0;
+    while at < name.len() {
+        comm[at] = name[at];
+        at += 1;
+    }
     comm
-}
+};
 
 #[cfg(test)]
 mod tests {

@@ -264,7 +264,10 @@ impl Aggregate {
     /// extremes, which are of all time. `owner` is the process and the id of its cgroup. It is `None`
     /// for calls that the kernel side counted without their process.
     pub fn add(&mut self, owner: Option<(ProcessIndex, u64)>, key: CallKey, new: &Figures) {
-        let key = syscalls::fold_unknown(key);
+        // A syscall that has a row has a name.
+        let has_row = |row: &CallRow| row.key == key;
+        let row = self.calls.get(key.overflow_index() as usize).and_then(Option::as_deref);
+        let key = if row.is_some_and(has_row) { key } else { syscalls::fold_unknown(key) };
         let Some(slot) = self.calls.get_mut(key.overflow_index() as usize) else { return };
         let row = slot.get_or_insert_with(|| Box::new(CallRow::new(key, Figures::default())));
         row.total.merge(new);

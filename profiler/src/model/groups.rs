@@ -64,15 +64,22 @@ pub struct Counts([u64; Counter::ALL.len()]);
 impl Counts {
     /// The counters of these figures.
     pub fn of(figures: &Figures) -> Self {
-        Self(Counter::ALL.map(|counter| match counter {
-            Counter::Calls => figures.calls,
-            Counter::Errors => figures.errors,
-            Counter::Restarted => figures.restarted,
-            Counter::Denied => figures.denied,
-            Counter::NeverReturned => figures.never_returned,
-            Counter::MissedExits => figures.lost,
-            Counter::Nanoseconds => figures.weighted_ns(),
-        }))
+        // In the order of `Counter::ALL`. This runs for each syscall of each thread and drain, and
+        // mapping `ALL` was a call for each counter.
+        Self([
+            figures.calls,
+            figures.errors,
+            figures.restarted,
+            figures.denied,
+            figures.never_returned,
+            figures.lost,
+            figures.weighted_ns(),
+        ])
+    }
+
+    /// Whether no counter is 0 in `known` that is not 0 here.
+    pub fn are_in(&self, known: &Self) -> bool {
+        self.0.iter().zip(known.0).all(|(&n, known)| n == 0 || known > 0)
     }
 
     /// The value of a counter.
@@ -160,5 +167,38 @@ impl GroupReading {
         let of = |rows: &GroupRows| rows.values().map(|row| row.present().count()).sum::<usize>();
         let members = self.members.iter().map(|member| of(&member.rows)).sum::<usize>();
         members + of(&self.other) + of(&self.folded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_has_its_figure() {
+        let figures = Figures {
+            calls: 1,
+            errors: 2,
+            restarted: 3,
+            denied: 4,
+            never_returned: 5,
+            lost: 6,
+            total_ns: 7,
+            ..Figures::default()
+        };
+        let counts = Counts::of(&figures);
+        let counters = [
+            Counter::Calls,
+            Counter::Errors,
+            Counter::Restarted,
+            Counter::Denied,
+            Counter::NeverReturned,
+            Counter::MissedExits,
+            Counter::Nanoseconds,
+        ];
+        assert_eq!(counters.map(|counter| counts.get(counter)), [1, 2, 3, 4, 5, 6, 7]);
+        let mut some = Counts::default();
+        some.add(Counter::Errors, 9);
+        assert!(some.are_in(&counts) && !counts.are_in(&some) && Counts::default().are_in(&some));
     }
 }

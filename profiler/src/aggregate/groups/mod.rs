@@ -165,9 +165,7 @@ impl Group {
         let mut unknown = Vec::new();
         for (name, counts) in rows {
             match known.get_mut(name) {
-                Some(row) if counts.present().all(|(counter, _)| row.get(counter) > 0) => {
-                    row.merge(counts);
-                }
+                Some(row) if counts.are_in(row) => row.merge(counts),
                 _ => unknown.push((*name, counts)),
             }
         }
