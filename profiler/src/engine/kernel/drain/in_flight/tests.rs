@@ -1,3 +1,5 @@
+//! Tests of the calls in flight, on fake tables.
+
 use std::sync::Arc;
 
 use super::{oldest::MOST_OF_A_KIND, *};
