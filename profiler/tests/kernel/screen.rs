@@ -85,9 +85,14 @@ impl Screen {
         });
     }
 
-    /// Waits until the word is on the screen. A word without spaces is written in one piece.
-    fn expect(&self, word: &str) {
-        wait_until(&format!("the screen shows {word}"), || self.has_shown(word));
+    /// Waits until the word is on the screen. Ctrl-L has all of the screen written: otherwise, only
+    /// the cells that change are, and a word comes in pieces.
+    fn expect(&mut self, word: &str) {
+        wait_until(&format!("the screen shows {word}"), || {
+            self.press("\x0c");
+            thread::sleep(Duration::from_millis(100));
+            self.has_shown(word)
+        });
     }
 }
 
@@ -151,12 +156,10 @@ pub(crate) fn of_threads(mode: Mode) {
     let tids: Vec<String> = tids.filter(|tid| *tid != process).collect();
     assert_eq!(tids.len() as u64, THREADS);
     tids.iter().for_each(|tid| screen.expect(tid));
-    // If a refresh comes before all calls were made, only the digits that change are written. No
-    // digit is in the same place in the list of processes, so the key writes all of them again.
     let (of_each, of_all) = (CALLS.to_string(), (CALLS * THREADS).to_string());
     wait_until("the calls are on the screen", || {
+        screen.press("H\x0c");
         thread::sleep(Duration::from_millis(300));
-        screen.press("H");
         screen.has_shown(&of_each) && screen.has_shown(&of_all)
     });
     screen.quit();
