@@ -37,7 +37,7 @@ pub(crate) fn every_query_has_the_best_object(mode: Mode) {
 /// A program in the kernel fills the free stacks. If the kernel refused it, each index would take a
 /// syscall, which no figure shows.
 pub(crate) fn the_free_stacks_are_filled_by_a_program(mode: Mode) {
-    let command = [PROFILER, "stat", "--", "true"];
+    let command = [PROFILER, "stat", "--", PROFILER, "--version"];
     let (report, _) = Stat::with_privileged_command(mode).command(command);
     let calls = report.row("x86_64", "bpf").calls;
     assert!((1..BPF_CALLS_OF_A_START).contains(&calls), "{calls} calls of bpf(2)");
