@@ -173,7 +173,7 @@ pub(crate) fn of_operations(mode: Mode) -> Result<(), String> {
     let mut held = Held::start(&["rings", "count=30", "stay=1"]);
     let process = held.pid().to_string();
     let mut screen = Screen::start(mode, &["-p", &process, "-d", "200ms"]);
-    // Of the text "no system call yet".
+    // Of the text "no syscall yet".
     screen.expect("yet");
     let stated = statement(&held.tell());
     let of = |name: &str| {

@@ -27,6 +27,16 @@ impl Config {
         this
     }
 
+    /// Starts a daemon with groups of up to 1,000 members.
+    fn start_daemon(&self, mode: Mode) -> Daemon {
+        self.write(1_000);
+        let path = self.path();
+        let flags = ["--config", path.to_str().expect("text")];
+        let daemon = Daemon::start_with(mode, "200ms", &flags);
+        assert_confined(daemon.pid(), 65534);
+        daemon
+    }
+
     fn path(&self) -> PathBuf {
         self.0.path().join("profiler.toml")
     }
@@ -69,11 +79,7 @@ impl Drop for StateFile {
 pub(super) fn names_of_later_containers(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let config = Config::new();
-    config.write(1_000);
-    let path = config.path();
-    let flags = ["--config", path.to_str().expect("text")];
-    let daemon = Daemon::start_with(mode, "200ms", &flags);
-    assert_confined(daemon.pid(), 65534);
+    let daemon = config.start_daemon(mode);
     let pid = daemon.pid();
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
     let children = children.expect("a running process");
@@ -216,11 +222,7 @@ fn getppid(statement: &Statement) -> impl Iterator<Item = f64> {
 pub(super) fn groups_of_metrics(mode: Mode) -> Result<(), Skip> {
     let cgroups = Cgroups::new(mode)?;
     let config = Config::new();
-    config.write(1_000);
-    let path = config.path();
-    let flags = ["--config", path.to_str().expect("text")];
-    let daemon = Daemon::start_with(mode, "200ms", &flags);
-    assert_confined(daemon.pid(), 65534);
+    let daemon = config.start_daemon(mode);
     let first = daemon.metrics();
     assert_exact(&first, None);
 

@@ -39,6 +39,15 @@ pub(super) enum Form {
 }
 
 impl Form {
+    /// Bytes of a packed line.
+    pub(super) const fn size(self) -> usize {
+        match self {
+            Self::ThreeWords | Self::Bytes => size_of::<Quarter>(),
+            Self::SevenWords | Self::Shorts => size_of::<Half>(),
+            Self::Full => size_of::<Full>(),
+        }
+    }
+
     /// The smallest form for a line.
     pub(super) fn of(line: &Line) -> Self {
         let (mut all, mut used) = (0, 0);

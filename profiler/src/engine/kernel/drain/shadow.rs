@@ -106,6 +106,13 @@ impl<T: Clone + Default> Shelf<T> {
         at
     }
 
+    /// Puts a value at a number that is in use, or at a new one without it. Returns the number.
+    fn put(&mut self, at: Option<u32>, value: T) -> u32 {
+        let Some(at) = at else { return self.insert(value) };
+        self.replace(at, value);
+        at
+    }
+
     fn remove(&mut self, at: u32) {
         self.unused.push(at);
     }
@@ -149,57 +156,18 @@ impl Shadow {
         // Counts only grow, until they wrap: a line that took all of its words will again.
         let is_full = old.is_some_and(|place| place.form == Form::Full);
         let form = if is_full { Form::Full } else { Form::of(new) };
+        let kept = old.filter(|place| place.form.size() == form.size()).map(|place| place.at);
+        if kept.is_none() {
+            self.remove(old);
+        }
         let at = match form {
-            Form::ThreeWords => self.put_quarter(old, Quarter::of_three_words(new)),
-            Form::Bytes => self.put_quarter(old, Quarter::of_bytes(new)),
-            Form::SevenWords => self.put_half(old, Half::of_seven_words(new)),
-            Form::Shorts => self.put_half(old, Half::of_shorts(new)),
-            Form::Full => self.put_full(old, Full(*new)),
+            Form::ThreeWords => self.quarters.put(kept, Quarter::of_three_words(new)),
+            Form::Bytes => self.quarters.put(kept, Quarter::of_bytes(new)),
+            Form::SevenWords => self.halves.put(kept, Half::of_seven_words(new)),
+            Form::Shorts => self.halves.put(kept, Half::of_shorts(new)),
+            Form::Full => self.full.put(kept, Full(*new)),
         };
         self.places[index] = Place { form, at }.to_word();
-    }
-
-    /// Puts a line into its place if the place has the same size, and into another one otherwise.
-    /// Returns its number.
-    fn put_quarter(&mut self, old: Option<Place>, new: Quarter) -> u32 {
-        match old {
-            Some(Place { form: Form::ThreeWords | Form::Bytes, at }) => {
-                self.quarters.replace(at, new);
-                at
-            }
-            _ => {
-                self.remove(old);
-                self.quarters.insert(new)
-            }
-        }
-    }
-
-    /// Same as [`Self::put_quarter`].
-    fn put_half(&mut self, old: Option<Place>, new: Half) -> u32 {
-        match old {
-            Some(Place { form: Form::SevenWords | Form::Shorts, at }) => {
-                self.halves.replace(at, new);
-                at
-            }
-            _ => {
-                self.remove(old);
-                self.halves.insert(new)
-            }
-        }
-    }
-
-    /// Same as [`Self::put_quarter`].
-    fn put_full(&mut self, old: Option<Place>, new: Full) -> u32 {
-        match old {
-            Some(Place { form: Form::Full, at }) => {
-                self.full.replace(at, new);
-                at
-            }
-            _ => {
-                self.remove(old);
-                self.full.insert(new)
-            }
-        }
     }
 
     fn remove(&mut self, place: Option<Place>) {

@@ -54,11 +54,11 @@ impl Filler {
             let mut options = RawTracePointRunOptions::new();
             let now = (count - pushed).min(fill::BATCH);
             options.args[..3].copy_from_slice(&[stack, (end - pushed).into(), now.into()]);
-            match program.test_run(options) {
-                Ok(answer) if answer.return_value == now => pushed += now,
-                // The stack is full, which cannot happen, or the program did not run at all.
-                Ok(answer) => return pushed + answer.return_value.min(now),
-                Err(_) => break,
+            let Ok(answer) = program.test_run(options) else { break };
+            pushed += answer.return_value.min(now);
+            // The stack is full, which cannot happen, or the program did not run at all.
+            if answer.return_value != now {
+                break;
             }
         }
         pushed

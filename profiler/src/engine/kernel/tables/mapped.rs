@@ -77,7 +77,7 @@ impl MapTables {
         let free_extents = Stack::try_from(free_extents).map_err(failed)?;
         let overflow_map = take(names::OVERFLOW)?;
         let mut this = Self {
-            pools: Pools::new(free_records, free_extents, filler, limit.cloned()),
+            pools: Pools::new(free_records, free_extents, limit.cloned()),
             shared,
             overflow: OnceCell::new(),
             overflow_map,
@@ -91,7 +91,7 @@ impl MapTables {
         };
         this.set_wake_marks(u64::MAX, u64::MAX);
         this.pools
-            .fill_at_start(&this.shared)
+            .fill_at_start(&this.shared, filler)
             .map_err(|e| KernelError::from_any("fill the free lists".into(), &e))?;
         Ok(this)
     }

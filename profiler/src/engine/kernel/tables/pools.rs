@@ -47,8 +47,6 @@ const EXTENTS_PER_DRAIN: u32 = 65_536;
 pub(super) struct Pools {
     free_records: Stack<MapData, u32>,
     free_extents: Stack<MapData, u32>,
-    /// Fills the stacks at the start. Later, this process may lack the privilege to run it.
-    filler: Option<Filler>,
     /// Records from this index on have not been on the free stack yet.
     filled_records: u32,
     /// Extents from this index on have not been on the free stack yet.
@@ -64,17 +62,15 @@ pub(super) struct Pools {
 }
 
 impl Pools {
-    /// Empty pools. `filler` fills them faster than syscalls do.
+    /// Empty pools.
     pub(super) fn new(
         free_records: Stack<MapData, u32>,
         free_extents: Stack<MapData, u32>,
-        filler: Option<Filler>,
         limit: Option<MemoryLimit>,
     ) -> Self {
         Self {
             free_records,
             free_extents,
-            filler,
             filled_records: 0,
             // Extent 0 is none.
             filled_extents: 1,
@@ -106,19 +102,21 @@ impl Pools {
     }
 
     /// Fills the free stacks at the start, in proportion to the tasks of the host, and more if
-    /// memory is ample.
-    pub(super) fn fill_at_start(&mut self, shared: &Shared) -> Result<(), MapError> {
+    /// memory is ample. `filler` does that faster than syscalls.
+    pub(super) fn fill_at_start(
+        &mut self,
+        shared: &Shared,
+        filler: Option<Filler>,
+    ) -> Result<(), MapError> {
         // One user, such as root, may have all tasks.
         let tasks = share::with_reserve(host_tasks::count());
         let extents = tasks.saturating_mul(EXTENTS_PER_TASK);
         let is_ample = self.limit.as_ref().is_none_or(|limit| limit.available >= AMPLE);
-        let filled = if is_ample {
-            self.fill(shared, RECORDS_AT_START, extents.max(EXTENTS_AT_START))
+        if is_ample {
+            self.fill(shared, RECORDS_AT_START, extents.max(EXTENTS_AT_START), filler)
         } else {
-            self.fill(shared, tasks, extents)
-        };
-        self.filler = None;
-        filled
+            self.fill(shared, tasks, extents, filler)
+        }
     }
 
     /// Fills the free stacks further, if more than half of what one user can hold is in use and
@@ -147,25 +145,37 @@ impl Pools {
             }
             return;
         }
-        // If this fails, the next drain tries again.
-        let _ = self.fill(shared, records, extents);
+        // If this fails, the next drain tries again. A daemon lacks the privilege to run a filler.
+        let _ = self.fill(shared, records, extents, None);
     }
 
     /// Puts indexes below these limits onto the free stacks, the lowest on top.
-    fn fill(&mut self, shared: &Shared, records: u32, extents: u32) -> Result<(), MapError> {
+    fn fill(
+        &mut self,
+        shared: &Shared,
+        records: u32,
+        extents: u32,
+        mut filler: Option<Filler>,
+    ) -> Result<(), MapError> {
+        // Puts the greatest of these indexes onto a stack, and returns the end of the others.
+        let mut push_by_program = |stack, indexes: Range<u32>| {
+            let count = indexes.end.saturating_sub(indexes.start);
+            let filler = filler.as_mut();
+            indexes.end - filler.map_or(0, |filler| filler.push(stack, indexes.end, count))
+        };
         let records = records.min(shared.records.len());
         let extents = extents.min(shared.owners.len());
         self.populated_bytes +=
             shared.populate(self.filled_records..records, self.filled_extents..extents)?;
         self.filled_at_once &= self.filled_records == 0 || records <= self.filled_records;
-        let end = self.push_by_program(fill::RECORDS, self.filled_records..records);
+        let end = push_by_program(fill::RECORDS, self.filled_records..records);
         for index in (self.filled_records..end).rev() {
             self.free_records.push(index, 0)?;
         }
         self.filled_records = self.filled_records.max(records);
         let filled = u64::from(self.filled_records);
         shared.control.write_u64(0, offset_of!(Control, records.filled), filled);
-        let end = self.push_by_program(fill::EXTENTS, self.filled_extents..extents);
+        let end = push_by_program(fill::EXTENTS, self.filled_extents..extents);
         for index in (self.filled_extents..end).rev() {
             self.free_extents.push(index, 0)?;
         }
@@ -174,15 +184,6 @@ impl Pools {
         let filled = u64::from(self.filled_extents) - 1;
         shared.control.write_u64(0, offset_of!(Control, extents.filled), filled);
         Ok(())
-    }
-
-    /// Puts the greatest of these indexes onto a free stack by the program, while there is one.
-    /// Returns the end of those that are left.
-    fn push_by_program(&mut self, stack: u64, indexes: Range<u32>) -> u32 {
-        let count = indexes.end.saturating_sub(indexes.start);
-        let pushed =
-            self.filler.as_mut().map_or(0, |filler| filler.push(stack, indexes.end, count));
-        indexes.end - pushed
     }
 
     /// Zeroes a record and returns it to its pool.
