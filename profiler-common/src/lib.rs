@@ -20,4 +20,5 @@ pub mod sampling;
 pub mod settings;
 pub mod share;
 pub mod signals;
+pub mod trace;
 pub mod wire;

@@ -10,6 +10,7 @@ pub mod address;
 pub mod aggregate;
 pub mod budget;
 pub mod commands;
+pub mod decode;
 pub mod duration;
 pub mod engine;
 mod environment;

@@ -3,6 +3,7 @@
 mod cgroup;
 mod cost;
 mod engine_detail;
+mod event;
 mod figures;
 mod groups;
 mod health;
@@ -24,6 +25,7 @@ pub use cgroup::{Cgroup, NO_CGROUP};
 pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
 pub use engine_detail::{EngineDetail, KernelDetail};
+pub use event::{Call, Copied, Event, Happened, Left, Part, SignalDelivered};
 pub use figures::{Extremes, Figures};
 pub use groups::{
     CallName, Counter, Counts, FOLDED_VALUE, GroupMember, GroupReading, GroupRows, OTHER_VALUE,

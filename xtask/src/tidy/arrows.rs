@@ -12,7 +12,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. A module uses only
 /// modules that are above it in this table.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),
@@ -26,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("privilege", &["text", "users"]),
     ("model", &["placement", "text"]),
     ("names", &["model"]),
+    ("decode", &["model", "names", "text"]),
     ("filter", &["model", "names", "placement", "text"]),
     ("budget", &["duration", "filter", "model", "names"]),
     ("aggregate", &["model", "names", "text"]),
@@ -46,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
-    ("present", &["budget", "filter", "model", "names", "placement", "text"]),
+    ("present", &["budget", "decode", "filter", "model", "names", "placement", "text"]),
     ("serve", &["address", "model", "present", "regular_file", "text"]),
     (
         "commands",
@@ -54,6 +55,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
             "address",
             "aggregate",
             "budget",
+            "decode",
             "duration",
             "engine",
             "environment",

@@ -1,0 +1,200 @@
+//! Following calls: what the kernel side copies of each call, and the records that it sends.
+//!
+//! The user side says for each call which memory to copy ([`Capture`]). The kernel side sends one
+//! record per call, when the call leaves: a [`Header`], and a [`Part`] for each capture, followed by
+//! the bytes. Until the call leaves, the same bytes are in the table of calls in flight, where the
+//! reader finds the calls that have not left yet.
+
+use crate::limits::COMM_LEN;
+
+/// Captures per call, at most.
+pub const CAPTURES: usize = 8;
+
+/// Bytes of one part, at most. A power of two, so that a mask bounds a length.
+pub const PART_BYTES: usize = 4096;
+
+/// The parts of a call start below this offset. A power of two, so that a mask bounds an offset.
+pub const PARTS_START_BELOW: usize = 4096;
+
+/// Bytes of the parts of a call, at most.
+pub const DATA_BYTES: usize = PARTS_START_BELOW + PART_BYTES;
+
+/// Parts start at a multiple of this.
+pub const PART_ALIGN: usize = 8;
+
+/// What to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Nothing: the plan ends here.
+    Nothing = 0,
+    /// Text that ends with NUL, at the address in the argument.
+    Text = 1,
+    /// Bytes at the address in the argument.
+    Bytes = 2,
+    /// An array of `struct iovec` at the address in the argument, and the bytes to which it points.
+    /// `from` counts the elements. One part for the array, then one for each element.
+    Vectors = 3,
+    /// A `struct msghdr` at the address in the argument: parts for the header, the address, the
+    /// array of vectors, the control data, and then for each vector.
+    Message = 4,
+    /// An array of pointers to text, which ends with a null pointer: one part for the pointers,
+    /// then one for each text.
+    Texts = 5,
+    /// The open file that the descriptor in the argument names.
+    File = 6,
+    /// The open file that the descriptor in the result names.
+    FileOfResult = 7,
+}
+
+/// Where the number of elements comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum From {
+    /// There is one element.
+    One = 0,
+    /// The argument `from_arg`.
+    Argument = 1,
+    /// The `u32` at the address in the argument `from_arg`, when the part is copied.
+    Pointee = 2,
+    /// The result of the call. Nothing is copied if it is not positive.
+    Result = 3,
+}
+
+/// The user side copies a part at the entry.
+pub const AT_ENTRY: u8 = 1;
+/// Copies a part at the exit of a call that succeeded.
+pub const AT_SUCCESS: u8 = 2;
+/// Copies a part at the exit of a call that failed.
+pub const AT_FAILURE: u8 = 4;
+
+/// One thing to copy of a call. The length is the number of elements times `size`, at most `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Capture {
+    /// A [`Kind`].
+    pub kind: u8,
+    /// Index of the argument.
+    pub arg: u8,
+    /// A [`From`].
+    pub from: u8,
+    /// Index of the argument that `from` refers to.
+    pub from_arg: u8,
+    /// Bytes of an element.
+    pub size: u16,
+    /// Bytes to copy at most; 0 for the limit of strings that the user chose.
+    pub limit: u16,
+    /// When to copy: [`AT_ENTRY`], [`AT_SUCCESS`], [`AT_FAILURE`].
+    pub when: u8,
+    /// Unused.
+    pub reserved: [u8; 3],
+}
+
+impl Capture {
+    /// Copies nothing.
+    pub const NOTHING: Self = Self {
+        kind: Kind::Nothing as u8,
+        arg: 0,
+        from: From::One as u8,
+        from_arg: 0,
+        size: 0,
+        limit: 0,
+        when: 0,
+        reserved: [0; 3],
+    };
+}
+
+/// What to copy of a call, up to the first [`Kind::Nothing`].
+pub type Plan = [Capture; CAPTURES];
+
+/// The plan that copies nothing.
+pub const NO_PLAN: Plan = [Capture::NOTHING; CAPTURES];
+
+/// What a record is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum About {
+    /// A call that left.
+    Call = 1,
+    /// A signal was delivered to the thread. `nr` is the signal, and `args` are `si_code`, the
+    /// sender's process and user, and the address of a fault.
+    Signal = 2,
+    /// The thread ended. `result` is the status as wait(2) reports it. `args[0]` is 1 if the
+    /// process ended with it.
+    End = 3,
+}
+
+/// Bit of [`Header::flags`]: the call was refused before it entered, by seccomp or a tracer.
+pub const DENIED: u8 = 1;
+/// Bit of [`Header::flags`]: the call entered before the programs attached, so its time is unknown.
+pub const ENTERED_BEFORE: u8 = 2;
+
+/// The beginning of each record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Header {
+    /// An [`About`].
+    pub about: u8,
+    /// Bits.
+    pub flags: u8,
+    /// Number of parts.
+    pub parts: u16,
+    /// Bytes of the parts, with their descriptions.
+    pub bytes: u32,
+    /// The thread, in the host's pid namespace.
+    pub tid: u32,
+    /// Its process.
+    pub tgid: u32,
+    /// The [`CallKey`](crate::call::CallKey), or the number of the signal.
+    pub nr: u32,
+    /// How many records of this thread were dropped before this one.
+    pub dropped: u32,
+    /// The time of the entry, nanoseconds of `CLOCK_MONOTONIC`; 0 if it is unknown.
+    pub entry_ns: u64,
+    /// The time of the exit, or of the event.
+    pub exit_ns: u64,
+    /// The result of the call.
+    pub result: i64,
+    /// The arguments at the entry, as the registers had them.
+    pub args: [u64; 6],
+    /// The name of the thread at the end of the call.
+    pub comm: [u8; COMM_LEN],
+}
+
+/// The part was copied.
+pub const COPIED: u8 = 0;
+/// The memory could not be read: the page is not mapped, or not present.
+pub const FAULT: u8 = 1;
+/// The part was copied at the exit, because the page was not present at the entry.
+pub const COPIED_LATE: u8 = 2;
+/// There was no space for the part in the record.
+pub const NO_SPACE: u8 = 3;
+
+/// Describes a part. Its bytes follow, padded to [`PART_ALIGN`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Part {
+    /// Index of the capture in the plan.
+    pub capture: u8,
+    /// Which part of the capture: 0 for the first one, then in the order that [`Kind`] says.
+    pub index: u8,
+    /// [`COPIED`], [`FAULT`], [`COPIED_LATE`] or [`NO_SPACE`].
+    pub state: u8,
+    /// Unused.
+    pub reserved: u8,
+    /// Bytes that follow, without the padding.
+    pub bytes: u16,
+    /// Unused.
+    pub reserved_too: u16,
+    /// Bytes that there were to copy, before limits. For text it is `bytes` plus one if there was
+    /// more text than the limit.
+    pub wanted: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Capture>() == 12);
+    assert!(size_of::<Header>() == 112);
+    assert!(size_of::<Part>() == 16);
+    assert!(size_of::<Header>().is_multiple_of(PART_ALIGN));
+    assert!(size_of::<Part>().is_multiple_of(PART_ALIGN));
+};
