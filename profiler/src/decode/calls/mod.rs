@@ -1,0 +1,1 @@
+//! Calls whose arguments depend on each other.

@@ -1,0 +1,25 @@
+//! Structures in the memory of a process, by the name that signatures use.
+
+use profiler_common::call::Abi;
+
+use super::{Style, Value};
+
+/// A structure that calls pass by its address.
+#[derive(Clone, Copy, Debug)]
+pub struct Structure {
+    /// The name by which signatures refer to the structure, such as `stat` in `struct:stat`.
+    pub name: &'static str,
+    /// Bytes of the structure; of a structure of variable size, the most that are copied.
+    pub bytes: fn(Abi) -> usize,
+    /// Decodes the bytes. There can be fewer than `bytes` if the call passes the size, as with
+    /// `sockaddr` and `clone_args`.
+    pub decode: fn(&[u8], Abi, &Style) -> Value,
+}
+
+/// The structure of this name.
+pub fn find(name: &str) -> Option<&'static Structure> {
+    ALL.iter().find(|structure| structure.name == name)
+}
+
+/// The structures. One table per subject, in a file of its own.
+static ALL: &[Structure] = &[];
