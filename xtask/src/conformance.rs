@@ -24,7 +24,7 @@ const OBJECTS: [&str; 2] = ["main", "fallback"];
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let tests = built_kernel_tests()?;
-    let listed = output(kernel_tests_as_root(&tests, None)?.arg("conformance-cases"))?;
+    let listed = output(kernel_tests_as_root(&tests, None, &[])?.arg("conformance-cases"))?;
     let is_wanted = |case: &Case| {
         args.filters.is_empty() || args.filters.iter().any(|filter| case.name.contains(filter))
     };
@@ -67,7 +67,7 @@ impl Case {
 /// Runs a case with one of the objects. Shows the output only if the case fails.
 fn ran(tests: &Path, object: &str, case: &Case) -> Result<Ran> {
     let name = format!("{object}::conformance::{}", case.name);
-    let mut command = kernel_tests_as_root(tests, None)?;
+    let mut command = kernel_tests_as_root(tests, None, &[])?;
     command.args(["--exact", &name]);
     let start = Instant::now();
     let output = command.output().with_context(|| format!("cannot run {}", shown(&command)))?;

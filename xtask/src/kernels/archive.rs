@@ -1,5 +1,5 @@
-//! Downloads Debian's kernels of several releases with apt: from the mirror that the host's apt
-//! uses, and into separate directories.
+//! Downloads Debian's kernels, and programs, of several releases with apt: from the mirror that the
+//! host's apt uses, and into separate directories.
 
 use std::{
     fs,
@@ -58,6 +58,22 @@ fn kernel(series: &str, apt: &mut Option<Apt>) -> Result<Kernel> {
     Ok(Kernel { series: series.to_owned(), image })
 }
 
+/// The program of this name from Debian's unstable release, whose package has the same name.
+/// Downloads it if it is missing.
+pub(crate) fn unstable_program(name: &str) -> Result<PathBuf> {
+    let directory = cache().join("programs").join(name);
+    let program = directory.join(name);
+    if !program.exists() {
+        let apt = Apt::updated()?;
+        println!("downloading {name} from Debian's unstable release");
+        apt.unpack(&format!("{name}/sid"), &directory, |content| {
+            Ok(content.join("usr/bin").join(name))
+        })
+        .with_context(|| format!("package {name}"))?;
+    }
+    Ok(program)
+}
+
 /// The directory of downloaded kernels.
 pub(super) fn cache() -> PathBuf {
     target_dir().join("kernels")
@@ -71,12 +87,18 @@ struct Apt {
 
 impl Apt {
     fn updated() -> Result<Self> {
-        let directory = cache().join("apt");
+        Self::with(sources, "apt")
+    }
+
+    /// Apt with the sources that `sources` lists, from the addresses of Debian's archive and of its
+    /// security updates, in a directory of this name.
+    fn with(sources: impl Fn(&str, &str) -> String, name: &str) -> Result<Self> {
+        let directory = cache().join(name);
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(directory.join(part))?;
         }
         let mut apt = Self { directory, packages: Vec::new() };
-        fs::write(apt.sources(), sources()?)?;
+        fs::write(apt.sources(), sources(&site("Debian")?, &site("Debian-Security")?))?;
         // If apt cannot get a suite, it only warns. The lookup of a kernel of that suite then
         // fails.
         succeed(apt.command("apt-get").args(["--quiet", "update"]))?;
@@ -119,6 +141,21 @@ impl Apt {
 
     /// Extracts only the kernel's image of the package, into `directory`.
     fn unpack_image(&self, package: &str, directory: &Path) -> Result<()> {
+        self.unpack(package, directory, |content| {
+            let image = find(content, |name| name.starts_with("vmlinuz"))?.context("no vmlinuz")?;
+            let plain = content.join("vmlinuz");
+            fs::rename(image, &plain)?;
+            Ok(plain)
+        })
+    }
+
+    /// Downloads a package, and moves the file that `choose` finds in its content into `directory`.
+    fn unpack(
+        &self,
+        package: &str,
+        directory: &Path,
+        choose: impl Fn(&Path) -> Result<PathBuf>,
+    ) -> Result<()> {
         let temporary = tempfile::tempdir_in(&self.directory)?;
         let download = self
             .command("apt-get")
@@ -130,25 +167,24 @@ impl Apt {
             .context("apt-get downloaded no package")?;
         let content = temporary.path().join("content");
         succeed(Command::new("dpkg-deb").arg("--extract").arg(file).arg(&content))?;
-        let image = find(&content, |name| name.starts_with("vmlinuz"))?.context("no vmlinuz")?;
+        let chosen = choose(&content)?;
+        let name = chosen.file_name().context("a file")?;
         fs::create_dir_all(directory)?;
-        fs::rename(image, directory.join("vmlinuz"))?;
+        fs::rename(&chosen, directory.join(name))?;
         Ok(())
     }
 }
 
-/// A list of sources, with the addresses of these archives in the host's apt.
-fn sources() -> Result<String> {
-    let debian = site("Debian")?;
-    let security = site("Debian-Security")?;
+/// The list of sources of kernels, with the addresses of these archives.
+fn sources(debian: &str, security: &str) -> String {
     let line = |(label, suite)| {
         let site = match label {
-            Label::Debian => &debian,
-            Label::Security => &security,
+            Label::Debian => debian,
+            Label::Security => security,
         };
         format!("deb {site} {suite} main\n")
     };
-    Ok(SUITES.into_iter().map(line).collect())
+    SUITES.into_iter().map(line).collect()
 }
 
 /// The address of an archive in the host's apt.

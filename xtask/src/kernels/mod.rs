@@ -19,6 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+pub(crate) use self::archive::unstable_program;
 use self::{
     archive::Kernel,
     image::Built,

@@ -21,7 +21,7 @@ use self::{
 };
 
 use crate::{
-    debian, ebpf, privilege,
+    debian, ebpf, kernels, privilege,
     workspace::{cargo, output, root, shown},
 };
 
@@ -39,6 +39,9 @@ pub(crate) struct Args {
     /// Run a compiler, a package manager and programs that fork beside the tests
     #[arg(long)]
     beside_load: bool,
+    /// Let Prometheus of Debian's unstable release scrape, instead of the installed one
+    #[arg(long, conflicts_with = "no_kernel")]
+    new_prometheus: bool,
     /// Run only the tests whose name contains this
     filter: Option<String>,
 }
@@ -68,8 +71,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         stages.push(Stage::run("documentation", || Ok(doc_tests(filter))));
     }
     if !args.no_kernel {
+        let new_prometheus = args.new_prometheus.then(|| kernels::unstable_program("prometheus"));
+        let new_prometheus = new_prometheus.transpose()?;
+        let prometheus = new_prometheus.as_ref().map(|path| ("PROMETHEUS", path.as_os_str()));
         let of_objects = |objects: Option<&Path>| {
-            let mut command = kernel_tests_as_root(&kernel_tests, objects)?;
+            let vars = Vec::from_iter(prometheus);
+            let mut command = kernel_tests_as_root(&kernel_tests, objects, &vars)?;
             command.args(filter);
             Ok(command)
         };
@@ -165,8 +172,12 @@ fn doc_tests(filter: Option<&str>) -> Command {
     command
 }
 
-/// A command that runs the executable of the kernel tests as root.
-pub(crate) fn kernel_tests_as_root(executable: &Path, objects: Option<&Path>) -> Result<Command> {
+/// A command that runs the executable of the kernel tests as root, with further variables.
+pub(crate) fn kernel_tests_as_root(
+    executable: &Path,
+    objects: Option<&Path>,
+    further_vars: &[(&str, &OsStr)],
+) -> Result<Command> {
     let package_dir = root().join("profiler");
     // The variables that cargo sets for tests.
     let mut vars: Vec<(&str, &OsStr)> = vec![
@@ -174,6 +185,7 @@ pub(crate) fn kernel_tests_as_root(executable: &Path, objects: Option<&Path>) ->
         // Prints how long each test took.
         ("PROFILER_TEST_TIMES", OsStr::new("1")),
     ];
+    vars.extend(further_vars);
     let in_ci = std::env::var_os("CI");
     if let Some(value) = &in_ci {
         vars.push(("CI", value));
