@@ -52,7 +52,7 @@ fn source(signal: &SignalDelivered) -> Source {
 }
 
 /// `SIGTERM`; `SIGRT_3` for real-time signals, whose names count from 32 as in the kernel.
-pub(super) fn signal_name(number: u32) -> Cow<'static, str> {
+pub fn signal_name(number: u32) -> Cow<'static, str> {
     let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
     match at.and_then(|at| SIGNALS.get(at)) {
         Some(name) => Cow::Borrowed(name),

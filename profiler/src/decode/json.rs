@@ -1,7 +1,7 @@
 //! Calls as JSON.
 //!
 //! ```json
-//! {"name":"openat","args":{"dfd":"AT_FDCWD","filename":"/x","flags":["O_RDONLY"]},"result":-2,
+//! {"syscall":"openat","args":{"dfd":"AT_FDCWD","filename":"/x","flags":["O_RDONLY"]},"result":-2,
 //!  "errno":"ENOENT"}
 //! ```
 //!
@@ -37,7 +37,7 @@ use super::{Argument, Decoded, Value};
 impl Serialize for Decoded {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", &self.name)?;
+        map.serialize_entry("syscall", &self.name)?;
         map.serialize_entry("args", &Arguments(&self.arguments))?;
         if let Some(outcome) = &self.outcome {
             if let Some(number) = outcome.number() {

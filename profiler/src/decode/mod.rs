@@ -20,7 +20,7 @@ pub mod structs;
 mod value;
 mod write;
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use profiler_common::{
     call::{Abi, CallKey},
@@ -28,7 +28,7 @@ use profiler_common::{
 };
 
 pub use self::{
-    events::{ended_text, signal_text},
+    events::{ended_text, signal_name, signal_text},
     outcome::Outcome,
     value::{Field, Value},
 };
@@ -109,14 +109,30 @@ impl Decoded {
     /// The line of the call: `name(arguments) = result`. Of a call in flight, the line ends after
     /// the arguments that are known at the entry.
     pub fn text(&self) -> String {
-        let Some(outcome) = &self.outcome else { return self.text_before_exit() };
+        match self.outcome {
+            Some(_) => format!("{} {}", self.call_text(), self.result_text()),
+            None => self.text_before_exit(),
+        }
+    }
+
+    /// The call without its result: `name(arguments)`.
+    pub fn call_text(&self) -> String {
         let mut line = format!("{}(", self.name);
         write::arguments(&mut line, &self.arguments);
-        finish(&mut line, outcome);
+        line.push(')');
         text::harmless(&line).into_owned()
     }
 
-    /// The beginning of the line, up to the first argument that is known at the exit only.
+    /// The result: `= result`.
+    pub fn result_text(&self) -> String {
+        let line = match &self.outcome {
+            Some(outcome) => format!("= {outcome}"),
+            None => "= ?".to_owned(),
+        };
+        text::harmless(&line).into_owned()
+    }
+
+    /// The beginning of the call, up to the first argument that is known at the exit only.
     pub fn text_before_exit(&self) -> String {
         let mut line = format!("{}(", self.name);
         let (before, after) = self.arguments.split_at(self.at_exit());
@@ -127,14 +143,11 @@ impl Decoded {
         text::harmless(&line).into_owned()
     }
 
-    /// The rest of the line, after [`Decoded::text_before_exit`].
-    pub fn text_after(&self) -> String {
+    /// The rest of the call, after [`Decoded::text_before_exit`], without its result.
+    pub fn rest_text(&self) -> String {
         let mut line = String::new();
         write::arguments(&mut line, &self.arguments[self.at_exit()..]);
-        match &self.outcome {
-            Some(outcome) => finish(&mut line, outcome),
-            None => line.push_str(") = ?"),
-        }
+        line.push(')');
         text::harmless(&line).into_owned()
     }
 
@@ -143,11 +156,4 @@ impl Decoded {
         let first = self.arguments.iter().position(|argument| argument.known == Known::AtExit);
         first.unwrap_or(self.arguments.len())
     }
-}
-
-fn finish(line: &mut String, outcome: &Outcome) {
-    line.push_str(") ");
-    // strace aligns the results at column 40 if it writes a time or a process before the name;
-    // that is done by who prints the line.
-    let _ = write!(line, "= {outcome}");
 }
