@@ -14,8 +14,10 @@ mod context;
 mod errors;
 mod events;
 mod json;
+mod kinds;
 mod outcome;
 mod plans;
+mod signature;
 pub mod structs;
 mod value;
 mod write;
@@ -67,6 +69,8 @@ pub enum Known {
 pub struct Argument {
     /// Its name in the kernel's source.
     pub name: &'static str,
+    /// What strace prints before its value: `flags` in `flags=SIGCHLD`.
+    pub label: Option<&'static str>,
     /// Its value.
     pub value: Value,
     /// When the value is known.
@@ -86,7 +90,12 @@ pub struct Decoded {
 
 /// What the kernel side has to copy of a call.
 pub fn plan(key: CallKey) -> Plan {
-    plans::of(key)
+    plans::of(key, false)
+}
+
+/// As [`plan`], and the open files that the descriptors of the call name.
+pub fn plan_with_files(key: CallKey) -> Plan {
+    plans::of(key, true)
 }
 
 /// Decodes a call.

@@ -91,6 +91,27 @@ pub struct Field {
 }
 
 impl Value {
+    /// Shows names as numbers, also inside.
+    pub fn make_raw(&mut self) {
+        match self {
+            Self::Name { name, number, prefix } => {
+                if name.is_some() || !prefix.is_empty() {
+                    *self = Self::Hex(*number);
+                }
+            }
+            Self::Struct { fields, .. } => {
+                fields.iter_mut().for_each(|field| field.value.make_raw());
+            }
+            Self::Array { items, .. } => items.iter_mut().for_each(Self::make_raw),
+            Self::Changed(before, after) => {
+                before.make_raw();
+                after.make_raw();
+            }
+            Self::Remark(value, _) => value.make_raw(),
+            _ => {}
+        }
+    }
+
     /// A named field.
     pub fn named(self, name: &'static str) -> Field {
         Field { name: Cow::Borrowed(name), value: self }

@@ -10,6 +10,9 @@ pub(super) fn arguments(line: &mut String, arguments: &[Argument]) {
         if at > 0 {
             line.push_str(", ");
         }
+        if let Some(label) = argument.label {
+            let _ = write!(line, "{label}=");
+        }
         let _ = write!(line, "{}", argument.value);
     }
 }
