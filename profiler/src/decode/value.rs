@@ -94,10 +94,8 @@ impl Value {
     /// Shows names as numbers, also inside.
     pub fn make_raw(&mut self) {
         match self {
-            Self::Name { name, number, prefix } => {
-                if name.is_some() || !prefix.is_empty() {
-                    *self = Self::Hex(*number);
-                }
+            Self::Name { name, number, prefix } if name.is_some() || !prefix.is_empty() => {
+                *self = Self::Hex(*number);
             }
             Self::Struct { fields, .. } => {
                 fields.iter_mut().for_each(|field| field.value.make_raw());
