@@ -113,7 +113,17 @@ mod tests {
         let names = targets(&root().join("profiler/fuzz/corpus")).expect("a corpus");
         assert_eq!(
             names,
-            ["accept", "budget", "config", "duration", "filters", "placement", "request", "web"]
+            [
+                "accept",
+                "budget",
+                "config",
+                "decode",
+                "duration",
+                "filters",
+                "placement",
+                "request",
+                "web"
+            ]
         );
     }
 }

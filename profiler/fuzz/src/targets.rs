@@ -16,21 +16,26 @@ use std::{
 use profiler::{
     budget::Budget,
     commands::config::Config,
+    decode::{Style, decode as decoded},
     duration::Interval,
     filter::{CallPattern, Calls, Comm},
+    model::{Call, Copied, Left, Part},
     placement::{Named, Placement},
     present::metrics::Format,
     serve::{feed, http, negotiation, web::check},
 };
 
+use profiler_common::call::{ABIS, CallKey};
+
 /// A target.
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 8] = [
+pub(crate) const ALL: [(&str, Target); 9] = [
     ("accept", accept),
     ("budget", budget),
     ("config", config),
+    ("decode", decode),
     ("duration", duration),
     ("filters", filters),
     ("placement", placement),
@@ -94,6 +99,46 @@ fn web(data: &[u8]) {
     if let Err(error) = check(text, Path::new("fuzzed.yml")) {
         let message = error.to_string();
         assert!(message.contains("line ") && !message.chars().any(char::is_control), "{message}");
+    }
+}
+
+/// A call as the kernel side sends it: the ABI, the number in two bytes, whether the call left, the
+/// result and the arguments in eight bytes each, then parts: capture, index, state, length, bytes.
+/// Its line has no control characters.
+fn decode(data: &[u8]) {
+    let Some((head, mut rest)) = data.split_at_checked(4 + 7 * 8) else { return };
+    let number = |at: usize| {
+        let bytes = head[4 + 8 * at..12 + 8 * at].iter().rev();
+        bytes.fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let mut parts = Vec::new();
+    while let Some((&[capture, index, state, length], after)) = rest.split_first_chunk() {
+        let (bytes, after) = after.split_at(usize::from(length).min(after.len()));
+        let copied = match state {
+            0 => Copied::Bytes(bytes.to_vec()),
+            1 => Copied::Fault,
+            _ => Copied::NoSpace,
+        };
+        let wanted = u64::from(length) + u64::from(state & 1);
+        parts.push(Part { capture: capture.into(), index: index.into(), copied, wanted });
+        rest = after;
+    }
+    let abi = ABIS[usize::from(head[0]) % ABIS.len()];
+    let call = Call {
+        key: CallKey::of(abi, u16::from_le_bytes([head[1], head[2]]).into()),
+        args: [1, 2, 3, 4, 5, 6].map(number),
+        entry_ns: None,
+        left: (head[3] != 0).then(|| Left { exit_ns: 0, result: number(0).cast_signed() }),
+        is_denied: false,
+        parts,
+    };
+    for is_verbose in [false, true] {
+        let style = Style { is_verbose, with_files: is_verbose, ..Style::default() };
+        let decoded = decoded(&call, &style);
+        for text in [decoded.text(), decoded.text_before_exit(), decoded.rest_text()] {
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
+        assert!(serde_json::to_string(&decoded).is_ok());
     }
 }
 

@@ -19,6 +19,8 @@ mod outcome;
 mod plans;
 mod signature;
 pub mod structs;
+#[cfg(test)]
+mod tests;
 mod value;
 mod write;
 

@@ -131,9 +131,14 @@ fn octal(f: &mut fmt::Formatter<'_>, number: u64) -> fmt::Result {
     if number == 0 { f.write_str("000") } else { write!(f, "{:0>3}", format!("0{digits}")) }
 }
 
+/// A number without a name. A prefix with question marks is the whole comment.
 fn nameless(f: &mut fmt::Formatter<'_>, number: u64, prefix: &str) -> fmt::Result {
     hex(f, number)?;
-    if prefix.is_empty() { Ok(()) } else { write!(f, " /* {prefix}??? */") }
+    match prefix {
+        "" => Ok(()),
+        _ if prefix.contains('?') => write!(f, " /* {prefix} */"),
+        _ => write!(f, " /* {prefix}??? */"),
+    }
 }
 
 #[cfg(test)]
