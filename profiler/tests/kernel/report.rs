@@ -285,7 +285,11 @@ impl Report {
         } else if report.loss() > 0 {
             println!("{LOST} {} or fewer calls", report.loss());
         }
-        assert_eq!(report.breaches, 0, "the books do not balance: {}", report.last_breach);
+        assert_eq!(
+            report.breaches, 0,
+            "the accounting equation does not hold: {}",
+            report.last_breach
+        );
         assert!(report.unreported_returns > 0 || report.unreported_ns == 0, "{report:#?}");
         for row in &report.rows {
             row.check_of_interval(report.timed_per_second.is_some());

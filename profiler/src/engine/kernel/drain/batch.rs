@@ -1,4 +1,4 @@
-//! Reads the threads that did something, several at a time and in passes.
+//! Reads the active threads in batches, each in several passes.
 //!
 //! The values that changed are scattered over megabytes, in the maps and in the copy of the last
 //! reading. So a drain is a series of cache misses. Each pass prefetches what the next pass reads, so
@@ -7,17 +7,20 @@
 //! The passes read records, then the pages of their tables, then slots, then counts. Each pass reads
 //! only the cache lines that it needs:
 //!
-//! - of a slot the sums, and the rest only if the sums have changed
-//! - of a histogram as many lines as there can be new latencies, first the line of their mean
-//! - of the errnos the same
+//! - of a slot: the line with its sums, and the other lines only if the sums have changed
+//! - of a histogram: lines until all new latencies are found, starting with the line of their mean
+//! - of the errnos: lines until all new errors are found
 //!
-//! The copy has the same lines, aligned like those of the cache. With 1,000 threads that make 20 calls
-//! each per second, the passes, the alignment and reading 16 bytes at a time brought a drain from 15 ms
-//! to 5 (`cargo xtask bench daemon --only steady`).
+//! The copy has the same lines, each aligned to a cache line. With 1,000 threads that make 20 calls
+//! each per second, a drain took 15 ms. The passes, the alignment and reading 16 bytes at a time
+//! reduced that to 5 ms (`cargo xtask bench daemon --only steady`).
 //!
-//! Four changes did not help, each measured there: huge pages for the copy; four or sixteen threads at
-//! a time; beginning with the next eight before these are added up; and keeping the buckets of a row's
-//! latencies apart from their counts.
+//! The same benchmark showed no gain from four other changes:
+//!
+//! - huge pages for the copy
+//! - batches of four or sixteen threads
+//! - starting the next batch before the current batch is added up
+//! - storing the buckets of a row's latencies separately from their counts
 
 use std::ops::Range;
 
@@ -34,18 +37,18 @@ use super::{
 };
 use crate::engine::kernel::tables::{Activity, SlotCounts, Tables};
 
-/// How many threads are in a batch: enough for many misses at a time, and few enough that prefetched
-/// lines are still in the first-level cache when they are read.
+/// Threads per batch. Eight threads cause many cache misses at a time, and their prefetched lines
+/// still fit in the first-level cache.
 pub(super) const THREADS: usize = 8;
 
-/// The line of a slot with its sums. The reader's copy of a slot has only this line.
+/// The line of a slot that has its sums. The reader's copy of a slot has only this line.
 pub(super) const SUMS: usize = 0;
-/// The line of a slot with the cells of its counts.
+/// The line of a slot that lists the cells of its counts.
 const CELLS: usize = 1;
 
 const NOTHING: Line = [0; WORDS];
 
-/// Some threads and their slots. It is reused for each batch.
+/// The threads of a batch, and their slots. The same value is reused for each batch.
 #[derive(Default)]
 pub(super) struct Batch {
     visits: Vec<Visit>,
@@ -53,7 +56,7 @@ pub(super) struct Batch {
     slots: Vec<(CallKey, CellIndex)>,
     counts: Vec<(CallKey, CellIndex, SlotCounts, Line)>,
     changed: Vec<Changed>,
-    /// The lines of counts whose places in the copy were prefetched.
+    /// The lines of counts whose [`Shadow`] entries were prefetched.
     prefetched: Vec<(CellIndex, usize)>,
 }
 
@@ -64,7 +67,7 @@ pub(super) struct Visit {
     /// Its activity before the rest was read.
     pub(super) before: Activity,
     pub(super) record: ThreadRecord,
-    /// The books by its slots.
+    /// The sums over its slots.
     pub(super) books: Books,
     pages: Range<usize>,
     slots: Range<usize>,
@@ -73,7 +76,7 @@ pub(super) struct Visit {
 
 struct Page {
     abi: Abi,
-    /// The number of its first call.
+    /// The number of the first syscall on the page.
     first: u32,
     cell: CellIndex,
 }
@@ -83,19 +86,19 @@ struct Page {
 pub(super) struct Changed {
     pub(super) key: CallKey,
     pub(super) index: CellIndex,
-    /// The counts in the books of the thread.
+    /// The counts that were added to the thread's [`Books`].
     pub(super) counts: SlotCounts,
     /// Its sums, read after `counts`.
     pub(super) sums: Line,
     cells: Line,
     /// Its sums at the last reading.
     pub(super) known: Line,
-    /// The line in which new latencies are looked for first.
+    /// The line that is searched first for new latencies.
     pub(super) likely: HistogramLine,
 }
 
 impl Changed {
-    /// Reads the slot once more.
+    /// Reads the slot again.
     pub(super) fn read_again(&mut self, tables: &impl Tables) {
         self.sums = tables.line(self.index, SUMS);
         self.cells = tables.line(self.index, CELLS);
@@ -112,7 +115,7 @@ impl Changed {
     }
 }
 
-/// Position of a cache line within a histogram: the chunk, and the line within the chunk.
+/// The position of a cache line within a histogram: a chunk, and a line within the chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct HistogramLine {
     pub(super) chunk: usize,
@@ -132,7 +135,7 @@ impl HistogramLine {
         (0..CHUNKS).flat_map(|chunk| (0..LINES).map(move |line| Self { chunk, line }))
     }
 
-    /// The bucket of its first count.
+    /// The bucket of the first count on the line.
     pub(super) fn first_bucket(self) -> usize {
         self.chunk * BUCKETS_PER_CHUNK + self.line * WORDS
     }
@@ -248,7 +251,7 @@ impl Batch {
         self.prefetched.drain(..).for_each(|(cell, line)| shadow.prefetch(cell, line));
     }
 
-    /// The threads that were read, each with its slots that have changed.
+    /// Returns the threads that were read, each with its changed slots.
     pub(super) fn visits(&mut self) -> impl Iterator<Item = (&mut Visit, &[Changed])> {
         let Self { visits, changed, .. } = self;
         let changed = &*changed;
@@ -259,7 +262,7 @@ impl Batch {
     }
 }
 
-/// The slots that a page names.
+/// Returns the slots that a page lists.
 fn slots_in<T: Tables>(
     tables: &T,
     page: &Page,
@@ -269,7 +272,8 @@ fn slots_in<T: Tables>(
     slots.map(move |(nr, slot)| (CallKey::of(abi, nr), slot))
 }
 
-/// The line that has the mean of the new latencies. For one latency, that is its own line.
+/// Returns the line that has the mean of the new latencies. If there is only one new latency, this
+/// is its line.
 fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> HistogramLine {
     let left = |returned: u64, restarted: u64| returned.wrapping_add(restarted);
     let calls =
@@ -277,13 +281,13 @@ fn likely(counts: SlotCounts, new: &Slot, old: &Slot) -> HistogramLine {
     HistogramLine::of(new.total_ns.wrapping_sub(old.total_ns).checked_div(calls).unwrap_or(0))
 }
 
-/// The counts in the sums of a slot.
+/// Extracts the counts from the sums of a slot.
 pub(super) fn counts_of(known: &Line) -> SlotCounts {
     let Slot { entered, returned, restarted, denied, .. } = sums(known);
     SlotCounts { entered, returned, restarted, denied }
 }
 
-/// A slot of which only the sums are known.
+/// Builds a slot from its sums alone. All other fields are zero.
 pub(super) fn sums(line: &Line) -> Slot {
     Slot::from_lines(line, &NOTHING)
 }

@@ -1,4 +1,5 @@
-//! A host for the benchmarks: processes of one thread each, in the fake tables of the tests.
+//! A host for the benchmarks. Each process has one thread. The host uses the fake tables of the
+//! tests.
 
 use super::{fake::Fake, in_flight, reader::Reader};
 use crate::{
@@ -6,10 +7,11 @@ use crate::{
     model::{Detail, InFlight, ProcessRow, Snapshot},
 };
 
-/// More cells per call than a thread takes: a page, a slot, a chunk, and spare ones.
+/// Upper bound of the cells per call that a thread takes: a page, a slot, a chunk, and a spare
+/// cell.
 const CELLS_OF_A_CALL: u32 = 4;
 
-/// The longest latency, nanoseconds.
+/// The longest latency in nanoseconds.
 const LONGEST: u64 = 4_000;
 
 /// A host, and a reader that watches it.
@@ -23,7 +25,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A host whose processes have made each of `calls` calls once.
+    /// Creates a host whose processes have made each of `calls` calls once.
     pub fn new(processes: u32, calls: u32, aggregate: Aggregate) -> Self {
         let extents = processes * (calls * CELLS_OF_A_CALL).div_ceil(8) + 2;
         let mut tables = Fake::new(processes, extents);
@@ -34,7 +36,7 @@ impl Watch {
         watch
     }
 
-    /// Each process makes each of its calls once more.
+    /// Makes each process make each of its calls once more.
     pub fn everybody_calls(&mut self) {
         self.turn += 1;
         for &record in &self.records {
@@ -46,7 +48,7 @@ impl Watch {
         }
     }
 
-    /// Each process enters a call and stays in it.
+    /// Makes each process enter a call and stay in it.
     pub fn everybody_sleeps(&mut self) {
         for &record in &self.records {
             self.tables.enter_at(record, 0, 1);

@@ -1,17 +1,17 @@
-//! Checks that the books of a thread balance.
+//! Checks the accounting equation for each thread.
 //!
-//! The kernel side counts each call four times: at its entry and at its exit, in the record of the
-//! thread and in the slot of the call. No count is computed from another one. So if the counts
-//! agree, nothing was lost or counted twice:
+//! The kernel side counts each call four times: at its entry and at its exit, both in the record of
+//! the thread and in the slot of the call. No count is computed from another count. So if the
+//! following holds, no call was lost or counted twice:
 //!
 //! - Every call that entered is in a slot or an overflow slot.
 //! - Every call that left is in a slot or an overflow slot.
-//! - A slot has one open call (entered and not left) if the thread is in that call, and none
-//!   otherwise. Calls whose exit was missed are also open; they are lost.
+//! - A slot has one open call (entered, but not left) if the thread is in that call, and otherwise
+//!   none. A call whose exit was missed also stays open. Such a call counts as lost.
 //!
-//! If a thread goes on while it is read, only bounds can be checked. The programs write slots before
-//! records. So the sum over the slots lies between the record before the reading, and the record
-//! after it plus one call.
+//! If a thread makes calls while it is read, only bounds can be checked. The programs write slots
+//! before records. So the sum over the slots is at least the count of the record before the
+//! reading, and at most the count of the record after the reading, plus one.
 
 use profiler_common::{
     call::CallKey,
@@ -23,12 +23,12 @@ use crate::{
     engine::kernel::tables::{Activity, SlotCounts},
 };
 
-/// Books that did not balance.
+/// Violations of the accounting equation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Breaches {
-    /// How many books of threads, processes, calls and of the host did not balance.
+    /// How often the equation did not hold, for a thread, a process, a syscall or the host.
     pub(crate) count: u64,
-    /// The last one, and what did not balance, for people.
+    /// A description of the last violation, for people.
     pub(crate) last: String,
 }
 
@@ -40,18 +40,18 @@ impl Breaches {
     }
 }
 
-/// The sums over the slots of a thread.
+/// Sums over the slots of a thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Books {
     entered: u64,
     left: u64,
     denied: u32,
-    /// Slots with open calls: entered, and not left.
+    /// Slots with open calls, which entered but have not left.
     open: Vec<(CallKey, CellIndex, i64)>,
 }
 
 impl Books {
-    /// Adds a slot of the thread.
+    /// Adds the counts of a slot.
     pub(super) fn add(&mut self, key: CallKey, slot: CellIndex, counts: SlotCounts) {
         let left = counts.returned.wrapping_add(counts.restarted);
         let open = counts.entered.wrapping_sub(left).cast_signed();
@@ -63,7 +63,8 @@ impl Books {
         }
     }
 
-    /// Replaces the counts `added` of a slot by `counts`, which are in the figures of the thread.
+    /// Replaces the counts `added` of a slot by `counts`, the counts that the thread's figures
+    /// include.
     pub(super) fn correct(
         &mut self,
         (key, slot): (CallKey, CellIndex),
@@ -81,8 +82,8 @@ impl Books {
         self.add(key, slot, counts);
     }
 
-    /// Says what does not balance, if anything. `record` was read between the two activities, and the
-    /// slots after the record.
+    /// Checks the accounting equation, and describes the first violation. `record` was read between
+    /// the two activities, and the slots after the record.
     pub(super) fn breach(
         &self,
         record: &ThreadRecord,
@@ -99,36 +100,43 @@ impl Books {
             // The thread may be in one of the programs, stopped between two stores.
             return between("entered", entered, record.entered, record.entered)
                 .or_else(|| self.left_between(record, record.left, record.left))
-                .or_else(|| between("entered and not left", record.entered, gone, gone));
+                .or_else(|| between("entered, compared with left", record.entered, gone, gone));
         }
         let open = u64::from(in_flight(record));
-        equal("entered by its slots and by its record", entered, record.entered)
-            .or_else(|| equal("entered and left", record.entered, gone.wrapping_add(open)))
+        equal("entered, by slots and by record", entered, record.entered)
+            .or_else(|| {
+                equal("entered, and left or in flight", record.entered, gone.wrapping_add(open))
+            })
             .or_else(|| self.left_between(record, record.left, record.left.wrapping_sub(1)))
             .or_else(|| {
                 let astray: u64 = self.astray(record).map(|(_, _, n)| n.unsigned_abs()).sum();
-                // Overflow slots do not say whose exit was missed.
+                // An overflow slot has no counts per thread, so it does not say whose exit was
+                // missed.
                 let missed = record.missed_exits;
                 let apart =
                     if record.overflowed == 0 { astray == missed } else { astray <= missed };
-                (!apart).then(|| format!("{astray} open calls astray, {missed} exits missed"))
+                (!apart)
+                    .then(|| format!("open calls not in flight: {astray}, missed exits: {missed}"))
             })
             .or_else(|| {
                 let denied = record.denied;
-                // Both wrap.
-                (self.denied.wrapping_sub(denied).cast_signed() > 0)
-                    .then(|| format!("denied by its slots {}, by its record {denied}", self.denied))
+                // Both counts wrap, so their difference is compared with 0.
+                (self.denied.wrapping_sub(denied).cast_signed() > 0).then(|| {
+                    format!("denied, by slots and by record: {} and {denied}", self.denied)
+                })
             })
     }
 
-    /// Compares the calls that left by the slots with those by the record: from `before` to one more
-    /// than `after`. Overflow slots do not count by thread.
+    /// Checks that the slots count at least `before` calls that left, and at most `after` plus one.
+    /// If an overflow slot counted calls of the thread, there is no lower bound, because overflow
+    /// slots have no counts per thread.
     fn left_between(&self, record: &ThreadRecord, before: u64, after: u64) -> Option<String> {
         let before = if record.overflowed == 0 { before } else { 0 };
         between("left", self.left, before, after)
     }
 
-    /// The slots whose open calls are not those in flight, and by how many they differ.
+    /// Returns the slots whose number of open calls differs from the calls in flight, and the
+    /// difference.
     fn astray(&self, record: &ThreadRecord) -> impl Iterator<Item = (CallKey, CellIndex, i64)> {
         let flying = (in_flight(record) && record.in_flight_slot != OVERFLOWED)
             .then_some((CallKey(record.in_flight_key), record.in_flight_slot));
@@ -139,8 +147,9 @@ impl Books {
         open.chain(missing.map(|(key, slot)| (key, slot, -1))).filter(|&(_, _, n)| n != 0)
     }
 
-    /// How many calls missed their exit, by slot, since the start of the thread. Empty if the thread
-    /// went on or is in a program, because then the number is unknown.
+    /// Returns the number of calls whose exit was missed, by slot, since the start of the thread.
+    /// Empty if the thread made calls meanwhile or is in a program, because the number is then
+    /// unknown.
     pub(super) fn lost(
         &self,
         record: &ThreadRecord,
@@ -157,8 +166,9 @@ impl Books {
         self.astray(record).filter_map(lost).collect()
     }
 
-    /// The sums for the books of the process and of each call. They exclude open calls that are
-    /// counted as lost or as never returned; `settled` says how many.
+    /// Returns the thread's account, for the checks of its process and of each syscall. The account
+    /// excludes open calls that already count as lost or as never returned. `settled` returns how
+    /// many.
     pub(super) fn account(&self, settled: impl Fn(CallKey, CellIndex) -> u64) -> Account {
         let open = |&(key, slot, open): &(CallKey, CellIndex, i64)| {
             (key, open - settled(key, slot).cast_signed())
@@ -171,18 +181,18 @@ impl Books {
     }
 }
 
-/// Whether a call is in flight by the record. The entry program writes that last and the exit program
-/// clears it first. So if it is set, no program runs for this thread.
+/// Whether the record has a call in flight. The entry program stores the call in flight last, and
+/// the exit program clears it first. So if a call is in flight, no program runs for this thread.
 fn in_flight(record: &ThreadRecord) -> bool {
     record.in_call()
 }
 
-/// Says so if `a` and `b` differ.
+/// Describes the violation if `a` and `b` differ.
 fn equal(what: &str, a: u64, b: u64) -> Option<String> {
     (a != b).then(|| format!("{what}: {a} and {b}"))
 }
 
-/// Says so if `of_slots` is not between `before` and `after` plus one.
+/// Describes the violation if `of_slots` is below `before`, or above `after` plus one.
 fn between(what: &str, of_slots: u64, before: u64, after: u64) -> Option<String> {
     let most = after.wrapping_add(1);
     let within = of_slots.wrapping_sub(before) <= most.wrapping_sub(before);

@@ -1,35 +1,36 @@
-//! Threads whose end the programs did not report.
+//! Finds threads that have ended without a report by the programs.
 //!
 //! The kernel can skip all copies of the program that handles the end of a thread (see
-//! [`attached`](crate::engine::kernel::attached)). The record of such a thread would stay live for
-//! ever, with its last call in flight. So the reader looks for threads that no longer exist, and
+//! [`attached`](crate::engine::kernel::attached)). The record of such a thread would stay live
+//! forever, with its last call in flight. So the reader looks for threads that no longer exist, and
 //! treats their records like those of ended threads.
 //!
 //! # Which threads are looked up
 //!
-//! - A thread that a reading found in `exit` or `exit_group`, and that has done nothing since. The
-//!   thread should be gone within moments.
-//! - Where the kernel skips programs: a few of all threads in turn, because `exit_group` ends the
-//!   other threads of its process in whatever calls they are.
+//! - Threads that a reading found in `exit` or `exit_group`, and that have made no call since. Such
+//!   a thread should be gone within moments.
+//! - If the kernel skips programs: a few of all threads in turn, because `exit_group` also ends the
+//!   other threads of its process, whichever call they are in.
 //!
-//! At most [`LOOKS`] of each are looked up at a drain. Usually there are none.
+//! Each drain looks up at most [`LOOKS`] threads of either kind. Usually there are none.
 //!
 //! # Why a record can be freed
 //!
-//! A thread that is a zombie or gone runs no program any more: `do_exit` passes the tracepoint
+//! A thread that is a zombie or gone no longer runs any program: `do_exit` passes the tracepoint
 //! `sched_process_exit` before `exit_notify` makes the task a zombie (kernel/exit.c). But since the
 //! program at that tracepoint was skipped, the record still names the stack of the thread as its
 //! owner, and the kernel may give the stack to a new thread (`alloc_thread_stack_node`,
 //! kernel/fork.c). The program at `sched_process_fork` clears the hint that leads from the stack to
-//! this record. If that program was skipped too, calls of the new thread go to this record. So a
-//! record is taken away in two steps:
+//! this record. If that program was skipped too, calls of the new thread go to this record. So the
+//! reader ends a record in two steps:
 //!
-//! 1. The owner is cleared. From now on, no thread finds the record.
-//! 2. If the record has not changed until a later drain, it ends. A thread that was already in a
-//!    program when the owner was cleared has left the program by then.
+//! 1. The reader clears the owner. From now on, no thread finds the record.
+//! 2. If a later drain finds the record unchanged, the reader ends it. A thread that was in a
+//!    program when the owner was cleared has left that program by then.
 //!
-//! A zombie still has its task, through which another thread of its process can rename it. So the
-//! record of a zombie ends at once, and is freed only when the zombie is gone.
+//! Another thread of the same process can still rename a zombie, because the zombie still has its
+//! task. So the reader ends the record of a zombie at once, but frees it only when the zombie is
+//! gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,29 +45,29 @@ use crate::{
     names::syscalls,
 };
 
-/// How many threads are looked up at a drain, of each of the two sorts. A look takes about half a
+/// How many threads of either kind a drain looks up at most. A lookup takes about half a
 /// microsecond.
 const LOOKS: usize = 32;
 
-/// How many at the last reading.
+/// How many threads of either kind the last reading looks up at most.
 const LAST_LOOKS: usize = 4_096;
 
 /// What has become of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It exists, or it is unknown whether it does.
+    /// The thread exists, or its fate is unknown.
     Lives,
-    /// It has ended, and nobody has reaped it yet.
+    /// The thread has ended, and has not been reaped yet.
     Zombie,
-    /// It does not exist.
+    /// The thread does not exist.
     Gone,
 }
 
-/// Looks threads up.
+/// Looks up threads.
 pub(crate) trait Tasks {
-    /// What has become of the thread that `record` names.
+    /// Looks up the thread that `record` names.
     fn fate(&self, record: &ThreadRecord) -> Fate;
-    /// Whether ends of threads can go unreported in whatever call the thread is.
+    /// Whether the end of a thread can go unreported whichever call the thread is in.
     fn can_miss_any_end(&self) -> bool;
 }
 
@@ -74,17 +75,17 @@ pub(crate) trait Tasks {
 pub(super) struct Departed {
     /// The keys of `exit` and `exit_group`.
     exits: Vec<CallKey>,
-    /// Records of threads that a reading found in one of these.
+    /// Records of threads that a reading found in `exit` or `exit_group`.
     exiting: BTreeSet<u32>,
     /// Records whose owner was cleared, and their activity after that.
     disowned: BTreeMap<u32, Activity>,
     /// Ended records of zombies.
     zombies: BTreeSet<u32>,
-    /// The first record of the next looks.
+    /// The record at which the next lookups of `exiting` and `disowned` start.
     next: u32,
-    /// The first record of the next looks in turn.
+    /// The record at which the next lookups of all threads start.
     next_in_turn: u32,
-    /// How many ends were noticed here.
+    /// How many ends the reader noticed.
     noticed: u64,
 }
 
@@ -103,7 +104,7 @@ impl Departed {
         }
     }
 
-    /// Takes note of a record that was read.
+    /// Notes a record that was read, if its thread is in `exit` or `exit_group`.
     pub(super) fn note(&mut self, index: u32, record: &ThreadRecord) {
         if record.state == RecordState::Live as u16
             && self.exits.contains(&CallKey(record.in_flight_key))
@@ -117,7 +118,8 @@ impl Departed {
         self.zombies.contains(&index)
     }
 
-    /// Up to `most` of the records that may be of threads that are gone, in turn.
+    /// Returns the next records, at most `most`, whose threads may be gone. Continues after those
+    /// of the last call.
     fn candidates(&mut self, most: usize) -> Vec<u32> {
         let all: BTreeSet<u32> = self.exiting.iter().chain(self.disowned.keys()).copied().collect();
         let all = || all.range(self.next..).chain(all.range(..self.next));
@@ -128,8 +130,8 @@ impl Departed {
 }
 
 impl Reader {
-    /// Ends the records of threads that are gone, so that the next reading finds them ended. Returns
-    /// whether there was one. `last` says that no program is attached any more.
+    /// Ends the records of threads that are gone, so that the next reading finds them ended.
+    /// Returns whether a record was ended. `last` says that no program is attached any more.
     pub(crate) fn end_departed(
         &mut self,
         tables: &mut impl Tables,
@@ -140,7 +142,7 @@ impl Reader {
         let most = if last { LAST_LOOKS } else { LOOKS };
         self.free_reaped(tables, tasks, most);
         let mut candidates = self.departed.candidates(most);
-        // A thread that has gone on is read again, and noted again if it still exits.
+        // If a thread made a call since, the next reading notes it again if it is then in `exit`.
         candidates.retain(|&index| {
             let is_same = self.departed.disowned.contains_key(&index)
                 || tables.activity(index) == self.activities[index as usize];
@@ -160,7 +162,8 @@ impl Reader {
         self.departed.noticed > noticed_before
     }
 
-    /// Up to `most` of the threads that have been read, in turn.
+    /// Returns the next threads, at most `most`, that have been read. Continues after those of the
+    /// last call.
     fn in_turn(&mut self, most: usize) -> Vec<u32> {
         let len = self.threads.len() as u32;
         let next = self.departed.next_in_turn;
@@ -171,8 +174,8 @@ impl Reader {
         picked
     }
 
-    /// Looks the owner of a record up, and goes one step further with the record if the owner has
-    /// ended.
+    /// Looks up the owner of a record. If the owner has ended, takes the next of the two steps that
+    /// end the record.
     fn look_up(&mut self, tables: &mut impl Tables, tasks: &impl Tasks, index: u32, last: bool) {
         let departed = &mut self.departed;
         let record = tables.record(index);
@@ -202,7 +205,7 @@ impl Reader {
         departed.noticed += 1;
     }
 
-    /// Frees the records of up to `most` zombies that are gone by now.
+    /// Looks up at most `most` zombies, and frees the records of those that are gone.
     fn free_reaped(&mut self, tables: &mut impl Tables, tasks: &impl Tasks, most: usize) {
         let zombies = self.departed.zombies.iter().copied().take(most);
         let is_gone = |&index: &u32| tasks.fate(&tables.record(index)) == Fate::Gone;
@@ -213,7 +216,7 @@ impl Reader {
         self.free(tables, &gone);
     }
 
-    /// How many ends of threads were noticed here, because no program reported them.
+    /// Returns how many ends of threads the reader noticed, because no program reported them.
     pub(crate) fn ends_noticed(&self) -> u64 {
         self.departed.noticed
     }

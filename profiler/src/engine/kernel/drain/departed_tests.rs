@@ -1,4 +1,4 @@
-//! Threads whose end nobody reported, on fake tables and with a fake host.
+//! Tests of threads whose end was not reported, on fake tables and with a fake host.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ const EXIT: u32 = 60;
 const EXIT_GROUP: u32 = 231;
 const FUTEX: u32 = 202;
 
-/// Threads, by their ids. All others live.
+/// The fates of threads, by thread id. All other threads live.
 #[derive(Default)]
 struct Host {
     fates: HashMap<u32, Fate>,
@@ -62,7 +62,7 @@ impl Watch {
         rows.into_iter().find(|row| row.key == CallKey(nr)).map(|row| row.total).unwrap_or_default()
     }
 
-    /// That call `nr` never returned, and that nothing is left of the only thread.
+    /// Asserts that call `nr` never returned, and that nothing is left of the only thread.
     fn assert_ended_in(&self, nr: u32) {
         let figures = self.total(nr);
         assert_eq!((figures.calls, figures.never_returned, figures.in_flight()), (1, 1, 0));
@@ -92,7 +92,8 @@ fn a_thread_that_is_gone_has_ended() {
         }
         assert!(!watch.aggregate.all_ended());
         watch.is(7, Fate::Gone);
-        // The first drain takes its owner away, and the second one finds that nobody used it since.
+        // The first drain clears the owner of the record. The second drain finds that no thread has
+        // used the record since.
         assert_eq!(watch.drain().oldest.len(), 1);
         assert_eq!(watch.tables.record(record).owner, 0);
         assert_eq!(watch.drain().oldest, []);
@@ -104,7 +105,7 @@ fn a_thread_that_is_gone_has_ended() {
     }
 }
 
-/// The record of a zombie ends, and is freed only once the zombie is gone.
+/// The record of a zombie ends at once, but is freed only when the zombie is gone.
 #[test]
 fn a_zombie_has_ended_and_its_record_is_kept() {
     let mut watch = Watch::new(2);
@@ -125,8 +126,8 @@ fn a_zombie_has_ended_and_its_record_is_kept() {
     watch.assert_freed();
 }
 
-/// Another thread has got the stack, and with it the record. So its calls are in the record until the
-/// owner is taken away.
+/// Another thread has got the stack, and with it the record. So the record counts the calls of that
+/// thread until the owner is cleared.
 #[test]
 fn a_record_that_is_still_written_is_kept() {
     let mut watch = Watch::new(2);
@@ -153,7 +154,8 @@ fn a_record_that_is_still_written_is_kept() {
     watch.assert_freed();
 }
 
-/// A thread that is killed in another call is looked up only where the kernel skips programs.
+/// A thread that is killed in a call other than `exit` is looked up only if the kernel skips
+/// programs.
 #[test]
 fn other_calls_are_looked_up_where_any_end_can_be_missed() {
     for misses_any in [false, true] {
@@ -173,8 +175,8 @@ fn other_calls_are_looked_up_where_any_end_can_be_missed() {
     }
 }
 
-/// Nothing is attached at the last reading, so one step is enough, also for a thread that was first
-/// found then.
+/// At the last reading, no program is attached. So one step is enough, even for a thread that this
+/// reading was the first to find.
 #[test]
 fn the_last_reading_ends_at_once() {
     let mut watch = Watch::new(2);
@@ -189,7 +191,8 @@ fn the_last_reading_ends_at_once() {
     assert!(!watch.reader.end_departed(&mut watch.tables, &watch.host, true));
 }
 
-/// However many threads wait in `exit`, each is looked up in turn, and a drain looks only a few up.
+/// However many threads wait in `exit`, a drain looks up only a few of them, and each gets its
+/// turn.
 #[test]
 fn looks_are_bounded_and_reach_every_thread() {
     for (nr, misses_any) in [(EXIT, false), (FUTEX, true)] {
@@ -220,7 +223,7 @@ enum Event {
         thread: usize,
         nr: u32,
     },
-    /// A thread ends in a call. `told`: the end is reported.
+    /// A thread ends in a call. `told` says whether the end is reported.
     End {
         thread: usize,
         nr: u32,
@@ -243,7 +246,8 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 proptest! {
-    /// Whichever ends are reported, every call is counted once, and every record is freed once.
+    /// No matter which ends are reported, every call is counted once, and every record is freed
+    /// once.
     #[test]
     fn ends_that_are_noticed_are_like_those_that_are_reported(
         events in prop::collection::vec(event(), 1..80)
@@ -289,7 +293,7 @@ proptest! {
             end(&mut watch, thread, EXIT_GROUP, false, false);
         }
         watch.host.fates.values_mut().for_each(|fate| *fate = Fate::Gone);
-        // A sweep of all threads that were read, and a second step.
+        // Enough drains to look up all threads that were read, and to take the second step.
         for _ in 0..12 {
             watch.drain();
         }

@@ -1,4 +1,5 @@
-//! Frees the records of ended threads with their extents, and knows how much of the pools is in use.
+//! Frees the records of ended threads with their extents, and tracks how much of the pools is in
+//! use.
 
 use profiler_common::{limits::CELLS_PER_EXTENT, wire::Control};
 
@@ -8,7 +9,7 @@ use crate::{
     model::Use,
 };
 
-/// How many records may have been taken and not yet counted: at most one per CPU.
+/// Upper bound of the records that were taken and are not yet counted: at most one per CPU.
 const BEING_TAKEN: u32 = 1_024;
 
 /// How much of the pools is in use.
@@ -29,20 +30,21 @@ impl Usage {
         self.most_records = self.most_records.max(used);
     }
 
-    /// How many records can be in use. Their indexes are below this number.
+    /// Returns a number above the index of every record that can be in use.
     pub(super) fn record_limit(&self, tables: &impl Tables) -> u32 {
         let limit = tables.record_limit();
         if !tables.records_are_dense() {
             return limit;
         }
-        // The index of a record is below the largest number in use at one time.
+        // The index of a record is below the maximum number of records that were in use at one
+        // time.
         u32::try_from(self.most_records).unwrap_or(limit).saturating_add(BEING_TAKEN).min(limit)
     }
 
-    /// Notes how much is in use at the end of a reading. `freed_before` records had been freed before
-    /// the first of this reading.
+    /// Notes how many records are in use at the end of a reading. `freed_before` is the number of
+    /// records that were freed before this reading.
     fn note_freed(&mut self, control: &Control, freed_before: u64) {
-        // Some may have been taken before the first one was freed.
+        // Some records may have been taken before this reading freed its first one.
         let most = control.records.all.taken.saturating_sub(freed_before);
         self.most_records = self.most_records.max(most);
         self.records_used = control.records.all.taken.saturating_sub(self.records_freed);
@@ -66,7 +68,7 @@ impl Reader {
         self.usage.note_freed(&tables.control(), freed_before);
     }
 
-    /// Frees the records `ended`, which are sorted, and their extents.
+    /// Frees the records in `ended`, which must be sorted, and their extents.
     pub(super) fn free(&mut self, tables: &mut impl Tables, ended: &[u32]) {
         if ended.is_empty() {
             return;
@@ -93,7 +95,8 @@ impl Reader {
         }
     }
 
-    /// Whether an ended record cannot be freed yet. Nobody reads it any more.
+    /// Whether an ended record cannot be freed yet because its thread is a zombie. If so, forgets
+    /// the thread: no later reading reads its record.
     fn keep_zombie(&mut self, index: u32) -> bool {
         let is_zombie = self.departed.is_zombie(index);
         if is_zombie {

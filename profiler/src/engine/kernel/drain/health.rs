@@ -4,10 +4,10 @@ use profiler_common::wire::Counters;
 
 use crate::model::{ENTRY, EXIT, KernelDetail, Losses, Pool, Use};
 
-/// How often the kernel skipped each program.
+/// How often the kernel skipped each program, by name.
 pub(crate) type Misses = [(&'static str, u64)];
 
-/// What was lost and left a trace.
+/// Returns the losses that left a trace.
 pub(crate) fn losses(counters: &Counters, misses: &Misses) -> Losses {
     let (of_operations, of_others): (Vec<_>, Vec<_>) =
         misses.iter().partition(|(name, _)| counts_operations(name));
@@ -22,9 +22,12 @@ pub(crate) fn losses(counters: &Counters, misses: &Misses) -> Losses {
     }
 }
 
-/// Upper bound of the losses that left no trace: the kernel skipped the programs for so many
-/// entries and exits beyond those in [`losses`]. Such a call had both its entry and its exit
-/// skipped, or it counts as denied, or its process is out of scope.
+/// Returns an upper bound of the losses that left no trace: the number of entries and exits that
+/// the kernel skipped, minus those in [`losses`]. There are three ways to leave no trace:
+///
+/// - Both the entry and the exit of the call were skipped.
+/// - The call counts as denied.
+/// - The process is out of scope.
 pub(crate) fn unseen(counters: &Counters, misses: &Misses) -> u64 {
     let seen = |name: &str| match name {
         ENTRY => counters.missed_entries,
@@ -50,7 +53,7 @@ fn counts_calls(program: &str) -> bool {
     program == ENTRY || program == EXIT
 }
 
-/// The pools of records and of extents of 1 KiB.
+/// Returns the pools: records, and extents of 1 KiB.
 pub(crate) fn pools(counters: &Counters, records: Use, extents: Use) -> Vec<Pool> {
     vec![
         Pool {
@@ -68,7 +71,7 @@ pub(crate) fn pools(counters: &Counters, records: Use, extents: Use) -> Vec<Pool
     ]
 }
 
-/// The figures that only the kernel engine has. The caller fills in `mode`, `copies` and
+/// Returns the figures that only the kernel engine has. The caller fills in `mode`, `copies` and
 /// `memory_bytes`.
 pub(crate) fn detail(counters: &Counters, misses: &Misses) -> KernelDetail {
     KernelDetail {
@@ -115,7 +118,7 @@ mod tests {
             missed_operations: 4,
         };
         assert_eq!((losses, losses.total()), (expected, 61));
-        // Of the thirty entries skipped, twenty showed themselves; of the exits, all did.
+        // Twenty of the thirty skipped entries left a trace, and all skipped exits did.
         assert_eq!(unseen(&counters, &misses), 10);
     }
 

@@ -1,5 +1,4 @@
-//! Holds back or leaves out the records of cgroups, if the scope is one of cgroups that the user side
-//! decides about.
+//! Holds back or excludes the records of cgroups, if the user side decides which cgroups count.
 
 use profiler_common::{
     call::CallKey,
@@ -12,12 +11,12 @@ use crate::{
     engine::kernel::{cgroups::Verdict, tables::Tables},
 };
 
-/// Says what becomes of the records of a cgroup.
+/// Decides whether the records of a cgroup count, are held back, or are excluded.
 pub(super) type Judge<'a> = &'a mut dyn FnMut(u64) -> Verdict;
 
 impl Reader {
-    /// Whether the figures of an active record count by now. The record of an ended thread whose
-    /// figures never will is added to `ended`.
+    /// Whether the figures of an active record count now. If they never will, and the thread has
+    /// ended, this function adds the record to `ended`.
     pub(super) fn counts(
         &self,
         tables: &impl Tables,
@@ -35,7 +34,7 @@ impl Reader {
                 let state = tables.activity(index).state;
                 if RecordState::is_final(state) {
                     if state == RecordState::Ended as u16 {
-                        // An overflow slot has counted its entry.
+                        // An overflow slot has counted the entry of the call.
                         let record = tables.record(index);
                         if record.in_call() && record.in_flight_slot == OVERFLOWED {
                             overflow::add_unreturned(into, CallKey(record.in_flight_key));

@@ -1,7 +1,7 @@
-//! From maps to figures: reads what the programs recorded, computes differences, frees what has
-//! ended, and checks the books.
+//! Reads what the programs recorded, computes differences, frees the records of ended threads, and
+//! checks the accounting equation.
 //!
-//! It reads [`Tables`](super::tables::Tables) only, and therefore runs without a kernel in tests.
+//! The drain reads only [`Tables`](super::tables::Tables), so tests can run it without a kernel.
 
 mod batch;
 #[cfg(feature = "bench")]

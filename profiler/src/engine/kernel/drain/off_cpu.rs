@@ -1,13 +1,14 @@
-//! The time that calls spent off the CPU, so that it belongs to the latencies of the same calls.
+//! Reads the time off the CPU, so that it covers the same calls as the latencies.
 //!
 //! The kernel side adds the time of a call to the sums of its slot late, when a later call of the
-//! thread leaves its CPU. Until then the time is beside the record of the thread. The reader adds
-//! it if the call has ended, and leaves it out while the call is in flight, as its latency is not
-//! known either.
+//! thread leaves its CPU. Until then, the time is beside the record of the thread. If the call has
+//! ended, the reader adds this time. While the call is in flight, the reader omits the time,
+//! because the latency is not yet known either.
 //!
-//! What is reported never exceeds the latencies. On kernels that can preempt a program (Linux 7.1),
-//! a thread can leave its CPU between the clock reading of a program and the store by which the
-//! other program recognises the call. The surplus is left to the next reading.
+//! The reported time never exceeds the latencies. On kernels that can preempt a program (Linux
+//! 7.1), a thread can leave its CPU between the clock reading of a program and the store by which
+//! the other program recognises the call. The time can then exceed the latencies. The surplus is
+//! left to the next reading.
 
 use std::collections::HashMap;
 
@@ -18,13 +19,13 @@ use crate::{
     model::{Figures, OffCpu},
 };
 
-/// What was reported so far, by slot or by overflow slot.
+/// The time that was reported so far, by slot or by overflow slot.
 #[derive(Default)]
 pub(super) struct Reported(HashMap<u32, OffCpu>);
 
 impl Reported {
-    /// Sets in `figures` what is new in `now`, the time of a slot since the start. It is at most
-    /// the total latency of `figures`.
+    /// Sets the time off the CPU in `figures` to the increase since the last report. `now` is the
+    /// time of the slot since the start. The increase is capped at the total latency of `figures`.
     pub(super) fn report(&mut self, slot: u32, now: OffCpu, figures: &mut Figures) {
         if now == OffCpu::default() {
             return;
@@ -34,7 +35,7 @@ impl Reported {
         reported.add(figures.off_cpu);
     }
 
-    /// What was reported of a slot.
+    /// Returns the time that was reported for a slot.
     pub(super) fn of(&self, slot: u32) -> OffCpu {
         self.0.get(&slot).copied().unwrap_or_default()
     }
@@ -45,8 +46,9 @@ impl Reported {
     }
 }
 
-/// The time off the CPU of all calls of a slot that have left. `activity` is that of the thread.
-/// `None` if it cannot be read now, or is not followed.
+/// Returns the time off the CPU of all calls of a slot that have left. `activity` is the activity
+/// of the thread. Returns `None` if the time cannot be read now, or if the programs do not follow
+/// it.
 pub(super) fn of_slot(
     tables: &impl Tables,
     (record, slot): (u32, CellIndex),
@@ -56,7 +58,7 @@ pub(super) fn of_slot(
     let mut time = of_wire(sums);
     let is_in_flight = call.entered == activity.entered
         && ThreadRecord { in_flight_key: activity.in_flight_key, ..*owner }.in_call();
-    // If an exit was missed since the call entered, its latency may be unknown.
+    // If an exit was missed since the call entered, the latency of the call may be unknown.
     let is_known = call.missed_exits == owner.missed_exits as u32;
     if call.slot == slot && !is_in_flight && is_known {
         time.add(of_wire(call.time));
@@ -64,7 +66,7 @@ pub(super) fn of_slot(
     Some(time)
 }
 
-/// The time of a value of the maps.
+/// Converts a value of the maps.
 pub(super) fn of_wire(wire::OffCpu { waiting_ns, runnable_ns }: wire::OffCpu) -> OffCpu {
     OffCpu { waiting_ns, runnable_ns }
 }
@@ -94,7 +96,8 @@ mod tests {
             Self { tables, reader, aggregate: Aggregate::new(KeepEnded::Always) }
         }
 
-        /// The latency, and the time waiting and runnable of all calls of this number.
+        /// Reads, and returns the latency, the waiting time and the runnable time of all calls of
+        /// this number.
         fn read(&mut self, nr: u32) -> (u64, u64, u64) {
             self.reader.read(&mut self.tables, &mut self.aggregate);
             let calls = self.aggregate.calls();
@@ -116,7 +119,7 @@ mod tests {
         host.tables.leave(call);
         assert_eq!(host.read(READ), (100, 45, 16));
         assert_eq!(host.read(READ), (100, 45, 16));
-        // A call that never leaves its CPU, and then one that does, which moves the time of the
+        // The first call never leaves its CPU. The second call does, which moves the time of the
         // first call to its slot.
         let call = host.tables.enter(record, READ, 30, None);
         host.tables.leave(call);

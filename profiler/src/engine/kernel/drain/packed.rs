@@ -1,8 +1,8 @@
-//! Forms of a line of counts that take less memory than the line.
+//! Packs lines of counts, so that they take less memory.
 //!
-//! Few words of most lines are not zero, and most counts are small: the latencies of a syscall are
-//! close to each other, a syscall fails with few errnos, and most threads make most of their syscalls
-//! rarely.
+//! Most words of most lines are zero, because the latencies of a syscall are close to each other,
+//! and a syscall fails with few errnos. Most counts are small, because most threads make most of
+//! their syscalls rarely.
 
 use profiler_common::wire::Line;
 
@@ -18,28 +18,28 @@ pub(super) struct Quarter([u32; 4]);
 #[repr(align(32))]
 pub(super) struct Half([u32; 8]);
 
-/// All words of a line, aligned like a line of the cache.
+/// All words of a line, aligned to a cache line.
 #[derive(Clone, Copy, Default)]
 #[repr(align(64))]
 pub(super) struct Full(pub(super) Line);
 
-/// How a line is packed.
+/// The form in which a line is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A [`Quarter`]: up to three words that are not zero.
+    /// A [`Quarter`] with at most three words that are not zero.
     ThreeWords,
-    /// A [`Quarter`]: all words, each as a byte.
+    /// A [`Quarter`] with all words, each as one byte.
     Bytes,
-    /// A [`Half`]: up to seven words that are not zero.
+    /// A [`Half`] with at most seven words that are not zero.
     SevenWords,
-    /// A [`Half`]: all words, each in two bytes.
+    /// A [`Half`] with all words, each as two bytes.
     Shorts,
     /// A [`Full`].
     Full,
 }
 
 impl Form {
-    /// Bytes of a packed line.
+    /// Returns the size of a packed line in bytes.
     pub(super) const fn size(self) -> usize {
         match self {
             Self::ThreeWords | Self::Bytes => size_of::<Quarter>(),
@@ -48,7 +48,7 @@ impl Form {
         }
     }
 
-    /// The smallest form for a line.
+    /// Returns the smallest form that fits a line.
     pub(super) fn of(line: &Line) -> Self {
         let (mut all, mut used) = (0, 0);
         for &word in line {
@@ -66,7 +66,7 @@ impl Form {
 }
 
 impl Quarter {
-    /// Packs the words that are not zero, of which there are at most three.
+    /// Packs a line with at most three words that are not zero.
     pub(super) fn of_three_words(line: &Line) -> Self {
         Self(words(line))
     }
@@ -76,7 +76,7 @@ impl Quarter {
         line(self.0)
     }
 
-    /// Packs all words, of which each is below 2^8.
+    /// Packs a line whose words are all below 2^8.
     pub(super) fn of_bytes(line: &Line) -> Self {
         let (words, _) = line.as_chunks();
         let mut packed = [0; 4];
@@ -98,7 +98,7 @@ impl Quarter {
 }
 
 impl Half {
-    /// Packs the words that are not zero, of which there are at most seven.
+    /// Packs a line with at most seven words that are not zero.
     pub(super) fn of_seven_words(line: &Line) -> Self {
         Self(words(line))
     }
@@ -108,7 +108,7 @@ impl Half {
         line(self.0)
     }
 
-    /// Packs all words, of which each is below 2^16.
+    /// Packs a line whose words are all below 2^16.
     pub(super) fn of_shorts(line: &Line) -> Self {
         let (words, _) = line.as_chunks::<2>();
         let mut packed = [0; 8];
@@ -129,8 +129,8 @@ impl Half {
     }
 }
 
-/// The last word has the positions in the line of the other words, four bits each. The words that are
-/// left over are zero, and have the position of a zero.
+/// Packs the words of a line that are not zero. The last packed word has the positions of the
+/// others in the line, four bits each. An unused word is zero, and has the position of a zero.
 fn words<const N: usize>(line: &Line) -> [u32; N] {
     let bits = line.iter().enumerate().map(|(i, &word)| u32::from(word != 0) << i);
     let mut used = bits.fold(0, |bits, bit| bits | bit);
@@ -149,7 +149,8 @@ fn words<const N: usize>(line: &Line) -> [u32; N] {
     packed
 }
 
-/// The inverse of [`words`]. Without a branch per word, which the CPU would often predict wrongly.
+/// The inverse of [`words`]. It has no branch per word, because the CPU would often predict such a
+/// branch wrongly.
 fn line<const N: usize>(packed: [u32; N]) -> Line {
     let mut line = [0; WORDS];
     let mut positions = packed[N - 1];
@@ -166,7 +167,8 @@ mod tests {
 
     use super::*;
 
-    /// Lines with as many words that are not zero and as large counts as each form can have, and more.
+    /// Lines at the limits of each form, in the number of words that are not zero and in the size
+    /// of the counts, and lines beyond these limits.
     fn any_line() -> impl Strategy<Value = Line> {
         let word = prop_oneof![
             any::<u32>(),

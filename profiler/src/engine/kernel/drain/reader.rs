@@ -1,10 +1,10 @@
-//! From map values to figures: the differences to the last reading.
+//! Computes figures from map values, as differences from the last reading.
 //!
-//! The kernel side only adds, and nothing is ever reset. So no call can fall between two readings:
-//! the reader subtracts a copy of the last reading. A thread that did nothing costs one read of its
-//! record's first cache line.
+//! The kernel side only adds to counts, and never resets them. The reader subtracts a copy of the
+//! last reading. So no call can get lost between two readings. For an idle thread, the reader reads
+//! one cache line: the first line of its record.
 //!
-//! Counts in chunks have 32 bits and wrap. The subtraction undoes that.
+//! The counts in chunks have 32 bits and wrap. The subtraction undoes a wrap.
 
 use std::collections::HashMap;
 
@@ -32,10 +32,10 @@ use crate::{
     model::Timed,
 };
 
-/// Reads tables, and computes differences to what it read last.
+/// Reads tables, and computes the differences from the last reading.
 pub(crate) struct Reader {
-    /// The first cache line of each record at the last reading. Apart from `threads`, because only
-    /// this is read of a thread that did nothing.
+    /// The first cache line of each record at the last reading. Not in `threads`, because this line
+    /// is all that the reader needs for an idle thread.
     pub(super) activities: Vec<Activity>,
     /// The threads, by the index of their records.
     pub(super) threads: Vec<Option<Box<Thread>>>,
@@ -45,11 +45,11 @@ pub(crate) struct Reader {
     pub(super) overflow: Vec<Option<Box<OverflowSlot>>>,
     /// How many calls the overflow slots counted.
     pub(super) overflowed: u64,
-    /// By slot: how many calls whose exit was missed are in the figures.
+    /// By slot: how many calls whose exit was missed are already in the figures.
     pub(super) lost: HashMap<CellIndex, u64>,
     /// The time off the CPU that was reported so far, by slot.
     pub(super) off_cpu: off_cpu::Reported,
-    /// The same, by overflow slot.
+    /// The time off the CPU that was reported so far, by overflow slot.
     pub(super) overflow_off_cpu: off_cpu::Reported,
     /// Whether the programs follow the time off the CPU.
     pub(super) follows_off_cpu: bool,
@@ -58,20 +58,21 @@ pub(crate) struct Reader {
     pub(super) breaches: Breaches,
     batch: Batch,
     pub(super) slot: SlotReading,
-    /// The slots of the thread that is being read whose reported counts differ from its books.
+    /// The slots of the thread being read whose reported counts differ from the counts in its
+    /// [`Books`].
     pub(super) corrections: Vec<(CallKey, CellIndex, SlotCounts, SlotCounts)>,
     /// How much of the pools is in use.
     pub(super) usage: Usage,
     pub(super) timed: Timed,
     pub(super) changes: Changes,
-    /// Records of threads that may have changed their user, and live.
+    /// Records of live threads that may have changed their user.
     pub(super) unknown_users: Vec<u32>,
-    /// Threads that may be gone without a report of their end.
+    /// Threads that may have ended without a report by the programs.
     pub(super) departed: Departed,
 }
 
 impl Reader {
-    /// A reader that has read nothing. `timed` says which calls the programs time.
+    /// Creates a reader that has read nothing. `timed` says which calls the programs time.
     pub(crate) fn new(tables: &impl Tables, timed: Timed) -> Self {
         let cells = tables.extent_count() as usize * CELLS_PER_EXTENT as usize;
         Self {
@@ -97,24 +98,25 @@ impl Reader {
         }
     }
 
-    /// Sets which calls say that a user may have changed.
+    /// Sets which syscalls can change the user of a process.
     pub(crate) fn with_changes(self, changes: Changes) -> Self {
         Self { changes, ..self }
     }
 
-    /// Adds the differences to `into`, and frees the records and extents of ended threads. A slot that
-    /// cannot be read consistently, because its thread goes on, is left to the next reading.
+    /// Adds the differences to `into`, and frees the records and extents of ended threads. If a
+    /// slot cannot be read consistently because its thread makes calls, the slot is left to the
+    /// next reading.
     pub(crate) fn read(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, (false, None));
     }
 
-    /// Reads everything that is left, after all programs are detached.
+    /// Reads everything that is left. All programs must be detached.
     pub(crate) fn read_last(&mut self, tables: &mut impl Tables, into: &mut Aggregate) {
         self.read_until(tables, into, (true, None));
     }
 
-    /// Same as [`Self::read`] or, if `last`, [`Self::read_last`]. `judge` says what becomes of the
-    /// records of a cgroup.
+    /// Same as [`Self::read`] or, if `last`, [`Self::read_last`]. `judge` decides which cgroups
+    /// count.
     pub(crate) fn read_judged(
         &mut self,
         tables: &mut impl Tables,
@@ -158,18 +160,18 @@ impl Reader {
         self.free_ended(tables, ended);
     }
 
-    /// Whether a thread did something since its record was last read.
+    /// Whether a thread was active since its record was last read.
     fn is_active(&self, tables: &impl Tables, index: u32) -> bool {
         let activity = tables.activity(index);
         activity.state != RecordState::Free as u16 && activity != self.activities[index as usize]
     }
 
-    /// Books that did not balance.
+    /// Returns the violations of the accounting equation.
     pub(crate) fn breaches(&self) -> &Breaches {
         &self.breaches
     }
 
-    /// The threads that have been read, by the index of their records.
+    /// Returns the threads that have been read, by the index of their records.
     pub(crate) fn known(&mut self) -> impl Iterator<Item = (u32, &mut Thread)> {
         let threads = (0_u32..).zip(&mut self.threads);
         threads.filter_map(|(index, thread)| Some((index, thread.as_deref_mut()?)))

@@ -1,5 +1,5 @@
-//! The reader on random histories. Whatever threads do between and during readings, and whenever
-//! it reads, every call is counted once.
+//! Tests the reader on random histories. Whatever the threads do between and during readings, and
+//! whenever the reader reads, every call is counted once.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ use crate::{
     model::{Detail, Extremes, Figures, Snapshot, Timed},
 };
 
-/// By process or thread, and number.
+/// Figures by process or thread, and by syscall number.
 type ByProcess = BTreeMap<(Option<u32>, u32), Figures>;
 
-/// By number.
+/// Figures by syscall number.
 type ByCall = BTreeMap<u32, Figures>;
 
 /// What the threads did with one call.
@@ -49,7 +49,7 @@ struct Watch {
     threads: Vec<u32>,
     next_tid: u32,
     done: BTreeMap<u32, Done>,
-    /// Whether all threads are of one process.
+    /// Whether all threads belong to one process.
     one_process: bool,
 }
 
@@ -66,7 +66,7 @@ impl Watch {
         Self { tables, reader, aggregate, threads, next_tid, done, one_process }
     }
 
-    /// All threads are of process 1.
+    /// Same as [`Self::new`], but all threads belong to process 1.
     fn of_one_process(records: u32, extents: u32) -> Self {
         let this = Self::new(records, extents);
         let mut tables = Fake::new(records, extents);
@@ -78,8 +78,8 @@ impl Watch {
         self.reader.keep_threads(&self.tables, &mut self.aggregate, on);
     }
 
-    /// By thread and call. Asserts that threads sum up to their process. Without extremes, which
-    /// for ended threads may be bounds.
+    /// Returns the figures by thread and syscall, and asserts that threads add up to their process.
+    /// Omits the extremes, because those of ended threads may be bounds.
     fn by_thread(&self) -> ByProcess {
         let mut by_thread = ByProcess::new();
         for process in self.aggregate.processes(Detail::Threads) {
@@ -105,7 +105,7 @@ impl Watch {
     }
 
     fn happen(&mut self, event: &Event) {
-        // One thing at a time, except what is read meanwhile.
+        // Completes the calls in progress, so that only one event happens at a time.
         self.tables.settle();
         match *event {
             Event::Call { thread, nr, latency_ns, errno, meanwhile } => {
@@ -162,7 +162,7 @@ impl Watch {
             prop_assert_eq!(figures.in_flight(), 0);
             prop_assert_eq!(figures.latency.count(), figures.returned);
         }
-        prop_assert_eq!(found, ByCall::new(), "no call that was not made");
+        prop_assert_eq!(found, ByCall::new(), "only calls that were made");
         prop_assert_eq!(self.reader.breaches().count, 0);
         prop_assert_eq!(self.tables.freed_records.len(), self.next_tid as usize);
         prop_assert!(self.tables.is_whole());
@@ -172,7 +172,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The figures by process and call, and by call, whoever reads.
+    /// Returns the figures by process and syscall, and by syscall.
     fn all(&self) -> (ByProcess, ByCall) {
         let processes = self.aggregate.processes(Detail::Processes);
         let by_process = processes.into_iter().flat_map(|process| {
@@ -187,7 +187,7 @@ impl Watch {
 
 #[derive(Clone, Debug)]
 enum Event {
-    /// A call, which with `meanwhile` leaves within the reading that follows.
+    /// A call. If `meanwhile` is set, the call leaves during the next reading.
     Call {
         thread: usize,
         nr: u32,
@@ -199,12 +199,12 @@ enum Event {
     End { thread: usize, within_call: bool },
 }
 
-/// How a thread goes on while it is read.
+/// What a thread does while it is read.
 #[derive(Clone, Copy, Debug)]
 struct Meanwhile {
     /// Stores before the reading.
     steps: u32,
-    /// Reads between two stores; `None` if it stops where it is.
+    /// Reads between two stores. `None` if the thread stops.
     pause: Option<u32>,
     /// How often the same call follows.
     more: u32,
@@ -231,7 +231,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// That a row does not contradict itself, at whatever moment it is read.
+/// Checks that a row is consistent, whenever it is read.
 fn check(figures: &Figures) -> Result<(), TestCaseError> {
     let errnos = figures.errnos.iter().map(|&(_, count)| count).sum::<u64>();
     prop_assert_eq!(errnos + figures.errors_unlisted, figures.errors, "{:?}", figures);
@@ -247,7 +247,8 @@ fn check(figures: &Figures) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Of a row of an interval, the calls that entered may have left in the next.
+/// Checks the row of an interval. The number of entered calls is not checked, because calls that
+/// left in this interval may have entered in an earlier one.
 fn check_interval(figures: &Figures) -> Result<(), TestCaseError> {
     check(&Figures { calls: u64::MAX, ..figures.clone() })
 }
@@ -258,7 +259,8 @@ fn history() -> impl Strategy<Value = Vec<(Event, bool)>> {
 }
 
 proptest! {
-    /// Rows by thread that begin late have what threads that live have done since the start.
+    /// Rows by thread that begin late include all calls that live threads have made since the
+    /// start.
     #[test]
     fn rows_by_thread_are_the_same_whenever_they_begin(history in history(), begin in 0..60_usize) {
         let (mut early, mut late) =
@@ -283,7 +285,7 @@ proptest! {
         for (key, figures) in late.iter().filter(|((tid, _), _)| tid.is_some()) {
             prop_assert_eq!(&early[key], figures, "{:?}", key);
         }
-        // The others had ended before.
+        // The other threads had ended before the late rows began.
         let sum = |rows: &ByProcess| rows.values().collect::<Figures>();
         prop_assert_eq!(sum(&early), sum(&late));
     }
@@ -324,15 +326,15 @@ proptest! {
         }
         add_recent(&often.aggregate)?;
         prop_assert_eq!(often.all(), once.all());
-        // The intervals add up to all. Their extremes may be bounds.
+        // The intervals add up to the totals. Their extremes may be bounds.
         let no_extremes = |(nr, figures)| (nr, Figures { extremes: None, ..figures });
         let intervals: Vec<_> = intervals.into_iter().map(no_extremes).collect();
         let (_, all) = often.all();
         prop_assert_eq!(intervals, all.into_iter().map(no_extremes).collect::<Vec<_>>());
     }
 
-    /// As few records and extents as possible, so that each is used again and again. A reading
-    /// follows each end and frees them for the next thread.
+    /// With as few records and extents as possible, each is reused many times. After each end of a
+    /// thread, a reading frees them for the next thread.
     #[test]
     fn what_is_used_again_brings_nothing_along(history in history()) {
         let (mut tight, mut wide) = (Watch::new(4, 64), Watch::new(160, 512));
@@ -350,7 +352,7 @@ proptest! {
         prop_assert_eq!(tight.all(), wide.all());
     }
 
-    /// Counts have 32 bits and wrap. The differences are right from any start.
+    /// Counts have 32 bits and wrap. The differences are right whatever the start value.
     #[test]
     fn counts_that_wrap_are_differences_still(
         rounds in prop::collection::vec((any::<u32>(), 1..40_u64), 1..12)
@@ -360,10 +362,10 @@ proptest! {
         watch.happen(&call);
         watch.read();
         for (base, times) in rounds {
-            // Just below where it wraps, or anywhere.
+            // A start value just below the wrap, or any other.
             let base = if base % 2 == 0 { u32::MAX - base % 40 } else { base };
             watch.tables.set_counts(watch.threads[0], 5, base);
-            // For the reader to see them at all.
+            // A call, so that the reader reads the new counts.
             watch.happen(&call);
             watch.read();
             let before = watch.all().1[&5].clone();
@@ -377,8 +379,8 @@ proptest! {
         }
     }
 
-    /// An interval's least and greatest are those of its calls, or bounds of their
-    /// buckets, and never within.
+    /// The minimum and the maximum of an interval are the exact ones of its calls, or the outer
+    /// bounds of their buckets.
     #[test]
     fn an_interval_s_extremes_are_in_the_right_buckets(
         intervals in prop::collection::vec(prop::collection::vec(latency(), 1..8), 1..12)
@@ -403,7 +405,7 @@ proptest! {
             prop_assert!(shown.min_ns <= exact.min_ns && shown.max_ns >= exact.max_ns);
             prop_assert_eq!(hist::bucket(shown.min_ns), hist::bucket(exact.min_ns));
             prop_assert_eq!(hist::bucket(shown.max_ns), hist::bucket(exact.max_ns));
-            // Exact where it is a new record.
+            // An extreme is exact if it is a new record since the start.
             prop_assert!(exact.min_ns >= record.min_ns || shown.min_ns == exact.min_ns);
             prop_assert!(exact.max_ns <= record.max_ns || shown.max_ns == exact.max_ns);
             record = record.join(exact);
@@ -412,10 +414,10 @@ proptest! {
     }
 }
 
-/// Tables that have nothing but one overflow slot.
+/// Tables with one overflow slot and nothing else.
 struct OnlyOverflow(OverflowSlot);
 
-/// The slot's place: any.
+/// The index of the overflow slot. Any index works.
 const OVERFLOWING: u32 = 7;
 
 impl Tables for OnlyOverflow {
@@ -465,7 +467,8 @@ impl Tables for OnlyOverflow {
     }
 
     fn counters(&self) -> Counters {
-        // Buckets and errnos of calls that are counted elsewhere.
+        // Refused extents: the overflow slot may have buckets and errnos of calls that are counted
+        // elsewhere.
         Counters { extents_exhausted: 1, ..Counters::default() }
     }
 
@@ -493,11 +496,11 @@ impl Tables for OnlyOverflow {
 }
 
 proptest! {
-    // Each reading looks at every overflow slot there is.
+    // Fewer cases, because each reading reads every overflow slot.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The same for calls of which no process is known, from counts that are about to
-    /// wrap.
+    /// An overflow slot, whose calls have no process, is also read by difference, even if its
+    /// counts are about to wrap.
     #[test]
     fn an_overflow_slot_is_read_by_difference_too(
         calls in prop::collection::vec((latency(), prop::option::of(1..134_usize), prop::bool::weighted(0.2)), 1..60),

@@ -1,4 +1,5 @@
-//! The reader on fake tables, in situations of one thread. `reader_properties.rs` has random ones.
+//! Tests of the reader on fake tables, with one thread. `reader_properties.rs` tests random
+//! histories.
 
 use profiler_common::call::CallKey;
 
@@ -57,8 +58,8 @@ fn an_errno_that_comes_after_its_error_is_found() {
     }
 }
 
-/// A thread that stays in the exit program is reported as before. Once it goes on, its whole call is
-/// reported, even if the thread then does nothing else.
+/// While a thread is in the exit program, its call is not yet reported. Once the thread has left
+/// the program, the whole call is reported, even if the thread is idle from then on.
 #[test]
 fn a_slot_of_a_thread_within_a_program_is_left_to_the_next_reading() {
     for steps in 1..Leaving::STEPS {
@@ -110,8 +111,8 @@ fn an_ended_thread_s_last_call_never_returned() {
     assert!(aggregate.all_ended());
 }
 
-/// A slot may count one call too many while that call enters. If the thread is in another call, no
-/// program runs for it, and the surplus is a breach.
+/// While a call enters, its slot may count one call more than the record. If the thread is in
+/// another call, no program runs for the thread, so the surplus is a violation.
 #[test]
 fn books_that_are_off_are_a_breach_and_are_told_once() {
     let mut tables = Fake::new(1, 16);
@@ -130,7 +131,7 @@ fn books_that_are_off_are_a_breach_and_are_told_once() {
     }
 }
 
-/// Two calls too many cannot be one call that enters.
+/// A surplus of two calls cannot be one call that enters.
 #[test]
 fn books_that_are_far_off_are_a_breach_at_once() {
     let mut tables = Fake::new(1, 16);
@@ -166,7 +167,7 @@ fn books_balance_in_the_middle_of_a_call_and_at_its_end() {
         tables.leave(call);
         (0..3).for_each(|_| reader.read(&mut tables, &mut aggregate));
     }
-    // Killed within its last call.
+    // The thread is killed in its last call.
     tables.enter(record, 7, 0, None);
     tables.end(record);
     reader.read(&mut tables, &mut aggregate);
@@ -174,7 +175,7 @@ fn books_balance_in_the_middle_of_a_call_and_at_its_end() {
     assert_eq!(total(&aggregate, 7).never_returned, 1);
 }
 
-/// The call is lost in its row once. It is not in flight, and no breach.
+/// The call counts as lost in its row, once. The call is not in flight, and causes no violation.
 #[test]
 fn a_call_whose_exit_was_missed_is_lost() {
     let mut tables = Fake::new(1, 16);
@@ -200,7 +201,7 @@ fn a_call_whose_exit_was_missed_is_lost() {
     assert_eq!(*reader.breaches(), Breaches::default());
 }
 
-/// However long a thread is stopped in a program, its books are no breach.
+/// However long a thread is stopped in a program, its counts are no violation.
 #[test]
 fn a_thread_stopped_within_a_program_is_no_breach() {
     let mut tables = Fake::new(1, 16);
@@ -208,7 +209,7 @@ fn a_thread_stopped_within_a_program_is_no_breach() {
     let record = tables.start(1, 1);
     let call = tables.enter(record, 5, 100, None);
     tables.leave(call);
-    // Its slot counts the entry, and its record does not yet.
+    // The slot counts the entry, and the record does not yet.
     tables.miscount(record, 5);
     for _ in 0..5 {
         reader.read(&mut tables, &mut aggregate);

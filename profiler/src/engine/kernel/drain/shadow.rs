@@ -1,8 +1,9 @@
-//! A copy of the pool of cells, as it was read last.
+//! A copy of the pool of cells, as of the last reading.
 //!
-//! The copy keeps each line of counts in the smallest form that fits (`packed.rs`). With 3,000 threads
-//! that make 20 calls each, all of the daemon's heap was 10 MiB beside 36 MiB of the kernel's maps. It
-//! was 16 MiB while lines with more than three counts took 64 bytes each. A drain took as long.
+//! The copy stores each line of counts in the smallest form that fits (`packed.rs`). With 3,000
+//! threads that make 20 calls each, the daemon's heap was 10 MiB, and the kernel's maps were 36
+//! MiB. When lines with more than three counts took 64 bytes each, the heap was 16 MiB, and a drain
+//! took the same time.
 
 use profiler_common::wire::{CellIndex, LINES, Line};
 
@@ -16,15 +17,17 @@ const NOTHING: Line = [0; WORDS];
 
 /// The copy of the pool of cells.
 pub(super) struct Shadow {
-    /// The [`Place`] of each line. Plain integers, which the allocator gets zeroed from the kernel: the
-    /// list takes memory as far as the pool is in use.
+    /// The [`Place`] of each line, as a plain integer. The kernel hands out zeroed memory, and a
+    /// page takes memory only once it is written. So the list takes memory only for the part of the
+    /// pool that is in use.
     places: Vec<u32>,
     quarters: Shelf<Quarter>,
     halves: Shelf<Half>,
     full: Shelf<Full>,
 }
 
-/// Where the copy of a line is: how it is packed, and its number on the shelf of that size.
+/// Where the copy of a line is: the form in which it is packed, and its number on the shelf of that
+/// size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     form: Form,
@@ -32,11 +35,12 @@ struct Place {
 }
 
 impl Place {
-    /// The bits of a word for the form. A pool has fewer than 2^26 lines, so the rest of the word is
-    /// enough for the number.
+    /// The bits of a word that encode the form. The other bits encode the number. A pool has fewer
+    /// than 2^26 lines, so they suffice.
     const FORM_BITS: u32 = 3;
 
-    /// `None` for 0: the line is all zeros, and nowhere.
+    /// Decodes a place. Returns `None` for 0, which means that the line is all zeros and is not
+    /// stored.
     const fn from_word(word: u32) -> Option<Self> {
         let form = match word % (1 << Self::FORM_BITS) {
             1 => Form::ThreeWords,
@@ -61,15 +65,15 @@ impl Place {
     }
 }
 
-/// Values by number, of which the numbers of removed ones are used again.
+/// A list of numbered values. The number of a removed value is reused.
 struct Shelf<T> {
-    /// Blocks, so that no value is moved when more are needed.
+    /// Values in blocks, so that no value moves when the list grows.
     blocks: Vec<Box<[T]>>,
     unused: Vec<u32>,
 }
 
 impl<T: Clone + Default> Shelf<T> {
-    /// How many values a block has.
+    /// Values per block.
     const BLOCK: usize = 1_024;
 
     const fn new() -> Self {
@@ -106,7 +110,8 @@ impl<T: Clone + Default> Shelf<T> {
         at
     }
 
-    /// Puts a value at a number that is in use, or at a new one without it. Returns the number.
+    /// Stores a value at the number `at`, or, if `at` is `None`, at a new number. Returns the
+    /// number.
     fn put(&mut self, at: Option<u32>, value: T) -> u32 {
         let Some(at) = at else { return self.insert(value) };
         self.replace(at, value);
@@ -119,7 +124,7 @@ impl<T: Clone + Default> Shelf<T> {
 }
 
 impl Shadow {
-    /// The copy of a pool of `cells` cells, all zeros.
+    /// Creates a copy of a pool of `cells` cells, all zeros.
     pub(super) fn new(cells: usize) -> Self {
         Self {
             places: vec![0; cells * LINES],
@@ -133,7 +138,7 @@ impl Shadow {
         Place::from_word(*self.places.get(cell as usize * LINES + line)?)
     }
 
-    /// A line of a cell; all zeros if there is no such line.
+    /// Returns a line of a cell, or all zeros if there is no such line.
     pub(super) fn line(&self, cell: CellIndex, line: usize) -> Line {
         self.place(cell, line).and_then(|place| self.unpacked(place)).unwrap_or(NOTHING)
     }
@@ -153,7 +158,8 @@ impl Shadow {
         let index = cell as usize * LINES + line;
         let Some(&word) = self.places.get(index) else { return };
         let old = Place::from_word(word);
-        // Counts only grow, until they wrap: a line that took all of its words will again.
+        // Counts only grow, until they wrap. So a line that needed the full form will need it
+        // again.
         let is_full = old.is_some_and(|place| place.form == Form::Full);
         let form = if is_full { Form::Full } else { Form::of(new) };
         let kept = old.filter(|place| place.form.size() == form.size()).map(|place| place.at);
@@ -190,7 +196,7 @@ impl Shadow {
         }
     }
 
-    /// Prefetches where the copy of a cell is, for [`Self::prefetch`].
+    /// Prefetches the places of a cell's lines, which [`Self::prefetch`] then reads.
     pub(super) fn prefetch_place(&self, cell: CellIndex) {
         if let Some(place) = self.places.get(cell as usize * LINES) {
             prefetch(place);
@@ -207,9 +213,10 @@ impl Shadow {
         }
     }
 
-    /// Calls `each` for every count that grew in a line that now is `new`, with its position and its
-    /// increase. Returns whether any count grew. Counts wrap at 2^32, which takes a thread many
-    /// minutes, and the subtraction undoes one wrap between two readings.
+    /// Compares `new`, the current content of a line, with the copy. Calls `each` with the position
+    /// and the increase of every count that grew, and returns whether any count grew. Counts wrap
+    /// at 2^32. A thread takes many minutes to count that far, and the subtraction undoes one wrap
+    /// between two readings.
     pub(super) fn each_new(
         &self,
         (cell, line): (CellIndex, usize),
@@ -217,7 +224,7 @@ impl Shadow {
         mut each: impl FnMut(usize, u64),
     ) -> bool {
         let old = self.line(cell, line);
-        // All at once, without a branch per count: usually one has changed.
+        // Compares all counts without a branch per count, because usually only one has changed.
         let changed = new.iter().zip(&old).enumerate();
         let mut changed =
             changed.fold(0_u32, |bits, (i, (new, old))| bits | u32::from(new != old) << i);
@@ -240,7 +247,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines with few counts and with many, with small counts and with large ones.
+    /// Lines with few and with many counts, small and large.
     fn line() -> impl Strategy<Value = Line> {
         let count = prop_oneof![4 => Just(0), 1 => any::<u32>(), 1 => Just(u32::MAX)];
         let small = |most: u32| uniform16(0..=most);
@@ -248,7 +255,7 @@ mod tests {
         prop_oneof![Just(NOTHING), uniform16(count), small(255), small(65_535), all]
     }
 
-    /// A change of one of three cells, and of one that is not there.
+    /// A change of one of three cells, or of a cell that does not exist.
     #[derive(Clone, Debug)]
     enum Change {
         Store(CellIndex, usize, Line),
@@ -298,7 +305,7 @@ mod tests {
         }
     }
 
-    /// Cells that are cleared and stored again, for ever, take no more memory.
+    /// Memory does not grow if cells are cleared and stored again many times.
     #[test]
     fn places_are_used_again() {
         let mut shadow = Shadow::new(2);

@@ -1,12 +1,12 @@
-//! Reads the figures of one slot, so that they agree with each other while the thread goes on.
+//! Reads consistent figures of one slot, even while its thread makes calls.
 //!
 //! The figures of a slot are in several cache lines, which cannot be read at one moment. So the
-//! activity of the thread is read before and after them, as with a seqlock. If no program ran for
-//! the thread in between, the figures are those of one moment. Otherwise they are read again. After
-//! [`TRIES`] attempts, the whole slot is left to the next drain: its figures are then late, and
-//! never contradict each other.
+//! reader reads the activity of the thread before and after the figures, as with a seqlock. If no
+//! program ran for the thread in between, the figures are those of one moment. Otherwise the reader
+//! reads them again. After [`TRIES`] attempts, the reader leaves the whole slot to the next drain.
+//! The figures are then late, but they never contradict each other.
 //!
-//! The last reading comes after the programs are detached, so it leaves no slot.
+//! At the last reading, the programs are detached. So the last reading leaves no slot.
 
 use std::{collections::HashMap, iter::once};
 
@@ -26,8 +26,9 @@ use crate::{
     model::{Extremes, Figures, OffCpu, Timed},
 };
 
-/// How often a slot is read while its thread goes on. A reading takes about as long as the shortest
-/// syscalls. So even for a thread that makes nothing else, one in a few readings succeeds.
+/// How often a slot is read at most while its thread makes calls. A reading takes about as long as
+/// the shortest syscalls. So even if a thread makes only such calls, one of a few readings
+/// succeeds.
 const TRIES: usize = 64;
 
 /// A reading of a slot. It is reused for each slot.
@@ -54,12 +55,12 @@ pub(super) struct How {
     pub(super) last: bool,
 }
 
-/// The samplers at the last reading, of the slots of which not every call was timed.
+/// The samplers at the last reading. Only slots with untimed calls have an entry.
 pub(super) type Samplers = HashMap<CellIndex, Sampler>;
 
 impl SlotReading {
-    /// Reads a slot that has changed, and stores it in `known`. Returns the counts that are reported
-    /// by now, or `None` if the slot has to be left to the next drain.
+    /// Reads a slot that has changed, and stores its content in `known`. Returns the counts of the
+    /// slot that are now reported, or `None` if the slot has to be left to the next drain.
     pub(super) fn read(
         &mut self,
         tables: &impl Tables,
@@ -106,7 +107,7 @@ impl SlotReading {
         None
     }
 
-    /// Collects the counts since the last reading.
+    /// Collects the increases since the last reading.
     fn collect(
         &mut self,
         tables: &impl Tables,
@@ -128,8 +129,8 @@ impl SlotReading {
         figures.extra = extra.into();
         figures.extra_ns = self.sampler.extra_ns.wrapping_sub(sampler.extra_ns);
         figures.squares = self.sampler.squares.wrapping_sub(sampler.squares);
-        // There are as many new latencies as calls that left. Once all are found, the remaining
-        // lines have none. With weights, there can be more.
+        // Without weights, there are as many new latencies as calls that left. Once all are found,
+        // the remaining lines have no new latency. With weights, there can be more.
         let left = if extra == 0 { figures.left() } else { u64::MAX };
         let mut found = 0;
         let others = HistogramLine::all().filter(|&other| other != changed.likely);
@@ -205,15 +206,15 @@ impl SlotReading {
     }
 }
 
-/// Whether no program that writes figures ran for the thread when its activity was read. The exit
-/// program first clears the call in flight, and last counts the call that left. The entry program
+/// Whether no program was writing figures for the thread when its activity was read. The exit
+/// program clears the call in flight first, and counts the call that left last. The entry program
 /// changes only the number of entered calls.
 fn is_between_programs(activity: &Activity, record: &ThreadRecord) -> bool {
     let is_in_call = ThreadRecord { in_flight_key: activity.in_flight_key, ..*record }.in_call();
     is_in_call || activity.entered == activity.left.wrapping_add(record.missed_exits)
 }
 
-/// How many of the calls that left were not timed, and are therefore in no bucket.
+/// Returns how many of the calls that left were not timed, and are therefore in no bucket.
 pub(super) fn untimed(figures: &Figures, timed: Timed) -> u64 {
     match timed {
         Timed::All => 0,

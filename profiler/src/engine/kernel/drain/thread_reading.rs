@@ -1,4 +1,4 @@
-//! Adds what a thread did since the last reading, and checks its books.
+//! Adds the calls of a thread since the last reading, and checks the thread's accounting equation.
 
 use std::sync::Arc;
 
@@ -25,19 +25,19 @@ pub(crate) struct Thread {
     pub(crate) process: ProcessIndex,
     /// The cgroup in which the calls of this record entered.
     pub(super) cgroup: u64,
-    /// Its own rows, if rows by thread are kept.
+    /// Its own row, if rows by thread are kept.
     pub(super) row: Option<ThreadIndex>,
     /// Whether it is in `Reader::unknown_users`.
     pub(super) user_is_unknown: bool,
-    /// The call in which it was last found.
+    /// The call in which a reading last found the thread.
     pub(crate) flight: Option<Flight>,
     account: Account,
-    /// Whether its books were reported not to balance.
+    /// Whether a violation of the accounting equation was reported for this thread.
     broken: bool,
 }
 
 impl Reader {
-    /// Adds the differences of a thread, of which the slots `changed` have changed.
+    /// Adds the differences of a thread. `changed` are the slots that have changed.
     pub(super) fn read_thread(
         &mut self,
         tables: &impl Tables,
@@ -46,8 +46,8 @@ impl Reader {
         last: bool,
     ) {
         let Visit { index, before, ref record, .. } = *visit;
-        // The activity before the figures: if the thread went on since, the activity differs at the
-        // next reading, which then reads the figures again.
+        // Stores the activity that was read before the figures. If the thread made calls since, the
+        // next reading finds another activity, and reads the figures again.
         self.activities[index as usize] = before;
         let thread = self.threads[index as usize].get_or_insert_with(|| {
             let identity = Identity { tgid: record.tgid, start_ns: record.process_start_ns };
@@ -84,7 +84,7 @@ impl Reader {
             let how = How { timed: self.timed, off_cpu: self.follows_off_cpu, last };
             let reading = self.slot.read(tables, known_now, visit, slot, how);
             let reported = reading.unwrap_or_else(|| {
-                // The next reading reads it again, even if the thread does nothing until then.
+                // The next reading reads the slot again, even if the thread is idle until then.
                 self.activities[index as usize] = Activity::default();
                 known
             });
@@ -142,7 +142,7 @@ impl Reader {
     }
 }
 
-/// Who has a record.
+/// The owner of a record.
 #[derive(Clone, Copy)]
 struct Owner {
     process: ProcessIndex,
@@ -151,7 +151,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// Adds figures of the owner.
+    /// Adds figures to the rows of the owner.
     fn add(self, into: &mut Aggregate, key: CallKey, figures: &Figures) {
         match self.row {
             Some(row) => into.add_to_thread(row, self.cgroup, key, figures),

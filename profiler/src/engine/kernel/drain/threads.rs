@@ -1,4 +1,4 @@
-//! Who threads are: their users and names; and rows by thread, which can begin late.
+//! Finds the users and names of threads, and starts rows by thread at any time.
 
 use std::sync::Arc;
 
@@ -24,7 +24,8 @@ use crate::{
 };
 
 impl Reader {
-    /// Notes the user of a process, of which a thread was read that has made calls which say this.
+    /// Notes the user of a process. `change` says whether the calls of the thread that was read can
+    /// have changed the user.
     pub(super) fn note_user(
         &mut self,
         tables: &impl Tables,
@@ -46,7 +47,7 @@ impl Reader {
         }
     }
 
-    /// Reads the users that may have changed, and the names of threads. Before a snapshot.
+    /// Reads the users that may have changed, and the names of threads. Called before a snapshot.
     pub(crate) fn identify(&mut self, tables: &impl Tables, into: &mut Aggregate) {
         for index in std::mem::take(&mut self.unknown_users) {
             let Some(thread) = &mut self.threads[index as usize] else { continue };
@@ -58,14 +59,14 @@ impl Reader {
             let uid = tgid.and_then(|tgid| proc_fields::real_uid("/proc".as_ref(), tgid, start_ns));
             match uid {
                 Some(uid) => into.set_uid(thread.process, uid),
-                // It has ended, and the kernel side has noted its user by then.
+                // The process has ended, and the kernel side noted its user at the end.
                 None => thread.user_is_unknown = true,
             }
         }
         if !into.has_threads() {
             return;
         }
-        // Another thread can give a thread its name while that sleeps.
+        // Another thread can rename a thread while the latter sleeps.
         for (index, thread) in (0_u32..).zip(&self.threads) {
             if let Some(row) = thread.as_ref().and_then(|thread| thread.row) {
                 into.rename_thread(row, None, &tables.identity(index).comm);
@@ -73,8 +74,8 @@ impl Reader {
         }
     }
 
-    /// Keeps rows by thread from now on, or no longer. The rows begin with what each thread has
-    /// done by the last reading.
+    /// Starts or stops keeping rows by thread. New rows begin with the calls that each thread had
+    /// made by the last reading.
     pub(crate) fn keep_threads(&mut self, tables: &impl Tables, into: &mut Aggregate, on: bool) {
         into.keep_threads(on);
         for index in 0..self.threads.len() as u32 {
@@ -97,7 +98,7 @@ impl Reader {
         }
     }
 
-    /// What a thread has done by the last reading.
+    /// Returns the calls that a thread had made by the last reading.
     fn calls_by_now(&self, tables: &impl Tables, index: u32) -> Vec<CallRow> {
         let mut calls: Vec<CallRow> = Vec::new();
         for (key, slot) in Batch::slots_of(tables, index) {
@@ -113,7 +114,7 @@ impl Reader {
         calls
     }
 
-    /// The figures of a slot by the last reading, of which the sums are known.
+    /// Returns the figures of a slot as of the last reading. `sums` are its sums at that reading.
     fn figures_by_now(&self, tables: &impl Tables, slot: CellIndex, sums: &Slot) -> Figures {
         let sampler = self.samplers.get(&slot).copied().unwrap_or_default();
         let mut figures = Figures {
@@ -130,7 +131,7 @@ impl Reader {
             squares: sampler.squares,
             ..Figures::default()
         };
-        // Cells are added to a slot and never taken away.
+        // Cells are added to a slot, and never removed.
         let cells = Slot::from_cell(&tables.cell(slot));
         let counts = |cell: CellIndex| {
             let lines = (0..LINES).filter(move |_| cell != 0).map(move |line| (cell, line));

@@ -1,8 +1,8 @@
-//! The names of users.
+//! Looks up the names of users.
 //!
-//! The list of users can be on another host (nsswitch.conf(5)), so a lookup can take seconds. A
-//! separate thread looks names up, and a snapshot waits for new names only for a bounded time. If a
-//! name arrives later, the next snapshot has it. Until then, reports show the number of the user.
+//! The user database can be on another host (nsswitch.conf(5)), so a lookup can take seconds. A
+//! separate thread looks up the names, and a snapshot waits for new names only for a bounded time.
+//! If a name arrives later, the next snapshot has it. Until then, reports show the user id.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +16,11 @@ use std::{
 
 use crate::{text::Untrusted, users};
 
-/// How long a snapshot waits for the names of new users. Drains wait meanwhile, so this is well
-/// below the second within which drains follow each other.
+/// How long a snapshot waits for the names of new users. Drains wait meanwhile. Drains follow each
+/// other within a second, so this time is well below a second.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
-/// How long the last snapshot waits. No drain follows it.
+/// How long the last snapshot waits for names. No drain follows the last snapshot, so it can wait
+/// longer.
 pub(crate) const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Looks up the name of a user. `None` if the user has no name.
@@ -30,7 +31,7 @@ pub(crate) struct UserNames {
     look_up: LookUp,
     worker: Option<Worker>,
     asked: BTreeSet<u32>,
-    /// Questions without an answer.
+    /// The number of lookups without an answer.
     open: usize,
     known: Arc<BTreeMap<u32, Untrusted>>,
 }
@@ -69,7 +70,7 @@ impl UserNames {
         Self { look_up, worker: None, asked: BTreeSet::new(), open: 0, known }
     }
 
-    /// Starts to look up the names of `uids`. Returns how many of them are new.
+    /// Starts to look up the names of `uids`. Returns how many of these users are new.
     pub(crate) fn ask(&mut self, uids: impl Iterator<Item = u32>) -> usize {
         let open = self.open;
         for uid in uids {
@@ -87,8 +88,8 @@ impl UserNames {
         self.open - open
     }
 
-    /// The names that are known. Waits for missing names until `patience` is over. Users without a
-    /// name are not in the map.
+    /// Returns the known names. Waits at most `patience` for missing names. Users without a name
+    /// are not in the map.
     pub(crate) fn get(&mut self, patience: Duration) -> Arc<BTreeMap<u32, Untrusted>> {
         let deadline = Instant::now() + patience;
         while self.open > 0 {

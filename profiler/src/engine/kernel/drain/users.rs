@@ -1,42 +1,42 @@
 //! The real user ids of processes.
 //!
 //! The kernel side notes the user of a thread at its first call, at an exec and at its end. In
-//! between, only a few calls change the user (setuid(2) and its relatives). If a thread has made
-//! one and lives, its id is read from /proc. So the id is exact also for a process that lives for
-//! a few milliseconds, and costs nothing for a process that keeps its user.
+//! between, only a few syscalls change the user (setuid(2) and its relatives). If a thread has made
+//! such a call and still lives, the user id is read from /proc. So the id is exact even for a
+//! process that lives for a few milliseconds, and costs nothing for a process that keeps its user.
 
 use profiler_common::call::{CallKey, OVERFLOW_SLOTS};
 
 use crate::{engine::kernel::options::Options, names::syscalls};
 
-/// Calls that can change the real user id of the thread that makes them.
+/// Syscalls that can change the real user id of the calling thread.
 const SETTERS: [&str; 6] =
     ["setuid", "setreuid", "setresuid", "setuid32", "setreuid32", "setresuid32"];
 
-/// Calls after which the kernel side has noted the user anew.
+/// Syscalls after which the kernel side notes the user again.
 const EXECS: [&str; 2] = ["execve", "execveat"];
 
-/// What the calls of a thread say about its user.
+/// What the calls of a thread imply about its user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    /// It ran another program, so that the user is noted anew.
+    /// The thread ran another program, so the kernel side has noted the user again.
     pub(super) noted: bool,
-    /// It may have changed its user since.
+    /// The thread may have changed its user since the kernel side noted it.
     pub(super) unnoted: bool,
 }
 
 impl Change {
-    /// Both.
+    /// Combines two changes.
     pub(super) fn and(self, other: Self) -> Self {
         Self { noted: self.noted || other.noted, unnoted: self.unnoted || other.unnoted }
     }
 }
 
-/// Which calls change users.
+/// Which syscalls change users.
 pub(crate) struct Changes {
     /// By [`CallKey::overflow_index`].
     by_call: Vec<Change>,
-    /// Of any thread that did something: where calls that change users may go unseen.
+    /// The change that any active thread may have made, if filters hide syscalls that change users.
     always: Change,
 }
 
@@ -49,8 +49,8 @@ impl Changes {
         Self { by_call: (0..OVERFLOW_SLOTS).map(of).collect(), always: Change::default() }
     }
 
-    /// With filters that hide calls which change users, every thread that does something may
-    /// have made one. That matters only if somebody asked for users.
+    /// Derives the changes from the options. If filters hide syscalls that change users, every
+    /// active thread may have made such a call. This matters only if the query asks for users.
     pub(crate) fn for_options(options: &Options) -> Self {
         let mut this = Self::new();
         let calls = options.filter.calls.as_ref();
@@ -62,12 +62,12 @@ impl Changes {
         this
     }
 
-    /// What a call says.
+    /// Returns what a call implies.
     pub(super) fn of(&self, key: CallKey) -> Change {
         self.by_call.get(key.overflow_index() as usize).copied().unwrap_or_default()
     }
 
-    /// What it says that a thread did anything.
+    /// Returns what any activity of a thread implies.
     pub(super) fn of_any(&self) -> Change {
         self.always
     }
@@ -99,7 +99,7 @@ mod tests {
         for (abi, nr) in [(Abi::X86_64, 59), (Abi::I386, 11), (Abi::X32, 545)] {
             assert_eq!(changes.of(CallKey::of(abi, nr)), Change { noted: true, unnoted: false });
         }
-        // seteuid(3) is setresuid(2), and setgid(2) is of groups.
+        // seteuid(3) calls setresuid(2), and setgid(2) changes only the group.
         assert_eq!(changes.of(CallKey::of(Abi::X86_64, 106)), Change::default());
     }
 
@@ -113,8 +113,8 @@ mod tests {
             Changes::for_options(&options).of_any().unnoted
         };
         assert!(of("read", true));
-        assert!(!of("read", false), "nobody asked");
-        assert!(!of("!read", true), "all of them count");
+        assert!(!of("read", false), "the query does not ask for users");
+        assert!(!of("!read", true), "no syscall that changes users is hidden");
         assert!(of("!setuid", true));
     }
 }

@@ -1,4 +1,4 @@
-//! [`Tables`] without a kernel: threads that make calls, and the reads that the drain makes.
+//! [`Tables`] without a kernel: fake threads make calls, and the drain reads them.
 
 mod programs;
 
@@ -17,7 +17,7 @@ use crate::engine::kernel::tables::{Activity, Before, SlotCounts, Tables, ZERO_O
 pub(super) use programs::Leaving;
 use programs::{FREE, State};
 
-/// Fake tables. Each read lets the calls of [`Self::leave_meanwhile`] go on.
+/// Fake tables. Each read advances the calls of [`Self::leave_meanwhile`].
 pub(super) struct Fake {
     state: RefCell<State>,
     before: Option<Before>,
@@ -29,7 +29,7 @@ pub(super) struct Fake {
 }
 
 impl Fake {
-    /// Tables with so many records and extents.
+    /// Creates tables with `records` records and `extents` extents.
     pub(super) fn new(records: u32, extents: u32) -> Self {
         Self {
             state: RefCell::new(State::new(records, extents)),
@@ -41,7 +41,7 @@ impl Fake {
         }
     }
 
-    /// Lists calls that entered before the attach: process, thread and number.
+    /// Lists calls that entered before the attach. A call has a process, a thread and a number.
     pub(super) fn list_before(&mut self, until_ns: u64, calls: &[(u32, u32, u32)]) {
         let call = |&(tgid, tid, key)| CallBefore {
             key,
@@ -55,20 +55,20 @@ impl Fake {
         self.before = Some(Before { count: calls.len() as u32, until_ns });
     }
 
-    /// A call that was listed leaves.
+    /// Lets the listed call of a thread leave.
     pub(super) fn leave_before(&mut self, tid: u32) {
         let call = self.calls_before.iter_mut().find(|call| call.tid == tid);
         call.expect("a call of this thread").key = CallKey::NONE.0;
     }
 
-    /// A thread starts. Returns its record.
+    /// Starts a thread. Returns its record.
     pub(super) fn start(&mut self, tgid: u32, tid: u32) -> u32 {
         let record = self.state.get_mut().take_record(tgid, tid);
         self.identities[record as usize] = TaskIdentity { uid: tgid, ..TaskIdentity::default() };
         record
     }
 
-    /// A call enters. Returns what [`Self::leave`] takes.
+    /// Enters a call. Returns the argument for [`Self::leave`].
     pub(super) fn enter(
         &mut self,
         record: u32,
@@ -79,26 +79,27 @@ impl Fake {
         self.state.get_mut().enter(record, nr, latency_ns, errno)
     }
 
-    /// A call enters at a time, and stays in flight.
+    /// Enters a call at the time `entry_ns`. The call stays in flight.
     pub(super) fn enter_at(&mut self, record: u32, nr: u32, entry_ns: u64) -> Leaving {
         let call = self.enter(record, nr, 0, None);
         self.state.get_mut().records[record as usize].entry_ns = entry_ns;
         call
     }
 
-    /// A call leaves.
+    /// Lets a call leave.
     pub(super) fn leave(&mut self, call: Leaving) {
         self.state.get_mut().leave(call);
     }
 
-    /// A call leaves during the reading: it makes `steps` stores now, and one before each read that
-    /// follows.
+    /// Lets a call leave during the reading: it makes `steps` stores now, and one store before each
+    /// of the next reads.
     pub(super) fn leave_meanwhile(&mut self, call: Leaving, steps: u32) {
         self.go_on_meanwhile(call, steps, Some(0), 0);
     }
 
-    /// Same as [`Self::leave_meanwhile`], with `pause` reads between two stores. With `None`, the
-    /// thread stops until [`Self::settle`]. Then the same call follows `more` times.
+    /// Same as [`Self::leave_meanwhile`], with `pause` reads between two stores. If `pause` is
+    /// `None`, the thread stops until [`Self::settle`]. After the call, the thread makes the same
+    /// call `more` times.
     pub(super) fn go_on_meanwhile(
         &mut self,
         mut call: Leaving,
@@ -114,14 +115,14 @@ impl Fake {
         }
     }
 
-    /// Lets all calls leave that leave during the reading.
+    /// Completes all calls that leave during the reading.
     pub(super) fn settle(&mut self) {
         let state = self.state.get_mut();
         std::mem::take(&mut state.leaving).into_iter().for_each(|call| state.leave(call));
     }
 
-    /// A thread leaves its CPU in its call, and returns to a CPU after it has waited and was
-    /// runnable for so long, as in profiler-ebpf/src/off_cpu.rs.
+    /// Lets a thread leave its CPU during its call, wait, become runnable, and return to a CPU, as
+    /// in profiler-ebpf/src/off_cpu.rs.
     pub(super) fn leave_cpu(&mut self, record: u32, waiting_ns: u64, runnable_ns: u64) {
         let state = self.state.get_mut();
         let owner = state.records[record as usize];
@@ -143,7 +144,7 @@ impl Fake {
         call.time.runnable_ns += runnable_ns;
     }
 
-    /// A thread ends, in a call or not.
+    /// Ends a thread, which may be in a call.
     pub(super) fn end(&mut self, record: u32) {
         self.settle();
         let record = &mut self.state.get_mut().records[record as usize];
@@ -151,7 +152,8 @@ impl Fake {
         record.state = RecordState::Ended as u16;
     }
 
-    /// Sets every bucket and every errno count of a slot that is not 0, as after many calls.
+    /// Sets every bucket and every errno count of a slot that is not 0 to `value`, as after many
+    /// calls.
     pub(super) fn set_counts(&mut self, record: u32, nr: u32, value: u32) {
         let state = self.state.get_mut();
         let slot = state.slot_of(record, nr);
@@ -163,12 +165,12 @@ impl Fake {
         }
     }
 
-    /// Counts an entry in a slot, and not in the record.
+    /// Counts an entry in a slot, but not in the record.
     pub(super) fn miscount(&mut self, record: u32, nr: u32) {
         self.state.get_mut().count_entry(record, nr);
     }
 
-    /// A call left and the exit program was skipped, as the next entry finds.
+    /// Records that a call left without its exit program, as the next entry does.
     pub(super) fn miss_exit(&mut self, record: u32) {
         let record = &mut self.state.get_mut().records[record as usize];
         record.missed_exits += 1;
@@ -201,7 +203,7 @@ impl Tables for Fake {
     }
 
     fn activity(&self, record: u32) -> Activity {
-        // In the order of the real tables. The thread goes on in between.
+        // Reads in the order of the real tables. The thread makes its stores in between.
         let read = || {
             self.state.borrow_mut().go_on();
             self.state.borrow().records[record as usize]
@@ -281,14 +283,14 @@ impl Tables for Fake {
 
     fn end_record(&mut self, record: u32) {
         let record = &mut self.state.get_mut().records[record as usize];
-        assert_eq!(record.state, RecordState::Live as u16, "it has not ended");
+        assert_eq!(record.state, RecordState::Live as u16, "only a live record can end");
         record.state = RecordState::Ended as u16;
     }
 
     fn free_record(&mut self, record: u32) {
         let state = self.state.get_mut();
         let freed = &mut state.records[record as usize];
-        assert_eq!(freed.state, RecordState::Ended as u16, "only what has ended is freed");
+        assert_eq!(freed.state, RecordState::Ended as u16, "only an ended record is freed");
         *freed = FREE;
         state.off_cpu_calls[record as usize] = OffCpuCall::default();
         state.free_records.push(record);
@@ -297,7 +299,7 @@ impl Tables for Fake {
 
     fn free_extent(&mut self, extent: u32) {
         let state = self.state.get_mut();
-        assert_ne!(state.owners[extent as usize], 0, "only what is owned is freed");
+        assert_ne!(state.owners[extent as usize], 0, "only an owned extent is freed");
         state.owners[extent as usize] = 0;
         let first = (extent * CELLS_PER_EXTENT) as usize;
         state.cells[first..first + CELLS_PER_EXTENT as usize].fill([0; 32]);

@@ -1,4 +1,5 @@
-//! What the programs write, one store after another, so that a reading can fall between any two.
+//! Makes the stores of the programs one at a time, so that a reading can fall between any two
+//! stores.
 
 use profiler_common::{
     call::CallKey,
@@ -24,7 +25,7 @@ pub(in super::super) struct Leaving {
     pub(super) slot: CellIndex,
     pub(super) latency_ns: u64,
     pub(super) errno: Option<u16>,
-    /// How many stores it has made.
+    /// How many stores the call has made.
     pub(super) step: u32,
     /// Reads since the last store, and reads between two stores; `None` if the thread is stopped.
     pub(super) pause: (u32, Option<u32>),
@@ -33,9 +34,9 @@ pub(in super::super) struct Leaving {
 }
 
 impl Leaving {
-    /// How many stores it makes until it has left.
+    /// How many stores a call makes until it has left.
     pub(in super::super) const STEPS: u32 = 9;
-    /// How many stores an entry makes, if the same call is made again.
+    /// How many stores an entry makes if the thread makes the same call again.
     const ENTRY: u32 = 3;
 
     pub(super) fn is_over(&self) -> bool {
@@ -78,7 +79,7 @@ mod at {
 }
 
 impl State {
-    /// Pools of so many records and extents.
+    /// Creates pools of `records` records and `extents` extents.
     pub(super) fn new(records: u32, extents: u32) -> Self {
         Self {
             records: vec![FREE; records as usize],
@@ -93,7 +94,7 @@ impl State {
         }
     }
 
-    /// A thread takes a record.
+    /// Takes a record for a thread.
     pub(super) fn take_record(&mut self, tgid: u32, tid: u32) -> u32 {
         let index = self.free_records.pop().expect("a free record");
         let record = &mut self.records[index as usize];
@@ -111,7 +112,7 @@ impl State {
         slot
     }
 
-    /// A call enters.
+    /// Enters a call.
     pub(super) fn enter(
         &mut self,
         record: u32,
@@ -127,14 +128,14 @@ impl State {
         Leaving { record, nr, slot, latency_ns, errno, step: 0, pause: (0, Some(0)), more: 0 }
     }
 
-    /// Makes the stores that are left of a call.
+    /// Makes the remaining stores of a call.
     pub(super) fn leave(&mut self, mut call: Leaving) {
         while !call.is_over() {
             self.step(&mut call);
         }
     }
 
-    /// Takes a cell of the pool for a record.
+    /// Takes a cell from the pool for a record.
     fn take_cell(&mut self, record: u32) -> CellIndex {
         let next = &mut self.records[record as usize].next_cell;
         if next.is_multiple_of(CELLS_PER_EXTENT) {
@@ -145,11 +146,12 @@ impl State {
         }
         *next += 1;
         let taken = *next - 1;
-        assert_eq!(self.cells[taken as usize], [0; 32], "cells are given back zeroed");
+        assert_eq!(self.cells[taken as usize], [0; 32], "a free cell is zeroed");
         taken
     }
 
-    /// The cell at a place of another cell. Takes one if there is none.
+    /// Returns the cell that word `place` of the cell `holder` refers to. Takes a new cell if there
+    /// is none.
     fn cell_at(&mut self, record: u32, holder: CellIndex, place: usize) -> CellIndex {
         if self.cells[holder as usize][place] == 0 {
             let cell = self.take_cell(record);
@@ -158,7 +160,7 @@ impl State {
         self.cells[holder as usize][place]
     }
 
-    /// The slot of a call. Takes one if there is none.
+    /// Returns the slot of a call. Takes a new slot if there is none.
     pub(super) fn slot_of(&mut self, record: u32, nr: u32) -> CellIndex {
         let page = (nr / CALLS_PER_PAGE) as usize;
         if self.records[record as usize].native_pages[page] == 0 {
@@ -175,8 +177,8 @@ impl State {
         self.cells[page][place]
     }
 
-    /// Makes one store of a call that leaves, in the order of profiler-ebpf/src/exit.rs, or of the
-    /// entry of the next call, in the order of entry.rs.
+    /// Makes the next store of a call that leaves, in the order of profiler-ebpf/src/exit.rs. After
+    /// the call, makes the stores of the next entry, in the order of entry.rs.
     pub(super) fn step(&mut self, leaving: &mut Leaving) {
         let Leaving { record, nr, slot, latency_ns, errno, step, .. } = *leaving;
         let (at_slot, owner) = (slot as usize, record as usize);
@@ -223,7 +225,7 @@ impl State {
         }
     }
 
-    /// Lets each call that leaves during the reading go on, as before a read.
+    /// Advances each call that leaves during the reading. Called before each read.
     pub(super) fn go_on(&mut self) {
         let mut leaving = std::mem::take(&mut self.leaving);
         for call in &mut leaving {

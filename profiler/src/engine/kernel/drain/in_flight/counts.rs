@@ -1,4 +1,4 @@
-//! How many calls are in flight, by call.
+//! Counts the calls in flight, by syscall.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,7 +7,7 @@ use profiler_common::call::CallKey;
 use super::Open;
 use crate::{aggregate::Aggregate, model::CallInFlight, names::waits::kind};
 
-/// Counts the calls of the threads in `open`, and those of threads without a record.
+/// Counts the calls of the threads in `open`, and the calls of threads without a record.
 pub(super) fn by_call(open: &[Open], of: &Aggregate) -> Vec<CallInFlight> {
     #[derive(Default)]
     struct Sums {
@@ -25,8 +25,8 @@ pub(super) fn by_call(open: &[Open], of: &Aggregate) -> Vec<CallInFlight> {
         sums.before += u64::from(thread.is_before());
         sums.oldest_ns = sums.oldest_ns.max(thread.age_ns);
     }
-    // Threads without a record have only sums. If the pool was full, the sums also contain calls of
-    // threads with records, which are counted above.
+    // For threads without a record, there are only sums. If the pool was full, the sums also
+    // include calls of threads with records, which are counted above.
     for row in of.unattributed() {
         let open = row.total.in_flight();
         if open > 0 {
@@ -59,7 +59,7 @@ mod tests {
 
     const FUTEX: u32 = 202;
 
-    /// Five are open in overflow slots, of which one is of a thread with a record.
+    /// Five calls are open in overflow slots. One of them belongs to a thread with a record.
     #[test]
     fn threads_without_a_record_are_counted() {
         let mut aggregate = Aggregate::new(KeepEnded::Always);

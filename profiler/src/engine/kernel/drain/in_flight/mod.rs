@@ -1,8 +1,8 @@
-//! The calls in flight, from the records of the threads.
+//! Reads the calls in flight from the records of the threads.
 //!
-//! They are not computed by subtraction, because a call whose exit was missed would be in flight
-//! forever. Calls that entered before the attach are as old as the end of their listing, and are in no
-//! figures.
+//! The calls in flight are not entered minus left: a call whose exit was missed would then be in
+//! flight forever. Calls that entered before the attach are not in any other figure. Their age
+//! counts from the end of the listing that found them.
 
 mod before;
 mod counts;
@@ -32,12 +32,12 @@ struct Open {
     overflowed: bool,
 }
 
-/// Where the process of a thread is.
+/// Where to find the process of a thread.
 #[derive(Clone, Copy)]
 enum Whose {
     /// In the aggregate.
     Known(ProcessIndex),
-    /// In the call of this index that entered before the attach, which is in no figures.
+    /// In the call at this index in the list of calls that entered before the attach.
     Before(u32),
 }
 
@@ -47,8 +47,8 @@ impl Open {
     }
 }
 
-/// Reads the calls in flight at `now_ns`: those of the threads `known` from their records, and those
-/// of threads without a record from the counts in `of`.
+/// Reads the calls in flight at `now_ns`. For the threads in `known`, the calls come from their
+/// records. For threads without a record, they come from the counts in `of`.
 pub(crate) fn read<'a>(
     tables: &impl Tables,
     known: impl Iterator<Item = (u32, &'a mut Thread)>,
@@ -61,7 +61,7 @@ pub(crate) fn read<'a>(
             Some(Open {
                 // The same key as in the aggregate.
                 key: syscalls::fold_unknown(CallKey(flight.key)),
-                // A call may enter after the time was read.
+                // A call may have entered after the time was read.
                 age_ns: now_ns.saturating_sub(flight.entry_ns),
                 tid: flight.tid,
                 whose: Whose::Known(thread.process),

@@ -1,5 +1,5 @@
-//! The oldest calls in flight, listed by kind. Each kind has its own bound: thousands of threads that
-//! sleep in `futex` must not hide one `fsync`.
+//! Lists the oldest calls in flight, by kind. Each kind has its own limit: thousands of threads
+//! that sleep in `futex` must not hide one `fsync`.
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
@@ -11,11 +11,11 @@ use crate::{
     names::waits::kind,
 };
 
-/// How many threads of each kind are listed. With one bound for all kinds, thousands of threads that
-/// sleep for days would hide the one that should not.
+/// How many threads of each kind are listed at most. With one limit for all kinds, thousands of
+/// threads that sleep for days would hide the one thread that should not sleep.
 pub(super) const MOST_OF_A_KIND: usize = 256;
 
-/// The oldest threads in `open` of each kind.
+/// Returns the oldest threads in `open` of each kind.
 pub(super) fn list(open: Vec<Open>, tables: &impl Tables, of: &Aggregate) -> Vec<ThreadInFlight> {
     let age = |thread: &Open| (Reverse(thread.age_ns), thread.tid);
     let mut kinds = Kind::ALL.map(|_| Vec::new());

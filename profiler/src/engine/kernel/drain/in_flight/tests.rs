@@ -57,7 +57,7 @@ fn a_call_is_in_flight_until_it_leaves() {
     assert_eq!((threads(&host.read()), calls(&host.read())), (vec![], vec![]));
 }
 
-/// What is known of the call before, or of the record's last owner, is forgotten.
+/// The reader forgets the previous call of the thread, and the previous owner of the record.
 #[test]
 fn the_same_call_entered_anew_is_another() {
     let mut host = Host::new(1);
@@ -69,7 +69,7 @@ fn the_same_call_entered_anew_is_another() {
     host.tables.enter_at(record, FSYNC, NOW - 5);
     assert_eq!(threads(&host.read()), [(7, FSYNC, 5)]);
     host.tables.end(record);
-    // Without a look at what is in flight.
+    // Drains without reading the calls in flight.
     host.reader.read(&mut host.tables, &mut host.aggregate);
     assert_eq!(host.tables.start(2, 8), record);
     for _ in 0..2 {
@@ -85,7 +85,7 @@ fn a_thread_that_ended_in_a_call_is_not_in_it() {
     host.tables.enter_at(record, FSYNC, 5);
     assert_eq!(threads(&host.read()).len(), 1);
     host.tables.end(record);
-    // Before it is read, and after.
+    // The record is checked before the drain reads it, and after.
     let unread = read(&host.tables, host.reader.known(), &host.aggregate, NOW);
     assert_eq!((threads(&unread), calls(&unread)), (vec![], vec![]));
     assert_eq!(threads(&host.read()), []);
@@ -99,8 +99,8 @@ fn what_enters_while_it_is_read_is_of_age_zero() {
     assert_eq!(threads(&host.read()), [(1, FSYNC, 0)]);
 }
 
-/// They have lasted since all were listed, and have no figures: a row of theirs would
-/// break the law.
+/// Calls that entered before the attach count from the end of the listing. They have no row,
+/// because such a row would violate the accounting equation.
 #[test]
 fn calls_from_before_last_at_least_since_then() {
     let mut host = Host::new(1);
@@ -130,7 +130,7 @@ fn thousands_that_wait_hide_no_other() {
     let mut host = Host::new(WAITING + 3);
     for tid in 1..=WAITING {
         let record = host.tables.start(1, tid);
-        // The first has waited the longest.
+        // The first thread has waited the longest.
         host.tables.enter_at(record, FUTEX, tid.into());
     }
     for (tid, nr, entry_ns) in [(4_001, READ, 500), (4_002, FSYNC, 900), (4_003, FSYNC, 800)] {

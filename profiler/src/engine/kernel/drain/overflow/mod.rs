@@ -1,4 +1,4 @@
-//! Reads the overflow slots: the calls of threads without space of their own.
+//! Reads the overflow slots, which count calls of threads without space of their own.
 
 mod surplus;
 
@@ -34,7 +34,8 @@ impl Reader {
             let old = self.overflow[index as usize].take();
             let old = old.as_deref().unwrap_or(&ZERO_OVERFLOW);
             if !last {
-                // Without extents, the bucket and the errno of a call may be here without the call.
+                // If a thread got no extent, an overflow slot can have the bucket and the errno of
+                // a call that the thread's own slot counted.
                 let alone = c.extents_refused() == 0;
                 surplus::hold_over(&mut new, old, extremes, (self.timed, alone));
             }
@@ -53,21 +54,21 @@ impl Reader {
         }
     }
 
-    /// How many calls the overflow slots counted.
+    /// Returns how many calls the overflow slots counted.
     pub(crate) fn overflowed(&self) -> u64 {
         self.overflowed
     }
 }
 
-/// Adds a call in which a thread ended, and whose entry an overflow slot has counted.
+/// Adds a call in which a thread ended, if an overflow slot has counted the entry of the call.
 pub(super) fn add_unreturned(into: &mut Aggregate, key: CallKey) {
     into.add(None, key, &Figures { never_returned: 1, ..Figures::default() });
-    // The overflow slot does not count it.
+    // The overflow slot does not count that the call never returned.
     let open = Account { open: vec![(key, 1)], ..Account::default() };
     into.settle(None, &open, &Account::default());
 }
 
-/// The books of an overflow slot.
+/// Returns the account of an overflow slot.
 fn account(key: CallKey, slot: &OverflowSlot) -> Account {
     let left = slot.returned.wrapping_add(slot.restarted);
     let gone = left.wrapping_add(slot.never_returned);
@@ -75,7 +76,7 @@ fn account(key: CallKey, slot: &OverflowSlot) -> Account {
     Account { entered: slot.entered, left, open: vec![(key, open)] }
 }
 
-/// The differences in an overflow slot. `extremes` are those since the start.
+/// Returns the differences in an overflow slot. `extremes` are the extremes since the start.
 fn differences(new: &OverflowSlot, extremes: Option<Extremes>, old: &OverflowSlot) -> Figures {
     let mut figures = Figures {
         calls: new.entered.wrapping_sub(old.entered),

@@ -1,16 +1,17 @@
-//! Makes the figures of an overflow slot agree with each other.
+//! Makes the figures of an overflow slot consistent.
 //!
-//! Many threads write an overflow slot at once, so no moment is without a writer. The reader reads
-//! the calls that left first, and everything that belongs to them later. So every count except the
-//! calls may be too large. The surplus is left to the next reading.
+//! Many threads write an overflow slot at once, so the reader cannot wait for a moment without a
+//! writer. The reader reads the number of calls that left first, and their other figures later. So
+//! the other figures may already include later calls. This surplus is left to the next reading.
 
 use profiler_common::wire::OverflowSlot;
 
 use crate::model::{Extremes, Timed};
 
-/// Removes from `new` what belongs to calls that have not left. `old` is what was reported already.
-/// `alone` says that only calls of the slot itself are counted in it. Then each call that left has
-/// one bucket, and each error belongs to a call that returned.
+/// Removes from `new` the figures of calls that had not left when the calls were counted. `old` was
+/// already reported. If `alone` is true, every figure in the slot belongs to a call that the slot
+/// itself counted. Then each call that left has one bucket, and each error belongs to a call that
+/// returned.
 pub(super) fn hold_over(
     new: &mut OverflowSlot,
     old: &OverflowSlot,
@@ -21,8 +22,8 @@ pub(super) fn hold_over(
     let left = returned.wrapping_add(new.restarted.wrapping_sub(old.restarted));
     let mut latencies = sum(&new.buckets, &old.buckets);
     if alone {
-        // With weights, the buckets can count more than the calls that left, so nothing tells
-        // which of them are early.
+        // With weights, the buckets can count more than the calls that left. So the surplus is
+        // unknown.
         let is_weighted = matches!(timed, Timed::Adaptive(_));
         let surplus = if is_weighted { 0 } else { latencies.saturating_sub(left) };
         take_back(&mut new.buckets, &old.buckets, surplus);
@@ -43,12 +44,12 @@ pub(super) fn hold_over(
     }
 }
 
-/// The sum of the increases from `old` to `new`.
+/// Returns the sum of the increases from `old` to `new`.
 fn sum(new: &[u32], old: &[u32]) -> u64 {
     new.iter().zip(old).map(|(new, old)| u64::from(new.wrapping_sub(*old))).sum()
 }
 
-/// Reduces the increases from `old` to `new` by `surplus` in all.
+/// Reduces the increases from `old` to `new` by `surplus` in total.
 fn take_back(new: &mut [u32], old: &[u32], mut surplus: u64) {
     for (new, old) in new.iter_mut().zip(old) {
         if surplus == 0 {
@@ -68,7 +69,7 @@ mod tests {
     use super::*;
     use crate::engine::kernel::tables::ZERO_OVERFLOW;
 
-    /// A call that leaves: its latency, its errno, and how many of its stores were made.
+    /// A call that leaves: its latency, its errno, and how many of its stores precede the reading.
     fn call() -> impl Strategy<Value = (u64, Option<usize>, u32)> {
         (1..300_u64, prop::option::of(1..134_usize), 0..4_u32)
     }
@@ -84,8 +85,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each reading finds some calls half stored. Each row agrees with itself, and the rows add
-        /// up to all calls.
+        /// Each reading finds some calls half stored. Each row is consistent, and the rows add up
+        /// to all calls.
         #[test]
         fn what_is_reported_agrees_and_adds_up(
             readings in prop::collection::vec(prop::collection::vec(call(), 0..20), 1..20)
