@@ -32,18 +32,19 @@ use model::{Labels, Metrics};
 /// What the daemon knows in addition to the snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// When the programs were attached, by the wall clock: all counters were 0 then.
+    /// When the programs were attached, by the wall clock. All counters were 0 at that time.
     pub attached: Option<SystemTime>,
-    /// Duration of the scrapes that were answered, from the request to the answer.
+    /// Durations of the answered scrapes, from request to response.
     pub scrapes: Times,
-    /// Drains that did not take place, because the one before came so late.
+    /// How many drains were skipped because the drain before them was late.
     pub missed_drains: u64,
-    /// The longest time between two drains: as configured, or longer if drains are expensive.
+    /// The maximum time between two drains: the configured interval, or longer if drains are
+    /// expensive.
     pub interval: Duration,
     /// Delay of the last drain.
     pub last_drain_late: Duration,
-    /// Whether the last reload of the configuration failed, or the last change of the web configuration
-    /// file; false without either.
+    /// Whether the last reload of the configuration failed, or the last change of the web
+    /// configuration file could not be applied.
     pub reload_failed: bool,
     /// Messages that did not reach the log.
     pub unlogged: Unlogged,
@@ -53,18 +54,18 @@ pub struct Service {
     pub groups: Arc<[GroupReading]>,
 }
 
-/// What one scrape shows.
+/// The data of one scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Exposition {
-    /// What the kernel side recorded.
+    /// The figures that the kernel side recorded.
     pub snapshot: Arc<Snapshot>,
-    /// The daemon itself.
+    /// The state of the daemon.
     pub service: Service,
-    /// What the user has chosen.
+    /// The user's settings.
     pub options: Arc<Options>,
 }
 
-/// What a user can choose about the metrics.
+/// The user's settings for the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// The bounds of latencies in classic buckets.
@@ -99,15 +100,15 @@ impl Format {
     }
 }
 
-/// `exposition` in the text format of Prometheus.
+/// Writes `exposition` in the text format of Prometheus.
 ///
 /// # Errors
-/// Whatever the encoder finds wrong with a family. No family of [`collect`] has such a fault.
+/// If the encoder rejects a family. The encoder accepts every family of [`collect`].
 pub fn text(exposition: &Exposition) -> Result<String, prometheus::Error> {
     text::encode(&collect(exposition))
 }
 
-/// `exposition` in `format`.
+/// Writes `exposition` in `format`.
 ///
 /// # Errors
 /// See [`text`].
@@ -122,7 +123,7 @@ pub fn encode(exposition: &Exposition, format: Format) -> Result<Vec<u8>, promet
     })
 }
 
-/// Every metric. Families that have no series in this snapshot are empty.
+/// Collects all metrics. Families that have no series in this snapshot are empty.
 pub fn collect(exposition: &Exposition) -> Metrics<'_> {
     let Exposition { snapshot, service, options } = exposition;
     let (named, bounds) = (service.named.as_deref(), &options.bounds);
@@ -137,7 +138,7 @@ pub fn collect(exposition: &Exposition) -> Metrics<'_> {
         .collect()
 }
 
-/// One sample without labels.
+/// Returns one sample without labels.
 fn one<'a, V>(value: V) -> [(Labels<'a>, V); 1] {
     [(Vec::new(), value)]
 }
@@ -209,7 +210,7 @@ mod tests {
         }
     }
 
-    /// What an encoder of another format relies on.
+    /// Encoders of other formats rely on these rules.
     #[test]
     fn every_family_keeps_the_rules_of_openmetrics() {
         let mut figures = Figures { calls: 2, restarted: 1, ..Figures::default() };
@@ -241,13 +242,13 @@ mod tests {
         };
         assert_eq!(created("profiler_syscalls_total"), attached);
         assert_eq!(created("profiler_syscall_duration_seconds"), attached);
-        // The process is older than the counters, and a gauge has no start.
+        // The process is older than its counters, and a gauge has no creation time.
         assert_eq!(created("profiler_cpu_seconds_total"), None);
         assert_eq!(created("profiler_uptime_seconds"), None);
     }
 
-    /// The samples of the only histogram in `text` whose name ends in `suffix`, with
-    /// the value of `le`.
+    /// Returns the samples of the only histogram in `text` whose names end in `suffix`, each with
+    /// its value of `le`.
     fn samples(text: &str, suffix: &str) -> Vec<(Option<f64>, f64)> {
         let name = format!("profiler_syscall_duration_seconds{suffix}{{");
         text.lines()

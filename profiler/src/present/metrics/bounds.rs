@@ -1,6 +1,6 @@
 //! The bounds of histograms in formats with classic buckets.
 //!
-//! Each bound is the upper bound of a bucket of the kernel side, so no count is estimated.
+//! Each bound is the upper bound of a bucket of the kernel side, so all counts are exact.
 
 use profiler_common::hist::{self, BUCKETS};
 
@@ -8,12 +8,13 @@ use profiler_common::hist::{self, BUCKETS};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds(Vec<u64>);
 
-/// 10 us, 1 ms, 10 ms, 100 ms and 1 s: the bounds that are at these values, or 2 to 8 % above.
+/// The default bounds: about 10 µs, 1 ms, 10 ms, 100 ms and 1 s. The exact bounds are 0 to 8 %
+/// higher.
 ///
-/// The bounds are what costs: each adds a series per syscall. With these five, an ordinary host has
-/// fewer than 1,000 samples ([`super::ordinary`]). They tell apart calls that only compute or copy,
-/// calls that read from flash or from a disk, and calls for which somebody waits. Sum and count are
-/// exact whatever the bounds. Native histograms have the precision.
+/// Each bound adds a series per syscall. With these five bounds, an ordinary host has fewer than
+/// 1,000 samples ([`super::ordinary`]). They distinguish calls that only compute or copy, calls
+/// that read from flash or a disk, and calls that are slow enough for a person to notice. Sum and
+/// count are exact whatever the bounds. Native histograms are more precise.
 const DEFAULT: [u64; 5] = [10_240, 1 << 20, 10 << 20, 96 << 20, 1 << 30];
 
 impl Default for Bounds {
@@ -23,10 +24,10 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// These bounds, sorted and each once.
+    /// Sorts the bounds, and removes duplicates.
     ///
     /// # Errors
-    /// [`NoBound`] if one is not a bound of the kernel side.
+    /// [`NoBound`] if a number is not a bound of the kernel side.
     pub fn new(bounds: impl IntoIterator<Item = u64>) -> Result<Self, NoBound> {
         let mut bounds: Vec<u64> = bounds.into_iter().collect();
         bounds.sort_unstable();
@@ -35,13 +36,13 @@ impl Bounds {
         Ok(Self(bounds))
     }
 
-    /// The bounds in nanoseconds, in ascending order.
+    /// Returns the bounds in nanoseconds, in ascending order.
     pub fn as_slice(&self) -> &[u64] {
         &self.0
     }
 }
 
-/// A number of nanoseconds is not a bound of the kernel side.
+/// The error that a number of nanoseconds is not a bound of the kernel side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoBound {
     /// The greatest bound below it.
@@ -50,12 +51,13 @@ pub struct NoBound {
     pub above: Option<u64>,
 }
 
-/// Checks that `ns` is the upper bound of a bucket of the kernel side. The last bucket has none.
+/// Checks that `ns` is the upper bound of a bucket of the kernel side. The last bucket has no upper
+/// bound.
 ///
 /// # Errors
-/// The bounds on both sides of `ns`.
+/// If it is not. The error has the nearest bounds below and above `ns`.
 pub fn check(ns: u64) -> Result<(), NoBound> {
-    // Of the bucket that includes it, and of the bucket before.
+    // The upper bounds of the bucket that includes `ns`, and of the bucket before.
     let bucket = hist::bucket(ns) as usize;
     let above = (bucket < BUCKETS - 1).then(|| hist::upper(bucket));
     if above == Some(ns) {
@@ -64,7 +66,7 @@ pub fn check(ns: u64) -> Result<(), NoBound> {
     Err(NoBound { below: Some(hist::lower(bucket)).filter(|&below| below > 0), above })
 }
 
-/// Every `step`th octave, from `1 << first` nanoseconds on.
+/// Returns every `step`th octave, starting at `1 << first` nanoseconds.
 pub(super) const fn octaves<const N: usize>(first: u32, step: u32) -> [u64; N] {
     let mut bounds = [0; N];
     let mut at = 0;

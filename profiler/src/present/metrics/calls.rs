@@ -15,11 +15,11 @@ use crate::{
     names::syscalls,
 };
 
-/// The name of all syscalls that have no series of their own.
+/// The name under which all syscalls without series of their own are added up.
 const OTHER: &str = "other";
 
-/// ABI and name of a syscall, which make a series. `named` are the syscalls that have series of
-/// their own; `None` if all have.
+/// Returns the ABI and the name of a syscall, which identify a series. `named` are the syscalls
+/// that have series of their own. If it is `None`, all syscalls have.
 pub fn call_name(key: CallKey, named: Option<&Calls>) -> CallName {
     let abi = key.abi().map_or(syscalls::UNKNOWN, Abi::name);
     let is_named = named.is_none_or(|named| named.counts()[key.overflow_index() as usize]);
@@ -30,11 +30,14 @@ pub(super) fn labels<'a>(&(abi, syscall): &CallName) -> Labels<'a> {
     vec![Label::new("abi", abi), Label::new("syscall", syscall)]
 }
 
-/// The figures of a snapshot by the labels of a series.
+/// Adds up the figures of a snapshot by the labels of a series.
 ///
-/// Numbers that share a name share a series: all that no table knows, all that are not `named`, and calls that x32 has
-/// under its own number and under that of x86_64. Two series with the same labels would make
-/// Prometheus refuse the scrape.
+/// Syscall numbers with the same name share a series, because Prometheus rejects a scrape that has
+/// two series with the same labels. These numbers share a name:
+///
+/// - all unknown numbers
+/// - all syscalls that are not in `named`
+/// - syscalls that x32 has both under its own number and under the number of x86_64
 fn by_name<'a>(
     snapshot: &'a Snapshot,
     named: Option<&Calls>,
@@ -58,14 +61,15 @@ pub(super) fn families<'a>(
     let each = |value: fn(&Figures) -> u64| {
         named.iter().map(move |(name, figures)| (labels(name), value(figures)))
     };
-    // Most syscalls never see these outcomes. A series appears with its first event rather than
-    // as a hundred zeros, as those of errors do, whose errnos nobody can list beforehand.
+    // Most syscalls never have these outcomes. So a series appears with its first event, instead of
+    // a hundred series that are 0. Series of errors appear the same way, because their errnos
+    // cannot be listed beforehand.
     let rare = |value| each(value).filter(|&(_, count)| count > 0);
     let mut families = vec![
         Family::counter("profiler_syscalls_total", "Syscalls that entered.", each(|f| f.calls)),
         Family::counter(
             "profiler_syscall_errors_total",
-            "Syscalls that returned an errno; \"other\" is any errno that is not counted separately.",
+            "Syscalls that returned an errno; the errno \"other\" stands for all errnos that are not counted separately.",
             named.iter().flat_map(|(name, figures)| errors_of(name, figures)),
         ),
         Family::counter(
@@ -80,7 +84,7 @@ pub(super) fn families<'a>(
         ),
         Family::counter(
             "profiler_syscall_never_returned_total",
-            "Syscalls that ended their thread, or whose thread was killed in them.",
+            "Syscalls that ended their thread, or during which their thread was killed.",
             rare(|f| f.never_returned),
         ),
         Family::counter(
@@ -89,12 +93,12 @@ pub(super) fn families<'a>(
             rare(|f| f.lost),
         ),
     ];
-    // A family of empty histograms would look as if nothing ever took any time.
+    // A family of empty histograms would look as if no syscall ever took any time.
     if snapshot.health.timed != Timed::None {
         let timed = named.iter().filter(|(_, f)| f.latency.count() > 0 || f.weighted_ns() > 0);
         families.push(Family::histogram(
             "profiler_syscall_duration_seconds",
-            "Latency of the timed syscalls from entry to exit in seconds of wall time, whatever their outcome.",
+            "Latency of the timed syscalls in seconds of wall time, from entry to exit, with any outcome.",
             timed.map(|(name, figures)| (labels(name), histogram(figures, bounds))),
         ));
     }

@@ -1,4 +1,4 @@
-//! What the profiler itself costs, and how it fares as a service.
+//! Metrics of the profiler itself: its cost, and its state as a service.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
     vec![
         times(
             "profiler_drain_duration_seconds",
-            "Duration of the drains, which read the kernel's maps, in seconds.",
+            "Duration of the drains in seconds; a drain reads the kernel's maps.",
             &cost.drains,
         )
         .created(service.attached),
@@ -37,29 +37,29 @@ fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
         ),
         Family::gauge(
             "profiler_drain_interval_seconds",
-            "Longest time between two drains in seconds: as configured, or longer, so that drains use at most 4 % of a CPU.",
+            "Maximum time between two drains in seconds: the configured interval, or longer if drains would otherwise use more than 4 % of a CPU.",
             one(service.interval),
         ),
         Family::gauge(
             "profiler_last_drain_late_seconds",
-            "Delay of the last drain in seconds, because the host's CPUs were busy.",
+            "Delay of the last drain in seconds; a drain is late if the host's CPUs are busy.",
             one(service.last_drain_late),
         ),
         Family::counter(
             "profiler_missed_drains_total",
-            "Drains that did not take place, because a drain began an interval or more too late.",
+            "Drains that were skipped because the drain before them was late by an interval or more.",
             one(service.missed_drains),
         )
         .created(service.attached),
         times(
             "profiler_scrape_duration_seconds",
-            "Time from a request for these metrics to its answer in seconds, with the drain that it triggers.",
+            "Time from a request for these metrics to its response in seconds, including the drain that the request triggers.",
             &service.scrapes,
         )
         .created(service.attached),
         Family::counter(
             "profiler_cpu_seconds_total",
-            "CPU time of the profiler's process in seconds, without its eBPF programs, which run on their callers' time.",
+            "CPU time of the profiler's process in seconds, without its eBPF programs, which run on the CPU time of their callers.",
             cpu.map(|(mode, time)| (vec![Label::new("mode", mode)], time)),
         ),
         Family::gauge(
@@ -78,14 +78,15 @@ fn process<'a>(cost: &'a Cost, service: &'a Service) -> Vec<Family<'a>> {
 fn programs(cost: &Cost) -> Vec<Family<'_>> {
     let timed = matches!(cost.timing, Timing::Of { .. });
     let each = || cost.programs.iter().map(|program| (of(program), program));
-    // What programs are is constant, and of interest to those who look at what they cost.
+    // Facts about programs are constant. They are of interest only together with the cost of the
+    // programs.
     let whenever_timed = || each().filter(|_| timed);
-    // Without statistics there are no such series: 0 would be a figure.
+    // Without statistics, there are no such series, because 0 would look like a measurement.
     let runs = || cost.by_program().filter_map(|(program, runs)| Some((of(program), runs?)));
     vec![
         Family::gauge(
             "profiler_program_statistics_enabled",
-            "1 if the kernel counts and times the runs of eBPF programs, which makes every run slower, otherwise 0.",
+            "1 if the kernel counts and times the runs of eBPF programs, otherwise 0; the statistics make every run slower.",
             one(timed),
         ),
         Family::counter(
@@ -105,7 +106,7 @@ fn programs(cost: &Cost) -> Vec<Family<'_>> {
         ),
         Family::gauge(
             "profiler_program_verified_instructions",
-            "Instructions that the verifier walked to accept an eBPF program.",
+            "Instructions that the kernel's verifier processed when it loaded an eBPF program.",
             whenever_timed()
                 .filter_map(|(labels, program)| Some((labels, program.verified_instructions?))),
         ),
@@ -121,17 +122,17 @@ fn itself<'a>(snapshot: &'a Snapshot, service: &'a Service) -> Vec<Family<'a>> {
     vec![
         Family::gauge(
             "profiler_uptime_seconds",
-            "Time for which the profiler has counted syscalls, in seconds.",
+            "Time since the profiler started counting syscalls, in seconds.",
             one(snapshot.window),
         ),
         Family::gauge(
             "profiler_config_last_reload_successful",
-            "0 if the last reload of the configuration failed, or if the web configuration file has changed and cannot be applied, otherwise 1.",
+            "0 if the last reload of the configuration failed, or if the changed web configuration file cannot be applied, otherwise 1.",
             one(!service.reload_failed),
         ),
         Family::counter(
             "profiler_log_messages_unlogged_total",
-            "Log messages that were not written: \"dropped\" if nobody read standard error in time, \"repeated\" if they repeated other messages too often.",
+            "Log messages that were not written, by reason: \"dropped\" because standard error was not read in time, \"repeated\" because the same message was logged too often.",
             [("dropped", service.unlogged.dropped), ("repeated", service.unlogged.repeated)]
                 .map(|(reason, count)| (vec![Label::new("reason", reason)], count)),
         ),

@@ -1,8 +1,9 @@
-//! The series that a configuration can give: by metric at most, and on an ordinary host.
+//! Counts the series of a configuration: the maximum for each metric, and the number on an ordinary
+//! host.
 //!
-//! The numbers are counted, not calculated: a snapshot in which every syscall ended in every way, and
-//! one of an [ordinary] host, go through the code that makes the metrics of a scrape. Only the groups
-//! are calculated, since what bounds them is their limit.
+//! The numbers are counted, not calculated. Two snapshots go through the code that makes the
+//! metrics of a scrape: a snapshot in which every syscall ended in every way, and a snapshot of an
+//! [ordinary] host. Only the series of groups are calculated, because a limit bounds them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +32,7 @@ use crate::{
     names::{operations, syscalls, waits},
 };
 
-/// What decides how many series there can be.
+/// The settings that decide how many series there can be.
 #[derive(Clone, Debug, Default)]
 pub struct Setup<'a> {
     /// The syscalls that count. `None` if all do.
@@ -40,35 +41,35 @@ pub struct Setup<'a> {
     pub named: Option<&'a Calls>,
     /// Which calls are timed.
     pub timed: Timed,
-    /// Whether the time of calls is split.
+    /// Whether the time of calls is split by the state of the thread.
     pub off_cpu: bool,
-    /// Buckets, and further samples.
+    /// The bounds of buckets, and whether there are samples `_created`.
     pub options: Options,
     /// The names of the programs.
     pub programs: Vec<&'static str>,
     /// Whether the kernel times the programs.
     pub time_programs: bool,
-    /// The groups: what their members are, how many there are at most, and the limit on series.
+    /// The groups, each with its maximum number of members.
     pub groups: Vec<(GroupReading, usize)>,
 }
 
-/// The most series of a metric.
+/// The maximum number of series of a metric.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Most {
-    /// The metric. For a group, all metrics of its series.
+    /// The name of the metric. For a group, the names of all its metrics.
     pub metric: String,
-    /// The group.
+    /// The name of the group.
     pub group: Option<String>,
-    /// The most series. A histogram has one for each bucket, and two more. With
-    /// [`Options::created_samples`], each series with a time of creation has one more.
+    /// The maximum number of series. A histogram has one series for each bucket, and two more. With
+    /// [`Options::created_samples`], each series with a creation time counts one more.
     pub series: usize,
-    /// How many values each label can have.
+    /// How many values each label can have, by label.
     pub labels: BTreeMap<&'static str, usize>,
-    /// What bounds them, if it is not the labels.
+    /// What limits the series, if not the labels.
     pub limit: Option<String>,
 }
 
-/// The most series of each metric, the most first.
+/// Returns the maximum number of series of each metric, in descending order.
 pub fn most_series(setup: &Setup<'_>) -> Vec<Most> {
     let snapshot = worst(setup);
     let mut groups: Vec<GroupReading> = Vec::new();
@@ -82,16 +83,16 @@ pub fn most_series(setup: &Setup<'_>) -> Vec<Most> {
     most
 }
 
-/// The series of an [ordinary] host, without those of groups.
+/// Returns the number of series of an [ordinary] host, without those of groups.
 pub fn ordinary_series(setup: &Setup<'_>) -> usize {
     let metrics = by_metric(setup, ordinary::snapshot(setup), Arc::default());
     metrics.iter().map(|metric| metric.series).sum()
 }
 
-/// The series of a scrape.
+/// Counts the series of a scrape, by metric.
 fn by_metric(setup: &Setup<'_>, snapshot: Snapshot, groups: Arc<[GroupReading]>) -> Vec<Most> {
     let named = setup.named.cloned().map(Arc::new);
-    // Some time: what has one then has a sample `_created`.
+    // Any time. Metrics with a creation time then have a sample `_created`.
     let attached = Some(SystemTime::UNIX_EPOCH);
     let service = Service { attached, named, groups, ..Service::default() };
     let options = Arc::new(setup.options.clone());
@@ -113,7 +114,7 @@ fn of_family(family: &Family<'_>, options: &Options) -> Most {
         count += match &series.value {
             Value::Number(_) => 1,
             Value::Histogram(histogram) => {
-                // And that of +Inf.
+                // Includes the bucket of +Inf.
                 buckets = histogram.cumulative().count() + 1;
                 buckets + 2
             }
@@ -127,8 +128,8 @@ fn of_family(family: &Family<'_>, options: &Options) -> Most {
     Most { metric: family.name.into(), group: None, series: count, labels, limit: None }
 }
 
-/// The series of a group: at most its limit, and at most those of all members and of `other` and
-/// `folded`.
+/// Returns the maximum number of series of a group: the smaller of its limit, and the series of all
+/// members with `other` and `folded`.
 fn of_group(setup: &Setup<'_>, group: &GroupReading, top: usize) -> Most {
     let names: BTreeSet<_> = counted(setup).map(|key| call_name(key, setup.named)).collect();
     let counters = match setup.timed {
@@ -141,7 +142,7 @@ fn of_group(setup: &Setup<'_>, group: &GroupReading, top: usize) -> Most {
     } else {
         format!("max_series = {}", group.max_series)
     };
-    // Each counter has one.
+    // Each counter has one such sample.
     let (created, note) = match setup.options.created_samples {
         true => (2, ", and as many samples `_created`"),
         false => (1, ""),
@@ -156,7 +157,7 @@ fn of_group(setup: &Setup<'_>, group: &GroupReading, top: usize) -> Most {
     }
 }
 
-/// The syscalls that count, with one key for all numbers without a name of an ABI.
+/// Returns the syscalls that count, with one key per ABI for all unknown numbers.
 fn counted<'a>(setup: &'a Setup<'_>) -> impl Iterator<Item = CallKey> + use<'a> {
     let keys = (0..OVERFLOW_SLOTS).filter_map(CallKey::from_overflow_index);
     let keys = keys.filter(|&key| is_counted(setup, key));
@@ -169,7 +170,7 @@ pub(super) fn is_counted(setup: &Setup<'_>, key: CallKey) -> bool {
     setup.counted.is_none_or(|calls| calls.counts()[key.overflow_index() as usize])
 }
 
-/// The health of a kernel engine of which each program was skipped so often.
+/// Returns the health of a kernel engine. The kernel skipped each program `misses` times.
 pub(super) fn health(setup: &Setup<'_>, misses: u64) -> Health {
     let pool = |name: &'static str| Pool { name: name.into(), ..Pool::default() };
     let program = |&name: &&'static str| Program {
@@ -194,7 +195,7 @@ pub(super) fn health(setup: &Setup<'_>, misses: u64) -> Health {
     health
 }
 
-/// A snapshot in which every syscall and every operation ended in every way.
+/// Returns a snapshot in which every syscall and every operation ended in every way.
 fn worst(setup: &Setup<'_>) -> Snapshot {
     let errnos: Vec<(u16, u64)> = (1..ERRNOS as u16).map(|errno| (errno, 1)).collect();
     let mut figures = Figures {
@@ -220,7 +221,7 @@ fn worst(setup: &Setup<'_>) -> Snapshot {
     operations.latency.record(1);
     let nobody = Arc::new(Process::default());
     let opcodes = operations::opcodes().map(Some).chain([None]);
-    // Anybody may have the kernel time programs.
+    // Any other process can make the kernel time programs.
     let health = health(&Setup { time_programs: true, ..setup.clone() }, 1);
     Snapshot {
         calls: counted(setup).map(|key| CallRow::new(key, figures.clone())).collect(),
@@ -282,7 +283,7 @@ mod tests {
         let setup =
             Setup { named: Some(&named), timed: Timed::None, off_cpu: true, ..Setup::default() };
         let most = most_series(&setup);
-        // One, and what is left of each ABI.
+        // One named syscall, and the other syscalls of each ABI.
         assert_eq!(of(&most, "profiler_syscalls_total"), 4);
         assert_eq!(of(&most, "profiler_syscall_duration_seconds"), 0);
         assert_eq!(of(&most, "profiler_syscall_state_seconds_total"), 12);

@@ -1,4 +1,5 @@
-//! Metrics of groups: calls by container, unit, name and the like, in a bounded number of series.
+//! Metrics of groups: calls by container, unit, process name or similar, in a bounded number of
+//! series.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -18,12 +19,13 @@ use crate::{
     text::Untrusted,
 };
 
-/// The most bytes of a value. Paths of cgroups can be longer, and so can names of containers and pods,
-/// while what stores metrics limits labels: Mimir to 2,048 bytes, for example.
+/// The maximum length of a value in bytes. Paths of cgroups and names of containers and pods can be
+/// longer, but databases of metrics limit the length of labels. Mimir's limit is 2,048 bytes, for
+/// example.
 const MAX_VALUE: usize = 512;
 
-/// The value of some calls in a dimension of a group: the label. Empty if there is none, for example
-/// of calls that are in no container. `snapshot` is the one with the cgroups.
+/// Returns the label value of calls in a dimension of a group. The value is empty if the calls have
+/// none, for example if they are in no container. `snapshot` has the cgroups.
 ///
 /// A value has at most [`MAX_VALUE`] bytes. Different texts have different values.
 pub fn value(dimension: Dimension, owned: &OwnedCalls, snapshot: &Snapshot) -> String {
@@ -32,24 +34,25 @@ pub fn value(dimension: Dimension, owned: &OwnedCalls, snapshot: &Snapshot) -> S
     }
     let cgroup = snapshot.cgroups.get(&owned.cgroup).cloned();
     let name = Place { id: owned.cgroup, cgroup }.name(dimension).unwrap_or_default();
-    // What a runtime calls a container or a pod is text from anywhere.
+    // The name of a container or a pod is untrusted text.
     bounded(Untrusted::from(name).to_string())
 }
 
-/// `text`, or if it is too long, its beginning, its end and a digest of all of it.
+/// Returns `text`. If it is too long, returns its beginning, a digest of the whole text, and its
+/// end.
 fn bounded(text: String) -> String {
     if text.len() <= MAX_VALUE {
         return text;
     }
-    // Two digests of 64 bits. Somebody who wants to find two texts with the same digests can: only two
-    // groups of their own would then be one.
+    // Two digests of 64 bits each. An attacker can find two texts with the same digests, but that
+    // only merges two groups of the attacker.
     let digest = |salt: u8| {
         let mut hasher = DefaultHasher::new();
         (salt, &text).hash(&mut hasher);
         hasher.finish()
     };
     let mark = format!("…{:016x}{:016x}…", digest(0), digest(1));
-    // The end says more than the middle: the innermost cgroup.
+    // The end is kept because it says more than the middle: it names the innermost cgroup.
     let half = (MAX_VALUE - mark.len()) / 2;
     let (head, tail) = (text.floor_char_boundary(half), text.ceil_char_boundary(text.len() - half));
     format!("{}{mark}{}", &text[..head], &text[tail..])
@@ -77,24 +80,24 @@ pub(super) fn families<'a>(snapshot: &Snapshot, service: &'a Service) -> Vec<Fam
             series: numbers(|counter| counter.outcome().is_some()),
             ..Family::counter(
                 "profiler_group_syscall_outcomes_total",
-                "Syscalls by the dimensions of a group and by an outcome other than success: error, denied, restarted, never_returned or missed_exit.",
+                "Syscalls that did not succeed, by the dimensions of a group and by outcome: error, denied, restarted, never_returned or missed_exit.",
                 none(),
             )
         },
         Family::gauge(
             "profiler_group_members",
-            "Members of a group: values with series of their own.",
+            "Number of members of a group, each of which has series of its own.",
             by_group(|group| group.members.len() as u64),
         ),
         Family::counter(
             "profiler_group_folded_members_total",
-            "Members of a group that lost their series, whose counters are then in the series \"folded\".",
+            "Members of a group that lost their series; their counters are then in the series \"folded\".",
             by_group(|group| group.folded_members),
         )
         .created(service.attached),
         Family::gauge(
             "profiler_group_series",
-            "Series of a group, at most its max_series.",
+            "Number of series of a group, at most its max_series.",
             by_group(|group| group.series() as u64),
         ),
         Family::gauge(
@@ -120,7 +123,7 @@ fn none<'a>() -> [(Labels<'a>, u64); 0] {
     []
 }
 
-/// The series of a group for these counters.
+/// Returns the series of a group for `counters`.
 fn series<'a>(
     group: &'a GroupReading,
     service: &Service,
@@ -133,7 +136,8 @@ fn series<'a>(
     });
     let reserved = |value| vec![value; group.dimensions.len()];
     let other = (reserved(OTHER_VALUE), &*group.other, at(group.since));
-    // Of calls since the attach, if a reload added the group.
+    // The folded series also counts calls from before a reload that added the group, so its
+    // creation time is that of the attach.
     let folded = (reserved(FOLDED_VALUE), &*group.folded, service.attached);
     let mut series = Vec::new();
     for (values, rows, created) in members.chain([other, folded]) {
@@ -202,7 +206,7 @@ mod tests {
         let longest = format!("/{}", "a".repeat(MAX_VALUE - 1));
         assert_eq!(of_path(&longest), longest);
         let deep = |middle: &str| format!("/{}/{middle}/{}", "a".repeat(500), "b".repeat(500));
-        // They differ in the part that is left out, by characters of any width.
+        // The texts differ in the part that is cut out, in characters of different widths.
         let texts = ["c", "d", "cc", "é", "éé", "漢", ""].map(deep);
         let values: BTreeSet<_> = texts.iter().map(|text| of_path(text)).collect();
         assert_eq!(values.len(), texts.len());
@@ -214,7 +218,7 @@ mod tests {
         assert!((MAX_VALUE - 6..=MAX_VALUE).contains(&of_path(&format!("/{wide}")).len()));
         // The same text has the same value.
         assert_eq!(of_path(&deep("c")), of_path(&deep("c")));
-        // Characters that are not shown become longer ones, and count as those.
+        // Hidden characters are replaced by longer ones, and the limit applies to the latter.
         let hidden = "\u{1}".repeat(MAX_VALUE);
         assert!(of_path(&hidden).len() <= MAX_VALUE);
     }

@@ -1,4 +1,4 @@
-//! What was lost, and how full the tables are.
+//! Metrics of losses, and of how full the tables are.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) fn families(snapshot: &Snapshot) -> Vec<Family<'_>> {
     families
 }
 
-/// Samples with one label each.
+/// Returns samples with one label each.
 fn by<'a, V, const N: usize>(
     label: &'static str,
     samples: [(&'static str, V); N],
@@ -22,7 +22,7 @@ fn by<'a, V, const N: usize>(
     samples.map(|(value, n)| (vec![Label::new(label, value)], n))
 }
 
-/// A sample for each pool.
+/// Returns a sample for each pool.
 fn by_pool(health: &Health, of: fn(&Pool) -> u64) -> impl Iterator<Item = (Vec<Label<'_>>, u64)> {
     health.pools.iter().map(move |pool| (vec![Label::new("pool", &*pool.name)], of(pool)))
 }
@@ -36,7 +36,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
     vec![
         Family::counter(
             "profiler_lost_calls_total",
-            "Events that the profiler did not count, by reason; if not 0, figures are too low.",
+            "Events that the profiler missed, by reason; if not 0, the other figures are too low.",
             by(
                 "reason",
                 [
@@ -51,7 +51,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::gauge(
             "profiler_lost_calls_unseen",
-            "Upper bound of lost calls that are not in profiler_lost_calls_total, because nothing recorded their loss.",
+            "Upper bound of the calls that were lost without a trace, in addition to profiler_lost_calls_total.",
             one(health.unseen),
         ),
         Family::counter(
@@ -81,7 +81,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::counter(
             "profiler_overflowed_calls_total",
-            "Syscalls that are in all totals but in no process, because the tables were full.",
+            "Syscalls that are in the totals but not in any process, because the tables were full.",
             one(health.overflowed),
         ),
         Family::counter(
@@ -96,7 +96,7 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::counter(
             "profiler_unmatched_exits_total",
-            "Exits that have no entry for a known reason, and count as no call, by reason.",
+            "Exits without a recorded entry, by reason; they do not count as calls.",
             kernel.into_iter().flat_map(|kernel| {
                 by(
                     "reason",
@@ -110,22 +110,22 @@ fn losses(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::counter(
             "profiler_denied_presumed_total",
-            "Denied calls that may instead have been in flight when the profiler attached; at most one per thread.",
+            "Calls counted as denied that may instead have been in flight when the profiler attached, at most one per thread.",
             kernel.into_iter().flat_map(|kernel| one(kernel.denied_presumed)),
         ),
         Family::counter(
             "profiler_unreported_returns_total",
-            "Returns of threads to a CPU that the kernel did not report; the time before counts as on_cpu.",
+            "Returns of threads to a CPU that the kernel did not report; the time before such a return counts as on_cpu.",
             followed.into_iter().flat_map(|kernel| one(kernel.unreported_returns)),
         ),
         Family::counter(
             "profiler_unreported_off_cpu_seconds_total",
-            "Upper bound of the seconds off the CPU that count as on_cpu, because the kernel did not report their end.",
+            "Upper bound of the time off the CPU that counts as on_cpu in seconds, because the kernel did not report its end.",
             followed.into_iter().flat_map(|kernel| one(Duration::from_nanos(kernel.unreported_ns))),
         ),
         Family::counter(
             "profiler_ends_noticed_total",
-            "Threads that the profiler found gone, because the kernel had not reported their end.",
+            "Threads whose end the kernel did not report, and which the profiler later found gone.",
             kernel.into_iter().flat_map(|kernel| one(kernel.ends_noticed)),
         ),
     ]
@@ -137,12 +137,12 @@ fn capacity(snapshot: &Snapshot) -> Vec<Family<'_>> {
     vec![
         Family::gauge(
             "profiler_pool_used",
-            "Entries of a pool in use: records of threads, or extents of 1 KiB for figures.",
+            "Entries of a pool that are in use; an entry is a record of a thread, or an extent of 1 KiB for figures.",
             by_pool(health, |pool| pool.usage.used),
         ),
         Family::gauge(
             "profiler_pool_capacity",
-            "Entries that a pool has: records of threads, or extents of 1 KiB for figures.",
+            "Number of entries of a pool; an entry is a record of a thread, or an extent of 1 KiB for figures.",
             by_pool(health, |pool| pool.usage.capacity),
         ),
         Family::gauge(
@@ -152,7 +152,7 @@ fn capacity(snapshot: &Snapshot) -> Vec<Family<'_>> {
         ),
         Family::gauge(
             "profiler_cpus",
-            "CPUs of the host that are online.",
+            "Number of online CPUs of the host.",
             one(snapshot.cpus as u64),
         ),
     ]

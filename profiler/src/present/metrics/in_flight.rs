@@ -1,4 +1,4 @@
-//! Gauges of calls that have not returned.
+//! Gauges of calls in flight.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -12,10 +12,11 @@ use crate::{
     names::waits,
 };
 
-/// Threads in each syscall, how many of them entered before the attach, and the age of the oldest.
+/// Returns gauges by syscall: the calls in flight, the number of them that entered before the
+/// attach, and the age of the oldest.
 ///
-/// A syscall has these series while a thread is in it. On most hosts, that is a tenth of the syscalls,
-/// and three zeros for each of the others would be a quarter of all samples.
+/// A syscall has these series only while it has a call in flight. On most hosts, a tenth of the
+/// syscalls have. Three zeros for each of the others would be a quarter of all samples.
 pub(super) fn families<'a>(snapshot: &Snapshot, shown: Option<&Calls>) -> [Family<'a>; 3] {
     let mut named: BTreeMap<(CallName, Kind), (u64, u64, Duration)> = BTreeMap::new();
     for call in snapshot.in_flight.calls.iter().filter(|call| call.threads > 0) {
@@ -33,12 +34,12 @@ pub(super) fn families<'a>(snapshot: &Snapshot, shown: Option<&Calls>) -> [Famil
     [
         Family::gauge(
             "profiler_syscalls_in_flight",
-            "Syscalls that entered and have not left; those of kind \"waits\" wait by nature.",
+            "Syscalls that entered and have not left; syscalls of kind \"waits\" wait by nature.",
             named.iter().map(|(name, &(threads, ..))| (labels(name), threads)),
         ),
         Family::gauge(
             "profiler_syscalls_in_flight_before",
-            "Syscalls in flight that entered before the profiler attached, and are in no counter of calls.",
+            "Syscalls in flight that entered before the profiler attached; no counter of calls includes them.",
             named
                 .iter()
                 .filter(|(_, (_, before, _))| *before > 0)
@@ -46,7 +47,7 @@ pub(super) fn families<'a>(snapshot: &Snapshot, shown: Option<&Calls>) -> [Famil
         ),
         Family::gauge(
             "profiler_syscall_in_flight_oldest_seconds",
-            "Age of the oldest syscall in flight in seconds; a lower bound if it entered before the attach.",
+            "Age of the oldest syscall in flight in seconds; a lower bound if it entered before the profiler attached.",
             named.iter().map(|(name, &(.., oldest))| (labels(name), oldest)),
         ),
     ]
@@ -79,7 +80,7 @@ mod tests {
             call(Abi::X32, 19, 2, 0, 30),
             call(Abi::X32, 515, 4, 3, 20),
         ];
-        // One that is in flight need not be among the calls yet.
+        // A call in flight need not have a row yet.
         let row = |nr| CallRow::new(CallKey::of(Abi::X86_64, nr), Figures::default());
         let snapshot = Snapshot {
             calls: vec![row(74), row(202)],

@@ -1,4 +1,4 @@
-//! Metrics as data, for an encoder of any exposition format.
+//! Metrics as data, which encoders write in any exposition format.
 //!
 //! Nothing here is rounded: a histogram has the buckets of the kernel side, and a time has
 //! nanoseconds. An encoder decides what its format can hold.
@@ -12,14 +12,14 @@ use profiler_common::hist;
 
 use crate::model::{Bucket, Latency};
 
-/// Every metric family of one moment, in the order of an exposition.
+/// All metric families at one moment, in the order of an exposition.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics<'a> {
     families: Vec<Family<'a>>,
 }
 
 impl<'a> Metrics<'a> {
-    /// The families by name, those without series included.
+    /// Returns the families, sorted by name. Includes families without series.
     pub fn families(&self) -> &[Family<'a>] {
         &self.families
     }
@@ -37,29 +37,29 @@ impl<'a> FromIterator<Family<'a>> for Metrics<'a> {
     }
 }
 
-/// The series of one name.
+/// A metric family: all series with the same name.
 #[derive(Clone, Debug)]
 pub struct Family<'a> {
     /// The full name, with its unit and the `_total` of counters.
     pub name: &'static str,
-    /// The meaning: one sentence.
+    /// The meaning, in one sentence.
     pub help: &'static str,
-    /// What may happen to the values.
+    /// How the values can change.
     pub kind: Kind,
-    /// One for each set of labels. The labels have the same names in all of them.
+    /// One series for each set of label values. All series have the same label names.
     pub series: Vec<Series<'a>>,
 }
 
-/// What may happen to the values of a family.
+/// How the values of a family can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They grow until the daemon restarts.
+    /// The values grow until the daemon restarts.
     Counter,
-    /// They rise and fall.
+    /// The values rise and fall.
     Gauge,
-    /// They are 1, and the labels are what matters.
+    /// The values are always 1. The labels have the information.
     Info,
-    /// They are histograms, whose counts grow until the daemon restarts.
+    /// The values are histograms, whose counts grow until the daemon restarts.
     Histogram,
 }
 
@@ -73,7 +73,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The name of the unit, as it is in the names of metrics.
+    /// Returns the name of the unit, as used in the names of metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Seconds => "seconds",
@@ -83,7 +83,7 @@ impl Unit {
 }
 
 impl<'a> Family<'a> {
-    /// A family of counters.
+    /// Creates a family of counters.
     pub fn counter<V: Into<Number>>(
         name: &'static str,
         help: &'static str,
@@ -92,7 +92,7 @@ impl<'a> Family<'a> {
         Self::numbers(Kind::Counter, name, help, samples)
     }
 
-    /// A family of gauges.
+    /// Creates a family of gauges.
     pub fn gauge<V: Into<Number>>(
         name: &'static str,
         help: &'static str,
@@ -101,12 +101,12 @@ impl<'a> Family<'a> {
         Self::numbers(Kind::Gauge, name, help, samples)
     }
 
-    /// A family of one series whose labels say something.
+    /// Creates a family of type info: one series, whose labels have the information.
     pub fn info(name: &'static str, help: &'static str, labels: Labels<'a>) -> Self {
         Self::numbers(Kind::Info, name, help, [(labels, 1_u64)])
     }
 
-    /// A family of histograms.
+    /// Creates a family of histograms.
     pub fn histogram(
         name: &'static str,
         help: &'static str,
@@ -136,7 +136,7 @@ impl<'a> Family<'a> {
         Self { name, help, kind, series: series.collect() }
     }
 
-    /// The same family, with the time at which its counters were 0. Gauges have none.
+    /// Sets the time at which the counters of the family were 0. Does nothing for gauges.
     #[must_use]
     pub fn created(mut self, at: Option<SystemTime>) -> Self {
         if matches!(self.kind, Kind::Counter | Kind::Histogram) {
@@ -145,7 +145,7 @@ impl<'a> Family<'a> {
         self
     }
 
-    /// The unit of the values, which the name ends in.
+    /// Returns the unit of the values, which is the end of the name.
     pub fn unit(&self) -> Option<Unit> {
         let name = self.name.strip_suffix("_total").unwrap_or(self.name);
         let (_, last) = name.rsplit_once('_')?;
@@ -160,8 +160,8 @@ pub struct Series<'a> {
     pub labels: Labels<'a>,
     /// The value.
     pub value: Value<'a>,
-    /// When a counter or a histogram was 0 for the last time, by the wall clock. It is the same
-    /// in each exposition, or a reader would see a restart.
+    /// When a counter or a histogram was last 0, by the wall clock. The time must be the same in
+    /// each exposition, because a reader takes a new time for a restart.
     pub created: Option<SystemTime>,
 }
 
@@ -179,18 +179,18 @@ pub type Labels<'a> = Vec<Label<'a>>;
 pub struct Label<'a> {
     /// Its name.
     pub name: &'static str,
-    /// Its value, as it is: the encoder escapes it.
+    /// Its value, not escaped. The encoder escapes it.
     pub value: Cow<'a, str>,
 }
 
 impl<'a> Label<'a> {
-    /// A label.
+    /// Creates a label.
     pub fn new(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: value.into() }
     }
 }
 
-/// What a series has.
+/// The value of a series.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// A number.
@@ -199,7 +199,7 @@ pub enum Value<'a> {
     Histogram(Histogram<'a>),
 }
 
-/// A number without loss.
+/// An exact number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Number {
     /// A count or a size in bytes.
@@ -233,7 +233,7 @@ impl From<Duration> for Number {
 }
 
 impl Number {
-    /// The number as a double, in seconds if it is a time.
+    /// Returns the number as a double. A time is in seconds.
     pub fn as_f64(self) -> f64 {
         match self {
             Self::Whole(n) => n as f64,
@@ -242,8 +242,7 @@ impl Number {
     }
 }
 
-/// A distribution of times. Its count is the sum of its buckets, which are read at one moment,
-/// so that both always agree.
+/// A distribution of times. The count is the sum of the buckets, so the two always agree.
 #[derive(Clone, Debug)]
 pub struct Histogram<'a> {
     latency: Cow<'a, Latency>,
@@ -252,35 +251,35 @@ pub struct Histogram<'a> {
 }
 
 impl<'a> Histogram<'a> {
-    /// The histogram of `latency`, whose times add up to `sum_ns` nanoseconds. In formats with
-    /// classic buckets, it has these `bounds` ([`super::bounds`]).
+    /// Creates the histogram of `latency`, whose times add up to `sum_ns` nanoseconds. Formats with
+    /// classic buckets use `bounds` ([`super::bounds`]).
     pub fn new(latency: Cow<'a, Latency>, sum_ns: u64, bounds: &'a [u64]) -> Self {
         Self { latency, sum_ns, bounds }
     }
 
-    /// How many times there are.
+    /// Returns the number of times in the histogram.
     pub fn count(&self) -> u64 {
         self.latency.count()
     }
 
-    /// The sum of all times, nanoseconds.
+    /// Returns the sum of all times in nanoseconds.
     pub fn sum_ns(&self) -> u64 {
         self.sum_ns
     }
 
-    /// The buckets of the kernel side that are not empty, from low to high: for formats that
-    /// have any number of buckets.
+    /// Returns the kernel side's buckets that are not empty, in ascending order, for formats that
+    /// can have any number of buckets.
     pub fn buckets(&self) -> impl Iterator<Item = Bucket> + '_ {
         self.latency.buckets()
     }
 
-    /// The same buckets by number, with their counts.
+    /// Returns the number and the count of each bucket that is not empty, in ascending order.
     pub(super) fn counts(&self) -> impl Iterator<Item = (usize, u64)> + '_ {
         self.latency.iter()
     }
 
-    /// The bounds in nanoseconds, and how many times each includes: for formats that have classic
-    /// buckets.
+    /// Returns each bound in nanoseconds with the number of times up to this bound, for formats
+    /// that have classic buckets.
     pub fn cumulative(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut buckets = self.latency.iter().peekable();
         let mut count = 0;
@@ -295,8 +294,8 @@ impl<'a> Histogram<'a> {
     }
 }
 
-/// Nanoseconds in seconds: exact to the nanosecond up to 2^51 of them (26 days), and beyond that as
-/// exact as a double, which is all that Prometheus can hold.
+/// Converts nanoseconds to seconds. The result is exact to the nanosecond up to 2^51 ns (26 days).
+/// Beyond that, it is as exact as a double, which is the type that Prometheus stores.
 pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }

@@ -1,13 +1,13 @@
-//! Native histograms of Prometheus, from the buckets of the kernel side.
+//! Makes native histograms of Prometheus from the buckets of the kernel side.
 //!
 //! A native histogram of schema `n` has the bounds 2^(i / 2^n) seconds. The bounds of the kernel
 //! side are nanoseconds: 2^k, and seven bounds in between at equal distances. A nanosecond is
-//! 1/10^9 of a second, which is no power of two. So no bound of the kernel side is a bound of any
-//! schema, and no schema shows these buckets exactly.
+//! 1/10^9 of a second, which is not a power of two. So no bound of the kernel side is a bound of
+//! any schema, and no schema can represent these buckets exactly.
 //!
-//! Each bucket of the kernel side therefore counts as a whole where its
-//! [`hist::representative`] belongs. In other words, each latency is first rounded by at most
-//! [`hist::RELATIVE_ERROR`], and then counted exactly. Nothing is split or interpolated, so counts
+//! Each bucket of the kernel side is therefore added as a whole to the bucket that has its
+//! [`hist::representative`]. In other words, each latency is first rounded by at most
+//! [`hist::RELATIVE_ERROR`], and then counted exactly. No count is split or interpolated, so counts
 //! stay whole numbers that never decrease.
 
 use std::sync::LazyLock;
@@ -16,15 +16,16 @@ use profiler_common::hist::{self, BUCKETS};
 
 use super::model::Histogram;
 
-/// The schema of histograms that have few buckets: 16 buckets per octave.
+/// The finest schema: 16 buckets per octave.
 ///
-/// It is the coarsest schema in which each bucket of the kernel side has a bucket of its own. A
-/// finer schema would need as many buckets, and would only claim a precision that no latency has.
+/// This is the coarsest schema that keeps the buckets of the kernel side apart. A finer schema
+/// would have as many buckets that are not empty, and would suggest a precision that the latencies
+/// do not have.
 pub const FINEST_SCHEMA: i32 = 4;
 
-/// Most buckets of a histogram, the zero bucket not included.
+/// The maximum number of buckets of a histogram, without the zero bucket.
 ///
-/// The limit is that of OpenTelemetry's exponential histograms, and so a common setting of
+/// OpenTelemetry's exponential histograms have the same limit. It is therefore a common setting of
 /// `native_histogram_bucket_limit`.
 pub const MAX_BUCKETS: usize = 160;
 
@@ -37,19 +38,20 @@ pub const ZERO_THRESHOLD_NS: u64 = hist::upper(0);
 pub struct Native {
     /// The resolution: the bounds are 2^(i / 2^schema) seconds.
     pub schema: i32,
-    /// Latencies of at most [`ZERO_THRESHOLD_NS`].
+    /// How many latencies are at most [`ZERO_THRESHOLD_NS`].
     pub zero_count: u64,
     /// Index and count of the buckets that are not empty, in ascending order. Bucket `i` has the
-    /// latencies up to 2^(i / 2^schema) seconds, and above the bound before.
+    /// latencies above 2^((i - 1) / 2^schema) seconds, up to 2^(i / 2^schema) seconds.
     pub buckets: Vec<(i32, u64)>,
 }
 
-/// Indexes without a gap between them, as the protobuf format lists buckets.
+/// A run of consecutive indexes, as the protobuf format lists buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The index of the first bucket, or from the second span on, the empty buckets before it.
+    /// In the first span: the index of the first bucket. In all other spans: the number of empty
+    /// buckets before the span.
     pub offset: i32,
-    /// How many buckets follow each other.
+    /// The number of buckets in the span.
     pub length: u32,
 }
 
@@ -62,7 +64,8 @@ static INDEXES: LazyLock<[i32; BUCKETS]> = LazyLock::new(|| {
 });
 
 impl Native {
-    /// The buckets of `histogram`. If they were more than [`MAX_BUCKETS`], the schema is coarser.
+    /// Converts `histogram`. If there are more than [`MAX_BUCKETS`] buckets, the schema gets
+    /// coarser.
     pub fn new(histogram: &Histogram<'_>) -> Self {
         let mut native = Self { schema: FINEST_SCHEMA, zero_count: 0, buckets: Vec::new() };
         for (bucket, count) in histogram.counts() {
@@ -78,7 +81,7 @@ impl Native {
         native
     }
 
-    /// Adds to the bucket at `index`, below which no bucket is added any more.
+    /// Adds to the bucket at `index`. Indexes must not decrease from call to call.
     fn add(&mut self, index: i32, count: u64) {
         match self.buckets.last_mut() {
             Some((last, sum)) if *last == index => *sum += count,
@@ -86,18 +89,18 @@ impl Native {
         }
     }
 
-    /// The same with half of the bounds, each of which is a bound here too.
+    /// Returns the same histogram with the next coarser schema, which has every second bound.
     fn coarser(&self) -> Self {
         let (schema, zero_count) = (self.schema - 1, self.zero_count);
         let mut coarser = Self { schema, zero_count, buckets: Vec::new() };
         for &(index, count) in &self.buckets {
-            // Upper bounds belong to buckets: half of the index, rounded up.
+            // A bucket includes its upper bound, so half of the index is rounded up.
             coarser.add((index + 1) >> 1, count);
         }
         coarser
     }
 
-    /// The runs of buckets without a gap.
+    /// Returns the runs of consecutive buckets.
     pub fn spans(&self) -> Vec<Span> {
         let mut spans: Vec<Span> = Vec::new();
         let mut next = 0;
@@ -111,7 +114,7 @@ impl Native {
         spans
     }
 
-    /// Each count less the count before it.
+    /// Returns the difference of each count from the count before it.
     pub fn deltas(&self) -> Vec<i64> {
         let mut before = 0;
         let delta = |&(_, count): &(i32, u64)| {
@@ -140,7 +143,7 @@ mod tests {
         (f64::from(index) / f64::from(1 << schema)).exp2() * 1e9
     }
 
-    /// The latencies of all buckets but the first few and the last, which is unbounded.
+    /// All buckets except the first few, and except the last, which has no upper bound.
     fn bounded() -> std::ops::Range<usize> {
         hist::bucket(65) as usize..BUCKETS - 1
     }
@@ -153,17 +156,17 @@ mod tests {
             assert!(low < ns && ns <= high, "{bucket}: {ns} in ({low}, {high}]");
             assert!(low > ZERO_THRESHOLD_NS as f64, "{bucket} is above the zero bucket");
         }
-        assert!(INDEXES.is_sorted_by(|a, b| a < b), "no two share one");
+        assert!(INDEXES.is_sorted_by(|a, b| a < b), "no two buckets share an index");
         let one_coarser: Vec<_> = INDEXES.iter().map(|index| (index + 1) >> 1).collect();
-        assert!(!one_coarser.is_sorted_by(|a, b| a < b), "a coarser schema would do");
+        assert!(!one_coarser.is_sorted_by(|a, b| a < b), "a coarser schema suffices");
     }
 
-    /// No bound of any schema is a bound of the kernel side: see the module.
+    /// No bound of any schema is a bound of the kernel side. The module documentation says why.
     #[test]
     fn no_schema_is_exact() {
         let bounds: Vec<u64> = (0..BUCKETS).map(hist::upper).collect();
         for index in -40..=20 {
-            // The bounds that every schema has: others are irrational.
+            // Every schema has these bounds. All other bounds are irrational.
             let ns = bound_ns(index, 0);
             assert!(!bounds.iter().any(|&bound| bound as f64 == ns), "2^{index} s");
         }
@@ -220,8 +223,8 @@ mod tests {
             prop_assert!(native.buckets.len() <= MAX_BUCKETS);
             prop_assert!(native.buckets.is_sorted_by(|a, b| a.0 < b.0));
             prop_assert!(native.buckets.iter().all(|&(_, n)| n > 0));
-            // What is at most at a bound of the kernel side is between the counts at the bounds
-            // of the schema below and above it.
+            // The count up to a bound of the kernel side lies between the counts up to the next
+            // lower and the next higher bound of the schema.
             for bound in (0..BUCKETS - 1).step_by(7).map(hist::upper) {
                 let exact: u64 =
                     latency.iter().filter(|&(b, _)| hist::upper(b) <= bound).map(|(_, n)| n).sum();
@@ -235,7 +238,8 @@ mod tests {
             }
         }
 
-        /// A histogram that grows never gets a finer schema: Prometheus takes that for a restart.
+        /// A growing histogram never gets a finer schema, because Prometheus takes that for a
+        /// restart.
         #[test]
         fn the_schema_of_a_growing_histogram_only_gets_coarser(
             counts in prop::collection::vec((0..BUCKETS, 1_u64..1_000), 0..640),

@@ -1,12 +1,12 @@
 //! The text format of OpenMetrics, version 1.0.0.
 //!
-//! Differences to the text format of Prometheus, apart from the header lines:
-//! - The name of a family of counters has no `_total`; its samples have.
-//! - The name of a family of type `info` has no `_info`; its samples have.
-//! - The exposition ends in `# EOF`, so a reader notices if it was cut off.
+//! Differences from the text format of Prometheus, apart from the header lines:
+//! - The name of a family of counters has no suffix `_total`. The names of its samples have.
+//! - The name of a family of type `info` has no suffix `_info`. The names of its samples have.
+//! - The exposition ends with `# EOF`, so a reader notices if it was cut off.
 //!
-//! Numbers are written as in the text format, those of `le` included. So Prometheus has the same
-//! series, whichever of both formats it scrapes.
+//! Numbers have the same form as in the text format, including the values of `le`. So Prometheus
+//! stores the same series, whichever of the two formats it scrapes.
 
 use std::{
     fmt::{self, Write as _},
@@ -18,10 +18,10 @@ use super::model::{Family, Histogram, Kind, Label, Metrics, Number, Series, Valu
 /// The content type of the format.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Bytes that an exposition takes at least, about.
+/// The approximate minimum size of an exposition in bytes.
 const LEAST_BYTES: usize = 32 << 10;
 
-/// Writes `metrics`, with samples `_created` if `created`. Families without series are left out.
+/// Writes `metrics`, with samples `_created` if `created` is true. Omits families without series.
 pub(super) fn encode(metrics: &Metrics<'_>, created: bool) -> String {
     let mut text = String::with_capacity(LEAST_BYTES);
     for family in metrics.families().iter().filter(|family| !family.series.is_empty()) {
@@ -31,7 +31,7 @@ pub(super) fn encode(metrics: &Metrics<'_>, created: bool) -> String {
     text
 }
 
-/// The name of a family, without the suffix that its samples have.
+/// Returns the name of a family, without the suffix that its samples have.
 pub(super) fn name(family: &Family<'_>) -> &'static str {
     let suffix = match family.kind {
         Kind::Counter => "_total",
@@ -94,7 +94,7 @@ fn distribution(
     writeln!(out, "{}", seconds(histogram.sum_ns()))
 }
 
-/// Writes everything of a sample but its value.
+/// Writes a sample without its value.
 fn sample(
     out: &mut String,
     name: &str,
@@ -119,7 +119,7 @@ fn sample(
     }
 }
 
-/// Writes `text` in the form in which the format has label values and HELP.
+/// Writes `text` with the escapes that the format requires in label values and HELP.
 fn escape(out: &mut String, text: &str) {
     let mut rest = text;
     while let Some(at) = rest.find(['\\', '"', '\n']) {

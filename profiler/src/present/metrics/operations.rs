@@ -1,4 +1,4 @@
-//! Operations of io_uring.
+//! Metrics of io_uring operations.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -13,7 +13,8 @@ use crate::{
     names::operations,
 };
 
-/// The series are bounded: the kernel has some 65 opcodes, and 160 errnos are told apart.
+/// The number of series is bounded: the kernel has about 65 opcodes, and the profiler distinguishes
+/// 160 errnos.
 pub(super) fn families<'a>(snapshot: &'a Snapshot, bounds: &'a Bounds) -> Vec<Family<'a>> {
     let io_uring = &snapshot.io_uring;
     let mut by_name: BTreeMap<String, Operations> = BTreeMap::new();
@@ -36,27 +37,27 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, bounds: &'a Bounds) -> Vec<Fa
     let mut families = vec![
         Family::gauge(
             "profiler_io_uring_observed",
-            "Whether operations of io_uring are counted: 1, or 0 if the kernel lacks the tracepoints.",
+            "1 if operations of io_uring are counted, 0 if the kernel lacks the tracepoints.",
             one(u64::from(io_uring.coverage.is_counted())),
         ),
         Family::counter(
             "profiler_io_uring_submissions_total",
-            "Requests that were submitted to io_uring, which are not syscalls.",
+            "Requests that were submitted to io_uring; they do not count as syscalls.",
             each(|o| o.submitted),
         ),
         Family::counter(
             "profiler_io_uring_completions_total",
-            "Requests of io_uring that completed, each once and with any result.",
+            "Requests of io_uring that completed with any result; each request counts once.",
             each(|o| o.completed),
         ),
         Family::counter(
             "profiler_io_uring_errors_total",
-            "Completions of io_uring with an errno; \"other\" is any errno that is not counted separately.",
+            "Completions of io_uring with an errno; the errno \"other\" stands for all errnos that are not counted separately.",
             of_errno.collect::<Vec<_>>(),
         ),
         Family::counter(
             "profiler_io_uring_posted_total",
-            "Further completions of io_uring: of multishot requests before their last one, and messages of other rings.",
+            "Further completions of io_uring: all but the last of a multishot request, and messages from other rings.",
             each(|o| o.posted),
         ),
         Family::counter(
@@ -74,7 +75,7 @@ pub(super) fn families<'a>(snapshot: &'a Snapshot, bounds: &'a Bounds) -> Vec<Fa
         let timed = by_name.iter().filter(|(_, o)| o.timed() > 0);
         families.push(Family::histogram(
             "profiler_io_uring_duration_seconds",
-            "Latency of the requests of io_uring from submission to completion in seconds of wall time, with any result.",
+            "Latency of the requests of io_uring in seconds of wall time, from submission to completion, with any result.",
             timed
                 .map(|(name, o)| {
                     let latency = Cow::Owned(o.latency.clone());

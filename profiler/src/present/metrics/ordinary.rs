@@ -1,7 +1,8 @@
-//! An ordinary host: what its samples are counted with.
+//! A snapshot of an ordinary host, from which its samples are counted.
 //!
-//! The calls and errnos are those of a Debian 12 host that compiled programs, ran containers, and served
-//! a web site from a database: the 90 syscalls that it made most, without those of test programs.
+//! The syscalls and errnos come from a Debian 12 host that compiled programs, ran containers, and
+//! served a web site from a database. The list has the 90 syscalls that the host made most often,
+//! without those of test programs.
 
 use profiler_common::{
     call::{Abi, CallKey, OVERFLOW_SLOTS},
@@ -14,7 +15,7 @@ use crate::{
     names::{errnos, syscalls, waits},
 };
 
-/// Syscalls, all of x86_64, and the errnos that they return.
+/// Syscalls of x86_64, and the errnos that they return.
 const CALLS: [(&str, &[&str]); 90] = [
     ("accept4", &["EAGAIN"]),
     ("access", &["ENOENT"]),
@@ -114,7 +115,7 @@ const NEVER_RETURN: [&str; 2] = ["exit", "exit_group"];
 /// Syscalls that signals interrupt, and that the kernel then restarts.
 const RESTARTED: [&str; 3] = ["read", "recvmsg", "wait4"];
 
-/// Syscalls that threads are in at any moment.
+/// Syscalls that have threads in flight at any moment.
 const IN_FLIGHT: [&str; 12] = [
     "accept4",
     "clock_nanosleep",
@@ -130,14 +131,14 @@ const IN_FLIGHT: [&str; 12] = [
     "wait4",
 ];
 
-/// How many syscalls an ordinary host makes, in how many pairs of syscall and errno they fail, and in
-/// how many its threads are at one time.
+/// Returns three counts for an ordinary host: different syscalls, pairs of syscall and errno, and
+/// syscalls in flight at one time.
 pub fn counts() -> [usize; 3] {
     let errnos = CALLS.iter().map(|(_, errnos)| errnos.len()).sum();
     [CALLS.len(), errnos, IN_FLIGHT.len()]
 }
 
-/// A snapshot of an ordinary host, by a daemon that has run for a while.
+/// Returns a snapshot of an ordinary host, as a daemon that has run for a while makes it.
 pub(super) fn snapshot(setup: &Setup<'_>) -> Snapshot {
     let counted = || {
         let calls = CALLS.iter().map(|&(name, errnos)| (key(name), name, errnos));
@@ -163,7 +164,7 @@ pub(super) fn snapshot(setup: &Setup<'_>) -> Snapshot {
         kind: waits::kind(key),
         threads: 1,
         unrecorded: 0,
-        // What waits by nature, waits since before the daemon began.
+        // A call that waits by nature entered before the daemon attached.
         before: u64::from(waits::kind(key) == Kind::Waits),
         oldest: Default::default(),
     };
@@ -203,7 +204,8 @@ mod tests {
     };
     use crate::{model::Timed, present::metrics::Format};
 
-    /// The samples of a scrape in OpenMetrics, of which the text format has as many.
+    /// Returns the number of samples of a scrape in OpenMetrics. The text format has the same
+    /// number.
     fn samples(setup: &Setup<'_>) -> usize {
         let exposition = Exposition {
             snapshot: Arc::new(snapshot(setup)),
@@ -220,8 +222,8 @@ mod tests {
         of(&openmetrics)
     }
 
-    /// As many programs as the profiler has, or more: with the names of programs there would be an
-    /// arrow upwards. The golden of `profiler metrics --explain` has the real ones.
+    /// At least as many programs as the profiler has. The real names are in a module that this
+    /// module may not use. The golden of `profiler metrics --explain` has the real names.
     const PROGRAMS: [&str; 24] = [
         "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q", "r",
         "s", "t", "u", "v", "w", "x",
@@ -231,7 +233,8 @@ mod tests {
         Setup { timed: Timed::All, programs: PROGRAMS.to_vec(), ..Setup::default() }
     }
 
-    /// `sample_limit` of Prometheus fails a whole scrape, and 1,000 is a common value.
+    /// A scrape with more samples than Prometheus's `sample_limit` fails as a whole. A common limit
+    /// is 1,000.
     #[test]
     fn the_default_has_fewer_than_1000_samples_on_an_ordinary_host() {
         let setup = setup();

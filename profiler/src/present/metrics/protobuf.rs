@@ -1,8 +1,9 @@
 //! The protobuf format of Prometheus, which has native histograms beside the classic buckets.
 //!
-//! The messages are those of `io/prometheus/client/metrics.proto` of the repository
-//! `prometheus/client_model`, as far as the metrics here need them. Fields keep their numbers for
-//! ever, so the messages are declared here by hand, and no build needs a compiler of protobuf.
+//! The messages come from `io/prometheus/client/metrics.proto` in the repository
+//! `prometheus/client_model`. This module has only the messages that the metrics here need. Fields
+//! keep their numbers forever, so the messages are declared by hand, and a build needs no protobuf
+//! compiler.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,18 +14,18 @@ use super::{
     native::{self, Native},
 };
 
-/// The content type of the format: one message per family, each with its length before it.
+/// The content type of the format: one message per family, each preceded by its length.
 pub(super) const CONTENT_TYPE: &str = "application/vnd.google.protobuf; \
      proto=io.prometheus.client.MetricFamily; encoding=delimited";
 
-/// Bytes that an exposition takes at least, about.
+/// The approximate minimum size of an exposition in bytes.
 const LEAST_BYTES: usize = 16 << 10;
 
-/// Writes `metrics`. Families without series are left out.
+/// Writes `metrics`. Omits families without series.
 pub(super) fn encode(metrics: &Metrics<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(LEAST_BYTES);
     for family in metrics.families().iter().filter(|family| !family.series.is_empty()) {
-        // One at a time, so that only one is in memory twice.
+        // Converts one family at a time, so that only one family is in memory twice.
         convert(family).encode_length_delimited(&mut bytes).expect("a vector takes any length");
     }
     bytes
@@ -135,7 +136,7 @@ struct Timestamp {
 
 fn convert(family: &Family<'_>) -> MetricFamily {
     MetricFamily {
-        // With the `_total` and `_info` of samples: Prometheus adds nothing to it.
+        // The name includes `_total` or `_info`, because Prometheus adds no suffix.
         name: family.name.to_owned(),
         help: family.help.to_owned(),
         kind: match family.kind {
@@ -180,7 +181,7 @@ fn distribution(histogram: &super::model::Histogram<'_>) -> Histogram {
         sample_sum: seconds(histogram.sum_ns()),
         bucket: bucket.collect(),
         schema: native.schema,
-        // Greater than 0, so a histogram without any latency is a native one too.
+        // This is above 0, so that Prometheus takes even an empty histogram for a native one.
         zero_threshold: seconds(native::ZERO_THRESHOLD_NS),
         zero_count: native.zero_count,
         positive_span: native.spans().into_iter().map(span).collect(),

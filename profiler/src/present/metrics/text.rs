@@ -10,23 +10,23 @@ use super::model::{Family, Histogram, Kind, Metrics, Series, Value, seconds};
 /// The content type of the text format.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Bytes that an exposition takes at least, about.
+/// The approximate minimum size of an exposition in bytes.
 const LEAST_BYTES: usize = 32 << 10;
 
-/// Writes `metrics` in the text format. Families without series are left out.
+/// Writes `metrics` in the text format. Omits families without series.
 ///
 /// # Errors
-/// Whatever the encoder finds wrong with a family; none of [`super::collect`] has such a fault.
+/// If the encoder rejects a family. The encoder accepts every family of [`super::collect`].
 pub(super) fn encode(metrics: &Metrics<'_>) -> Result<String, prometheus::Error> {
     let mut text = String::with_capacity(LEAST_BYTES);
     for family in metrics.families().iter().filter(|family| !family.series.is_empty()) {
-        // One at a time, so that only one is in memory twice.
+        // Converts one family at a time, so that only one family is in memory twice.
         TextEncoder::new().encode_utf8(&[convert(family)], &mut text)?;
     }
     Ok(text)
 }
 
-/// The family in the types of the crate that encodes it.
+/// Converts a family to the types of the crate that encodes it.
 fn convert(family: &Family<'_>) -> MetricFamily {
     let mut converted = MetricFamily::default();
     converted.set_name(family.name.to_owned());
