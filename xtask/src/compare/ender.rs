@@ -1,5 +1,4 @@
-//! A program that makes one syscall, which ends it. All other calls of its process were made before
-//! its execve.
+//! A program whose only syscall ends it. So its process made all other calls before its execve.
 
 use std::{
     fs,

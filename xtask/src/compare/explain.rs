@@ -1,4 +1,4 @@
-//! Explains the differences between two counts of the same run by other figures of that run.
+//! Explains the differences between two counts of the same run, from other figures of that run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,8 +10,9 @@ use super::{
 };
 use crate::report_json::Figures;
 
-/// The calls that strace or perf make in their child before its execve, and do not count. They are
-/// the calls that the profiler counts in addition if the program only ends.
+/// The calls that the child of strace or perf makes before its execve. The tool does not count
+/// these calls. They are measured with a program that only ends: the profiler counts them in
+/// addition.
 #[derive(Debug)]
 pub(super) struct Prelude {
     pub(super) calls: BTreeMap<String, u64>,
@@ -51,20 +52,21 @@ fn calls_of(traced: &Summary, name: &str) -> Traced {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Difference {
     pub(super) name: String,
-    /// Calls and errors, as counted by the profiler and by strace.
+    /// Calls and errors, as counted by the profiler.
     pub(super) ours: (u64, u64),
+    /// Calls and errors, as counted by strace.
     pub(super) theirs: (u64, u64),
-    /// Calls that never returned. strace counts calls when they return.
+    /// Calls that never returned. strace counts a call only when it returns.
     pub(super) never_returned: u64,
-    /// Calls before the execve.
+    /// Calls before the execve of the program.
     pub(super) prelude: u64,
-    /// Calls that left because their thread was killed, which strace cannot see.
+    /// Calls that left because their thread was killed. strace cannot see such calls end.
     pub(super) killed: u64,
-    /// Denied calls, which strace counts.
+    /// Denied calls. strace counts them as calls.
     pub(super) denied: u64,
-    /// Restarted calls, which strace counts as errors.
+    /// Restarted calls. strace counts them as errors.
     pub(super) restarted: u64,
-    /// Values in a register that strace counts as errors.
+    /// Restored register values that strace counts as errors.
     pub(super) sigreturns: u64,
     /// Whether a part of the difference is unexplained.
     pub(super) unexplained: bool,
@@ -79,12 +81,13 @@ impl Difference {
         let never_returned = ours.never_returned + ours.in_flight;
         let left = (ours.calls + ours.denied).checked_sub(prelude + never_returned);
         let killed = left.and_then(|left| left.checked_sub(theirs.calls));
-        // The call of a killed thread leaves with a restart code.
+        // A call of a killed thread leaves with a restart code, so the profiler counts it as
+        // restarted.
         let calls_agree = killed.is_some_and(|killed| killed <= ours.restarted);
         let killed = killed.unwrap_or_default().min(ours.restarted);
         let restarted = ours.restarted - killed;
         let errors = ours.errors + ours.denied + restarted;
-        // These calls return to the interrupted code, so the register is not a result.
+        // `rt_sigreturn` returns to the interrupted code, so the register does not have a result.
         let sigreturns = match (name, theirs.errors.checked_sub(errors)) {
             ("rt_sigreturn", Some(more)) => Some(more),
             (_, more) => more.filter(|&more| more == 0),
@@ -104,8 +107,8 @@ impl Difference {
     }
 }
 
-/// Seconds in calls that both tools counted completely. Excludes calls in which a thread was
-/// killed, because strace does not see their end.
+/// Seconds in calls that both tools counted completely. Excludes each syscall in which a thread was
+/// killed, because strace does not see the end of such a call.
 #[derive(Default)]
 pub(super) struct Times {
     pub(super) ours: f64,
@@ -113,14 +116,14 @@ pub(super) struct Times {
     pub(super) calls: u64,
 }
 
-/// A run with strace.
+/// The comparison of a run with strace.
 pub(super) struct WithStrace {
     pub(super) ours: Figures,
     pub(super) theirs: Traced,
     pub(super) processes: usize,
     pub(super) threads: u64,
     pub(super) killed_threads: u64,
-    /// Number of syscalls that either tool counted.
+    /// Number of different syscalls that either tool counted.
     pub(super) names: usize,
     pub(super) times: Times,
     pub(super) differences: Vec<Difference>,
@@ -165,7 +168,7 @@ impl WithStrace {
     }
 }
 
-/// A run with perf.
+/// The comparison of a run with perf.
 pub(super) struct WithPerf {
     pub(super) ours: u64,
     pub(super) theirs: u64,
@@ -214,8 +217,8 @@ mod tests {
         assert!(!unexplained("futex", broken, traced(5, 2), 0), "restarted");
         assert!(!unexplained("futex", broken, traced(4, 1), 0), "one killed");
         assert!(unexplained("futex", broken, traced(4, 2), 0));
-        assert!(unexplained("futex", broken, traced(2, 0), 0), "three killed of two");
-        assert!(unexplained("futex", broken, traced(6, 2), 0), "strace has more");
+        assert!(unexplained("futex", broken, traced(2, 0), 0), "three calls of two killed threads");
+        assert!(unexplained("futex", broken, traced(6, 2), 0), "strace counts more calls");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! `cargo xtask compare`: counts runs of real programs with the profiler and with strace or perf at
-//! once, and explains every difference.
+//! `cargo xtask compare`: counts the same runs of real programs with the profiler and with strace
+//! or perf, and explains every difference.
 
 mod ender;
 mod explain;
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     rounds: u32,
 }
 
-/// Debian packages, and a program of each.
+/// The required Debian packages, each with a program from it.
 const NEEDED: [(&str, &str); 6] = [
     ("gcc", "cc"),
     ("strace", "strace"),
@@ -85,7 +85,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn compare(tools: &Tools, programs: &[Program], ender: &Path, directory: &Path) -> Result<Report> {
-    // Measure the calls of each tool before the execve, with a program that only ends.
+    // Measures the calls that each tool's child makes before its execve, with a program that only
+    // ends.
     let ender = [ender.to_owned().into_os_string()];
     let (counted, traced) = tools.beside_strace(&ender, directory)?;
     let strace_prelude = Prelude::of_strace(&counted, &traced);
@@ -103,7 +104,7 @@ fn compare(tools: &Tools, programs: &[Program], ender: &Path, directory: &Path) 
     Report::new(sections, strace_prelude, perf_prelude, &tools.versions()?)
 }
 
-/// The tools that count.
+/// The paths of the tools that count.
 struct Tools {
     profiler: PathBuf,
     strace: PathBuf,

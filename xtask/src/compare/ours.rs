@@ -1,4 +1,4 @@
-//! The counts of the profiler, from its JSON.
+//! Reads the counts of the profiler from its JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,15 +13,15 @@ pub(super) struct Counted {
     pub(super) processes: usize,
 }
 
-/// Calls that create a thread or a process each time they succeed.
+/// Syscalls that create a thread or a process each time they succeed.
 const BIRTHS: [&str; 4] = ["clone", "clone3", "fork", "vfork"];
 
-/// Calls that end the thread that makes them.
+/// Syscalls that end the calling thread.
 const DEATHS: [&str; 2] = ["exit", "exit_group"];
 
 impl Counted {
-    /// Adds up the calls of all processes, except those named `tool`, which counts beside the
-    /// profiler. The last name of a process counts, so the child of `tool` is part of the program.
+    /// Adds up the calls of all processes, except those named `tool`, the tool that counts the same
+    /// run. A process is known by its last name, so the child of `tool` is part of the program.
     ///
     /// # Errors
     /// If the report is not exact.
@@ -32,7 +32,11 @@ impl Counted {
             Report::parse(json)?.rows.into_iter().filter(|row| row.comm.as_deref() != Some(tool))
         {
             let abi = row.abi.as_deref().unwrap_or("no ABI");
-            ensure!(abi == "x86_64", "{} of {abi}: only x86_64 is compared", row.syscall);
+            ensure!(
+                abi == "x86_64",
+                "the program made {} with the ABI {abi}: only x86_64 can be compared",
+                row.syscall
+            );
             pids.extend(row.pid);
             counted.calls.entry(row.syscall).or_default().add(&row.figures);
         }
@@ -50,12 +54,13 @@ impl Counted {
         names.iter().filter_map(|&name| self.calls.get(name)).map(of).sum()
     }
 
-    /// Number of threads: the first, and one for each successful call that creates a thread.
+    /// Returns the number of threads: the first thread, and one for each successful call that
+    /// creates a thread.
     pub(super) fn threads(&self) -> u64 {
         1 + self.sum(&BIRTHS, |f| f.returned - f.errors)
     }
 
-    /// Number of threads that an `exit_group`, an `execve` or a signal killed.
+    /// Returns the number of threads that an `exit_group`, an `execve` or a signal killed.
     pub(super) fn killed_threads(&self) -> u64 {
         self.threads().saturating_sub(self.sum(&DEATHS, |f| f.never_returned))
     }

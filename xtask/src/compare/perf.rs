@@ -2,13 +2,13 @@
 
 use anyhow::{Context as _, Result};
 
-/// The program.
+/// The name of the executable.
 pub(super) const NAME: &str = "perf";
 
-/// Entries of every syscall, of every ABI.
+/// The event: an entry of any syscall, with any ABI.
 pub(super) const EVENT: &str = "raw_syscalls:sys_enter";
 
-/// The number of entries: the first field of the event's line.
+/// Returns the number of entries, which is the first field of the event's line.
 ///
 /// # Errors
 /// If there is no number, for example because perf printed `<not counted>` or `<not supported>`.

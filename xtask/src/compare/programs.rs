@@ -10,14 +10,14 @@ use crate::workspace::{find_program, output};
 #[derive(Clone)]
 pub(super) struct Program {
     pub(super) name: &'static str,
-    /// What it does.
+    /// What the program does.
     pub(super) about: String,
-    /// The path of the program and its arguments. A search in PATH would add calls of perf and
-    /// strace.
+    /// The path of the program, and its arguments. A path, because a search in PATH would add calls
+    /// of perf and strace.
     pub(super) command: Vec<OsString>,
 }
 
-/// A source that rustc compiles with four threads, and then links.
+/// Source code that rustc compiles with four threads, and then links.
 const SOURCE: &str = r#"
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ fn main() {
 }
 "#;
 
-/// A script that runs a server that writes each change to its file, a load, and a snapshot by a
-/// child. `$1` is a directory.
+/// A script that runs a server which writes each change to a file, puts load on the server, and
+/// requests a snapshot by a child process. `$1` is a directory.
 const SERVER: &str = r#"
 redis-server --port 0 --unixsocket "$1/socket" --dir "$1" --save '' --appendonly yes \
     --appendfsync everysec --daemonize no --logfile "$1/log" &
@@ -56,7 +56,7 @@ done
 exit 0
 "#;
 
-/// Writes the required files into `directory`.
+/// Writes the required files into `directory`, and returns the programs.
 pub(super) fn prepare(directory: &Path) -> Result<Vec<Program>> {
     let shell = find_program(&["dash"]).context("no dash on PATH")?;
     let script = |name: &str, text: &str| -> Result<Vec<OsString>> {
@@ -64,7 +64,7 @@ pub(super) fn prepare(directory: &Path) -> Result<Vec<Program>> {
         fs::write(&path, text)?;
         Ok(vec![shell.clone().into(), path.into(), directory.into()])
     };
-    // Not the proxy in PATH, which would look up the compiler in each run.
+    // The `rustc` in PATH is a proxy, which would look up the compiler in each run.
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let compiler = Path::new(&sysroot).join("bin/rustc");
     let version = output(Command::new(&compiler).arg("--version"))?;
@@ -79,21 +79,21 @@ pub(super) fn prepare(directory: &Path) -> Result<Vec<Program>> {
     Ok(vec![
         Program {
             name: "compiler",
-            about: format!("{version} compiles and links a program, in four units"),
+            about: format!("{version} compiles and links a program, in four codegen units"),
             command: compile,
         },
         Program {
             name: "server",
             about: format!(
                 "redis {} under redis-benchmark: 20 clients, 5000 requests each of SET, GET, \
-                 LPUSH and LRANGE, then a snapshot by a child",
+                 LPUSH and LRANGE, then a snapshot by a child process",
                 version_of_server.unwrap_or_default().trim_start_matches("v=")
             ),
             command: script("server.sh", SERVER)?,
         },
         Program {
             name: "shell script",
-            about: "dash forks 1000 times: subshells, pipes, and `ls` of what is not there".into(),
+            about: "dash forks 1000 times: subshells, pipes, and `ls` of missing files".into(),
             command: script("forks.sh", SHELL)?,
         },
     ])

@@ -43,7 +43,7 @@ impl Report {
     }
 }
 
-/// Formats a count that is mostly 0.
+/// Formats a count. A dash stands for 0.
 fn few(count: u64) -> String {
     if count == 0 { "–".to_owned() } else { count.to_string() }
 }
@@ -83,7 +83,7 @@ impl Report {
         writeln!(
             f,
             "\n| program | tool | profiler | tool counts | before the program | never returned \
-             | killed in a call, of killed threads | unexplained |\n\
+             | killed in a restarted call, of all killed threads | unexplained |\n\
              | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |"
         )?;
         for Section { program, with_strace, with_perf } in &self.sections {
@@ -119,7 +119,7 @@ impl Report {
     fn by_call(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n| program | call | profiler: calls, errors | strace: calls, errors | why |\n\
+            "\n| program | call | profiler: calls, errors | strace: calls, errors | reason |\n\
              | --- | --- | ---: | ---: | --- |"
         )?;
         for Section { program, with_strace, .. } in &self.sections {
@@ -142,7 +142,8 @@ impl Report {
     fn times(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "\n| program | time in the same calls, profiler | strace -w | strace adds per call |\n\
+            "\n| program | profiler: time of common calls | strace -w: time of common calls \
+             | strace adds per call |\n\
              | --- | ---: | ---: | ---: |"
         )?;
         for Section { program, with_strace, .. } in &self.sections {
@@ -154,17 +155,17 @@ impl Report {
     }
 }
 
-/// The reasons of a difference, with their counts.
+/// Returns the reasons of a difference, with their counts.
 fn why(difference: &Difference) -> String {
     let Difference { prelude, never_returned, killed, denied, restarted, sigreturns, .. } =
         *difference;
     let mut reasons: Vec<String> = [
         (prelude, "before the program"),
         (never_returned, "never returned"),
-        (killed, "killed in the call"),
+        (killed, "killed in a restarted call"),
         (denied, "denied, so not entered"),
         (restarted, "restarted, counted as errors by strace"),
-        (sigreturns, "with an errno in the register that is not a result"),
+        (sigreturns, "restored register values, counted as errors by strace"),
     ]
     .into_iter()
     .filter(|(count, _)| *count > 0)

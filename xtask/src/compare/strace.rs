@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 
-/// The program.
+/// The name of the executable.
 pub(super) const NAME: &str = "strace";
 
 /// The counts of a syscall.
@@ -25,14 +25,18 @@ impl Summary {
     /// Parses lines of the form `% time, seconds, usecs/call, calls, [errors,] syscall`.
     ///
     /// # Errors
-    /// If a line has another form, or if the total is not the sum of the lines.
+    /// If a line has a different form, or if the total is not the sum of the lines.
     pub(super) fn parse(text: &str) -> Result<Self> {
         let mut summary = Self::default();
         let mut total = None;
-        // A header and a line of dashes come first, and a line of dashes comes before the total.
+        // The first two lines are a header and a line of dashes. Another line of dashes precedes
+        // the total.
         for line in text.lines().skip(2).filter(|line| !line.starts_with('-')) {
             let words: Vec<_> = line.split_whitespace().collect();
-            ensure!(matches!(words.len(), 5 | 6), "not a line of strace's: {line:?}");
+            ensure!(
+                matches!(words.len(), 5 | 6),
+                "cannot parse a line of strace's summary: {line:?}"
+            );
             let number = |at: usize| words[at].parse().with_context(|| format!("in {line:?}"));
             let traced = Traced {
                 calls: number(3)?,
@@ -43,12 +47,18 @@ impl Summary {
                 "total" => total = Some((traced.calls, traced.errors)),
                 name => {
                     let other = summary.calls.insert(name.to_owned(), traced);
-                    ensure!(other.is_none(), "{name} twice: of more than one ABI");
+                    ensure!(
+                        other.is_none(),
+                        "strace lists {name} twice: the program used more than one ABI"
+                    );
                 }
             }
         }
         let sum = summary.total();
-        ensure!(total == Some((sum.calls, sum.errors)), "strace's sum is not that of its lines");
+        ensure!(
+            total == Some((sum.calls, sum.errors)),
+            "strace's total is not the sum of its lines"
+        );
         Ok(summary)
     }
 
