@@ -1,5 +1,5 @@
-//! Many processes or threads. On command, all of them make their calls, and then wait for the next
-//! command.
+//! Starts many processes or threads. On command, all of them make their calls, and then wait for
+//! the next command.
 
 use std::{
     process::ExitCode,
@@ -71,7 +71,7 @@ struct Shared {
     last_ns: AtomicU64,
     /// Number of tasks that have started.
     gathered: AtomicU32,
-    /// Number of tasks in all.
+    /// Total number of tasks.
     tasks: AtomicU32,
 }
 
@@ -151,7 +151,7 @@ impl Crowd {
             if unsafe { libc::waitpid(-1, ptr::null_mut(), libc::WNOHANG) } > 0 {
                 bail!("one of {} tasks ended early", self.tasks);
             }
-            // The last task wakes this process. The bound is for a task that never arrives.
+            // The last task wakes this process. The time limit is for a task that never arrives.
             wait_while(count, seen, Some(Duration::from_millis(100)));
         }
     }
@@ -225,7 +225,7 @@ impl Shared {
     }
 }
 
-/// Sleeps while `word` has this value, at most for `bound`. Can also wake spuriously.
+/// Sleeps while `word` has the value `value`, at most for `bound`. It can also wake spuriously.
 fn wait_while(word: &AtomicU32, value: u32, bound: Option<Duration>) {
     let bound = bound.map(|bound| libc::timespec {
         tv_sec: bound.as_secs() as libc::time_t,

@@ -1,4 +1,4 @@
-//! What the samples come to: ratios to what any probe costs, goals, slow-downs.
+//! Computes figures from the samples: ratios to the cost of minimal programs, goals and slow-downs.
 
 use serde::Serialize;
 
@@ -7,13 +7,14 @@ use super::{
     statistics::{greatest, least, median, slow_down, slow_downs},
 };
 
-/// Keys of the rows that others are measured against.
+/// Keys of the rows with which other rows are compared.
 pub(super) const NOTHING: &str = "nothing";
 pub(super) const EMPTY: &str = "empty";
 pub(super) const CLOCK: &str = "clock";
 pub(super) const SYSCOUNT: &str = "syscount-latency";
 
-/// What a row is to cost at most: so many times what another adds.
+/// A goal for a row: an upper bound of its added time, as a multiple of the added time of another
+/// row.
 struct Goal {
     row: &'static str,
     at_most: f64,
@@ -179,7 +180,7 @@ mod tests {
         assert_eq!(CallFigures::of(&rows[4], &rows), None);
         let ours = CallFigures::of(&rows[3], &rows).expect("figures");
         assert_eq!(ours.to_syscount, None);
-        assert_eq!(ours.goals.len(), 1, "a goal against what is not there is none");
+        assert_eq!(ours.goals.len(), 1, "a goal is omitted if its subject is absent");
     }
 
     #[test]

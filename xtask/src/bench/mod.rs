@@ -1,9 +1,9 @@
 //! `cargo xtask bench`: measures what the profiler and other tools cost. Prints a report; there is
 //! no pass or fail.
 //!
-//! The measurements require the profiler as a library, in release. They are behind the feature
-//! `bench`, so that `xtask` builds quickly, and builds even if the profiler does not. Without the
-//! feature, this command builds and starts the one with it.
+//! The measurements require a release build of the profiler as a library. They are behind the
+//! feature `bench`, so that `xtask` builds quickly, and builds even if the profiler does not.
+//! Without the feature, this command builds itself with the feature, and executes the result.
 
 mod code;
 pub(crate) mod crowd;
@@ -26,8 +26,8 @@ use self::results::Results;
 
 /// Measure what the profiler costs, compared with other tools
 ///
-/// Everything is measured in turn, in rounds. The machine should do nothing else. Prints Markdown.
-/// Without PART, measures all parts, which takes some minutes.
+/// Each round measures every subject in turn. The machine should be otherwise idle. Prints
+/// Markdown. Without PART, measures all parts, which takes some minutes.
 #[derive(clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -54,13 +54,13 @@ enum Other {
 /// The parts of the measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
-    /// The cost of a watched call, compared with the least that any two programs cost
+    /// The cost of a watched call, compared with the minimum cost of any two programs
     HotPath,
-    /// The same, compared with other tools too
+    /// The cost of a watched call, also compared with other tools
     Peers,
     /// How much longer real programs take: a database, a web server, a compiler
     Work,
-    /// What the cost grows with: processes, threads, calls, cores
+    /// How the cost grows with the number of processes, threads, calls and cores
     Growth,
 }
 
@@ -77,13 +77,13 @@ struct Measure {
     /// Syscalls in each measurement of a call
     #[arg(long, value_name = "N", default_value_t = 300_000, value_parser = clap::value_parser!(u64).range(1_000..))]
     calls: u64,
-    /// CPU to make the calls on [default: the last one]
+    /// CPU to make the calls on [default: the last CPU]
     #[arg(long, value_name = "CPU")]
     cpu: Option<usize>,
     /// Also measure the objects for older kernels (arrays, the fallback), and --self
     #[arg(long)]
     fallback: bool,
-    /// Measure only the real programs whose name contains this
+    /// Measure only the real programs whose name contains NAME
     #[arg(long = "load", value_name = "NAME")]
     loads: Vec<String>,
 }
@@ -91,11 +91,11 @@ struct Measure {
 /// Flags of the report.
 #[derive(clap::Args)]
 struct Output {
-    /// Measure nothing, and read files of --json; several files are merged, with all their parts
-    /// and rounds
+    /// Instead of measuring, read files that --json wrote; several files are merged, with all their
+    /// parts and rounds
     #[arg(long, value_name = "FILE", conflicts_with_all = ["part", "install", "rounds", "calls", "cpu", "fallback", "loads"])]
     from: Vec<PathBuf>,
-    /// Write the tables to this file too
+    /// Also write the tables to this file
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Write the figures, with every measurement, to this file
@@ -110,7 +110,7 @@ struct Output {
 }
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
-    // This part measures an executable, and does not require the library.
+    // This part measures an executable, so it does not require the library.
     if let Some(Other::Daemon(args)) = &args.other {
         return daemon::run(args);
     }

@@ -1,5 +1,5 @@
-//! The results: samples, or why there are none. They are written as JSON and read again, so that
-//! several runs can be merged into one report.
+//! The results: samples, or the reason why there are none. They can be written as JSON and read
+//! again, so that several runs can be merged into one report.
 
 use std::fs;
 
@@ -120,7 +120,7 @@ pub(super) struct Load {
     pub(super) rows: Vec<Row>,
 }
 
-/// What the cost depends on.
+/// How the cost grows.
 #[derive(Serialize, Deserialize, Clone, Debug)]
 pub(super) struct Growth {
     #[serde(default)]
@@ -162,7 +162,8 @@ impl Row {
         rows.iter().find(|row| row.key == key && row.absent.is_none())
     }
 
-    /// Adds the rounds of another run. A subject that failed in one run has failed.
+    /// Adds the rounds of another run. If a subject failed in one run, it has failed in the merged
+    /// results.
     fn extend(&mut self, other: Self) {
         self.absent = self.absent.take().or(other.absent);
         self.samples.extend(other.samples);

@@ -22,12 +22,12 @@ pub(super) fn median(samples: &[f64]) -> f64 {
     }
 }
 
-/// By how much each sample exceeds the sample of the same round in `base`, percent.
+/// Returns by how much each sample exceeds the sample of the same round in `base`, in percent.
 pub(super) fn slow_downs(samples: &[f64], base: &[f64]) -> Vec<f64> {
     samples.iter().zip(base).map(|(sample, base)| slow_down(*sample, *base)).collect()
 }
 
-/// By how much a sample exceeds `base`, percent.
+/// Returns by how much a sample exceeds `base`, in percent.
 pub(super) fn slow_down(sample: f64, base: f64) -> f64 {
     (sample / base - 1.0) * 100.0
 }
@@ -51,7 +51,8 @@ mod tests {
 
     #[test]
     fn a_slow_down_is_against_the_same_round() {
-        // The machine became slower by half. The subject adds a quarter in both rounds.
+        // In the second round, the machine was slower by half. The subject adds a quarter in both
+        // rounds.
         assert_eq!(slow_downs(&[125.0, 187.5], &[100.0, 150.0]), [25.0, 25.0]);
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     workspace::{find_program, output},
 };
 
-/// Measure what --where costs per context switch, beside perf, bpftrace and offcputime
+/// Measure what --where costs per context switch, compared with perf, bpftrace and offcputime
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Install other tools first (Debian, as root)
@@ -62,7 +62,7 @@ pub(crate) struct LoopArgs {
     /// The CPU to run on
     #[arg(long)]
     cpu: usize,
-    /// Instead, make calls of getppid, which never leave the CPU
+    /// Instead, call getppid, which never leaves the CPU
     #[arg(long)]
     calls: bool,
 }
@@ -74,7 +74,7 @@ struct Subject {
     package: Option<&'static str>,
     program: &'static str,
     args: &'static [&'static str],
-    /// The kind of descriptor that the tool has once it is attached.
+    /// The kind of descriptor that the tool has open once it is attached.
     holds: &'static str,
 }
 
@@ -143,7 +143,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The time from loading to the measurement. By then, a tool has attached its programs.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// The samples with a subject, or with nothing attached, nanoseconds.
+/// The samples with a subject attached, or with nothing attached, in nanoseconds.
 #[derive(Default)]
 struct Samples {
     switch: Vec<f64>,
@@ -202,13 +202,14 @@ fn print(
     let date = output(Command::new("date").arg("+%F"))?;
     writeln!(
         out,
-        "Two threads on one CPU take turns through pipes. A turn is a `write`, a `read` that waits, and \
-         a context switch; the figures are CPU time. Linux {}, {date}; the least of {} rounds of {} switches, in turn.\n",
-        kernel.trim_end(),
+        "Two threads on one CPU take turns through pipes. A turn is a `write`, a `read` that waits, \
+         and a context switch. The figures are CPU time: the minimum of {} rounds of {} switches. \
+         Linux {}, {date}.\n",
         args.rounds,
-        args.switches
+        args.switches,
+        kernel.trim_end()
     )?;
-    writeln!(out, "| attached | ns a switch | added | ns a getppid | added |")?;
+    writeln!(out, "| attached | ns per switch | added | ns per getppid | added |")?;
     writeln!(out, "| --- | ---: | ---: | ---: | ---: |")?;
     let base = (least(&nothing.switch), least(&nothing.call));
     writeln!(out, "| nothing | {:.0} | | {:.0} | |", base.0, base.1)?;
@@ -228,7 +229,11 @@ fn print(
     writeln!(out, "\n`--where` adds {own:.0} ns to a switch and its wake-up.")?;
     if all[OFFCPUTIME].absent.is_none() {
         let theirs = of(OFFCPUTIME) - base.0;
-        writeln!(out, "`offcputime` adds {theirs:.0} ns: {:.1} times as much.", theirs / own)?;
+        writeln!(
+            out,
+            "`offcputime` adds {theirs:.0} ns, which is {:.1} times as much.",
+            theirs / own
+        )?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::crowd::{Crowd, Kind};
 /// The calls of a loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Workload {
-    /// One call, over and over: the best case
+    /// One call, repeated: the best case
     Getppid,
     /// Four different calls in turn
     Alternating,
@@ -26,7 +26,7 @@ pub(crate) enum Workload {
     SixtyFour,
 }
 
-/// Calls that fail with EBADF, or earlier, if all their arguments are -1.
+/// Calls that fail with EBADF, or with an earlier check, if all their arguments are -1.
 const ON_NO_FILE: [libc::c_long; 64] = [
     libc::SYS_read,
     libc::SYS_write,
@@ -207,7 +207,7 @@ mod tests {
     fn every_call_on_no_file_fails_and_is_another() {
         let mut seen = std::collections::BTreeSet::new();
         for number in ON_NO_FILE {
-            assert!(seen.insert(number), "{number} is there twice");
+            assert!(seen.insert(number), "the list has {number} twice");
             // SAFETY: as in `Workload::call`.
             let result = unsafe { libc::syscall(number, -1, -1, -1, -1, -1, -1) };
             assert_eq!(result, -1, "{number} did not fail");

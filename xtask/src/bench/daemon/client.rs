@@ -1,4 +1,4 @@
-//! A client of a daemon, over TCP or over what a caller puts on top of it.
+//! An HTTP client of a daemon, over TCP or over a layer on top of TCP.
 
 use std::{
     io::{self, Read, Write},
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 /// How long a client waits for bytes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a client asks for.
+/// A request of a client.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Request<'a> {
     path: &'a str,
@@ -21,19 +21,19 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// The text format.
+    /// Requests the text format.
     pub(super) const fn text(path: &'a str) -> Self {
         Self { path, accept: "text/plain;version=0.0.4", gzip: false }
     }
 
-    /// The protobuf format.
+    /// Requests the protobuf format.
     pub(super) const fn protobuf(path: &'a str) -> Self {
         const ACCEPT: &str = "application/vnd.google.protobuf;\
                               proto=io.prometheus.client.MetricFamily;encoding=delimited";
         Self { path, accept: ACCEPT, gzip: false }
     }
 
-    /// The same, compressed, as Prometheus asks for it.
+    /// Also requests compression, as Prometheus does.
     pub(super) const fn compressed(self) -> Self {
         Self { gzip: true, ..self }
     }
@@ -44,15 +44,15 @@ pub(super) trait Stream: Read + Write + Send {}
 
 impl<T: Read + Write + Send> Stream for T {}
 
-/// Makes a stream of a connection over TCP.
+/// Makes a stream from a TCP connection.
 pub(super) type Layer = Arc<dyn Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync>;
 
-/// See the module.
+/// An HTTP client of a daemon.
 #[derive(Clone)]
 pub(super) struct Client {
     address: SocketAddr,
     layer: Layer,
-    /// A field of each request, with its line break.
+    /// A further header field of each request, with its line break.
     field: &'static str,
 }
 
@@ -75,7 +75,7 @@ impl Client {
         (self.layer)(socket)
     }
 
-    /// Status and body of an answer.
+    /// Sends a request, and returns the status and the body of the response.
     pub(super) fn ask(&self, request: &Request<'_>) -> Result<(u16, Vec<u8>)> {
         let Request { path, accept, gzip } = request;
         let mut head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n");

@@ -21,7 +21,7 @@ use super::{
 /// Number of containers.
 const CONTAINERS: usize = 100;
 
-/// Milliseconds in which 99 of 100 scrapes should be answered.
+/// The goal: 99 of 100 scrapes should be answered within this time, in milliseconds.
 const GOAL_MS: f64 = 30.0;
 
 /// Number of different calls with which a group has 10,000 series.
@@ -74,7 +74,7 @@ impl Drop for Cgroups {
     }
 }
 
-/// A configuration with a group by container that has room for all containers.
+/// A configuration with a group by container whose limit allows all containers.
 pub(super) struct Config(tempfile::NamedTempFile);
 
 impl Config {
@@ -93,7 +93,7 @@ impl Config {
     }
 }
 
-/// A process in each container, whose calls make a group of 10,000 series.
+/// Starts a process in each container. Their calls give the group 10,000 series.
 pub(super) fn wide_load(cgroups: &Cgroups) -> Result<Load> {
     let processes = CONTAINERS.to_string();
     let load = Load::start(&["--processes", &processes, "--calls", CALLS_OF_WIDE])?;
@@ -126,8 +126,8 @@ fn steady(profiler: &Path, args: &Args, flags: &[&str]) -> Result<Section> {
     figures.push(Figure::count("series of the group", gauge("series")));
     Ok(Section {
         title: format!(
-            "Groups by container: {PROCESSES} processes in {CONTAINERS} cgroups, {CALLS} calls each a \
-             second"
+            "Groups by container: {PROCESSES} processes in {CONTAINERS} cgroups, {CALLS} calls per \
+             second each"
         ),
         figures,
     })
@@ -142,7 +142,7 @@ fn scrape(profiler: &Path, args: &Args, flags: &[&str]) -> Result<Section> {
     section
 }
 
-/// Times answers in each format, plain and compressed.
+/// Times the responses in each format, plain and compressed.
 pub(super) fn formats(daemon: &Daemon, args: &Args, what: &str) -> Result<Section> {
     const PATH: &str = "/metrics";
     let (text, protobuf) = (Request::text(PATH), Request::protobuf(PATH));

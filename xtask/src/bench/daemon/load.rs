@@ -16,7 +16,7 @@ use nix::{
 
 use super::storm;
 
-/// Calls without an effect: without arguments, or on an invalid descriptor.
+/// Calls that have no effect, because they have no arguments, or an invalid descriptor.
 const CALLS: [libc::c_long; 40] = [
     libc::SYS_getppid,
     libc::SYS_getuid,
@@ -71,7 +71,7 @@ const X32_END: libc::c_long = 548;
 /// The time between two rounds of calls of a thread.
 const ROUND: Duration = Duration::from_secs(1);
 
-/// Make calls that are watched (`bench daemon` starts this)
+/// Make calls for a daemon to watch (`bench daemon` starts this)
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[arg(long, default_value_t = 1)]
@@ -170,7 +170,7 @@ fn sleep_for_ever() -> ! {
 fn widen() -> Result<()> {
     // SAFETY: `getpid` takes no argument, with any number.
     let known = unsafe { libc::syscall(X32 | libc::SYS_getpid) } != -1;
-    ensure!(!known, "this kernel knows x32, whose calls would do what they say");
+    ensure!(!known, "this kernel supports x32, so the calls would have effects");
     for nr in 0..X32_END {
         // SAFETY: the kernel refuses these numbers, as checked above.
         unsafe { libc::syscall(X32 | nr, -1_i64, 0_i64, 0_i64, 0_i64, 0_i64, 0_i64) };

@@ -59,9 +59,9 @@ pub(crate) struct Args {
 enum Part {
     /// The time from the start until attached, and until the first frames of `top`
     Start,
-    /// 1,000 processes that each make 20 different calls a second
+    /// 1,000 processes that each make 20 different calls per second
     Steady,
-    /// Ten times as many processes, all idle, and all active
+    /// Ten times as many processes, first all idle, then all active
     Growth,
     /// The duration of scrapes of /metrics
     Scrape,
@@ -77,16 +77,16 @@ enum Part {
 const PROCESSES: u32 = 1_000;
 const CALLS: u32 = 20;
 
-/// Tables that have space for all figures of the larger loads.
+/// Flags for tables with space for all figures of the larger loads.
 const ROOM: [&str; 4] = ["--max-threads", "131072", "--max-memory", "1024"];
 
-/// How often a start is measured. There is a pause between two starts: shortly after programs were
-/// detached, attaching waits for a grace period (tracepoint.c).
+/// How often a start is measured. There is a pause between two starts, because attaching waits for
+/// a grace period if programs were detached shortly before (tracepoint.c).
 const STARTS: u32 = 7;
 const BETWEEN_STARTS: Duration = Duration::from_secs(1);
 
-/// The time between two scrapes. Longer than the daemon reuses an answer, so that each scrape has a
-/// drain.
+/// The time between two scrapes. It exceeds the time for which the daemon reuses a response, so
+/// that each scrape triggers a drain.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(110);
 
 /// The sysctl that makes the kernel time programs.
@@ -94,7 +94,7 @@ const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let parts = if args.only.is_empty() { Part::value_variants() } else { &args.only };
-    // A client over TLS is behind the feature.
+    // The client over TLS requires the feature `bench`.
     #[cfg(not(feature = "bench"))]
     if parts.contains(&Part::Web) {
         return super::start_with_feature();
@@ -112,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             Part::Groups => sections.extend(groups::measure(&profiler, args)?),
             #[cfg(feature = "bench")]
             Part::Web => sections.extend(web::measure(&profiler, args)?),
-            // Started again above.
+            // Not reached: the command was started again with the feature above.
             #[cfg(not(feature = "bench"))]
             Part::Web => {}
             Part::Storm => sections.push(storm(&profiler, args)?),
@@ -202,7 +202,7 @@ fn steady(profiler: &Path, args: &Args) -> Result<Section> {
             figure.set_goal(goal);
         }
     }
-    Ok(Section { title: format!("{PROCESSES} processes, {CALLS} calls each a second"), figures })
+    Ok(Section { title: format!("{PROCESSES} processes, {CALLS} calls per second each"), figures })
 }
 
 fn growth(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
@@ -250,17 +250,17 @@ fn watch(daemon: &Daemon, seconds: u64) -> Result<Vec<Figure>> {
     Ok(vec![
         Figure::core("CPU", share),
         Figure::bytes("resident", memory.all()),
-        Figure::bytes("of it its own: heap and stacks", memory.own),
-        Figure::bytes("of it executable and libraries", memory.files),
-        Figure::bytes("of it the kernel's maps", memory.maps),
+        Figure::bytes("of which heap and stacks", memory.own),
+        Figure::bytes("of which executable and libraries", memory.files),
+        Figure::bytes("of which the kernel's maps", memory.maps),
         Figure::bytes("kernel memory", gauge("profiler_kernel_memory_bytes") as u64),
         Figure::time("a drain", drain),
         Figure::time(
-            "longest time between two drains",
+            "maximum time between two drains",
             Duration::from_secs_f64(gauge("profiler_drain_interval_seconds")),
         ),
         Figure::count("lost", lost(&metrics)),
-        Figure::count("without their process", gauge("profiler_overflowed_calls_total")),
+        Figure::count("calls in no process", gauge("profiler_overflowed_calls_total")),
     ])
 }
 
@@ -330,31 +330,31 @@ fn storm(profiler: &Path, args: &Args) -> Result<Section> {
     let overflowed = metrics.get("profiler_overflowed_calls_total").copied().unwrap_or(0.0);
     let ms = |storm: &Storm| Duration::from_secs_f64(storm.seconds);
     Ok(Section {
-        title: format!("{processes} processes one after another, {calls} calls each, twice over"),
+        title: format!("{processes} short-lived processes, each makes {calls} calls twice"),
         figures: vec![
-            Figure::time("all of them, nothing attached", ms(&unwatched)),
-            Figure::time("all of them, watched", ms(&watched)),
-            Figure::count("lost", lost(&metrics)).goal(0.0),
-            Figure::count("without their process", overflowed),
+            Figure::time("all processes, nothing attached", ms(&unwatched)),
+            Figure::time("all processes, watched", ms(&watched)),
+            Figure::count("lost calls", lost(&metrics)).goal(0.0),
+            Figure::count("calls in no process", overflowed),
             Figure::nanoseconds(
-                "all programs, by process and call first seen",
+                "eBPF programs, per first call of a process",
                 ran.as_nanos() as f64 / first_seen,
             )
             .goal(5_000.0),
             Figure::nanoseconds(
-                "a first call, not preempted, is slower than unwatched by, median",
+                "added to a first call, median",
                 slower(watched.first.ns[0], unwatched.first.ns[0]),
             )
             .goal(5_000.0),
             Figure::nanoseconds(
-                "and 99th percentile",
+                "added to a first call, 99th percentile",
                 slower(watched.first.ns[1], unwatched.first.ns[1]),
             )
             .goal(5_000.0),
-            Figure::count("first calls, of each million preempted", preempted(&watched.first)),
-            Figure::count("and unwatched", preempted(&unwatched.first)),
+            Figure::count("preempted per million first calls", preempted(&watched.first)),
+            Figure::count("the same, nothing attached", preempted(&unwatched.first)),
             Figure::nanoseconds(
-                "a second call is slower than unwatched by, median",
+                "added to a second call, median",
                 slower(watched.again.ns[0], unwatched.again.ns[0]),
             ),
         ],

@@ -34,7 +34,7 @@ pub(super) struct Storm {
     pub(super) again: Times,
 }
 
-/// The durations of some calls.
+/// A summary of the durations of calls.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Times {
     pub(super) calls: usize,
@@ -104,7 +104,7 @@ fn switches() -> Option<c_long> {
     Some(usage.voluntary_context_switches() + usage.involuntary_context_switches())
 }
 
-/// The duration that marks a preempted call.
+/// The value that stands for the duration of a preempted call.
 const PREEMPTED: u32 = u32::MAX;
 
 fn nanoseconds(time: Duration) -> u32 {

@@ -30,7 +30,7 @@ pub(super) fn frames(profiler: &Path) -> Result<(Duration, Duration)> {
     unsafe {
         command.pre_exec(|| {
             setsid()?;
-            // Standard input is the terminal by now.
+            // Standard input is the terminal here.
             if libc::ioctl(0, libc::TIOCSCTTY, 0) == -1 {
                 return Err(io::Error::last_os_error());
             }
@@ -40,7 +40,7 @@ pub(super) fn frames(profiler: &Path) -> Result<(Duration, Duration)> {
     let started = Instant::now();
     let mut child =
         command.spawn().with_context(|| format!("cannot run {}", profiler.display()))?;
-    // Close our own copy too. Otherwise, the end of the child would not be noticed.
+    // Closes the copy of this process. Otherwise, the read would not fail when the child ends.
     drop((terminal, command));
     let mut screen = File::from(pty.master);
     let mut shown = String::new();

@@ -35,7 +35,7 @@ pub(super) struct Daemon {
 /// Resident memory of a process by kind of mapping, bytes.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Memory {
-    /// Mapped BPF maps, whose memory exists even if they are not mapped.
+    /// Mapped BPF maps. The kernel needs this memory even if no process maps it.
     pub(super) maps: u64,
     /// Heap and stacks.
     pub(super) own: u64,
@@ -56,7 +56,7 @@ impl Daemon {
         Self::start_for(profiler, flags, Client::plain)
     }
 
-    /// Same as [`Self::start`]; `client` makes the client of the address on which it serves.
+    /// Same as [`Self::start`], with a client that `client` makes from the address of the daemon.
     pub(super) fn start_for(
         profiler: &Path,
         flags: &[&str],
@@ -132,18 +132,18 @@ impl Daemon {
         Ok((Duration::from_nanos(time), runs))
     }
 
-    /// The client that asks the daemon.
+    /// Returns the client of the daemon.
     pub(super) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The status and the body of an answer in text.
+    /// Requests the text format, and returns the status and the body of the response.
     pub(super) fn get(&self, path: &str) -> Result<(u16, String)> {
         let (status, body) = self.client.ask(&Request::text(path))?;
         Ok((status, String::from_utf8(body)?))
     }
 
-    /// The served metrics, by series.
+    /// Returns the values that the daemon serves, by series.
     pub(super) fn metrics(&self) -> Result<BTreeMap<String, f64>> {
         let (status, body) = self.get("/metrics")?;
         ensure!(status == 200, "status {status}");
@@ -164,7 +164,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Of `/proc/PID/smaps` (proc_pid_smaps(5)).
+/// Adds up the mappings in `/proc/PID/smaps` (proc_pid_smaps(5)).
 fn memory(smaps: &str) -> Memory {
     let mut memory = Memory::default();
     let mut of = String::new();

@@ -1,5 +1,5 @@
-//! Scrapes of 10,000 series in each format over TLS with a password, and many scrapes over TLS beside many
-//! idle connections.
+//! Measures scrapes of 10,000 series in each format over TLS with a password, and many scrapes over
+//! TLS while there are many idle connections.
 
 use std::{
     fs,
@@ -29,15 +29,15 @@ use super::{
     watched::Daemon,
 };
 
-/// The user of the daemon, with the password, in Base64: `bench:bench`.
+/// The user and the password of the daemon, `bench:bench`, in Base64.
 const AUTHORIZATION: &str = "Authorization: Basic YmVuY2g6YmVuY2g=\r\n";
-/// Scrapes a second by one client.
+/// Scrapes per second by one client.
 const RATE: u32 = 200;
-/// Threads of this client: more than there are scrapes under way at a time, unless answers are late.
+/// Threads of this client. Unless responses are late, fewer scrapes are in progress at a time.
 const SCRAPERS: usize = 16;
-/// Idle connections beside it.
+/// Idle connections at the same time.
 const IDLE: usize = 500;
-/// Threads that keep them open.
+/// Threads that keep the idle connections open.
 const IDLERS: usize = 4;
 
 pub(super) fn measure(profiler: &Path, args: &Args) -> Result<Vec<Section>> {
@@ -58,7 +58,8 @@ fn wide(profiler: &Path, args: &Args, (flags, web): (&[&str], &WebConfig)) -> Re
     section
 }
 
-/// What becomes of scrapes and drains while a client scrapes all the time, beside idle connections.
+/// Measures scrapes and drains while a client scrapes all the time, and while there are idle
+/// connections.
 fn crowd(profiler: &Path, args: &Args, (flags, web): (&[&str], &WebConfig)) -> Result<Section> {
     let cgroups = Cgroups::new()?;
     let daemon = Daemon::start_for(profiler, flags, |address| web.client(address))?;
@@ -92,25 +93,25 @@ fn crowd(profiler: &Path, args: &Args, (flags, web): (&[&str], &WebConfig)) -> R
     let served = asked as f64 / args.seconds as f64;
     Ok(Section {
         title: format!(
-            "{RATE} scrapes a second over TLS by one client, {IDLE} idle connections, for {} s",
+            "{RATE} scrapes per second over TLS by one client, {IDLE} idle connections, for {} s",
             args.seconds
         ),
         figures: vec![
-            Figure::count("answers a second", served.round()),
-            Figure::time("an answer, median", p50),
-            Figure::time("99th percentile", p99),
-            Figure::time("the slowest", slowest).goal(1_000.0),
-            Figure::time("the latest drain, of those that were seen", latest).goal(1_000.0),
+            Figure::count("responses per second", served.round()),
+            Figure::time("response time, median", p50),
+            Figure::time("response time, 99th percentile", p99),
+            Figure::time("response time, maximum", slowest).goal(1_000.0),
+            Figure::time("maximum delay of a drain, sampled each second", latest).goal(1_000.0),
             Figure::count("missed drains", added("profiler_missed_drains_total")).goal(0.0),
-            Figure::count("least idle connections", least_idle as f64),
+            Figure::count("minimum of idle connections", least_idle as f64),
             Figure::count("lost calls", super::lost(&after)).goal(0.0),
         ],
     })
 }
 
-/// Scrapes at [`RATE`]. Times count from when a scrape was due, so that a late answer does not spare the
-/// scrapes after it. Returns the least number of idle connections, the times, and the greatest delay
-/// of a drain.
+/// Scrapes at [`RATE`]. The time of a scrape counts from the moment at which the scrape was due. So
+/// if a response is late, the times of the next scrapes include their delay. Returns the minimum
+/// number of idle connections, the times, and the maximum delay of a drain.
 fn scrape_at_rate(
     daemon: &Daemon,
     seconds: u64,
@@ -130,7 +131,8 @@ fn scrape_at_rate(
             }
             let due = started + Duration::from_secs(1) * u32::try_from(number)? / RATE;
             sleep(due.saturating_duration_since(Instant::now()));
-            // Each second, the delay of the last drain is looked up in an answer that can be read.
+            // Once per second, requests the text format, to read the delay of the last drain from
+            // it.
             let looks = number.is_multiple_of(RATE as usize);
             let asked = if looks { Request::text("/metrics") } else { request };
             let (status, body) = daemon.client().ask(&asked)?;
@@ -161,8 +163,8 @@ fn last_drain_late(page: &str) -> f64 {
     value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
 }
 
-/// Keeps a share of the idle connections open until it is over. The daemon closes each after some
-/// seconds; then the next one takes its place.
+/// Keeps a share of the idle connections open until `is_over` is true. The daemon closes each
+/// connection after some seconds. A new connection then replaces it.
 fn keep_idle(client: &Client, idle: &AtomicUsize, is_over: &AtomicBool) {
     let mut open: Vec<(Instant, Box<dyn Stream>)> = Vec::new();
     while !is_over.load(Relaxed) {
@@ -174,7 +176,8 @@ fn keep_idle(client: &Client, idle: &AtomicUsize, is_over: &AtomicBool) {
         } else {
             sleep(Duration::from_millis(10));
         }
-        // The oldest, if the daemon has closed it: it waits 5 s for a request.
+        // Replaces the oldest connection once the daemon has closed it, after 5 s without a
+        // request.
         if open.first().is_some_and(|(since, _)| since.elapsed() > Duration::from_secs(5)) {
             let (_, mut stream) = open.remove(0);
             let _ = stream.read(&mut [0]);
@@ -183,7 +186,8 @@ fn keep_idle(client: &Client, idle: &AtomicUsize, is_over: &AtomicBool) {
     }
 }
 
-/// A web configuration file with a certificate, and with a user whose hash has the usual cost.
+/// A web configuration file with a certificate, and with a user whose password hash has the usual
+/// cost.
 struct WebConfig {
     directory: TempDir,
     tls: Arc<ClientConfig>,
@@ -219,19 +223,19 @@ impl WebConfig {
         Ok(Self { directory, tls: Arc::new(tls) })
     }
 
-    /// The path of the file.
+    /// Returns the path of the file.
     fn path(&self) -> PathBuf {
         self.directory.path().join("web.yml")
     }
 
-    /// A client that knows the certificate and the password.
+    /// Creates a client that has the certificate and the password.
     fn client(&self, address: SocketAddr) -> Client {
         let tls = Arc::clone(&self.tls);
         Client::over(address, Arc::new(move |socket| handshake(&tls, socket)), AUTHORIZATION)
     }
 }
 
-/// Begins TLS. The handshake is over when this returns.
+/// Starts TLS, and completes the handshake.
 fn handshake(tls: &Arc<ClientConfig>, mut socket: TcpStream) -> io::Result<Box<dyn Stream>> {
     let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
     let mut connection = ClientConnection::new(Arc::clone(tls), name).map_err(io::Error::other)?;

@@ -22,9 +22,9 @@ static FLOOR: &[u8] =
 /// An attached subject. Dropping this value detaches it.
 pub(super) enum Attached {
     Nothing,
-    #[expect(dead_code, reason = "held for what dropping it does")]
+    #[expect(dead_code, reason = "held because dropping it detaches the programs")]
     Pair(Ebpf),
-    #[expect(dead_code, reason = "held for what dropping it does")]
+    #[expect(dead_code, reason = "held because dropping it detaches the programs")]
     Ours(Box<Profiler>),
     Program(Tied),
     Strace,
@@ -60,7 +60,7 @@ impl Attached {
     /// invalid.
     pub(super) fn detach(self) -> Result<()> {
         if let Self::Program(mut tied) = self {
-            ensure!(tied.runs()?, "ended while it was measured: {}", tied.last_words());
+            ensure!(tied.runs()?, "the tool ended during the measurement: {}", tied.last_words());
             tied.stop()?;
         }
         Ok(())

@@ -165,7 +165,7 @@ fn text(file: &mut File) -> String {
 fn last_words(said: &str) -> String {
     let lines: Vec<_> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let last = lines[lines.len().saturating_sub(2)..].join("; ");
-    if last.is_empty() { "it said nothing".to_owned() } else { last.chars().take(200).collect() }
+    if last.is_empty() { "no output".to_owned() } else { last.chars().take(200).collect() }
 }
 
 #[cfg(test)]

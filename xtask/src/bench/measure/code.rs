@@ -38,8 +38,8 @@ pub(in crate::bench) fn run(args: &Args) -> Result<ExitCode> {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
     }
     println!(
-        "Instructions of each program with all that it may call, after the verifier has dropped \
-         what the settings rule out.\n\n\
+        "Instructions of each program, including the functions that it can call. The verifier has \
+         already removed the code that the settings disable.\n\n\
          | attached | program | eBPF instructions | machine instructions | bytes of machine code |\n\
          | --- | --- | ---: | ---: | ---: |"
     );
@@ -79,7 +79,7 @@ fn programs() -> Result<Vec<Program>> {
         let id = text.lines().find_map(|line| line.strip_prefix("prog_id:"));
         let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
         if let (Some(id), Some(fd)) = (id.and_then(|id| id.trim().parse::<u32>().ok()), fd) {
-            // The file of a link names its program too, but a link is not a program.
+            // The file of a BPF link also names a program, but a link is not a program.
             let Ok(program) = Program::of(fd) else { continue };
             programs.insert(id, program);
         }

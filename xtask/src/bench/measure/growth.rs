@@ -32,8 +32,8 @@ use crate::bench::{
     workload::Workload,
 };
 
-/// Calls before a task yields its CPU. Few, so that the caches have the data of other tasks when a
-/// task continues.
+/// Calls before a task yields its CPU. The number is small, so that the caches have the data of
+/// other tasks when a task continues.
 const TURN: u64 = 32;
 
 /// Numbers of processes, and of threads per process, for the measurement of drains.
@@ -158,7 +158,7 @@ fn drained(processes: u32, threads: u32, point: &mut Drain) -> Result<()> {
             point.threads
         );
         let overflowed = health.overflowed - settled.health.overflowed;
-        ensure!(overflowed == 0, "{overflowed} calls found no room");
+        ensure!(overflowed == 0, "the tables had no space for {overflowed} calls");
         let start = Instant::now();
         profiler.snapshot(Detail::Calls);
         point.idle.push(start.elapsed().as_secs_f64());

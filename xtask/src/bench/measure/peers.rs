@@ -89,7 +89,7 @@ pub(super) fn started(
     let mut started = Tied::start(command)?;
     let attached = |tied: &Tied| Holds::of_process(tied.id()).has(holds, cpus);
     started.until(PATIENCE, "attached", attached)?;
-    started.until(PATIENCE, "seen to make calls dearer", |_| pilot.is_dearer())?;
+    started.until(PATIENCE, "slowing calls down", |_| pilot.is_dearer())?;
     Ok(started)
 }
 
@@ -101,7 +101,7 @@ fn help(program: &Path) -> String {
     )
 }
 
-/// The version of a program, as the program prints it.
+/// Returns the version of a program, as the program prints it.
 pub(super) fn tool(program: &str, package: &str) -> Tool {
     Tool {
         program: program.to_owned(),
@@ -120,7 +120,7 @@ fn version(program: &Path) -> String {
         .unwrap_or_else(|| "of unknown version".to_owned())
 }
 
-/// The first word in the first lines that is a version.
+/// Returns the first word of the first lines that looks like a version.
 fn number(said: &str) -> Option<String> {
     let words = said.lines().take(2).flat_map(|line| line.split([' ', '/', '=', ',', '(', ')']));
     let bare = words.map(|word| word.trim_start_matches('v').trim_end_matches('.'));

@@ -6,10 +6,11 @@ use crate::bench::statistics::{least, median};
 
 const CALLS: u32 = 5_000;
 
-/// The factor by which a call has to become slower. Tools that use perf add at least nine tenths.
+/// The factor by which calls have to become slower. Even tools that use perf add at least nine
+/// tenths to a call.
 const DEARER: f64 = 1.2;
 
-/// How often in succession a call has to be slower.
+/// How many measurements in succession have to be slower.
 const IN_A_ROW: usize = 3;
 
 /// The cost of a call before and now.
@@ -26,7 +27,7 @@ impl Pilot {
     /// Measures the cost with nothing attached.
     pub(super) fn before(&mut self) {
         let samples: Vec<_> = (0..9).map(|_| measured()).collect();
-        // Do not use samples that were disturbed as the threshold.
+        // Disturbed samples must not raise the threshold.
         self.before = f64::max(least(&samples), median(&samples).min(least(&samples) * DEARER));
         self.now.clear();
     }

@@ -25,8 +25,8 @@ const QUIET: f64 = 10.0;
 /// Maximum difference between the kernel's times of processes and of CPUs, ticks.
 const SLACK: u64 = 4;
 
-/// The used CPU time, the part of this process and its descendants, and the number of new programs
-/// that may be attached to syscalls.
+/// The used CPU time, the CPU time of this process and its descendants, and the number of new
+/// programs that may be attached to syscalls.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Census {
     all: u64,

@@ -1,4 +1,4 @@
-//! Measures in rounds, with each subject in turn, so that disturbances affect all subjects alike.
+//! Measures each subject in turn, in rounds, so that disturbances affect all subjects alike.
 
 use anyhow::Result;
 
@@ -100,7 +100,7 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// A row of samples for each subject, at this place.
+    /// Returns a row of samples for each subject, at this place.
     pub(super) fn rows(&self, place: usize) -> Vec<Row> {
         let row = |(index, subject): (usize, &&Subject)| {
             let samples = self.samples.get(place).map(|subjects| subjects[index].clone());

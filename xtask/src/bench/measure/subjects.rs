@@ -1,4 +1,4 @@
-//! The table of subjects: the tools, and the ways to run the profiler, that are measured.
+//! The table of subjects: the measured tools, and the measured configurations of the profiler.
 
 use std::num::NonZeroU32;
 
@@ -10,16 +10,16 @@ use profiler::{
 use super::peers::{Holds, Peer};
 use crate::bench::figures::{CLOCK, EMPTY, NOTHING, SYSCOUNT};
 
-/// A subject.
+/// A measured tool, or a measured configuration of the profiler.
 #[derive(Debug)]
 pub(super) struct Subject {
     /// The name in results and in the goals of `figures.rs`.
     pub(super) key: &'static str,
     pub(super) title: &'static str,
     pub(super) how: How,
-    /// The divisor of the number of calls, for subjects with expensive calls.
+    /// The divisor of the number of calls, for subjects that make calls expensive.
     pub(super) fewer: u64,
-    /// Whether to measure with both cores too.
+    /// Whether to measure the subject also with both cores.
     pub(super) contended: bool,
 }
 
@@ -50,7 +50,7 @@ pub(super) const OURS: [Subject; 13] = [
     subject(
         "out-of-scope",
         "**profiler**, process out of scope",
-        // No fork from now on makes the loop a descendant of process 1.
+        // The scope has only process 1 and its future descendants, so the loop is out of scope.
         How::Ours(|| Options { scope: Scope::Processes(vec![1]), ..Options::default() }),
     ),
     subject(
@@ -89,7 +89,7 @@ fn sampled(one_in: u32) -> Options {
 }
 
 fn adaptive() -> Options {
-    // The default of the flag.
+    // The default of `--sample auto`.
     let timed = NonZeroU32::new(10_000).map_or(Timed::All, Timed::Adaptive);
     Options { timed, ..Options::default() }
 }

@@ -1,5 +1,5 @@
-//! Draws horizontal bars as SVG, on a logarithmic scale, because strace costs a thousand times as
-//! much as counting.
+//! Draws horizontal bars as SVG. The scale is logarithmic, because strace costs hundreds of times
+//! as much as a tool that only counts.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ struct Bar {
     colour: &'static str,
 }
 
-/// The chart of the added cost of a call, in the first loop.
+/// Draws the chart of the added cost of a call, in the first loop.
 pub(super) fn of_calls(results: &Results) -> Option<String> {
     let hot_path = results.hot_path.as_ref()?;
     let section = hot_path.sections.first()?;
@@ -64,7 +64,7 @@ pub(super) fn of_calls(results: &Results) -> Option<String> {
     Some(chart.drawn())
 }
 
-/// The chart of how much longer real work takes.
+/// Draws the chart of how much longer real work takes.
 pub(super) fn of_work(results: &Results) -> Option<String> {
     let work = results.work.as_ref()?;
     let group = |load: &Load| {
@@ -228,7 +228,7 @@ mod tests {
         assert_eq!(scale.ticks(), [10.0, 100.0, 1e3, 1e4, 1e5]);
         assert!((scale.x(10.0) - LEFT).abs() < 1e-9 && (scale.x(1e5) - RIGHT).abs() < 1e-9);
         assert!((scale.x(1e3) - f64::midpoint(LEFT, RIGHT)).abs() < 1e-9);
-        assert!((scale.x(-3.0) - LEFT).abs() < 1e-9, "what costs nothing has no length");
+        assert!((scale.x(-3.0) - LEFT).abs() < 1e-9, "a bar without cost has no length");
         assert_eq!(thousands(1e4), "10,000");
     }
 }

@@ -9,7 +9,7 @@ use crate::bench::{
     statistics::{least, median},
 };
 
-/// All tables, with headings.
+/// Writes all tables, with headings.
 pub(super) fn all(results: &Results) -> String {
     let mut text = machine(results);
     let versions: Vec<_> = results
@@ -42,13 +42,13 @@ pub(super) fn all(results: &Results) -> String {
         text += &work(done);
     }
     if let Some(grown) = &results.growth {
-        text += "\n## What the cost grows with\n\n";
+        text += "\n## How the cost grows\n\n";
         text += &growth(grown);
     }
     text
 }
 
-/// The text of profiler/BENCHMARK.md.
+/// Writes the text of profiler/BENCHMARK.md.
 pub(super) fn document(results: &Results) -> String {
     let mut text = "# What the profiler costs\n\n\
         `cargo xtask bench` measures these figures, and `cargo xtask bench --readme` writes them \
@@ -67,7 +67,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// The part for the README.
+/// Writes the part for the README.
 pub(super) fn summary(results: &Results) -> String {
     let mut text = String::new();
     if results.hot_path.is_some() {
@@ -89,7 +89,7 @@ fn machine(results: &Results) -> String {
     format!("Linux {kernel}, {model}, {} CPUs, {}.\n", machine.cpus, machine.date)
 }
 
-/// A paragraph, followed by how quiet the machine was.
+/// Writes a paragraph, followed by a note about other processes on the machine, if there were any.
 fn paragraph(text: &str, quiet: Quiet) -> String {
     let Quiet { turns, disturbed, residents, .. } = quiet;
     let mut text = text.to_owned();
@@ -108,11 +108,12 @@ fn about_calls(hot_path: &HotPath) -> String {
     let runs = hot_path.sections.iter().flat_map(|section| &section.rows);
     let runs = runs.map(|row| row.samples.len()).max().unwrap_or_default();
     let text = format!(
-        "Nanoseconds per call: {runs} runs of {} calls on CPU {}, and fewer calls for expensive \
-         tools. All rows take turns. \"Added\" is the minimum of a row, less the minimum with \
-         nothing attached. The ratios compare what is added. The empty pair is two programs that \
-         do nothing: the floor of any probe. The clock pair is two programs that only read the \
-         clock: the floor of any latency.",
+        "Nanoseconds per call, from {runs} runs of {} calls on CPU {}. Expensive tools are \
+         measured with fewer calls. The rows are measured in turn. \"Added\" is the minimum of a \
+         row minus the minimum with nothing attached. The ratios compare the added times. The \
+         empty pair is two programs that do nothing, so it is a lower bound for any probe. The \
+         clock pair is two programs that only read the clock, so it is a lower bound for any tool \
+         that measures latency.",
         hot_path.calls, hot_path.cpu
     );
     paragraph(&text, hot_path.quiet)
@@ -143,7 +144,8 @@ fn calls(section: &Section) -> String {
     text
 }
 
-/// The table of what each part of the profiler adds: the difference to a variant without that part.
+/// Writes the table of what each part of the profiler adds. Each figure is the difference from a
+/// variant without that part.
 fn parts(sections: &[Section]) -> String {
     type Part = fn(&dyn Fn(&str) -> Option<f64>) -> Option<f64>;
     const PARTS: [(&str, Part); 5] = [
@@ -159,8 +161,8 @@ fn parts(sections: &[Section]) -> String {
     ];
     let mut text =
         "\n### Where the time goes\n\nNanoseconds per call, as differences between rows of \
-                    the tables above. The CPU overlaps work, so a part can cost nothing, or \
-                    less.\n\n| part |"
+                    the tables above. The CPU overlaps work, so the cost of a part can be zero \
+                    or negative.\n\n| part |"
             .to_owned();
     for section in sections {
         let _ = write!(text, " {} |", section.workload);
@@ -184,7 +186,7 @@ fn ratio_text(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}") } else { format!("{ratio:.0}") }
 }
 
-/// Why a row has no figures, as the text of a cell.
+/// Returns the text of a cell that says why a row has no figures.
 fn why(row: &Row) -> String {
     row.absent.as_deref().unwrap_or("not measured").replace('|', "/").replace('\n', " ")
 }
@@ -192,10 +194,10 @@ fn why(row: &Row) -> String {
 fn contention(shared: &Contention) -> String {
     let [first, second] = shared.cpus;
     let mut text = format!(
-        "Two threads of one process make the same call, `getppid`: each alone on CPUs {first} and \
-         {second}, then both at once. Nanoseconds per call, the minimum of the runs. If a tool \
-         makes threads write to the same memory, its ratio is higher than with nothing \
-         attached.\n\n\
+        "Two threads of one process call `getppid`: first each thread alone, on CPU {first} and on \
+         CPU {second}, then both at the same time. The figures are nanoseconds per call, the \
+         minimum of the runs. If a tool makes the threads write to the same memory, its ratio \
+         exceeds the ratio with nothing attached.\n\n\
          | attached | CPU {first} alone | CPU {second} alone | both | both / alone |\n\
          | --- | ---: | ---: | ---: | ---: |\n"
     );
@@ -218,9 +220,9 @@ fn about_work(done: &Work) -> String {
     let text = format!(
         "How much longer a unit of work takes than with nothing attached, in percent. A cell has \
          the median of {} rounds, and in brackets the minimum and the maximum. Each round is \
-         compared with its own run without tools. If the range includes zero, no difference was \
-         seen. Client and server share the machine. strace watches only the server, or the \
-         command; all other tools watch both.",
+         compared with a run of the same round without tools. If the range includes zero, no \
+         difference was seen. Client and server share the machine. strace watches only the \
+         server or the command. All other tools watch the whole machine.",
         rounds.max().unwrap_or_default()
     );
     let mut text = paragraph(&text, done.quiet) + "\n";
@@ -249,7 +251,7 @@ fn work(done: &Work) -> String {
     text
 }
 
-/// Units of work per second with nothing attached.
+/// Formats the units of work per second with nothing attached.
 fn rate(load: &Load) -> String {
     Row::of(&load.rows, NOTHING).filter(|row| !row.samples.is_empty()).map_or_else(
         || "–".to_owned(),
@@ -270,10 +272,10 @@ fn slow_down(figures: &WorkFigures) -> String {
     }
 }
 
-/// The text of a cell and a bar if the rounds do not agree on a sign.
+/// The text of a cell and of a bar if the rounds disagree on the sign of the difference.
 pub(super) const NO_DIFFERENCE: &str = "no difference seen";
 
-/// Formats a percentage with its sign. Small values have one decimal.
+/// Formats a percentage with its sign. Values below 100 have one decimal.
 pub(super) fn percent(value: f64) -> String {
     let sign = if value < 0.0 { '−' } else { '+' };
     let size = value.abs();
@@ -282,7 +284,8 @@ pub(super) fn percent(value: f64) -> String {
 }
 
 fn growth(grown: &Growth) -> String {
-    let about = "Nanoseconds of a core per call, the minimum of the runs, and what watching adds.";
+    let about = "CPU time per call in nanoseconds: the minimum of the runs with nothing attached, \
+                 and the time that the clock pair and the profiler add.";
     let mut text = paragraph(about, grown.quiet);
     for dimension in &grown.kernel {
         let _ = write!(
@@ -310,9 +313,9 @@ fn growth(grown: &Growth) -> String {
         }
     }
     if !grown.drain.is_empty() {
-        text += "\n**A drain**, as the daemon does each second, with `--max-memory 160`. Median in \
-                 milliseconds, if no thread made a call since the last drain (idle), and if \
-                 every thread did (active).\n\n\
+        text += "\n**Duration of a drain**, as the daemon makes each second, with \
+                 `--max-memory 160`. The figures are medians in milliseconds. Idle: no thread \
+                 made a call since the last drain. Active: every thread did.\n\n\
                  | processes | threads | idle | active |\n| ---: | ---: | ---: | ---: |\n";
     }
     for Drain { processes, threads, idle, active, absent } in &grown.drain {
@@ -344,7 +347,7 @@ mod tests {
         Tool { program: program.into(), package: package.into(), version }
     }
 
-    /// Results with one example of everything.
+    /// Returns results with one example of each part.
     fn results() -> Results {
         let loops = vec![
             row("nothing", "nothing", &[101.0, 100.0, 180.0]),
@@ -452,6 +455,6 @@ mod tests {
     fn the_readme_has_the_chart_and_the_work_but_not_the_rest() {
         let text = summary(&results());
         assert!(text.contains("profiler/benchmark.svg") && text.contains("| redis |"), "{text}");
-        assert!(!text.contains('#') && !text.contains("A drain"), "{text}");
+        assert!(!text.contains('#') && !text.contains("Duration of a drain"), "{text}");
     }
 }

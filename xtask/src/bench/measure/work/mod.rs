@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A program under load. Dropping this value ends all of its processes.
 trait Running {
-    /// Does the work once, and returns seconds per unit of work. `fewer` is the divisor of the
-    /// amount of work, if that can be chosen.
+    /// Does the work once, and returns seconds per unit of work. If the amount of work can be
+    /// chosen, it is divided by `fewer`.
     fn once(&mut self, attached: &Attached, fewer: u64) -> Result<f64>;
 }
 
@@ -71,7 +71,7 @@ const KINDS: [Kind; 5] = [
     },
     Kind {
         name: "dd bs=1",
-        about: "from /dev/zero to /dev/null: nothing but calls, the worst case",
+        about: "from /dev/zero to /dev/null: only syscalls, the worst case",
         unit: "byte",
         needs: &[],
         start: commands::dd,
@@ -140,7 +140,7 @@ pub(super) fn program_of(name: &str) -> Option<std::path::PathBuf> {
 }
 
 /// strace on running processes. Dropping this value detaches strace.
-struct Traced(#[expect(dead_code, reason = "held for what dropping it does")] Tied);
+struct Traced(#[expect(dead_code, reason = "held because dropping it detaches strace")] Tied);
 
 impl Traced {
     /// If strace is the subject, attaches it to this process, with all its threads and children.
@@ -162,12 +162,12 @@ fn is_traced(id: u32) -> bool {
     })
 }
 
-/// The tracer of a thread in its status; 0 if there is none.
+/// Returns the tracer of a thread from its status. 0 if the thread has no tracer.
 fn tracer(status: &str) -> Option<u32> {
     status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?.trim().parse().ok()
 }
 
-/// The number before or after some words.
+/// Returns the number before or after `words`.
 fn number(said: &str, words: &str) -> Result<f64> {
     let found = said.lines().find_map(|line| {
         let (before, after) = line.split_once(words)?;
