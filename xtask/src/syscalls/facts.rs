@@ -1,4 +1,4 @@
-//! Reads the committed facts.
+//! Reads the committed facts about syscalls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail};
 
 use crate::workspace::root;
 
-/// The file of facts of this name.
+/// Returns the path of the facts file `name`.
 pub(super) fn path(name: &str) -> PathBuf {
     root().join(format!("xtask/src/syscalls/facts/{name}.txt"))
 }
 
-/// The source that the first line of a file names.
+/// Returns the source that the first line of a facts file names.
 pub(super) fn source(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim_start_matches("# ")
 }
@@ -25,12 +25,12 @@ pub(super) fn read(name: &str) -> Result<String> {
     fs::read_to_string(&path).with_context(|| path.display().to_string())
 }
 
-/// Lines that say something.
+/// Returns the lines that are neither empty nor a comment.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
 }
 
-/// Lines `key: value`.
+/// Parses lines `key: value`.
 fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     let pair = |line: &str| -> Result<(String, String)> {
         let (key, value) = line.split_once(':').with_context(|| format!("{line:?}: no colon"))?;
@@ -39,7 +39,7 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>> {
     lines(text).map(pair).collect()
 }
 
-/// Lines `set: member member`, turned over: the sets of each member.
+/// Parses lines `set: member member`, and returns the sets of each member.
 fn sets(text: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (set, members) in pairs(text)? {
@@ -50,7 +50,7 @@ fn sets(text: &str) -> Result<BTreeMap<String, BTreeSet<String>>> {
     Ok(sets)
 }
 
-/// Which calls have a number: a table of the kernel, and there the ABIs of a row.
+/// The ABIs on which a number has this meaning. A row of the kernel's tables names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Abis {
     /// x86_64 and x32.
@@ -66,36 +66,36 @@ pub(super) struct Number {
     pub(super) abis: Abis,
     pub(super) number: u32,
     pub(super) name: String,
-    /// The function that a 64-bit kernel runs, or `None` if there is no longer one.
+    /// The function that a 64-bit kernel runs. `None` if the kernel no longer has the call.
     pub(super) entry: Option<String>,
 }
 
 impl Number {
-    /// `AUDIT_ARCH_*` (linux/audit.h).
+    /// Returns the `AUDIT_ARCH_*` of the number (linux/audit.h).
     pub(super) fn audit_arch(&self) -> u32 {
         if self.abis == Abis::I386 { 0x4000_0003 } else { 0xc000_003e }
     }
 
-    /// The number as a filter of seccomp gets it.
+    /// Returns the number that a seccomp filter gets.
     pub(super) fn with_x32_bit(&self) -> u32 {
         if self.abis == Abis::X32 { self.number | 0x4000_0000 } else { self.number }
     }
 }
 
-/// Whether strace, and the kernel whose source was read, are too old to know the call.
+/// Whether the call is newer than strace and than the kernel whose source was read.
 pub(super) fn is_later_than_the_source(number: &Number) -> bool {
     let is_x32 = number.abis == Abis::X32;
     let fills_a_gap = number.abis == Abis::Common && [335, 336].contains(&number.number);
     fills_a_gap || !is_x32 && number.number > 450
 }
 
-/// All rows of the kernel's tables.
+/// Returns all rows of the kernel's tables.
 pub(super) fn numbers() -> Result<Vec<Number>> {
     let mut numbers = Vec::new();
     for line in lines(&read("numbers")?) {
         let words: Vec<_> = line.split_whitespace().collect();
         let [table, number, abi, name, entries @ ..] = &words[..] else {
-            bail!("{line:?}: a row needs a table, a number, an ABI and a name");
+            bail!("{line:?}: a row requires a table, a number, an ABI and a name");
         };
         let abis = match (*table, *abi) {
             ("64", "common") => Abis::Common,
@@ -104,7 +104,7 @@ pub(super) fn numbers() -> Result<Vec<Number>> {
             ("32", "i386") => Abis::I386,
             _ => bail!("{line:?}: unknown ABI"),
         };
-        // The second entry is that of a 32-bit process on a 64-bit kernel.
+        // If there are two entries, a 64-bit kernel runs the second one for a 32-bit process.
         let entry = entries.last().filter(|entry| **entry != "sys_ni_syscall");
         numbers.push(Number {
             abis,
@@ -122,7 +122,7 @@ pub(super) fn numbers() -> Result<Vec<Number>> {
     Ok(numbers)
 }
 
-/// A call that is later than the kernel whose tables were read.
+/// A call that is newer than the kernel whose tables were read.
 struct Later {
     number: u32,
     name: String,
@@ -152,28 +152,28 @@ fn later() -> Result<Vec<Later>> {
     parsed.collect()
 }
 
-/// Everything that is known of calls, by name of the call unless said otherwise.
+/// All facts about syscalls. Unless a field says otherwise, its key is the name of the syscall.
 pub(super) struct Facts {
-    /// What each kind of fact was read from.
+    /// The kinds of facts, and the source of each kind.
     pub(super) sources: Vec<(&'static str, String)>,
     pub(super) numbers: Vec<Number>,
-    /// By entry: arguments as `int fd, char * buf`.
+    /// Arguments in the form `int fd, char * buf`, by entry.
     pub(super) signatures: BTreeMap<String, String>,
     pub(super) categories: BTreeMap<String, String>,
     pub(super) classes: BTreeMap<String, BTreeSet<String>>,
     pub(super) since: BTreeMap<String, String>,
     pub(super) pages: BTreeMap<String, String>,
-    /// By page.
+    /// The documented errnos, by manual page.
     pub(super) errnos: BTreeMap<String, String>,
     pub(super) docker: BTreeMap<String, String>,
-    /// Groups by member, which may be a group.
+    /// The groups that include a member, by member. A member may be a group.
     pub(super) systemd: BTreeMap<String, BTreeSet<String>>,
     /// ABIs whose vDSO has a function for the call.
     pub(super) vdso: BTreeMap<String, String>,
 }
 
 impl Facts {
-    /// The facts under `facts/`.
+    /// Reads the facts under `facts/`.
     pub(super) fn committed() -> Result<Self> {
         let mut facts = Self {
             sources: Vec::new(),
@@ -188,7 +188,8 @@ impl Facts {
             systemd: sets(&read("systemd")?)?,
             vdso: BTreeMap::new(),
         };
-        // The running kernel wins over the source, which may be older.
+        // If both have a signature, the one of the running kernel counts, because the source may be
+        // older.
         for name in ["signatures", "tracefs"] {
             facts.signatures.extend(pairs(&read(name)?)?);
         }

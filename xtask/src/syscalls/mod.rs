@@ -1,8 +1,8 @@
-//! `cargo xtask syscalls`: the table behind `profiler syscalls`, from sources to committed file.
+//! `cargo xtask syscalls`: generates the table behind `profiler syscalls`.
 //!
-//! `--read` asks a source and writes its facts under `facts/`. `--generate` joins the facts into
-//! the tables that the profiler embeds. Both are committed, so that neither a build nor a user
-//! needs the sources.
+//! `--read` reads a source, and writes its facts under `facts/`. `--generate` joins the facts into
+//! the tables that the profiler embeds. The facts and the tables are committed, so that neither a
+//! build nor a user needs the sources.
 
 mod facts;
 mod generate;
@@ -26,23 +26,23 @@ pub(crate) struct Args {
     /// Write the table from the facts
     #[arg(long, group = "task")]
     generate: bool,
-    /// Check that the table is what the facts give. If this machine has a source of facts in the
-    /// same version, check those facts too
+    /// Check that the table agrees with the facts. If this machine has a source of facts in the
+    /// same version, also check the facts against that source
     #[arg(long, group = "task")]
     check: bool,
     /// Read facts from their source again
     #[arg(long, group = "task", value_name = "SOURCE")]
     read: Option<Source>,
-    /// Where the source is: the directory of the kernel's source for `linux`, the file
-    /// default.json for `docker`
+    /// Path of the source: for `linux` the directory of the kernel's source, for `docker` the file
+    /// default.json
     #[arg(long, value_name = "PATH", requires = "read")]
     from: Option<PathBuf>,
-    /// Version of the source, if the source does not say it: for `docker`
+    /// Version of the source, which `docker` requires because its file does not name a version
     #[arg(long, value_name = "TEXT", requires = "read")]
     edition: Option<String>,
 }
 
-/// The table that the profiler embeds.
+/// Returns the path of the table that the profiler embeds.
 fn table_path() -> PathBuf {
     root().join("profiler/src/names/syscalls.tsv")
 }
@@ -97,7 +97,9 @@ fn compare(name: &str, text: &str) -> Result<()> {
     let committed = fs::read_to_string(facts::path(name))?;
     let (here, there) = (facts::source(text), facts::source(&committed));
     if here != there {
-        println!("{name}.txt: not compared, because it is from {there}, and this is {here}");
+        println!(
+            "{name}.txt: not compared, because it comes from {there}, and this machine has {here}"
+        );
     } else if text != committed {
         bail!("{name}.txt differs from {here}: run `cargo xtask syscalls --read`");
     } else {

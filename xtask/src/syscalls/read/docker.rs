@@ -1,14 +1,14 @@
-//! What Docker's default seccomp profile allows.
+//! Reads which calls Docker's default seccomp profile allows.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-/// Names that the profile has for the architectures of x86 (`includes.arches`).
+/// The profile's names of the x86 architectures (`includes.arches`).
 const ARCHES: [&str; 3] = ["amd64", "x32", "x86"];
 
-/// What the profile says of one call.
+/// The rules of the profile for one call.
 #[derive(Default)]
 struct Verdict {
     always: bool,
@@ -16,7 +16,7 @@ struct Verdict {
     capabilities: Vec<String>,
 }
 
-/// Reads the profile, which is default.json of the module github.com/moby/profiles/seccomp.
+/// Reads the profile: the file default.json in the module github.com/moby/profiles/seccomp.
 pub(super) fn read(profile: &Path, edition: &str) -> Result<String> {
     let profile: Value = serde_json::from_slice(&fs::read(profile)?)?;
     let rules = profile["syscalls"].as_array().context("the profile has no list of syscalls")?;
@@ -31,7 +31,7 @@ pub(super) fn read(profile: &Path, edition: &str) -> Result<String> {
         if !arches.is_empty() && !arches.iter().any(|arch| ARCHES.contains(&arch.as_str())) {
             continue;
         }
-        // `minKernel` is 4.8 at most, which is older than every kernel that the profiler runs on.
+        // `minKernel` is ignored. It is at most 4.8, and the profiler requires a newer kernel.
         let capabilities = list(&includes["caps"]);
         for name in rule["names"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             let verdict = verdicts.entry(name).or_default();

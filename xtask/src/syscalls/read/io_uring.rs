@@ -1,5 +1,5 @@
-//! Opcodes of io_uring: `enum io_uring_op` (include/uapi/linux/io_uring.h), from the types of the
-//! running kernel.
+//! Reads the opcodes of io_uring from the types of the running kernel: `enum io_uring_op`
+//! (include/uapi/linux/io_uring.h).
 
 use std::{collections::BTreeMap, fs};
 
@@ -19,7 +19,7 @@ pub(super) fn read() -> Result<String> {
     Ok(text)
 }
 
-/// The enumerators of `enum io_uring_op` without `IORING_OP_`, by value.
+/// Returns the enumerators of `enum io_uring_op`, without `IORING_OP_`, by value.
 fn opcodes(types: &[u8]) -> Result<BTreeMap<u32, String>> {
     let all = enumerators(types, "io_uring_op").context("the types have no enum io_uring_op")?;
     let mut opcodes = BTreeMap::new();
@@ -33,7 +33,7 @@ fn opcodes(types: &[u8]) -> Result<BTreeMap<u32, String>> {
     Ok(opcodes)
 }
 
-/// The enumerators of an enum in BTF (Documentation/bpf/btf.rst).
+/// Returns the enumerators of an enum in BTF (Documentation/bpf/btf.rst).
 fn enumerators(btf: &[u8], wanted: &str) -> Option<Vec<(String, u32)>> {
     const MAGIC: u32 = 0xeb9f;
     const ENUM: u32 = 6;
@@ -64,7 +64,7 @@ fn enumerators(btf: &[u8], wanted: &str) -> Option<Vec<(String, u32)>> {
         }
         at = body
             + match kind {
-                // An integer, a variable, a tag of a declaration.
+                // An integer, a variable, a declaration tag.
                 1 | 14 | 17 => 4,
                 3 => 12,
                 // A structure, a union, a section, a 64-bit enum.
@@ -81,7 +81,7 @@ fn enumerators(btf: &[u8], wanted: &str) -> Option<Vec<(String, u32)>> {
 mod tests {
     use super::*;
 
-    /// An integer, and an enum with two enumerators.
+    /// Returns BTF with an integer, and with an enum of two enumerators.
     fn types() -> Vec<u8> {
         let strings = b"\0int\0io_uring_op\0IORING_OP_NOP\0IORING_OP_LAST\0";
         let at = |name: &str| {

@@ -1,5 +1,6 @@
-//! Numbers from the tables of x86, and the arguments of calls that tracefs lacks: those of 32-bit
-//! processes, and those that the kernel of tracefs was built without.
+//! Reads the kernel's source: the numbers in the tables of x86, and the arguments of calls that
+//! tracefs lacks. tracefs lacks the calls of 32-bit processes, and calls that are not built into
+//! the running kernel.
 
 use std::{
     collections::BTreeMap,
@@ -11,11 +12,11 @@ use anyhow::{Context, Result};
 
 use super::{signature, type_and_name};
 
-/// Directories without a syscall of x86.
+/// Directories that define no syscall of x86.
 const SKIPPED: [&str; 7] =
     ["Documentation", "drivers", "samples", "scripts", "sound", "tools", "arch"];
 
-/// Files that define a call again, for a configuration that x86_64 does not have.
+/// Files with second definitions of calls, for configurations that x86_64 does not have.
 const STUBS: [&str; 2] = ["kernel/time/posix-stubs.c", "mm/nommu.c"];
 
 /// Reads the tables, and the definitions in C.
@@ -59,7 +60,7 @@ pub(super) fn read(tree: &Path) -> Result<Vec<(&'static str, String)>> {
             }
         }
     }
-    // The definitions of other architectures, or of no table, are of no use.
+    // Drops definitions for other architectures, and definitions that are in no table.
     signatures.retain(|entry, _| numbers.lines().any(|row| row.split(' ').any(|w| w == entry)));
     let lines: Vec<_> = signatures.iter().map(|(entry, args)| signature(entry, args)).collect();
     let signatures = format!("# Linux {version}\n{}\n", lines.join("\n"));
@@ -68,8 +69,8 @@ pub(super) fn read(tree: &Path) -> Result<Vec<(&'static str, String)>> {
 
 type Arguments = Vec<(String, String)>;
 
-/// Of two definitions of a call, x86 uses the one with more arguments: sigsuspend has three
-/// (`CONFIG_OLD_SIGSUSPEND3`).
+/// Adds a definition. If a call has two definitions, keeps the one with more arguments, because x86
+/// uses this one: for example, sigsuspend has three arguments (`CONFIG_OLD_SIGSUSPEND3`).
 fn keep_the_longer(all: &mut BTreeMap<String, Arguments>, entry: String, arguments: Arguments) {
     let known = all.entry(entry).or_insert_with(|| arguments.clone());
     if arguments.len() > known.len() {
@@ -87,7 +88,7 @@ fn version(tree: &Path) -> Result<String> {
     Ok(format!("{}.{}.{}", value("VERSION")?, value("PATCHLEVEL")?, value("SUBLEVEL")?))
 }
 
-/// The calls that `SYSCALL_DEFINEn` and its variants define in C (include/linux/syscalls.h).
+/// Finds the calls that `SYSCALL_DEFINEn` and its variants define in C (include/linux/syscalls.h).
 fn definitions(text: &str) -> Vec<(String, Arguments)> {
     // On x86, a `SYSCALL32_DEFINE` is a compat call.
     const MACROS: [(&str, &str); 3] = [
@@ -104,7 +105,7 @@ fn definitions(text: &str) -> Vec<(String, Arguments)> {
             else {
                 continue;
             };
-            // A 64-bit argument takes two registers of a 32-bit process.
+            // In a 32-bit process, a 64-bit argument takes two registers.
             let inner = split_wide(inner);
             let mut parts = inner.split(',').map(str::trim);
             let entry = format!("{prefix}{}", parts.next().unwrap_or_default());
@@ -116,7 +117,7 @@ fn definitions(text: &str) -> Vec<(String, Arguments)> {
     found
 }
 
-/// The text up to the parenthesis that closes the one at the beginning.
+/// Returns the text between the opening parenthesis at the beginning and its closing parenthesis.
 fn in_parentheses(text: &str) -> Option<&str> {
     let text = text.strip_prefix('(')?;
     let mut depth = 1;
@@ -133,7 +134,7 @@ fn in_parentheses(text: &str) -> Option<&str> {
     None
 }
 
-/// `SC_ARG64(mask)` as the two arguments that it is.
+/// Replaces `SC_ARG64(mask)` with the two arguments for which it stands.
 fn split_wide(arguments: &str) -> String {
     let Some((before, rest)) = arguments.split_once("SC_ARG64(") else {
         return arguments.to_owned();

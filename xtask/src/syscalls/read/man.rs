@@ -1,5 +1,5 @@
-//! What the Linux man-pages say: which page describes a call, which errnos that page documents,
-//! and which kernel had the call first.
+//! Reads the Linux man-pages: which page describes a call, which errnos the page documents, and
+//! which kernel version introduced the call.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,13 +51,13 @@ pub(super) fn read() -> Result<Vec<(&'static str, String)>> {
     Ok(vec![("man", pages), ("errnos", errnos), ("since", since)])
 }
 
-/// The page that describes a call, with links followed. Variants for other widths of a type share
-/// a page, also if it has no link of their name.
+/// Finds the page that describes a call, and follows links. Variants of a call for other widths of
+/// a type share a page, even if there is no link with the name of the variant.
 fn find(name: &str) -> Option<PathBuf> {
     let plain = name.strip_suffix("_time64").or_else(|| name.strip_suffix("64"));
     [Some(name), plain].into_iter().flatten().find_map(|name| {
         let mut path = Path::new(SECTION).join(format!("{name}.2.gz"));
-        // The page of calls that Linux never had describes none of them.
+        // This page lists calls that Linux never had. It does not describe them.
         path = path.canonicalize().ok()?;
         (path.file_name()? != "unimplemented.2.gz").then_some(path)
     })
@@ -68,7 +68,7 @@ fn page(path: &Path) -> Result<String> {
     Ok(output(Command::new("zcat").arg(path))?)
 }
 
-/// The errnos that the section ERRORS explains.
+/// Returns the errnos that the section ERRORS explains.
 fn documented_errnos(page: &str) -> BTreeSet<String> {
     let mut errnos = BTreeSet::new();
     let mut in_section = false;
@@ -86,8 +86,8 @@ fn documented_errnos(page: &str) -> BTreeSet<String> {
     errnos
 }
 
-/// Whether it is an errno that a process can get. Codes that ask for a restart stay in
-/// the kernel.
+/// Whether a word is an errno that a process can get. A process never gets a code that asks for a
+/// restart.
 fn is_errno(word: &str) -> bool {
     word.len() > 2
         && !["ERESTARTNOINTR", "ERESTARTSYS"].contains(&word)
@@ -95,8 +95,8 @@ fn is_errno(word: &str) -> bool {
         && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
 }
 
-/// Names and first versions, from the table of syscalls(2). A version may be followed by that of
-/// an older series which got the call too.
+/// Reads names and first versions from the table in syscalls(2). A second version may follow: that
+/// of an older series to which the call was backported.
 fn versions(page: &str) -> BTreeMap<String, String> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("\\fB"));
     let mut versions = BTreeMap::new();

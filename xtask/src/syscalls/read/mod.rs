@@ -1,4 +1,4 @@
-//! Reads facts about syscalls from their sources. Only facts are taken, no text.
+//! Reads facts about syscalls from their sources. Copies only facts, and no text.
 
 mod docker;
 mod io_uring;
@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Where facts come from.
+/// A source of facts.
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 pub(super) enum Source {
     /// Names and types of arguments: tracefs of the running kernel, as root
@@ -31,7 +31,7 @@ pub(super) enum Source {
     Man,
 }
 
-/// Where a source is, if not at its usual place on this machine.
+/// The path and the version of a source that has no usual place on this machine.
 #[derive(Default)]
 pub(super) struct Place<'a> {
     pub(super) from: Option<&'a Path>,
@@ -40,7 +40,7 @@ pub(super) struct Place<'a> {
 
 impl Place<'_> {
     fn from(&self) -> Result<&Path> {
-        self.from.context("--from is missing: the place of the source")
+        self.from.context("missing --from: the path of the source")
     }
 }
 
@@ -49,7 +49,7 @@ impl Source {
     pub(super) const ON_THIS_MACHINE: [Self; 5] =
         [Self::Tracefs, Self::IoUring, Self::Strace, Self::Systemd, Self::Man];
 
-    /// The files of facts, by name without extension.
+    /// Reads the source. Returns facts files: their names without extension, and their texts.
     pub(super) fn read(self, place: &Place<'_>) -> Result<Vec<(&'static str, String)>> {
         match self {
             Self::Tracefs => Ok(vec![("tracefs", tracefs::read()?)]),
@@ -59,7 +59,7 @@ impl Source {
             Self::Systemd => Ok(vec![("systemd", systemd::read()?)]),
             Self::Docker => {
                 let edition =
-                    place.edition.context("--edition is missing: the version of the source")?;
+                    place.edition.context("missing --edition: the version of the source")?;
                 Ok(vec![("docker", docker::read(place.from()?, edition)?)])
             }
             Self::Man => man::read(),
@@ -67,21 +67,22 @@ impl Source {
     }
 }
 
-/// `const char * name` or `const char *name` as type and name.
+/// Splits `const char * name` or `const char *name` into type and name.
 pub(super) fn type_and_name(declaration: &str) -> (String, String) {
     let at = declaration.rfind([' ', '*']).map_or(0, |at| at + 1);
     let (kind, name) = declaration.split_at(at);
     (tidy_type(kind), name.to_owned())
 }
 
-/// A C type with one space between words, and without what only the kernel's checkers read.
+/// Formats a C type with one space between words, and without `__user`, which only the kernel's
+/// checkers read.
 fn tidy_type(kind: &str) -> String {
     let kind = kind.replace('*', " * ").replace("__user", " ");
     let words: Vec<_> = kind.split_whitespace().collect();
     words.join(" ").replace("* *", "**")
 }
 
-/// A line of a file of signatures.
+/// Formats a line of a file of signatures.
 fn signature(entry: &str, arguments: &[(String, String)]) -> String {
     let arguments: Vec<_> = arguments.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
     format!("{entry}: {}", arguments.join(", ")).trim_end().to_owned()

@@ -1,8 +1,8 @@
-//! Classes of syscalls, as strace(1) has them.
+//! Reads strace(1)'s classes of syscalls.
 //!
-//! strace does not list its classes. With `--seccomp-bpf` it gives the kernel a filter that
-//! selects the traced calls, and with `-d` it prints this filter. Running the filter on every
-//! number tells which calls a class has.
+//! strace does not list its classes. With `--seccomp-bpf`, strace passes the kernel a filter that
+//! selects the traced calls. With `-d`, strace prints this filter. This module runs the filter of
+//! each class on every number, to find the calls of the class.
 
 use std::{
     collections::BTreeSet,
@@ -19,13 +19,14 @@ const CLASSES: [&str; 17] = [
     "stat", "lstat", "fstat", "%stat", "statfs", "fstatfs", "%statfs",
 ];
 
-/// Asks strace which calls each class has.
+/// Finds the calls of each class.
 pub(super) fn read() -> Result<String> {
     let version = crate::workspace::output(Command::new("strace").arg("--version"))?;
     let version = version.lines().next().and_then(|line| line.split_whitespace().last());
     let version = version.context("strace printed no version")?;
     let numbers = facts::numbers()?;
-    // Calls that every filter selects, because strace needs them, or decodes them into others.
+    // Every filter selects these calls, because strace needs them, or decodes them into other
+    // calls.
     let needed = traced("none", &numbers)?;
     let mut text = format!("# strace {version}\n");
     for class in CLASSES {
@@ -39,7 +40,7 @@ pub(super) fn read() -> Result<String> {
     Ok(text)
 }
 
-/// Names of the calls that strace traces with `-e trace=SET`, on any ABI.
+/// Returns the names of the calls that strace traces with `-e trace=SET`, on any ABI.
 fn traced(set: &str, numbers: &[Number]) -> Result<BTreeSet<String>> {
     let mut strace = Command::new("strace");
     strace.args(["-d", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", &format!("trace={set}")]);
@@ -47,7 +48,7 @@ fn traced(set: &str, numbers: &[Number]) -> Result<BTreeSet<String>> {
     let filter = program(&String::from_utf8_lossy(&printed.stderr))?;
     let mut names = BTreeSet::new();
     for number in numbers {
-        // strace traces all numbers that it does not know.
+        // strace also traces all numbers that it does not know.
         let is_known = !facts::is_later_than_the_source(number);
         if is_known && traces(&filter, number.audit_arch(), number.with_x32_bit())? {
             names.insert(number.name.clone());
@@ -56,8 +57,8 @@ fn traced(set: &str, numbers: &[Number]) -> Result<BTreeSet<String>> {
     Ok(names)
 }
 
-/// An instruction of classic BPF, as far as strace uses them
-/// (`dump_seccomp_bpf`, src/filter_seccomp.c of strace 6.1).
+/// An instruction of classic BPF. Only those that strace uses (`dump_seccomp_bpf`,
+/// src/filter_seccomp.c of strace 6.1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Instruction {
     LoadArch,
@@ -75,7 +76,7 @@ enum Instruction {
     Return(bool),
 }
 
-/// The filter that strace printed.
+/// Parses the filter that strace printed.
 fn program(printed: &str) -> Result<Vec<Instruction>> {
     let lines = printed.lines().filter_map(|line| line.strip_prefix("strace: "));
     let lines = lines.filter(|line| line.starts_with("STMT(") || line.starts_with("JUMP("));

@@ -1,4 +1,4 @@
-//! Groups of syscalls, as systemd has them for `SystemCallFilter=`.
+//! Reads the groups of syscalls that systemd has for `SystemCallFilter=`.
 
 use std::{collections::BTreeMap, process::Command};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::workspace::output;
 
-/// Asks `systemd-analyze syscall-filter`.
+/// Reads the output of `systemd-analyze syscall-filter`.
 pub(super) fn read() -> Result<String> {
     let version = output(Command::new("systemd-analyze").arg("--version"))?;
     let version = version.split_whitespace().nth(1).context("systemd printed no version")?;
@@ -14,7 +14,7 @@ pub(super) fn read() -> Result<String> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut group = None;
     for line in listed.lines() {
-        // What the running kernel has, and no group lists, follows behind `#`.
+        // The last part, behind `#`, lists calls of the running kernel that are in no group.
         let is_member = line.starts_with(' ');
         let line = line.trim();
         if line.starts_with('@') && !is_member {
@@ -25,7 +25,7 @@ pub(super) fn read() -> Result<String> {
             groups.entry(group).or_default().push(line);
         }
     }
-    // Every call that systemd knows.
+    // This group has every call that systemd knows.
     groups.remove("@known");
     let lines: Vec<_> =
         groups.iter().map(|(group, members)| format!("{group}: {}", members.join(" "))).collect();

@@ -1,4 +1,4 @@
-//! Names and types of arguments, from the formats of tracefs.
+//! Reads names and types of arguments from the formats in tracefs.
 
 use std::{fs, path::Path};
 
@@ -8,7 +8,7 @@ use super::{signature, type_and_name};
 
 const EVENTS: &str = "/sys/kernel/tracing/events/syscalls";
 
-/// Offset of the first argument in a record: after the common fields and the number
+/// The offset of the first argument in a record, behind the common fields and the number
 /// (`struct syscall_trace_enter`, kernel/trace/trace.h).
 const FIRST_ARGUMENT: u32 = 16;
 
@@ -39,7 +39,7 @@ fn arguments(format: &Path) -> Result<Vec<(String, String)>> {
         let declaration = parts.next().unwrap_or_default();
         let offset = parts.next().and_then(|part| part.strip_prefix("offset:"));
         let offset: u32 = offset.context("a field has no offset")?.parse()?;
-        // Copies of strings and buffers, which newer kernels append, are no arguments.
+        // Newer kernels append copies of strings and buffers, which are not arguments.
         let is_copy = declaration.starts_with("__data_loc");
         if offset >= FIRST_ARGUMENT && !is_copy {
             arguments.push(type_and_name(declaration));
