@@ -23,12 +23,12 @@ use crate::{
     engine::kernel::tables::{Activity, SlotCounts},
 };
 
-/// Violations of the accounting equation.
+/// Breaches of the accounting equation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Breaches {
     /// How often the equation did not hold, for a thread, a process, a syscall or the host.
     pub(crate) count: u64,
-    /// A description of the last violation, for people.
+    /// A description of the last breach, for people.
     pub(crate) last: String,
 }
 
@@ -82,7 +82,7 @@ impl Books {
         self.add(key, slot, counts);
     }
 
-    /// Checks the accounting equation, and describes the first violation. `record` was read between
+    /// Checks the accounting equation, and describes the first breach. `record` was read between
     /// the two activities, and the slots after the record.
     pub(super) fn breach(
         &self,
@@ -187,12 +187,12 @@ fn in_flight(record: &ThreadRecord) -> bool {
     record.in_call()
 }
 
-/// Describes the violation if `a` and `b` differ.
+/// Describes the breach if `a` and `b` differ.
 fn equal(what: &str, a: u64, b: u64) -> Option<String> {
     (a != b).then(|| format!("{what}: {a} and {b}"))
 }
 
-/// Describes the violation if `of_slots` is below `before`, or above `after` plus one.
+/// Describes the breach if `of_slots` is below `before`, or above `after` plus one.
 fn between(what: &str, of_slots: u64, before: u64, after: u64) -> Option<String> {
     let most = after.wrapping_add(1);
     let within = of_slots.wrapping_sub(before) <= most.wrapping_sub(before);

@@ -166,7 +166,7 @@ impl Reader {
         activity.state != RecordState::Free as u16 && activity != self.activities[index as usize]
     }
 
-    /// Returns the violations of the accounting equation.
+    /// Returns the breaches of the accounting equation.
     pub(crate) fn breaches(&self) -> &Breaches {
         &self.breaches
     }

@@ -112,7 +112,7 @@ fn an_ended_thread_s_last_call_never_returned() {
 }
 
 /// While a call enters, its slot may count one call more than the record. If the thread is in
-/// another call, no program runs for the thread, so the surplus is a violation.
+/// another call, no program runs for the thread, so the surplus is a breach.
 #[test]
 fn books_that_are_off_are_a_breach_and_are_told_once() {
     let mut tables = Fake::new(1, 16);
@@ -175,7 +175,7 @@ fn books_balance_in_the_middle_of_a_call_and_at_its_end() {
     assert_eq!(total(&aggregate, 7).never_returned, 1);
 }
 
-/// The call counts as lost in its row, once. The call is not in flight, and causes no violation.
+/// The call counts as lost in its row, once. The call is not in flight, and causes no breach.
 #[test]
 fn a_call_whose_exit_was_missed_is_lost() {
     let mut tables = Fake::new(1, 16);
@@ -201,7 +201,7 @@ fn a_call_whose_exit_was_missed_is_lost() {
     assert_eq!(*reader.breaches(), Breaches::default());
 }
 
-/// However long a thread is stopped in a program, its counts are no violation.
+/// However long a thread is stopped in a program, its counts are no breach.
 #[test]
 fn a_thread_stopped_within_a_program_is_no_breach() {
     let mut tables = Fake::new(1, 16);

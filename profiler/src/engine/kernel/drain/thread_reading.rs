@@ -32,7 +32,7 @@ pub(crate) struct Thread {
     /// The call in which a reading last found the thread.
     pub(crate) flight: Option<Flight>,
     account: Account,
-    /// Whether a violation of the accounting equation was reported for this thread.
+    /// Whether a breach of the accounting equation was reported for this thread.
     broken: bool,
 }
 

@@ -100,7 +100,7 @@ fn what_enters_while_it_is_read_is_of_age_zero() {
 }
 
 /// Calls that entered before the attach count from the end of the listing. They have no row,
-/// because such a row would violate the accounting equation.
+/// because the accounting equation would not hold for such a row.
 #[test]
 fn calls_from_before_last_at_least_since_then() {
     let mut host = Host::new(1);
