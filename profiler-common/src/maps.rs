@@ -71,6 +71,22 @@ pub const DATA_REQUESTS: &str = "DATA_REQUESTS";
 pub const RINGS: &str = "RINGS";
 /// Task state by the address of the task; only in the fallback.
 pub const TASKS: &str = "TASKS";
+/// The ring buffer of the records of a trace.
+pub const EVENTS: &str = "EVENTS";
+/// One [`Plan`](crate::trace::Plan) per syscall, by
+/// [`overflow_index`](crate::call::CallKey::overflow_index).
+pub const PLANS: &str = "PLANS";
+/// One [`Pending`](crate::trace::Pending) per thread of a trace for which memory is copied.
+pub const PENDING: &str = "PENDING";
+/// Indexes of the free entries of [`PENDING`].
+pub const FREE_PENDING: &str = "FREE_PENDING";
+/// 1 for each number of a syscall that may be in the filter, by
+/// [`number_index`](crate::trace::number_index).
+pub const NUMBERS: &str = "NUMBERS";
+/// The errnos that a filter of a trace names, one bit each.
+pub const ERRNOS: &str = "ERRNOS";
+/// The [`Losses`](crate::trace::Losses) of a trace, per CPU.
+pub const LOSSES: &str = "LOSSES";
 /// Time off the CPU of each slot, by the index of its cell.
 pub const OFF_CPU: &str = "OFF_CPU";
 /// Time off the CPU of the last call of each record, by the index of the record.

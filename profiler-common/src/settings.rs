@@ -64,6 +64,21 @@ macro_rules! for_each_option {
             URING_SUBMITTED_AT,
             /// Index of the request among the arguments of `io_uring_req_failed`.
             URING_FAILED_AT,
+            /// Bytes of text that a trace copies, at most.
+            TEXT_LIMIT,
+            /// Size of the ring buffer of a trace, bytes.
+            RING_BYTES,
+            /// 1 if a trace has only calls that failed.
+            FAILED_ONLY,
+            /// 1 if a trace has only calls that failed with an errno in `ERRNOS`.
+            ERRNOS_ONLY,
+            /// A trace has only calls that took at least this long: the lower half of a number of
+            /// nanoseconds.
+            SLOWER_LOW,
+            /// The upper half of the number in `SLOWER_LOW`.
+            SLOWER_HIGH,
+            /// 1 if a trace names the open files that calls use.
+            FILES_KNOWN,
         }
     };
 }
@@ -131,6 +146,34 @@ macro_rules! for_each_field {
             REQ_TASK_OFFSET       Offset "io_kiocb"       "task"                     IoUring    Optional to (6, 13);
             REQ_TCTX_OFFSET       Offset "io_kiocb"       "tctx"                     IoUring    Optional from (6, 13);
             TCTX_TASK_OFFSET      Offset "io_uring_task"  "task"                     IoUring    Optional from (6, 13);
+
+            EXIT_CODE_OFFSET      Offset "task_struct"    "exit_code"                Trace      Required;
+            LIVE_OFFSET           Offset "signal_struct"  "live"                     Trace      Required;
+
+            FILES_OFFSET          Offset "task_struct"    "files"                    Files      Required;
+            FDT_OFFSET            Offset "files_struct"   "fdt"                      Files      Required;
+            MAX_FDS_OFFSET        Offset "fdtable"        "max_fds"                  Files      Required;
+            FD_OFFSET             Offset "fdtable"        "fd"                       Files      Required;
+            F_INODE_OFFSET        Offset "file"           "f_inode"                  Files      Required;
+            F_PATH_OFFSET         Offset "file"           "f_path"                   Files      Required;
+            F_PRIVATE_OFFSET      Offset "file"           "private_data"             Files      Required;
+            PATH_DENTRY_OFFSET    Offset "path"           "dentry"                   Files      Required;
+            PATH_MNT_OFFSET       Offset "path"           "mnt"                      Files      Required;
+            I_MODE_OFFSET         Offset "inode"          "i_mode"                   Files      Required;
+            I_INO_OFFSET          Offset "inode"          "i_ino"                    Files      Required;
+            I_RDEV_OFFSET         Offset "inode"          "i_rdev"                   Files      Required;
+            I_SB_OFFSET           Offset "inode"          "i_sb"                     Files      Required;
+            S_MAGIC_OFFSET        Offset "super_block"    "s_magic"                  Files      Required;
+            D_PARENT_OFFSET       Offset "dentry"         "d_parent"                 Files      Required;
+            D_NAME_OFFSET         Offset "dentry"         "d_name"                   Files      Required;
+            QSTR_NAME_OFFSET      Offset "qstr"           "name"                     Files      Required;
+            MOUNT_MNT_OFFSET      Offset "mount"          "mnt"                      Files      Required;
+            MOUNT_PARENT_OFFSET   Offset "mount"          "mnt_parent"               Files      Required;
+            MOUNT_POINT_OFFSET    Offset "mount"          "mnt_mountpoint"           Files      Required;
+            MNT_ROOT_OFFSET       Offset "vfsmount"       "mnt_root"                 Files      Required;
+            SOCKET_SK_OFFSET      Offset "socket"         "sk"                       Files      Required;
+            SK_PROTOCOL_OFFSET    Offset "sock"           "sk_protocol"              Files      Required;
+            SK_TYPE_OFFSET        Offset "sock"           "sk_type"                  Files      Required;
         }
     };
 }
@@ -186,11 +229,15 @@ pub enum FieldGroup {
     Cgroup,
     /// Requests of io_uring.
     IoUring,
+    /// The ends of threads in a trace.
+    Trace,
+    /// Open files.
+    Files,
 }
 
 impl FieldGroup {
     /// Every group.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Task,
         Self::Seccomp,
         Self::Supervisor,
@@ -198,6 +245,8 @@ impl FieldGroup {
         Self::Threads,
         Self::Cgroup,
         Self::IoUring,
+        Self::Trace,
+        Self::Files,
     ];
 }
 

@@ -5,7 +5,7 @@
 //! the bytes. Until the call leaves, the same bytes are in the table of calls in flight, where the
 //! reader finds the calls that have not left yet.
 
-use crate::limits::COMM_LEN;
+use crate::{limits::COMM_LEN, wire::TaskState};
 
 /// Captures per call, at most.
 pub const CAPTURES: usize = 8;
@@ -16,8 +16,37 @@ pub const PART_BYTES: usize = 4096;
 /// The parts of a call start below this offset. A power of two, so that a mask bounds an offset.
 pub const PARTS_START_BELOW: usize = 4096;
 
+/// Parts without bytes that fit behind the other parts of a call: those that found no space.
+const PARTS_WITHOUT_SPACE: usize = 64;
+
 /// Bytes of the parts of a call, at most.
-pub const DATA_BYTES: usize = PARTS_START_BELOW + PART_BYTES;
+pub const DATA_BYTES: usize =
+    PARTS_START_BELOW + size_of::<Part>() * (1 + PARTS_WITHOUT_SPACE) + PART_BYTES;
+
+/// Bytes of text that are copied, at most. The kernel side copies one byte more, to learn whether
+/// the text ends there, and a NUL.
+pub const MAX_TEXT: u32 = PART_BYTES as u32 - 2;
+
+/// Elements of an array of vectors that are copied, at most.
+pub const MAX_VECTORS: u32 = 8;
+
+/// Texts of an array that are copied, at most.
+pub const MAX_TEXTS: u32 = 16;
+
+/// Words of the set of errnos that a filter names: one bit for each errno below 4,096.
+pub const ERRNO_WORDS: u32 = 4096 / 64;
+
+/// Numbers of syscalls that [`number_index`] tells apart.
+pub const NUMBERS: u32 = 1024;
+
+/// The index of a syscall in the table of numbers that may be in the filter. The table does not
+/// tell ABIs apart. The last entry stands for all great numbers.
+#[inline(always)]
+pub const fn number_index(nr: u64) -> u32 {
+    // Without the bit of x32.
+    let nr = nr as u32 & 0x3fff_ffff;
+    if nr < NUMBERS - 1 { nr } else { NUMBERS - 1 }
+}
 
 /// Parts start at a multiple of this.
 pub const PART_ALIGN: usize = 8;
@@ -128,6 +157,10 @@ pub enum About {
 pub const DENIED: u8 = 1;
 /// Bit of [`Header::flags`]: the call entered before the programs attached, so its time is unknown.
 pub const ENTERED_BEFORE: u8 = 2;
+/// Bit of [`Header::flags`]: the call did not return, because the thread ended in it.
+pub const NEVER_RETURNED: u8 = 4;
+/// Bit of [`Header::flags`]: there was no space for what had to be copied.
+pub const WITHOUT_DATA: u8 = 8;
 
 /// The beginning of each record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,7 +180,7 @@ pub struct Header {
     pub tgid: u32,
     /// The [`CallKey`](crate::call::CallKey), or the number of the signal.
     pub nr: u32,
-    /// How many records of this thread were dropped before this one.
+    /// How many records of this thread were dropped since the last one that was not.
     pub dropped: u32,
     /// The time of the entry, nanoseconds of `CLOCK_MONOTONIC`; 0 if it is unknown.
     pub entry_ns: u64,
@@ -191,10 +224,79 @@ pub struct Part {
     pub wanted: u64,
 }
 
+/// A call in flight with its parts, or the parts of the last call of a thread.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Pending {
+    /// The header. While the call is in flight, only `parts`, `bytes` and `args` are valid.
+    pub header: Header,
+    /// The parts.
+    pub data: [u8; DATA_BYTES],
+}
+
+/// What the kernel side knows about a task.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct TracedTask {
+    /// Whether the task is in scope.
+    pub state: TaskState,
+    /// Odd while the fields below change. The kernel side adds one before and after.
+    pub seq: u32,
+    /// Index of the task's [`Pending`], plus one; 0 if it has none.
+    pub slot: u32,
+    /// How many records of the task were dropped since the last one that was not.
+    pub dropped: u32,
+    /// The bits [`TracedTask::HAS_PLAN`] and [`TracedTask::RAN_EXEC`]. From
+    /// [`TracedTask::FAULTED_SHIFT`] on, a bit for each capture that faulted at the entry.
+    pub flags: u32,
+    /// The call in flight. `about` is 0 if there is none.
+    pub call: Header,
+}
+
+impl TracedTask {
+    /// Memory is copied for the call in flight.
+    pub const HAS_PLAN: u32 = 1;
+    /// The task has run another program during the call in flight, so the memory of the entry is
+    /// gone.
+    pub const RAN_EXEC: u32 = 2;
+    /// The first bit of the captures that faulted.
+    pub const FAULTED_SHIFT: u32 = 8;
+}
+
+/// Counts what is missing, per CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Losses {
+    /// Records that were dropped because the ring buffer was full.
+    pub dropped: u64,
+    /// Calls whose memory was not copied, because there were more threads than space for it.
+    pub without_data: u64,
+    /// Calls that were not seen, because there was no space for the state of the task.
+    pub unseen: u64,
+}
+
 const _: () = {
     assert!(size_of::<Capture>() == 12);
+    assert!(size_of::<Pending>() == size_of::<Header>() + DATA_BYTES);
+    assert!(size_of::<TracedTask>().is_multiple_of(8));
     assert!(size_of::<Header>() == 112);
     assert!(size_of::<Part>() == 16);
     assert!(size_of::<Header>().is_multiple_of(PART_ALIGN));
     assert!(size_of::<Part>().is_multiple_of(PART_ALIGN));
 };
+
+#[cfg(feature = "user")]
+mod pod {
+    use super::{Capture, Header, Losses, Pending, TracedTask};
+
+    // SAFETY: repr(C) of integers without padding, so any bytes are a value.
+    unsafe impl aya::Pod for Capture {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Header {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Losses {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for Pending {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for TracedTask {}
+}

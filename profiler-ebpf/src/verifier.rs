@@ -34,3 +34,14 @@ pub fn argument<const N: usize>(ctx: &impl EbpfContext) -> u64 {
     }
     value
 }
+
+/// Returns `value & MASK`, and hides the operation from the compiler. The verifier sees the bound
+/// in the register that is used from then on.
+#[inline(always)]
+pub fn masked<const MASK: u64>(mut value: u64) -> u64 {
+    // SAFETY: changes a register.
+    unsafe {
+        asm!("{0} &= {1}", inlateout(reg) value, const MASK, options(nomem, nostack, pure));
+    }
+    value
+}

@@ -64,6 +64,40 @@ pub fn number_of_unfinished_call(regs: *const pt_regs) -> Option<u64> {
     }
 }
 
+/// The registers of a call: from `bp` to `orig_ax` of `struct pt_regs`
+/// (arch/x86/include/asm/ptrace.h).
+pub struct CallRegisters([u64; 12]);
+
+impl CallRegisters {
+    /// Copies the registers at `regs`; all are 0 if they cannot be read.
+    #[inline(always)]
+    pub fn read(regs: u64) -> Self {
+        // SAFETY: the helper checks the address.
+        unsafe {
+            let from = &raw const (*(regs as *const pt_regs)).rbp;
+            Self(bpf_probe_read_kernel(from.cast()).unwrap_or([0; 12]))
+        }
+    }
+
+    /// The number of the call.
+    #[inline(always)]
+    pub fn number(&self) -> u64 {
+        self.0[11]
+    }
+
+    /// The arguments of the call.
+    #[inline(always)]
+    pub fn arguments(&self, is_compat: bool) -> [u64; 6] {
+        let [bp, bx, r10, r9, r8, cx, dx, si, di] =
+            [0, 1, 3, 4, 5, 7, 8, 9, 10].map(|index| self.0[index]);
+        if is_compat {
+            [bx, cx, dx, si, di, bp].map(|register| u64::from(register as u32))
+        } else {
+            [di, si, dx, r10, r8, r9]
+        }
+    }
+}
+
 /// Whether the lower half of a result is at least `least`, which is negative.
 ///
 /// A 32-bit tracer's `PTRACE_SETREGS` sets only the lower half, and clears the other half

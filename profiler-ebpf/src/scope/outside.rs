@@ -45,7 +45,7 @@ fn distance<B: Backend>(regs: u64) -> u64 {
 
 /// Byte offset of the place of the task with this [`distance`].
 #[inline(always)]
-fn offset(distance: u64) -> u64 {
+pub fn offset(distance: u64) -> u64 {
     const { assert!(PLACES.is_power_of_two()) };
     // The registers are at the top of the kernel stack, so tasks are a stack apart.
     let shift = KERNEL_STACK_SHIFT - PLACE.trailing_zeros();

@@ -47,7 +47,7 @@ pub struct Call {
     /// The time of the entry, nanoseconds of `CLOCK_MONOTONIC`; `None` if the call entered before
     /// the programs attached.
     pub entry_ns: Option<u64>,
-    /// How it left; `None` if it is in flight.
+    /// How it left; `None` if it is in flight, or if the thread ended in it.
     pub left: Option<Left>,
     /// Whether it was refused before it entered.
     pub is_denied: bool,

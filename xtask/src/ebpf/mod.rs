@@ -17,12 +17,13 @@ use self::{build::Warnings, record::Record, toolchain::Toolchain};
 use crate::workspace;
 
 /// The names of the programs from which the objects are linked.
-const PROGRAMS: [&str; 6] = [
+const PROGRAMS: [&str; 7] = [
     "profiler-arena",
     "profiler-task",
     "profiler-tid",
     "profiler-identity",
     "profiler-fill",
+    "profiler-trace",
     "profiler-floor",
 ];
 

@@ -33,6 +33,19 @@ pub(super) struct Setup<'a> {
     pub(super) settings: Settings,
     /// How many calls that entered before the attach can be listed.
     pub(super) calls_before: u32,
+    /// Sizes of the tables of a trace.
+    pub(super) trace: TraceSizes,
+}
+
+/// Sizes of the tables of a trace.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TraceSizes {
+    /// Threads of the host.
+    pub(super) tasks: u32,
+    /// Threads of which memory is copied.
+    pub(super) pending: u32,
+    /// Bytes of the ring buffer.
+    pub(super) ring_bytes: u32,
 }
 
 /// An object whose maps exist, and whose programs can be loaded.
@@ -57,6 +70,7 @@ impl<'a> Setup<'a> {
             features,
             settings: Settings::new(options, features, own_tgid, hierarchies),
             calls_before: call_lister::capacity(features),
+            trace: TraceSizes::default(),
         }
     }
 
@@ -115,6 +129,9 @@ impl<'a> Setup<'a> {
                 let all = if rings.names_requests() { DATA_REQUESTS } else { REQUESTS };
                 all / reduced
             }),
+            Size::TracedTasks => Some(self.trace.tasks),
+            Size::Pending => Some(self.trace.pending),
+            Size::Ring => Some(self.trace.ring_bytes),
             Size::Places => (!options.filter.places.is_empty()).then_some(MAX_PLACES),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }

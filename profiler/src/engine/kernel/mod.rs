@@ -44,6 +44,7 @@ mod sharing;
 mod signals;
 mod statistics;
 mod tables;
+pub mod trace;
 #[cfg(any(debug_assertions, feature = "object-override"))]
 pub mod trial;
 

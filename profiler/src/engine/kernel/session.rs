@@ -1,7 +1,7 @@
 //! A session: the objects of one query, loaded and attached.
 
 mod prepared;
-mod support;
+pub(super) mod support;
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
@@ -342,7 +342,7 @@ impl Session {
 
 /// Raises RLIMIT_MEMLOCK, against which maps count before Linux 5.11. Without CAP_SYS_RESOURCE, the
 /// kernel refuses this, and the load may still succeed.
-fn raise_memlock() {
+pub(super) fn raise_memlock() {
     use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
     let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
 }

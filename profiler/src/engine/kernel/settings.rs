@@ -80,7 +80,12 @@ impl Settings {
         wanted.map(|(_, name, value)| (*name, value))
     }
 
-    fn add(&mut self, group: Group, settings: impl IntoIterator<Item = (&'static str, u32)>) {
+    /// Adds the settings of a group.
+    pub(super) fn add(
+        &mut self,
+        group: Group,
+        settings: impl IntoIterator<Item = (&'static str, u32)>,
+    ) {
         self.0.extend(settings.into_iter().map(|(name, value)| (group, name, value)));
     }
 
@@ -175,6 +180,7 @@ fn group_of(fields: FieldGroup) -> Group {
         FieldGroup::Supervisor | FieldGroup::Sleep => Group::CallLister,
         FieldGroup::Threads | FieldGroup::Cgroup => Group::Filter,
         FieldGroup::IoUring => Group::IoUring,
+        FieldGroup::Trace | FieldGroup::Files => Group::Trace,
     }
 }
 
@@ -206,14 +212,14 @@ mod tests {
     use ::object::{Object as _, ObjectSection as _, ObjectSymbol as _, read::elf::ElfFile64};
     use profiler_common::settings::{FIELDS, OPTIONS};
 
-    use crate::engine::kernel::object::{self as objects, COUNTERS};
+    use crate::engine::kernel::object::{self as objects, COUNTERS, ObjectName};
 
     /// An object has exactly the settings of its description, so that none stays 0 by mistake.
     #[test]
-    fn every_object_that_counts_has_every_setting() {
+    fn every_object_has_every_setting() {
         let listed = OPTIONS.iter().copied().chain(FIELDS.iter().map(|field| field.setting));
         let listed: BTreeSet<&str> = listed.collect();
-        for spec in COUNTERS.map(objects::find) {
+        for spec in COUNTERS.into_iter().chain([ObjectName::Trace]).map(objects::find) {
             let bytes = spec.bytes();
             let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).expect("an ELF file");
             let constants = elf.section_by_name(".rodata").expect("constants").index();

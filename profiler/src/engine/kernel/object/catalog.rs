@@ -4,7 +4,7 @@ use profiler_common::maps;
 
 use super::{
     file,
-    program::{ProgramSpec, SYSCALL_PROGRAMS},
+    program::{ProgramSpec, SYSCALL_PROGRAMS, TRACE_PROGRAMS},
     spec::{Group, Hook, MapSpec, ObjectName, ObjectSpec, Requirement, Size, When},
 };
 
@@ -168,6 +168,70 @@ static FILL: ObjectSpec = ObjectSpec {
     settings: &[],
 };
 
+static TRACE: ObjectSpec = ObjectSpec {
+    name: ObjectName::Trace,
+    description: "raw_tp, table by task, ring buffer",
+    file: file::TRACE,
+    requires: &[],
+    when: When::Always,
+    hook: Hook::Raw,
+    programs: &TRACE_PROGRAMS,
+    call_lister: None,
+    maps: &[
+        map(maps::TASKS, Size::TracedTasks),
+        map(maps::PENDING, Size::Pending),
+        map(maps::FREE_PENDING, Size::Pending),
+        map(maps::EVENTS, Size::Ring),
+        map(maps::PLANS, Size::Compiled),
+        map(maps::NUMBERS, Size::Compiled),
+        map(maps::ERRNOS, Size::Compiled),
+        map(maps::LOSSES, Size::Compiled),
+        map(maps::RENAMED, Size::Renames),
+        // The maps of the library that all objects have.
+        map(maps::RECORDS, Size::Compiled),
+        map(maps::IDENTITIES, Size::Compiled),
+        map(maps::CELLS, Size::Compiled),
+        map(maps::SAMPLERS, Size::Compiled),
+        map(maps::OVERFLOW_SAMPLERS, Size::Compiled),
+        map(maps::CALLS_BEFORE, Size::Compiled),
+        map(maps::CALLS_BEFORE_BY_TASK, Size::Compiled),
+        map(maps::FREE_RECORDS, Size::Compiled),
+        map(maps::FREE_EXTENTS, Size::Compiled),
+        map(maps::EXTENT_OWNERS, Size::Compiled),
+        map(maps::OPERATIONS, Size::Compiled),
+        map(maps::OPERATION_INDEX, Size::Compiled),
+        map(maps::FREE_OPERATIONS, Size::Compiled),
+        map(maps::REQUESTS, Size::Compiled),
+        map(maps::DATA_REQUESTS, Size::Compiled),
+        map(maps::RINGS, Size::Compiled),
+        map(maps::CALLS, Size::Compiled),
+        map(maps::CGROUPS, Size::Compiled),
+        map(maps::CGROUP_EVENTS, Size::Compiled),
+        map(maps::PLACES, Size::Compiled),
+        map(maps::COMMS, Size::Compiled),
+        map(maps::CONTROL, Size::Compiled),
+        map(maps::COUNTERS, Size::Compiled),
+        map(maps::OFF_CPU, Size::Compiled),
+        map(maps::OFF_CPU_CALLS, Size::Compiled),
+        map(maps::OFF_CPU_OVERFLOW, Size::Compiled),
+        map(maps::OVERFLOW, Size::Compiled),
+        map(maps::OVERFLOW_EXTREMES, Size::Compiled),
+        map(maps::SIGNALS_SENT, Size::Compiled),
+        map(maps::TARGETS, Size::Compiled),
+        map(maps::USERS, Size::Compiled),
+        map(maps::WAKE, Size::Compiled),
+        map("REPORTED", Size::Compiled),
+    ],
+    settings: &[
+        Group::Scope,
+        Group::Filter,
+        Group::Kernel,
+        Group::Task,
+        Group::Seccomp,
+        Group::Trace,
+    ],
+};
+
 /// The description of an object.
 pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
     match name {
@@ -176,6 +240,7 @@ pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
         ObjectName::Fallback => &FALLBACK,
         ObjectName::Identity => &IDENTITY,
         ObjectName::Fill => &FILL,
+        ObjectName::Trace => &TRACE,
     }
 }
 
@@ -213,12 +278,13 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ObjectName; 5] = [
+    const ALL: [ObjectName; 6] = [
         ObjectName::Arena,
         ObjectName::Arrays,
         ObjectName::Fallback,
         ObjectName::Identity,
         ObjectName::Fill,
+        ObjectName::Trace,
     ];
 
     /// The names of the symbols of a kind in the sections for which `is_wanted` returns true.
@@ -286,7 +352,7 @@ mod tests {
 
     #[test]
     fn each_object_has_the_programs_of_its_description_at_their_tracepoints() {
-        for spec in COUNTERS.map(find) {
+        for spec in COUNTERS.into_iter().chain([ObjectName::Trace]).map(find) {
             let prefix = match spec.hook {
                 Hook::Typed => "tp_btf/",
                 Hook::Raw => "raw_tp/",

@@ -30,6 +30,8 @@ pub(super) static TID: File = file!("profiler-tid.bpf.o");
 pub(super) static IDENTITY: File = file!("profiler-identity.bpf.o");
 /// Puts indexes onto the free stacks.
 pub(super) static FILL: File = file!("profiler-fill.bpf.o");
+/// Follows single calls.
+pub(super) static TRACE: File = file!("profiler-trace.bpf.o");
 
 impl File {
     /// The bytes to load.

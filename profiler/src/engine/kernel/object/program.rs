@@ -164,6 +164,25 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
     ENTRY,
 ];
 
+/// A program of the object that follows single calls. It has no further copies: a second one would
+/// send the same again.
+const fn of_trace(tracepoint: &'static str, copies: &'static [&'static str]) -> ProgramSpec {
+    ProgramSpec { name: copies[0], tracepoint, when: When::Always, copies }
+}
+
+/// The programs of the object that follows single calls, in the order in which they attach, for the
+/// reasons of [`SYSCALL_PROGRAMS`].
+pub(crate) static TRACE_PROGRAMS: [ProgramSpec; 8] = [
+    ProgramSpec { when: When::CgroupMoves, ..of_trace("cgroup_attach_task", &["cgroup_attach"]) },
+    of_trace("sched_process_exit", &["process_exit"]),
+    of_trace("sched_process_fork", &["process_fork"]),
+    of_trace("sched_process_exec", &["process_exec"]),
+    of_trace("task_rename", &["task_rename"]),
+    of_trace("signal_deliver", &["signal_deliver"]),
+    of_trace("sys_exit", &["sys_exit"]),
+    of_trace("sys_enter", &["sys_enter"]),
+];
+
 /// The names of all programs that count calls.
 pub fn program_names() -> impl Iterator<Item = &'static str> {
     SYSCALL_PROGRAMS.iter().map(|program| program.name)

@@ -17,6 +17,8 @@ pub(crate) enum ObjectName {
     Identity,
     /// Puts indexes onto the free stacks.
     Fill,
+    /// Follows single calls: raw tracepoints, a table of tasks, a ring buffer.
+    Trace,
 }
 
 /// Describes an object.
@@ -185,6 +187,12 @@ pub(crate) enum Size {
     Requests,
     /// One per request of io_uring whose completions do not name it.
     DataRequests,
+    /// One per thread of the host, in the scope of a trace or not.
+    TracedTasks,
+    /// One per thread of a trace of which memory is copied.
+    Pending,
+    /// The bytes of the ring buffer of a trace.
+    Ring,
     /// The map is that of the same name in an object that was loaded before.
     Shared,
 }
@@ -212,4 +220,6 @@ pub(crate) enum Group {
     Signals,
     /// The arguments of the tracepoints of io_uring, and offsets in its requests.
     IoUring,
+    /// The filters and limits of a trace, and offsets that a trace requires.
+    Trace,
 }

@@ -65,7 +65,7 @@ fn check_scope(options: &Options, features: &Features) -> Result<(), KernelError
 }
 
 /// Checks that the process ids of a scope are those of the host.
-pub(super) fn check_namespace(
+pub(in crate::engine::kernel) fn check_namespace(
     options: &Options,
     features: &Features,
     identity: &Identity,

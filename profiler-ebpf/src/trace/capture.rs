@@ -1,0 +1,260 @@
+//! Runs the plan of a call: decides what to copy.
+//!
+//! Each kind of capture is a global function, which the verifier checks once
+//! ([`global`](profiler_ebpf::global) says why).
+
+use aya_ebpf::helpers::bpf_probe_read_user;
+use profiler_common::trace::{
+    CAPTURES, COPIED, Capture, FAULT, From, Kind, MAX_TEXT, MAX_TEXTS, MAX_VECTORS, Part,
+};
+
+use super::{
+    copy::{self, COMPAT, INDEX_SHIFT, LATE, TEXT},
+    maps::{PENDING, PLANS},
+};
+use profiler_ebpf::{settings::TEXT_LIMIT, verifier::masked};
+
+/// In `what` of [`run`]: the first bit of the captures to repeat.
+pub const RETRIED_SHIFT: u32 = 8;
+
+/// Bytes of a control message or an address that are copied, at most.
+const MAX_NAME: u64 = 128;
+const MAX_CONTROL: u64 = 1024;
+
+/// Runs the captures of a plan: see [`run`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn run_captures(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
+    run_plan(slot, plan, what, result)
+}
+
+/// Copies a part: see [`copy::copy`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_part(slot: u32, what: u32, address: u64, wanted: u64, limit: u32) -> u32 {
+    copy::copy(slot, what, address, wanted, limit)
+}
+
+/// Copies vectors: see [`copy_vectors`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_all_vectors(
+    slot: u32,
+    what: u32,
+    address: u64,
+    count: u64,
+    most: u64,
+) -> u32 {
+    copy_vectors(slot, what, address, count, most)
+}
+
+/// Copies a message: see [`copy_message`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_whole_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
+    copy_message(slot, what, address, most)
+}
+
+/// Copies texts: see [`copy_texts`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_all_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
+    copy_texts(slot, what, address, limit)
+}
+
+/// Runs the captures of a plan, and returns a bit for each one that faulted. `what` has the times of
+/// [`Capture::when`] in the lowest byte, and a bit for each capture to repeat in the next.
+#[inline(always)]
+pub fn run(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
+    run_captures(slot, plan, what, result)
+}
+
+/// Runs the captures of a plan: see [`run`].
+#[inline(always)]
+pub fn run_plan(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
+    let Some(plan) = PLANS.get_ptr(plan) else { return 0 };
+    let mut faulted = 0;
+    for index in 0..CAPTURES {
+        // SAFETY: a live map value. Nobody writes it any more.
+        let capture = unsafe { (&raw const (*plan)[index]).read() };
+        if capture.kind == Kind::Nothing as u8 {
+            break;
+        }
+        let is_repeated = what >> RETRIED_SHIFT >> index & 1 != 0;
+        if u32::from(capture.when) & what & 0xff == 0 && !is_repeated {
+            continue;
+        }
+        let late = if is_repeated { LATE } else { 0 };
+        if run_capture(slot, index as u32 | late, &capture, result) == FAULT.into() {
+            faulted |= 1 << index;
+        }
+    }
+    faulted
+}
+
+/// Runs one capture. Returns the state of its part.
+#[inline(always)]
+fn run_capture(slot: u32, what: u32, capture: &Capture, result: u64) -> u32 {
+    let Some(pending) = PENDING.get_ptr(slot.wrapping_sub(1)) else { return COPIED.into() };
+    // SAFETY: words of a live map value: the mask keeps them within the header.
+    let argument = |index: u8| unsafe {
+        let at = masked::<7>(index.into()) as usize;
+        (&raw const (*pending).header.args).cast::<u64>().add(at).read()
+    };
+    // SAFETY: a live map value.
+    let is_compat = unsafe { (*pending).header.nr } >> 16 != 0;
+    let what = if is_compat { what | COMPAT } else { what };
+    let address = argument(capture.arg);
+    if address == 0 {
+        return COPIED.into();
+    }
+    let limit = match capture.limit {
+        0 => TEXT_LIMIT.load(),
+        limit => limit.into(),
+    };
+    let limit = limit.min(MAX_TEXT);
+    let count = match capture.from {
+        from if from == From::Argument as u8 => argument(capture.from_arg),
+        from if from == From::Pointee as u8 => {
+            // SAFETY: the helper checks the address.
+            match unsafe { bpf_probe_read_user(argument(capture.from_arg) as *const u32) } {
+                Ok(count) => count.into(),
+                Err(_) => return FAULT.into(),
+            }
+        }
+        from if from == From::Result as u8 => {
+            if result as i64 <= 0 {
+                return COPIED.into();
+            }
+            result
+        }
+        _ => 1,
+    };
+    // What is left of the result, for arrays of vectors that were filled.
+    let left = if result as i64 > 0 { result.min(u32::MAX.into()) } else { u32::MAX.into() };
+    let most = left << 32 | u64::from(limit);
+    match capture.kind {
+        kind if kind == Kind::Text as u8 => copy_part(slot, what | TEXT, address, 0, limit),
+        kind if kind == Kind::Bytes as u8 => {
+            let wanted = count.min(u32::MAX.into()) * u64::from(capture.size);
+            copy_part(slot, what, address, wanted, limit)
+        }
+        kind if kind == Kind::Vectors as u8 => copy_all_vectors(slot, what, address, count, most),
+        kind if kind == Kind::Message as u8 => copy_whole_message(slot, what, address, most),
+        kind if kind == Kind::Texts as u8 => copy_all_texts(slot, what, address, limit),
+        _ => COPIED.into(),
+    }
+}
+
+/// Copies an array of vectors and the bytes to which they point. `most` has the limit of a part in
+/// its lower half, and the number of bytes in all vectors in its upper half.
+#[inline(always)]
+pub fn copy_vectors(slot: u32, what: u32, address: u64, count: u64, most: u64) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8 };
+    let entry = 2 * word;
+    let at = copy::used(slot) + size_of::<Part>() as u32;
+    let copied = count.min(MAX_VECTORS.into()) as u32;
+    let wanted = count.min(u32::MAX.into()) * u64::from(entry);
+    let mut state = copy_part(slot, what, address, wanted, copied * entry);
+    if state != COPIED.into() && state != u32::from(profiler_common::trace::COPIED_LATE) {
+        return state;
+    }
+    // Of an array of its own, the vectors follow the array. Of a message, they follow the control
+    // data.
+    let first = if what >> INDEX_SHIFT & 0xff == 0 { 1 } else { 2 };
+    let limit = most as u32;
+    let mut left = most >> 32;
+    for index in 0..MAX_VECTORS {
+        if index >= copied {
+            break;
+        }
+        let base = copy::word(slot, what, at + index * entry);
+        let length = copy::word(slot, what, at + index * entry + word).min(left);
+        left -= length;
+        let what = what + ((first + index) << INDEX_SHIFT);
+        if copy_part(slot, what, base, length, limit) == FAULT.into() {
+            state = FAULT.into();
+        }
+    }
+    state
+}
+
+/// Copies a `struct msghdr` and what it points to.
+#[inline(always)]
+pub fn copy_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8 };
+    let at = copy::used(slot) + size_of::<Part>() as u32;
+    // `msg_namelen` and `msg_flags` are padded in the native structure.
+    let size = 7 * word;
+    let state = copy_part(slot, what, address, size.into(), size);
+    if state == FAULT.into() || state == u32::from(profiler_common::trace::NO_SPACE) {
+        return state;
+    }
+    let field = |index: u32| copy::word(slot, what, at + index * word);
+    let part = |index: u32| what + (index << INDEX_SHIFT);
+    let mut faulted = false;
+    let mut note = |state: u32| faulted |= state == FAULT.into();
+    let (name, name_length) = (field(0), field(1) as u32);
+    if name != 0 {
+        let length = u64::from(name_length);
+        note(copy_part(slot, part(1), name, length, MAX_NAME as u32));
+    }
+    let (control, control_length) = (field(4), field(5));
+    if control != 0 && control_length != 0 {
+        note(copy_part(slot, part(3), control, control_length, MAX_CONTROL as u32));
+    }
+    let (vectors, count) = (field(2), field(3));
+    if vectors != 0 {
+        note(copy_all_vectors(slot, part(2), vectors, count, most));
+    }
+    if faulted { FAULT.into() } else { state }
+}
+
+/// Copies an array of pointers to text, which a null pointer ends, and the texts.
+#[inline(always)]
+pub fn copy_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8_u32 };
+    let pointer = |index: u32| {
+        let at = address + u64::from(index * word);
+        // SAFETY: the helper checks the address.
+        unsafe {
+            if what & COMPAT != 0 {
+                bpf_probe_read_user(at as *const u32).map(u64::from)
+            } else {
+                bpf_probe_read_user(at as *const u64)
+            }
+        }
+    };
+    let (mut count, mut is_faulted) = (0, false);
+    for index in 0..=MAX_TEXTS {
+        match pointer(index) {
+            Ok(0) => break,
+            Ok(_) => count = index + 1,
+            Err(_) => {
+                is_faulted = true;
+                break;
+            }
+        }
+    }
+    let copied = count.min(MAX_TEXTS) * word;
+    let at = copy::used(slot) + size_of::<Part>() as u32;
+    // An array of which nothing can be read faults.
+    let state = if is_faulted && count == 0 {
+        copy_part(slot, what, address, word.into(), word)
+    } else {
+        copy_part(slot, what, address, (count * word).into(), copied)
+    };
+    let mut faulted = is_faulted || state == FAULT.into();
+    if state == FAULT.into() || state == u32::from(profiler_common::trace::NO_SPACE) {
+        return state;
+    }
+    for index in 0..MAX_TEXTS {
+        if index >= count {
+            break;
+        }
+        let text = copy::word(slot, what, at + index * word);
+        let what = (what | TEXT) + ((1 + index) << INDEX_SHIFT);
+        faulted |= copy_part(slot, what, text, 0, limit) == FAULT.into();
+    }
+    if faulted { FAULT.into() } else { state }
+}

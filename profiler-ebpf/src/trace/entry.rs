@@ -1,0 +1,131 @@
+//! The entry program of a trace.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use profiler_common::{
+    call::CallKey,
+    trace::{AT_ENTRY, About, Header, Kind, TracedTask, WITHOUT_DATA, number_index},
+    wire::TaskState,
+};
+
+use super::{
+    TraceBackend, capture, change,
+    maps::{FREE_PENDING, NUMBERS, PENDING, PLANS},
+    output::count_loss,
+    skipped, traced_or_new,
+};
+use profiler_ebpf::{
+    arch::CallRegisters,
+    scope::{self, outside},
+    settings::CALLS_ONLY,
+};
+
+/// Whether the filter may include a call with number `nr` of any ABI.
+#[inline(always)]
+fn may_count(nr: u64) -> bool {
+    // SAFETY: a live map value. Nobody writes it any more.
+    NUMBERS.get_ptr(number_index(nr)).is_some_and(|counts| unsafe { *counts } != 0)
+}
+
+/// Handles a call that enters, with number `nr` and registers at `regs`.
+#[inline(always)]
+pub fn enter<B: TraceBackend>(regs: u64, nr: u64) {
+    if outside::has::<B>(regs) {
+        return;
+    }
+    if CALLS_ONLY.load() != 0 {
+        if !may_count(nr) {
+            skipped::add(regs);
+            return;
+        }
+        // An exit that was missed.
+        skipped::take(regs);
+    }
+    follow::<B>(regs, nr);
+}
+
+/// Follows a call that may be in scope.
+#[inline(always)]
+fn follow<B: TraceBackend>(regs: u64, nr: u64) {
+    let task = B::current();
+    let Some(traced) = traced_or_new::<B>(task) else {
+        count_loss!(unseen);
+        return;
+    };
+    let ids = bpf_get_current_pid_tgid();
+    let state = traced.cast::<TaskState>();
+    // SAFETY: a live state that only its own task writes by now.
+    unsafe {
+        (*traced).call.about = 0;
+        if !scope::counts_at_entry(state, task, (ids >> 32) as u32) {
+            scope::note_out_of_scope::<B>(state, None, regs);
+            return;
+        }
+        (*state).flags = (*state).flags & !TaskState::NEWBORN | TaskState::KNOWN;
+        let is_compat = B::is_compat(task);
+        let key = CallKey::new(nr, is_compat);
+        if !scope::counts_call(key.0) {
+            (*state).key_plus_one = CallKey::UNCOUNTED.0 + 1;
+            return;
+        }
+        (*state).key_plus_one = 0;
+        change(traced, || {
+            let call = &raw mut (*traced).call;
+            // The name is read when a call leaves. Until then, that of the call before is known.
+            let mut comm = (*call).comm;
+            if comm[0] == 0 {
+                comm = bpf_get_current_comm().unwrap_or_default();
+            }
+            *call = Header {
+                about: About::Call as u8,
+                tid: ids as u32,
+                tgid: (ids >> 32) as u32,
+                nr: key.0,
+                args: CallRegisters::read(regs).arguments(is_compat),
+                comm,
+                ..Header::default()
+            };
+            prepare(traced, key);
+            if (*traced).flags & TracedTask::HAS_PLAN != 0 {
+                let faulted =
+                    capture::run((*traced).slot, key.overflow_index(), AT_ENTRY.into(), 0);
+                (*traced).flags |= faulted << TracedTask::FAULTED_SHIFT;
+            }
+            (*call).entry_ns = bpf_ktime_get_ns();
+        });
+    }
+}
+
+/// Prepares the copying of memory for the call in flight, if its plan says so.
+///
+/// # Safety
+/// `traced` is the live state of the running task.
+#[inline(always)]
+pub(super) unsafe fn prepare(traced: *mut TracedTask, key: CallKey) {
+    // SAFETY: the caller's state, and live map values.
+    unsafe {
+        (*traced).flags = 0;
+        let has_plan = PLANS
+            .get_ptr(key.overflow_index())
+            .is_some_and(|plan| (*plan)[0].kind != Kind::Nothing as u8);
+        if !has_plan {
+            return;
+        }
+        if (*traced).slot == 0 {
+            match FREE_PENDING.pop() {
+                Ok(Some(index)) => (*traced).slot = index + 1,
+                _ => {
+                    count_loss!(without_data);
+                    (*traced).call.flags |= WITHOUT_DATA;
+                    return;
+                }
+            }
+        }
+        if let Some(pending) = PENDING.get_ptr_mut((*traced).slot.wrapping_sub(1)) {
+            (*pending).header.parts = 0;
+            (*pending).header.bytes = 0;
+            (*pending).header.nr = key.0;
+            (*pending).header.args = (*traced).call.args;
+            (*traced).flags = TracedTask::HAS_PLAN;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Forks, execs, ends and signals in a trace.
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
+use profiler_common::{
+    trace::{About, Header, NEVER_RETURNED, TracedTask},
+    wire::TaskState,
+};
+
+use super::{TraceBackend, change, maps::FREE_PENDING, of_state, output, traced, traced_or_new};
+use profiler_ebpf::{
+    life,
+    maps::RENAMED,
+    scope::{self, outside},
+    settings::{COMMS_ONLY, EXIT_CODE_OFFSET, LIVE_OFFSET, SIGNAL_OFFSET},
+    task::{Task, field_u32, field_u64, layout_known},
+};
+
+/// Handles `sched_process_fork`: the running task `parent` made `child`, which has not run yet.
+#[inline(always)]
+pub fn fork<B: TraceBackend>(parent: Task, child: Task) {
+    life::fork::<B>(parent, child);
+    if let Some(state) = B::state(child) {
+        let traced = of_state(state);
+        // The state of an earlier task at the same address, whose end was missed.
+        // SAFETY: a live state; the child has not run yet. It keeps the space for memory.
+        unsafe {
+            (*traced).dropped = 0;
+            change(traced, || {
+                (*traced).call.about = 0;
+                (*traced).call.comm = Default::default();
+            });
+        }
+    }
+}
+
+/// Handles `sched_process_exec`: the running task runs another program.
+#[inline(always)]
+pub fn exec<B: TraceBackend>(task: Task) {
+    life::exec::<B>(task);
+    if let Some(traced) = traced::<B>(task) {
+        // SAFETY: a live state of the running task.
+        unsafe { (*traced).flags |= TracedTask::RAN_EXEC };
+    }
+}
+
+/// Handles `sched_process_exit`: the running task ends.
+#[inline(always)]
+pub fn exit<B: TraceBackend>(task: Task) {
+    if COMMS_ONLY.load() != 0 {
+        let _ = RENAMED.remove(task as u64);
+    }
+    let ids = bpf_get_current_pid_tgid();
+    if let Some(traced) = traced_or_new::<B>(task) {
+        let state = traced.cast::<TaskState>();
+        // SAFETY: a live state of the running task.
+        unsafe {
+            if scope::counts_at_exit(state, task, (ids >> 32) as u32) {
+                send_end(traced, task, ids);
+            }
+            outside::forget(state);
+            let slot = (*traced).slot;
+            if slot != 0 {
+                (*traced).slot = 0;
+                let _ = FREE_PENDING.push(slot - 1, 0);
+            }
+        }
+    }
+    B::forget(task);
+}
+
+/// Sends the call in which the running task ends, if there is one, and its end.
+#[inline(always)]
+unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
+    // SAFETY: the caller's live state of the running task.
+    unsafe {
+        let call = &raw mut (*traced).call;
+        let now = bpf_ktime_get_ns();
+        if (*call).about != 0 {
+            (*call).exit_ns = now;
+            (*call).flags |= NEVER_RETURNED;
+            output::send_call(traced);
+        }
+        let live = field_u32(field_u64(task, SIGNAL_OFFSET.load()) as Task, LIVE_OFFSET.load());
+        let status = if layout_known() { field_u32(task, EXIT_CODE_OFFSET.load()) } else { 0 };
+        let is_last = LIVE_OFFSET.load() != 0 && live == 0;
+        *call = Header {
+            about: About::End as u8,
+            tid: ids as u32,
+            tgid: (ids >> 32) as u32,
+            dropped: (*traced).dropped,
+            exit_ns: now,
+            result: status.into(),
+            args: [is_last.into(), 0, 0, 0, 0, 0],
+            comm: bpf_get_current_comm().unwrap_or_default(),
+            ..Header::default()
+        };
+        output::send(traced, call, size_of::<Header>() as u32);
+    }
+}
+
+/// Handles `signal_deliver`: the running task gets `signal`. `info` is a `struct kernel_siginfo`,
+/// which begins as `siginfo_t` of the native ABI does (include/uapi/asm-generic/siginfo.h).
+#[inline(always)]
+pub fn deliver<B: TraceBackend>(signal: u64, info: Task) {
+    let task = B::current();
+    let Some(traced) = traced::<B>(task) else { return };
+    let ids = bpf_get_current_pid_tgid();
+    let state = traced.cast::<TaskState>();
+    // SAFETY: a live state of the running task.
+    unsafe {
+        if !scope::counts_at_exit(state, task, (ids >> 32) as u32) {
+            return;
+        }
+        let code = field_u32(info, 8);
+        let sender = field_u64(info, 16);
+        // SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV have an address if the kernel sent them.
+        let is_fault = code as i32 > 0 && matches!(signal as u32, 4 | 5 | 7 | 8 | 11);
+        let sent_by_kernel = code == 0x80;
+        let (pid, uid, address) = match (is_fault, sent_by_kernel) {
+            (true, _) => (0, 0, sender),
+            (_, true) => (0, 0, 0),
+            _ => (sender & u64::from(u32::MAX), sender >> 32, 0),
+        };
+        let header = Header {
+            about: About::Signal as u8,
+            tid: ids as u32,
+            tgid: (ids >> 32) as u32,
+            nr: signal as u32,
+            dropped: (*traced).dropped,
+            exit_ns: bpf_ktime_get_ns(),
+            args: [code.into(), pid, uid, address, 0, 0],
+            comm: bpf_get_current_comm().unwrap_or_default(),
+            ..Header::default()
+        };
+        output::send(traced, &raw const header, size_of::<Header>() as u32);
+    }
+}

@@ -1,0 +1,62 @@
+//! Follows single calls: copies the arguments of each call, and sends a record when the call leaves.
+//!
+//! The programs share the scope and the filters with the programs that count calls. They have no
+//! records and no cells: all state of a task is in [`maps::TASKS`], and the memory that was copied
+//! of its call is in [`maps::PENDING`].
+//!
+//! # Order of stores
+//!
+//! The reader takes a snapshot of the calls in flight. A task makes `seq` odd, reads the clock,
+//! changes its call, and makes `seq` even. A call leaves by a record in the ring buffer, and only
+//! then ends in the state of the task. So a reader that looks at the tasks first, and at the ring
+//! buffer second, misses no call.
+
+pub mod capture;
+pub mod copy;
+pub mod entry;
+pub mod exit;
+pub mod life;
+pub mod maps;
+pub mod output;
+pub mod skipped;
+
+use profiler_common::{trace::TracedTask, wire::TaskState};
+
+use profiler_ebpf::{arch, backend::Backend, task::Task};
+
+/// A backend whose task states are the beginnings of [`TracedTask`]s.
+pub trait TraceBackend: Backend {}
+
+/// The state of `task`, which is created if it has none. `None` if there is no space.
+#[inline(always)]
+fn traced_or_new<B: TraceBackend>(task: Task) -> Option<*mut TracedTask> {
+    B::state_or_new(task).map(of_state)
+}
+
+/// The state of `task`, if it has one.
+#[inline(always)]
+fn traced<B: TraceBackend>(task: Task) -> Option<*mut TracedTask> {
+    B::state(task).map(of_state)
+}
+
+#[inline(always)]
+fn of_state(state: *mut TaskState) -> *mut TracedTask {
+    state.cast()
+}
+
+/// Runs `change`, which changes the call in flight, so that a reader notices.
+///
+/// # Safety
+/// `traced` is the live state of the running task.
+#[inline(always)]
+unsafe fn change<T>(traced: *mut TracedTask, change: impl FnOnce() -> T) -> T {
+    // SAFETY: the caller's state.
+    unsafe {
+        (*traced).seq = (*traced).seq.wrapping_add(1);
+        arch::publish();
+        let result = change();
+        arch::publish();
+        (*traced).seq = (*traced).seq.wrapping_add(1);
+        result
+    }
+}
