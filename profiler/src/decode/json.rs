@@ -93,6 +93,12 @@ impl Serialize for Value {
                 items.end()
             }
             Self::Text { bytes, is_cut } => text(bytes, *is_cut, serializer),
+            Self::HexText { bytes, is_cut } => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("hex", &hex(bytes))?;
+                map.serialize_entry("cut", is_cut)?;
+                map.end()
+            }
             Self::File { number, name: None } => serializer.serialize_i64(*number),
             Self::File { number, name: Some(name) } => {
                 let mut map = serializer.serialize_map(None)?;

@@ -12,6 +12,7 @@ use super::{
     signature::{Count, Direction, Kind, Of, Scalar, word},
     structs,
 };
+use crate::names::syscalls;
 
 /// The lower half of a register.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel ignores the upper half as well")]
@@ -92,7 +93,11 @@ pub(super) fn scalar(scalar: Scalar, number: u64, abi: Abi) -> Value {
         Scalar::Device => device(u64::from(low(number))),
         Scalar::Offset => Value::Signed(number.cast_signed()),
         Scalar::WaitStatus => wait_status(low(number)),
+        Scalar::Name("keyring") => {
+            name("keyring", u64::from(low(number))).or_decimal(i64::from(int))
+        }
         Scalar::Name(set) => name(set, u64::from(low(number))),
+        Scalar::Flags("personality") if int == -1 => Value::Hex(u64::from(low(number))),
         Scalar::Flags(set) => flags(set, u64::from(low(number))),
         Scalar::LongFlags(set) => flags(set, number),
         Scalar::Permissions(set) => permissions(set, low(number)),
@@ -292,7 +297,8 @@ fn memory(context: &Context<'_>, kind: &Kind, at: usize) -> (Value, Known) {
 fn changed(context: &Context<'_>, kind: &Kind, at: usize) -> Value {
     // Without an address, the kernel does not read its length.
     let is_length = matches!(kind.of, Of::Pointee(Scalar::Int));
-    if is_length && at > 0 && context.arg(at - 1) == 0 {
+    let is_option = syscalls::known(context.call.key) == Some("getsockopt");
+    if is_length && !is_option && at > 0 && context.arg(at - 1) == 0 {
         return address(context.arg(at));
     }
     let before = pointee(context, &kind.of, at, AT_ENTRY);
@@ -353,8 +359,11 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
                 None => full,
             };
             match bytes.get(..there) {
-                Some(bytes) => (structure.decode)(bytes, abi, context.style),
-                None => address(pointer),
+                Some(bytes) if there > 0 => match (structure.decode)(bytes, abi, context.style) {
+                    Value::Struct { fields, .. } if fields.is_empty() => address(pointer),
+                    value => value,
+                },
+                _ => address(pointer),
             }
         }
         Of::Structs(name, of) | Of::StructItems(name, of) => {
@@ -401,7 +410,10 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
         Of::SignalSet(of) => {
             let there = usize::try_from(count(context, of)).unwrap_or(0);
             match bytes.get(..there) {
-                Some(bytes) if there > 0 => signal_set(bytes),
+                // The kernel refuses any other size.
+                Some(bytes) if there == if matches!(of, Count::Fixed(_)) { 4 } else { 8 } => {
+                    signal_set(bytes)
+                }
                 _ => address(pointer),
             }
         }

@@ -65,7 +65,13 @@ impl Builder {
         }
         let extra = signature.special.map_or(&[][..], |special| calls::captures(special));
         for &(arg, bytes, when) in extra {
-            self.add(Capture { kind: What::Bytes as u8, arg, when, ..fixed(bytes) });
+            let kind = if bytes == calls::TEXT { What::Text } else { What::Bytes };
+            let capture = match bytes {
+                calls::TEXT => Capture::NOTHING,
+                calls::BITS => counted(Count::Argument(0), 1, 128),
+                _ => fixed(bytes),
+            };
+            self.add(Capture { kind: kind as u8, arg, when, ..capture });
         }
     }
 
@@ -117,7 +123,7 @@ impl Builder {
             Of::Texts => self.add(Capture { kind: What::Texts as u8, ..base }),
             Of::Environment => {
                 // The array has no stated length. What lies behind its end may not be mapped.
-                for size in [2048, 512, 64] {
+                for size in [2048, 512, 64, 32, 16] {
                     self.add(bytes(fixed(size)));
                 }
             }

@@ -233,7 +233,7 @@ fn scalar(word: &'static str) -> Option<Scalar> {
         ("long", _) => Scalar::Long,
         ("ulong", _) => Scalar::UnsignedLong,
         ("hex", _) => Scalar::Hex,
-        ("hexint" | "ioctl" | "personality" | "ioprio" | "quota_command", _) => Scalar::HexInt,
+        ("hexint" | "ioctl" | "ioprio" | "quota_command", _) => Scalar::HexInt,
         ("hex8", _) => Scalar::Hex8,
         ("hex64", _) => Scalar::Hex64,
         ("mode", _) => Scalar::Mode,

@@ -45,6 +45,13 @@ pub enum Value {
         /// Whether there were more.
         is_cut: bool,
     },
+    /// Bytes without meaning as text, such as random numbers, which are printed in hexadecimal.
+    HexText {
+        /// The bytes.
+        bytes: Vec<u8>,
+        /// Whether there were more.
+        is_cut: bool,
+    },
     /// A file descriptor.
     File {
         /// Its number.

@@ -77,6 +77,13 @@ impl fmt::Display for Value {
                 escaped(f, bytes, b"")?;
                 f.write_str(if *is_cut { "\"..." } else { "\"" })
             }
+            Self::HexText { bytes, is_cut } => {
+                f.write_char('"')?;
+                for byte in bytes {
+                    write!(f, "\\x{byte:02x}")?;
+                }
+                f.write_str(if *is_cut { "\"..." } else { "\"" })
+            }
             Self::File { number, name } => {
                 write!(f, "{number}")?;
                 let Some(name) = name else { return Ok(()) };

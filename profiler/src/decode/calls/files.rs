@@ -61,6 +61,16 @@ pub(super) fn fsconfig(context: &Context<'_>, decoded: &mut Decoded) {
     }
 }
 
+/// Without a directory.
+pub(super) fn fanotify_mark(_context: &Context<'_>, decoded: &mut Decoded) {
+    if let Some(argument) = decoded.arguments.get_mut(3)
+        && matches!(argument.value, Value::File { number: -1, .. })
+    {
+        let name = Some("FAN_NOFD".into());
+        argument.value = Value::Name { name, number: u64::MAX, prefix: "" };
+    }
+}
+
 /// The number of entries in place of the entries.
 pub(super) fn getdents(context: &Context<'_>, decoded: &mut Decoded) {
     let pointer = kinds::address(context.arg(1));
@@ -101,7 +111,14 @@ pub(super) fn fcntl(context: &Context<'_>, decoded: &mut Decoded) {
         // F_SETFL
         4 => kinds::flags("open_flags", u64::from(context.uint(2))),
         // F_SETLK, F_SETLKW, their 64-bit variants and those of open file descriptions
-        6 | 7 | 13 | 14 | 37 | 38 => structure(context, lock, 2, AT_ENTRY),
+        6 | 7 | 13 | 14 | 37 | 38 => {
+            let mut value = structure(context, lock, 2, AT_ENTRY);
+            // The kernel does not read the process.
+            if let Value::Struct { fields, .. } = &mut value {
+                fields.retain(|field| field.name != "l_pid");
+            }
+            value
+        }
         // F_GETLK and its variants
         5 | 12 | 36 => {
             known_at_exit(decoded, 2);
@@ -217,7 +234,9 @@ fn request_name(number: u32) -> Value {
 /// address.
 pub(super) fn ioctl(context: &Context<'_>, decoded: &mut Decoded) {
     let number = context.uint(1);
-    set(decoded, 1, request_name(number));
+    let name = request_name(number);
+    let is_named = matches!(name, Value::Name { .. });
+    set(decoded, 1, name);
     let arg = context.arg(2);
     let int = |when| {
         let read = pointed(context, 2, when, 4);
@@ -248,6 +267,7 @@ pub(super) fn ioctl(context: &Context<'_>, decoded: &mut Decoded) {
         0x5410 | 0x5421 | 0x5452 => (int(AT_ENTRY).map_or(kinds::address(arg), boxed), false),
         // FICLONE
         0x4004_9409 => (Value::Signed(i64::from(context.uint(2).cast_signed())), false),
+        _ if is_named => (kinds::address(arg), false),
         _ => (Value::Hex(arg), false),
     };
     set(decoded, 2, value);

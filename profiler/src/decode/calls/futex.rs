@@ -9,10 +9,12 @@ const FLAGS: u32 = 0x180;
 pub(super) fn futex(context: &Context<'_>, decoded: &mut Decoded) {
     let operation = context.uint(1);
     let hex = |at: usize| Value::Hex(u64::from(context.uint(at)));
-    let int = |at: usize| Value::Signed(i64::from(context.uint(at).cast_signed()));
+    let count = |at: usize| Value::Unsigned(u64::from(context.uint(at)));
     let value = Value::Unsigned(u64::from(context.uint(2)));
+    // Only waits have a clock.
+    let has_valid_flags = operation & 0x100 == 0 || [0, 9, 11, 13].contains(&(operation & !FLAGS));
     match kinds::name("futex_operation", u64::from(operation & !FLAGS)) {
-        Value::Name { name: Some(name), .. } => {
+        Value::Name { name: Some(name), .. } if has_valid_flags => {
             let mut text = name.into_owned();
             if operation & 0x80 != 0 {
                 text.push_str("_PRIVATE");
@@ -37,36 +39,36 @@ pub(super) fn futex(context: &Context<'_>, decoded: &mut Decoded) {
         }
         // FUTEX_WAKE
         1 => {
-            set(decoded, 2, int(2));
+            set(decoded, 2, count(2));
             truncate(decoded, 3);
         }
         // FUTEX_FD
         2 => {
-            set(decoded, 2, int(2));
+            set(decoded, 2, count(2));
             truncate(decoded, 3);
         }
         // FUTEX_REQUEUE
         3 => {
-            set(decoded, 2, int(2));
-            set(decoded, 3, int(3));
+            set(decoded, 2, count(2));
+            set(decoded, 3, count(3));
             truncate(decoded, 5);
         }
         // FUTEX_CMP_REQUEUE, FUTEX_CMP_REQUEUE_PI
         4 | 12 => {
-            set(decoded, 2, int(2));
-            set(decoded, 3, int(3));
+            set(decoded, 2, count(2));
+            set(decoded, 3, count(3));
             set(decoded, 5, Value::Unsigned(u64::from(context.uint(5))));
         }
         // FUTEX_WAKE_OP
         5 => {
-            set(decoded, 2, int(2));
-            set(decoded, 3, int(3));
+            set(decoded, 2, count(2));
+            set(decoded, 3, count(3));
             set(decoded, 5, Value::Macro(wake_op(context.uint(5)).into()));
         }
         // FUTEX_LOCK_PI
         6 | 13 => {
-            if let Some(at) = decoded.arguments.get(2).is_some().then_some(2) {
-                decoded.arguments.remove(at);
+            if decoded.arguments.len() > 2 {
+                decoded.arguments.remove(2);
             }
             truncate(decoded, 3);
         }
@@ -77,12 +79,12 @@ pub(super) fn futex(context: &Context<'_>, decoded: &mut Decoded) {
             set(decoded, 2, value);
             set(decoded, 5, bitset(context.uint(5)));
             if decoded.arguments.len() > 5 {
-                set(decoded, 4, kinds::address(context.arg(4)));
+                decoded.arguments.remove(4);
             }
         }
         // FUTEX_WAKE_BITSET
         10 => {
-            set(decoded, 2, int(2));
+            set(decoded, 2, count(2));
             set(decoded, 5, bitset(context.uint(5)));
             if decoded.arguments.len() > 5 {
                 decoded.arguments.drain(3..5);

@@ -33,7 +33,9 @@ pub(super) fn find(name: &str) -> Option<Special> {
         "fsconfig" => files::fsconfig,
         "fcntl" => files::fcntl,
         "ioctl" => files::ioctl,
+        "fanotify_mark" => files::fanotify_mark,
         "getdents" => files::getdents,
+        "getrandom" => system::getrandom,
         "poll" | "ppoll" => waits::poll,
         "select" | "pselect6" => waits::select,
         "epoll_ctl" => waits::epoll_ctl,
@@ -74,6 +76,13 @@ pub(super) fn find(name: &str) -> Option<Special> {
     })
 }
 
+/// In place of a number of bytes: text that ends with NUL.
+pub(super) const TEXT: usize = usize::MAX;
+
+/// In place of a number of bytes: the number that argument 0 has, which is at least as many as a set
+/// of so many bits has.
+pub(super) const BITS: usize = usize::MAX - 1;
+
 /// What a function needs beyond what the signature says: the argument, the bytes, and when.
 pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
     match name {
@@ -90,26 +99,29 @@ pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
             (2, 256, AT_SUCCESS),
         ],
         "select" => &[
-            (1, 128, AT_ENTRY),
-            (2, 128, AT_ENTRY),
-            (3, 128, AT_ENTRY),
-            (1, 128, AT_SUCCESS),
-            (2, 128, AT_SUCCESS),
-            (3, 128, AT_SUCCESS),
+            (1, BITS, AT_ENTRY),
+            (2, BITS, AT_ENTRY),
+            (3, BITS, AT_ENTRY),
+            (1, BITS, AT_SUCCESS),
+            (2, BITS, AT_SUCCESS),
+            (3, BITS, AT_SUCCESS),
             (4, 16, AT_SUCCESS),
         ],
         "pselect6" => &[
-            (1, 128, AT_ENTRY),
-            (2, 128, AT_ENTRY),
-            (3, 128, AT_ENTRY),
-            (1, 128, AT_SUCCESS),
-            (2, 128, AT_SUCCESS),
-            (3, 128, AT_SUCCESS),
+            (1, BITS, AT_ENTRY),
+            (2, BITS, AT_ENTRY),
+            (3, BITS, AT_ENTRY),
+            (1, BITS, AT_SUCCESS),
+            (2, BITS, AT_SUCCESS),
+            (3, BITS, AT_SUCCESS),
             (5, 16, AT_ENTRY),
         ],
         "poll" => &[(0, 8, AT_SUCCESS), (0, 256, AT_SUCCESS)],
         "ppoll" => &[(0, 8, AT_SUCCESS), (0, 256, AT_SUCCESS), (2, 16, AT_SUCCESS)],
-        "prctl" => &[(1, 16, AT_ENTRY), (1, 4, AT_SUCCESS), (1, 16, AT_SUCCESS), (2, 16, AT_ENTRY)],
+        "prctl" => {
+            &[(1, TEXT, AT_ENTRY), (1, 4, AT_SUCCESS), (1, 16, AT_SUCCESS), (2, 16, AT_ENTRY)]
+        }
+        "setsockopt" => &[(3, 4, AT_ENTRY), (3, 16, AT_ENTRY)],
         "arch_prctl" => &[(1, 8, AT_SUCCESS)],
         "clone3" => &[],
         "seccomp" => &[(2, 16, AT_ENTRY), (2, 4, AT_ENTRY)],

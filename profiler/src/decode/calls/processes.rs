@@ -101,10 +101,11 @@ pub(super) fn wait4(context: &Context<'_>, decoded: &mut Decoded) {
 /// A text at an address, up to its NUL.
 fn text(context: &Context<'_>, at: usize, when: u8, limit: usize) -> Value {
     match context.memory(at, when, limit) {
-        Memory::Bytes(bytes, _) => {
-            let end = bytes.iter().take(limit).position(|&byte| byte == 0);
-            let shown = end.unwrap_or(bytes.len().min(limit));
-            Value::Text { bytes: bytes[..shown].to_vec(), is_cut: end.is_none() }
+        Memory::Bytes(bytes, wanted) => {
+            let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
+            let shown = end.min(limit - 1);
+            let is_cut = shown < end || end == bytes.len() && wanted > end as u64;
+            Value::Text { bytes: bytes[..shown].to_vec(), is_cut }
         }
         _ => kinds::address(context.arg(at)),
     }
@@ -179,6 +180,11 @@ pub(super) fn prctl(context: &Context<'_>, decoded: &mut Decoded) {
             set(decoded, 1, kinds::flags("securebits", arg));
             truncate(decoded, 2);
         }
+        // PR_GET_UNALIGN, PR_GET_FPEMU, PR_GET_FPEXC, PR_GET_ENDIAN, PR_GET_TSC
+        5 | 9 | 11 | 19 | 25 => {
+            at_exit(decoded, 1, written(int().map(boxed)));
+            truncate(decoded, 2);
+        }
         // PR_SET_CHILD_SUBREAPER
         36 => {
             set(decoded, 1, unsigned(1));
@@ -230,6 +236,7 @@ fn at_exit(decoded: &mut Decoded, at: usize, value: Value) {
 }
 
 pub(super) fn arch_prctl(context: &Context<'_>, decoded: &mut Decoded) {
+    set(decoded, 1, Value::Hex(context.arg(1)));
     // ARCH_GET_FS, ARCH_GET_GS
     if [0x1003, 0x1004].contains(&context.uint(0)) {
         let read = context.success().and_then(|_| pointed(context, 1, AT_SUCCESS, 8));

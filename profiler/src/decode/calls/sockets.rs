@@ -73,9 +73,16 @@ fn option_value(context: &Context<'_>, bytes: &[u8], length: u64) -> Value {
         }
     }
     match (length, kinds::number(bytes, 4)) {
-        (4, Some(number)) => boxed(Value::Signed(i64::from(kinds::low(number).cast_signed()))),
+        (4.., Some(number)) if is_number(context, length) => {
+            boxed(Value::Signed(i64::from(kinds::low(number).cast_signed())))
+        }
         _ => kinds::text(bytes, length, context.style.string_limit),
     }
+}
+
+/// Whether the option is a number, which is the first four bytes of any longer value.
+fn is_number(context: &Context<'_>, length: u64) -> bool {
+    context.uint(1) == 1 && i32::try_from(length).is_ok() || length == 4
 }
 
 fn name_option(context: &Context<'_>, decoded: &mut Decoded) {
@@ -90,8 +97,9 @@ fn name_option(context: &Context<'_>, decoded: &mut Decoded) {
 
 pub(super) fn setsockopt(context: &Context<'_>, decoded: &mut Decoded) {
     name_option(context, decoded);
-    if let Memory::Bytes(bytes, _) = context.entry(3) {
-        let length = u64::from(context.uint(4));
+    let length = u64::from(context.uint(4));
+    let wanted = usize::try_from(length).unwrap_or(0);
+    if let Memory::Bytes(bytes, _) = context.memory(3, AT_ENTRY, wanted) {
         set(decoded, 3, option_value(context, bytes, length));
     }
 }

@@ -7,9 +7,15 @@ use crate::decode::{Decoded, Known, Value, context::Context, kinds};
 
 pub(super) fn syslog(context: &Context<'_>, decoded: &mut Decoded) {
     set(decoded, 1, kinds::address(context.arg(1)));
+    let action = i64::from(context.uint(0).cast_signed());
+    let name = match kinds::name("syslog_action", u64::from(context.uint(0))) {
+        Value::Name { name: Some(name), .. } => name,
+        _ => "SYSLOG_ACTION_???".into(),
+    };
+    set(decoded, 0, Value::Remark(Box::new(Value::Signed(action)), name));
     match context.uint(0) {
         // SYSLOG_ACTION_CLOSE, OPEN, CLEAR, CONSOLE_OFF, CONSOLE_ON, SIZE_UNREAD, SIZE_BUFFER
-        0 | 1 | 5 | 6 | 7 | 9 | 10 => {}
+        0 | 1 | 5 | 6 | 7 | 9 | 10 => truncate(decoded, 1),
         _ => {
             if let Some(argument) = decoded.arguments.get_mut(1) {
                 argument.known = Known::AtExit;
@@ -109,6 +115,14 @@ pub(super) fn keyctl(context: &Context<'_>, decoded: &mut Decoded) {
         _ => return,
     };
     truncate(decoded, count);
+}
+
+pub(super) fn getrandom(_context: &Context<'_>, decoded: &mut Decoded) {
+    if let Some(argument) = decoded.arguments.first_mut()
+        && let Value::Text { bytes, is_cut } = &mut argument.value
+    {
+        argument.value = Value::HexText { bytes: std::mem::take(bytes), is_cut: *is_cut };
+    }
 }
 
 pub(super) fn ioprio_get(context: &Context<'_>, decoded: &mut Decoded) {

@@ -88,7 +88,7 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
     for at in 1..=3 {
         if context.arg(at) == 0 {
             set(decoded, at, Value::Null);
-        } else if let Some(bytes) = context.memory(at, AT_ENTRY, 128).bytes() {
+        } else if let Some(bytes) = context.entry(at).bytes() {
             let members = members(context, bytes).into_iter().map(Into::into).collect();
             set(decoded, at, Value::Set { members, is_complement: false });
         }
@@ -101,7 +101,7 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
         Some(_) => {
             let mut texts = Vec::new();
             for (at, name) in [(1, "in"), (2, "out"), (3, "except")] {
-                let bytes = context.memory(at, AT_SUCCESS, 128).bytes();
+                let bytes = context.exit(at).bytes();
                 let set = bytes.map(|bytes| members(context, bytes)).unwrap_or_default();
                 if !set.is_empty() {
                     texts.push(format!("{name} [{}]", set.join(" ")));
