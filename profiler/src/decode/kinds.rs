@@ -285,7 +285,8 @@ fn memory(context: &Context<'_>, kind: &Kind, at: usize) -> (Value, Known) {
     match kind.direction {
         Direction::In => (decode(AT_ENTRY), Known::AtEntry),
         Direction::Out if context.success().is_some() => (decode(AT_SUCCESS), Known::AtExit),
-        Direction::Failure if context.success().is_none() && context.call.left.is_some() => {
+        // The time that was left is written if a signal interrupted the call.
+        Direction::Failure if matches!(context.result(), Some(-4 | -516..=-512)) => {
             (decode(AT_FAILURE), Known::AtExit)
         }
         Direction::Out | Direction::Failure => (pointed, Known::AtExit),

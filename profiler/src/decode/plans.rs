@@ -123,7 +123,7 @@ impl Builder {
             Of::Texts => self.add(Capture { kind: What::Texts as u8, ..base }),
             Of::Environment => {
                 // The array has no stated length. What lies behind its end may not be mapped.
-                for size in [2048, 512, 64, 32, 16] {
+                for size in [2048, 512, 64, 32, 16, 8] {
                     self.add(bytes(fixed(size)));
                 }
             }

@@ -34,13 +34,15 @@ pub(super) fn mknod(context: &Context<'_>, decoded: &mut Decoded, at: usize) {
 
 /// `MS_MGC_VAL` in the upper half of the flags is not a flag.
 pub(super) fn mount(context: &Context<'_>, decoded: &mut Decoded) {
-    let flags = context.arg(3);
+    let all = context.arg(3);
+    let is_magic = all & 0xffff_0000 == 0xc0ed_0000;
+    let flags = if is_magic { all & 0xffff } else { all };
     // The type is ignored for remounts, binds and moves, and the kernel does not read the data of
     // the latter two.
     let (remount, bind, shift) = (32, 4096, 8192);
     let propagation = 0x1e_0000;
-    if flags & 0xffff_0000 == 0xc0ed_0000 {
-        let text = match kinds::flags("mount_flags", flags & 0xffff) {
+    if is_magic {
+        let text = match kinds::flags("mount_flags", flags) {
             Value::Flags { names, rest: 0, .. } if names.is_empty() => "MS_MGC_VAL".to_owned(),
             other => format!("MS_MGC_VAL|{other}"),
         };

@@ -255,7 +255,7 @@ pub(super) fn kcmp(context: &Context<'_>, decoded: &mut Decoded) {
             }
         }
         1..=6 => truncate(decoded, 3),
-        _ => {}
+        _ => [3, 4].into_iter().for_each(|at| set(decoded, at, Value::Hex(context.arg(at)))),
     }
 }
 

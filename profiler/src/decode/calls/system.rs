@@ -24,6 +24,13 @@ pub(super) fn syslog(context: &Context<'_>, decoded: &mut Decoded) {
     }
 }
 
+/// The last argument exists only with `LINUX_REBOOT_CMD_RESTART2`.
+pub(super) fn reboot(context: &Context<'_>, decoded: &mut Decoded) {
+    if context.uint(2) != 0xa1b2_c3d4 {
+        truncate(decoded, 3);
+    }
+}
+
 pub(super) fn sysfs(context: &Context<'_>, decoded: &mut Decoded) {
     match context.uint(0) {
         2 => set(decoded, 1, Value::Unsigned(context.arg(1))),
