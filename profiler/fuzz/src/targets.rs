@@ -18,8 +18,9 @@ use profiler::{
     commands::config::Config,
     decode::{Style, decode as decoded},
     duration::Interval,
+    engine::kernel::trace::parse,
     filter::{CallPattern, Calls, Comm},
-    model::{Call, Copied, Left, Part},
+    model::{Call, Copied, Happened, Left, Part},
     placement::{Named, Placement},
     present::metrics::Format,
     serve::{feed, http, negotiation, web::check},
@@ -31,7 +32,7 @@ use profiler_common::call::{ABIS, CallKey};
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 9] = [
+pub(crate) const ALL: [(&str, Target); 10] = [
     ("accept", accept),
     ("budget", budget),
     ("config", config),
@@ -40,6 +41,7 @@ pub(crate) const ALL: [(&str, Target); 9] = [
     ("filters", filters),
     ("placement", placement),
     ("request", request),
+    ("trace", trace),
     ("web", web),
 ];
 
@@ -55,6 +57,18 @@ fn accept(data: &[u8]) {
         assert_eq!(negotiation::best_format(best), Format::OpenMetrics, "{text:?}");
     }
     negotiation::prefers_gzip(text.lines());
+}
+
+/// A record of the kernel side about a single call. The parts are sorted, each is there once, and no
+/// part is longer than the record.
+fn trace(data: &[u8]) {
+    let Ok(event) = parse(data) else { return };
+    let Happened::Call(call) = event.happened else { return };
+    assert!(call.parts.is_sorted_by_key(|part| (part.capture, part.index)), "{call:?}");
+    for part in &call.parts {
+        assert_eq!(call.part(part.capture, part.index), Some(part));
+        assert!(!matches!(&part.copied, Copied::Bytes(bytes) if bytes.len() > data.len()));
+    }
 }
 
 /// A budget file. A valid budget is written and parsed again, with the same result.
