@@ -4,6 +4,7 @@
 //! the tables that the profiler embeds. The facts and the tables are committed, so that neither a
 //! build nor a user needs the sources.
 
+mod constants;
 mod facts;
 mod generate;
 mod opcodes;
@@ -61,6 +62,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         let text = opcodes::table(&opcodes::committed()?);
         fs::write(opcodes::path(), &text)?;
         println!("{:>7} bytes  operations.tsv", text.len());
+        let text = constants::table()?;
+        fs::write(constants::path(), &text)?;
+        println!("{:>7} bytes  constants.tsv", text.len());
     } else if args.check {
         check()?;
     }
@@ -76,6 +80,7 @@ fn check() -> Result<()> {
     );
     println!("the table of syscalls agrees with the facts");
     opcodes::check()?;
+    constants::check()?;
     for source in Source::ON_THIS_MACHINE {
         let facts = match source.read(&read::Place::default()) {
             Ok(facts) => facts,

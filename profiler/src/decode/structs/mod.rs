@@ -1,5 +1,12 @@
 //! Structures in the memory of a process, by the name that signatures use.
 
+mod files;
+mod process;
+mod read;
+mod signals;
+mod sockets;
+mod time;
+
 use profiler_common::call::Abi;
 
 use super::{Style, Value};
@@ -18,8 +25,11 @@ pub struct Structure {
 
 /// The structure of this name.
 pub fn find(name: &str) -> Option<&'static Structure> {
-    ALL.iter().find(|structure| structure.name == name)
+    ALL.iter().copied().flatten().find(|structure| structure.name == name)
 }
 
 /// The structures. One table per subject, in a file of its own.
-static ALL: &[Structure] = &[];
+static ALL: [&[Structure]; 5] = [files::ALL, process::ALL, signals::ALL, sockets::ALL, time::ALL];
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,8 @@ pub(super) enum Source {
     Docker,
     /// Opcodes of io_uring: the types of the running kernel
     IoUring,
+    /// Numbers of constants: the installed C headers, by the C compiler
+    Constants,
     /// Pages, documented errnos, and first versions: the installed man-pages
     Man,
 }
@@ -46,8 +48,8 @@ impl Place<'_> {
 
 impl Source {
     /// Sources that need neither `--from` nor `--edition`.
-    pub(super) const ON_THIS_MACHINE: [Self; 5] =
-        [Self::Tracefs, Self::IoUring, Self::Strace, Self::Systemd, Self::Man];
+    pub(super) const ON_THIS_MACHINE: [Self; 6] =
+        [Self::Tracefs, Self::IoUring, Self::Strace, Self::Systemd, Self::Constants, Self::Man];
 
     /// Reads the source. Returns facts files: their names without extension, and their texts.
     pub(super) fn read(self, place: &Place<'_>) -> Result<Vec<(&'static str, String)>> {
@@ -62,6 +64,7 @@ impl Source {
                     place.edition.context("missing --edition: the version of the source")?;
                 Ok(vec![("docker", docker::read(place.from()?, edition)?)])
             }
+            Self::Constants => Ok(vec![("constants", super::constants::read()?)]),
             Self::Man => man::read(),
         }
     }
