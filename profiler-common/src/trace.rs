@@ -25,7 +25,7 @@ pub const DATA_BYTES: usize =
 
 /// Bytes of text that are copied, at most. The kernel side copies one byte more, to learn whether
 /// the text ends there, and a NUL.
-pub const MAX_TEXT: u32 = PART_BYTES as u32 - 2;
+pub const MAX_TEXT: u32 = PART_BYTES as u32 - 3;
 
 /// Elements of an array of vectors that are copied, at most.
 pub const MAX_VECTORS: u32 = 8;

@@ -73,7 +73,7 @@ pub(crate) fn exact_nanos(text: &str) -> Option<u64> {
 }
 
 /// Parses nanoseconds, rounded down. `None` if the text has another form.
-fn parse_nanos(text: &str) -> Option<u128> {
+pub(crate) fn parse_nanos(text: &str) -> Option<u128> {
     parse(text).map(|(nanos, _)| nanos)
 }
 

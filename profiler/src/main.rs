@@ -13,7 +13,7 @@ use profiler::{
         cli::{Cli, Command},
         completions, daemon, doctor,
         error::Error,
-        metrics, stat, syscalls, top,
+        metrics, stat, syscalls, top, trace,
     },
     streams::Stream,
     text::{harmless, harmless_lines},
@@ -35,6 +35,7 @@ fn run(command: &Command) -> Result<u8, Error> {
     match command {
         Command::Stat(args) => stat::run(args),
         Command::Top(args) => top::run(args).map(|()| 0),
+        Command::Trace(args) => trace::run(args),
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
         Command::Syscalls(args) => syscalls::run(args).map(|()| 0),
@@ -67,7 +68,8 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
         return None;
     };
     let is_word = error.kind() == ErrorKind::UnknownArgument && !unexpected.starts_with('-');
-    if !is_word || args.get(1).is_none_or(|command| command != "stat") {
+    let takes_command = |command: &OsString| command == "stat" || command == "trace";
+    if !is_word || !args.get(1).is_some_and(takes_command) {
         return None;
     }
     // The same word can also be the value of an earlier flag. The command line with `--` before
@@ -81,7 +83,10 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
     let words = whole.as_deref().and_then(|words| {
         words[1..].iter().map(|word| word.to_str().filter(|word| is_plain(word))).collect()
     });
-    let line = words.map_or_else(|| "stat -- COMMAND".to_owned(), |words: Vec<_>| words.join(" "));
+    let line = words.map_or_else(
+        || if args[1] == "trace" { "trace -- COMMAND" } else { "stat -- COMMAND" }.to_owned(),
+        |words: Vec<_>| words.join(" "),
+    );
     Some(format!("put `--` before the command: profiler {line}"))
 }
 

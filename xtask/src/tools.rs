@@ -10,6 +10,7 @@ mod deny;
 mod ebpf;
 mod fuzz;
 mod kernels;
+mod oracle;
 mod release;
 mod report_json;
 mod siege;
@@ -44,6 +45,7 @@ enum Command {
     TestKernels(kernels::Args),
     Bench(bench::Args),
     Compare(compare::Args),
+    Oracle(oracle::Args),
     Containers(containers::Args),
     Soak(soak::Args),
     Siege(siege::Args),
@@ -63,7 +65,7 @@ enum Command {
 /// Build the profiler and run it, as root if necessary
 // Only for the help: the binary `xtask` runs it.
 #[derive(clap::Args)]
-#[command(override_usage = "cargo xtask run <top|stat|daemon|doctor|syscalls> [ARGS]...")]
+#[command(override_usage = "cargo xtask run <top|stat|trace|daemon|doctor|syscalls> [ARGS]...")]
 struct Run {
     /// Arguments for `profiler`, such as `stat -a -d 1s` or `stat -- ls -l`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -92,6 +94,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::TestKernels(args) => kernels::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Compare(args) => compare::run(&args),
+        Command::Oracle(args) => oracle::run(&args),
         Command::Containers(args) => containers::run(&args),
         Command::Soak(args) => soak::run(&args),
         Command::Siege(args) => siege::run(&args),

@@ -15,6 +15,7 @@ mod stat;
 mod syscalls;
 mod top;
 mod top_by;
+mod trace;
 mod values;
 
 pub use budget::BudgetArgs;
@@ -31,6 +32,7 @@ pub use stat::StatArgs;
 pub use syscalls::SyscallsArgs;
 pub use top::TopArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
+pub use trace::{Clock, Column, TraceArgs, TraceFormat};
 
 /// Counts and times every syscall of a Linux host.
 #[derive(Parser, Debug)]
@@ -46,6 +48,7 @@ Start with:
   profiler doctor              what this host offers, and what is missing
   profiler top                 live view of the whole host
   profiler stat -- make -j4    every syscall of a command and its children
+  profiler trace -- ls         each call of a command, with its arguments
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
 All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
@@ -71,6 +74,8 @@ pub enum Command {
     Stat(StatArgs),
     /// Show syscalls live, as htop shows processes
     Top(TopArgs),
+    /// Print every call as it happens, with its arguments
+    Trace(TraceArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
     /// Check what this host offers and lacks, and say what to do

@@ -14,3 +14,5 @@ pub mod syscalls;
 mod timed;
 pub mod toml_file;
 pub mod top;
+pub mod trace;
+mod wait;

@@ -399,7 +399,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
             array(context, bytes, 2 * word(abi), all, Count::Fixed(0), decode)
         }
         Of::Message => super::calls::message(context, bytes, at, when),
-        Of::Texts => texts(context, bytes, at, when),
+        Of::Texts => texts(context, (bytes, wanted), at, when),
         Of::SocketAddress(of) => {
             let Some(structure) = structs::find("sockaddr") else { return address(pointer) };
             let there = usize::try_from(count(context, of)).unwrap_or(0).min(bytes.len());
@@ -514,11 +514,12 @@ pub(super) fn vectors_from(
     Value::Array { items, is_cut }
 }
 
-fn texts(context: &Context<'_>, pointers: &[u8], at: usize, when: u8) -> Value {
+fn texts(context: &Context<'_>, (pointers, wanted): (&[u8], u64), at: usize, when: u8) -> Value {
     let width = word(context.abi);
     let limit = if context.style.is_verbose { usize::MAX } else { context.style.string_limit };
     let mut items = Vec::new();
-    let mut is_cut = true;
+    // The kernel side copies the pointers before the null pointer.
+    let mut is_cut = wanted > u64::try_from(pointers.len()).unwrap_or(u64::MAX);
     for (index, pointer) in pointers.chunks_exact(width).enumerate() {
         let pointer = number(pointer, width).unwrap_or(0);
         if pointer == 0 {
@@ -526,6 +527,7 @@ fn texts(context: &Context<'_>, pointers: &[u8], at: usize, when: u8) -> Value {
             break;
         }
         if index >= limit {
+            is_cut = true;
             break;
         }
         items.push(match context.part(at, when, 1 + index) {

@@ -74,6 +74,21 @@ pub(crate) fn unstable_program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The unpacked source of a package of Debian 12, below `directory`.
+pub(crate) fn source_package(name: &str, directory: &Path) -> Result<PathBuf> {
+    let apt = Apt::with(|debian, _| format!("deb-src {debian} bookworm main\n"), "apt-sources")?;
+    let mut download = apt.command("apt-get");
+    download.args(["--quiet", "source", "--download-only", name]).current_dir(directory);
+    succeed(&mut download)?;
+    let archive = find(directory, |file| file.contains(".orig.tar") && !file.ends_with(".asc"))?
+        .context("the package has no original source")?;
+    succeed(Command::new("tar").arg("xf").arg(archive).arg("-C").arg(directory))?;
+    let source = fs::read_dir(directory)?.filter_map(Result::ok).find(|entry| {
+        entry.path().is_dir() && entry.file_name().to_string_lossy().starts_with(name)
+    });
+    Ok(source.context("the archive has no directory")?.path())
+}
+
 /// The directory of downloaded kernels.
 pub(super) fn cache() -> PathBuf {
     target_dir().join("kernels")

@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-pub(crate) use self::archive::unstable_program;
+pub(crate) use self::archive::{source_package, unstable_program};
 use self::{
     archive::Kernel,
     image::Built,

@@ -47,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
-    ("present", &["budget", "decode", "filter", "model", "names", "placement", "text"]),
+    ("present", &["budget", "filter", "model", "names", "placement", "text"]),
     ("serve", &["address", "model", "present", "regular_file", "text"]),
     (
         "commands",

@@ -3,7 +3,6 @@
 mod budget;
 mod hints;
 mod output;
-mod wait;
 
 use std::{
     os::fd::AsFd as _,
@@ -15,6 +14,7 @@ use nix::errno::Errno;
 use super::{
     cli::{Format, StatArgs},
     error::Error,
+    wait::{self, Event, Events, Sources},
 };
 use crate::{
     aggregate::KeepEnded,
@@ -38,7 +38,6 @@ use crate::{
 pub use budget::BudgetError;
 use budget::Budgets;
 use output::{Output, Reader};
-use wait::{Event, Events, Sources};
 
 /// Runs `profiler stat`. Returns the exit code, which is that of the command if there is one.
 ///
@@ -290,21 +289,9 @@ impl Session<'_> {
     /// Ends without a report, because the reader is gone or, with `failure`, the output cannot be
     /// written. A command continues unwatched, and the profiler waits for its end.
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
-        let Self { profiler, command, mut relay, budgets, .. } = self;
+        let Self { profiler, command, relay, budgets, .. } = self;
         drop(profiler);
-        let mut code = 0;
-        if let Some(mut command) = command {
-            while !command.has_ended() {
-                let look = Instant::now() + LOOK_EVERY;
-                let deadline = relay.deadline().map_or(look, |due| due.min(look));
-                if let Event::Signal(received) = events.next(deadline, Sources::default()) {
-                    relay.take(received, Instant::now());
-                }
-                let due = relay.due(Instant::now(), |_, _, _| None);
-                due.into_iter().for_each(|signal| command.signal(signal));
-            }
-            code = command.exit_code();
-        }
+        let code = command.map_or(0, |command| wait::for_end(command, relay, events));
         failure.map_or_else(|| Ok(budgets.unchecked().unwrap_or(code)), Err)
     }
 }
@@ -368,9 +355,6 @@ fn print(
     };
     output.print(&report, events)
 }
-
-/// How often to check whether an unwatched command has ended, in case SIGCHLD is missed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often to check whether the processes of `-p` have ended.
 const POLL_PIDS: Duration = Duration::from_millis(100);

@@ -8,12 +8,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::wait::Events;
 use crate::{
     commands::{
         cli::{Format, StatArgs},
         error::Error,
         style,
+        wait::Events,
     },
     environment,
     present::{

@@ -16,7 +16,14 @@ use nix::{
     },
 };
 
-use crate::{inherited, launch::relay::Received, streams};
+use crate::{
+    inherited,
+    launch::{
+        command::Prepared,
+        relay::{Received, Relay},
+    },
+    streams,
+};
 
 /// Signals that end a run, or are passed on to the command.
 const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -26,7 +33,7 @@ const OF_COMMAND: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(in crate::commands) enum Event {
     /// A signal that ends the run, or is passed on to the command.
     Signal(Received),
     /// A child may have ended.
@@ -41,17 +48,17 @@ pub(super) enum Event {
 
 /// The sources of events other than signals and the deadline.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sources<'a> {
+pub(in crate::commands) struct Sources<'a> {
     /// Readable when the tables of the kernel side fill up.
-    pub(super) wake: Option<BorrowedFd<'a>>,
+    pub(in crate::commands) wake: Option<BorrowedFd<'a>>,
     /// `wake` is ignored until this time, because the tables were drained just before.
-    pub(super) deaf_until: Option<Instant>,
+    pub(in crate::commands) deaf_until: Option<Instant>,
     /// The descriptor of the output.
-    pub(super) output: Option<BorrowedFd<'a>>,
+    pub(in crate::commands) output: Option<BorrowedFd<'a>>,
 }
 
 /// Receives signals.
-pub(super) struct Events {
+pub(in crate::commands) struct Events {
     signals: SignalFd,
     /// Events that arrived while the output was written.
     queued: VecDeque<Event>,
@@ -63,7 +70,7 @@ impl Events {
     ///
     /// Signals that are ignored from the start, for example under `nohup`, stay ignored and are not
     /// blocked, because a blocked signal would be received even if it is ignored.
-    pub(super) fn new(with_command: bool) -> Result<Self, Errno> {
+    pub(in crate::commands) fn new(with_command: bool) -> Result<Self, Errno> {
         let of_command: &[Signal] = if with_command { &OF_COMMAND } else { &[] };
         let wanted = ENDING.iter().chain(of_command).copied();
         let wanted = wanted.filter(|&signal| !inherited::is_ignored(signal as libc::c_int));
@@ -78,7 +85,7 @@ impl Events {
     }
 
     /// Waits for the next event, at most until `deadline`.
-    pub(super) fn next(&mut self, deadline: Instant, sources: Sources<'_>) -> Event {
+    pub(in crate::commands) fn next(&mut self, deadline: Instant, sources: Sources<'_>) -> Event {
         loop {
             if let Some(event) = self.queued.pop_front().or_else(|| self.take()) {
                 return event;
@@ -127,7 +134,11 @@ impl Events {
     ///
     /// # Errors
     /// Those of [`streams::write_interruptibly`].
-    pub(super) fn write(&mut self, out: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::commands) fn write(
+        &mut self,
+        out: BorrowedFd<'_>,
+        bytes: &[u8],
+    ) -> io::Result<()> {
         let Self { signals, queued, .. } = self;
         streams::write_interruptibly(out, bytes, signals.as_fd(), || {
             let mut interrupted = false;
@@ -140,6 +151,28 @@ impl Events {
         })
     }
 }
+
+/// Waits for the end of a command that is no longer watched, and passes signals on to it. Returns
+/// its exit code.
+pub(in crate::commands) fn for_end(
+    mut command: Prepared,
+    mut relay: Relay,
+    events: &mut Events,
+) -> u8 {
+    while !command.has_ended() {
+        let look = Instant::now() + LOOK_EVERY;
+        let deadline = relay.deadline().map_or(look, |due| due.min(look));
+        if let Event::Signal(received) = events.next(deadline, Sources::default()) {
+            relay.take(received, Instant::now());
+        }
+        let due = relay.due(Instant::now(), |_, _, _| None);
+        due.into_iter().for_each(|signal| command.signal(signal));
+    }
+    command.exit_code()
+}
+
+/// How often to check whether an unwatched command has ended, in case SIGCHLD is missed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 fn event(info: &siginfo) -> Option<Event> {
     Some(match Signal::try_from(i32::try_from(info.ssi_signo).ok()?).ok()? {

@@ -1,0 +1,187 @@
+//! Flags of `profiler trace`.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use profiler_common::trace::MAX_TEXT;
+
+use super::{FilterArgs, List, candidates, lists};
+use crate::{
+    duration::{self, RunTime},
+    names::errnos::Errno,
+};
+
+/// `profiler trace`.
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub struct TraceArgs {
+    /// Follow the whole host; the default if there is neither -p nor a command
+    #[arg(short, long, conflicts_with_all = ["pid", "command"])]
+    pub all: bool,
+    /// Follow these processes, and the children that they start
+    #[arg(short, long, value_name = "PID", value_parser = lists::pids, conflicts_with = "command")]
+    pub pid: Vec<List<u32>>,
+    /// Stop after this time, for example 500ms, 10s or 2m
+    ///
+    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 8760h.
+    #[arg(short, long, value_name = "TIME")]
+    pub duration: Option<RunTime>,
+    /// Print only calls that failed or were denied
+    #[arg(long, help_heading = "Shown")]
+    pub failed: bool,
+    /// Print only calls that failed with one of these errors
+    ///
+    /// Names or numbers, separated by commas. Example: --errno ENOENT,EACCES
+    #[arg(long, value_name = "ERRNO", value_delimiter = ',', add = candidates::errnos(), help_heading = "Shown")]
+    pub errno: Vec<Errno>,
+    /// Print only calls that lasted at least this time, for example 10ms or 50us
+    ///
+    /// A number and a unit (ns, us, ms, s, m, h), or a bare number of seconds.
+    #[arg(long, value_name = "TIME", value_parser = slower, help_heading = "Shown")]
+    pub slower: Option<Duration>,
+    /// Columns of a line
+    ///
+    /// `pid` is the process, followed by /TID if the thread is not the first one. `tid` is the
+    /// thread. `comm` is the name of the thread. `call` is the call with its arguments and its
+    /// result. `duration` is the time between entry and exit, in seconds.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        default_values_t = [Column::Time, Column::Pid, Column::Comm, Column::Call, Column::Duration],
+        help_heading = "Shown"
+    )]
+    pub columns: Vec<Column>,
+    /// What the column `time` shows: when the call entered
+    #[arg(long, value_enum, default_value_t = Clock::Time, help_heading = "Shown")]
+    pub clock: Clock,
+    /// Bytes of a string or buffer to show at most
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value_t = 32,
+        value_parser = clap::value_parser!(u32).range(0..=MAX_STRING as i64),
+        help_heading = "Shown"
+    )]
+    pub string_limit: u32,
+    /// Show structures and arrays without leaving anything out
+    #[arg(short, long, help_heading = "Shown")]
+    pub verbose: bool,
+    /// Show file descriptors as numbers only, without the path or address of the open file
+    #[arg(long, help_heading = "Shown")]
+    pub no_paths: bool,
+    /// Format of the lines
+    #[arg(long, value_enum, default_value_t = TraceFormat::Text)]
+    pub format: TraceFormat,
+    /// Print to this file; `-` is standard output
+    ///
+    /// Without -o, the lines go to standard output. With a command, they go to standard error,
+    /// because the command uses standard output.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Once: accepted for users of strace, because children are always followed. Twice, with -o:
+    /// print to one file per thread, FILE.TID
+    #[arg(short, action = ArgAction::Count)]
+    pub follow: u8,
+    /// Kernel memory for calls that are not printed yet, in MiB
+    ///
+    /// If calls come faster than they can be printed, calls are left out when this memory is full.
+    /// The threads that make the calls are never slowed down.
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 16,
+        value_parser = clap::value_parser!(u32).range(1..=1024),
+        help_heading = "Kernel side"
+    )]
+    pub buffer: u32,
+    /// Run the command as this user, by name or number
+    ///
+    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. Unless the user is
+    /// root, the command has no capabilities. -u requires CAP_SETUID and CAP_SETGID, and a command.
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Flags that choose which processes and syscalls are followed.
+    #[command(flatten)]
+    pub filters: FilterArgs,
+    /// The command to run and follow, with its children
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// The most bytes of a string.
+const MAX_STRING: u32 = MAX_TEXT;
+
+/// A column of a line.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// When the call entered
+    Time,
+    /// Process
+    Pid,
+    /// Thread
+    Tid,
+    /// Name of the thread
+    Comm,
+    /// Call, arguments and result
+    Call,
+    /// Time between entry and exit, in seconds
+    Duration,
+}
+
+/// What the column `time` shows.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// Time of day, in UTC
+    Time,
+    /// RFC 3339, in UTC
+    Date,
+    /// Seconds since 1970
+    Unix,
+    /// Seconds since the host started, without time suspended: CLOCK_MONOTONIC
+    Monotonic,
+    /// Seconds since the profiler started to follow
+    Elapsed,
+    /// Seconds since the line before
+    Relative,
+}
+
+/// Formats of the lines.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceFormat {
+    /// As strace prints them
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// Parses a duration, with a bare number as seconds.
+fn slower(text: &str) -> Result<Duration, String> {
+    let nanos = duration::parse_nanos(text).and_then(|nanos| u64::try_from(nanos).ok());
+    nanos.map(Duration::from_nanos).ok_or_else(|| {
+        "expected a number and a unit (ns, us, ms, s, m, h), for example 10ms or 50us".into()
+    })
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  profiler trace -- ls -l                  every call of a command and its children
+  profiler trace -p 1234                   a running process
+  profiler trace --failed -a -d 10s        every call of the host that fails
+  profiler trace --slower 10ms -a          every call that takes 10 ms or longer
+  profiler trace --syscall %file -- make   only calls that take a path
+  profiler trace --errno EACCES,EPERM --unit nginx
+  profiler trace -o out.txt -- make -j4    to a file
+  profiler trace --format json -o out.json -- ls
+
+A call that lasts longer than 100 ms has two lines: `... <unfinished ...>` where it entered, and
+`<... NAME resumed>` where it left. A call that seccomp refused has a line too.
+
+Arguments are copied in the kernel while the call runs, so they are what the kernel saw. Memory
+that could not be read is shown as its address.
+
+If calls come faster than they can be printed, the profiler leaves out whole calls. The next line
+of the thread says how many, and the end says how many of which thread.";
