@@ -122,6 +122,7 @@ mod tests {
                 "filters",
                 "placement",
                 "request",
+                "trace",
                 "web"
             ]
         );

@@ -1,3 +1,5 @@
+//! Lines of strace, with numbers of each set.
+
 use super::*;
 
 /// What strace prints of numbers.

@@ -1,3 +1,5 @@
+//! Structures with real bytes, and what strace prints of them.
+
 use profiler_common::call::ABIS;
 
 use super::*;
