@@ -103,6 +103,12 @@ impl Filter {
         Ok(Self { places, ..self })
     }
 
+    /// Whether this syscall is counted.
+    pub fn counts(&self, key: profiler_common::call::CallKey) -> bool {
+        let of = |calls: &Calls| calls.counts().get(key.overflow_index() as usize).copied();
+        self.calls.as_ref().is_none_or(|calls| of(calls).unwrap_or(false))
+    }
+
     /// Whether a running process can start or stop to match the filter.
     pub fn changes(&self) -> bool {
         !self.cgroups.is_empty() || !self.places.is_empty() || !self.comms.is_empty()

@@ -132,7 +132,8 @@ impl Lines {
     fn begin(&mut self, event: &Event, call: &Call, line: &mut String) {
         self.end_open(line);
         let at = line.len();
-        self.prefix(event, call.entry_ns.unwrap_or(0), line);
+        // A call that entered before the profiler attached is shown when it started to follow.
+        self.prefix(event, call.entry_ns.unwrap_or(self.start.monotonic_ns), line);
         if self.has(Column::Call) {
             line.push_str(&decode::decode(call, &self.style).text_before_exit());
         }
@@ -220,7 +221,9 @@ impl Lines {
         if self.has(Column::Duration)
             && let (Some(entry), Some(left)) = (call.entry_ns, call.left)
         {
-            let _ = write!(line, " <{}>", seconds(left.exit_ns.saturating_sub(entry)));
+            let ns = left.exit_ns.saturating_sub(entry);
+            // Most calls take less than a microsecond.
+            let _ = write!(line, " <{}.{:09}>", ns / 1_000_000_000, ns % 1_000_000_000);
         }
     }
 

@@ -67,8 +67,8 @@ fn a_line_has_time_process_name_call_and_duration() {
     let steps = [getppid(7, 2, 3), getppid(8, 1_500, 1_502)];
     assert_eq!(
         text(&mut lines(&[]), &steps),
-        "22:13:20.125456 7 a\u{fffd}b getppid()         = 42 <0.001000>\n\
-         22:13:21.623456 7/8 a\u{fffd}b getppid()       = 42 <0.002000>\n"
+        "22:13:20.125456 7 a\u{fffd}b getppid()         = 42 <0.001000000>\n\
+         22:13:21.623456 7/8 a\u{fffd}b getppid()       = 42 <0.002000000>\n"
     );
 }
 
@@ -95,13 +95,13 @@ fn a_call_that_lasts_is_one_line_if_no_other_comes_between() {
     let flags = ["--columns", "tid,call,duration"];
     assert_eq!(
         text(&mut lines(&flags), &[begun.clone(), resumed.clone()]),
-        "7 close(5)                              = 0 <0.200000>\n"
+        "7 close(5)                              = 0 <0.200000000>\n"
     );
     assert_eq!(
         text(&mut lines(&flags), &[begun.clone(), getppid(8, 50, 51), resumed]),
         "7 close(5 <unfinished ...>\n\
-         8 getppid()                             = 42 <0.001000>\n\
-         7 <... close resumed>)                  = 0 <0.200000>\n"
+         8 getppid()                             = 42 <0.001000000>\n\
+         7 <... close resumed>)                  = 0 <0.200000000>\n"
     );
     // It does not leave before the profiler ends.
     assert_eq!(text(&mut lines(&flags), &[begun]), "7 close(5 <unfinished ...>\n");

@@ -1,5 +1,6 @@
 //! `profiler trace`: prints every call as it happens, with its arguments.
 
+mod before;
 mod json;
 mod lines;
 #[cfg(test)]
@@ -76,7 +77,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     let watched = Watched::new(&pids)?;
     let scope = match (&command, pids.is_empty()) {
         (Some(command), _) => Scope::Processes(vec![command.pid()]),
-        (None, false) => Scope::Processes(pids),
+        (None, false) => Scope::Processes(pids.clone()),
         (None, true) => Scope::Host,
     };
     let options = Options::new(scope, &Request::default())?.filtered(args.filters.filter()?);
@@ -89,6 +90,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         files: !args.no_paths,
         ring_bytes: args.buffer << 20,
     };
+    let by_result = args.failed || !args.errno.is_empty() || args.slower.is_some();
     let plan = if args.no_paths { decode::plan } else { decode::plan_with_files };
     let attach = || Tracer::attach(&options, plan);
     let tracer = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
@@ -99,7 +101,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     }
     let mut session = Session {
         tracer,
-        order: Order::default(),
+        order: Order::new(by_result),
         output,
         command,
         watched,
@@ -111,6 +113,15 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         malformed: 0,
         dropped: BTreeMap::new(),
     };
+    let before = match by_result || options.options.filter.changes() {
+        true => Vec::new(),
+        false => before::calls_in_flight(&pids, plan, args.string_limit),
+    };
+    let before = before.into_iter().filter(|(key, _)| options.options.filter.counts(*key));
+    let before: Vec<_> = before.map(|(_, event)| Step::Begun(event)).collect();
+    if session.print(&before, &mut events)? == Reader::Gone {
+        return session.end_unread(&mut events, None);
+    }
     loop {
         match session.step(&mut events) {
             Ok(Next::Wait) => {}

@@ -43,6 +43,9 @@ pub(super) struct Reading {
 /// Puts events in order.
 #[derive(Debug, Default)]
 pub(super) struct Order {
+    /// Whether results decide which calls have a line. Whether a call in flight will have one is
+    /// then unknown, so the order is that in which calls leave.
+    by_exit: bool,
     held: Vec<Event>,
     begun: HashSet<CallId>,
 }
@@ -51,8 +54,16 @@ pub(super) struct Order {
 type CallId = (u32, u64);
 
 impl Order {
+    /// The order by entry, or by exit if results decide which calls have a line.
+    pub(super) fn new(by_exit: bool) -> Self {
+        Self { by_exit, ..Self::default() }
+    }
+
     /// The steps that are known after `reading`, in order.
-    pub(super) fn add(&mut self, reading: Reading) -> Vec<Step> {
+    pub(super) fn add(&mut self, mut reading: Reading) -> Vec<Step> {
+        if self.by_exit {
+            reading.in_flight.clear();
+        }
         let Reading { events, in_flight, horizon_ns } = reading;
         let oldest_awaited = self.awaited(&events, &in_flight, horizon_ns);
         self.held.extend(events);
@@ -61,7 +72,10 @@ impl Order {
     }
 
     /// The remaining steps: nothing is waited for any more.
-    pub(super) fn finish(&mut self, reading: Reading) -> Vec<Step> {
+    pub(super) fn finish(&mut self, mut reading: Reading) -> Vec<Step> {
+        if self.by_exit {
+            reading.in_flight.clear();
+        }
         self.held.extend(reading.events);
         self.take(&reading.in_flight, u64::MAX)
     }
@@ -95,7 +109,7 @@ impl Order {
         let mut kept = Vec::new();
         for event in std::mem::take(&mut self.held) {
             let begun = self.begun_as(&event);
-            let at = time_of(&event, begun.is_some());
+            let at = time_of(&event, begun.is_some() || self.by_exit);
             if at >= limit {
                 kept.push(event);
                 continue;
@@ -271,6 +285,17 @@ mod tests {
             ..Reading::default()
         });
         assert_eq!(shown(&end), [(1, 300 * MS, '>')]);
+    }
+
+    #[test]
+    fn calls_that_are_chosen_by_their_result_are_in_the_order_of_their_ends() {
+        let mut order = Order::new(true);
+        let steps = order.add(Reading {
+            events: vec![call(2, 20 * MS, Some(21 * MS)), call(1, 10 * MS, Some(30 * MS))],
+            in_flight: vec![call(3, 5 * MS, None)],
+            horizon_ns: 300 * MS,
+        });
+        assert_eq!(shown(&steps), [(2, 20 * MS, '='), (1, 10 * MS, '=')]);
     }
 
     /// Calls of some threads, one after another in each thread.
