@@ -161,9 +161,9 @@ macro_rules! for_each_field {
             PATH_MNT_OFFSET       Offset "path"           "mnt"                      Files      Required;
             I_MODE_OFFSET         Offset "inode"          "i_mode"                   Files      Required;
             I_INO_OFFSET          Offset "inode"          "i_ino"                    Files      Required;
-            I_RDEV_OFFSET         Offset "inode"          "i_rdev"                   Files      Required;
             I_SB_OFFSET           Offset "inode"          "i_sb"                     Files      Required;
             S_MAGIC_OFFSET        Offset "super_block"    "s_magic"                  Files      Required;
+            D_HASH_OFFSET         Offset "dentry"         "d_hash"                   Files      Required;
             D_PARENT_OFFSET       Offset "dentry"         "d_parent"                 Files      Required;
             D_NAME_OFFSET         Offset "dentry"         "d_name"                   Files      Required;
             QSTR_NAME_OFFSET      Offset "qstr"           "name"                     Files      Required;
@@ -172,8 +172,18 @@ macro_rules! for_each_field {
             MOUNT_POINT_OFFSET    Offset "mount"          "mnt_mountpoint"           Files      Required;
             MNT_ROOT_OFFSET       Offset "vfsmount"       "mnt_root"                 Files      Required;
             SOCKET_SK_OFFSET      Offset "socket"         "sk"                       Files      Required;
-            SK_PROTOCOL_OFFSET    Offset "sock"           "sk_protocol"              Files      Required;
-            SK_TYPE_OFFSET        Offset "sock"           "sk_type"                  Files      Required;
+            SOCKET_FILE_OFFSET    Offset "socket"         "file"                     Files      Required;
+            SK_SOCKET_OFFSET      Offset "sock"           "sk_socket"                Files      Required;
+            SKC_FAMILY_OFFSET     Offset "sock_common"    "skc_family"               Files      Required;
+            SKC_PROT_OFFSET       Offset "sock_common"    "skc_prot"                 Files      Required;
+            PROT_NAME_OFFSET      Offset "proto"          "name"                     Files      Required;
+            SKC_NUM_OFFSET        Offset "sock_common"    "skc_num"                  Files      Required;
+            SKC_DPORT_OFFSET      Offset "sock_common"    "skc_dport"                Files      Required;
+            SKC_RCV_SADDR_OFFSET  Offset "sock_common"    "skc_rcv_saddr"            Files      Required;
+            SKC_DADDR_OFFSET      Offset "sock_common"    "skc_daddr"                Files      Required;
+            SKC_V6_RCV_SADDR_OFFSET Offset "sock_common"  "skc_v6_rcv_saddr"         Files      Optional;
+            SKC_V6_DADDR_OFFSET   Offset "sock_common"    "skc_v6_daddr"             Files      Optional;
+            UNIX_PEER_OFFSET      Offset "unix_sock"      "peer"                     Files      Optional;
         }
     };
 }

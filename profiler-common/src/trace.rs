@@ -70,9 +70,10 @@ pub enum Kind {
     /// An array of pointers to text, which ends with a null pointer: one part for the pointers,
     /// then one for each text.
     Texts = 5,
-    /// The open file that the descriptor in the argument names.
+    /// The open file that the descriptor in the argument names: an [`OpenFile`]. There is no part
+    /// if the descriptor is not open.
     File = 6,
-    /// The open file that the descriptor in the result names.
+    /// Same as `File`, for the descriptor in the result.
     FileOfResult = 7,
 }
 
@@ -203,6 +204,68 @@ pub const COPIED_LATE: u8 = 2;
 /// There was no space for the part in the record.
 pub const NO_SPACE: u8 = 3;
 
+/// The bytes of a part are memory of the process.
+pub const MEMORY: u8 = 0;
+/// The bytes of a part are an [`OpenFile`], and what follows it.
+pub const OPEN_FILE: u8 = 1;
+
+/// Names on the way from an open file to the root, at most. Mounts on this way count as one each.
+pub const PATH_STEPS: u32 = 28;
+
+/// The names of a path start below this offset behind the [`OpenFile`], bytes.
+pub const NAMES_START_BELOW: u32 = 2048;
+
+/// Bytes of a name with the NUL at its end, at most (`NAME_MAX`, include/uapi/linux/limits.h).
+pub const NAME_BYTES: u32 = 256;
+
+/// Describes an open file.
+///
+/// For a socket, an [`OpenSocket`] follows. For all other files, the names on the way from the file
+/// to the root of the mount namespace follow, each with a NUL at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OpenFile {
+    /// `s_magic`: the type of the file system (include/uapi/linux/magic.h).
+    pub magic: u32,
+    /// `i_mode`: the type of the file.
+    pub mode: u16,
+    /// The bits below.
+    pub flags: u16,
+    /// `i_ino`.
+    pub inode: u64,
+}
+
+impl OpenFile {
+    /// Bit: the file has no name any more.
+    pub const DELETED: u16 = 1;
+    /// Bit: the file never had a directory.
+    pub const WITHOUT_DIRECTORY: u16 = 2;
+    /// Bit: there are more names.
+    pub const CUT: u16 = 4;
+}
+
+/// Describes an open socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OpenSocket {
+    /// `skc_prot->name`, such as `TCPv6`.
+    pub protocol: [u8; 32],
+    /// The local address. IPv4 addresses have 4 bytes.
+    pub local: [u8; 16],
+    /// The address of the peer.
+    pub remote: [u8; 16],
+    /// The local port, in the order of the host.
+    pub local_port: u16,
+    /// The port of the peer, in the order of the network.
+    pub remote_port: u16,
+    /// The address family.
+    pub family: u16,
+    /// Unused.
+    pub reserved: u16,
+    /// Inode of the peer of a Unix socket; 0 if there is none.
+    pub peer: u64,
+}
+
 /// Describes a part. Its bytes follow, padded to [`PART_ALIGN`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -213,8 +276,8 @@ pub struct Part {
     pub index: u8,
     /// [`COPIED`], [`FAULT`], [`COPIED_LATE`] or [`NO_SPACE`].
     pub state: u8,
-    /// Unused.
-    pub reserved: u8,
+    /// What the bytes are: [`MEMORY`] or [`OPEN_FILE`].
+    pub content: u8,
     /// Bytes that follow, without the padding.
     pub bytes: u16,
     /// Unused.
@@ -281,6 +344,12 @@ const _: () = {
     assert!(size_of::<TracedTask>().is_multiple_of(8));
     assert!(size_of::<Header>() == 112);
     assert!(size_of::<Part>() == 16);
+    assert!(size_of::<OpenFile>() == 16);
+    assert!(size_of::<OpenSocket>() == 80);
+    assert!(
+        size_of::<OpenFile>() + (NAMES_START_BELOW + NAME_BYTES) as usize <= PART_BYTES,
+        "a path fits into a part"
+    );
     assert!(size_of::<Header>().is_multiple_of(PART_ALIGN));
     assert!(size_of::<Part>().is_multiple_of(PART_ALIGN));
 };

@@ -10,6 +10,7 @@ use profiler_common::trace::{
 
 use super::{
     copy::{self, COMPAT, INDEX_SHIFT, LATE, TEXT},
+    files,
     maps::{PENDING, PLANS},
 };
 use profiler_ebpf::{settings::TEXT_LIMIT, verifier::masked};
@@ -62,6 +63,13 @@ pub extern "C" fn copy_all_texts(slot: u32, what: u32, address: u64, limit: u32)
     copy_texts(slot, what, address, limit)
 }
 
+/// Describes an open file: see [`files::copy_file`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn copy_open_file(slot: u32, what: u32, descriptor: u32) -> u32 {
+    files::copy_file(slot, what, descriptor)
+}
+
 /// Runs the captures of a plan, and returns a bit for each one that faulted. `what` has the times of
 /// [`Capture::when`] in the lowest byte, and a bit for each capture to repeat in the next.
 #[inline(always)]
@@ -104,7 +112,13 @@ fn run_capture(slot: u32, what: u32, capture: &Capture, result: u64) -> u32 {
     // SAFETY: a live map value.
     let is_compat = unsafe { (*pending).header.nr } >> 16 != 0;
     let what = if is_compat { what | COMPAT } else { what };
+    if capture.kind == Kind::FileOfResult as u8 {
+        return copy_open_file(slot, what, result as u32);
+    }
     let address = argument(capture.arg);
+    if capture.kind == Kind::File as u8 {
+        return copy_open_file(slot, what, address as u32);
+    }
     if address == 0 {
         return COPIED.into();
     }

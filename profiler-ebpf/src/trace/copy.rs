@@ -67,15 +67,21 @@ pub fn copy(slot: u32, what: u32, address: u64, wanted: u64, limit: u32) -> u32 
 }
 
 /// The place at an offset of the data.
+///
+/// # Safety
+/// `pending` is a live map value, and the offset is within its data.
 #[inline(always)]
-unsafe fn place(pending: *mut Pending, at: u64) -> *mut u8 {
+pub unsafe fn place(pending: *mut Pending, at: u64) -> *mut u8 {
     // SAFETY: the caller's offset is within the data.
     unsafe { (&raw mut (*pending).data).cast::<u8>().add(at as usize) }
 }
 
 /// Notes a part at `used` with so many bytes.
+///
+/// # Safety
+/// `pending` is a live map value of the running task's own.
 #[inline(always)]
-unsafe fn add(pending: *mut Pending, used: u32, bytes: u32) {
+pub unsafe fn add(pending: *mut Pending, used: u32, bytes: u32) {
     let bytes = bytes.next_multiple_of(PART_ALIGN as u32) + size_of::<Part>() as u32;
     // SAFETY: the caller's live map value.
     unsafe {

@@ -15,6 +15,7 @@ pub mod capture;
 pub mod copy;
 pub mod entry;
 pub mod exit;
+pub mod files;
 pub mod life;
 pub mod maps;
 pub mod output;

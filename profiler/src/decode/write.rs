@@ -88,7 +88,9 @@ impl fmt::Display for Value {
                 write!(f, "{number}")?;
                 let Some(name) = name else { return Ok(()) };
                 f.write_char('<')?;
-                escaped(f, name, b"<>")?;
+                // The arrow between the addresses of a socket is no part of a path.
+                let is_path = name.first().is_none_or(|&byte| byte == b'/' || byte == b'.');
+                escaped(f, name, if is_path { b"<>" } else { b"" })?;
                 f.write_char('>')
             }
             Self::Struct { fields, is_cut } => {

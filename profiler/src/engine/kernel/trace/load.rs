@@ -153,7 +153,7 @@ fn setup<'a>(trace: &'a TraceOptions, features: &'a Features, own: Option<u32>) 
             (settings::ERRNOS_ONLY, (!trace.errnos.is_empty()).into()),
             (settings::SLOWER_LOW, trace.slower_ns as u32),
             (settings::SLOWER_HIGH, (trace.slower_ns >> 32) as u32),
-            (settings::FILES_KNOWN, trace.files.into()),
+            (settings::FILES_KNOWN, (trace.files && features.layout.has(FieldGroup::Files)).into()),
         ],
     );
     setup

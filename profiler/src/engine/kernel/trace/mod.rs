@@ -5,6 +5,7 @@
 //! snapshot is among the events or in flight.
 
 mod batch;
+mod file;
 mod load;
 mod options;
 mod record;

@@ -5,11 +5,12 @@ use std::fmt;
 use profiler_common::{
     call::CallKey,
     trace::{
-        About, COPIED, COPIED_LATE, DENIED, FAULT, Header, NEVER_RETURNED, PART_ALIGN,
+        About, COPIED, COPIED_LATE, DENIED, FAULT, Header, NEVER_RETURNED, OPEN_FILE, PART_ALIGN,
         Part as Described,
     },
 };
 
+use super::file;
 use crate::{
     model::{Call, Copied, Event, Happened, Left, Part, SignalDelivered},
     text::Untrusted,
@@ -115,7 +116,7 @@ fn parts(count: u16, data: &[u8]) -> Result<Vec<Part>, Malformed> {
             capture: fields.u8()?,
             index: fields.u8()?,
             state: fields.u8()?,
-            reserved: fields.u8()?,
+            content: fields.u8()?,
             bytes: fields.u16()?,
             reserved_too: fields.u16()?,
             wanted: fields.u64()?,
@@ -123,6 +124,9 @@ fn parts(count: u16, data: &[u8]) -> Result<Vec<Part>, Malformed> {
         let length = usize::from(described.bytes);
         let bytes = fields.take(length.next_multiple_of(PART_ALIGN))?;
         let copied = match described.state {
+            COPIED | COPIED_LATE if described.content == OPEN_FILE => {
+                Copied::Bytes(file::name(&bytes[..length]))
+            }
             COPIED | COPIED_LATE => Copied::Bytes(bytes[..length].to_vec()),
             FAULT => Copied::Fault,
             _ => Copied::NoSpace,
