@@ -57,7 +57,8 @@ metrics, completions and help.
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 10 budget exceeded, 126 command cannot be run,
-127 command not found. If none of these applies, `stat -- COMMAND` exits as the command did.
+127 command not found. If none of these applies, `stat -- COMMAND` and `trace -- COMMAND` exit
+as the command did.
 
 If a signal arrives before the profiler's programs are attached, `daemon` exits with 0, and
 the other commands end by that signal. A shell shows 130 after Ctrl-C. One exception:

@@ -4,6 +4,7 @@ pub mod cli;
 pub mod completions;
 pub mod config;
 pub mod daemon;
+mod destination;
 pub mod doctor;
 pub mod error;
 pub mod metrics;

@@ -13,6 +13,7 @@ use nix::errno::Errno;
 
 use super::{
     cli::{Format, StatArgs},
+    destination::Reader,
     error::Error,
     wait::{self, Event, Events, Sources},
 };
@@ -37,7 +38,7 @@ use crate::{
 };
 pub use budget::BudgetError;
 use budget::Budgets;
-use output::{Output, Reader};
+use output::Output;
 
 /// Runs `profiler stat`. Returns the exit code, which is that of the command if there is one.
 ///

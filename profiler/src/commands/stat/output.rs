@@ -2,15 +2,14 @@
 
 use std::{
     borrow::Cow,
-    fs::File,
     io::{self, Write},
     os::fd::{AsFd, BorrowedFd},
-    path::{Path, PathBuf},
 };
 
 use crate::{
     commands::{
         cli::{Format, StatArgs},
+        destination::{Destination, Reader},
         error::Error,
         style,
         wait::Events,
@@ -20,7 +19,7 @@ use crate::{
         Report, json,
         table::{self, Style},
     },
-    streams::{self, OutputError, Stream},
+    streams,
 };
 
 /// An open destination.
@@ -29,40 +28,13 @@ pub(super) struct Output {
     format: Format,
 }
 
-enum Destination {
-    File(PathBuf, File),
-    Stream(Stream),
-}
-
-/// Whether the output has a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    /// The output has a reader, as far as the kernel knows.
-    Present,
-    /// The output is a pipe that has no reader any more.
-    Gone,
-}
-
 impl Output {
-    /// Opens the file that the flags name. Without a file, the output is standard output, or
-    /// standard error if a command runs, because the command uses standard output.
+    /// Opens the file that the flags name, or a stream.
     ///
     /// # Errors
     /// [`Error::Output`].
     pub(super) fn open(args: &StatArgs) -> Result<Self, Error> {
-        let to = match &args.output {
-            Some(path) if path == Path::new("-") => Destination::Stream(Stream::Output),
-            Some(path) => {
-                let file = File::create(path)
-                    .map_err(|source| OutputError { path: path.clone(), source })?;
-                Destination::File(path.clone(), file)
-            }
-            None if args.command.is_empty() => Destination::Stream(Stream::Output),
-            None => Destination::Stream(Stream::Error),
-        };
-        if let Destination::Stream(stream) = to {
-            stream.check()?;
-        }
+        let to = Destination::open(args.output.as_deref(), !args.command.is_empty())?;
         Ok(Self { to, format: args.format })
     }
 
@@ -80,17 +52,8 @@ impl Output {
             Destination::Stream(stream) => style::of(*stream),
         };
         let mut text = Vec::new();
-        let written =
-            self.write(&mut text, report, style).and_then(|()| events.write(self.as_fd(), &text));
-        match written {
-            Ok(()) => Ok(Reader::Present),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(source) => Err(match &self.to {
-                Destination::File(path, _) => OutputError { path: path.clone(), source },
-                Destination::Stream(stream) => stream.failed(source),
-            }
-            .into()),
-        }
+        self.write(&mut text, report, style).map_err(|source| self.to.failed(source))?;
+        Ok(self.to.write(&text, events)?)
     }
 
     fn write(&self, out: &mut Vec<u8>, report: &Report<'_>, style: Style) -> io::Result<()> {
@@ -112,15 +75,12 @@ impl Output {
 
     /// Whether the output still has a reader.
     pub(super) fn reader(&self) -> Reader {
-        if streams::reader_is_gone(self.as_fd()) { Reader::Gone } else { Reader::Present }
+        self.to.reader()
     }
 }
 
 impl AsFd for Output {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        match &self.to {
-            Destination::File(_, file) => file.as_fd(),
-            Destination::Stream(stream) => stream.as_fd(),
-        }
+        self.to.as_fd()
     }
 }

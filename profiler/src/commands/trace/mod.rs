@@ -20,10 +20,11 @@ use profiler_common::trace::Losses;
 use self::{
     lines::{Lines, Start},
     order::{Order, Reading, Step},
-    output::{Output, Reader},
+    output::Output,
 };
 use super::{
     cli::TraceArgs,
+    destination::Reader,
     error::Error,
     wait::{self, Events, Sources},
 };

@@ -1,30 +1,24 @@
 //! Where the lines go: a stream, a file, or a file per thread.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
-    io::{self, Write as _},
-    os::fd::{AsFd, BorrowedFd},
+    io::Write as _,
+    os::fd::{AsFd as _, BorrowedFd},
     path::{Path, PathBuf},
 };
 
-use super::lines::Lines;
+use super::{lines::Lines, order::Step};
 use crate::{
-    commands::{cli::TraceArgs, error::Error, wait::Events},
+    commands::{
+        cli::TraceArgs,
+        destination::{self, Destination, Reader},
+        error::Error,
+        wait::Events,
+    },
     model::Event,
-    streams::{self, OutputError, Stream},
+    streams::OutputError,
 };
-
-use super::order::Step;
-
-/// Whether the output has a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
-    /// The output has a reader, as far as the kernel knows.
-    Present,
-    /// The output is a pipe that has no reader any more.
-    Gone,
-}
 
 /// An open destination, and the lines that go there.
 pub(super) enum Output {
@@ -41,35 +35,21 @@ pub(super) enum Output {
     },
 }
 
-/// A stream or a file.
-pub(super) enum Destination {
-    /// A file.
-    File(PathBuf, File),
-    /// Standard output or standard error.
-    Stream(Stream),
-}
-
 impl Output {
-    /// Opens the file that the flags name. Without a file, the output is standard output, or
-    /// standard error if a command runs, because the command uses standard output.
+    /// Opens the file that the flags name, or a stream.
     ///
     /// # Errors
     /// [`Error::Output`].
     pub(super) fn open(args: &TraceArgs, lines: Lines) -> Result<Self, Error> {
-        let to = match &args.output {
-            Some(path) if path == Path::new("-") => Destination::Stream(Stream::Output),
+        match &args.output {
             Some(path) if args.follow > 1 => {
-                let path = path.clone();
-                return Ok(Self::PerThread { path, new: lines, threads: HashMap::new() });
+                Ok(Self::PerThread { path: path.clone(), new: lines, threads: HashMap::new() })
             }
-            Some(path) => Destination::File(path.clone(), create(path)?),
-            None if args.command.is_empty() => Destination::Stream(Stream::Output),
-            None => Destination::Stream(Stream::Error),
-        };
-        if let Destination::Stream(stream) = to {
-            stream.check()?;
+            path => {
+                let to = Destination::open(path.as_deref(), !args.command.is_empty())?;
+                Ok(Self::One(to, lines))
+            }
         }
-        Ok(Self::One(to, lines))
     }
 
     /// Prints these steps. A signal ends the wait for a reader that does not read.
@@ -81,13 +61,20 @@ impl Output {
             Self::One(to, lines) => {
                 let mut text = Vec::new();
                 steps.iter().for_each(|step| lines.write(step, &mut text));
-                to.write(&text, events)
+                Ok(to.write(&text, events)?)
             }
             Self::PerThread { path, new, threads } => {
                 let mut texts: HashMap<u32, Vec<u8>> = HashMap::new();
                 for step in steps {
                     let tid = step.event().tid;
-                    let lines = threads.entry(tid).or_insert_with(|| new.clone());
+                    let lines = match threads.entry(tid) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(first) => {
+                            // The file may be that of a run before.
+                            destination::create(&file_of(path, tid))?;
+                            first.insert(new.clone())
+                        }
+                    };
                     lines.write(step, texts.entry(tid).or_default());
                 }
                 texts.iter().try_for_each(|(tid, text)| append(&file_of(path, *tid), text))?;
@@ -105,7 +92,7 @@ impl Output {
             Self::One(to, lines) => {
                 let mut text = Vec::new();
                 lines.finish(&mut text);
-                to.write(&text, events)
+                Ok(to.write(&text, events)?)
             }
             Self::PerThread { path, threads, .. } => {
                 for (&tid, lines) in threads {
@@ -121,33 +108,16 @@ impl Output {
     /// The descriptor that shows whether the output has a reader.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::One(Destination::File(_, file), _) => Some(file.as_fd()),
-            Self::One(Destination::Stream(stream), _) => Some(stream.as_fd()),
+            Self::One(to, _) => Some(to.as_fd()),
             Self::PerThread { .. } => None,
         }
     }
 
     /// Whether the output still has a reader.
     pub(super) fn reader(&self) -> Reader {
-        let is_gone = self.descriptor().is_some_and(streams::reader_is_gone);
-        if is_gone { Reader::Gone } else { Reader::Present }
-    }
-}
-
-impl Destination {
-    fn write(&self, text: &[u8], events: &mut Events) -> Result<Reader, Error> {
-        let fd = match self {
-            Self::File(_, file) => file.as_fd(),
-            Self::Stream(stream) => stream.as_fd(),
-        };
-        match events.write(fd, text) {
-            Ok(()) => Ok(Reader::Present),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
-            Err(source) => Err(match self {
-                Self::File(path, _) => OutputError { path: path.clone(), source },
-                Self::Stream(stream) => stream.failed(source),
-            }
-            .into()),
+        match self {
+            Self::One(to, _) => to.reader(),
+            Self::PerThread { .. } => Reader::Present,
         }
     }
 }
@@ -161,10 +131,6 @@ impl Step {
     }
 }
 
-fn create(path: &Path) -> Result<File, OutputError> {
-    File::create(path).map_err(|source| OutputError { path: path.to_owned(), source })
-}
-
 /// The file of a thread.
 fn file_of(path: &Path, tid: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -175,7 +141,7 @@ fn file_of(path: &Path, tid: u32) -> PathBuf {
 /// Adds text to the file of a thread. The file is closed again, because there may be more threads
 /// than a process can open files.
 fn append(path: &Path, text: &[u8]) -> Result<(), OutputError> {
-    let opened = File::options().create(true).append(true).open(path);
+    let opened = File::options().append(true).open(path);
     opened
         .and_then(|mut file| file.write_all(text))
         .map_err(|source| OutputError { path: path.to_owned(), source })
