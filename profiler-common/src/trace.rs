@@ -89,6 +89,11 @@ pub enum From {
     Pointee = 2,
     /// The result of the call. Nothing is copied if it is not positive.
     Result = 3,
+    /// The lower half of the argument `from_arg`, which is an `int`.
+    IntArgument = 4,
+    /// As many bytes as a set of descriptors has, whose number of bits is the `int` in the argument
+    /// `from_arg`: the kernel reads whole `long`s.
+    Bits = 5,
 }
 
 /// The user side copies a part at the entry.

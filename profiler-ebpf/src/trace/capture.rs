@@ -5,11 +5,11 @@
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use profiler_common::trace::{
-    CAPTURES, COPIED, Capture, FAULT, From, Kind, MAX_TEXT, MAX_TEXTS, MAX_VECTORS, Part,
+    AT_ENTRY, CAPTURES, COPIED, Capture, FAULT, From, Kind, MAX_TEXT, MAX_TEXTS, MAX_VECTORS, Part,
 };
 
 use super::{
-    copy::{self, COMPAT, INDEX_SHIFT, LATE, TEXT},
+    copy::{self, COMPAT, INDEX_SHIFT, LATE, PARTIAL, TEXT},
     files,
     maps::{PENDING, PLANS},
 };
@@ -93,7 +93,9 @@ pub fn run_plan(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
             continue;
         }
         let late = if is_repeated { LATE } else { 0 };
-        if run_capture(slot, index as u32 | late, &capture, result) == FAULT.into() {
+        // A fault at the entry is not final: the part is copied again at the exit.
+        let partial = if what & u32::from(AT_ENTRY) == 0 { PARTIAL } else { 0 };
+        if run_capture(slot, index as u32 | late | partial, &capture, result) == FAULT.into() {
             faulted |= 1 << index;
         }
     }
@@ -129,6 +131,11 @@ fn run_capture(slot: u32, what: u32, capture: &Capture, result: u64) -> u32 {
     let limit = limit.min(MAX_TEXT);
     let count = match capture.from {
         from if from == From::Argument as u8 => argument(capture.from_arg),
+        from if from == From::IntArgument as u8 => argument(capture.from_arg) & 0xffff_ffff,
+        from if from == From::Bits as u8 => {
+            let word = if is_compat { 32 } else { 64 };
+            (argument(capture.from_arg) & 0xffff_ffff).div_ceil(word) * (word / 8)
+        }
         from if from == From::Pointee as u8 => {
             // SAFETY: the helper checks the address.
             match unsafe { bpf_probe_read_user(argument(capture.from_arg) as *const u32) } {

@@ -17,9 +17,14 @@ pub const TEXT: u32 = 1 << 16;
 pub const LATE: u32 = 1 << 17;
 /// Bit: the process has 32-bit pointers.
 pub const COMPAT: u32 = 1 << 18;
+/// Bit: if not all bytes can be read, those up to the end of the page are copied.
+pub const PARTIAL: u32 = 1 << 19;
 
 /// Offset of the last part that fits without bytes.
 const LAST_PART: u32 = (DATA_BYTES - size_of::<Part>()) as u32;
+
+/// Bytes of a page, at least.
+const PAGE: u64 = 4096;
 
 /// Bytes of a part, at most, in the form of a mask.
 const BYTES_MASK: u64 = 4095;
@@ -51,7 +56,7 @@ pub fn copy(slot: u32, what: u32, address: u64, wanted: u64, limit: u32) -> u32 
         let (copied, there) = if what & TEXT != 0 {
             read_text(bytes_at, address, limit)
         } else {
-            read_bytes(bytes_at, address, wanted, limit)
+            read_bytes(bytes_at, address, wanted, limit, what & PARTIAL != 0)
         };
         part.state = match copied {
             None => FAULT,
@@ -90,13 +95,26 @@ pub unsafe fn add(pending: *mut Pending, used: u32, bytes: u32) {
     }
 }
 
-/// Reads bytes. Returns how many were read, or `None` after a fault, and how many there were.
+/// Reads bytes. Returns how many were read, or `None` after a fault, and how many there were. If
+/// `is_partial`, a fault behind the first page leaves the bytes of this page.
 #[inline(always)]
-unsafe fn read_bytes(to: *mut u8, address: u64, wanted: u64, limit: u32) -> (Option<u32>, u64) {
+unsafe fn read_bytes(
+    to: *mut u8,
+    address: u64,
+    wanted: u64,
+    limit: u32,
+    is_partial: bool,
+) -> (Option<u32>, u64) {
     let bytes = wanted.min(limit.into()).min(BYTES_MASK);
     let bytes = masked::<BYTES_MASK>(bytes);
     // SAFETY: so many bytes are there, and the helper checks the address.
     let read = unsafe { bpf_probe_read_user(to.cast(), bytes as u32, address as *const _) };
+    if read != 0 && is_partial {
+        let bytes = masked::<BYTES_MASK>(bytes.min(PAGE - address % PAGE));
+        // SAFETY: as above.
+        let read = unsafe { bpf_probe_read_user(to.cast(), bytes as u32, address as *const _) };
+        return ((read == 0).then_some(bytes as u32), wanted);
+    }
     ((read == 0).then_some(bytes as u32), wanted)
 }
 
@@ -109,7 +127,12 @@ unsafe fn read_text(to: *mut u8, address: u64, limit: u32) -> (Option<u32>, u64)
     // SAFETY: so many bytes are there, and the helper checks the address.
     let read = unsafe { bpf_probe_read_user_str(to.cast(), size as u32, address as *const _) };
     if (read as i32) < 1 {
-        return (None, 0);
+        // The text can end at the end of the memory, without a NUL, but one byte behind the limit.
+        let size = masked::<BYTES_MASK>(u64::from(limit) + 1);
+        // SAFETY: as above.
+        let read = unsafe { bpf_probe_read_user_str(to.cast(), size as u32, address as *const _) };
+        let is_there = read as i32 > 0;
+        return (is_there.then_some(limit), u64::from(limit) + 1);
     }
     let length = read as u32 - 1;
     (Some(length.min(limit)), length.into())

@@ -52,6 +52,11 @@ impl<'a> Context<'a> {
         if self.abi == Abi::I386 { number & 0xffff_ffff } else { number }
     }
 
+    /// Whether the kernel reads the lower half of an argument only.
+    pub(super) fn is_int(&self, index: u8) -> bool {
+        signature::of(self.call.key).is_some_and(|signature| signature.is_int(index, self.abi))
+    }
+
     /// The lower half of an argument.
     pub(super) fn uint(&self, index: usize) -> u32 {
         kinds::low(self.arg(index))

@@ -79,7 +79,9 @@ impl Serialize for Value {
             }
             Self::Null | Self::Address(0) => serializer.serialize_none(),
             Self::Address(number) => serializer.serialize_str(&address(*number)),
-            Self::Fault(number) => serializer.collect_map([("fault", address(*number))]),
+            Self::Fault(number) | Self::Unread(number) => {
+                serializer.collect_map([("fault", address(*number))])
+            }
             Self::Name { name: Some(name), .. } => serializer.serialize_str(name),
             Self::Name { name: None, number, .. } => serializer.serialize_u64(*number),
             Self::Flags { names, rest, .. } => {

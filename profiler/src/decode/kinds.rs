@@ -2,15 +2,16 @@
 
 use profiler_common::{
     call::Abi,
-    trace::{AT_ENTRY, AT_FAILURE, AT_SUCCESS},
+    trace::{AT_ENTRY, AT_FAILURE, AT_SUCCESS, PART_BYTES},
 };
 
+pub(super) use super::scalars::{scalar, signal_set};
 use super::{
     Decoded, Known, Outcome, Value, constants,
     context::{Context, Memory},
-    events,
     signature::{Count, Direction, Kind, Of, Scalar, word},
     structs,
+    value::Field,
 };
 use crate::names::syscalls;
 
@@ -53,173 +54,12 @@ pub(super) fn flags(set: &str, number: u64) -> Value {
     }
 }
 
-/// A number.
-pub(super) fn scalar(scalar: Scalar, number: u64, abi: Abi) -> Value {
-    let int = low(number).cast_signed();
-    match scalar {
-        Scalar::Int | Scalar::Key => {
-            if scalar == Scalar::Key {
-                return if int == 0 {
-                    Value::Macro("IPC_PRIVATE".into())
-                } else {
-                    Value::Hex(u64::from(low(number)))
-                };
-            }
-            Value::Signed(i64::from(int))
-        }
-        Scalar::Unsigned => Value::Unsigned(u64::from(low(number))),
-        Scalar::Long => Value::Signed(signed(number, if abi == Abi::I386 { 4 } else { 8 })),
-        Scalar::UnsignedLong => Value::Unsigned(number),
-        Scalar::Hex | Scalar::Hex64 | Scalar::Hex8 => Value::Hex(number),
-        Scalar::HexInt => Value::Hex(u64::from(low(number))),
-        Scalar::Mode => Value::Octal(u64::from(low(number) & 0xffff)),
-        Scalar::FileMode => file_mode(low(number) & 0xffff),
-        Scalar::Address => address(number),
-        Scalar::Fd => Value::File { number: i64::from(int), name: None },
-        Scalar::DirFd if int == -100 => {
-            Value::Name { name: Some("AT_FDCWD".into()), number: u64::MAX - 99, prefix: "AT_" }
-        }
-        Scalar::DirFd => Value::File { number: i64::from(int), name: None },
-        Scalar::Id if int == -1 => Value::Signed(-1),
-        Scalar::Id => Value::Unsigned(u64::from(low(number))),
-        Scalar::Id16 if low(number) & 0xffff == 0xffff => Value::Signed(-1),
-        Scalar::Id16 => Value::Unsigned(u64::from(low(number) & 0xffff)),
-        Scalar::Signal => Value::Name {
-            name: (1..=64).contains(&int).then(|| events::signal_name(int.unsigned_abs())),
-            number: u64::from(low(number)),
-            prefix: "",
-        }
-        .or_decimal(i64::from(int)),
-        Scalar::Device => device(u64::from(low(number))),
-        Scalar::Offset => Value::Signed(number.cast_signed()),
-        Scalar::WaitStatus => wait_status(low(number)),
-        Scalar::Name("keyring") => {
-            name("keyring", u64::from(low(number))).or_decimal(i64::from(int))
-        }
-        Scalar::Name(set) => name(set, u64::from(low(number))),
-        Scalar::Flags("personality") if int == -1 => Value::Hex(u64::from(low(number))),
-        Scalar::Flags(set) => flags(set, u64::from(low(number))),
-        Scalar::LongFlags(set) => flags(set, number),
-        Scalar::Permissions(set) => permissions(set, low(number)),
-        Scalar::Command(set) => command(set, low(number)),
-        Scalar::SignalSet => signal_set(&low(number).to_le_bytes()),
-    }
-}
-
-impl Value {
-    /// A name, or the number in decimal if it has none.
-    fn or_decimal(self, number: i64) -> Self {
-        match self {
-            Self::Name { name: None, .. } => Self::Signed(number),
-            other => other,
-        }
-    }
-}
-
-/// A mode with the type of the file: `S_IFREG|0644`.
-fn file_mode(mode: u32) -> Value {
-    let kind = match mode & 0o170_000 {
-        0o140_000 => "S_IFSOCK",
-        0o120_000 => "S_IFLNK",
-        0o100_000 => "S_IFREG",
-        0o060_000 => "S_IFBLK",
-        0o040_000 => "S_IFDIR",
-        0o020_000 => "S_IFCHR",
-        0o010_000 => "S_IFIFO",
-        _ => return Value::Octal(u64::from(mode)),
-    };
-    let mut names = vec![kind];
-    for (bit, name) in [(0o4000, "S_ISUID"), (0o2000, "S_ISGID"), (0o1000, "S_ISVTX")] {
-        if mode & bit != 0 {
-            names.push(name);
-        }
-    }
-    Value::Macro(format!("{}|{}", names.join("|"), Value::Octal(u64::from(mode & 0o777))).into())
-}
-
-/// A device: `makedev(0x8, 0x1)`.
-fn device(number: u64) -> Value {
-    let major = number >> 8 & 0xfff | number >> 32 & 0xffff_f000;
-    let minor = number & 0xff | number >> 12 & 0xffff_ff00;
-    Value::Macro(format!("makedev({}, {})", Value::Hex(major), Value::Hex(minor)).into())
-}
-
-/// Flags whose lower nine bits are a mode: `IPC_CREAT|0600`.
-fn permissions(set: &str, number: u32) -> Value {
-    let mode = Value::Octal(u64::from(number & 0o777));
-    match flags(set, u64::from(number & !0o777)) {
-        Value::Flags { ref names, rest: 0, .. } if names.is_empty() => mode,
-        Value::Hex(0) => mode,
-        Value::Flags { names, rest, .. } if !names.is_empty() && rest == 0 => {
-            Value::Macro(format!("{}|{mode}", names.join("|")).into())
-        }
-        Value::Flags { names, rest, .. } if !names.is_empty() => {
-            Value::Macro(format!("{}|{rest:#x}|{mode}", names.join("|")).into())
-        }
-        other => Value::Macro(format!("{other}|{mode}").into()),
-    }
-}
-
-/// A command of `System V` interprocess communication: `IPC_64|IPC_RMID`.
-fn command(set: &str, number: u32) -> Value {
-    if number & 0x100 == 0 {
-        return name(set, u64::from(number));
-    }
-    Value::Macro(format!("IPC_64|{}", name(set, u64::from(number & !0x100))).into())
-}
-
-/// A status as wait(2) reports it.
-fn wait_status(status: u32) -> Value {
-    let signal = events::signal_name(status & 0x7f);
-    let stopped_by = events::signal_name(status >> 8 & 0x7f);
-    Value::Macro(
-        if status & 0x7f == 0 {
-            format!("{{WIFEXITED(s) && WEXITSTATUS(s) == {}}}", status >> 8 & 0xff)
-        } else if status == 0xffff {
-            "{WIFCONTINUED(s)}".into()
-        } else if status & 0xff == 0x7f {
-            let is_syscall = status >> 8 & 0xff == 0x85;
-            let stop = if is_syscall { "SIGTRAP | 0x80".into() } else { stopped_by };
-            let event = match status >> 16 {
-                0 => String::new(),
-                event => format!(" | {}", ptrace_event(event)),
-            };
-            format!("{{WIFSTOPPED(s) && WSTOPSIG(s) == {stop}}}{event}")
-        } else {
-            let core = if status & 0x80 == 0 { "" } else { " && WCOREDUMP(s)" };
-            format!("{{WIFSIGNALED(s) && WTERMSIG(s) == {signal}{core}}}")
-        }
-        .into(),
-    )
-}
-
-fn ptrace_event(event: u32) -> String {
-    match name("ptrace_event", u64::from(event)) {
-        Value::Name { name: Some(name), .. } => format!("{name} << 16"),
-        _ => format!("{event} << 16"),
-    }
-}
-
-/// A set of signals: `[INT TERM]`, or `~[INT]` if most signals are in it.
-pub(super) fn signal_set(bytes: &[u8]) -> Value {
-    let count = 8 * bytes.len().min(8);
-    let bits = number(bytes, bytes.len().min(8)).unwrap_or(0);
-    let set = usize::try_from(bits.count_ones()).unwrap_or(0);
-    let is_complement = set >= count * 2 / 3 && count > 0;
-    let shown = if is_complement { !bits } else { bits };
-    let members = (0..count).filter(|bit| shown >> bit & 1 == 1).map(|bit| {
-        let name = events::signal_name(u32::try_from(bit + 1).unwrap_or(0));
-        match name.strip_prefix("SIG") {
-            Some(short) => short.to_owned().into(),
-            None => name,
-        }
-    });
-    Value::Set { members: members.collect(), is_complement }
-}
-
 /// How many elements there are.
 fn count(context: &Context<'_>, count: Count) -> u64 {
     match count {
+        Count::Argument(index) if context.is_int(index) => {
+            u64::from(context.uint(usize::from(index)))
+        }
         Count::Argument(index) => context.arg(usize::from(index)),
         Count::Fixed(number) => u64::from(number),
         Count::Result => {
@@ -289,7 +129,13 @@ fn memory(context: &Context<'_>, kind: &Kind, at: usize) -> (Value, Known) {
         Direction::Failure if matches!(context.result(), Some(-4 | -516..=-512)) => {
             (decode(AT_FAILURE), Known::AtExit)
         }
-        Direction::Out | Direction::Failure => (pointed, Known::AtExit),
+        Direction::Out => match kind.of {
+            Of::Vectors(count) if context.result().is_some() => {
+                (pointee(context, &Of::Addresses(count), at, AT_FAILURE), Known::AtExit)
+            }
+            _ => (pointed, Known::AtExit),
+        },
+        Direction::Failure => (pointed, Known::AtExit),
         Direction::Both => (changed(context, kind, at), Known::AtExit),
     }
 }
@@ -316,6 +162,8 @@ fn changed(context: &Context<'_>, kind: &Kind, at: usize) -> Value {
             Value::Array { items: vec![changed], is_cut: false }
         }
         (before, Value::Null | Value::Address(_) | Value::Fault(_)) => before,
+        // The kernel adds to what it read.
+        (_, after) if matches!(kind.of, Of::Struct("io_uring_params", _)) => after,
         (before, after) => Value::Changed(Box::new(before), Box::new(after)),
     }
 }
@@ -351,7 +199,15 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
             let is_cut = shown < all.len() || end.is_none() && wanted > length;
             Value::Text { bytes: all[..shown].to_vec(), is_cut }
         }
-        Of::Bytes(of) => text(bytes, count(context, of), limit),
+        Of::Bytes(of) => {
+            let all = count(context, of);
+            let shown = usize::try_from(all).unwrap_or(usize::MAX).min(limit);
+            // Part of the memory could not be read.
+            if bytes.len() < shown.min(PART_BYTES - 1) {
+                return address(pointer);
+            }
+            text(bytes, all, limit)
+        }
         Of::Struct(name, size) => {
             let Some(structure) = structs::find(name) else { return address(pointer) };
             let full = (structure.bytes)(abi);
@@ -359,19 +215,30 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
                 Some(size) => usize::try_from(count(context, size)).unwrap_or(full).min(full),
                 None => full,
             };
-            match bytes.get(..there) {
-                Some(bytes) if there > 0 => match (structure.decode)(bytes, abi, context.style) {
-                    Value::Struct { fields, .. } if fields.is_empty() => address(pointer),
-                    value => value,
+            let value = match bytes.get(..there) {
+                Some(bytes) if there > 0 => (structure.decode)(bytes, abi, context.style),
+                _ => return address(pointer),
+            };
+            match value {
+                Value::Struct { fields, .. } if fields.is_empty() => address(pointer),
+                Value::Struct { fields, is_cut } => match size {
+                    Some(of) => with_tail(
+                        fields,
+                        is_cut,
+                        name,
+                        &bytes[there..],
+                        count(context, of) - there as u64,
+                    ),
+                    None => Value::Struct { fields, is_cut },
                 },
-                _ => address(pointer),
+                value => value,
             }
         }
         Of::Structs(name, of) | Of::StructItems(name, of) => {
             let Some(structure) = structs::find(name) else { return address(pointer) };
             let size = (structure.bytes)(abi);
             let decode = |item: &[u8]| (structure.decode)(item, abi, context.style);
-            array(context, bytes, size, count(context, of), of, decode)
+            array(context, (pointer, bytes), size, count(context, of), of, decode)
         }
         Of::Pointee(scalar) => match number(bytes, scalar.bytes(abi)) {
             Some(number) => {
@@ -386,7 +253,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
                 let number = number(item, size).unwrap_or(0);
                 self::scalar(scalar, sign(scalar, number, abi), abi)
             };
-            array(context, bytes, size, count(context, of), of, decode)
+            array(context, (pointer, bytes), size, count(context, of), of, decode)
         }
         Of::Vectors(from) => vectors(context, bytes, at, when, context.arg(usize::from(from))),
         Of::Addresses(from) => {
@@ -396,7 +263,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
                 vector(address(base), length.unwrap_or(0))
             };
             let all = context.arg(usize::from(from));
-            array(context, bytes, 2 * word(abi), all, Count::Fixed(0), decode)
+            array(context, (pointer, bytes), 2 * word(abi), all, Count::Fixed(0), decode)
         }
         Of::Message => super::calls::message(context, bytes, at, when),
         Of::Texts => texts(context, (bytes, wanted), at, when),
@@ -435,6 +302,28 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
     }
 }
 
+/// Adds what follows the fields that are known of a structure. The process passed `count` bytes
+/// more, of which `tail` was copied.
+fn with_tail(mut fields: Vec<Field>, is_cut: bool, name: &str, tail: &[u8], count: u64) -> Value {
+    if !structs::EXTENSIBLE.contains(&name) || count == 0 {
+        return Value::Struct { fields, is_cut };
+    }
+    if tail.len() < usize::try_from(count).unwrap_or(usize::MAX).min(structs::TAIL) {
+        if name == "landlock_ruleset_attr" {
+            return Value::Struct { fields, is_cut: true };
+        }
+        fields.push(Value::Macro("???".into()).named(""));
+    } else if name == "landlock_ruleset_attr" {
+        return Value::Struct { fields, is_cut: true };
+    } else if tail.iter().any(|&byte| byte != 0) {
+        let start = structs::find(name).map_or(0, |found| (found.bytes)(Abi::X86_64));
+        let bytes = Value::HexText { bytes: tail.to_vec(), is_cut: false };
+        let text = format!("/* bytes {start}..{} */ {bytes}", start + tail.len() - 1);
+        fields.push(Value::Macro(text.into()).named(""));
+    }
+    Value::Struct { fields, is_cut }
+}
+
 /// Gives a number from memory the width that a register has.
 fn sign(scalar: Scalar, number: u64, abi: Abi) -> u64 {
     match scalar {
@@ -450,10 +339,10 @@ pub(super) fn text(bytes: &[u8], count: u64, limit: usize) -> Value {
     Value::Text { bytes: bytes[..shown].to_vec(), is_cut: shown < all }
 }
 
-/// An array of which `count` elements exist.
-fn array(
+/// An array of which `count` elements exist: its address, and the bytes that were copied.
+pub(super) fn array(
     context: &Context<'_>,
-    bytes: &[u8],
+    (pointer, bytes): (u64, &[u8]),
     size: usize,
     count: u64,
     of: Count,
@@ -464,7 +353,16 @@ fn array(
     let limit =
         if is_fixed || context.style.is_verbose { there } else { context.style.string_limit };
     let items = bytes.chunks_exact(size.max(1)).take(there.min(limit)).map(decode);
-    let items: Vec<_> = items.collect();
+    let mut items: Vec<_> = items.collect();
+    let is_whole = items.len() >= there.min(limit) || bytes.len() + size > PART_BYTES - 8;
+    if !is_whole {
+        if items.is_empty() {
+            return address(pointer);
+        }
+        let read = u64::try_from(items.len() * size).unwrap_or(0);
+        items.push(Value::Unread(pointer.wrapping_add(read)));
+        return Value::Array { items, is_cut: false };
+    }
     let is_cut = items.len() < there;
     Value::Array { items, is_cut }
 }
@@ -571,6 +469,7 @@ pub(super) fn set_notation(context: &Context<'_>, notation: &str, decoded: &mut 
         "octal" => *value = Value::Octal(bits),
         "fd" => *value = Value::File { number: *number, name: context.file(None) },
         "signal_handler" => *value = name("signal_handler", bits),
+        "time" => *note = structs::date(*number),
         "clock_ticks" => *value = Value::Unsigned(bits),
         "sigset" => *value = signal_set(&low(bits).to_le_bytes()),
         "sched_policy" | "adjtimex_state" | "personality" => {

@@ -17,6 +17,7 @@ mod json;
 mod kinds;
 mod outcome;
 mod plans;
+mod scalars;
 mod signature;
 pub mod structs;
 #[cfg(test)]

@@ -22,6 +22,11 @@ pub(super) fn of(key: CallKey, with_files: bool) -> Plan {
     if with_files {
         builder.add_files(signature, abi);
     }
+    for capture in &mut builder.plan {
+        if capture.from == From::Argument as u8 && signature.is_int(capture.from_arg, abi) {
+            capture.from = From::IntArgument as u8;
+        }
+    }
     builder.plan
 }
 
@@ -61,6 +66,10 @@ impl Builder {
             for &when in whens(kind.direction) {
                 self.add_kind(&kind.of, register, when, abi);
             }
+            // The addresses are shown if the call failed.
+            if let (&Of::Vectors(count), Direction::Out) = (&kind.of, kind.direction) {
+                self.add_kind(&Of::Addresses(count), register, AT_FAILURE, abi);
+            }
             register += u8::try_from(kind.of.registers(abi)).unwrap_or(1);
         }
         let extra = signature.special.map_or(&[][..], |special| calls::captures(special));
@@ -68,7 +77,12 @@ impl Builder {
             let kind = if bytes == calls::TEXT { What::Text } else { What::Bytes };
             let capture = match bytes {
                 calls::TEXT => Capture::NOTHING,
-                calls::BITS => counted(Count::Argument(0), 1, 128),
+                calls::BITS => Capture {
+                    from: From::Bits as u8,
+                    size: 1,
+                    limit: limit(128),
+                    ..Capture::NOTHING
+                },
                 _ => fixed(bytes),
             };
             self.add(Capture { kind: kind as u8, arg, when, ..capture });
@@ -91,6 +105,9 @@ impl Builder {
                 };
                 match count {
                     None => self.add(bytes(fixed(size))),
+                    Some(count) if structs::EXTENSIBLE.contains(&name) => {
+                        self.add(bytes(counted(count, 1, size + structs::TAIL)));
+                    }
                     Some(count) => self.add(bytes(counted(count, 1, size))),
                 }
             }

@@ -86,6 +86,7 @@ pub(super) enum Scalar {
     Hex,
     HexInt,
     Hex8,
+    Unsigned8,
     Hex64,
     Mode,
     FileMode,
@@ -235,6 +236,7 @@ fn scalar(word: &'static str) -> Option<Scalar> {
         ("hex", _) => Scalar::Hex,
         ("hexint" | "ioctl" | "ioprio" | "quota_command", _) => Scalar::HexInt,
         ("hex8", _) => Scalar::Hex8,
+        ("uint8", _) => Scalar::Unsigned8,
         ("hex64", _) => Scalar::Hex64,
         ("mode", _) => Scalar::Mode,
         ("file_mode", _) => Scalar::FileMode,
@@ -253,6 +255,20 @@ fn scalar(word: &'static str) -> Option<Scalar> {
     })
 }
 
+impl Signature {
+    /// Whether the kernel reads the lower half of a register only.
+    pub(super) fn is_int(&self, register: u8, abi: Abi) -> bool {
+        let mut at = 0;
+        for kind in &self.kinds {
+            if at == usize::from(register) {
+                return matches!(kind.of, Of::Scalar(scalar) if scalar.bytes(abi) == 4);
+            }
+            at += kind.of.registers(abi);
+        }
+        false
+    }
+}
+
 impl Of {
     /// How many registers the argument takes.
     pub(super) fn registers(&self, abi: Abi) -> usize {
@@ -269,7 +285,7 @@ impl Scalar {
     /// Bytes in memory.
     pub(super) fn bytes(self, abi: Abi) -> usize {
         match self {
-            Self::Hex8 => 1,
+            Self::Hex8 | Self::Unsigned8 => 1,
             Self::Id16 => 2,
             Self::Long | Self::UnsignedLong | Self::Hex | Self::Address | Self::LongFlags(_) => {
                 word(abi)

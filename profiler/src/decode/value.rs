@@ -19,6 +19,8 @@ pub enum Value {
     Null,
     /// A pointer to memory that could not be read when the call was recorded.
     Fault(u64),
+    /// The rest of an array, at this address, could not be read.
+    Unread(u64),
     /// One of several named numbers, such as a command of fcntl(2). Without a name: the number,
     /// and the prefix of the names that it could have had, for a comment.
     Name {

@@ -58,6 +58,7 @@ impl fmt::Display for Value {
             Self::Address(address) | Self::Fault(address) if *address != 0 => {
                 write!(f, "{address:#x}")
             }
+            Self::Unread(address) => write!(f, "... /* {address:#x} */"),
             Self::Null | Self::Address(_) | Self::Fault(_) => f.write_str("NULL"),
             Self::Name { name: Some(name), .. } => f.write_str(name),
             Self::Name { name: None, number, prefix } => nameless(f, *number, prefix),

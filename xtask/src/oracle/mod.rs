@@ -14,7 +14,7 @@ use std::{
     fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
 };
 
@@ -40,6 +40,9 @@ pub(crate) struct Args {
     /// Fail if less than this share of the lines agrees, percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     at_least: f64,
+    /// Follow with this binary instead of a release build of this workspace
+    #[arg(long, value_name = "FILE")]
+    profiler: Option<PathBuf>,
 }
 
 /// The user that runs the programs.
@@ -47,7 +50,13 @@ const USER: &str = "nobody";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     ensure!(privilege::is_root(), "run this as root: it follows programs of another user");
-    succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
+    let profiler = match &args.profiler {
+        Some(path) => fs::canonicalize(path).context("--profiler")?,
+        None => {
+            succeed(cargo().args(["build", "--release", "--package", "profiler"]))?;
+            target_dir().join("release/profiler")
+        }
+    };
     let programs = source::built()?;
     let wanted = |test: &Test| args.filter.as_ref().is_none_or(|text| test.name.contains(text));
     let (tests, skipped) = tests::of(&programs)?;
@@ -66,8 +75,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut ran = 0;
     for ((string_limit, is_verbose, with_paths), tests) in by_options {
         let directory = tempfile::tempdir()?;
-        let results =
-            follow(&programs, &tests, directory.path(), string_limit, is_verbose, with_paths)?;
+        let results = follow(
+            &profiler,
+            &programs,
+            &tests,
+            directory.path(),
+            (string_limit, is_verbose, with_paths),
+        )?;
         for (test, (expected, found)) in tests.iter().zip(results) {
             let Some(expected) = expected else { continue };
             ran += 1;
@@ -103,12 +117,11 @@ type Lines = (Option<String>, String);
 /// Runs the tests one after another under one `profiler trace`, as an unprivileged user in a
 /// directory of its own.
 fn follow(
+    profiler: &Path,
     programs: &Path,
     tests: &[&Test],
     directory: &Path,
-    string_limit: u32,
-    is_verbose: bool,
-    with_paths: bool,
+    (string_limit, is_verbose, with_paths): (u32, bool, bool),
 ) -> Result<Vec<Lines>> {
     let mode = fs::Permissions::from_mode(0o777);
     fs::set_permissions(directory, mode.clone())?;
@@ -135,7 +148,7 @@ fn follow(
     }
     let _ = writeln!(script, "true");
     fs::write(directory.join("script"), script)?;
-    let mut command = Command::new(target_dir().join("release/profiler"));
+    let mut command = Command::new(profiler);
     command
         .args(["trace", "-ff", "--columns", "call", "--buffer", "256", "--user", USER])
         .arg("--string-limit")

@@ -277,3 +277,13 @@ pub(super) fn ioctl(context: &Context<'_>, decoded: &mut Decoded) {
         known_at_exit(decoded, 2);
     }
 }
+
+/// The value of an attribute is shown without the NUL at its end.
+pub(super) fn xattr(_context: &Context<'_>, decoded: &mut Decoded) {
+    if let Some(argument) = decoded.arguments.get_mut(2)
+        && let Value::Text { bytes, is_cut: false } = &mut argument.value
+        && bytes.last() == Some(&0)
+    {
+        bytes.pop();
+    }
+}

@@ -4,11 +4,14 @@
 //! removes arguments, and adds notes to the result. [`captures`] lists the memory that a function
 //! needs beyond what the signature says.
 
+mod control;
 mod files;
 mod futex;
 mod ipc;
 mod memory;
+mod options;
 mod processes;
+mod ptrace;
 mod sockets;
 mod system;
 mod waits;
@@ -43,13 +46,17 @@ pub(super) fn find(name: &str) -> Option<Special> {
         "mmap2" => memory::mmap2,
         "old_mmap" => memory::old_mmap,
         "mremap" => memory::mremap,
+        "set_mempolicy" => memory::set_mempolicy,
+        "mbind" => memory::mbind,
+        "migrate_pages" => memory::migrate_pages,
+        "xattr" => files::xattr,
         "clone" => processes::clone,
         "clone3" => processes::clone3,
         "wait4" => processes::wait4,
         "prctl" => processes::prctl,
         "arch_prctl" => processes::arch_prctl,
         "kcmp" => processes::kcmp,
-        "ptrace" => processes::ptrace,
+        "ptrace" => ptrace::ptrace,
         "seccomp" => processes::seccomp,
         "rt_sigreturn" => processes::sigreturn,
         "rt_sigtimedwait" => processes::sigtimedwait,
@@ -62,10 +69,11 @@ pub(super) fn find(name: &str) -> Option<Special> {
         "quotactl_fd" => |context, decoded| system::quotactl(context, decoded, 1),
         "keyctl" => system::keyctl,
         "ioprio_get" => system::ioprio_get,
+        "ioprio_set" => system::ioprio_set,
         "futex" => futex::futex,
         "socket" => sockets::socket,
-        "setsockopt" => sockets::setsockopt,
-        "getsockopt" => sockets::getsockopt,
+        "setsockopt" => options::setsockopt,
+        "getsockopt" => options::getsockopt,
         "socketcall" => sockets::socketcall,
         "semctl" => ipc::semctl,
         "msgsnd" => ipc::msgsnd,
@@ -122,8 +130,14 @@ pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
         "prctl" => {
             &[(1, TEXT, AT_ENTRY), (1, 4, AT_SUCCESS), (1, 16, AT_SUCCESS), (2, 16, AT_ENTRY)]
         }
-        "setsockopt" => &[(3, 4, AT_ENTRY), (3, 16, AT_ENTRY)],
+        "setsockopt" => {
+            &[(3, 4, AT_ENTRY), (3, 8, AT_ENTRY), (3, 20, AT_ENTRY), (3, 136, AT_ENTRY)]
+        }
         "arch_prctl" => &[(1, 8, AT_SUCCESS)],
+        // 512 nodes.
+        "set_mempolicy" => &[(1, 64, AT_ENTRY)],
+        "mbind" => &[(3, 64, AT_ENTRY)],
+        "migrate_pages" => &[(2, 64, AT_ENTRY), (3, 64, AT_ENTRY)],
         "clone3" => &[],
         "seccomp" => &[(2, 16, AT_ENTRY), (2, 4, AT_ENTRY)],
         "bpf" => &[(1, 128, AT_ENTRY), (1, 64, AT_ENTRY), (1, 32, AT_ENTRY)],
@@ -134,8 +148,9 @@ pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
         "msgrcv" => &[(1, 8, AT_SUCCESS), (1, 64, AT_SUCCESS)],
         "keyctl" => &[(1, 32, AT_ENTRY), (2, 32, AT_ENTRY), (3, 32, AT_ENTRY)],
         "ptrace" => {
-            &[(3, 8, AT_ENTRY), (3, 16, AT_ENTRY), (3, 8, AT_SUCCESS), (3, 128, AT_SUCCESS)]
+            &[(2, 16, AT_ENTRY), (3, 128, AT_ENTRY), (3, 8, AT_SUCCESS), (3, 128, AT_SUCCESS)]
         }
+        "kcmp" => &[(4, 12, AT_ENTRY)],
         _ => &[],
     }
 }

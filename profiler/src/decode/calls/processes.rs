@@ -209,7 +209,26 @@ pub(super) fn prctl(context: &Context<'_>, decoded: &mut Decoded) {
             set(decoded, 1, kinds::name("prctl_vma", arg));
             set(decoded, 2, kinds::address(context.arg(2)));
             set(decoded, 3, unsigned(3));
-            set(decoded, 4, kinds::address(context.arg(4)));
+            let field = |at: usize| {
+                let bytes = context.entry(4).bytes()?;
+                kinds::number(bytes.get(at..)?, 4).map(kinds::low)
+            };
+            let slot = match (field(0), field(4), field(8)) {
+                (Some(epoll), Some(target), Some(offset)) => {
+                    let fd = |fd: u32| {
+                        let number = i64::from(fd.cast_signed());
+                        Value::File { number, name: None }
+                    };
+                    let fields = vec![
+                        fd(epoll).named("efd"),
+                        fd(target).named("tfd"),
+                        Value::Unsigned(u64::from(offset)).named("toff"),
+                    ];
+                    Value::Struct { fields, is_cut: false }
+                }
+                _ => kinds::address(context.arg(4)),
+            };
+            set(decoded, 4, slot);
         }
         // PR_SET_PTRACER
         0x5961_6d61 => {
@@ -255,50 +274,32 @@ pub(super) fn kcmp(context: &Context<'_>, decoded: &mut Decoded) {
             }
         }
         1..=6 => truncate(decoded, 3),
-        _ => [3, 4].into_iter().for_each(|at| set(decoded, at, Value::Hex(context.arg(at)))),
-    }
-}
-
-pub(super) fn ptrace(context: &Context<'_>, decoded: &mut Decoded) {
-    let data = context.arg(3);
-    match context.uint(0) {
-        // PTRACE_TRACEME
-        0 => truncate(decoded, 1),
-        // PTRACE_CONT, PTRACE_SINGLESTEP, PTRACE_DETACH, PTRACE_SYSCALL, PTRACE_LISTEN
-        7 | 9 | 17 | 24 => {
-            set(decoded, 2, kinds::address(context.arg(2)));
-            let signal = match kinds::low(data) {
-                0 => Value::Signed(0),
-                _ => kinds::scalar(Scalar::Signal, data, context.abi),
+        // KCMP_EPOLL_TFD
+        7 => {
+            let number = i64::from(context.uint(3).cast_signed());
+            set(decoded, 3, Value::File { number, name: None });
+            let field = |at: usize| {
+                let bytes = context.entry(4).bytes()?;
+                kinds::number(bytes.get(at..)?, 4).map(kinds::low)
             };
-            set(decoded, 3, signal);
+            let slot = match (field(0), field(4), field(8)) {
+                (Some(epoll), Some(target), Some(offset)) => {
+                    let fd = |fd: u32| {
+                        let number = i64::from(fd.cast_signed());
+                        Value::File { number, name: None }
+                    };
+                    let fields = vec![
+                        fd(epoll).named("efd"),
+                        fd(target).named("tfd"),
+                        Value::Unsigned(u64::from(offset)).named("toff"),
+                    ];
+                    Value::Struct { fields, is_cut: false }
+                }
+                _ => kinds::address(context.arg(4)),
+            };
+            set(decoded, 4, slot);
         }
-        // PTRACE_KILL, PTRACE_ATTACH, PTRACE_INTERRUPT
-        8 | 16 | 0x4207 => {
-            let keeps = if context.uint(0) == 8 { 2 } else { 4 };
-            truncate(decoded, keeps);
-        }
-        // PTRACE_SETOPTIONS, PTRACE_SEIZE
-        0x4200 | 0x4206 => set(decoded, 3, kinds::flags("ptrace_options", data)),
-        // PTRACE_GETEVENTMSG
-        0x4201 => {
-            let read = context.success().and_then(|_| pointed(context, 3, AT_SUCCESS, 8));
-            let value = read.map(|number| boxed(Value::Unsigned(number)));
-            at_exit(decoded, 3, value.unwrap_or(kinds::address(data)));
-        }
-        // PTRACE_GETSIGINFO
-        0x4202 if context.success().is_some() => {
-            at_exit(decoded, 3, structure(context, "siginfo", 3, AT_SUCCESS));
-        }
-        // PTRACE_PEEKTEXT, PTRACE_PEEKDATA, PTRACE_PEEKUSER
-        1..=3 => {
-            let read = context.success().and_then(|_| pointed(context, 3, AT_SUCCESS, 8));
-            let value = read.map(|number| boxed(Value::Hex(number)));
-            at_exit(decoded, 3, value.unwrap_or(kinds::address(data)));
-        }
-        // PTRACE_POKETEXT, PTRACE_POKEDATA, PTRACE_POKEUSER
-        4..=6 => set(decoded, 3, Value::Hex(data)),
-        _ => {}
+        _ => [3, 4].into_iter().for_each(|at| set(decoded, at, Value::Hex(context.arg(at)))),
     }
 }
 

@@ -88,7 +88,15 @@ pub(super) fn bpf(context: &Context<'_>, decoded: &mut Decoded) {
 pub(super) fn quotactl(context: &Context<'_>, decoded: &mut Decoded, at: usize) {
     let number = context.uint(at);
     let command = kinds::name("quota_command", u64::from(number >> 8));
-    let kind = kinds::name("quota_type", u64::from(number & 0xff));
+    let kind = match kinds::name("quota_type", u64::from(number & 0xff)) {
+        Value::Name { name: None, number, .. } => {
+            Value::Name { name: None, number, prefix: "???QUOTA" }
+        }
+        named => named,
+    };
+    if decoded.arguments.len() > 2 && context.uint(2) == u32::MAX {
+        set(decoded, 2, Value::Signed(-1));
+    }
     if matches!(command, Value::Name { .. }) {
         set(decoded, at, Value::Macro(format!("QCMD({command}, {kind})").into()));
     }
@@ -142,4 +150,11 @@ pub(super) fn ioprio_get(context: &Context<'_>, decoded: &mut Decoded) {
         }
         super::note(decoded, text);
     }
+}
+
+pub(super) fn ioprio_set(context: &Context<'_>, decoded: &mut Decoded) {
+    let number = context.uint(2);
+    let class = kinds::name("ioprio_class", u64::from(number >> 13));
+    let text = format!("IOPRIO_PRIO_VALUE({class}, {})", number & 0x1fff);
+    set(decoded, 2, Value::Macro(text.into()));
 }

@@ -108,7 +108,9 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
                 }
             }
             texts.extend(left(context, 4, &decoded.name));
-            note(decoded, texts.join(", "));
+            if let Some(Outcome::Returned { note, .. }) = &mut decoded.outcome {
+                *note = Some(texts.join(", "));
+            }
         }
         None => {
             if let Some(Outcome::Failed { .. }) = decoded.outcome

@@ -23,6 +23,17 @@ pub struct Structure {
     pub decode: fn(&[u8], Abi, &Style) -> Value,
 }
 
+/// Structures to which later kernels add fields. A process says how long its structure is.
+pub(super) const EXTENSIBLE: [&str; 3] = ["open_how", "clone_args", "landlock_ruleset_attr"];
+
+/// Bytes that are copied behind the known fields of an extensible structure.
+pub(super) const TAIL: usize = 64;
+
+/// The date of a time since 1970 in UTC.
+pub(super) fn date(seconds: i64) -> Option<String> {
+    time::date(seconds, "")
+}
+
 /// The structure of this name.
 pub fn find(name: &str) -> Option<&'static Structure> {
     ALL.iter().copied().flatten().find(|structure| structure.name == name)

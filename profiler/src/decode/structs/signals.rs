@@ -237,7 +237,8 @@ fn sender(reader: &mut Reader<'_>) {
     let pid = reader.i32();
     reader.put("si_pid", Value::Signed(pid));
     let user = reader.u32();
-    reader.put("si_uid", Value::Unsigned(user));
+    let is_none = user == u64::from(u32::MAX);
+    reader.put("si_uid", if is_none { Value::Signed(-1) } else { Value::Unsigned(user) });
 }
 
 fn put_sent_value(reader: &mut Reader<'_>, sent: u64) {

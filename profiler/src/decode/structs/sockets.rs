@@ -19,6 +19,17 @@ pub(super) static ALL: &[Structure] = &[
         bytes: |abi| if abi == Abi::X86_64 { 16 } else { 8 },
         decode: filter,
     },
+    Structure { name: "ip_mreq", bytes: |_| 8, decode: membership },
+    Structure { name: "ipv6_mreq", bytes: |_| 20, decode: membership6 },
+    Structure {
+        name: "group_req",
+        bytes: |abi| if abi == Abi::I386 { 132 } else { 136 },
+        decode: group_request,
+    },
+    Structure { name: "packet_mreq", bytes: |_| 16, decode: packet_membership },
+    Structure { name: "tpacket_req", bytes: |_| 16, decode: ring_request },
+    Structure { name: "in_pktinfo", bytes: |_| 12, decode: packet_info },
+    Structure { name: "sock_extended_err", bytes: |_| 32, decode: extended_error },
 ];
 
 const UNIX: u64 = 1;
@@ -165,5 +176,98 @@ fn filter(bytes: &[u8], abi: Abi, _: &Style) -> Value {
     reader.put("len", Value::Unsigned(length));
     let pointer = reader.word();
     reader.put("filter", address(pointer));
+    reader.done(false)
+}
+
+/// An address of IPv4: `inet_addr("127.0.0.1")`.
+fn host(reader: &mut Reader<'_>) -> Value {
+    let host = Ipv4Addr::from_bits(reader.be32() as u32);
+    of(format!("inet_addr(\"{host}\")"))
+}
+
+fn membership(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    for name in ["imr_multiaddr", "imr_interface"] {
+        let host = host(&mut reader);
+        reader.put(name, host);
+    }
+    reader.done(false)
+}
+
+fn membership6(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    let words = [reader.be32(), reader.be32(), reader.be32(), reader.be32()];
+    let bits = words.iter().fold(0_u128, |bits, word| bits << 32 | u128::from(*word));
+    let host = Ipv6Addr::from_bits(bits);
+    reader.put("", of(format!("inet_pton(AF_INET6, \"{host}\", &ipv6mr_multiaddr)")));
+    let index = reader.u32();
+    reader.put("ipv6mr_interface", interface(index));
+    reader.done(false)
+}
+
+fn group_request(bytes: &[u8], abi: Abi, style: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    let index = reader.u32();
+    reader.put("gr_interface", interface(index));
+    let at = if abi == Abi::I386 { 4 } else { 8 };
+    let address = bytes.get(at..).unwrap_or_default();
+    reader.put("gr_group", socket_address(&address[..address.len().min(128)], abi, style));
+    reader.done(false)
+}
+
+fn packet_membership(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    // linux/if_packet.h
+    const KINDS: [&str; 4] =
+        ["PACKET_MR_MULTICAST", "PACKET_MR_PROMISC", "PACKET_MR_ALLMULTI", "PACKET_MR_UNICAST"];
+    let mut reader = Reader::new(bytes, abi);
+    let index = reader.u32();
+    reader.put("mr_ifindex", interface(index));
+    let kind = reader.u16();
+    let name = usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind));
+    let name = name.map(|name| (*name).into());
+    reader.put("mr_type", Value::Name { name, number: kind, prefix: "PACKET_MR_" });
+    let length = reader.u16();
+    reader.put("mr_alen", Value::Unsigned(length));
+    let shown = usize::try_from(length).unwrap_or(8).min(8);
+    let bytes: Vec<_> = reader.rest(shown).iter().map(|byte| format!("{byte:02x}")).collect();
+    reader.put("mr_address", of(bytes.join(":")));
+    reader.done(false)
+}
+
+fn packet_info(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    let index = reader.u32();
+    reader.put("ipi_ifindex", interface(index));
+    for name in ["ipi_spec_dst", "ipi_addr"] {
+        let host = host(&mut reader);
+        reader.put(name, host);
+    }
+    reader.done(false)
+}
+
+fn extended_error(bytes: &[u8], abi: Abi, style: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    let errno = reader.u32();
+    reader.put("ee_errno", Value::Unsigned(errno));
+    for name in ["ee_origin", "ee_type", "ee_code"] {
+        let number = reader.u8();
+        reader.put(name, Value::Unsigned(number));
+    }
+    reader.skip(1);
+    for name in ["ee_info", "ee_data"] {
+        let number = reader.u32();
+        reader.put(name, Value::Unsigned(number));
+    }
+    let offender = reader.rest(16);
+    reader.put("offender", socket_address(offender, abi, style));
+    reader.done(false)
+}
+
+fn ring_request(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    for name in ["tp_block_size", "tp_block_nr", "tp_frame_size", "tp_frame_nr"] {
+        let number = reader.u32();
+        reader.put(name, Value::Unsigned(number));
+    }
     reader.done(false)
 }

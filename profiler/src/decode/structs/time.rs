@@ -14,6 +14,7 @@ pub(super) static ALL: &[Structure] = &[
     Structure { name: "timespec_utime", bytes: |abi| 2 * long(abi), decode: timespec_utime },
     Structure { name: "timespec64_utime", bytes: |_| 16, decode: timespec64_utime },
     Structure { name: "timeval", bytes: |abi| 2 * long(abi), decode: timeval },
+    Structure { name: "timeval64", bytes: |_| 16, decode: timeval64 },
     Structure { name: "timeval_utime", bytes: |abi| 2 * long(abi), decode: timeval_utime },
     Structure { name: "timezone", bytes: |_| 8, decode: timezone },
     Structure { name: "utimbuf", bytes: |abi| 2 * long(abi), decode: utimbuf },
@@ -75,6 +76,12 @@ fn timespec64(bytes: &[u8], abi: Abi, _: &Style) -> Value {
 fn timeval(bytes: &[u8], abi: Abi, _: &Style) -> Value {
     let mut reader = Reader::new(bytes, abi);
     let (_, _, value) = pair(&mut reader, false, VAL);
+    reader.or_cut(value)
+}
+
+fn timeval64(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+    let mut reader = Reader::new(bytes, abi);
+    let (_, _, value) = pair(&mut reader, true, VAL);
     reader.or_cut(value)
 }
 
@@ -215,13 +222,36 @@ fn adjustment(mut reader: Reader<'_>) -> Value {
     reader.done(false)
 }
 
-fn rusage(bytes: &[u8], abi: Abi, _: &Style) -> Value {
+fn rusage(bytes: &[u8], abi: Abi, style: &Style) -> Value {
     let mut reader = Reader::new(bytes, abi);
     for name in ["ru_utime", "ru_stime"] {
         let (_, _, value) = pair(&mut reader, false, VAL);
         reader.put(name, value);
     }
-    reader.done(true)
+    if !style.is_verbose {
+        return reader.done(true);
+    }
+    let counts = [
+        "ru_maxrss",
+        "ru_ixrss",
+        "ru_idrss",
+        "ru_isrss",
+        "ru_minflt",
+        "ru_majflt",
+        "ru_nswap",
+        "ru_inblock",
+        "ru_oublock",
+        "ru_msgsnd",
+        "ru_msgrcv",
+        "ru_nsignals",
+        "ru_nvcsw",
+        "ru_nivcsw",
+    ];
+    for name in counts {
+        let count = reader.ulong();
+        reader.put(name, Value::Unsigned(count));
+    }
+    reader.done(false)
 }
 
 fn rlimit(bytes: &[u8], abi: Abi, _: &Style) -> Value {
@@ -306,7 +336,9 @@ fn sigevent(bytes: &[u8], abi: Abi, _: &Style) -> Value {
     let pointer = reader.word();
     let number = Value::Signed(i64::from((pointer as u32).cast_signed()));
     let value = vec![number.named("sival_int"), address(pointer).named("sival_ptr")];
-    reader.put("sigev_value", Value::Struct { fields: value, is_cut: false });
+    if pointer != 0 {
+        reader.put("sigev_value", Value::Struct { fields: value, is_cut: false });
+    }
     let signal = reader.u32();
     let notify = reader.u32();
     // SIGEV_SIGNAL, SIGEV_THREAD and SIGEV_THREAD_ID send a signal.
