@@ -51,7 +51,13 @@ fn follow<B: TraceBackend>(regs: u64, nr: u64) {
         count_loss!(unseen);
         return;
     };
-    let ids = bpf_get_current_pid_tgid();
+    // The ids are those of the last call, if there was one: an exec notes a new one.
+    // SAFETY: a live state of the running task.
+    let (tid, tgid) = unsafe { ((*traced).call.tid, (*traced).call.tgid) };
+    let ids = match tid {
+        0 => bpf_get_current_pid_tgid(),
+        _ => u64::from(tgid) << 32 | u64::from(tid),
+    };
     let state = traced.cast::<TaskState>();
     // SAFETY: a live state that only its own task writes by now.
     unsafe {

@@ -33,8 +33,6 @@ pub fn exit<B: TraceBackend>(regs: u64, result: u64) {
         }
         (*traced).call.exit_ns = now;
         (*traced).call.result = result as i64;
-        // An exec by a thread that is not the leader changes the id in the middle of the call.
-        (*traced).call.tid = bpf_get_current_pid_tgid() as u32;
         if is_wanted(&raw const (*traced).call) {
             if (*traced).flags & TracedTask::HAS_PLAN != 0 {
                 copy_at_exit(traced);

@@ -7,7 +7,7 @@
 //! The path is the one from the root of the mount namespace, even if the process has another root.
 //! It is read anew for each call, so a rename or a reused descriptor never leaves a stale path.
 
-use core::ptr::write_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::helpers::{
     bpf_get_current_task,
@@ -74,11 +74,18 @@ fn find(descriptor: u32) -> u64 {
     // SAFETY: always safe to call.
     let task = unsafe { bpf_get_current_task() };
     let table = word(word(task, FILES_OFFSET.load()), FDT_OFFSET.load());
+    let (most, files) = (MAX_FDS_OFFSET.load(), FD_OFFSET.load());
+    // The verifier knows the offsets, and walks one branch.
+    let [most, files] = if files == most + 8 {
+        read([0_u64; 2], table + u64::from(most))
+    } else {
+        [word(table, most), word(table, files)]
+    };
     // Negative descriptors are greater.
-    if descriptor >= read(0_u32, table + u64::from(MAX_FDS_OFFSET.load())) {
+    if descriptor >= most as u32 {
         return 0;
     }
-    read(0_u64, word(table, FD_OFFSET.load()) + 8 * u64::from(descriptor))
+    word(files + 8 * u64::from(descriptor), 0)
 }
 
 /// Adds a part that describes the open file which `descriptor` names. `what` is as in
@@ -100,22 +107,26 @@ pub fn copy_file(slot: u32, what: u32, descriptor: u32) -> u32 {
             return NO_SPACE.into();
         }
         let at = masked::<{ PARTS_START_BELOW as u64 - 1 }>(used.into());
-        let inode = word(file, F_INODE_OFFSET.load());
+        let scratch = Scratch { pending, at };
+        let file_block = scratch.read(0, file);
+        let inode = file_block.word(F_INODE_OFFSET.load());
+        let inode_block = scratch.read(1, inode);
         let described = copy::place(pending, at).add(size_of::<Part>()).cast::<OpenFile>();
-        let mode = read(0_u16, inode + u64::from(I_MODE_OFFSET.load()));
-        let magic = word(word(inode, I_SB_OFFSET.load()), S_MAGIC_OFFSET.load()) as u32;
+        let mode = inode_block.word(I_MODE_OFFSET.load()) as u16;
+        let super_block = inode_block.word(I_SB_OFFSET.load());
+        let magic = word(super_block, S_MAGIC_OFFSET.load()) as u32;
         described.write(OpenFile {
             magic,
             mode,
             flags: 0,
-            inode: word(inode, I_INO_OFFSET.load()),
+            inode: inode_block.word(I_INO_OFFSET.load()),
         });
         let bytes = if magic == SOCKFS_MAGIC && mode & S_IFMT == S_IFSOCK {
-            let socket = word(file, F_PRIVATE_OFFSET.load());
+            let socket = file_block.word(F_PRIVATE_OFFSET.load());
             describe_socket(socket, described.add(1).cast());
             size_of::<OpenSocket>() as u32
         } else {
-            copy_names(pending, at, file)
+            copy_names(&scratch, &file_block)
         };
         let bytes = bytes + size_of::<OpenFile>() as u32;
         let part = copy::place(pending, at).cast::<Part>();
@@ -133,80 +144,142 @@ pub fn copy_file(slot: u32, what: u32, descriptor: u32) -> u32 {
     COPIED.into()
 }
 
-/// What is read of a dentry.
-struct Dentry {
-    parent: u64,
-    name: u64,
+/// Bytes of a [`Block`].
+const BLOCK: u32 = 128;
+
+/// Where blocks are, from the beginning of the part: behind all names.
+const BLOCKS_AT: u64 =
+    (size_of::<Part>() + size_of::<OpenFile>()) as u64 + (NAMES_START_BELOW + NAME_BYTES) as u64;
+
+/// The space behind the part at `at`, where the beginnings of structures are copied. One copy of
+/// many fields costs less than one copy for each field.
+struct Scratch {
+    pending: *mut Pending,
+    at: u64,
 }
 
-impl Dentry {
+/// The beginning of a structure.
+struct Block {
+    address: u64,
+    copy: *const u8,
+}
+
+impl Scratch {
+    /// Copies the structure at `address`.
+    ///
+    /// # Safety
+    /// The map value is live, and `at` is below [`PARTS_START_BELOW`].
     #[inline(always)]
-    fn read(address: u64) -> Self {
-        let (parent, name) = (D_PARENT_OFFSET.load(), D_NAME_OFFSET.load());
-        let text = name + QSTR_NAME_OFFSET.load();
-        // The verifier knows the offsets, and walks one branch.
-        if text == parent + 16 {
-            let [parent, _, name] = read([0_u64; 3], address + u64::from(parent));
-            Self { parent, name }
-        } else {
-            Self { parent: word(address, parent), name: word(address, text) }
+    unsafe fn read(&self, index: u64, address: u64) -> Block {
+        // SAFETY: the caller's map value has space for some blocks, and the helper checks the
+        // address.
+        unsafe {
+            let to = copy::place(self.pending, self.at + BLOCKS_AT + index * u64::from(BLOCK));
+            bpf_probe_read_kernel(to.cast(), BLOCK, address as *const _);
+            Block { address, copy: to }
         }
     }
 }
 
-/// Copies the names from a file up to the root, behind the [`OpenFile`] of the part at `at`.
-/// Returns their bytes.
+impl Block {
+    /// The word at an offset.
+    ///
+    /// # Safety
+    /// The map value with the copy is live.
+    #[inline(always)]
+    unsafe fn word(&self, offset: u32) -> u64 {
+        // The verifier knows the offsets, and walks one branch.
+        if offset <= BLOCK - 8 {
+            // SAFETY: within the block, by volatile reads, since a helper wrote it.
+            unsafe { read_volatile(self.copy.add(offset as usize).cast()) }
+        } else {
+            word(self.address, offset)
+        }
+    }
+}
+
+/// A mount on the way to the root.
+struct Mount {
+    address: u64,
+    parent: u64,
+    point: u64,
+    root: u64,
+}
+
+impl Mount {
+    /// # Safety
+    /// As of [`Scratch::read`].
+    #[inline(always)]
+    unsafe fn read(scratch: &Scratch, address: u64) -> Self {
+        // SAFETY: the caller's.
+        unsafe {
+            let block = scratch.read(0, address);
+            Self {
+                address,
+                parent: block.word(MOUNT_PARENT_OFFSET.load()),
+                point: block.word(MOUNT_POINT_OFFSET.load()),
+                root: block.word(MOUNT_MNT_OFFSET.load() + MNT_ROOT_OFFSET.load()),
+            }
+        }
+    }
+}
+
+/// Copies the names from a file up to the root, behind the [`OpenFile`] of the part. Returns their
+/// bytes.
 ///
 /// # Safety
-/// `pending` is a live map value, and `at` is below [`PARTS_START_BELOW`].
+/// As of [`Scratch::read`].
 #[inline(always)]
-unsafe fn copy_names(pending: *mut Pending, at: u64, file: u64) -> u32 {
+unsafe fn copy_names(scratch: &Scratch, file: &Block) -> u32 {
+    let Scratch { pending, at } = *scratch;
     // SAFETY: the masks keep all within the map value.
     unsafe {
         // A volatile write: flags in a register would double the paths that the verifier walks.
         let flags =
             &raw mut (*copy::place(pending, at).add(size_of::<Part>()).cast::<OpenFile>()).flags;
-        let path = file + u64::from(F_PATH_OFFSET.load());
-        let mut dentry = word(path, PATH_DENTRY_OFFSET.load());
-        let mut mount = word(path, PATH_MNT_OFFSET.load());
-        let mut mount_root = word(mount, MNT_ROOT_OFFSET.load());
+        let path = F_PATH_OFFSET.load();
+        let mut dentry = file.word(path + PATH_DENTRY_OFFSET.load());
+        let mount = file.word(path + PATH_MNT_OFFSET.load());
+        // `mount` is the member `mnt` of a `struct mount`. The block of the file is not needed any
+        // more.
+        let mut mount = Mount::read(scratch, mount - u64::from(MOUNT_MNT_OFFSET.load()));
         let start = at + (size_of::<Part>() + size_of::<OpenFile>()) as u64;
         let mut end = masked::<OFFSET_MASK>(start);
         let mut flag = OpenFile::CUT;
-        // `d_unhashed` (include/linux/dcache.h): the second pointer of the hash list is null.
-        if word(dentry, D_HASH_OFFSET.load() + 8) == 0 {
+        // `d_unlinked` (include/linux/dcache.h): the second pointer of the hash list is null, and
+        // the file is not the root of its file system.
+        let block = scratch.read(1, dentry);
+        if block.word(D_HASH_OFFSET.load() + 8) == 0 && block.word(D_PARENT_OFFSET.load()) != dentry
+        {
             write_volatile(flags, OpenFile::DELETED);
         }
         for _ in 0..PATH_STEPS {
-            let is_top = dentry == mount_root;
-            let Dentry { parent, name } = Dentry::read(dentry);
-            if is_top {
-                // `mount` is the member `mnt` of a `struct mount`.
-                let outer = mount - u64::from(MOUNT_MNT_OFFSET.load());
-                let outer_parent = word(outer, MOUNT_PARENT_OFFSET.load());
-                if outer_parent == outer || outer_parent == 0 {
+            if dentry == mount.root {
+                if mount.parent == mount.address || mount.parent == 0 {
                     flag = 0;
                     break;
                 }
-                dentry = word(outer, MOUNT_POINT_OFFSET.load());
-                mount = outer_parent + u64::from(MOUNT_MNT_OFFSET.load());
-                mount_root = word(mount, MNT_ROOT_OFFSET.load());
+                dentry = mount.point;
+                mount = Mount::read(scratch, mount.parent);
                 continue;
             }
             if end - start >= NAMES_START_BELOW.into() {
                 break;
             }
+            let block = scratch.read(1, dentry);
+            let parent = block.word(D_PARENT_OFFSET.load());
+            let name = block.word(D_NAME_OFFSET.load() + QSTR_NAME_OFFSET.load());
             let to = copy::place(pending, end);
             let length = bpf_probe_read_kernel_str(to.cast(), NAME_BYTES, name as *const _);
-            end =
-                masked::<OFFSET_MASK>(end + masked::<{ 2 * NAME_BYTES as u64 - 1 }>(length as u64));
+            let length = masked::<{ 2 * NAME_BYTES as u64 - 1 }>(length as u64);
+            end = masked::<OFFSET_MASK>(end + length);
             if parent == dentry || parent == 0 {
                 flag = OpenFile::WITHOUT_DIRECTORY;
                 break;
             }
             dentry = parent;
         }
-        write_volatile(flags, core::ptr::read_volatile(flags) | flag);
+        write_volatile(flags, read_volatile(flags) | flag);
         (end - start) as u32
     }
 }

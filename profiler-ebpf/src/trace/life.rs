@@ -28,6 +28,7 @@ pub fn fork<B: TraceBackend>(parent: Task, child: Task) {
             change(traced, || {
                 (*traced).call.about = 0;
                 (*traced).call.comm = Default::default();
+                (*traced).call.tid = 0;
             });
         }
     }
@@ -39,7 +40,11 @@ pub fn exec<B: TraceBackend>(task: Task) {
     life::exec::<B>(task);
     if let Some(traced) = traced::<B>(task) {
         // SAFETY: a live state of the running task.
-        unsafe { (*traced).flags |= TracedTask::RAN_EXEC };
+        unsafe {
+            (*traced).flags |= TracedTask::RAN_EXEC;
+            // An exec by a thread that is not the leader changes its id.
+            (*traced).call.tid = bpf_get_current_pid_tgid() as u32;
+        }
     }
 }
 
