@@ -52,8 +52,18 @@ pub extern "C" fn copy_all_vectors(
 /// Copies a message: see [`copy_message`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn copy_whole_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
-    copy_message(slot, what, address, most)
+pub extern "C" fn copy_most_of_message(slot: u32, what: u32, address: u64) -> u32 {
+    copy_message(slot, what, address)
+}
+
+/// In the result of [`count_texts`]: a pointer could not be read.
+const UNREADABLE: u32 = 1 << 31;
+
+/// Counts texts: see [`count_texts`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn count_all_texts(what: u32, address: u64) -> u32 {
+    count_texts(what, address)
 }
 
 /// Copies texts: see [`copy_texts`].
@@ -70,6 +80,19 @@ pub extern "C" fn copy_open_file(slot: u32, what: u32, descriptor: u32) -> u32 {
     files::copy_file(slot, what, descriptor)
 }
 
+/// Runs one capture: see [`run_numbered`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn run_one_capture(
+    slot: u32,
+    plan: u32,
+    what: u64,
+    result: u64,
+    faulted: u32,
+) -> u32 {
+    run_numbered(slot, plan, what, result, faulted)
+}
+
 /// Runs the captures of a plan, and returns a bit for each one that faulted. `what` has the times of
 /// [`Capture::when`] in the lowest byte, and a bit for each capture to repeat in the next.
 #[inline(always)]
@@ -78,26 +101,48 @@ pub fn run(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
 }
 
 /// Runs the captures of a plan: see [`run`].
+///
+/// Until Linux 6.4, the verifier tells apart all values of a variable in a program with functions
+/// (`__mark_reg_unknown`, kernel/bpf/verifier.c). So it would check the captures that follow for
+/// each combination of captures that faulted. A function of its own returns any value, and so
+/// forgets the combination.
 #[inline(always)]
 pub fn run_plan(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
-    let Some(plan) = PLANS.get_ptr(plan) else { return 0 };
+    let Some(captures) = PLANS.get_ptr(plan) else { return 0 };
     let mut faulted = 0;
     for index in 0..CAPTURES {
-        // SAFETY: a live map value. Nobody writes it any more.
-        let capture = unsafe { (&raw const (*plan)[index]).read() };
-        if capture.kind == Kind::Nothing as u8 {
+        // SAFETY: fields of a live map value. Nobody writes it any more.
+        let (kind, when) = unsafe {
+            let capture = (&raw const *captures).cast::<Capture>().add(index);
+            ((&raw const (*capture).kind).read(), (&raw const (*capture).when).read())
+        };
+        if kind == Kind::Nothing as u8 {
             break;
         }
-        let is_repeated = what >> RETRIED_SHIFT >> index & 1 != 0;
-        if u32::from(capture.when) & what & 0xff == 0 && !is_repeated {
-            continue;
+        let is_repeated = what >> RETRIED_SHIFT >> index & 1;
+        if u32::from(when) & what & 0xff | is_repeated != 0 {
+            // A fault at the entry is not final: the part is copied again at the exit.
+            let partial = if what & u32::from(AT_ENTRY) == 0 { PARTIAL } else { 0 };
+            let late = if is_repeated != 0 { LATE } else { 0 };
+            let one = (index as u64) | u64::from(late | partial) << 32;
+            faulted = run_one_capture(slot, plan, one, result, faulted);
         }
-        let late = if is_repeated { LATE } else { 0 };
-        // A fault at the entry is not final: the part is copied again at the exit.
-        let partial = if what & u32::from(AT_ENTRY) == 0 { PARTIAL } else { 0 };
-        if run_capture(slot, index as u32 | late | partial, &capture, result) == FAULT.into() {
-            faulted |= 1 << index;
-        }
+    }
+    faulted
+}
+
+/// Runs the capture with the number in the lower half of `what`. The upper half has [`LATE`] and
+/// [`PARTIAL`].
+/// Returns `faulted`, with the bit of the capture set if the capture faulted.
+#[inline(always)]
+pub fn run_numbered(slot: u32, plan: u32, what: u64, result: u64, faulted: u32) -> u32 {
+    let Some(captures) = PLANS.get_ptr(plan) else { return faulted };
+    let index = masked::<7>(what) as usize;
+    // SAFETY: a live map value: the mask keeps the index within it. Nobody writes it any more.
+    let capture = unsafe { (&raw const *captures).cast::<Capture>().add(index).read() };
+    let flags = (what >> 32) as u32 & (LATE | PARTIAL);
+    if run_capture(slot, index as u32 | flags, &capture, result) == FAULT.into() {
+        return faulted | 1 << index;
     }
     faulted
 }
@@ -200,9 +245,31 @@ pub fn copy_vectors(slot: u32, what: u32, address: u64, count: u64, most: u64) -
     state
 }
 
-/// Copies a `struct msghdr` and what it points to.
+/// Copies a `struct msghdr` and what it points to. The vectors are copied here, and not by
+/// [`copy_message`]: one more function between would exceed the space on the stack.
 #[inline(always)]
-pub fn copy_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
+fn copy_whole_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8 };
+    let at = copy::used(slot) + size_of::<Part>() as u32;
+    let state = copy_most_of_message(slot, what, address);
+    // The structure could not be read, or there was no space for it.
+    if copy::used(slot) < at + 7 * word {
+        return state;
+    }
+    let vectors = copy::word(slot, what, at + 2 * word);
+    let count = copy::word(slot, what, at + 3 * word);
+    if vectors == 0 {
+        return state;
+    }
+    match copy_all_vectors(slot, what + (2 << INDEX_SHIFT), vectors, count, most) {
+        faulted if faulted == FAULT.into() => faulted,
+        _ => state,
+    }
+}
+
+/// Copies a `struct msghdr`, its address and its control data.
+#[inline(always)]
+pub fn copy_message(slot: u32, what: u32, address: u64) -> u32 {
     let word = if what & COMPAT != 0 { 4 } else { 8 };
     let at = copy::used(slot) + size_of::<Part>() as u32;
     // `msg_namelen` and `msg_flags` are padded in the native structure.
@@ -224,16 +291,13 @@ pub fn copy_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
     if control != 0 && control_length != 0 {
         note(copy_part(slot, part(3), control, control_length, MAX_CONTROL as u32));
     }
-    let (vectors, count) = (field(2), field(3));
-    if vectors != 0 {
-        note(copy_all_vectors(slot, part(2), vectors, count, most));
-    }
     if faulted { FAULT.into() } else { state }
 }
 
-/// Copies an array of pointers to text, which a null pointer ends, and the texts.
+/// Counts the texts in an array of pointers, up to one more than [`MAX_TEXTS`]. Sets [`UNREADABLE`]
+/// if a pointer could not be read.
 #[inline(always)]
-pub fn copy_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
+pub fn count_texts(what: u32, address: u64) -> u32 {
     let word = if what & COMPAT != 0 { 4 } else { 8_u32 };
     let pointer = |index: u32| {
         let at = address + u64::from(index * word);
@@ -246,17 +310,24 @@ pub fn copy_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
             }
         }
     };
-    let (mut count, mut is_faulted) = (0, false);
     for index in 0..=MAX_TEXTS {
         match pointer(index) {
-            Ok(0) => break,
-            Ok(_) => count = index + 1,
-            Err(_) => {
-                is_faulted = true;
-                break;
-            }
+            Ok(0) => return index,
+            Ok(_) => {}
+            Err(_) => return index | UNREADABLE,
         }
     }
+    MAX_TEXTS + 1
+}
+
+/// Copies an array of pointers to text, which a null pointer ends, and the texts.
+#[inline(always)]
+pub fn copy_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8_u32 };
+    // From a function of its own, so that the verifier knows nothing about the number. It would walk
+    // the loop below once for each one.
+    let counted = count_all_texts(what, address);
+    let (count, is_faulted) = (counted & !UNREADABLE, counted & UNREADABLE != 0);
     let copied = count.min(MAX_TEXTS) * word;
     let at = copy::used(slot) + size_of::<Part>() as u32;
     // An array of which nothing can be read faults.

@@ -3,12 +3,12 @@
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::{
     call::CallKey,
-    trace::{AT_ENTRY, About, Header, Kind, TracedTask, WITHOUT_DATA, number_index},
+    trace::{AT_ENTRY, Kind, TracedTask, WITHOUT_DATA, number_index},
     wire::TaskState,
 };
 
 use super::{
-    TraceBackend, capture, change,
+    TraceBackend, begin, capture, change,
     maps::{FREE_PENDING, NUMBERS, PENDING, PLANS},
     output::count_loss,
     skipped, traced_or_new,
@@ -77,19 +77,10 @@ fn follow<B: TraceBackend>(regs: u64, nr: u64) {
         change(traced, || {
             let call = &raw mut (*traced).call;
             // The name is read when a call leaves. Until then, that of the call before is known.
-            let mut comm = (*call).comm;
-            if comm[0] == 0 {
-                comm = bpf_get_current_comm().unwrap_or_default();
+            if (*call).comm[0] == 0 {
+                (*call).comm = bpf_get_current_comm().unwrap_or_default();
             }
-            *call = Header {
-                about: About::Call as u8,
-                tid: ids as u32,
-                tgid: (ids >> 32) as u32,
-                nr: key.0,
-                args: CallRegisters::read(regs).arguments(is_compat),
-                comm,
-                ..Header::default()
-            };
+            begin(call, 0, ids, key, CallRegisters::read(regs).arguments(is_compat));
             prepare(traced, key);
             if (*traced).flags & TracedTask::HAS_PLAN != 0 {
                 let faulted =

@@ -3,11 +3,13 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns};
 use profiler_common::{
     call::CallKey,
-    trace::{AT_ENTRY, AT_FAILURE, AT_SUCCESS, About, DENIED, ENTERED_BEFORE, Header, TracedTask},
+    trace::{AT_ENTRY, AT_FAILURE, AT_SUCCESS, DENIED, ENTERED_BEFORE, Header, TracedTask},
     wire::TaskState,
 };
 
-use super::{TraceBackend, capture, change, entry, maps::ERRNOS, output, skipped, traced_or_new};
+use super::{
+    TraceBackend, begin, capture, change, entry, maps::ERRNOS, output, skipped, traced_or_new,
+};
 use profiler_ebpf::{
     arch::CallRegisters,
     refusal, restart,
@@ -75,15 +77,8 @@ unsafe fn begin_unmatched<B: TraceBackend>(traced: *mut TracedTask, regs: u64) -
         let is_denied = flags & TaskState::KNOWN != 0 || refusal::is_presumed::<B>(nr, is_compat);
         // The memory is copied at the exit only. That is right for a call that was denied.
         change(traced, || {
-            (*traced).call = Header {
-                about: About::Call as u8,
-                flags: if is_denied { DENIED } else { ENTERED_BEFORE },
-                tid: ids as u32,
-                tgid: (ids >> 32) as u32,
-                nr: key.0,
-                args: registers.arguments(is_compat),
-                ..Header::default()
-            };
+            let flags = if is_denied { DENIED } else { ENTERED_BEFORE };
+            begin(&raw mut (*traced).call, flags, ids, key, registers.arguments(is_compat));
             entry::prepare(traced, key);
         });
         true
@@ -124,7 +119,7 @@ fn is_error(result: i64) -> bool {
 /// # Safety
 /// `call` is in a live map value.
 #[inline(always)]
-unsafe fn is_wanted(call: *const Header) -> bool {
+pub(super) unsafe fn is_wanted(call: *const Header) -> bool {
     // SAFETY: the caller's call.
     let (entry_ns, exit_ns, result) =
         unsafe { ((*call).entry_ns, (*call).exit_ns, (*call).result) };

@@ -6,7 +6,10 @@ use profiler_common::{
     wire::TaskState,
 };
 
-use super::{TraceBackend, change, maps::FREE_PENDING, of_state, output, traced, traced_or_new};
+use super::{
+    TraceBackend, change, exit::is_wanted, maps::FREE_PENDING, of_state, output, traced,
+    traced_or_new,
+};
 use profiler_ebpf::{
     life,
     maps::RENAMED,
@@ -83,7 +86,11 @@ unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
         if (*call).about != 0 {
             (*call).exit_ns = now;
             (*call).flags |= NEVER_RETURNED;
-            output::send_call(traced);
+            // It has not failed.
+            (*call).result = 0;
+            if is_wanted(call) {
+                output::send_call(traced);
+            }
         }
         let live = field_u32(field_u64(task, SIGNAL_OFFSET.load()) as Task, LIVE_OFFSET.load());
         let status = if layout_known() { field_u32(task, EXIT_CODE_OFFSET.load()) } else { 0 };
@@ -103,6 +110,11 @@ unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
     }
 }
 
+/// Codes of signals without a sender (include/uapi/asm-generic/siginfo.h).
+const SI_KERNEL: u32 = 0x80;
+const SI_TIMER: u32 = -2_i32 as u32;
+const SI_SIGIO: u32 = -5_i32 as u32;
+
 /// Handles `signal_deliver`: the running task gets `signal`. `info` is a `struct kernel_siginfo`,
 /// which begins as `siginfo_t` of the native ABI does (include/uapi/asm-generic/siginfo.h).
 #[inline(always)]
@@ -118,12 +130,15 @@ pub fn deliver<B: TraceBackend>(signal: u64, info: Task) {
         }
         let code = field_u32(info, 8);
         let sender = field_u64(info, 16);
-        // SIGILL, SIGTRAP, SIGBUS, SIGFPE and SIGSEGV have an address if the kernel sent them.
-        let is_fault = code as i32 > 0 && matches!(signal as u32, 4 | 5 | 7 | 8 | 11);
-        let sent_by_kernel = code == 0x80;
-        let (pid, uid, address) = match (is_fault, sent_by_kernel) {
-            (true, _) => (0, 0, sender),
-            (_, true) => (0, 0, 0),
+        // Which fields there are depends on the signal and the code (`siginfo_layout`,
+        // kernel/signal.c, Linux 6.12). If a process sent the signal, they are its id and user.
+        let is_of_kernel = code as i32 > 0 && code < SI_KERNEL;
+        let (pid, uid, address) = match signal as u32 {
+            // SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV and SIGSYS: the address of the fault or call.
+            4 | 5 | 7 | 8 | 11 | 31 if is_of_kernel => (0, 0, sender),
+            // SIGPOLL: the events.
+            29 if is_of_kernel => (0, 0, 0),
+            _ if matches!(code, SI_KERNEL | SI_TIMER | SI_SIGIO) => (0, 0, 0),
             _ => (sender & u64::from(u32::MAX), sender >> 32, 0),
         };
         let header = Header {

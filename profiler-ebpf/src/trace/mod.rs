@@ -21,7 +21,11 @@ pub mod maps;
 pub mod output;
 pub mod skipped;
 
-use profiler_common::{trace::TracedTask, wire::TaskState};
+use profiler_common::{
+    call::CallKey,
+    trace::{About, Header, TracedTask},
+    wire::TaskState,
+};
 
 use profiler_ebpf::{arch, backend::Backend, task::Task};
 
@@ -59,5 +63,31 @@ unsafe fn change<T>(traced: *mut TracedTask, change: impl FnOnce() -> T) -> T {
         arch::publish();
         (*traced).seq = (*traced).seq.wrapping_add(1);
         result
+    }
+}
+
+/// Makes `call` a call with these arguments, which has entered. The name of the thread stays.
+///
+/// Each field is written on its own: a whole header would be made on the stack first, which the
+/// functions that are called lack then.
+///
+/// # Safety
+/// `call` is that of the live state of the running task.
+#[inline(always)]
+unsafe fn begin(call: *mut Header, flags: u8, ids: u64, key: CallKey, args: [u64; 6]) {
+    // SAFETY: the caller's call.
+    unsafe {
+        (*call).about = About::Call as u8;
+        (*call).flags = flags;
+        (*call).parts = 0;
+        (*call).bytes = 0;
+        (*call).tid = ids as u32;
+        (*call).tgid = (ids >> 32) as u32;
+        (*call).nr = key.0;
+        (*call).dropped = 0;
+        (*call).entry_ns = 0;
+        (*call).exit_ns = 0;
+        (*call).result = 0;
+        (*call).args = args;
     }
 }
