@@ -173,7 +173,7 @@ Examples:
   profiler trace --failed -a -d 10s        every call of the host that fails
   profiler trace --slower 10ms -a          every call that takes 10 ms or longer
   profiler trace --syscall %file -- make   only calls that take a path
-  profiler trace --errno EACCES,EPERM --unit nginx
+  profiler trace --errno EACCES,EPERM --cgroup /system.slice/nginx.service
   profiler trace -o out.txt -- make -j4    to a file
   profiler trace --format json -o out.json -- ls
 

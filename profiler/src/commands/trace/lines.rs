@@ -70,7 +70,7 @@ impl Lines {
     /// Writes the line or half line of a step.
     pub(super) fn write(&mut self, step: &Step, out: &mut Vec<u8>) {
         if self.format == TraceFormat::Json {
-            // A call has one object, when it has left.
+            // A call has one object: when it has left, or at the end.
             if !matches!(step, Step::Begun(_)) {
                 json::write(step.event(), &self.style, self.start, out);
             }
@@ -116,8 +116,13 @@ impl Lines {
         self.encode(&line, out);
     }
 
-    /// Completes a line that has only begun.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
+    /// Completes a line that has only begun. In JSON, writes the calls that are in flight at the
+    /// end, which have no object yet.
+    pub(super) fn finish(&mut self, in_flight: &[Event], out: &mut Vec<u8>) {
+        if self.format == TraceFormat::Json {
+            in_flight.iter().for_each(|event| json::write(event, &self.style, self.start, out));
+            return;
+        }
         let mut line = String::new();
         self.end_open(&mut line);
         self.encode(&line, out);

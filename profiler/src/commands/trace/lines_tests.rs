@@ -31,7 +31,7 @@ fn lines(flags: &[&str]) -> Lines {
 fn text(lines: &mut Lines, steps: &[Step]) -> String {
     let mut out = Vec::new();
     steps.iter().for_each(|step| lines.write(step, &mut out));
-    lines.finish(&mut out);
+    lines.finish(&[], &mut out);
     String::from_utf8(out).expect("UTF-8")
 }
 

@@ -141,6 +141,14 @@ fn check(args: &TraceArgs) -> Result<(), Error> {
             hint: "for example: profiler trace -u nobody -- ls",
         });
     }
+    let filters = &args.filters;
+    if !(filters.unit.is_empty() && filters.container.is_empty() && filters.pod.is_empty()) {
+        return Err(Error::Usage {
+            problem: "`profiler trace` does not support --unit, --container and --pod yet",
+            hint: "name the cgroup of the unit, container or pod instead, for example: profiler \
+                   trace --cgroup /system.slice/nginx.service",
+        });
+    }
     let has_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
     if args.follow > 1 && !has_file {
         return Err(Error::Usage {
@@ -252,9 +260,10 @@ impl Session {
         }
         self.tracer.stop();
         let reading = self.read();
+        let in_flight = self.order.shown_in_flight(&reading);
         let steps = self.order.finish(reading);
         self.print(&steps, events)?;
-        self.output.finish(events)?;
+        self.output.finish(&in_flight, events)?;
         for DroppedLast { tid, records, .. } in self.tracer.dropped_last() {
             self.dropped.entry(tid).or_default().1 += u64::from(records);
         }

@@ -80,6 +80,11 @@ impl Order {
         self.take(&reading.in_flight, u64::MAX)
     }
 
+    /// The calls in flight of the last reading that are shown: none, if results decide that.
+    pub(super) fn shown_in_flight(&self, reading: &Reading) -> Vec<Event> {
+        if self.by_exit { Vec::new() } else { reading.in_flight.clone() }
+    }
+
     /// The entry of the oldest call in flight that is waited for.
     fn awaited(&self, events: &[Event], in_flight: &[Event], horizon_ns: u64) -> Option<u64> {
         let has_left = left(events);

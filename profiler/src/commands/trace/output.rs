@@ -83,21 +83,29 @@ impl Output {
         }
     }
 
-    /// Completes a line that has only begun.
+    /// Completes lines that have only begun, and prints the calls that are in flight at the end.
     ///
     /// # Errors
     /// [`Error::Output`].
-    pub(super) fn finish(&mut self, events: &mut Events) -> Result<Reader, Error> {
+    pub(super) fn finish(
+        &mut self,
+        in_flight: &[Event],
+        events: &mut Events,
+    ) -> Result<Reader, Error> {
         match self {
             Self::One(to, lines) => {
                 let mut text = Vec::new();
-                lines.finish(&mut text);
+                lines.finish(in_flight, &mut text);
                 Ok(to.write(&text, events)?)
             }
-            Self::PerThread { path, threads, .. } => {
+            Self::PerThread { path, new, threads } => {
+                for event in in_flight {
+                    threads.entry(event.tid).or_insert_with(|| new.clone());
+                }
                 for (&tid, lines) in threads {
+                    let own = in_flight.iter().find(|event| event.tid == tid);
                     let mut text = Vec::new();
-                    lines.finish(&mut text);
+                    lines.finish(own.map_or(&[], std::slice::from_ref), &mut text);
                     append(&file_of(path, tid), &text)?;
                 }
                 Ok(Reader::Present)
