@@ -45,6 +45,10 @@ mod streams;
 mod suite;
 mod timed;
 mod tls;
+mod trace;
+mod trace_calls;
+mod trace_ends;
+mod trace_filters;
 mod user;
 mod where_time;
 mod workload;
@@ -193,6 +197,7 @@ fn tests() -> Vec<Test> {
         shown::waits_are_left_out,
         shown::buckets_are_the_latencies,
         user::a_command_runs_as_a_user,
+        trace_calls::of_another_user_are_shown,
         service::ends_in_time,
         interrupt::a_command_ends_while_it_attaches,
         interrupt::a_daemon_ends_while_it_attaches,
@@ -278,6 +283,40 @@ fn tests() -> Vec<Test> {
         budget::a_run_writes_the_budget_of_the_next,
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
+        trace_calls::are_in_order_with_arguments_and_results,
+        trace_calls::have_the_paths_of_their_files,
+        trace_calls::of_many_threads_are_complete,
+        trace_calls::left_out_and_printed_add_up,
+        trace_calls::are_as_many_as_stated,
+        trace_calls::of_a_running_process_and_its_children,
+        trace_calls::that_are_denied_are_shown,
+        trace_calls::that_are_denied_to_older_threads_are_shown,
+        trace_calls::that_signals_break_are_shown,
+        trace_calls::that_run_a_program_are_shown,
+        trace_calls::of_children_are_shown,
+        trace_calls::of_both_tables_are_shown,
+        trace_calls::in_a_pid_namespace_have_ids_of_the_host,
+        trace_filters::by_name,
+        trace_filters::by_failure,
+        trace_filters::by_errno,
+        trace_filters::by_duration,
+        trace_filters::by_name_of_the_process,
+        trace_filters::by_cgroup,
+        trace_filters::by_cgroup_on_the_whole_host,
+        trace_filters::that_are_not_supported_are_refused,
+        trace_filters::do_not_stop_a_command,
+        trace_ends::a_command_s_exit_code_is_passed_on,
+        trace_ends::the_ends_of_threads_are_shown,
+        trace_ends::signals_have_their_senders,
+        trace_ends::signals_of_the_kernel_have_no_sender,
+        trace_ends::the_process_outlives_the_profiler,
+        trace_ends::an_interrupt_prints_what_there_is,
+        trace_ends::a_call_that_lasts_has_two_lines,
+        trace_ends::a_reader_that_closes_ends_it,
+        trace_ends::each_thread_has_a_file,
+        trace_ends::without_privilege_it_names_what_is_missing,
+        trace_ends::two_capabilities_suffice,
+        trace_ends::of_a_32_bit_program_are_shown,
     ];
     // These tests require functions that release builds lack. The builds for other kernels are
     // release builds.

@@ -408,8 +408,10 @@ pub(crate) fn kernel() -> (u32, u32) {
     (next(), next())
 }
 
+/// Checks that each stated call is reported as stated, if at most `loss` entries and exits went
+/// uncounted.
 #[track_caller]
-fn assert_same(reported: &Calls, stated: &Calls, loss: u64) {
+pub(crate) fn assert_same(reported: &Calls, stated: &Calls, loss: u64) {
     let different: Vec<_> = stated
         .iter()
         .map(|(name, made)| (name, made, reported.get(name)))

@@ -1,7 +1,7 @@
 //! A 32-bit program.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
 };
 
@@ -70,20 +70,43 @@ fn made() -> [(&'static str, Made); 10] {
     ]
 }
 
-/// A 32-bit process, from its exec, which is a 64-bit call, to its end.
+/// The executable, and what it makes.
+pub(crate) struct I386Program {
+    pub(crate) path: PathBuf,
+}
+
+impl I386Program {
+    /// The program, compiled into this directory if there is none yet.
+    ///
+    /// # Errors
+    /// If there is no compiler.
+    pub(crate) fn new(directory: &Path) -> Result<Self, Skip> {
+        let path = match compiled_before() {
+            Some(program) => program,
+            None => compile_for_i386(directory.join("i386"))?,
+        };
+        Ok(Self { path })
+    }
+
+    /// All calls of the process, from its exec, which is a 64-bit call, to its end.
+    pub(crate) fn states(&self, pid: u32) -> Statement {
+        let mut calls: Calls =
+            made().into_iter().map(|(name, made)| (format!("i386/{name}"), made)).collect();
+        calls.insert("x86_64/execve".to_owned(), Made::succeeded(1));
+        Statement::of(pid, calls)
+    }
+}
+
+/// A 32-bit process, from its exec to its end.
 pub(super) fn exec_of_a_32_bit_program(mode: Mode) -> Result<(), Skip> {
     let directory = tempfile::tempdir().expect("a directory");
-    let program = match compiled_before() {
-        Some(program) => program,
-        None => compile_for_i386(directory.path().join("i386"))?,
-    };
-    let (report, _) = Stat::new(mode).by_process_and_call().command([&program]);
+    let program = I386Program::new(directory.path())?;
+    let (report, _) = Stat::new(mode).by_process_and_call().command([&program.path]);
     let pid = report.rows.first().and_then(|row| row.pid).expect("a process");
-    let mut calls: Calls =
-        made().into_iter().map(|(name, made)| (format!("i386/{name}"), made)).collect();
-    calls.insert("x86_64/execve".to_owned(), Made::succeeded(1));
-    assert_eq!(report.rows.len(), calls.len(), "it makes no other call: {:#?}", report.rows);
-    report.has_exactly_by_process(&Statement::of(pid, calls));
+    let statement = program.states(pid);
+    let kinds = statement.processes[0].calls.len();
+    assert_eq!(report.rows.len(), kinds, "it makes no other call: {:#?}", report.rows);
+    report.has_exactly_by_process(&statement);
     report.nothing_is_in_flight();
     Ok(())
 }

@@ -27,7 +27,7 @@ use std::{fmt, process::ExitCode};
 use crate::{in_flight, in_flight_stopped, run::Mode};
 
 pub(crate) use filters::Cgroups;
-pub(crate) use i386_program::{asked_to_compile, compile};
+pub(crate) use i386_program::{I386Program, asked_to_compile, compile};
 
 /// A pitfall, and the test of it.
 pub(crate) struct Case {

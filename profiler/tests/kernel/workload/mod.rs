@@ -29,6 +29,7 @@ mod sleeps;
 mod statement;
 mod stops;
 mod tables;
+mod traced;
 mod turns;
 mod uprobes;
 
@@ -49,6 +50,7 @@ pub(crate) use names::RENAMED;
 use plan::Plan;
 pub(crate) use sleeps::now;
 pub(crate) use statement::{Busy, Calls, Made, Operations, Preempted, Process, Statement, Timing};
+pub(crate) use traced::TEXT;
 
 /// The argument that makes this executable a workload.
 pub(crate) const WORKLOAD: &str = "workload";
@@ -175,6 +177,10 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "execs-by-name" => filtered::execs_by_name(&params),
         "execs-of-threads-by-name" => filtered::execs_of_threads_by_name(&params),
         "some" => filtered::some(&params),
+        "known" => traced::known(&params),
+        "numbered" => traced::numbered(&params),
+        "told" => traced::told(),
+        "both-tables" => traced::both_tables(),
         "abis" => tables::abis(&params),
         "results-like-errnos" => tables::results_like_errnos(&params),
         "bogus" => tables::bogus(&params),
