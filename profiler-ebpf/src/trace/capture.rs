@@ -22,13 +22,6 @@ pub const RETRIED_SHIFT: u32 = 8;
 const MAX_NAME: u64 = 128;
 const MAX_CONTROL: u64 = 1024;
 
-/// Runs the captures of a plan: see [`run`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-pub extern "C" fn run_captures(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
-    run_plan(slot, plan, what, result)
-}
-
 /// Copies a part: see [`copy::copy`].
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -95,19 +88,13 @@ pub extern "C" fn run_one_capture(
 
 /// Runs the captures of a plan, and returns a bit for each one that faulted. `what` has the times of
 /// [`Capture::when`] in the lowest byte, and a bit for each capture to repeat in the next.
-#[inline(always)]
-pub fn run(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
-    run_captures(slot, plan, what, result)
-}
-
-/// Runs the captures of a plan: see [`run`].
 ///
 /// Until Linux 6.4, the verifier tells apart all values of a variable in a program with functions
 /// (`__mark_reg_unknown`, kernel/bpf/verifier.c). So it would check the captures that follow for
 /// each combination of captures that faulted. A function of its own returns any value, and so
 /// forgets the combination.
 #[inline(always)]
-pub fn run_plan(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
+pub fn run(slot: u32, plan: u32, what: u32, result: u64) -> u32 {
     let Some(captures) = PLANS.get_ptr(plan) else { return 0 };
     let mut faulted = 0;
     for index in 0..CAPTURES {
