@@ -5,6 +5,7 @@
 //! this repository.
 
 mod agreement;
+mod programs;
 mod source;
 mod tests;
 
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Fail if less than this share of the lines agrees, percent
     #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
     at_least: f64,
+    /// Compare with `strace -f` on real programs instead, and fail if a line differs
+    #[arg(long)]
+    programs: bool,
     /// Follow with this binary instead of a release build of this workspace
     #[arg(long, value_name = "FILE")]
     profiler: Option<PathBuf>,
@@ -57,6 +61,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             target_dir().join("release/profiler")
         }
     };
+    if args.programs {
+        return programs::run(&profiler, args.filter.as_deref());
+    }
     let programs = source::built()?;
     let wanted = |test: &Test| args.filter.as_ref().is_none_or(|text| test.name.contains(text));
     let (tests, skipped) = tests::of(&programs)?;
