@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tests::Test;
+use super::table::Test;
 
 /// How many lines were expected, and how many of them were printed to the letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 mod agreement;
 mod programs;
 mod source;
-mod tests;
+mod table;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use self::{agreement::Agreement, tests::Test};
+use self::{agreement::Agreement, table::Test};
 use crate::{
     privilege,
     workspace::{cargo, succeed, target_dir},
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let programs = source::built()?;
     let wanted = |test: &Test| args.filter.as_ref().is_none_or(|text| test.name.contains(text));
-    let (tests, skipped) = tests::of(&programs)?;
+    let (tests, skipped) = table::of(&programs)?;
     let tests: Vec<_> = tests.into_iter().filter(|test| wanted(test)).collect();
     ensure!(!tests.is_empty(), "no test program has this name");
     let mut calls: BTreeMap<String, Agreement> = BTreeMap::new();

@@ -194,8 +194,11 @@ fn error(bytes: &[u8]) -> Option<Value> {
     }))
 }
 
+/// The name of a field, and its value as a number.
+type NamedField = (&'static str, fn(u32) -> Value);
+
 /// Fields of four bytes, of which the last one can be incomplete.
-fn fields(bytes: &[u8], names: &[(&'static str, fn(u32) -> Value)]) -> Value {
+fn fields(bytes: &[u8], names: &[NamedField]) -> Value {
     let mut all = Vec::new();
     for (field, (name, value)) in bytes.chunks(4).zip(names) {
         let value = match kinds::number(field, 4) {
