@@ -69,6 +69,8 @@ pub struct Aggregate {
     unchecked: Vec<ProcessIndex>,
     /// The time of the current reading.
     now: Duration,
+    /// The time of the reading before.
+    before: Duration,
     keep: KeepEnded,
     rows: Rows,
     /// The calls since they were last taken, by owner. `None` if rows by owner are not kept.
@@ -87,6 +89,7 @@ impl Aggregate {
             books: Books::default(),
             unchecked: Vec::new(),
             now: Duration::ZERO,
+            before: Duration::ZERO,
             keep,
             rows: Rows::All,
             owners: None,
@@ -106,6 +109,7 @@ impl Aggregate {
 
     /// Begins a reading. `now` is the time since a fixed moment.
     pub fn begin_reading(&mut self, now: Duration) {
+        self.before = self.now;
         self.now = now;
     }
 
@@ -114,7 +118,7 @@ impl Aggregate {
         self.processes.end_moved(self.now);
         self.forget_ended_threads();
         let (folded, threads) = (&mut self.folded, &mut self.threads);
-        self.processes.forget_ended(self.now, self.keep, |index, process| {
+        self.processes.forget_ended(self.before, self.keep, |index, process| {
             for part in process.parts.iter() {
                 folded.add_all(&part);
             }
@@ -231,7 +235,7 @@ impl Aggregate {
     fn forget_ended_threads(&mut self) {
         let Some(threads) = &mut self.threads else { return };
         let processes = &mut self.processes;
-        threads.forget_ended(self.now, self.keep, |process, parts| {
+        threads.forget_ended(self.before, self.keep, |process, parts| {
             if let Some(process) = processes.figures_mut(process) {
                 process.listed = process.listed.saturating_sub(1);
                 for part in parts.iter() {

@@ -81,6 +81,20 @@ fn ended_processes_leave_and_totals_stay() {
     assert_eq!(all.calls()[0].total.calls, 3);
 }
 
+/// A consumer that reads at intervals of a second, and is once ten seconds late.
+#[test]
+fn a_late_reading_still_lists_what_has_ended() {
+    let mut all = Aggregate::new(KeepEnded::For(Duration::from_secs(1)));
+    read_at(&mut all, 1);
+    let a = all.thread_started(identity(1), b"a");
+    all.add(Some((a, NO_CGROUP)), READ, &calls(3));
+    all.thread_ended(a);
+    read_at(&mut all, 11);
+    assert_eq!(shown(&all), [(Some(1), 3)]);
+    read_at(&mut all, 12);
+    assert_eq!(shown(&all), [(None, 3)]);
+}
+
 #[test]
 fn a_process_with_a_thread_left_is_not_forgotten() {
     let mut all = Aggregate::new(KeepEnded::For(Duration::ZERO));
