@@ -143,6 +143,7 @@ fn decode(data: &[u8]) {
         args: [1, 2, 3, 4, 5, 6].map(number),
         entry_ns: None,
         left: (head[3] != 0).then(|| Left { exit_ns: 0, result: number(0).cast_signed() }),
+        thread_ended_ns: None,
         is_denied: false,
         parts,
     };

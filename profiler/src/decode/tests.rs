@@ -24,6 +24,7 @@ fn call(abi: Abi, name: &str, args: &[u64], result: i64) -> Call {
         args: all,
         entry_ns: Some(1),
         left: Some(Left { exit_ns: 2, result }),
+        thread_ended_ns: None,
         is_denied: false,
         parts: Vec::new(),
     }
@@ -225,6 +226,7 @@ fn any_call() -> impl Strategy<Value = Call> {
             args,
             entry_ns: None,
             left: result.map(|result| Left { exit_ns: 0, result }),
+            thread_ended_ns: None,
             is_denied: false,
             parts,
         },

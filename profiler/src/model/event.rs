@@ -49,6 +49,8 @@ pub struct Call {
     pub entry_ns: Option<u64>,
     /// How it left; `None` if it is in flight, or if the thread ended in it.
     pub left: Option<Left>,
+    /// When the thread ended in the call, nanoseconds of `CLOCK_MONOTONIC`; `None` if it did not.
+    pub thread_ended_ns: Option<u64>,
     /// Whether it was refused before it entered.
     pub is_denied: bool,
     /// The memory that was copied, in the order of the plan.
@@ -106,6 +108,11 @@ pub struct SignalDelivered {
 }
 
 impl Call {
+    /// When it left, or when the thread ended in it.
+    pub fn over_ns(&self) -> Option<u64> {
+        self.left.map(|left| left.exit_ns).or(self.thread_ended_ns)
+    }
+
     /// The part of a capture with this index.
     pub fn part(&self, capture: usize, index: usize) -> Option<&Part> {
         self.parts.iter().find(|part| part.capture == capture && part.index == index)

@@ -140,7 +140,7 @@ fn said_to_be_dropped(said: &str) -> u64 {
         return 0;
     }
     let number = said.strip_prefix("profiler: ").and_then(|rest| rest.split(' ').next());
-    assert!(said.contains(" events were left out"), "{said}");
+    assert!(said.contains(" events were dropped"), "{said}");
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number in {said}"))
 }
 

@@ -54,7 +54,7 @@ pub struct TraceArgs {
         help_heading = "Shown"
     )]
     pub columns: Vec<Column>,
-    /// What the column `time` shows: when the call entered
+    /// Form of the column `time`
     #[arg(long, value_enum, default_value_t = Clock::Time, help_heading = "Shown")]
     pub clock: Clock,
     /// Bytes of a string or buffer to show at most
@@ -82,14 +82,13 @@ pub struct TraceArgs {
     /// because the command uses standard output.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Once: accepted for users of strace, because children are always followed. Twice, with -o:
-    /// print to one file per thread, FILE.TID
+    /// -ff with -o: write one file per thread, FILE.TID. -f alone has no effect: children are always
+    /// followed
     #[arg(short, action = ArgAction::Count)]
     pub follow: u8,
     /// Kernel memory for calls that are not printed yet, in MiB
     ///
-    /// If calls come faster than they can be printed, calls are left out when this memory is full.
-    /// The threads that make the calls are never slowed down.
+    /// If the memory is full, whole calls are dropped. The traced process never waits for the profiler.
     #[arg(
         long,
         value_name = "MIB",
@@ -177,11 +176,14 @@ Examples:
   profiler trace -o out.txt -- make -j4    to a file
   profiler trace --format json -o out.json -- ls
 
-A call that lasts longer than 100 ms has two lines: `... <unfinished ...>` where it entered, and
-`<... NAME resumed>` where it left. A call that seccomp refused has a line too.
+Lines are in the order in which calls entered. If a call takes longer than 100 ms and other lines
+come first, it is split: `NAME(... <unfinished ...>` at its entry, and `<... NAME resumed>` at its
+return. A call that seccomp refused has a line too.
 
 Arguments are copied in the kernel while the call runs, so they are what the kernel saw. Memory
 that could not be read is shown as its address.
 
-If calls come faster than they can be printed, the profiler leaves out whole calls. The next line
-of the thread says how many, and the end says how many of which thread.";
+If calls come faster than they can be printed, whole calls are dropped. Before the next line of the
+thread, a line says how many. At the end, a message on standard error says how many in all.
+
+--unit, --container and --pod are not supported yet: use --cgroup.";

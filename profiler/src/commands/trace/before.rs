@@ -53,6 +53,7 @@ fn of_process(
             args,
             entry_ns: None,
             left: None,
+            thread_ended_ns: None,
             is_denied: false,
             parts: copy(pid, key, &args),
         });

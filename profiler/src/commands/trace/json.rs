@@ -40,6 +40,7 @@ enum What<'a> {
         duration_ns: Option<u64>,
         denied: bool,
         in_flight: bool,
+        thread_ended: bool,
     },
     Signal {
         signal: std::borrow::Cow<'static, str>,
@@ -72,9 +73,10 @@ pub(super) fn write(event: &Event, style: &Style, start: Start, out: &mut Vec<u8
                 decoded,
                 duration_ns: duration,
                 denied: call.is_denied,
-                in_flight: call.left.is_none(),
+                in_flight: call.over_ns().is_none(),
+                thread_ended: call.thread_ended_ns.is_some(),
             };
-            ("call", call.entry_ns.or(left).unwrap_or(0), what)
+            ("call", call.entry_ns.or(call.over_ns()).unwrap_or(start.monotonic_ns), what)
         }
         (Happened::Signal(signal), _) => {
             let what = What::Signal {

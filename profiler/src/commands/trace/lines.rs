@@ -5,6 +5,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use profiler_common::call::CallKey;
+
 use super::{json, order::Step};
 use crate::{
     commands::cli::{Clock, Column, TraceArgs, TraceFormat},
@@ -39,6 +41,16 @@ impl Start {
     }
 }
 
+/// A line that has only begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Open {
+    tid: u32,
+    key: CallKey,
+    entry_ns: Option<u64>,
+    /// How many characters it has.
+    characters: usize,
+}
+
 /// Makes lines, which continue where the last one ended.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
@@ -47,8 +59,8 @@ pub(super) struct Lines {
     format: TraceFormat,
     style: Style,
     start: Start,
-    /// The line that has only begun: its call, and how many characters it has.
-    open: Option<(u32, usize)>,
+    /// The line that has only begun.
+    open: Option<Open>,
     /// The time of the line before, nanoseconds of `CLOCK_MONOTONIC`.
     last_ns: u64,
 }
@@ -67,6 +79,11 @@ impl Lines {
         Self { columns, clock, format, style, start, open: None, last_ns: start.monotonic_ns }
     }
 
+    /// Sets the clocks when the profiler started to follow.
+    pub(super) fn set_start(&mut self, start: Start) {
+        (self.start, self.last_ns) = (start, start.monotonic_ns);
+    }
+
     /// Writes the line or half line of a step.
     pub(super) fn write(&mut self, step: &Step, out: &mut Vec<u8>) {
         if self.format == TraceFormat::Json {
@@ -83,7 +100,7 @@ impl Lines {
             let at = line.len();
             self.prefix(event, event_time(step), &mut line);
             let calls = if event.dropped == 1 { "event" } else { "events" };
-            let _ = write!(line, "--- {} {calls} of this thread left out ---", event.dropped);
+            let _ = write!(line, "--- {} {calls} of this thread dropped ---", event.dropped);
             trim_end(&mut line, at);
             line.push('\n');
         }
@@ -142,18 +159,22 @@ impl Lines {
         if self.has(Column::Call) {
             line.push_str(&decode::decode(call, &self.style).text_before_exit());
         }
-        self.open = Some((event.tid, line[at..].chars().count()));
+        let characters = line[at..].chars().count();
+        let &Call { key, entry_ns, .. } = call;
+        self.open = Some(Open { tid: event.tid, key, entry_ns, characters });
     }
 
     fn resume(&mut self, event: &Event, call: &Call, line: &mut String) {
         let decoded = decode::decode(call, &self.style);
-        let open = self.open.take_if(|(tid, _)| *tid == event.tid);
-        let (at, before) = match open {
-            Some((_, before)) => (0, before),
+        let is_same = |open: &mut Open| {
+            (open.tid, open.key, open.entry_ns) == (event.tid, call.key, call.entry_ns)
+        };
+        let (at, before) = match self.open.take_if(is_same) {
+            Some(open) => (0, open.characters),
             None => {
                 self.end_open(line);
                 let at = line.len();
-                self.prefix(event, call.left.map_or(0, |left| left.exit_ns), line);
+                self.prefix(event, call.over_ns().unwrap_or(self.last_ns), line);
                 if self.has(Column::Call) {
                     let _ = write!(line, "<... {} resumed>", decoded.name);
                 }
@@ -245,9 +266,7 @@ fn seconds(ns: u64) -> String {
 /// The time that the line of a step shows.
 fn event_time(step: &Step) -> u64 {
     match &step.event().happened {
-        Happened::Call(call) => {
-            call.entry_ns.or(call.left.map(|left| left.exit_ns)).unwrap_or_default()
-        }
+        Happened::Call(call) => call.entry_ns.or(call.over_ns()).unwrap_or_default(),
         Happened::Signal(signal) => signal.at_ns,
         Happened::Ended { at_ns, .. } => *at_ns,
     }

@@ -47,6 +47,7 @@ fn call(tid: u32, nr: u32, args: [u64; 6], entry: u64, exit: Option<(u64, i64)>)
         args,
         entry_ns: Some(START_NS + entry * MS),
         left,
+        thread_ended_ns: None,
         is_denied: false,
         parts: Vec::new(),
     });
@@ -116,7 +117,7 @@ fn signals_ends_and_losses_have_lines() {
     let end = event(7, Happened::Ended { at_ns: START_NS, status: 0x0f, is_last: true });
     assert_eq!(
         text(&mut lines(&["--columns", "pid"]), &[Step::Whole(signal), Step::Whole(end)]),
-        "7 --- 2 events of this thread left out ---\n\
+        "7 --- 2 events of this thread dropped ---\n\
          7 --- SIGTERM {si_signo=SIGTERM, si_code=SI_USER, si_pid=9, si_uid=1000} ---\n\
          7 +++ killed by SIGTERM +++\n"
     );
@@ -135,7 +136,7 @@ fn an_object_has_typed_arguments() {
             r#"{"schema":1,"event":"call","time":"2023-11-14T22:13:20.124456789Z","#,
             r#""monotonic_ns":1001000000,"pid":7,"tid":7,"comm":"a\u001bb","abi":"x86_64","#,
             r#""syscall":"close","args":{"fd":5},"result":-9,"errno":"EBADF","#,
-            r#""duration_ns":200000000,"denied":false,"in_flight":false}"#,
+            r#""duration_ns":200000000,"denied":false,"in_flight":false,"thread_ended":false}"#,
             "\n",
             r#"{"schema":1,"event":"end","time":"2023-11-14T22:13:20.123456789Z","#,
             r#""monotonic_ns":1000000000,"pid":7,"tid":8,"comm":"a\u001bb","exit_code":1,"#,

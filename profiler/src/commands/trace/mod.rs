@@ -9,7 +9,7 @@ mod order;
 mod output;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
     time::{Duration, Instant, SystemTime},
 };
@@ -49,11 +49,9 @@ use crate::{
 /// How often events are read and printed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// The same if events come fast: the buffer must not fill up until the next reading.
-const LOOK_AGAIN: Duration = Duration::from_millis(2);
-
-/// More events in a reading mean that they come fast. The buffer has space for some 80,000.
-const BUSY: usize = 10_000;
+/// The least time between two readings. The buffer has data nearly all the time if a program is busy,
+/// and each reading looks at all threads.
+const REST: Duration = Duration::from_millis(5);
 
 /// Threads in the message about events that were left out.
 const MOST_LOSERS: usize = 5;
@@ -65,6 +63,9 @@ const MOST_LOSERS: usize = 5;
 pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     check(args)?;
     let user = args.user.as_deref().map(User::find).transpose()?;
+    // Opening a FIFO waits for its reader, and a signal has to end that.
+    let now = Start { wall: SystemTime::now(), monotonic_ns: 0 };
+    let mut output = Output::open(args, Lines::new(args, now))?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
     let failed =
@@ -95,8 +96,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     let plan = if args.no_paths { decode::plan } else { decode::plan_with_files };
     let attach = || Tracer::attach(&options, plan);
     let tracer = Interruptible::begin()?.run(|_| End::BySignal, attach)??;
-    let start = Start { wall: SystemTime::now(), monotonic_ns: tracer.now_ns() };
-    let output = Output::open(args, Lines::new(args, start))?;
+    output.set_start(Start { wall: SystemTime::now(), monotonic_ns: tracer.now_ns() });
     if let Some(command) = &mut command {
         command.start()?;
     }
@@ -110,6 +110,8 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         ends: args.duration.map(|duration| Instant::now() + duration.get()),
         polls: !args.pid.is_empty(),
         look: Instant::now(),
+        read: Instant::now(),
+        stopped_ns: u64::MAX,
         losses: Losses::default(),
         malformed: 0,
         dropped: BTreeMap::new(),
@@ -119,7 +121,13 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         false => before::calls_in_flight(&pids, plan, args.string_limit),
     };
     let before = before.into_iter().filter(|(key, _)| options.options.filter.counts(*key));
-    let before: Vec<_> = before.map(|(_, event)| Step::Begun(event)).collect();
+    // A thread that has made a call since is no longer in the call that entered before.
+    let reading = session.read();
+    let since: HashSet<u32> =
+        reading.events.iter().chain(&reading.in_flight).map(|event| event.tid).collect();
+    let before = before.filter(|(_, event)| !since.contains(&event.tid));
+    let mut before: Vec<_> = before.map(|(_, event)| Step::Begun(event)).collect();
+    before.extend(session.order.add(reading));
     if session.print(&before, &mut events)? == Reader::Gone {
         return session.end_unread(&mut events, None);
     }
@@ -152,8 +160,9 @@ fn check(args: &TraceArgs) -> Result<(), Error> {
     let has_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
     if args.follow > 1 && !has_file {
         return Err(Error::Usage {
-            problem: "-ff requires a file",
-            hint: "for example: profiler trace -ff -o out -- make, which writes out.PID",
+            problem: "-ff requires -o FILE",
+            hint: "for example: profiler trace -ff -o out -- make, which writes one file per \
+                   thread, out.TID",
         });
     }
     Ok(())
@@ -182,18 +191,26 @@ struct Session {
     polls: bool,
     /// When to read next.
     look: Instant,
+    /// When events were read last.
+    read: Instant,
+    /// The time after which entries are no longer seen, nanoseconds of `CLOCK_MONOTONIC`.
+    stopped_ns: u64,
     /// What is missing so far.
     losses: Losses,
     /// How many records were malformed so far.
     malformed: u64,
-    /// The name of each thread of which events were left out, and how many.
+    /// The name of each thread of which events were dropped, and how many.
     dropped: BTreeMap<u32, (Untrusted, u64)>,
 }
 
 impl Session {
     /// Waits for the next event, and handles it.
     fn step(&mut self, events: &mut Events) -> Result<Next, Error> {
-        let sources = Sources { output: self.output.descriptor(), ..Sources::default() };
+        let sources = Sources {
+            wake: Some(self.tracer.wake_fd()),
+            deaf_until: Some(self.read + REST),
+            output: self.output.descriptor(),
+        };
         match events.next(self.next_deadline(), sources) {
             wait::Event::Signal(received) => {
                 if self.command.is_none() || self.relay.take(received, Instant::now()) {
@@ -201,7 +218,8 @@ impl Session {
                 }
             }
             wait::Event::ReaderGone => return Ok(Next::Unread),
-            wait::Event::ChildChanged | wait::Event::Wake | wait::Event::Deadline => {}
+            wait::Event::Wake => self.look = Instant::now(),
+            wait::Event::ChildChanged | wait::Event::Deadline => {}
         }
         if let Some(command) = &mut self.command {
             if command.has_ended() {
@@ -218,8 +236,7 @@ impl Session {
             return Ok(Next::Wait);
         }
         let reading = self.read();
-        let is_busy = reading.events.len() > BUSY;
-        self.look = Instant::now() + if is_busy { LOOK_AGAIN } else { LOOK_EVERY };
+        self.look = Instant::now() + LOOK_EVERY;
         let steps = self.order.add(reading);
         match self.print(&steps, events)? {
             Reader::Present => Ok(Next::Wait),
@@ -239,6 +256,10 @@ impl Session {
         if let Some(command) = &self.command {
             events.retain(|event| event.tid != command.pid() || !entered_before(event));
         }
+        // Entries are no longer seen, so these calls only look denied.
+        let stopped_ns = self.stopped_ns;
+        events.retain(|event| !left_denied_since(event, stopped_ns));
+        self.read = Instant::now();
         self.losses = read.losses;
         self.malformed = read.malformed;
         Reading { events, in_flight: read.in_flight, horizon_ns: read.horizon_ns }
@@ -258,18 +279,25 @@ impl Session {
         if self.output.reader() == Reader::Gone {
             return self.end_unread(events, None);
         }
+        self.stopped_ns = self.tracer.now_ns();
         self.tracer.stop();
-        let reading = self.read();
+        let mut reading = self.read();
+        // A record that was being written may have hidden those behind it.
+        let last = self.read();
+        reading.events.extend(last.events);
+        reading.in_flight = last.in_flight;
         let in_flight = self.order.shown_in_flight(&reading);
         let steps = self.order.finish(reading);
-        self.print(&steps, events)?;
-        self.output.finish(&in_flight, events)?;
+        let printed = self.print(&steps, events);
+        let printed = printed.and_then(|_| self.output.finish(&in_flight, events));
         for DroppedLast { tid, records, .. } in self.tracer.dropped_last() {
             self.dropped.entry(tid).or_default().1 += u64::from(records);
         }
         let Self { tracer, command, dropped, losses, malformed, .. } = self;
+        let skipped = tracer.program_misses().iter().map(|(_, skipped)| skipped).sum();
         drop(tracer);
-        tell_losses(&losses, malformed, &dropped)?;
+        tell_losses(&Missing { losses, malformed, skipped }, &dropped)?;
+        printed?;
         Ok(command.map_or(0, |mut command| command.exit_code()))
     }
 
@@ -288,24 +316,36 @@ fn entered_before(event: &Event) -> bool {
     matches!(&event.happened, Happened::Call(call) if call.entry_ns.is_none() && !call.is_denied)
 }
 
+/// Whether the event is a call that looks denied and left at this time or later.
+fn left_denied_since(event: &Event, since_ns: u64) -> bool {
+    matches!(&event.happened, Happened::Call(call)
+        if call.is_denied && call.left.is_some_and(|left| left.exit_ns >= since_ns))
+}
+
 fn note_dropped(all: &mut BTreeMap<u32, (Untrusted, u64)>, event: &Event) {
     let of = all.entry(event.tid).or_insert_with(|| (event.comm.clone(), 0));
     of.1 += event.dropped;
 }
 
-/// Says what is missing, if anything is.
-fn tell_losses(
-    losses: &Losses,
+/// What is missing.
+struct Missing {
+    losses: Losses,
+    /// How many records were malformed.
     malformed: u64,
-    threads: &BTreeMap<u32, (Untrusted, u64)>,
-) -> Result<(), Error> {
+    /// How often, at most, the kernel skipped a program, because the CPU was already running it.
+    skipped: u64,
+}
+
+/// Says what is missing, if anything is. `threads` are those of which events were left out.
+fn tell_losses(missing: &Missing, threads: &BTreeMap<u32, (Untrusted, u64)>) -> Result<(), Error> {
+    let &Missing { losses, malformed, skipped } = missing;
     let mut text = String::new();
     // Writing to a `String` cannot fail.
     if losses.dropped > 0 {
         let _ = writeln!(
             text,
-            "profiler: {} events were left out, because they came faster than they could be \
-             printed{}\n  -o FILE, a larger --buffer or a filter such as --syscall helps",
+            "profiler: {} events were dropped, because the buffer was full{}\n  to drop fewer, write \
+             to a file with -o, increase --buffer, or select calls with --syscall",
             losses.dropped,
             of_threads(threads),
         );
@@ -313,22 +353,30 @@ fn tell_losses(
     if losses.unseen > 0 {
         let _ = writeln!(
             text,
-            "profiler: {} calls were left out, because there are too many threads to follow",
+            "profiler: {} calls were dropped, because the table of threads was full\n  follow fewer \
+             processes, by -p, --comm or --cgroup",
             losses.unseen
         );
     }
     if losses.without_data > 0 {
         let _ = writeln!(
             text,
-            "profiler: {} calls are shown without their memory, because too many threads are in \
-             a call at the same time",
+            "profiler: {} calls are shown without strings and structures, because there are more \
+             threads than there is space for\n  follow fewer processes, by -p, --comm or --cgroup",
             losses.without_data
+        );
+    }
+    if skipped > 0 {
+        let _ = writeln!(
+            text,
+            "profiler: the kernel skipped the profiler's programs up to {skipped} times, so as many \
+             events may be missing"
         );
     }
     if malformed > 0 {
         let _ = writeln!(
             text,
-            "profiler: {malformed} events could not be read; this is a bug of the profiler"
+            "profiler: {malformed} events could not be decoded; this is a bug: please report it"
         );
     }
     Ok(Stream::Error.tell(&text)?)

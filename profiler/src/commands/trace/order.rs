@@ -17,6 +17,9 @@ use crate::{
 /// How long the lines after a call in flight wait for it, nanoseconds.
 pub(super) const PATIENCE: u64 = 100_000_000;
 
+/// More events do not wait for a call in flight, so that memory stays bounded.
+const MOST_HELD: usize = 1_000_000;
+
 /// What to print next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -67,6 +70,9 @@ impl Order {
         let Reading { events, in_flight, horizon_ns } = reading;
         let oldest_awaited = self.awaited(&events, &in_flight, horizon_ns);
         self.held.extend(events);
+        if self.held.len() > MOST_HELD {
+            return self.take(&in_flight, u64::MAX);
+        }
         let limit = oldest_awaited.unwrap_or(u64::MAX).min(horizon_ns.saturating_add(1));
         self.take(&in_flight, limit)
     }
@@ -124,6 +130,10 @@ impl Order {
             if let Some(id) = begun {
                 self.begun.remove(&id);
             }
+            if matches!(event.happened, Happened::Ended { .. }) {
+                // The record of a call that has begun may have been dropped.
+                self.begun.retain(|(tid, _)| *tid != event.tid);
+            }
             let step = if begun.is_some() || entered_before { Step::Resumed } else { Step::Whole };
             steps.push((at, step(event)));
         }
@@ -165,7 +175,7 @@ fn left(events: &[Event]) -> HashSet<CallId> {
 fn time_of(event: &Event, begun: bool) -> u64 {
     match &event.happened {
         Happened::Call(call) => {
-            let exit = call.left.map(|left| left.exit_ns);
+            let exit = call.over_ns();
             let entry = call.entry_ns.filter(|_| !begun);
             entry.or(exit).or(call.entry_ns).unwrap_or(0)
         }
@@ -195,6 +205,7 @@ mod tests {
             args: [0; 6],
             entry_ns: Some(entry),
             left,
+            thread_ended_ns: None,
             is_denied: false,
             parts: Vec::new(),
         });

@@ -8,7 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{lines::Lines, order::Step};
+use super::{
+    lines::{Lines, Start},
+    order::Step,
+};
 use crate::{
     commands::{
         cli::TraceArgs,
@@ -16,7 +19,7 @@ use crate::{
         error::Error,
         wait::Events,
     },
-    model::Event,
+    model::{Event, Happened},
     streams::OutputError,
 };
 
@@ -36,6 +39,13 @@ pub(super) enum Output {
 }
 
 impl Output {
+    /// Sets the clocks when the profiler started to follow.
+    pub(super) fn set_start(&mut self, start: Start) {
+        match self {
+            Self::One(_, lines) | Self::PerThread { new: lines, .. } => lines.set_start(start),
+        }
+    }
+
     /// Opens the file that the flags name, or a stream.
     ///
     /// # Errors
@@ -75,7 +85,12 @@ impl Output {
                             first.insert(new.clone())
                         }
                     };
-                    lines.write(step, texts.entry(tid).or_default());
+                    let text = texts.entry(tid).or_default();
+                    lines.write(step, text);
+                    if matches!(step.event().happened, Happened::Ended { .. }) {
+                        lines.finish(&[], text);
+                        threads.remove(&tid);
+                    }
                 }
                 texts.iter().try_for_each(|(tid, text)| append(&file_of(path, *tid), text))?;
                 Ok(Reader::Present)
@@ -149,7 +164,10 @@ fn file_of(path: &Path, tid: u32) -> PathBuf {
 /// Adds text to the file of a thread. The file is closed again, because there may be more threads
 /// than a process can open files.
 fn append(path: &Path, text: &[u8]) -> Result<(), OutputError> {
-    let opened = File::options().append(true).open(path);
+    if text.is_empty() {
+        return Ok(());
+    }
+    let opened = File::options().append(true).create(true).open(path);
     opened
         .and_then(|mut file| file.write_all(text))
         .map_err(|source| OutputError { path: path.to_owned(), source })

@@ -170,8 +170,9 @@ const fn of_trace(tracepoint: &'static str, copies: &'static [&'static str]) -> 
     ProgramSpec { name: copies[0], tracepoint, when: When::Always, copies }
 }
 
-/// The programs of the object that follows single calls, in the order in which they attach, for the
-/// reasons of [`SYSCALL_PROGRAMS`].
+/// The programs of the object that follows single calls, in the order in which they attach. Entries
+/// come before exits, in contrast to [`SYSCALL_PROGRAMS`]: the first exit without an entry is that of
+/// a call that entered before, and a further one would look denied.
 pub(crate) static TRACE_PROGRAMS: [ProgramSpec; 8] = [
     ProgramSpec { when: When::CgroupMoves, ..of_trace("cgroup_attach_task", &["cgroup_attach"]) },
     of_trace("sched_process_exit", &["process_exit"]),
@@ -179,8 +180,8 @@ pub(crate) static TRACE_PROGRAMS: [ProgramSpec; 8] = [
     of_trace("sched_process_exec", &["process_exec"]),
     of_trace("task_rename", &["task_rename"]),
     of_trace("signal_deliver", &["signal_deliver"]),
-    of_trace("sys_exit", &["sys_exit"]),
     of_trace("sys_enter", &["sys_enter"]),
+    of_trace("sys_exit", &["sys_exit"]),
 ];
 
 /// The names of all programs that count calls.

@@ -16,7 +16,7 @@ use std::{
 };
 
 use aya::maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray, RingBuf};
-use profiler_common::trace::{Header, Losses, Pending, TracedTask};
+use profiler_common::trace::{About, Header, Losses, Pending, TracedTask};
 
 use self::batch::Batch;
 pub use self::{
@@ -25,6 +25,10 @@ pub use self::{
 };
 use super::{attached::AttachedObject, identity::Clock, maps};
 use crate::model::{Event, Happened};
+
+/// After so many changes of `TracedTask::seq`, the call that was in flight before has left: a call
+/// changes it at most six times.
+const CHANGES_OF_A_CALL: u64 = 8;
 
 /// How often a call that changes is read again.
 const ATTEMPTS: usize = 16;
@@ -231,9 +235,14 @@ fn stable(
     pending: &Array<MapData, Pending>,
     key: u64,
 ) -> Stable {
+    let mut first_seq = None;
     for _ in 0..ATTEMPTS {
         // The task has ended: its call is in the ring buffer.
         let Ok(task) = tasks.get(&key, 0) else { return Stable::NoCall };
+        // The call that was in flight at first has left since, and is in the ring buffer.
+        if task.seq.wrapping_sub(*first_seq.get_or_insert(task.seq)) >= CHANGES_OF_A_CALL {
+            return Stable::NoCall;
+        }
         if task.seq % 2 != 0 {
             std::thread::yield_now();
             continue;
@@ -244,7 +253,9 @@ fn stable(
         if again.seq != task.seq {
             continue;
         }
-        if task.call.about == 0 {
+        // Other records of a task are not in flight. Neither is a call that entered before the attach:
+        // its record is made when it leaves.
+        if task.call.about != About::Call as u8 || task.call.entry_ns == 0 {
             return Stable::NoCall;
         }
         let mut header = task.call;

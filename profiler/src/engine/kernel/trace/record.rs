@@ -101,6 +101,7 @@ fn call(header: &Header, data: &[u8]) -> Result<Call, Malformed> {
         args: header.args,
         entry_ns: (header.entry_ns != 0).then_some(header.entry_ns),
         left,
+        thread_ended_ns: (!is_left).then_some(header.exit_ns),
         is_denied: header.flags & DENIED != 0,
         parts: parts(header.parts, data)?,
     })
@@ -253,7 +254,8 @@ mod tests {
     fn flags_say_how_a_call_left() {
         assert!(parsed(&record(DENIED, &[])).is_denied);
         assert!(!parsed(&record(ENTERED_BEFORE, &[])).is_denied);
-        assert_eq!(parsed(&record(NEVER_RETURNED, &[])).left, None);
+        let ended = parsed(&record(NEVER_RETURNED, &[]));
+        assert_eq!((ended.left, ended.thread_ended_ns.is_some()), (None, true));
     }
 
     #[test]
