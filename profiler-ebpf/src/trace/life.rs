@@ -45,8 +45,11 @@ pub fn exec<B: TraceBackend>(task: Task) {
         // SAFETY: a live state of the running task.
         unsafe {
             (*traced).flags |= TracedTask::RAN_EXEC;
-            // An exec by a thread that is not the leader changes its id.
-            (*traced).call.tid = bpf_get_current_pid_tgid() as u32;
+            // An exec by a thread that is not the leader changes its id. Without a call that is
+            // followed, the id of the process is not noted yet.
+            let ids = bpf_get_current_pid_tgid();
+            (*traced).call.tid = ids as u32;
+            (*traced).call.tgid = (ids >> 32) as u32;
         }
     }
 }

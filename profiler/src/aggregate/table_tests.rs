@@ -245,6 +245,7 @@ fn ended_threads_leave_and_their_process_keeps_their_calls() {
     // The process leaves the list with its threads.
     all.thread_ended(process);
     all.listed_thread_ended(first);
+    read_at(&mut all, 4);
     read_at(&mut all, 5);
     assert_eq!((threads(&all), shown(&all)), (vec![], vec![(None, 9)]));
     assert!(all.processes(Detail::Processes).iter().all(|process| process.threads.is_empty()));

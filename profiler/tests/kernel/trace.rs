@@ -43,6 +43,9 @@ pub(crate) struct Event {
     pub(crate) denied: bool,
     #[serde(default)]
     pub(crate) in_flight: bool,
+    /// Whether the thread ended in the call.
+    #[serde(default)]
+    pub(crate) thread_ended: bool,
     /// A name of a signal event, or the number of an end.
     pub(crate) signal: Option<serde_json::Value>,
     pub(crate) number: Option<u32>,
@@ -203,6 +206,7 @@ impl Event {
         assert!(self.errno.is_none() || self.result.is_some_and(|r| r < 0), "{self:#?}");
         assert!(!self.in_flight || self.result.is_none(), "{self:#?}");
         assert!(!(self.denied && self.in_flight), "{self:#?}");
+        assert!(!self.thread_ended || self.result.is_none() && !self.in_flight, "{self:#?}");
         assert!(self.duration_ns.is_none() || !self.denied, "{self:#?}");
         if self.is_end() {
             assert_ne!(self.exit_code.is_some(), self.signal.is_some(), "{self:#?}");
@@ -320,15 +324,16 @@ impl Running {
     /// Waits until every program is attached.
     #[track_caller]
     pub(crate) fn attached(mut self) -> Self {
-        let path = self.path.clone();
         wait_until("the profiler attaches", || {
             let child = self.child();
             if child.try_wait().expect("a child of ours").is_some() {
                 let child = self.child.take().expect("it has not been taken");
                 panic!("the profiler ended: {:?}", child.wait_with_output());
             }
-            // The file is created after the last program is attached.
-            !kernel_ids(child.id(), "link_id").is_empty() && path.exists()
+            // It waits for events after the last program is attached.
+            let call = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()));
+            !kernel_ids(child.id(), "link_id").is_empty()
+                && call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_poll)))
         });
         self
     }

@@ -28,7 +28,7 @@ use crate::model::{Event, Happened};
 
 /// After so many changes of `TracedTask::seq`, the call that was in flight before has left: a call
 /// changes it at most six times.
-const CHANGES_OF_A_CALL: u64 = 8;
+const CHANGES_OF_A_CALL: u32 = 8;
 
 /// How often a call that changes is read again.
 const ATTEMPTS: usize = 16;
