@@ -12,6 +12,7 @@ mod places;
 pub mod stat;
 mod style;
 pub mod syscalls;
+mod target;
 mod timed;
 pub mod toml_file;
 pub mod top;

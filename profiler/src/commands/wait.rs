@@ -16,6 +16,7 @@ use nix::{
     },
 };
 
+use super::error::Error;
 use crate::{
     inherited,
     launch::{
@@ -70,7 +71,16 @@ impl Events {
     ///
     /// Signals that are ignored from the start, for example under `nohup`, stay ignored and are not
     /// blocked, because a blocked signal would be received even if it is ignored.
-    pub(in crate::commands) fn new(with_command: bool) -> Result<Self, Errno> {
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(in crate::commands) fn new(with_command: bool) -> Result<Self, Error> {
+        let failed =
+            |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
+        Self::blocking(with_command).map_err(failed)
+    }
+
+    fn blocking(with_command: bool) -> Result<Self, Errno> {
         let of_command: &[Signal] = if with_command { &OF_COMMAND } else { &[] };
         let wanted = ENDING.iter().chain(of_command).copied();
         let wanted = wanted.filter(|&signal| !inherited::is_ignored(signal as libc::c_int));

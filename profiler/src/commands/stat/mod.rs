@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nix::errno::Errno;
-
 use super::{
     cli::{Format, StatArgs},
     destination::Reader,
     error::Error,
+    target::Target,
     wait::{self, Event, Events, Sources},
 };
 use crate::{
@@ -32,7 +31,7 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::{Cost, Detail, Dimension, Scope, Snapshot, Span},
+    model::{Cost, Detail, Dimension, Snapshot, Span},
     present::{OwnCost, Report, operations, origin::Origin, shown::Shown},
     streams::Stream,
 };
@@ -51,20 +50,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let output = Output::open(args)?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
-    let failed =
-        |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
-    let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
-    let mut prepared = match args.command.split_first() {
-        Some((program, arguments)) => Some(Prepared::new(program, arguments, user)?),
-        None => None,
-    };
-    let pids = args.pid.concat();
-    let watched = Watched::new(&pids)?;
-    let scope = match (&prepared, pids.is_empty()) {
-        (Some(command), _) => Scope::Processes(vec![command.pid()]),
-        (None, false) => Scope::Processes(pids),
-        (None, true) => Scope::Host,
-    };
+    let mut events = Events::new(!args.command.is_empty())?;
+    let target = Target::prepare(&args.command, args.pid.concat(), user)?;
+    let Target { command: mut prepared, watched, scope } = target;
     let filter = args.filters.filter()?;
     let options = Options::new(scope, &args.kernel.request())?.filtered(filter);
     let budgets = Budgets::open(args, &options.filter, options.timed)?;

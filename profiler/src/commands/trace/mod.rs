@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nix::errno::Errno;
 use profiler_common::trace::Losses;
 
 use self::{
@@ -26,6 +25,7 @@ use super::{
     cli::TraceArgs,
     destination::Reader,
     error::Error,
+    target::Target,
     wait::{self, Events, Sources},
 };
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::{Event, Happened, Scope},
+    model::{Event, Happened},
     streams::Stream,
     text::Untrusted,
 };
@@ -68,20 +68,10 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     let mut output = Output::open(args, Lines::new(args, now))?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
-    let failed =
-        |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
-    let mut events = Events::new(!args.command.is_empty()).map_err(failed)?;
-    let mut command = match args.command.split_first() {
-        Some((program, arguments)) => Some(Prepared::new(program, arguments, user)?),
-        None => None,
-    };
+    let mut events = Events::new(!args.command.is_empty())?;
     let pids = args.pid.concat();
-    let watched = Watched::new(&pids)?;
-    let scope = match (&command, pids.is_empty()) {
-        (Some(command), _) => Scope::Processes(vec![command.pid()]),
-        (None, false) => Scope::Processes(pids.clone()),
-        (None, true) => Scope::Host,
-    };
+    let target = Target::prepare(&args.command, pids.clone(), user)?;
+    let Target { mut command, watched, scope } = target;
     let options = Options::new(scope, &Request::default())?.filtered(args.filters.filter()?);
     let options = TraceOptions {
         options,
@@ -108,7 +98,6 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         watched,
         relay: Relay::default(),
         ends: args.duration.map(|duration| Instant::now() + duration.get()),
-        polls: !args.pid.is_empty(),
         look: Instant::now(),
         read: Instant::now(),
         stopped_ns: u64::MAX,
@@ -187,8 +176,6 @@ struct Session {
     relay: Relay,
     /// When the time is over.
     ends: Option<Instant>,
-    /// Whether processes are watched that are not children of the profiler.
-    polls: bool,
     /// When to read next.
     look: Instant,
     /// When events were read last.
@@ -229,7 +216,7 @@ impl Session {
             due.into_iter().for_each(|signal| command.signal(signal));
         }
         let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
-        if is_over || self.polls && self.watched.all_ended() {
+        if is_over || self.watched.all_ended() {
             return Ok(Next::End);
         }
         if Instant::now() < self.look {

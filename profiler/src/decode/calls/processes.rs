@@ -209,26 +209,7 @@ pub(super) fn prctl(context: &Context<'_>, decoded: &mut Decoded) {
             set(decoded, 1, kinds::name("prctl_vma", arg));
             set(decoded, 2, kinds::address(context.arg(2)));
             set(decoded, 3, unsigned(3));
-            let field = |at: usize| {
-                let bytes = context.entry(4).bytes()?;
-                kinds::number(bytes.get(at..)?, 4).map(kinds::low)
-            };
-            let slot = match (field(0), field(4), field(8)) {
-                (Some(epoll), Some(target), Some(offset)) => {
-                    let fd = |fd: u32| {
-                        let number = i64::from(fd.cast_signed());
-                        Value::File { number, name: None }
-                    };
-                    let fields = vec![
-                        fd(epoll).named("efd"),
-                        fd(target).named("tfd"),
-                        Value::Unsigned(u64::from(offset)).named("toff"),
-                    ];
-                    Value::Struct { fields, is_cut: false }
-                }
-                _ => kinds::address(context.arg(4)),
-            };
-            set(decoded, 4, slot);
+            set(decoded, 4, kinds::address(context.arg(4)));
         }
         // PR_SET_PTRACER
         0x5961_6d61 => {

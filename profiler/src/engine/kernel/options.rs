@@ -164,7 +164,13 @@ fn most_extents(timed: Timed) -> u32 {
     if matches!(timed, Timed::Adaptive(_)) { MAX_EXTENTS_SAMPLED } else { MAX_EXTENTS }
 }
 
-fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), KernelError> {
+/// Checks that a number is within its limits.
+pub(super) fn within(
+    what: &'static str,
+    found: u32,
+    least: u32,
+    most: u32,
+) -> Result<(), KernelError> {
     if (least..=most).contains(&found) {
         Ok(())
     } else {

@@ -2,7 +2,10 @@
 
 use profiler_common::trace::MAX_TEXT;
 
-use crate::engine::kernel::{error::KernelError, options::Options};
+use crate::engine::kernel::{
+    error::KernelError,
+    options::{Options, within},
+};
 
 /// What a trace follows, and how much it copies.
 #[derive(Clone, Debug)]
@@ -51,14 +54,6 @@ impl TraceOptions {
             within("errno", errno, 1, 4095)?;
         }
         Ok(())
-    }
-}
-
-fn within(what: &'static str, found: u32, least: u32, most: u32) -> Result<(), KernelError> {
-    if (least..=most).contains(&found) {
-        Ok(())
-    } else {
-        Err(KernelError::Limit { what, found, least, most })
     }
 }
 
