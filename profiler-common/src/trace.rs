@@ -30,6 +30,13 @@ pub const MAX_TEXT: u32 = PART_BYTES as u32 - 3;
 /// Elements of an array of vectors that are copied, at most.
 pub const MAX_VECTORS: u32 = 8;
 
+/// Messages of an array that are copied, at most.
+pub const MAX_MESSAGES: u32 = 4;
+
+/// Indices of parts that a message of an array can have: 4, and [`MAX_VECTORS`]. A power of two, so
+/// that a mask finds the index within the message.
+pub const PARTS_PER_MESSAGE: u32 = 16;
+
 /// Texts of an array that are copied, at most.
 pub const MAX_TEXTS: u32 = 16;
 
@@ -70,11 +77,18 @@ pub enum Kind {
     /// An array of pointers to text, which ends with a null pointer: one part for the pointers,
     /// then one for each text.
     Texts = 5,
+    /// An array of `struct mmsghdr` at the address in the argument: for each message, parts as for
+    /// `Message`, whose index starts at a multiple of [`PARTS_PER_MESSAGE`]. `from` counts the
+    /// messages.
+    Messages = 6,
+    /// A pointer and a number of bytes at the address in the argument, and the bytes to which the
+    /// pointer points: a part for both words, then one for the bytes.
+    Followed = 7,
     /// The open file that the descriptor in the argument names: an [`OpenFile`]. There is no part
-    /// if the descriptor is not open.
-    File = 6,
+    /// if the descriptor is not open. This and the following kinds copy no memory of the process.
+    File = 8,
     /// Same as `File`, for the descriptor in the result.
-    FileOfResult = 7,
+    FileOfResult = 9,
 }
 
 /// Where the number of elements comes from.
@@ -349,6 +363,7 @@ const _: () = {
     assert!(size_of::<TracedTask>().is_multiple_of(8));
     assert!(size_of::<Header>() == 112);
     assert!(size_of::<Part>() == 16);
+    assert!(4 + MAX_VECTORS <= PARTS_PER_MESSAGE && MAX_MESSAGES * PARTS_PER_MESSAGE <= 256);
     assert!(size_of::<OpenFile>() == 16);
     assert!(size_of::<OpenSocket>() == 80);
     assert!(

@@ -5,11 +5,12 @@
 
 use aya_ebpf::helpers::bpf_probe_read_user;
 use profiler_common::trace::{
-    AT_ENTRY, CAPTURES, COPIED, Capture, FAULT, From, Kind, MAX_TEXT, MAX_TEXTS, MAX_VECTORS, Part,
+    AT_ENTRY, CAPTURES, COPIED, Capture, FAULT, From, Kind, MAX_MESSAGES, MAX_TEXT, MAX_TEXTS,
+    MAX_VECTORS, NO_SPACE, PARTS_PER_MESSAGE, Part,
 };
 
 use super::{
-    copy::{self, COMPAT, INDEX_SHIFT, LATE, PARTIAL, TEXT},
+    copy::{self, COMPAT, INDEX_SHIFT, LATE, OF_ARRAY, PARTIAL, TEXT},
     files,
     maps::{PENDING, PLANS},
 };
@@ -18,7 +19,8 @@ use profiler_ebpf::{settings::TEXT_LIMIT, verifier::masked};
 /// In `what` of [`run`]: the first bit of the captures to repeat.
 pub const RETRIED_SHIFT: u32 = 8;
 
-/// Bytes of a control message or an address that are copied, at most.
+/// Bytes of an address or of what [`Kind::Followed`] follows, and of control data, that are copied,
+/// at most.
 const MAX_NAME: u64 = 128;
 const MAX_CONTROL: u64 = 1024;
 
@@ -194,6 +196,8 @@ fn run_capture(slot: u32, what: u32, capture: &Capture, result: u64) -> u32 {
         }
         kind if kind == Kind::Vectors as u8 => copy_all_vectors(slot, what, address, count, most),
         kind if kind == Kind::Message as u8 => copy_whole_message(slot, what, address, most),
+        kind if kind == Kind::Messages as u8 => copy_messages(slot, what, address, count),
+        kind if kind == Kind::Followed as u8 => copy_followed(slot, what, address),
         kind if kind == Kind::Texts as u8 => copy_all_texts(slot, what, address, limit),
         _ => COPIED.into(),
     }
@@ -214,7 +218,7 @@ pub fn copy_vectors(slot: u32, what: u32, address: u64, count: u64, most: u64) -
     }
     // Of an array of its own, the vectors follow the array. Of a message, they follow the control
     // data.
-    let first = if what >> INDEX_SHIFT & 0xff == 0 { 1 } else { 2 };
+    let first = if what >> INDEX_SHIFT & (PARTS_PER_MESSAGE - 1) == 0 { 1 } else { 2 };
     let limit = most as u32;
     let mut left = most >> 32;
     for index in 0..MAX_VECTORS {
@@ -254,15 +258,51 @@ fn copy_whole_message(slot: u32, what: u32, address: u64, most: u64) -> u32 {
     }
 }
 
+/// Copies the first messages of an array. The bytes of a message that was received can be fewer than
+/// its vectors have room for. The vectors are copied up to the limit of strings all the same.
+#[inline(always)]
+fn copy_messages(slot: u32, what: u32, address: u64, count: u64) -> u32 {
+    let entry = if what & COMPAT != 0 { 8 * 4 } else { 8 * 8 };
+    let most = u64::from(u32::MAX) << 32 | u64::from(TEXT_LIMIT.load().min(MAX_TEXT));
+    let mut state = COPIED.into();
+    for index in 0..MAX_MESSAGES {
+        if u64::from(index) >= count {
+            break;
+        }
+        let one = (what | OF_ARRAY) + ((index * PARTS_PER_MESSAGE) << INDEX_SHIFT);
+        let at = address.wrapping_add(u64::from(index * entry));
+        if copy_whole_message(slot, one, at, most) == FAULT.into() {
+            state = FAULT.into();
+        }
+    }
+    state
+}
+
+/// Copies a pointer with a number of bytes, and then these bytes.
+#[inline(always)]
+fn copy_followed(slot: u32, what: u32, address: u64) -> u32 {
+    let word = if what & COMPAT != 0 { 4 } else { 8 };
+    let at = copy::used(slot) + size_of::<Part>() as u32;
+    let state = copy_part(slot, what, address, u64::from(2 * word), 2 * word);
+    if state == FAULT.into() || state == NO_SPACE.into() {
+        return state;
+    }
+    let (pointer, bytes) = (copy::word(slot, what, at), copy::word(slot, what, at + word));
+    if pointer == 0 {
+        return state;
+    }
+    copy_part(slot, what + (1 << INDEX_SHIFT), pointer, bytes, MAX_NAME as u32)
+}
+
 /// Copies a `struct msghdr`, its address and its control data.
 #[inline(always)]
 pub fn copy_message(slot: u32, what: u32, address: u64) -> u32 {
     let word = if what & COMPAT != 0 { 4 } else { 8 };
     let at = copy::used(slot) + size_of::<Part>() as u32;
     // `msg_namelen` and `msg_flags` are padded in the native structure.
-    let size = 7 * word;
+    let size = if what & OF_ARRAY != 0 { 8 } else { 7 } * word;
     let state = copy_part(slot, what, address, size.into(), size);
-    if state == FAULT.into() || state == u32::from(profiler_common::trace::NO_SPACE) {
+    if state == FAULT.into() || state == NO_SPACE.into() {
         return state;
     }
     let field = |index: u32| copy::word(slot, what, at + index * word);
@@ -324,7 +364,7 @@ pub fn copy_texts(slot: u32, what: u32, address: u64, limit: u32) -> u32 {
         copy_part(slot, what, address, (count * word).into(), copied)
     };
     let mut faulted = is_faulted || state == FAULT.into();
-    if state == FAULT.into() || state == u32::from(profiler_common::trace::NO_SPACE) {
+    if state == FAULT.into() || state == NO_SPACE.into() {
         return state;
     }
     for index in 0..MAX_TEXTS {

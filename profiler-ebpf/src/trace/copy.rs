@@ -19,6 +19,8 @@ pub const LATE: u32 = 1 << 17;
 pub const COMPAT: u32 = 1 << 18;
 /// Bit: if not all bytes can be read, those up to the end of the page are copied.
 pub const PARTIAL: u32 = 1 << 19;
+/// Bit: the message is one of an array, whose elements also have the number of bytes of the message.
+pub const OF_ARRAY: u32 = 1 << 20;
 
 /// Offset of the last part that fits without bytes.
 const LAST_PART: u32 = (DATA_BYTES - size_of::<Part>()) as u32;

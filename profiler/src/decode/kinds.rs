@@ -181,6 +181,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
     let copied = context.memory(at, when, usize::MAX);
     match *of {
         Of::Environment => return environment(context, at),
+        Of::Messages(of) => return super::calls::messages(context, at, when, count(context, of)),
         Of::Bytes(of) if count(context, of) == 0 => {
             return Value::Text { bytes: Vec::new(), is_cut: false };
         }
@@ -266,6 +267,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
             array(context, (pointer, bytes), 2 * word(abi), all, Count::Fixed(0), decode)
         }
         Of::Message => super::calls::message(context, bytes, at, when),
+        Of::SignalSetAndSize => set_and_size(context, bytes, at, when),
         Of::Texts => texts(context, (bytes, wanted), at, when),
         Of::SocketAddress(of) => {
             let Some(structure) = structs::find("sockaddr") else { return address(pointer) };
@@ -298,6 +300,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
         | Of::OffsetHighLow
         | Of::OffsetFlags(_)
         | Of::Skip
+        | Of::Messages(_)
         | Of::Environment => address(pointer),
     }
 }
@@ -374,23 +377,24 @@ pub(super) fn vector(base: Value, length: u64) -> Value {
 }
 
 fn vectors(context: &Context<'_>, bytes: &[u8], at: usize, when: u8, count: u64) -> Value {
-    vectors_from(context, bytes, at, when, count, 1)
-}
-
-/// An array of vectors. The bytes of its first element are in part `first`.
-pub(super) fn vectors_from(
-    context: &Context<'_>,
-    bytes: &[u8],
-    at: usize,
-    when: u8,
-    count: u64,
-    first: usize,
-) -> Value {
-    let width = word(context.abi);
-    let mut left = match when {
+    let used = match when {
         AT_SUCCESS => context.success().and_then(|result| u64::try_from(result).ok()).unwrap_or(0),
         _ => u64::MAX,
     };
+    vectors_from(context, bytes, (at, when, 1), count, used)
+}
+
+/// An array of vectors, which have `used` bytes of data. The bytes of its first element are in part
+/// `first`.
+pub(super) fn vectors_from(
+    context: &Context<'_>,
+    bytes: &[u8],
+    (at, when, first): (usize, u8, usize),
+    count: u64,
+    used: u64,
+) -> Value {
+    let width = word(context.abi);
+    let mut left = used;
     let there = usize::try_from(count).unwrap_or(usize::MAX);
     let limit = if context.style.is_verbose { there } else { context.style.string_limit };
     let mut items = Vec::new();
@@ -442,6 +446,26 @@ fn texts(context: &Context<'_>, (pointers, wanted): (&[u8], u64), at: usize, whe
         });
     }
     Value::Array { items, is_cut }
+}
+
+/// The address and the size of a set of signals.
+fn set_and_size(context: &Context<'_>, bytes: &[u8], at: usize, when: u8) -> Value {
+    let width = word(context.abi);
+    let (Some(set), Some(size)) =
+        (number(bytes, width), bytes.get(width..).and_then(|rest| number(rest, width)))
+    else {
+        return address(context.arg(at));
+    };
+    let mask = match context.part(at, when, 1) {
+        // The kernel refuses any other size.
+        Memory::Bytes(bytes, _) if set != 0 && size == 8 && bytes.len() >= 8 => {
+            signal_set(&bytes[..8])
+        }
+        Memory::Fault if size == 8 => Value::Fault(set),
+        _ => address(set),
+    };
+    let fields = vec![mask.named("sigmask"), Value::Unsigned(size).named("sigsetsize")];
+    Value::Struct { fields, is_cut: false }
 }
 
 /// The address of the environment, and how many variables it has.

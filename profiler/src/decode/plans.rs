@@ -137,6 +137,17 @@ impl Builder {
                 self.add(bytes(counted(count, 2 * word(abi), PART_BYTES)));
             }
             Of::Message => self.add(Capture { kind: What::Message as u8, ..base }),
+            Of::Messages(count) => {
+                let size = 8 * word(abi);
+                self.add(Capture { kind: What::Messages as u8, ..bytes(counted(count, size, 0)) });
+                if when == AT_ENTRY {
+                    // The call writes how many bytes of each message it sent.
+                    let all = PART_BYTES / size * size;
+                    let sent = counted(Count::Result, size, all);
+                    self.add(Capture { when: AT_SUCCESS, ..bytes(sent) });
+                }
+            }
+            Of::SignalSetAndSize => self.add(Capture { kind: What::Followed as u8, ..base }),
             Of::Texts => self.add(Capture { kind: What::Texts as u8, ..base }),
             Of::Environment => {
                 // The array has no stated length. What lies behind its end may not be mapped.

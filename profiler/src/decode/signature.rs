@@ -16,6 +16,8 @@
 //! | `structs:NAME(N)` | an array of structures |
 //! | `*KIND`, `[KIND](N)` | the address of a number, or of an array |
 //! | `iovec(N)`, `msghdr`, `texts`, `environment`, `sockaddr(N)`, `sigset(N)` | what the name says |
+//! | `mmsghdrs(N)` | an array of messages, each with the number of its bytes |
+//! | `sigset_and_size` | the address of the address and the size of a set of signals |
 //!
 //! `N` is the index of an argument, `*N` the number at the address in this argument, `=N` a
 //! constant, and `result` the result. A suffix says who writes the memory: `/out` if the call
@@ -127,6 +129,8 @@ pub(super) enum Of {
     Vectors(u8),
     Addresses(u8),
     Message,
+    Messages(Count),
+    SignalSetAndSize,
     Texts,
     Environment,
     SocketAddress(Count),
@@ -201,6 +205,8 @@ fn what(word: &'static str) -> Option<Of> {
         ("iovec", _) => Of::Vectors(index),
         ("iovec_addresses", _) => Of::Addresses(index),
         ("msghdr", _) => Of::Message,
+        ("mmsghdrs", _) => Of::Messages(counted?),
+        ("sigset_and_size", _) => Of::SignalSetAndSize,
         ("texts", _) => Of::Texts,
         ("environment", _) => Of::Environment,
         ("sockaddr", _) => Of::SocketAddress(counted?),

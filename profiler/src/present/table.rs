@@ -225,8 +225,8 @@ fn warnings(out: &mut impl io::Write, health: &Health) -> io::Result<()> {
     {
         writeln!(
             out,
-            "{BAD}The kernel did not report {} returns to a CPU: up to {} of 'on cpu' was time off the CPU.{BAD:#}",
-            units::grouped(kernel.unreported_returns),
+            "{BAD}The kernel did not report {} to a CPU: up to {} of 'on cpu' was time off the CPU.{BAD:#}",
+            units::counted(kernel.unreported_returns, "return"),
             units::time(kernel.unreported_ns)
         )?;
     }

@@ -284,6 +284,7 @@ fn tests() -> Vec<Test> {
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
         trace_calls::are_in_order_with_arguments_and_results,
+        trace_calls::with_second_pointers_are_followed,
         trace_calls::have_the_paths_of_their_files,
         trace_calls::of_many_threads_are_complete,
         trace_calls::left_out_and_printed_add_up,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     run::{Held, Mode, capabilities_are_bounded},
     trace::{Event, Events, Trace},
-    workload::TEXT,
+    workload::{MESSAGES, TEXT},
 };
 
 /// What a test compares of a call: the name, two arguments by name, the result and the error.
@@ -59,6 +59,29 @@ pub(crate) fn are_in_order_with_arguments_and_results() {
         assert!(event.duration_ns.is_some() && event.abi.as_deref() == Some("x86_64"));
         assert!(!event.denied && !event.in_flight);
     }
+}
+
+/// The bytes of the first four messages are shown, and those of the last one are cut. The set of
+/// signals is behind a second pointer.
+pub(crate) fn with_second_pointers_are_followed() {
+    let (events, statement) = Trace::new().args(["--no-paths"]).workload(&["messages"]);
+    events.has_exactly(&statement);
+    let known = events.between_marks(statement.processes[0].pid);
+    let [sent, received, waited] = &known[..] else { panic!("{known:#?}") };
+    for (event, length_of) in [(sent, None), (received, Some(8))] {
+        let array = &event.args["mmsg"];
+        assert_eq!(array["cut"], json!(true), "{event:#?}");
+        let items = array["items"].as_array().expect("messages");
+        assert_eq!(items.len(), 4, "{event:#?}");
+        for (item, text) in items.iter().zip(MESSAGES) {
+            assert_eq!(item["msg_len"], json!(text.len()), "{event:#?}");
+            let vector = &item["msg_hdr"]["msg_iov"][0];
+            assert_eq!(vector["iov_base"], json!(text), "{event:#?}");
+            assert_eq!(vector["iov_len"], json!(length_of.unwrap_or(text.len())), "{event:#?}");
+        }
+    }
+    let expected = json!({"sigmask": ["USR1", "CHLD"], "sigsetsize": 8});
+    assert_eq!(waited.args["sig"], expected, "{waited:#?}");
 }
 
 /// With paths, descriptors have the names of their open files.

@@ -9,6 +9,7 @@ mod files;
 mod futex;
 mod ipc;
 mod memory;
+mod messages;
 mod options;
 mod processes;
 mod ptrace;
@@ -18,7 +19,7 @@ mod waits;
 
 use profiler_common::trace::{AT_ENTRY, AT_SUCCESS};
 
-pub(super) use self::sockets::message;
+pub(super) use self::messages::{message, messages};
 use super::{Decoded, Outcome, Value, context::Context, kinds, structs};
 
 /// Changes a call that was decoded by its signature.
@@ -75,6 +76,7 @@ pub(super) fn find(name: &str) -> Option<Special> {
         "setsockopt" => options::setsockopt,
         "getsockopt" => options::getsockopt,
         "socketcall" => sockets::socketcall,
+        "recvmmsg" => messages::recvmmsg,
         "semctl" => ipc::semctl,
         "msgsnd" => ipc::msgsnd,
         "msgrcv" => ipc::msgrcv,
@@ -123,7 +125,6 @@ pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
             (1, BITS, AT_SUCCESS),
             (2, BITS, AT_SUCCESS),
             (4, 16, AT_SUCCESS),
-            (5, 16, AT_ENTRY),
         ],
         "poll" => &[(0, 8, AT_SUCCESS), (0, 256, AT_SUCCESS)],
         "ppoll" => &[(0, 8, AT_SUCCESS), (0, 256, AT_SUCCESS), (2, 16, AT_SUCCESS)],
@@ -134,6 +135,7 @@ pub(super) fn captures(name: &str) -> &'static [(u8, usize, u8)] {
             &[(3, 4, AT_ENTRY), (3, 8, AT_ENTRY), (3, 20, AT_ENTRY), (3, 136, AT_ENTRY)]
         }
         "arch_prctl" => &[(1, 8, AT_SUCCESS)],
+        "recvmmsg" => &[(4, 16, AT_SUCCESS)],
         // 512 nodes.
         "set_mempolicy" => &[(1, 64, AT_ENTRY)],
         "mbind" => &[(3, 64, AT_ENTRY)],

@@ -2,14 +2,8 @@
 
 use profiler_common::trace::AT_ENTRY;
 
-use super::{control::control_data, set};
-use crate::decode::{
-    Argument, Decoded, Known, Value,
-    context::{Context, Memory},
-    kinds,
-    signature::word,
-    structs,
-};
+use super::set;
+use crate::decode::{Argument, Decoded, Known, Value, context::Context, kinds};
 
 /// What the protocol means depends on the family.
 pub(super) fn socket(context: &Context<'_>, decoded: &mut Decoded) {
@@ -90,55 +84,4 @@ pub(super) fn socketcall(context: &Context<'_>, decoded: &mut Decoded) {
         .zip(names)
         .map(|(value, name)| Argument { name, label: None, value, known: Known::AtEntry })
         .collect();
-}
-
-/// A `struct msghdr`, of which `bytes` are the header.
-pub(in crate::decode) fn message(
-    context: &Context<'_>,
-    bytes: &[u8],
-    at: usize,
-    when: u8,
-) -> Value {
-    let width = word(context.abi);
-    let field = |offset: usize, width| {
-        bytes.get(offset..).and_then(|rest| kinds::number(rest, width)).unwrap_or(0)
-    };
-    if bytes.len() < 6 * width + 4 {
-        return kinds::address(context.arg(at));
-    }
-    let (name, length) = (field(0, width), field(width, 4));
-    let (vectors, count) = (field(2 * width, width), field(3 * width, width));
-    let (control, control_length) = (field(4 * width, width), field(5 * width, width));
-    let flags = field(6 * width, 4);
-    let address = match (context.part(at, when, 1), structs::find("sockaddr")) {
-        _ if name == 0 => Value::Null,
-        (Memory::Bytes(bytes, _), Some(found)) if bytes.len() >= 2 && length >= 2 => {
-            let there = usize::try_from(length).unwrap_or(0).min(bytes.len());
-            (found.decode)(&bytes[..there], context.abi, context.style)
-        }
-        _ => kinds::address(name),
-    };
-    let data = match context.part(at, when, 2) {
-        _ if vectors == 0 => Value::Null,
-        Memory::Bytes(bytes, _) => kinds::vectors_from(context, bytes, at, when, count, 4),
-        _ => kinds::address(vectors),
-    };
-    let mut fields = vec![
-        address.named("msg_name"),
-        Value::Signed(i64::from(kinds::low(length).cast_signed())).named("msg_namelen"),
-        data.named("msg_iov"),
-        Value::Unsigned(count).named("msg_iovlen"),
-    ];
-    if control_length > 0 {
-        let value = match context.part(at, when, 3) {
-            Memory::Bytes(bytes, _) if control != 0 => {
-                control_data(context, bytes, control, control_length)
-            }
-            _ => kinds::address(control),
-        };
-        fields.push(value.named("msg_control"));
-    }
-    fields.push(Value::Unsigned(control_length).named("msg_controllen"));
-    fields.push(kinds::flags("message_flags", flags).named("msg_flags"));
-    Value::Struct { fields, is_cut: false }
 }

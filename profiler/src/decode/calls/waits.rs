@@ -1,9 +1,9 @@
 //! Calls that wait for descriptors.
 
-use profiler_common::trace::{AT_ENTRY, AT_SUCCESS};
+use profiler_common::trace::AT_SUCCESS;
 
 use super::{Outcome, note, set};
-use crate::decode::{Decoded, Value, context::Context, kinds, signature::word, structs};
+use crate::decode::{Decoded, Value, context::Context, kinds, structs};
 
 /// The descriptors in an array of `struct pollfd`: the requested events at the entry, or the
 /// descriptors with events at the exit.
@@ -52,7 +52,7 @@ pub(super) fn poll(context: &Context<'_>, decoded: &mut Decoded) {
             let wanted = usize::try_from(context.uint(1)).unwrap_or(0).saturating_mul(8);
             let bytes = context.memory(0, AT_SUCCESS, wanted).bytes().unwrap_or_default();
             let mut text = descriptors(context, bytes, true).to_string();
-            if let Some(left) = is_ppoll.then(|| left(context, 2, &decoded.name)).flatten() {
+            if let Some(left) = is_ppoll.then(|| time_left(context, 2, &decoded.name)).flatten() {
                 text.push_str(&format!(", {left}"));
             }
             note(decoded, text);
@@ -62,13 +62,13 @@ pub(super) fn poll(context: &Context<'_>, decoded: &mut Decoded) {
 }
 
 /// The time that was left when the call returned.
-fn left(context: &Context<'_>, at: usize, name: &str) -> Option<String> {
+pub(super) fn time_left(context: &Context<'_>, at: usize, name: &str) -> Option<String> {
     if context.arg(at) == 0 {
         return None;
     }
     let kind = match name {
         "select" | "_newselect" => "timeval",
-        "ppoll_time64" | "pselect6_time64" => "timespec64",
+        "ppoll_time64" | "pselect6_time64" | "recvmmsg_time64" => "timespec64",
         _ => "timespec",
     };
     let found = structs::find(kind)?;
@@ -93,9 +93,6 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
             set(decoded, at, Value::Set { members, is_complement: false });
         }
     }
-    if context.call.key.nr() != 0 && decoded.name.starts_with("pselect6") {
-        mask(context, decoded);
-    }
     match context.success() {
         Some(0) => note(decoded, "Timeout".into()),
         Some(_) => {
@@ -107,7 +104,7 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
                     texts.push(format!("{name} [{}]", set.join(" ")));
                 }
             }
-            texts.extend(left(context, 4, &decoded.name));
+            texts.extend(time_left(context, 4, &decoded.name));
             if let Some(Outcome::Returned { note, .. }) = &mut decoded.outcome {
                 *note = Some(texts.join(", "));
             }
@@ -122,18 +119,6 @@ pub(super) fn select(context: &Context<'_>, decoded: &mut Decoded) {
             }
         }
     }
-}
-
-/// The last argument of pselect6 points to the address and the size of a set of signals.
-fn mask(context: &Context<'_>, decoded: &mut Decoded) {
-    let width = word(context.abi);
-    let bytes = context.memory(5, AT_ENTRY, 2 * width).bytes();
-    let Some(bytes) = bytes.filter(|bytes| bytes.len() >= 2 * width) else { return };
-    let address = kinds::number(bytes, width).unwrap_or(0);
-    let size = kinds::number(&bytes[width..], width).unwrap_or(0);
-    let fields =
-        vec![kinds::address(address).named("sigmask"), Value::Unsigned(size).named("sigsetsize")];
-    set(decoded, 5, Value::Struct { fields, is_cut: false });
 }
 
 /// The event is not read with `EPOLL_CTL_DEL`.

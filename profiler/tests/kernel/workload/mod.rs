@@ -50,7 +50,7 @@ pub(crate) use names::RENAMED;
 use plan::Plan;
 pub(crate) use sleeps::now;
 pub(crate) use statement::{Busy, Calls, Made, Operations, Preempted, Process, Statement, Timing};
-pub(crate) use traced::TEXT;
+pub(crate) use traced::{MESSAGES, TEXT};
 
 /// The argument that makes this executable a workload.
 pub(crate) const WORKLOAD: &str = "workload";
@@ -178,6 +178,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "execs-of-threads-by-name" => filtered::execs_of_threads_by_name(&params),
         "some" => filtered::some(&params),
         "known" => traced::known(&params),
+        "messages" => traced::messages(),
         "numbered" => traced::numbered(&params),
         "told" => traced::told(),
         "both-tables" => traced::both_tables(),

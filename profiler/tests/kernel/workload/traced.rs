@@ -55,6 +55,51 @@ pub(super) fn known(params: &Params) -> Statement {
     Statement::of(own_pid(), made)
 }
 
+/// What the messages of [`messages`] contain.
+pub(crate) const MESSAGES: [&str; 5] = ["one", "two", "", "four", "five"];
+
+/// Sends [`MESSAGES`] by one call, receives them by another, and then waits for nothing while two
+/// signals are blocked, all between two marks.
+pub(super) fn messages() -> Statement {
+    let mut fds = [0; 2];
+    let pair = [libc::AF_UNIX.into(), libc::SOCK_DGRAM.into(), 0, fds.as_mut_ptr() as c_long];
+    assert_eq!(raw::syscall(libc::SYS_socketpair, pair), 0);
+    let count = MESSAGES.len();
+    let mut buffers = [[0_u8; 8]; MESSAGES.len()];
+    let vector = |base: *mut u8, length| libc::iovec { iov_base: base.cast(), iov_len: length };
+    let mut sent = MESSAGES.map(|text| vector(text.as_ptr().cast_mut(), text.len()));
+    let mut received = buffers.each_mut().map(|buffer| vector(buffer.as_mut_ptr(), buffer.len()));
+    let [mut sending, mut receiving] = [&mut sent, &mut received].map(|vectors| {
+        vectors.each_mut().map(|vector| {
+            // SAFETY: integers and null pointers.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_iov = std::ptr::from_mut(vector);
+            message.msg_hdr.msg_iovlen = 1;
+            message
+        })
+    });
+    let all = count as c_long;
+    let [from, to] = fds.map(c_long::from);
+    let mask: u64 = 1 << (libc::SIGUSR1 - 1) | 1 << (libc::SIGCHLD - 1);
+    let set = [(&raw const mask) as c_long, 8];
+    let time = [0_i64; 2];
+    mark();
+    let send = [from, sending.as_mut_ptr() as c_long, all, 0];
+    assert_eq!(raw::syscall(libc::SYS_sendmmsg, send), all);
+    let receive = [to, receiving.as_mut_ptr() as c_long, all, 0, 0];
+    assert_eq!(raw::syscall(libc::SYS_recvmmsg, receive), all);
+    let wait = [0, 0, 0, 0, time.as_ptr() as c_long, set.as_ptr() as c_long];
+    assert_eq!(raw::syscall(libc::SYS_pselect6, wait), 0);
+    mark();
+    let made = [
+        ("getpgid", Made::failed(2, "ESRCH")),
+        ("sendmmsg", Made::succeeded(1)),
+        ("recvmmsg", Made::succeeded(1)),
+        ("pselect6", Made::succeeded(1)),
+    ];
+    Statement::of(own_pid(), calls(made))
+}
+
 /// Each of `threads` threads makes `calls` calls that fail, and numbers them: `lseek` of the invalid
 /// descriptor -1 to 0, 1, 2 and so on.
 pub(super) fn numbered(params: &Params) -> Statement {
