@@ -20,5 +20,6 @@ pub mod sampling;
 pub mod settings;
 pub mod share;
 pub mod signals;
+pub mod stacks;
 pub mod trace;
 pub mod wire;

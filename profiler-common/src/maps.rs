@@ -93,3 +93,15 @@ pub const OFF_CPU: &str = "OFF_CPU";
 pub const OFF_CPU_CALLS: &str = "OFF_CPU_CALLS";
 /// Time off the CPU of each overflow slot.
 pub const OFF_CPU_OVERFLOW: &str = "OFF_CPU_OVERFLOW";
+/// The [`Frames`](crate::stacks::Frames) of each stack, by its id.
+pub const FRAMES: &str = "FRAMES";
+/// The [`StackSums`](crate::stacks::StackSums) of each row of stacks, by
+/// [`StackKey`](crate::stacks::StackKey).
+pub const STACK_ROWS: &str = "STACK_ROWS";
+/// One [`StackSampler`](crate::stacks::StackSampler) per syscall and CPU, by
+/// [`overflow_index`](crate::call::CallKey::overflow_index).
+pub const STACK_SAMPLERS: &str = "STACK_SAMPLERS";
+/// The [`StackLosses`](crate::stacks::StackLosses), per CPU.
+pub const STACK_LOSSES: &str = "STACK_LOSSES";
+/// The ring buffer of the copies of stacks.
+pub const STACK_COPIES: &str = "STACK_COPIES";

@@ -79,6 +79,16 @@ macro_rules! for_each_option {
             SLOWER_HIGH,
             /// 1 if a trace names the open files that calls use.
             FILES_KNOWN,
+            /// What a call adds to the sums of stacks: `stacks::WEIGHT_CALLS` or another one.
+            STACK_WEIGHT,
+            /// 1 if the stack of every call is taken.
+            STACK_OF_EVERY,
+            /// 1 if the stack of the kernel is taken where calls wait.
+            STACK_OF_KERNEL,
+            /// Stacks that are taken per CPU and second, about. With `STACK_OF_EVERY`: copies.
+            STACK_RATE,
+            /// 1 if the memory of stacks is copied.
+            STACK_COPIED,
         }
     };
 }

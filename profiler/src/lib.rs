@@ -28,5 +28,7 @@ mod proc_fields;
 mod regular_file;
 pub mod serve;
 pub mod streams;
+#[cfg(feature = "symbols")]
+pub mod symbols;
 pub mod text;
 mod users;

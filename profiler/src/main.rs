@@ -13,7 +13,7 @@ use profiler::{
         cli::{Cli, Command},
         completions, daemon, doctor,
         error::Error,
-        metrics, stat, syscalls, top, trace,
+        flame, metrics, stat, syscalls, top, trace,
     },
     streams::Stream,
     text::{harmless, harmless_lines},
@@ -36,6 +36,7 @@ fn run(command: &Command) -> Result<u8, Error> {
         Command::Stat(args) => stat::run(args),
         Command::Top(args) => top::run(args).map(|()| 0),
         Command::Trace(args) => trace::run(args),
+        Command::Flame(args) => flame::run(args),
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
         Command::Syscalls(args) => syscalls::run(args).map(|()| 0),
@@ -68,7 +69,8 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
         return None;
     };
     let is_word = error.kind() == ErrorKind::UnknownArgument && !unexpected.starts_with('-');
-    let takes_command = |command: &OsString| command == "stat" || command == "trace";
+    let commands = ["stat", "trace", "flame"];
+    let takes_command = |command: &OsString| commands.iter().any(|name| command == name);
     if !is_word || !args.get(1).is_some_and(takes_command) {
         return None;
     }
@@ -84,7 +86,7 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
         words[1..].iter().map(|word| word.to_str().filter(|word| is_plain(word))).collect()
     });
     let line = words.map_or_else(
-        || if args[1] == "trace" { "trace -- COMMAND" } else { "stat -- COMMAND" }.to_owned(),
+        || format!("{} -- COMMAND", args[1].display()),
         |words: Vec<_>| words.join(" "),
     );
     Some(format!("put `--` before the command: profiler {line}"))

@@ -1,7 +1,7 @@
 //! Reads a regular file of bounded size, and refuses everything else.
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -16,23 +16,34 @@ const MAX_BYTES: u64 = 1 << 20;
 /// # Errors
 /// If the file cannot be read, is not a regular file, is too large or is not UTF-8.
 pub(crate) fn read(path: &Path) -> io::Result<String> {
-    let invalid = |message: String| io::Error::new(io::ErrorKind::InvalidData, message);
-    // Do not wait for the writer of a FIFO, and do not acquire a controlling terminal.
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    // Check the open file, because the path may name another file by now.
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(invalid("it is not a regular file".into()));
-    }
+    let file = open(path)?;
     let too_large = || invalid(format!("it is larger than {} MiB", MAX_BYTES >> 20));
-    if metadata.len() > MAX_BYTES {
+    if file.metadata()?.len() > MAX_BYTES {
         return Err(too_large());
     }
     let mut text = String::new();
     // The file may grow, and files in /proc have a size of 0.
     file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES { Err(too_large()) } else { Ok(text) }
+}
+
+/// Opens a regular file for reading, of any size.
+///
+/// # Errors
+/// If the file cannot be opened, or is not a regular file.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // Do not wait for the writer of a FIFO, and do not acquire a controlling terminal.
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Check the open file, because the path may name another file by now.
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(invalid("it is not a regular file".into())),
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn pages_are_what_the_command_line_says() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/man");
     let update = std::env::var_os("UPDATE_MAN").is_some();
     let pages = pages();
-    assert_eq!(pages.len(), 9);
+    assert_eq!(pages.len(), 10);
     for (name, text) in pages {
         let path = directory.join(&name);
         if update {
@@ -80,8 +80,16 @@ fn examples_keep_their_lines() {
                 ".EX" => preformatted = true,
                 ".EE" => preformatted = false,
                 _ => {
-                    let of_each =
-                        ["stat", "top", "trace", "daemon", "doctor", "syscalls", "completions"];
+                    let of_each = [
+                        "stat",
+                        "top",
+                        "trace",
+                        "flame",
+                        "daemon",
+                        "doctor",
+                        "syscalls",
+                        "completions",
+                    ];
                     let command =
                         |of: &str| line.trim_start().starts_with(&format!("profiler {of} "));
                     let example = of_each.into_iter().any(command);

@@ -22,7 +22,7 @@ Build the profiler, and run it, as root if necessary
 
 Usage: cargo xtask run <COMMAND> [ARGS]...
 
-Commands: top, stat, trace, daemon, doctor, syscalls, metrics, completions
+Commands: top, stat, trace, flame, daemon, doctor, syscalls, metrics, completions
 
 `cargo xtask run help` explains the commands, and `cargo xtask run COMMAND --help` one command.
 
@@ -49,10 +49,8 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     // Without --quiet, so that cargo shows its progress, and whether it waits for a lock.
     let mut build = cargo();
     build.args(["build", "--profile", PROFILE, "--package", "profiler"]);
-    if !serves(profiler_args) {
-        // TLS has many dependencies, and the first build should be short.
-        build.arg("--no-default-features");
-    }
+    // TLS has many dependencies, and the first build should be short.
+    build.args(["--no-default-features", "--features", features(profiler_args)]);
     succeed(&mut build)?;
     let mut command = if needs_root(profiler_args) {
         privilege::as_root(profiler, &[])?
@@ -64,9 +62,14 @@ pub fn run(profiler_args: &[OsString]) -> Result<Infallible, Failure> {
     Err(Failure::new(format!("cannot run {}: {error}", shown(&command))))
 }
 
-/// Whether the command can serve metrics over TLS.
-fn serves(profiler_args: &[OsString]) -> bool {
-    profiler_args.first().is_some_and(|command| command == "daemon")
+/// The cargo features that the command needs: `daemon` can serve metrics over TLS, and `flame` names
+/// functions.
+fn features(profiler_args: &[OsString]) -> &'static str {
+    match profiler_args.first().and_then(|command| command.to_str()) {
+        Some("daemon") => "tls",
+        Some("flame") => "symbols",
+        _ => "",
+    }
 }
 
 /// Whether to run the profiler as root: for everything except help, `syscalls`, `metrics` and
@@ -87,11 +90,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_is_built_for_the_daemon_only() {
-        assert!(serves(&["daemon".into(), "--check-config".into()]));
-        assert!(!serves(&["top".into()]));
-        assert!(!serves(&["stat".into(), "--".into(), "daemon".into()]));
-        assert!(!serves(&[]));
+    fn features_are_built_for_the_commands_that_need_them() {
+        assert_eq!(features(&["daemon".into(), "--check-config".into()]), "tls");
+        assert_eq!(features(&["flame".into(), "-a".into()]), "symbols");
+        assert_eq!(features(&["top".into()]), "");
+        assert_eq!(features(&["stat".into(), "--".into(), "daemon".into()]), "");
+        assert_eq!(features(&[]), "");
     }
 
     #[test]

@@ -7,6 +7,6 @@
 mod x86_64;
 
 pub use x86_64::{
-    CallRegisters, SigAction, add_with_full_barrier, call_number, lower_half_is_at_least,
-    number_of_unfinished_call, publish,
+    CallRegisters, FrameRegisters, SigAction, add_with_full_barrier, call_number, is_exec,
+    lower_half_is_at_least, number_of_unfinished_call, publish,
 };

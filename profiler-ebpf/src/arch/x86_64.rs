@@ -98,6 +98,45 @@ impl CallRegisters {
     }
 }
 
+/// Whether the call with this number is execve or execveat, which replace the memory of the process
+/// (arch/x86/entry/syscalls).
+#[inline(always)]
+pub fn is_exec(nr: u64, is_compat: bool) -> bool {
+    let nr = nr as u32;
+    if is_compat {
+        nr == 11 || nr == 358
+    } else {
+        // The latter two are those of x32.
+        nr == 59 || nr == 322 || nr == 0x4000_0208 || nr == 0x4000_0221
+    }
+}
+
+/// The registers that name the frame of a call.
+pub struct FrameRegisters {
+    /// The instruction pointer.
+    pub ip: u64,
+    /// The stack pointer.
+    pub sp: u64,
+    /// The frame pointer.
+    pub bp: u64,
+}
+
+impl FrameRegisters {
+    /// Copies the registers at `regs`; all are 0 if they cannot be read.
+    #[inline(always)]
+    pub fn read(regs: u64) -> Self {
+        // SAFETY: the helper checks the addresses.
+        unsafe {
+            let regs = regs as *const pt_regs;
+            Self {
+                ip: bpf_probe_read_kernel(&raw const (*regs).rip).unwrap_or(0),
+                sp: bpf_probe_read_kernel(&raw const (*regs).rsp).unwrap_or(0),
+                bp: bpf_probe_read_kernel(&raw const (*regs).rbp).unwrap_or(0),
+            }
+        }
+    }
+}
+
 /// Whether the lower half of a result is at least `least`, which is negative.
 ///
 /// A 32-bit tracer's `PTRACE_SETREGS` sets only the lower half, and clears the other half

@@ -7,6 +7,7 @@ mod daemon;
 mod doctor;
 mod durations;
 mod filters;
+mod flame;
 mod kernel;
 mod lists;
 mod metrics;
@@ -24,6 +25,7 @@ pub use completions::{CompletionsArgs, Shell};
 pub use daemon::DaemonArgs;
 pub use doctor::DoctorArgs;
 pub use filters::FilterArgs;
+pub use flame::{FlameArgs, FlameFormat, FlameWeight};
 pub use kernel::KernelArgs;
 pub use lists::List;
 pub use metrics::MetricsArgs;
@@ -49,6 +51,7 @@ Start with:
   profiler top                 live view of the whole host
   profiler stat -- make -j4    every syscall of a command and its children
   profiler trace -- ls         each call of a command, with its arguments
+  profiler flame -- make       who calls which syscall, by their stacks
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
 All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
@@ -57,7 +60,7 @@ metrics, completions and help.
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
 8 cannot listen, 9 cannot write the output, 10 budget exceeded, 126 command cannot be run,
-127 command not found. If none of these applies, `stat -- COMMAND` and `trace -- COMMAND` exit
+127 command not found. If none of these applies, `stat`, `trace` and `flame` with a command exit
 as the command did.
 
 If a signal arrives before the profiler's programs are attached, `daemon` exits with 0, and
@@ -77,6 +80,8 @@ pub enum Command {
     Top(TopArgs),
     /// Print every call as it happens, with its arguments
     Trace(TraceArgs),
+    /// Sum up who calls which syscall, by their stacks
+    Flame(FlameArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
     /// Check what this host offers and lacks, and say what to do

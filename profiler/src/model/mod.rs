@@ -19,6 +19,7 @@ mod query;
 mod serial_tests;
 mod since;
 mod snapshot;
+pub mod stacks;
 mod wire;
 
 pub use cgroup::{Cgroup, NO_CGROUP};

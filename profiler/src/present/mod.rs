@@ -5,6 +5,7 @@ pub mod budget;
 pub mod columns;
 mod cost;
 mod errors;
+pub mod flame;
 #[cfg(test)]
 mod golden;
 mod grid;

@@ -16,6 +16,7 @@ mod counts;
 mod departed;
 mod detach;
 mod ending;
+mod flame;
 mod groups;
 mod in_flight;
 mod in_flight_stopped;
@@ -283,6 +284,13 @@ fn tests() -> Vec<Test> {
         budget::a_run_writes_the_budget_of_the_next,
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
+        flame::of_every_call_is_exact,
+        flame::without_frame_pointers_is_within_one_percent,
+        flame::deviates_by_its_standard_error,
+        flame::of_errors_has_the_callers_that_fail,
+        flame::of_time_has_the_callers_that_wait,
+        flame::of_a_running_process,
+        flame::without_space_adds_up,
         trace_calls::are_in_order_with_arguments_and_results,
         trace_calls::with_second_pointers_are_followed,
         trace_calls::have_the_paths_of_their_files,

@@ -17,13 +17,14 @@ use self::{build::Warnings, record::Record, toolchain::Toolchain};
 use crate::workspace;
 
 /// The names of the programs from which the objects are linked.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "profiler-arena",
     "profiler-task",
     "profiler-tid",
     "profiler-identity",
     "profiler-fill",
     "profiler-trace",
+    "profiler-stacks",
     "profiler-floor",
 ];
 

@@ -12,7 +12,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. A module uses only
 /// modules that are above it in this table.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),
@@ -48,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
     ("present", &["budget", "filter", "model", "names", "placement", "text"]),
+    ("symbols", &["model", "regular_file", "text"]),
     ("serve", &["address", "model", "present", "regular_file", "text"]),
     (
         "commands",
@@ -73,6 +74,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
             "regular_file",
             "serve",
             "streams",
+            "symbols",
             "text",
             "users",
         ],

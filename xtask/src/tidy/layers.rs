@@ -59,7 +59,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("a loaded object, and the threads of the host", &["host_threads", "load"]),
     ("an attached object", &["attached"]),
     ("all objects of a query", &["session"]),
-    ("the cost of a query, and single calls", &["meter", "trace"]),
+    ("the cost of a query, stacks, and single calls", &["meter", "stacks", "trace"]),
     ("snapshots", &["profiler"]),
     ("trials", &["trial"]),
 ];

@@ -35,6 +35,21 @@ pub(super) struct Setup<'a> {
     pub(super) calls_before: u32,
     /// Sizes of the tables of a trace.
     pub(super) trace: TraceSizes,
+    /// Sizes of the tables of stacks.
+    pub(super) stacks: StackSizes,
+}
+
+/// Sizes of the tables of stacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct StackSizes {
+    /// Threads of the host.
+    pub(super) tasks: u32,
+    /// Different stacks.
+    pub(super) frames: u32,
+    /// Rows: a stack of a process and syscall.
+    pub(super) rows: u32,
+    /// Bytes of the ring buffer.
+    pub(super) ring_bytes: u32,
 }
 
 /// Sizes of the tables of a trace.
@@ -71,6 +86,7 @@ impl<'a> Setup<'a> {
             settings: Settings::new(options, features, own_tgid, hierarchies),
             calls_before: call_lister::capacity(features),
             trace: TraceSizes::default(),
+            stacks: StackSizes::default(),
         }
     }
 
@@ -132,6 +148,10 @@ impl<'a> Setup<'a> {
             Size::TracedTasks => Some(self.trace.tasks),
             Size::Pending => Some(self.trace.pending),
             Size::Ring => Some(self.trace.ring_bytes),
+            Size::StackTasks => Some(self.stacks.tasks),
+            Size::StackFrames => Some(self.stacks.frames),
+            Size::StackRows => Some(self.stacks.rows),
+            Size::StackRing => Some(self.stacks.ring_bytes),
             Size::Places => (!options.filter.places.is_empty()).then_some(MAX_PLACES),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
@@ -193,6 +213,15 @@ impl Loaded {
     /// Loads the programs that attach. Returns whether the program that lists the calls in flight
     /// was loaded too: without it, nothing is listed.
     pub(super) fn load_programs(&mut self, setup: &Setup<'_>) -> Result<bool, KernelError> {
+        self.load_programs_for(setup, |when| setup.needs(when))
+    }
+
+    /// Same as [`Self::load_programs`], for the programs that `is_needed` chooses.
+    pub(super) fn load_programs_for(
+        &mut self,
+        setup: &Setup<'_>,
+        is_needed: impl Fn(When) -> bool,
+    ) -> Result<bool, KernelError> {
         let btf = match self.spec.hook {
             Hook::Typed => Some(
                 Btf::parse(&setup.features.attach_btf, Endianness::default())
@@ -201,7 +230,7 @@ impl Loaded {
             Hook::Raw => None,
         };
         let preemptible = setup.features.preemptible_tracepoints();
-        for spec in self.spec.programs_for(|when| setup.needs(when)) {
+        for spec in self.spec.programs_for(is_needed) {
             if matches!(spec.when, When::Ring(_)) && self.without_rings.is_some() {
                 continue;
             }

@@ -42,6 +42,7 @@ mod session;
 mod settings;
 mod sharing;
 mod signals;
+pub mod stacks;
 mod statistics;
 mod tables;
 pub mod trace;

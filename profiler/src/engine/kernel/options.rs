@@ -144,6 +144,8 @@ impl Options {
             When::OffCpu => self.off_cpu,
             // The kernel decides: see `Setup::needs`.
             When::Ring(_) => false,
+            // The options of stacks decide.
+            When::StackExits | When::KernelStacks => false,
         }
     }
 

@@ -219,7 +219,9 @@ mod tests {
     fn every_object_has_every_setting() {
         let listed = OPTIONS.iter().copied().chain(FIELDS.iter().map(|field| field.setting));
         let listed: BTreeSet<&str> = listed.collect();
-        for spec in COUNTERS.into_iter().chain([ObjectName::Trace]).map(objects::find) {
+        for spec in
+            COUNTERS.into_iter().chain([ObjectName::Trace, ObjectName::Stacks]).map(objects::find)
+        {
             let bytes = spec.bytes();
             let elf: ElfFile64<'_> = ElfFile64::parse(&*bytes).expect("an ELF file");
             let constants = elf.section_by_name(".rodata").expect("constants").index();

@@ -2,6 +2,7 @@
 //! `kernel workload NAME [key=value]...`; each prints a [`Statement`] of what it did.
 
 mod births;
+mod callers;
 mod cgroups;
 mod counts;
 mod crowd;
@@ -177,6 +178,8 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "execs-by-name" => filtered::execs_by_name(&params),
         "execs-of-threads-by-name" => filtered::execs_of_threads_by_name(&params),
         "some" => filtered::some(&params),
+        "callers" => callers::run(&params),
+        "callers-sleep" => callers::sleep(&params),
         "known" => traced::known(&params),
         "messages" => traced::messages(),
         "numbered" => traced::numbered(&params),

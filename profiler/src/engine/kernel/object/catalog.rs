@@ -4,7 +4,7 @@ use profiler_common::maps;
 
 use super::{
     file,
-    program::{ProgramSpec, SYSCALL_PROGRAMS, TRACE_PROGRAMS},
+    program::{ProgramSpec, STACK_PROGRAMS, SYSCALL_PROGRAMS, TRACE_PROGRAMS},
     spec::{Group, Hook, MapSpec, ObjectName, ObjectSpec, Requirement, Size, When},
 };
 
@@ -232,6 +232,64 @@ static TRACE: ObjectSpec = ObjectSpec {
     ],
 };
 
+static STACKS: ObjectSpec = ObjectSpec {
+    name: ObjectName::Stacks,
+    description: "raw_tp, table by task, hash of stacks, ring buffer",
+    file: file::STACKS,
+    requires: &[],
+    when: When::Always,
+    hook: Hook::Raw,
+    programs: &STACK_PROGRAMS,
+    call_lister: None,
+    maps: &[
+        map(maps::TASKS, Size::StackTasks),
+        map(maps::FRAMES, Size::StackFrames),
+        map(maps::STACK_ROWS, Size::StackRows),
+        map(maps::STACK_COPIES, Size::StackRing),
+        map(maps::STACK_SAMPLERS, Size::Compiled),
+        map(maps::STACK_LOSSES, Size::Compiled),
+        map("STACK_PACE", Size::Compiled),
+        map("SCRATCH", Size::Compiled),
+        map("COPY_SCRATCH", Size::Compiled),
+        map(maps::RENAMED, Size::Renames),
+        // The maps of the library that all objects have.
+        map(maps::RECORDS, Size::Compiled),
+        map(maps::IDENTITIES, Size::Compiled),
+        map(maps::CELLS, Size::Compiled),
+        map(maps::SAMPLERS, Size::Compiled),
+        map(maps::OVERFLOW_SAMPLERS, Size::Compiled),
+        map(maps::CALLS_BEFORE, Size::Compiled),
+        map(maps::CALLS_BEFORE_BY_TASK, Size::Compiled),
+        map(maps::FREE_RECORDS, Size::Compiled),
+        map(maps::FREE_EXTENTS, Size::Compiled),
+        map(maps::EXTENT_OWNERS, Size::Compiled),
+        map(maps::OPERATIONS, Size::Compiled),
+        map(maps::OPERATION_INDEX, Size::Compiled),
+        map(maps::FREE_OPERATIONS, Size::Compiled),
+        map(maps::REQUESTS, Size::Compiled),
+        map(maps::DATA_REQUESTS, Size::Compiled),
+        map(maps::RINGS, Size::Compiled),
+        map(maps::CALLS, Size::Compiled),
+        map(maps::CGROUPS, Size::Compiled),
+        map(maps::CGROUP_EVENTS, Size::Compiled),
+        map(maps::PLACES, Size::Compiled),
+        map(maps::COMMS, Size::Compiled),
+        map(maps::CONTROL, Size::Compiled),
+        map(maps::COUNTERS, Size::Compiled),
+        map(maps::OFF_CPU, Size::Compiled),
+        map(maps::OFF_CPU_CALLS, Size::Compiled),
+        map(maps::OFF_CPU_OVERFLOW, Size::Compiled),
+        map(maps::OVERFLOW, Size::Compiled),
+        map(maps::OVERFLOW_EXTREMES, Size::Compiled),
+        map(maps::SIGNALS_SENT, Size::Compiled),
+        map(maps::TARGETS, Size::Compiled),
+        map(maps::USERS, Size::Compiled),
+        map(maps::WAKE, Size::Compiled),
+        map("REPORTED", Size::Compiled),
+    ],
+    settings: &[Group::Scope, Group::Filter, Group::Kernel, Group::Task, Group::Stacks],
+};
+
 /// The description of an object.
 pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
     match name {
@@ -241,6 +299,7 @@ pub(crate) fn find(name: ObjectName) -> &'static ObjectSpec {
         ObjectName::Identity => &IDENTITY,
         ObjectName::Fill => &FILL,
         ObjectName::Trace => &TRACE,
+        ObjectName::Stacks => &STACKS,
     }
 }
 
@@ -278,13 +337,14 @@ mod tests {
 
     use super::*;
 
-    const ALL: [ObjectName; 6] = [
+    const ALL: [ObjectName; 7] = [
         ObjectName::Arena,
         ObjectName::Arrays,
         ObjectName::Fallback,
         ObjectName::Identity,
         ObjectName::Fill,
         ObjectName::Trace,
+        ObjectName::Stacks,
     ];
 
     /// The names of the symbols of a kind in the sections for which `is_wanted` returns true.
@@ -352,7 +412,7 @@ mod tests {
 
     #[test]
     fn each_object_has_the_programs_of_its_description_at_their_tracepoints() {
-        for spec in COUNTERS.into_iter().chain([ObjectName::Trace]).map(find) {
+        for spec in COUNTERS.into_iter().chain([ObjectName::Trace, ObjectName::Stacks]).map(find) {
             let prefix = match spec.hook {
                 Hook::Typed => "tp_btf/",
                 Hook::Raw => "raw_tp/",

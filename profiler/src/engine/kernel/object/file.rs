@@ -33,6 +33,9 @@ pub(super) static FILL: File = file!("profiler-fill.bpf.o");
 /// Follows single calls.
 pub(super) static TRACE: File = file!("profiler-trace.bpf.o");
 
+/// Sums up stacks of calls.
+pub(super) static STACKS: File = file!("profiler-stacks.bpf.o");
+
 impl File {
     /// The bytes to load.
     pub(super) fn bytes(&self) -> Cow<'static, [u8]> {

@@ -184,6 +184,19 @@ pub(crate) static TRACE_PROGRAMS: [ProgramSpec; 8] = [
     of_trace("sys_exit", &["sys_exit"]),
 ];
 
+/// The programs of the object that sums up stacks, in the order in which they attach. Exits come
+/// before entries, so that no call is followed whose exit is missed.
+pub(crate) static STACK_PROGRAMS: [ProgramSpec; 8] = [
+    ProgramSpec { when: When::CgroupMoves, ..of_trace("cgroup_attach_task", &["cgroup_attach"]) },
+    of_trace("sched_process_exit", &["process_exit"]),
+    of_trace("sched_process_fork", &["process_fork"]),
+    of_trace("sched_process_exec", &["process_exec"]),
+    of_trace("task_rename", &["task_rename"]),
+    ProgramSpec { when: When::KernelStacks, ..of_trace("sched_switch", &["sched_switch"]) },
+    ProgramSpec { when: When::StackExits, ..of_trace("sys_exit", &["sys_exit"]) },
+    of_trace("sys_enter", &["sys_enter"]),
+];
+
 /// The names of all programs that count calls.
 pub fn program_names() -> impl Iterator<Item = &'static str> {
     SYSCALL_PROGRAMS.iter().map(|program| program.name)

@@ -19,6 +19,8 @@ pub(crate) enum ObjectName {
     Fill,
     /// Follows single calls: raw tracepoints, a table of tasks, a ring buffer.
     Trace,
+    /// Sums up stacks of calls: raw tracepoints, a table of tasks, a ring buffer.
+    Stacks,
 }
 
 /// Describes an object.
@@ -108,6 +110,10 @@ pub(crate) enum When {
     Command,
     /// Queries that measure the time off the CPU.
     OffCpu,
+    /// Queries of stacks that choose calls when they leave.
+    StackExits,
+    /// Queries of stacks in the kernel.
+    KernelStacks,
     /// Every query, if the kernel has the tracepoint of this event of io_uring. If the kernel
     /// refuses the programs, the query continues without io_uring.
     Ring(RingEvent),
@@ -193,6 +199,14 @@ pub(crate) enum Size {
     Pending,
     /// The bytes of the ring buffer of a trace.
     Ring,
+    /// One per thread of the host, in the scope of stacks or not.
+    StackTasks,
+    /// One per different stack.
+    StackFrames,
+    /// One per row of stacks.
+    StackRows,
+    /// The bytes of the ring buffer of stacks.
+    StackRing,
     /// The map is that of the same name in an object that was loaded before.
     Shared,
 }
@@ -222,4 +236,6 @@ pub(crate) enum Group {
     IoUring,
     /// The filters and limits of a trace, and offsets that a trace requires.
     Trace,
+    /// Which stacks are taken, and how many.
+    Stacks,
 }
