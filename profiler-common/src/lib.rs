@@ -9,6 +9,7 @@ pub mod arch;
 pub mod arena;
 pub mod call;
 pub mod cgroup;
+pub mod failing;
 pub mod fill;
 pub mod hint;
 pub mod hist;

@@ -105,3 +105,16 @@ pub const STACK_SAMPLERS: &str = "STACK_SAMPLERS";
 pub const STACK_LOSSES: &str = "STACK_LOSSES";
 /// The ring buffer of the copies of stacks.
 pub const STACK_COPIES: &str = "STACK_COPIES";
+/// One [`FailureRow`](crate::failing::FailureRow) per process, call, errno, reason and target.
+pub const FAILURES: &str = "FAILURES";
+/// Index in [`FAILURES`], by [`FailureKey`](crate::failing::FailureKey).
+pub const FAILURE_INDEX: &str = "FAILURE_INDEX";
+/// Indexes of the free rows of [`FAILURES`].
+pub const FREE_FAILURES: &str = "FREE_FAILURES";
+/// Which arguments of each call name its target, as [`plan`](crate::failing::plan) says, by
+/// [`overflow_index`](crate::call::CallKey::overflow_index).
+pub const TARGET_PLANS: &str = "TARGET_PLANS";
+/// The [`Scratch`](crate::failing::Scratch) of each CPU.
+pub const FAILURE_SCRATCH: &str = "FAILURE_SCRATCH";
+/// One [`CapabilityCheck`](crate::failing::CapabilityCheck) per record, by index.
+pub const CAPABILITY_CHECKS: &str = "CAPABILITY_CHECKS";

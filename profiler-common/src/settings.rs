@@ -89,6 +89,8 @@ macro_rules! for_each_option {
             STACK_RATE,
             /// 1 if the memory of stacks is copied.
             STACK_COPIED,
+            /// 1 if the targets of calls that fail are noted.
+            FAILURES_NOTED,
         }
     };
 }
@@ -194,6 +196,11 @@ macro_rules! for_each_field {
             SKC_V6_RCV_SADDR_OFFSET Offset "sock_common"  "skc_v6_rcv_saddr"         Files      Optional;
             SKC_V6_DADDR_OFFSET   Offset "sock_common"    "skc_v6_daddr"             Files      Optional;
             UNIX_PEER_OFFSET      Offset "unix_sock"      "peer"                     Files      Optional;
+
+            FS_OFFSET             Offset "task_struct"    "fs"                       Directory  Required;
+            PWD_OFFSET            Offset "fs_struct"      "pwd"                      Directory  Required;
+            D_INODE_OFFSET        Offset "dentry"         "d_inode"                  Directory  Required;
+            S_DEV_OFFSET          Offset "super_block"    "s_dev"                    Directory  Required;
         }
     };
 }
@@ -253,11 +260,13 @@ pub enum FieldGroup {
     Trace,
     /// Open files.
     Files,
+    /// The directories that relative paths start from.
+    Directory,
 }
 
 impl FieldGroup {
     /// Every group.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Task,
         Self::Seccomp,
         Self::Supervisor,
@@ -267,6 +276,7 @@ impl FieldGroup {
         Self::IoUring,
         Self::Trace,
         Self::Files,
+        Self::Directory,
     ];
 }
 

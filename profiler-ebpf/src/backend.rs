@@ -80,6 +80,30 @@ pub trait Backend: Sized {
         }
     }
 
+    /// Sets the word at `place`, which is of this CPU, to 1. Returns whether it was 0.
+    ///
+    /// If programs can be preempted (Linux 7.1), two programs can take the same word. Only the object
+    /// with an arena runs there, and uses an atomic instruction.
+    ///
+    /// # Safety
+    /// `place` is within a live map value.
+    #[inline(always)]
+    unsafe fn take(place: *mut u64) -> bool {
+        // SAFETY: the caller's place.
+        unsafe {
+            let was = place.read_volatile();
+            place.write_volatile(1);
+            was == 0
+        }
+    }
+
+    /// The address of the saved registers of the running task, which owns `record`.
+    #[inline(always)]
+    fn saved_registers(record: *mut ThreadRecord) -> u64 {
+        // SAFETY: a live map value.
+        unsafe { (*record).owner }
+    }
+
     /// The distance from `place`, which does not move, to `regs`, the registers that a tracepoint
     /// passes. The distance is a number of the task's own. `regs` itself may be a pointer, with
     /// which the verifier permits no other arithmetic.

@@ -6,6 +6,7 @@
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use profiler_common::{
     call::CallKey,
+    failing::FailureKey,
     hist::{self, BUCKETS_PER_CHUNK, CHUNKS},
     limits::{ERRNOS, ERRNOS_PER_PAGE},
     sampling::{self, adaptive::Sample},
@@ -17,7 +18,7 @@ use crate::{
     backend::Backend,
     control,
     counters::count,
-    global, interrupted,
+    failing, global, interrupted,
     pool::{self, overflow, slots},
     refusal,
     restart::{ERESTART_RESTARTBLOCK, ERESTARTNOHAND, ERESTARTSYS},
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// The least result that is an errno: -4095, `MAX_ERRNO` of include/linux/err.h.
-const FIRST_ERRNO: u64 = -4095_i64 as u64;
+pub(crate) const FIRST_ERRNO: u64 = -4095_i64 as u64;
 
 /// Whether a result, or the lower half of it, is an errno: see [`arch::lower_half_is_at_least`].
 #[inline(always)]
@@ -317,6 +318,7 @@ unsafe fn add_bucket<B: Backend>(
 /// Counts the outcome of a call with this key. Its result may be an errno.
 #[inline(always)]
 unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result: u64, key: u32) {
+    let mut noted = 0;
     // SAFETY: live map values of the running thread's own.
     unsafe {
         match Outcome::of(result, key) {
@@ -333,6 +335,7 @@ unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result:
                     (*slot).errors_unlisted += 1;
                 } else if add_errno::<B>(record, slot, errno) {
                     (*slot).errors += 1;
+                    noted = errno;
                 } else {
                     global::count_error_only(key, errno);
                 }
@@ -340,6 +343,10 @@ unsafe fn failed<B: Backend>(record: *mut ThreadRecord, slot: *mut Slot, result:
         }
         arch::publish();
         (*slot).returned += 1;
+        // After the sums: a reader that reads targets first never sees more of them than errors.
+        if failing::is_on() && noted != 0 {
+            global::note_failure((*record).index, key, noted);
+        }
     }
 }
 
@@ -392,11 +399,18 @@ pub fn denied<B: Backend>(nr: u64) {
     // SAFETY: live map values of the running thread's own.
     unsafe {
         let slot = slots::find::<B>(record, key);
+        let mut noted = 0;
         match slots::slot::<B>(slot) {
-            Some(figures) if slot != 0 => (*figures).denied += 1,
+            Some(figures) if slot != 0 => {
+                (*figures).denied += 1;
+                noted = FailureKey::DENIED;
+            }
             _ => overflow::denied(key),
         }
         arch::publish();
         (*record).denied = (*record).denied.wrapping_add(1);
+        if failing::is_on() && noted != 0 {
+            global::note_failure((*record).index, key, noted);
+        }
     }
 }

@@ -49,6 +49,9 @@ unsafe extern "C" {
 
     /// [`overflow::error_only`](crate::pool::overflow::error_only). Returns 0.
     pub safe fn count_error_only(key: u32, errno: u32) -> u32;
+
+    /// [`failing::note`](crate::failing::note). Returns 0.
+    pub safe fn note_failure(record: u32, key: u32, errno: u32) -> u32;
 }
 
 /// Defines the global functions of an object.
@@ -143,6 +146,13 @@ macro_rules! global_functions {
         #[inline(never)]
         extern "C" fn count_error_only(key: u32, errno: u32) -> u32 {
             $crate::pool::overflow::error_only(key, errno);
+            0
+        }
+
+        #[unsafe(no_mangle)]
+        #[inline(never)]
+        extern "C" fn note_failure(record: u32, key: u32, errno: u32) -> u32 {
+            $crate::failing::note::<$Backend>(record, key, errno);
             0
         }
     };

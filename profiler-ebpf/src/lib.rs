@@ -24,6 +24,7 @@ pub mod control;
 pub mod counters;
 pub mod entry;
 pub mod exit;
+pub mod failing;
 pub mod global;
 pub mod hints;
 pub mod interrupted;

@@ -8,6 +8,7 @@ use aya_ebpf::{
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
+    failing::{CapabilityCheck, FailureKey, FailureRow, Scratch},
     io_uring::{DataKey, DataRequests, OperationKey, OperationRow, Request, Ring},
     limits::{CGROUP_EVENTS_BYTES, COMM_LEN, MAX_CGROUPS, MAX_COMMS, MAX_TARGETS},
     sampling::sampler::{OverflowSampler, Sampler},
@@ -175,3 +176,27 @@ pub static DATA_REQUESTS: LruHashMap<DataKey, DataRequests, 1> = LruHashMap::new
 /// The creators of rings, by the address of the ring.
 #[btf_map]
 pub static RINGS: LruHashMap<u64, Ring, 1> = LruHashMap::new();
+
+/// On which targets calls failed, one row per process, call, errno, reason and target.
+#[btf_map]
+pub static FAILURES: Array<FailureRow, 1, MMAPABLE> = Array::new();
+
+/// Index in [`FAILURES`]. The reader removes entries.
+#[btf_map]
+pub static FAILURE_INDEX: HashMap<FailureKey, u32, 1> = HashMap::new();
+
+/// Indexes of the free rows of [`FAILURES`].
+#[btf_map]
+pub static FREE_FAILURES: Stack<u32, 1> = Stack::new();
+
+/// Which arguments of each call name its target.
+#[btf_map]
+pub static TARGET_PLANS: Array<u32, { OVERFLOW_SLOTS as usize }> = Array::new();
+
+/// Where a CPU puts a target together, since the stack of a program is too small.
+#[btf_map]
+pub static FAILURE_SCRATCH: PerCpuArray<Scratch, 1> = PerCpuArray::new();
+
+/// The last check of a capability that failed, by the index of the record.
+#[btf_map]
+pub static CAPABILITY_CHECKS: Array<CapabilityCheck, 1> = Array::new();

@@ -7,7 +7,8 @@
 //! Six more tracepoints keep identities and outcomes true: `sched_process_fork`,
 //! `sched_process_exec`, `sched_process_exit`, `task_rename`, `cgroup_attach_task` and
 //! `signal_deliver`. With `--where`, `sched_switch` and `sched_waking` follow the time off the CPU.
-//! Three more name cgroups: `cgroup_mkdir`, `cgroup_rename` and `cgroup_rmdir`.
+//! Three more name cgroups: `cgroup_mkdir`, `cgroup_rename` and `cgroup_rmdir`. With `--show-paths`,
+//! `cap_capable` sees which capability the kernel found missing.
 
 /// Defines the programs of an object. They take a `$Context`, have the attribute
 /// `#[$attribute($key = "...")]`, and use the backend `$Backend`.
@@ -31,6 +32,15 @@ macro_rules! programs {
             $crate::refusal::count_kill::<$Backend>(true);
             $crate::life::exit::<$Backend>(ctx.arg(0));
             $crate::report::exhaustion();
+            0
+        }
+
+        // Loaded only if the targets of calls that fail are noted.
+        #[$attribute($key = "cap_capable")]
+        pub fn cap_capable(ctx: $Context) -> i32 {
+            let capability: i32 = ctx.arg(3);
+            let result: i32 = ctx.arg(4);
+            $crate::failing::check::<$Backend>(capability as u32, result);
             0
         }
 

@@ -193,6 +193,22 @@ impl<S: Storage> Backend for TypedBackend<S> {
     }
 }
 
+/// Defines the program `cap_capable_ret`, which runs when `cap_capable` returns. It does the same as
+/// the program at the tracepoint, for kernels without the tracepoint (before Linux 6.14).
+#[macro_export]
+macro_rules! capability_checks {
+    ($Backend:ident) => {
+        #[aya_ebpf::macros::fexit(function = "cap_capable")]
+        pub fn cap_capable_ret(ctx: aya_ebpf::programs::FExitContext) -> i32 {
+            // The result follows the four arguments.
+            let capability: i32 = ctx.arg(2);
+            let result: i32 = ctx.arg(4);
+            $crate::failing::check::<$Backend>(capability as u32, result);
+            0
+        }
+    };
+}
+
 /// Defines the task iterator `calls_before`, for which aya has no macro. It requires
 /// `bpf_task_pt_regs` (Linux 5.15), and is not loaded without it.
 #[macro_export]

@@ -2,7 +2,10 @@
 
 use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
 
-use aya_ebpf::{bindings::pt_regs, helpers::bpf_probe_read_kernel};
+use aya_ebpf::{
+    bindings::pt_regs,
+    helpers::{bpf_probe_read_kernel, generated},
+};
 
 use crate::atomic;
 
@@ -77,6 +80,25 @@ impl CallRegisters {
             let from = &raw const (*(regs as *const pt_regs)).rbp;
             Self(bpf_probe_read_kernel(from.cast()).unwrap_or([0; 12]))
         }
+    }
+
+    /// Copies the registers at `regs` into a map value; all are 0 if they cannot be read.
+    ///
+    /// # Safety
+    /// `to` is within a live map value.
+    #[inline(always)]
+    pub unsafe fn read_to(to: *mut Self, regs: u64) {
+        // SAFETY: the caller's place, and the helper checks the address.
+        unsafe {
+            let from = &raw const (*(regs as *const pt_regs)).rbp;
+            generated::bpf_probe_read_kernel(to.cast(), size_of::<Self>() as u32, from.cast());
+        }
+    }
+
+    /// The result of the call, once it has one.
+    #[inline(always)]
+    pub fn result(&self) -> u64 {
+        self.0[6]
     }
 
     /// The number of the call.

@@ -10,6 +10,7 @@ use core::arch::asm;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
+    helpers::{bpf_get_current_task_btf, generated::bpf_task_pt_regs},
     macros::{btf_map, btf_tracepoint},
     programs::BtfTracePointContext,
 };
@@ -132,6 +133,28 @@ impl Backend for ArenaBackend {
     #[inline(always)]
     fn sleeps(task: Task) -> Option<bool> {
         TypedBackend::sleeps(task)
+    }
+
+    #[inline(always)]
+    unsafe fn take(place: *mut u64) -> bool {
+        let mut word = 1_u64;
+        // SAFETY: the caller's place, which the instruction changes and nothing else.
+        unsafe {
+            asm!(
+                "{word} = xchg_64({place} + 0, {word})",
+                place = in(reg) place,
+                word = inlateout(reg) word,
+                options(nostack)
+            );
+        }
+        word == 0
+    }
+
+    /// The owner is a distance here, so a helper says the address.
+    #[inline(always)]
+    fn saved_registers(_record: *mut ThreadRecord) -> u64 {
+        // SAFETY: of the running task, and always safe to call where there are arenas.
+        unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
     }
 
     /// Uses `cmpxchg` (Linux 5.12), so that no copy of the exit program on this CPU overwrites a
@@ -264,6 +287,7 @@ fn record_offset(index: u32) -> u64 {
 
 profiler_ebpf::programs!(BtfTracePointContext, ArenaBackend, btf_tracepoint, function);
 profiler_ebpf::calls_before!(ArenaBackend);
+profiler_ebpf::capability_checks!(ArenaBackend);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

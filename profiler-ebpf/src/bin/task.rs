@@ -50,6 +50,7 @@ type TypedBackend = typed::TypedBackend<Storage>;
 
 profiler_ebpf::programs!(BtfTracePointContext, TypedBackend, btf_tracepoint, function);
 profiler_ebpf::calls_before!(TypedBackend);
+profiler_ebpf::capability_checks!(TypedBackend);
 
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -3,6 +3,7 @@
 
 mod account;
 mod books;
+mod failures;
 pub mod groups;
 mod keep_ended;
 mod operations;
@@ -14,6 +15,7 @@ mod table;
 mod threads;
 
 pub use account::Account;
+pub use failures::{Failure, FailureTable};
 pub use keep_ended::KeepEnded;
 pub use operations::OperationTable;
 pub use owners::OwnerKind;

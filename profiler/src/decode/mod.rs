@@ -20,6 +20,7 @@ mod plans;
 mod scalars;
 mod signature;
 pub mod structs;
+pub mod targets;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -4,6 +4,7 @@ mod cgroup;
 mod cost;
 mod engine_detail;
 mod event;
+mod failures;
 mod figures;
 mod groups;
 mod health;
@@ -27,6 +28,9 @@ pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
 pub use engine_detail::{EngineDetail, KernelDetail};
 pub use event::{Call, Copied, Event, Happened, Left, Part, SignalDelivered};
+pub use failures::{
+    Address, Directory, FailureCoverage, FailureGroup, FailureTarget, Failures, PathName, Target,
+};
 pub use figures::{Extremes, Figures};
 pub use groups::{
     CallName, Counter, Counts, FOLDED_VALUE, GroupMember, GroupReading, GroupRows, OTHER_VALUE,

@@ -322,6 +322,8 @@ impl Numbers {
             cgroups: Arc::new(self.few(|n| (n.next(), n.cgroup())).into_iter().collect()),
             in_flight: self.in_flight(),
             io_uring: self.io_uring(),
+            // They are not written.
+            failures: Failures::default(),
             health: self.health(),
         }
     }

@@ -15,6 +15,7 @@ impl Snapshot {
     #[must_use]
     pub fn since(mut self, previous: Option<&Self>) -> Self {
         self.io_uring.set_recent(previous.map(|previous| &previous.io_uring));
+        self.failures.set_recent(previous.map(|previous| &previous.failures));
         let Some(previous) = previous else {
             self.interval = self.window;
             self.calls.iter_mut().for_each(begin_row);

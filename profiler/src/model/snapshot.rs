@@ -7,7 +7,8 @@ use profiler_common::call::CallKey;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cgroup, Figures, Health, InFlight, IoUring, NO_CGROUP, Process, Provenance, Thread, wire,
+    Cgroup, Failures, Figures, Health, InFlight, IoUring, NO_CGROUP, Process, Provenance, Thread,
+    wire,
 };
 use crate::text::Untrusted;
 
@@ -39,6 +40,9 @@ pub struct Snapshot {
     pub in_flight: InFlight,
     /// Operations of io_uring.
     pub io_uring: IoUring,
+    /// The targets of calls that failed, if they are noted. A recording does not have them.
+    #[serde(skip)]
+    pub failures: Failures,
     /// Losses, state and cost of the engine.
     pub health: Health,
 }

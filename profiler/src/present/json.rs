@@ -14,9 +14,9 @@ use profiler_common::call::CallKey;
 use serde::Serialize;
 
 use self::{hidden::HiddenObject, in_flight::InFlightObject, row::RowObject, scope::ScopeObject};
-use super::{Report, budget, cost, operations, origin::exact_time, rows};
+use super::{Report, budget, cost, failures, operations, origin::exact_time, rows};
 use crate::{
-    model::{Kind, Timed, nanoseconds},
+    model::{FailureCoverage, Kind, Timed, nanoseconds},
     text::{self, Untrusted},
 };
 
@@ -80,6 +80,15 @@ struct Object<'a> {
     /// Why operations of io_uring are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     io_uring_missing: Option<&'a str>,
+    /// On what calls failed, and why they were refused, with `--show-paths`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failing: Option<Vec<failures::Object<'a>>>,
+    /// Why it is not known which capability was missing, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasons_missing: Option<&'a str>,
+    /// With `--show-paths`: the security modules in force; null if the kernel does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_modules: Option<Option<&'a [Untrusted]>>,
     /// The profiler's own cost, with `--self`.
     #[serde(rename = "self", skip_serializing_if = "Option::is_none")]
     own: Option<cost::Object<'a>>,
@@ -126,6 +135,10 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
         in_flight_before: in_flight.sees_before.then(|| in_flight.count_before()),
         io_uring: operations::Object::of(report),
         io_uring_missing: operations::missing(report.coverage),
+        failing: failures::Object::of(report),
+        reasons_missing: failures::missing(report.failure_coverage),
+        security_modules: (report.failure_coverage != FailureCoverage::NotNoted)
+            .then_some(report.security_modules),
         own: own.map(|own| cost::Object::new(own, health)),
         budget: verdict.map(budget::Object::new),
     };
@@ -134,7 +147,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>) -> io::Result<()> {
 }
 
 /// The number of a syscall.
-fn number(key: CallKey) -> i64 {
+pub(super) fn number(key: CallKey) -> i64 {
     if key.is_unknown() { UNKNOWN_NR } else { i64::from(key.nr()) }
 }
 

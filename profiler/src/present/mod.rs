@@ -5,6 +5,7 @@ pub mod budget;
 pub mod columns;
 mod cost;
 mod errors;
+pub mod failures;
 pub mod flame;
 #[cfg(test)]
 mod golden;
@@ -31,9 +32,11 @@ use std::time::Duration;
 use crate::{
     budget::Verdict,
     filter::Filter,
-    model::{Cost, Coverage, Grouping, Health, InFlight, Scope},
+    model::{Cost, Coverage, FailureCoverage, Grouping, Health, InFlight, Scope},
     present::rows::Row,
+    text::Untrusted,
 };
+use failures::FailureSum;
 use operations::OperationSum;
 use origin::Origin;
 use shown::{Hidden, Shown};
@@ -61,6 +64,12 @@ pub struct Report<'a> {
     pub operations: &'a [OperationSum],
     /// Whether operations of io_uring are counted.
     pub coverage: &'a Coverage,
+    /// On what calls failed, sorted, with `--show-paths`.
+    pub failures: &'a [FailureSum],
+    /// Whether that is noted.
+    pub failure_coverage: FailureCoverage,
+    /// The security modules in force; `None` if the kernel does not say.
+    pub security_modules: Option<&'a [Untrusted]>,
     /// The profiler's own cost, with `--self`.
     pub own: Option<OwnCost<'a>>,
     /// Which processes are counted.

@@ -7,7 +7,7 @@ use profiler_common::hist::BUCKETS;
 use super::{
     Report, bars,
     columns::{self, Column, Form, Whole, share},
-    cost,
+    cost, failures,
     grid::{Grid, Place},
     in_flight, not_shown, operations,
     origin::time as time_of_day,
@@ -61,6 +61,7 @@ pub fn write(out: &mut impl io::Write, report: &Report<'_>, style: Style) -> io:
         writeln!(out, "\nNo syscall was made.")?;
     }
     not_shown::write(out, report)?;
+    failures::write(out, report, style)?;
     operations::write(out, report, style)?;
     in_flight::write(out, report, style)?;
     report.own.map_or(Ok(()), |own| cost::write(out, own, report, style))

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     filter::Filter,
-    model::{Coverage, Figures, Grouping, Health, InFlight, Scope},
+    model::{Coverage, FailureCoverage, Figures, Grouping, Health, InFlight, Scope},
 };
 
 /// `figures`, with as many errors of each errno, and `unlisted` errors of other errnos.
@@ -42,6 +42,9 @@ pub(super) fn report() -> Report<'static> {
         in_flight: &IN_FLIGHT,
         operations: &[],
         coverage: &Coverage::NotObserved,
+        failures: &[],
+        failure_coverage: FailureCoverage::NotNoted,
+        security_modules: None,
         own: None,
         scope: &Scope::Host,
         filter: &FILTER,

@@ -16,6 +16,7 @@ mod counts;
 mod departed;
 mod detach;
 mod ending;
+mod failing;
 mod flame;
 mod groups;
 mod in_flight;
@@ -178,6 +179,9 @@ fn tests() -> Vec<Test> {
         timed::without_room,
         timed::in_flight_is_seen,
         objects::every_query_has_the_best_object,
+        failing::targets_are_as_stated,
+        failing::reasons_are_as_stated,
+        failing::more_than_there_are_rows,
         where_time::sleeps_are_waiting,
         where_time::time_preempted_is_runnable,
         where_time::turns_on_one_cpu,
@@ -208,6 +212,7 @@ fn tests() -> Vec<Test> {
         where_time::of_intervals_adds_up,
         where_time::the_daemon_exports_it,
         where_time::without_the_flag_there_is_none,
+        failing::without_the_flag_there_is_none,
         own_cost::runs_of_intervals_are_calls,
         own_cost::a_command_s_calls_are_runs,
         own_cost::a_daemon_exports_runs_while_they_are_counted,

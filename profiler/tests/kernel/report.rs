@@ -47,6 +47,12 @@ pub(crate) struct Report {
     pub(crate) io_uring: Option<Vec<Operation>>,
     /// Why operations are not counted.
     pub(crate) io_uring_missing: Option<String>,
+    /// On what calls failed, with `--show-paths`.
+    pub(crate) failing: Option<Vec<Failing>>,
+    /// Why it is not known which capability was missing.
+    pub(crate) reasons_missing: Option<String>,
+    /// The security modules in force.
+    pub(crate) security_modules: Option<Vec<String>>,
     /// What the profiler itself cost, with `--self`.
     #[serde(rename = "self")]
     pub(crate) own: Option<Own>,
@@ -64,6 +70,39 @@ pub(crate) struct Hidden {
     pub(crate) estimated_total_ns: u64,
     /// The part that waits by nature, with `--no-waits`.
     pub(crate) waits: Option<Box<Hidden>>,
+}
+
+/// The failures of a syscall with an errno.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failing {
+    pub(crate) pid: Option<u32>,
+    #[expect(dead_code, reason = "the field is checked to be there")]
+    pub(crate) comm: String,
+    pub(crate) abi: String,
+    pub(crate) syscall: String,
+    #[expect(dead_code, reason = "the field is checked to be there")]
+    pub(crate) nr: i64,
+    pub(crate) errno: Option<String>,
+    pub(crate) denied: bool,
+    pub(crate) calls: u64,
+    pub(crate) not_listed: u64,
+    pub(crate) targets: Vec<FailingTarget>,
+}
+
+/// How often calls failed on a target.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FailingTarget {
+    pub(crate) target: Option<String>,
+    pub(crate) kind: Option<String>,
+    /// The errno of denied calls.
+    #[expect(dead_code, reason = "the field is checked to be there")]
+    pub(crate) errno: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) capability: Option<String>,
+    pub(crate) calls: u64,
+    pub(crate) at_most_more: u64,
 }
 
 /// A bucket of a latency histogram.
@@ -290,6 +329,7 @@ impl Report {
             "the accounting equation does not hold: {}",
             report.last_breach
         );
+        report.check_failing();
         assert!(report.unreported_returns > 0 || report.unreported_ns == 0, "{report:#?}");
         for row in &report.rows {
             row.check_of_interval(report.timed_per_second.is_some());
@@ -301,6 +341,27 @@ impl Report {
             }
         }
         report
+    }
+
+    /// What is listed of failures and what is not add up to the errors of the rows.
+    #[track_caller]
+    fn check_failing(&self) {
+        let Some(failing) = &self.failing else { return };
+        for failing in failing {
+            let listed: u64 = failing.targets.iter().map(|target| target.calls).sum();
+            assert_eq!(listed + failing.not_listed, failing.calls, "{failing:#?}");
+            for target in &failing.targets {
+                assert!(target.at_most_more <= failing.not_listed, "{failing:#?}");
+                assert_eq!(target.kind.is_some(), target.target.is_some(), "{failing:#?}");
+            }
+        }
+        if self.hidden.is_none() {
+            let sum = |denied: bool| -> u64 {
+                failing.iter().filter(|f| f.denied == denied).map(|f| f.calls).sum()
+            };
+            assert_eq!(sum(false), self.rows.iter().map(|row| row.errors).sum::<u64>());
+            assert_eq!(sum(true), self.rows.iter().map(|row| row.denied).sum::<u64>());
+        }
     }
 
     /// Upper bound of lost entries and exits.

@@ -47,7 +47,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
-    ("present", &["budget", "filter", "model", "names", "placement", "text"]),
+    ("present", &["budget", "decode", "filter", "model", "names", "placement", "text"]),
     ("symbols", &["model", "regular_file", "text"]),
     ("serve", &["address", "model", "present", "regular_file", "text"]),
     (

@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "allocator",
             "arch",
             "btf",
+            "directories",
             "error",
             "fd_info",
             "hierarchies",
@@ -53,7 +54,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     (
         "the input of the programs, and their output",
-        &["filter", "operations", "settings", "tables"],
+        &["failures", "filter", "operations", "settings", "tables"],
     ),
     ("the figures, and the calls that entered before the attach", &["call_lister", "drain"]),
     ("a loaded object, and the threads of the host", &["host_threads", "load"]),

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{BudgetArgs, FilterArgs, Format, KernelArgs, List, ShownArgs, candidates, lists};
+use super::{
+    BudgetArgs, FilterArgs, Format, KernelArgs, List, PathsArgs, ShownArgs, candidates, lists,
+};
 use crate::{
     duration::{Interval, RunTime},
     model::{Grouping, SortKey},
@@ -79,6 +81,9 @@ pub struct StatArgs {
     /// Flags that choose which figures are shown.
     #[command(flatten)]
     pub shown: ShownArgs,
+    /// The flag that has targets of calls that fail noted.
+    #[command(flatten)]
+    pub paths: PathsArgs,
     /// Flags that limit the run.
     #[command(flatten)]
     pub budget: BudgetArgs,
@@ -105,6 +110,7 @@ Examples:
   profiler stat --buckets -f json -o out.json -- make
   profiler stat --show-errno -- ls /x  the errors of each syscall by name
   profiler stat --failed -a -d 10s     only syscalls that failed or were denied
+  profiler stat --show-paths -- ls /x  on which paths calls failed, and why
   profiler stat --errno ENOENT,EACCES --by process -a -d 10s
   profiler stat --no-waits -a -d 10s   without futex, epoll_wait and the like
   profiler stat --where -- make        is it working or waiting?

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{FilterArgs, KernelArgs, List, ListsBy, candidates, lists, top_by};
+use super::{FilterArgs, KernelArgs, List, ListsBy, PathsArgs, candidates, lists, top_by};
 use crate::{duration::Interval, model::SortKey};
 
 /// `profiler top`.
@@ -63,6 +63,9 @@ pub struct TopArgs {
     /// call. The timing requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
+    /// The flag that has targets of calls that fail noted.
+    #[command(flatten)]
+    pub paths: PathsArgs,
     /// Flags that choose which processes and syscalls are counted.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -79,6 +82,7 @@ Examples:
   profiler top --waits                 with futex, epoll_wait and the like
   profiler top -H -p 1234              the threads of a process
   profiler top --where                 a bar in each row: on a CPU, runnable or waiting
+  profiler top --show-paths            E shows on which paths the calls of a row failed
   profiler top --by container          which container makes the calls
   profiler top --by category           calls by what they act on: files, processes, ...
   profiler top -b -n 1                 one interval as plain text

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     aggregate::KeepEnded,
     budget::Verdict,
+    decode::targets,
     duration::Interval,
     engine::{
         Cadence, Engine as _, Intervals,
@@ -32,7 +33,7 @@ use crate::{
         watched::Watched,
     },
     model::{Cost, Detail, Dimension, Snapshot, Span},
-    present::{OwnCost, Report, operations, origin::Origin, shown::Shown},
+    present::{OwnCost, Report, failures, operations, origin::Origin, shown::Shown},
     streams::Stream,
 };
 pub use budget::BudgetError;
@@ -59,7 +60,9 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
     let command = prepared.as_ref().map(Prepared::pid);
     let users = args.by.has(Dimension::User);
     let cgroups = args.by.is_by_cgroup();
-    let options = Options { time_programs: args.own_cost, command, users, cgroups, ..options };
+    let targets = args.paths.show_paths.then(targets::plans);
+    let options =
+        Options { time_programs: args.own_cost, command, users, cgroups, targets, ..options };
     // An interval shows only its own calls, so processes that ended before it need not be listed.
     let keep = match args.interval {
         Some(interval) => KeepEnded::For(interval.get()),
@@ -289,7 +292,11 @@ impl Session<'_> {
 fn detail(args: &StatArgs, options: &Options) -> Detail {
     // The names of processes show which names of `--comm` were seen.
     let by_name = !options.filter.comms.is_empty();
-    args.by.detail().max(if by_name { Detail::Processes } else { Detail::Calls })
+    args.by.detail().max(if by_name || args.paths.show_paths {
+        Detail::Processes
+    } else {
+        Detail::Calls
+    })
 }
 
 /// The start of the current interval. Missed intervals, for example while the process was stopped,
@@ -325,6 +332,11 @@ fn print(
     let spent = before.map_or_else(|| cost.since_attached(), |before| cost.since(before));
     let (rows, hidden) = shown.rows(snapshot, args.by, span);
     let operations = operations::rows(&snapshot.io_uring.rows, args.by, span);
+    let failures = if args.paths.show_paths {
+        failures::sums(snapshot, args.by, shown, span)
+    } else {
+        Vec::new()
+    };
     let report = Report {
         origin,
         rows: &rows,
@@ -336,6 +348,9 @@ fn print(
         in_flight: &snapshot.in_flight,
         operations: &operations,
         coverage: &snapshot.io_uring.coverage,
+        failures: &failures,
+        failure_coverage: snapshot.failures.coverage,
+        security_modules: snapshot.failures.modules.as_deref(),
         own: args.own_cost.then_some(OwnCost { spent: &spent, cpus: snapshot.cpus }),
         scope: &options.scope,
         filter: &options.filter,

@@ -80,7 +80,7 @@ pub(super) fn of(view: &View) -> &'static [Column] {
         View::CallersOf(_) => CALLERS,
         View::InFlight => IN_FLIGHT,
         View::Operations => OPERATIONS,
-        View::Latency(_) | View::Operation(..) => &[],
+        View::Latency(_) | View::Failures(_) | View::Operation(..) => &[],
     }
 }
 

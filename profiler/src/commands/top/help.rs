@@ -14,6 +14,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("Home End g G", "move the mark to the first or the last row"),
     ("Enter", "open the row: processes, syscalls, callers or latencies"),
     ("h", "open the latencies of the marked row"),
+    ("E", "open the errors of the marked row: paths, addresses, reasons"),
     ("y", "open the syscalls of the marked process or container"),
     ("Esc, Bksp", "clear the filter; then go back"),
     ("F", "follow the marked row; otherwise the mark keeps its position"),

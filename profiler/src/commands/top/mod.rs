@@ -11,6 +11,7 @@ mod chart;
 #[cfg(test)]
 mod churn_tests;
 mod columns;
+mod failures;
 mod feed;
 #[cfg(test)]
 mod fixtures;
@@ -64,6 +65,7 @@ use super::{
 };
 use crate::{
     aggregate::KeepEnded,
+    decode::targets,
     engine::{Engine, kernel::Options},
     environment,
     launch::{
@@ -99,7 +101,8 @@ pub fn run(args: &TopArgs) -> Result<(), Error> {
     let scope = if pids.is_empty() { Scope::Host } else { Scope::Processes(pids) };
     // Before the terminal is taken, so that errors are printed normally.
     let options = Options::new(scope, &args.kernel.request())?.filtered(args.filters.filter()?);
-    let options = Options { time_programs: args.own_cost, ..options };
+    let targets = args.paths.show_paths.then(targets::plans);
+    let options = Options { time_programs: args.own_cost, targets, ..options };
     let keep = KeepEnded::For(time_listed(args.interval.get()));
     let attach = || attach::attach(&options, keep, sites(args.by.owners).is_some());
     let (mut profiler, no_sites) = Interruptible::begin()?.run(|_| End::BySignal, attach)??;

@@ -11,7 +11,7 @@ use ratatui_core::{
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    columns,
+    columns, failures,
     header::{self, GAP, Piece},
     help, latency, operations,
     owner::Owner,
@@ -74,6 +74,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
             let size = (body.width.into(), body.height.into());
             let mut page = Page::new(frame.buffer_mut(), body, look);
             for line in latency::lines(subject, shown, app.selection(), size, look) {
+                page.line(&line);
+            }
+        }
+    } else if let View::Failures(subject) = &app.place().view {
+        if let Some(shown) = app.shown() {
+            let mut page = Page::new(frame.buffer_mut(), body, look);
+            for line in failures::lines(subject, shown, app.selection(), body.width.into(), look) {
                 page.line(&line);
             }
         }

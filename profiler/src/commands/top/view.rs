@@ -79,6 +79,8 @@ pub(super) enum View {
     Operation(Arc<Process>, Option<u8>),
     /// The latencies of an owner, of a syscall or a set of them, or of both.
     Latency(Subject),
+    /// On what the calls of a subject failed, and why they were refused.
+    Failures(Subject),
 }
 
 /// The calls of a view of latencies. `None` in a field means all.
@@ -159,6 +161,7 @@ impl View {
                 format!("{} by {}", operations::name(*opcode), process_name(process))
             }
             Self::Latency(_) => "Latency".into(),
+            Self::Failures(_) => "Errors".into(),
         }
     }
 }
@@ -247,7 +250,7 @@ impl SinceStart {
 impl View {
     /// Whether the view is a list.
     pub(super) fn is_list(&self) -> bool {
-        !matches!(self, Self::Latency(_) | Self::Operation(..))
+        !matches!(self, Self::Latency(_) | Self::Failures(_) | Self::Operation(..))
     }
 
     /// The site whose processes or threads are listed.
@@ -263,7 +266,7 @@ impl View {
         match self {
             Self::CallsOf(owner) => Some(owner),
             Self::Sets(_, owner) | Self::CallsIn(_, owner) => owner.as_ref(),
-            Self::Latency(subject) => subject.owner.as_ref(),
+            Self::Latency(subject) | Self::Failures(subject) => subject.owner.as_ref(),
             _ => None,
         }
     }
@@ -280,7 +283,7 @@ impl View {
     /// selected. `None` if the interval has figures.
     pub(super) fn since_start(&self, shown: &Shown, selection: Selection) -> Option<SinceStart> {
         let subject = match self {
-            Self::Latency(subject) => subject.clone(),
+            Self::Latency(subject) | Self::Failures(subject) => subject.clone(),
             _ => {
                 let set = if let Self::CallsIn(set, _) = self { Some(*set) } else { None };
                 Subject { owner: Some(self.owner()?.clone()), call: None, set }

@@ -13,8 +13,9 @@ use super::{
     error::KernelError,
     hierarchies::CONTROLLERS,
     object::{
-        OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED, OPERATION_SUBMITTED,
-        OPERATION_SUBMITTED_OLD, ProgramSpec, Requirement, SYSCALL_PROGRAMS, When, preemptible,
+        CAPABILITY_CHECKED, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
+        OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, Requirement, SYSCALL_PROGRAMS,
+        When, preemptible,
     },
     rings::{Found, Rings},
 };
@@ -36,6 +37,10 @@ pub struct Features {
     pub layout: Layout,
     /// Whether a tracepoint reports moves between cgroups.
     pub cgroup_tracepoint: bool,
+    /// Whether a tracepoint reports checks of capabilities (Linux 6.14).
+    pub capability_tracepoint: bool,
+    /// Whether a program may be able to attach to the function that checks capabilities.
+    pub capability_function: bool,
     /// Indexes of the controllers of version 1 that [`CONTROLLERS`] lists, of those that the kernel
     /// has.
     pub controllers: [Option<u32>; CONTROLLERS.len()],
@@ -83,6 +88,8 @@ impl Features {
             layout,
             tp_btf: attach.tp_btf,
             cgroup_tracepoint: attach.cgroup_tracepoint,
+            capability_tracepoint: attach.capability_tracepoint,
+            capability_function: attach.capability_function,
             controllers,
             // A trial takes tens of milliseconds: the kernel waits for a grace period before it
             // frees the map (bpf_local_storage_map_free).
@@ -159,6 +166,8 @@ struct AttachTypes {
     task_storage: bool,
     arena: Option<Cast>,
     cgroup_tracepoint: bool,
+    capability_tracepoint: bool,
+    capability_function: bool,
     rings: Found,
     found: Vec<(Named, u32)>,
 }
@@ -169,6 +178,9 @@ const TASK_STORAGE: &str = "btf_bpf_task_storage_get";
 
 /// The function that comes with task iterators.
 const TASK_ITERATOR: &str = "bpf_iter_task";
+
+/// The function that checks capabilities (security/commoncap.c).
+pub(super) const CAPABILITY_CHECK: &str = "cap_capable";
 
 /// The function that comes with arenas.
 const ARENA: &str = "bpf_arena_alloc_pages";
@@ -183,7 +195,7 @@ impl AttachTypes {
     fn find(types: &Types<'_>) -> Self {
         let tracepoints = SYSCALL_PROGRAMS.iter().map(typed_tracepoint);
         let storage = Named::Typedef(TASK_STORAGE.into());
-        let functions = [TASK_ITERATOR, ARENA, Cast::FUNCTION];
+        let functions = [TASK_ITERATOR, ARENA, Cast::FUNCTION, CAPABILITY_CHECK];
         let functions = functions.map(|name| Named::Function(name.into()));
         let wanted: Vec<Named> = tracepoints.chain([storage.clone()]).chain(functions).collect();
         let ids: HashMap<&Named, u32> =
@@ -209,6 +221,8 @@ impl AttachTypes {
                 .iter()
                 .filter(|program| program.tracepoint.starts_with("cgroup_"))
                 .all(|program| ids.contains_key(&typed_tracepoint(program))),
+            capability_tracepoint: ids.contains_key(&typed_tracepoint(&CAPABILITY_CHECKED)),
+            capability_function: function(CAPABILITY_CHECK).is_some(),
             rings,
             arena: function(ARENA).and_then(|_| Cast::new(function(Cast::FUNCTION)?, types)),
             found: ids.into_iter().map(|(named, id)| (named.clone(), id)).collect(),

@@ -67,6 +67,17 @@ pub(super) fn fill_maps(
     Ok(())
 }
 
+/// Fills the map that says which arguments of each call name its target.
+pub(super) fn fill_plans(ebpf: &mut Ebpf, plans: &[u32]) -> Result<(), KernelError> {
+    let map = maps::take(ebpf, names::TARGET_PLANS)?;
+    let mut map: Array<_, u32> =
+        Array::try_from(map).map_err(|e| failed(names::TARGET_PLANS, &e))?;
+    for (index, &plan) in (0..map.len()).zip(plans).filter(|(_, plan)| **plan != 0) {
+        map.set(index, plan, 0).map_err(|e| failed(names::TARGET_PLANS, &e))?;
+    }
+    Ok(())
+}
+
 /// Inserts all keys into a map that is used as a set. Takes no map if there are no keys.
 fn fill_set<K: Pod>(
     ebpf: &mut Ebpf,

@@ -50,6 +50,10 @@ const LEAST_BESIDE_RINGS: u64 = 8 * MIB;
 /// fallback.
 const CGROUPS: u64 = 13 * MIB;
 
+/// What the targets of calls that fail add to [`FIXED`], bytes: their rows, the index of the rows, the
+/// checks of capabilities, and the reader's list.
+const FAILURES: u64 = 9 * MIB;
+
 /// What a task of the host uses, bytes: its state in task storage, with the allocator's rounding,
 /// and an entry in the list of calls that entered before the attach.
 const TASK: u64 = 640;
@@ -137,7 +141,8 @@ impl Fit {
             _ => FILTERS,
         };
         let cgroups = if options.knows_cgroups() { CGROUPS } else { 0 };
-        let mut fixed = FIXED + filters + cgroups + tasks;
+        let failures = if options.targets.is_some() { FAILURES } else { 0 };
+        let mut fixed = FIXED + filters + cgroups + failures + tasks;
         let (available, of) = match limit {
             Some(limit) if limit.available <= host / 2 => {
                 let (cgroup, bytes) = (text::path(&limit.cgroup), limit.bytes / MIB);

@@ -4,10 +4,11 @@ use std::os::fd::AsFd as _;
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness, VerifierLogLevel,
-    programs::{BtfTracePoint, RawTracePoint},
+    programs::{BtfTracePoint, FExit, RawTracePoint},
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
+    failing::ROWS as FAILURES,
     io_uring::{DATA_REQUESTS, REQUESTS, RINGS, ROWS},
     limits::{CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_PLACES, RENAMES},
     share,
@@ -16,7 +17,7 @@ use profiler_common::{
 use super::{
     arena, call_lister,
     error::KernelError,
-    features::Features,
+    features::{CAPABILITY_CHECK, Features},
     hierarchies::Hierarchies,
     loader, maps,
     object::{Group, Hook, ObjectSpec, Size, When},
@@ -69,6 +70,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// Why the kernel refuses the programs for io_uring, if it does.
     pub(super) without_rings: Option<KernelError>,
+    /// Whether checks of capabilities are seen.
+    pub(super) sees_capabilities: bool,
 }
 
 impl<'a> Setup<'a> {
@@ -93,15 +96,30 @@ impl<'a> Setup<'a> {
     /// Whether the query requires what is loaded `when`, and this kernel supports it.
     pub(super) fn needs(&self, when: When) -> bool {
         match when {
+            When::Capabilities => {
+                self.follows_capabilities() && self.features.capability_tracepoint
+            }
             When::Ring(event) => self.features.io_uring().is_some_and(|rings| rings.has(event)),
             _ => self.options.needs(when),
         }
+    }
+
+    /// Whether the query notes why calls were refused, and this kernel reports checks of
+    /// capabilities, by a tracepoint or perhaps by the return of a function.
+    fn follows_capabilities(&self) -> bool {
+        let Features { capability_tracepoint, capability_function, .. } = *self.features;
+        self.options.targets.is_some() && (capability_tracepoint || capability_function)
     }
 
     /// Whether the tables are so small that those of io_uring should be small too. At their full
     /// size, the latter take 4 MiB.
     fn is_memory_tight(&self) -> bool {
         self.options.max_extents < DEFAULT_EXTENTS / 2
+    }
+
+    /// How many rows there are for targets of calls that fail.
+    pub(super) fn failure_rows(&self) -> u32 {
+        self.entries(Size::Failures).unwrap_or(1)
     }
 
     /// How many rows there are for operations of io_uring.
@@ -152,6 +170,10 @@ impl<'a> Setup<'a> {
             Size::StackFrames => Some(self.stacks.frames),
             Size::StackRows => Some(self.stacks.rows),
             Size::StackRing => Some(self.stacks.ring_bytes),
+            Size::Failures => options.targets.is_some().then_some(FAILURES / reduced),
+            Size::CapabilityChecks => {
+                self.follows_capabilities().then(|| share::with_reserve(options.max_threads))
+            }
             Size::Places => (!options.filter.places.is_empty()).then_some(MAX_PLACES),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
@@ -198,7 +220,7 @@ impl Loaded {
             })?;
             sharing::share(&ebpf, &owner.ebpf, map.name)?;
         }
-        Ok(Self { spec, ebpf, without_rings: None })
+        Ok(Self { spec, ebpf, without_rings: None, sees_capabilities: false })
     }
 
     /// Creates the maps of an object with a loader of its own.
@@ -255,6 +277,13 @@ impl Loaded {
                 }
             }
         }
+        self.sees_capabilities = setup.needs(When::Capabilities)
+            || setup.follows_capabilities()
+                && self
+                    .spec
+                    .capability_checks
+                    .zip(btf.as_ref())
+                    .is_some_and(|(name, btf)| follow_capabilities(&mut self.ebpf, name, btf));
         let (Some(lister), Some(btf)) = (self.spec.call_lister, btf) else { return Ok(false) };
         Ok(call_lister::load(&mut self.ebpf, lister, setup.features, &btf))
     }
@@ -266,4 +295,21 @@ impl Loaded {
         let own = self.ebpf.maps().filter(|(name, _)| !is_shared(name));
         own.map(|(_, map)| maps::fd(map).map_or(0, |fd| maps::memory_bytes(fd.as_fd()))).sum()
     }
+}
+
+/// Loads the program `name`, and attaches it to the return of the function that checks capabilities.
+/// Returns whether the kernel supports that: it requires CONFIG_FUNCTION_TRACER. The program stays
+/// attached until the object is unloaded.
+fn follow_capabilities(ebpf: &mut Ebpf, name: &str, btf: &Btf) -> bool {
+    let attached = programs::find::<FExit>(ebpf, name).map_err(|error| error.to_string()).and_then(
+        |program| {
+            programs::load_despite_signals(|| program.load(CAPABILITY_CHECK, btf))
+                .and_then(|()| program.attach().map(drop))
+                .map_err(|error| error.to_string())
+        },
+    );
+    if let Err(error) = &attached {
+        tracing::info!("cannot follow checks of capabilities: {error}");
+    }
+    attached.is_ok()
 }

@@ -1,5 +1,7 @@
 //! What a session loads, and how large its tables are.
 
+use std::sync::Arc;
+
 use profiler_common::limits::{
     CELLS_PER_EXTENT, DEFAULT_EXTENTS, DEFAULT_THREADS, MAX_EXTENTS, MAX_EXTENTS_SAMPLED,
     MAX_TARGETS, MAX_THREADS, MIN_EXTENTS, MIN_THREADS,
@@ -64,6 +66,9 @@ pub struct Options {
     pub cgroups: bool,
     /// Let the kernel time the programs from their first run on, if this process has the privilege.
     pub time_programs: bool,
+    /// Note the targets of calls that fail: which arguments of each call name its target, by
+    /// [`overflow_index`](profiler_common::call::CallKey::overflow_index).
+    pub targets: Option<Arc<[u32]>>,
 }
 
 impl Default for Options {
@@ -82,6 +87,7 @@ impl Default for Options {
             users: false,
             cgroups: false,
             time_programs: false,
+            targets: None,
         }
     }
 }
@@ -112,6 +118,7 @@ impl Options {
             users: false,
             cgroups: false,
             time_programs: false,
+            targets: None,
         };
         options.check()?;
         Ok(options)
@@ -143,7 +150,7 @@ impl Options {
             When::Command => self.command.is_some(),
             When::OffCpu => self.off_cpu,
             // The kernel decides: see `Setup::needs`.
-            When::Ring(_) => false,
+            When::Ring(_) | When::Capabilities => false,
             // The options of stacks decide.
             When::StackExits | When::KernelStacks => false,
         }

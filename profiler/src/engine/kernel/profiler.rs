@@ -22,11 +22,11 @@ use super::{
     tables::Tables,
 };
 use crate::{
-    aggregate::{Aggregate, KeepEnded, OperationTable, OwnerKind},
+    aggregate::{Aggregate, FailureTable, KeepEnded, OperationTable, OwnerKind},
     engine::Engine,
     model::{
-        Detail, EngineDetail, Health, IoUring, KernelDetail, OwnedCalls, ProcessRow, Provenance,
-        Snapshot, Timed, Untimed, Use,
+        Detail, EngineDetail, Failures, Health, IoUring, KernelDetail, OwnedCalls, ProcessRow,
+        Provenance, Snapshot, Timed, Untimed, Use,
     },
     placement::NameSource,
 };
@@ -41,6 +41,7 @@ pub struct Profiler {
     reader: Reader,
     aggregate: Aggregate,
     operations: OperationTable,
+    failures: FailureTable,
     attached: Instant,
     sequence: u64,
     /// The refused requests at the last reading.
@@ -87,6 +88,7 @@ impl Profiler {
             reader,
             aggregate,
             operations: OperationTable::default(),
+            failures: FailureTable::default(),
             attached,
             sequence: 0,
             refused: Refused::default(),
@@ -130,6 +132,7 @@ impl Profiler {
         if let Err(error) = self.session.reinforce() {
             tracing::warn!("cannot attach another copy of a program: {error}");
         }
+        self.session.read_failures(&mut self.failures);
         self.aggregate.begin_reading(self.attached.elapsed());
         if !is_last {
             self.end_departed(false);
@@ -241,6 +244,9 @@ impl Profiler {
             coverage: self.session.coverage().clone(),
             rows: self.operations.rows(&self.aggregate),
         };
+        let (coverage, modules) = self.session.failure_coverage();
+        let groups = self.failures.groups(&self.aggregate);
+        let failures = Failures { coverage, modules, groups };
         let cost = self.meter.cost(&mut self.session);
         let mut snapshot = Snapshot {
             provenance: Arc::clone(&self.provenance),
@@ -254,6 +260,7 @@ impl Profiler {
             cgroups,
             in_flight,
             io_uring,
+            failures,
             health: Health {
                 losses: health::losses(&counters, &misses),
                 unseen: health::unseen(&counters, &misses),

@@ -3,7 +3,10 @@
 mod prepared;
 pub(super) mod support;
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::{
+    os::fd::{AsFd as _, BorrowedFd},
+    sync::Arc,
+};
 
 use aya::maps::{MapData, RingBuf};
 use profiler_common::maps as names;
@@ -16,6 +19,7 @@ use super::{
     cgroups::Cgroups,
     drain::departed::Tasks,
     error::KernelError,
+    failures::FailureReader,
     features::Features,
     fit::Fit,
     hierarchies::Hierarchies,
@@ -32,8 +36,9 @@ use super::{
     tables::MapTables,
 };
 use crate::{
-    aggregate::OperationTable,
-    model::{Coverage, Untimed},
+    aggregate::{FailureTable, OperationTable},
+    model::{Coverage, FailureCoverage, Untimed},
+    text::Untrusted,
 };
 
 /// Loaded and attached objects. Dropping the session detaches and unloads everything.
@@ -58,6 +63,8 @@ pub struct Session {
     operations: Result<(OperationReader, Coverage), Coverage>,
     /// The cgroups that are known, if calls are told apart by cgroup.
     cgroups: Option<Cgroups>,
+    /// The targets of calls that failed, if they are noted.
+    failures: Option<FailureReader>,
 }
 
 impl Session {
@@ -106,6 +113,7 @@ impl Session {
             .map(|found| Cgroups::take(prepared.counter_ebpf(), found, &options.filter.places));
         let cgroups = cgroups.transpose()?;
         let operations = prepared.operations(&setup)?;
+        let failures = prepared.failures(&setup)?;
         let memory_bytes = prepared.objects.iter().map(Loaded::memory_bytes).sum();
         let Prepared { objects, tables, lists_calls, refusal } = prepared;
         let preemptible = features.preemptible_tracepoints();
@@ -143,6 +151,7 @@ impl Session {
             signals,
             operations,
             cgroups,
+            failures,
         };
         session.attach_programs(preemptible, lists_calls)?;
         session.tables.set_attached(true);
@@ -200,6 +209,20 @@ impl Session {
         {
             reader.read(table);
         }
+    }
+
+    /// Adds the new failures to `table`. The programs count an error before they note its target, so
+    /// the figures have to be read afterwards.
+    pub fn read_failures(&mut self, table: &mut FailureTable) {
+        if let Some(reader) = &mut self.failures {
+            reader.read(table);
+        }
+    }
+
+    /// What is known about why calls failed, and the security modules in force.
+    pub fn failure_coverage(&self) -> (FailureCoverage, Option<Arc<[Untrusted]>>) {
+        let known = self.failures.as_ref();
+        known.map_or_else(Default::default, |reader| (reader.coverage(), reader.modules()))
     }
 
     /// What differs from what was requested, one sentence each: the tables are smaller, or the
@@ -273,7 +296,8 @@ impl Session {
     /// Kernel memory of all maps, bytes, as the kernel accounts it.
     pub fn memory_bytes(&self) -> u64 {
         let of_operations = self.operations.as_ref().map_or(0, |(reader, _)| reader.memory_bytes());
-        self.memory_bytes + of_operations + self.tables.memory_bytes()
+        let of_failures = self.failures.as_ref().map_or(0, FailureReader::memory_bytes);
+        self.memory_bytes + of_operations + of_failures + self.tables.memory_bytes()
     }
 
     /// The kernel's statistics of the programs.

@@ -64,6 +64,8 @@ impl Settings {
                 ],
             );
         }
+        let notes_failures = u32::from(options.targets.is_some());
+        settings.add(Group::Failures, [(names::FAILURES_NOTED, notes_failures)]);
         if let Some(command) = options.command {
             let profiler = std::process::id();
             settings.add(
@@ -180,7 +182,8 @@ fn group_of(fields: FieldGroup) -> Group {
         FieldGroup::Supervisor | FieldGroup::Sleep => Group::CallLister,
         FieldGroup::Threads | FieldGroup::Cgroup => Group::Filter,
         FieldGroup::IoUring => Group::IoUring,
-        FieldGroup::Trace | FieldGroup::Files => Group::Trace,
+        FieldGroup::Trace => Group::Trace,
+        FieldGroup::Files | FieldGroup::Directory => Group::Files,
     }
 }
 

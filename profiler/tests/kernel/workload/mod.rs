@@ -8,6 +8,7 @@ mod counts;
 mod crowd;
 mod deaths;
 mod execs;
+mod failing;
 mod filtered;
 mod groups;
 mod held;
@@ -180,6 +181,9 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "some" => filtered::some(&params),
         "callers" => callers::run(&params),
         "callers-sleep" => callers::sleep(&params),
+        "failing" => failing::targets(&params),
+        "failing-many" => failing::many(&params),
+        "refused" => failing::refused(&params),
         "known" => traced::known(&params),
         "messages" => traced::messages(),
         "numbered" => traced::numbered(&params),

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use profiler::{
+    decode::targets,
     engine::kernel::Options,
     model::{Scope, Timed},
 };
@@ -42,7 +43,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 }
 
 /// The subjects of the project itself.
-pub(super) const OURS: [Subject; 13] = [
+pub(super) const OURS: [Subject; 14] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
     Subject { contended: true, ..subject(CLOCK, "clock pair (floor)", How::Pair("clock")) },
@@ -65,6 +66,11 @@ pub(super) const OURS: [Subject; 13] = [
         "where",
         "**profiler** --where",
         How::Ours(|| Options { off_cpu: true, ..Options::default() }),
+    ),
+    subject(
+        "show-paths",
+        "**profiler** --show-paths",
+        How::Ours(|| Options { targets: Some(targets::plans()), ..Options::default() }),
     ),
     subject(
         "timed",

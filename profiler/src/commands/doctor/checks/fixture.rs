@@ -24,6 +24,8 @@ pub(super) fn good() -> Host {
             version: (6, 12),
             layout: Layout::with(&FieldGroup::ALL),
             tp_btf: true,
+            capability_tracepoint: true,
+            capability_function: true,
             cgroup_tracepoint: true,
             controllers: [None; 3],
             task_storage: true,

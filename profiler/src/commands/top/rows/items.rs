@@ -91,7 +91,7 @@ pub(in crate::commands::top) fn all(shown: &Shown, view: &View, selection: Selec
                 Item { id, at: At::Operation(at) }
             })
             .collect(),
-        View::Latency(_) | View::Operation(..) => Vec::new(),
+        View::Latency(_) | View::Failures(_) | View::Operation(..) => Vec::new(),
     }
 }
 

@@ -116,6 +116,16 @@ impl App {
         self.change(Self::regroup)
     }
 
+    /// Opens the errors of the calls whose latencies are shown.
+    pub(super) fn open_errors(&mut self) -> Action {
+        let View::Latency(subject) = self.place().view.clone() else { return Action::Nothing };
+        let view = View::Failures(subject);
+        let sort = first_sort(&view, self.sort_key);
+        self.here().leave();
+        self.trails[self.tab as usize].open(Place::new(view, sort, String::new()));
+        self.change(Self::regroup)
+    }
+
     fn view_of_selected(&self, opened: Opened) -> Option<View> {
         let place = self.place();
         let item = *self.items.get(place.cursor())?;
@@ -128,6 +138,9 @@ impl App {
         Some(match (&place.view, owner, call) {
             (_, owner, call) if opened == Opened::Latencies => {
                 View::Latency(Subject { owner, call, set: row.set })
+            }
+            (_, owner, call) if opened == Opened::Errors => {
+                View::Failures(Subject { owner, call, set: row.set })
             }
             (View::Sites(_), Some(owner), _) if opened == Opened::Parts => {
                 self.processes(owner.site)
@@ -152,6 +165,8 @@ pub(super) enum Opened {
     Calls,
     /// Its latencies.
     Latencies,
+    /// On what its calls failed.
+    Errors,
 }
 
 /// The same sort in the list of `view`. If the list lacks a column of names, another column of

@@ -65,6 +65,7 @@ impl App {
             }
             KeyCode::Esc | KeyCode::Backspace => self.step_back(),
             _ if self.is_list() => self.on_list_key(key.code),
+            KeyCode::Char('E') => self.open_errors(),
             _ => Action::Nothing,
         }
     }
@@ -89,6 +90,7 @@ impl App {
             KeyCode::Char('/') => self.change(|app| app.editing_filter = true),
             KeyCode::Enter => self.open_selected(Opened::Parts),
             KeyCode::Char('h') => self.open_selected(Opened::Latencies),
+            KeyCode::Char('E') => self.open_selected(Opened::Errors),
             KeyCode::Char('y') => self.open_selected(Opened::Calls),
             KeyCode::Char('H') => self.toggle_threads(),
             KeyCode::Char('B') => self.regroup_processes(),

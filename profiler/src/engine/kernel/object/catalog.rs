@@ -57,6 +57,12 @@ macro_rules! counting_maps {
             map(maps::TARGETS, Size::Compiled),
             map(maps::USERS, Size::Compiled),
             map(maps::WAKE, Size::Compiled),
+            map(maps::FAILURES, Size::Failures),
+            map(maps::FAILURE_INDEX, Size::Failures),
+            map(maps::FREE_FAILURES, Size::Failures),
+            map(maps::TARGET_PLANS, Size::Compiled),
+            map(maps::FAILURE_SCRATCH, Size::Compiled),
+            map(maps::CAPABILITY_CHECKS, Size::CapabilityChecks),
             map("REPORTED", Size::Compiled),
             $($own),+
         ]
@@ -75,6 +81,8 @@ macro_rules! counting_settings {
             Group::Seccomp,
             Group::Signals,
             Group::IoUring,
+            Group::Files,
+            Group::Failures,
             $($own),*
         ]
     };
@@ -89,6 +97,7 @@ static ARENA: ObjectSpec = ObjectSpec {
     hook: Hook::Typed,
     programs: &SYSCALL_PROGRAMS,
     call_lister: Some("calls_before"),
+    capability_checks: Some("cap_capable_ret"),
     // Records and cells are in the arena.
     maps: counting_maps!(
         Size::Compiled,
@@ -110,6 +119,7 @@ static ARRAYS: ObjectSpec = ObjectSpec {
     hook: Hook::Typed,
     programs: &SYSCALL_PROGRAMS,
     call_lister: Some("calls_before"),
+    capability_checks: Some("cap_capable_ret"),
     maps: counting_maps!(
         Size::Records,
         Size::Cells,
@@ -130,6 +140,7 @@ static FALLBACK: ObjectSpec = ObjectSpec {
     hook: Hook::Raw,
     programs: &SYSCALL_PROGRAMS,
     call_lister: None,
+    capability_checks: None,
     maps: counting_maps!(
         Size::Records,
         Size::Cells,
@@ -150,6 +161,7 @@ static IDENTITY: ObjectSpec = ObjectSpec {
     // Its program attaches nowhere.
     programs: &[],
     call_lister: None,
+    capability_checks: None,
     maps: &[],
     settings: &[],
 };
@@ -164,6 +176,7 @@ static FILL: ObjectSpec = ObjectSpec {
     // Its program attaches nowhere.
     programs: &[],
     call_lister: None,
+    capability_checks: None,
     maps: &[map(maps::FREE_RECORDS, Size::Shared), map(maps::FREE_EXTENTS, Size::Shared)],
     settings: &[],
 };
@@ -177,6 +190,7 @@ static TRACE: ObjectSpec = ObjectSpec {
     hook: Hook::Raw,
     programs: &TRACE_PROGRAMS,
     call_lister: None,
+    capability_checks: None,
     maps: &[
         map(maps::TASKS, Size::TracedTasks),
         map(maps::PENDING, Size::Pending),
@@ -220,6 +234,12 @@ static TRACE: ObjectSpec = ObjectSpec {
         map(maps::TARGETS, Size::Compiled),
         map(maps::USERS, Size::Compiled),
         map(maps::WAKE, Size::Compiled),
+        map(maps::FAILURES, Size::Compiled),
+        map(maps::FAILURE_INDEX, Size::Compiled),
+        map(maps::FREE_FAILURES, Size::Compiled),
+        map(maps::TARGET_PLANS, Size::Compiled),
+        map(maps::FAILURE_SCRATCH, Size::Compiled),
+        map(maps::CAPABILITY_CHECKS, Size::Compiled),
         map("REPORTED", Size::Compiled),
     ],
     settings: &[
@@ -229,6 +249,7 @@ static TRACE: ObjectSpec = ObjectSpec {
         Group::Task,
         Group::Seccomp,
         Group::Trace,
+        Group::Files,
     ],
 };
 
@@ -241,6 +262,7 @@ static STACKS: ObjectSpec = ObjectSpec {
     hook: Hook::Raw,
     programs: &STACK_PROGRAMS,
     call_lister: None,
+    capability_checks: None,
     maps: &[
         map(maps::TASKS, Size::StackTasks),
         map(maps::FRAMES, Size::StackFrames),
@@ -285,6 +307,12 @@ static STACKS: ObjectSpec = ObjectSpec {
         map(maps::TARGETS, Size::Compiled),
         map(maps::USERS, Size::Compiled),
         map(maps::WAKE, Size::Compiled),
+        map(maps::FAILURES, Size::Compiled),
+        map(maps::FAILURE_INDEX, Size::Compiled),
+        map(maps::FREE_FAILURES, Size::Compiled),
+        map(maps::TARGET_PLANS, Size::Compiled),
+        map(maps::FAILURE_SCRATCH, Size::Compiled),
+        map(maps::CAPABILITY_CHECKS, Size::Compiled),
         map("REPORTED", Size::Compiled),
     ],
     settings: &[Group::Scope, Group::Filter, Group::Kernel, Group::Task, Group::Stacks],

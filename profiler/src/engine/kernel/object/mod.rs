@@ -17,7 +17,7 @@ pub(crate) use catalog::COUNTERS;
 pub(crate) use catalog::{best_counter, companions, find, program_named};
 pub use program::program_names;
 pub(crate) use program::{
-    ENTRY, EXEC, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED, OPERATION_SUBMITTED,
-    OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,
+    CAPABILITY_CHECKED, ENTRY, EXEC, OPERATION_COMPLETED, OPERATION_FAILED, OPERATION_OVERFLOWED,
+    OPERATION_SUBMITTED, OPERATION_SUBMITTED_OLD, ProgramSpec, SYSCALL_PROGRAMS, preemptible,
 };
 pub(crate) use spec::{Group, Hook, ObjectName, ObjectSpec, Requirement, RingEvent, Size, When};

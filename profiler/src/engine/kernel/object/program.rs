@@ -98,6 +98,15 @@ const SCHED_WAKING: ProgramSpec = ProgramSpec {
     copies: &["sched_waking"],
 };
 
+/// Sees which capability the kernel finds missing. If the kernel skips the program, the reason of a
+/// failure is unknown, so one copy is enough.
+pub(crate) const CAPABILITY_CHECKED: ProgramSpec = ProgramSpec {
+    name: "cap_capable",
+    tracepoint: "cap_capable",
+    when: When::Capabilities,
+    copies: &["cap_capable"],
+};
+
 /// A program for an event of io_uring, with these copies.
 const fn ring(
     event: RingEvent,
@@ -141,7 +150,7 @@ pub(crate) const OPERATION_SUBMITTED: ProgramSpec = ring(
 /// Forks come before entries, so that no child of a process in scope is missed. Exits come before
 /// entries, so that no exit of a counted call is missed. For the same reason, completions come
 /// before submissions, and the creation of rings before both.
-pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
+pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 21] = [
     CGROUP_MKDIR,
     CGROUP_RENAME,
     CGROUP_RMDIR,
@@ -158,6 +167,7 @@ pub(crate) static SYSCALL_PROGRAMS: [ProgramSpec; 20] = [
     OPERATION_FAILED,
     OPERATION_SUBMITTED_OLD,
     OPERATION_SUBMITTED,
+    CAPABILITY_CHECKED,
     EXIT,
     SCHED_WAKING,
     SCHED_SWITCH,

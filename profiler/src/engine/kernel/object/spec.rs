@@ -42,6 +42,9 @@ pub(crate) struct ObjectSpec {
     pub(crate) programs: &'static [ProgramSpec],
     /// The program that lists the calls in flight at the attach, by a task iterator.
     pub(crate) call_lister: Option<&'static str>,
+    /// The program that sees which capability the kernel finds missing, on kernels without the
+    /// tracepoint.
+    pub(crate) capability_checks: Option<&'static str>,
     /// Its maps, except those that the loader makes for itself (`.rodata`, `.bss`, `AYA_LOGS`).
     pub(crate) maps: &'static [MapSpec],
     /// The groups of settings that it has.
@@ -114,6 +117,9 @@ pub(crate) enum When {
     StackExits,
     /// Queries of stacks in the kernel.
     KernelStacks,
+    /// Queries that note the targets of calls that fail, if the kernel has the tracepoint of checks
+    /// of capabilities.
+    Capabilities,
     /// Every query, if the kernel has the tracepoint of this event of io_uring. If the kernel
     /// refuses the programs, the query continues without io_uring.
     Ring(RingEvent),
@@ -207,6 +213,10 @@ pub(crate) enum Size {
     StackRows,
     /// The bytes of the ring buffer of stacks.
     StackRing,
+    /// One per process, call, errno, reason and target, if the targets of calls that fail are noted.
+    Failures,
+    /// One per record, if checks of capabilities are followed.
+    CapabilityChecks,
     /// The map is that of the same name in an object that was loaded before.
     Shared,
 }
@@ -238,4 +248,8 @@ pub(crate) enum Group {
     Trace,
     /// Which stacks are taken, and how many.
     Stacks,
+    /// Offsets with which open files and directories are found.
+    Files,
+    /// Whether the targets of calls that fail are noted.
+    Failures,
 }

@@ -5,6 +5,7 @@ use crate::{
     engine::kernel::{
         arena,
         error::KernelError,
+        failures::FailureReader,
         filter,
         load::{Loaded, Setup},
         loader,
@@ -13,7 +14,7 @@ use crate::{
         operations::OperationReader,
         tables::MapTables,
     },
-    model::Coverage,
+    model::{Coverage, FailureCoverage},
 };
 
 /// Everything that exists before the attach.
@@ -82,6 +83,9 @@ impl Prepared {
         // Load programs before taking out tables. A map that is taken out is closed once it is
         // mapped, and a loaded program keeps its maps open.
         filter::fill_maps(&mut counter.ebpf, &setup.options.scope, &setup.options.filter)?;
+        if let Some(plans) = &setup.options.targets {
+            filter::fill_plans(&mut counter.ebpf, plans)?;
+        }
         let calls_before = counter.spec.call_lister.map(|_| setup.calls_before);
         let mut tables =
             MapTables::new(&mut counter.ebpf, setup.options, calls_before, region, limit)?;
@@ -93,6 +97,22 @@ impl Prepared {
     /// The object that counts calls.
     pub(super) fn counter_ebpf(&mut self) -> &mut aya::Ebpf {
         &mut self.objects[0].ebpf
+    }
+
+    /// Takes the maps of calls that fail, if their targets are noted.
+    pub(super) fn failures(
+        &mut self,
+        setup: &Setup<'_>,
+    ) -> Result<Option<FailureReader>, KernelError> {
+        if setup.options.targets.is_none() {
+            return Ok(None);
+        }
+        let coverage = if self.objects[0].sees_capabilities {
+            FailureCoverage::Noted
+        } else {
+            FailureCoverage::WithoutCapabilities
+        };
+        FailureReader::take(self.counter_ebpf(), setup.failure_rows(), coverage).map(Some)
     }
 
     /// Takes the maps of io_uring. The inner result says why operations are not counted.
