@@ -26,6 +26,7 @@ pub mod present;
 pub mod privilege;
 mod proc_fields;
 mod regular_file;
+pub mod seccomp;
 pub mod serve;
 pub mod streams;
 #[cfg(feature = "symbols")]

@@ -13,7 +13,7 @@ use profiler::{
         cli::{Cli, Command},
         completions, daemon, doctor,
         error::Error,
-        flame, metrics, stat, syscalls, top, trace,
+        flame, metrics, seccomp, stat, syscalls, top, trace,
     },
     streams::Stream,
     text::{harmless, harmless_lines},
@@ -40,6 +40,7 @@ fn run(command: &Command) -> Result<u8, Error> {
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
         Command::Syscalls(args) => syscalls::run(args).map(|()| 0),
+        Command::Seccomp(args) => seccomp::run(args),
         Command::Metrics(args) => metrics::run(args).map(|()| 0),
         Command::Completions(args) => completions::run(args).map(|()| 0),
     }

@@ -12,6 +12,7 @@ mod kernel;
 mod lists;
 mod metrics;
 mod paths;
+mod seccomp;
 mod shown;
 mod stat;
 mod syscalls;
@@ -31,6 +32,10 @@ pub use kernel::KernelArgs;
 pub use lists::List;
 pub use metrics::MetricsArgs;
 pub use paths::PathsArgs;
+pub use seccomp::{
+    CheckArgs, Deny, DiffArgs, ExplainArgs, GenerateArgs, MergeArgs, ProfileFormat, Runtime,
+    SeccompArgs, SeccompCommand, WatchArgs,
+};
 pub use shown::ShownArgs;
 pub use stat::StatArgs;
 pub use syscalls::SyscallsArgs;
@@ -90,6 +95,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Explain syscalls: numbers, arguments, classes, and who allows them
     Syscalls(SyscallsArgs),
+    /// Write, check, compare and explain seccomp profiles
+    Seccomp(SeccompArgs),
     /// Explain how many series `/metrics` can have
     Metrics(MetricsArgs),
     /// Print the script that completes this command line in a shell

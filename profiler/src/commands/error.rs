@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{config::ConfigError, stat::BudgetError};
+use super::{config::ConfigError, seccomp::SeccompError, stat::BudgetError};
 use crate::{
     address::Listen, engine::kernel::KernelError, exhausted::Exhausted, filter::FilterError,
     launch::LaunchError, logging::LoggingError, privilege::PrivilegeError, serve::ServeError,
@@ -21,6 +21,9 @@ pub enum Error {
     /// The budget cannot be used.
     #[error(transparent)]
     Budget(#[from] BudgetError),
+    /// A seccomp profile or an observation cannot be used.
+    #[error(transparent)]
+    Seccomp(#[from] SeccompError),
     /// The filters cannot be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
@@ -73,6 +76,7 @@ impl Error {
             Self::Kernel(e) => e.hint(),
             Self::Config(e) => e.hint(),
             Self::Budget(e) => e.hint(),
+            Self::Seccomp(e) => e.hint(),
             Self::Filter(e) => e.hint(),
             Self::Launch(e) => hint_of_launch(e),
             Self::Serve(e) => hint_of_serve(e),
@@ -89,7 +93,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Kernel(e) => e.exit_code(),
-            Self::Config(_) | Self::Budget(_) => 7,
+            Self::Config(_) | Self::Budget(_) | Self::Seccomp(_) => 7,
             Self::Usage { .. } => 2,
             Self::Filter(e) => e.exit_code(),
             Self::Launch(e) => match e {

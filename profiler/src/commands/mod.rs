@@ -10,6 +10,7 @@ pub mod error;
 pub mod flame;
 pub mod metrics;
 mod places;
+pub mod seccomp;
 pub mod stat;
 mod style;
 pub mod syscalls;

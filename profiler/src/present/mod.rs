@@ -20,6 +20,7 @@ pub mod origin;
 pub(crate) mod paint;
 mod place;
 pub mod rows;
+pub mod seccomp;
 pub mod shown;
 pub mod syscalls;
 pub mod table;

@@ -41,7 +41,7 @@ pub fn time(time: SystemTime) -> String {
 }
 
 /// A time for programs: RFC 3339, in UTC, with nanoseconds.
-pub(super) fn exact_time(time: SystemTime) -> String {
+pub fn exact_time(time: SystemTime) -> String {
     humantime::format_rfc3339_nanos(time).to_string()
 }
 

@@ -37,6 +37,7 @@ mod report;
 mod room;
 mod run;
 mod screen;
+mod seccomp_profiles;
 mod service;
 mod shown;
 mod siege;
@@ -285,6 +286,8 @@ fn tests() -> Vec<Test> {
         starved::a_daemon_beside_spinning_threads,
         consumers::three_consumers_share_an_engine,
         counts::by_name_and_by_abi,
+        seccomp_profiles::a_profile_allows_what_a_workload_states,
+        seccomp_profiles::a_check_finds_what_is_new,
         budget::a_run_is_held_to_what_a_workload_states,
         budget::a_run_writes_the_budget_of_the_next,
         budget::what_is_forbidden_exceeds_a_budget,

@@ -39,15 +39,18 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
-const PAGES: [&str; 8] = [
+const PAGES: [&str; 11] = [
     "profiler",
     "profiler-completions",
     "profiler-daemon",
     "profiler-doctor",
+    "profiler-flame",
     "profiler-metrics",
+    "profiler-seccomp",
     "profiler-stat",
     "profiler-syscalls",
     "profiler-top",
+    "profiler-trace",
 ];
 
 /// All sections after the options, as roff. `help` is what `--help` prints after the options.

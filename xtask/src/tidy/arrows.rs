@@ -12,7 +12,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. A module uses only
 /// modules that are above it in this table.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("decode", &["model", "names", "text"]),
     ("filter", &["model", "names", "placement", "text"]),
     ("budget", &["duration", "filter", "model", "names"]),
+    ("seccomp", &["filter", "model", "names"]),
     ("aggregate", &["model", "names", "text"]),
     (
         "engine",
@@ -47,7 +48,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
     ("streams", &["environment", "inherited", "text"]),
     ("logging", &["model", "streams", "text"]),
     ("launch", &["inherited", "text", "users"]),
-    ("present", &["budget", "decode", "filter", "model", "names", "placement", "text"]),
+    ("present", &["budget", "decode", "filter", "model", "names", "placement", "seccomp", "text"]),
     ("symbols", &["model", "regular_file", "text"]),
     ("serve", &["address", "model", "present", "regular_file", "text"]),
     (
@@ -72,6 +73,7 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "privilege",
             "proc_fields",
             "regular_file",
+            "seccomp",
             "serve",
             "streams",
             "symbols",
