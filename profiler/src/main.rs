@@ -16,7 +16,7 @@ use profiler::{
         flame, metrics, seccomp, stat, syscalls, top, trace,
     },
     streams::Stream,
-    text::{harmless, harmless_lines},
+    text::{Untrusted, harmless, harmless_lines},
 };
 
 fn main() -> ExitCode {
@@ -87,7 +87,7 @@ fn missing_dashes(error: &clap::Error, args: &[OsString]) -> Option<String> {
         words[1..].iter().map(|word| word.to_str().filter(|word| is_plain(word))).collect()
     });
     let line = words.map_or_else(
-        || format!("{} -- COMMAND", args[1].display()),
+        || format!("{} -- COMMAND", Untrusted::from(args[1].as_os_str())),
         |words: Vec<_>| words.join(" "),
     );
     Some(format!("put `--` before the command: profiler {line}"))

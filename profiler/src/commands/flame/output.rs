@@ -1,6 +1,9 @@
 //! Where the report goes, and its format.
 
-use std::io::IsTerminal as _;
+use std::{
+    io::{self, IsTerminal as _},
+    os::fd::AsFd as _,
+};
 
 use crate::{
     commands::{
@@ -40,8 +43,7 @@ impl Output {
         };
         let is_terminal = match &to {
             Destination::File(_, file) => file.is_terminal(),
-            Destination::Stream(Stream::Output) => std::io::stdout().is_terminal(),
-            Destination::Stream(Stream::Error) => std::io::stderr().is_terminal(),
+            Destination::Stream(stream) => stream.as_fd().is_terminal(),
         };
         let by_kind = if is_terminal { FlameFormat::Text } else { FlameFormat::Folded };
         let format = args.format.or_else(by_suffix).unwrap_or(by_kind);
@@ -67,7 +69,8 @@ impl Output {
         };
         written.map_err(|source| self.to.failed(source))?;
         if self.format == FlameFormat::Text {
-            let text = String::from_utf8_lossy(&bytes);
+            let text = String::from_utf8(bytes).map_err(io::Error::other);
+            let text = text.map_err(|source| self.to.failed(source))?;
             bytes = environment::in_locale(&text).as_bytes().to_vec();
         }
         if self.format == FlameFormat::Folded {
