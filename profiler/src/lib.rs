@@ -17,6 +17,7 @@ mod environment;
 pub mod exhausted;
 pub mod filter;
 mod inherited;
+pub mod inspect;
 mod launch;
 pub mod logging;
 pub mod model;

@@ -13,7 +13,7 @@ use profiler::{
         cli::{Cli, Command},
         completions, daemon, doctor,
         error::Error,
-        flame, metrics, seccomp, stat, syscalls, top, trace,
+        explain, flame, metrics, seccomp, stat, syscalls, top, trace,
     },
     streams::Stream,
     text::{Untrusted, harmless, harmless_lines},
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     let outcome =
         completions::answer(std::env::args_os()).unwrap_or_else(|| match Cli::try_parse() {
             Ok(cli) => run(&cli.command),
-            Err(error) => explain(error),
+            Err(error) => answer_usage(error),
         });
     ExitCode::from(outcome.unwrap_or_else(|error| {
         report(&error);
@@ -36,6 +36,7 @@ fn run(command: &Command) -> Result<u8, Error> {
         Command::Stat(args) => stat::run(args),
         Command::Top(args) => top::run(args).map(|()| 0),
         Command::Trace(args) => trace::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Flame(args) => flame::run(args),
         Command::Daemon(args) => daemon::run(args).map(|()| 0),
         Command::Doctor(args) => doctor::run(args).map(|()| 0),
@@ -47,7 +48,7 @@ fn run(command: &Command) -> Result<u8, Error> {
 }
 
 /// Prints the answer to `--help` or `--version`, or the error in the command line.
-fn explain(mut error: clap::Error) -> Result<u8, Error> {
+fn answer_usage(mut error: clap::Error) -> Result<u8, Error> {
     let tip = missing_dashes(&error, &std::env::args_os().collect::<Vec<_>>());
     make_harmless(&mut error);
     if let Some(tip) = tip {

@@ -88,6 +88,7 @@ fn examples_keep_their_lines() {
                         "stat",
                         "top",
                         "trace",
+                        "explain",
                         "flame",
                         "daemon",
                         "doctor",

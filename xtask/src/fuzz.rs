@@ -121,6 +121,7 @@ mod tests {
                 "duration",
                 "filters",
                 "placement",
+                "proc",
                 "request",
                 "trace",
                 "web"

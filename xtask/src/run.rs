@@ -22,7 +22,7 @@ Build the profiler, and run it, as root if necessary
 
 Usage: cargo xtask run <COMMAND> [ARGS]...
 
-Commands: top, stat, trace, flame, daemon, doctor, syscalls, seccomp, metrics, completions
+Commands: top, stat, trace, explain, flame, daemon, doctor, syscalls, seccomp, metrics, completions
 
 `cargo xtask run help` explains the commands, and `cargo xtask run COMMAND --help` one command.
 

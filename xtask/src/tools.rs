@@ -65,7 +65,9 @@ enum Command {
 /// Build the profiler and run it, as root if necessary
 // Only for the help: the binary `xtask` runs it.
 #[derive(clap::Args)]
-#[command(override_usage = "cargo xtask run <top|stat|trace|daemon|doctor|syscalls> [ARGS]...")]
+#[command(
+    override_usage = "cargo xtask run <top|stat|trace|explain|daemon|doctor|syscalls> [ARGS]..."
+)]
 struct Run {
     /// Arguments for `profiler`, such as `stat -a -d 1s` or `stat -- ls -l`
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]

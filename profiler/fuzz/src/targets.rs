@@ -20,6 +20,7 @@ use profiler::{
     duration::Interval,
     engine::kernel::trace::parse,
     filter::{CallPattern, Calls, Comm},
+    inspect::{fdinfo::FdInfo, locks, net, parse_call, task},
     model::{Call, Copied, Happened, Left, Part},
     placement::{Named, Placement},
     present::metrics::Format,
@@ -32,7 +33,7 @@ use profiler_common::call::{ABIS, CallKey};
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 10] = [
+pub(crate) const ALL: [(&str, Target); 11] = [
     ("accept", accept),
     ("budget", budget),
     ("config", config),
@@ -40,10 +41,38 @@ pub(crate) const ALL: [(&str, Target); 10] = [
     ("duration", duration),
     ("filters", filters),
     ("placement", placement),
+    ("proc", proc),
     ("request", request),
     ("trace", trace),
     ("web", web),
 ];
+
+/// A file of /proc, by any of its parsers.
+fn proc(data: &[u8]) {
+    if let Some(stat) = task::Stat::parse(data) {
+        assert!(data.windows(2).any(|two| two == b") ") || data.contains(&b')'), "{stat:?}");
+    }
+    let _ = (task::Status::parse(data), task::schedstat(data), task::ids(data));
+    task::last_on_cpu(data);
+    assert!(task::stack(data).iter().all(|name| !name.raw().is_empty()));
+    let info = FdInfo::parse(data);
+    assert!(info.targets.len() <= info.target_count, "{info:?}");
+    let all = locks::parse(data);
+    for lock in &all {
+        let holders = locks::holders(&all, lock.pid.unwrap_or(1), Some(lock.inode));
+        assert!(holders.is_sorted(), "{holders:?}");
+    }
+    for line in data.split(|&byte| byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        if let Some(socket) = net::InetSocket::parse(&text) {
+            socket.tcp_state();
+        }
+        net::UnixSocket::parse(line);
+        for abi in ABIS {
+            let _ = parse_call(&text, abi);
+        }
+    }
+}
 
 /// The headers `Accept` and `Accept-Encoding`, one field per line. Fields with unknown formats
 /// change nothing.

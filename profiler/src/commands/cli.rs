@@ -6,6 +6,7 @@ mod completions;
 mod daemon;
 mod doctor;
 mod durations;
+mod explain;
 mod filters;
 mod flame;
 mod kernel;
@@ -26,6 +27,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use completions::{CompletionsArgs, Shell};
 pub use daemon::DaemonArgs;
 pub use doctor::DoctorArgs;
+pub use explain::{ExplainArgs, PageFormat};
 pub use filters::FilterArgs;
 pub use flame::{FlameArgs, FlameFormat, FlameWeight};
 pub use kernel::KernelArgs;
@@ -58,11 +60,12 @@ Start with:
   profiler top                 live view of the whole host
   profiler stat -- make -j4    every syscall of a command and its children
   profiler trace -- ls         each call of a command, with its arguments
+  profiler explain 1234        what a process is doing, and what it waits for
   profiler flame -- make       who calls which syscall, by their stacks
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
 All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
-metrics, completions and help.
+metrics, completions and help. Without them, explain says less.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
@@ -89,6 +92,8 @@ pub enum Command {
     Trace(TraceArgs),
     /// Sum up who calls which syscall, by their stacks
     Flame(FlameArgs),
+    /// Say what a process is doing now, and what it waits for
+    Explain(ExplainArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
     /// Check what this host offers and lacks, and say what to do

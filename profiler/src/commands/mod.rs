@@ -7,6 +7,7 @@ pub mod daemon;
 mod destination;
 pub mod doctor;
 pub mod error;
+pub mod explain;
 pub mod flame;
 pub mod metrics;
 mod places;

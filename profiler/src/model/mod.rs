@@ -4,6 +4,7 @@ mod cgroup;
 mod cost;
 mod engine_detail;
 mod event;
+mod explanation;
 mod failures;
 mod figures;
 mod groups;
@@ -28,6 +29,12 @@ pub use cost::{Cost, CpuTime, Times, Timing};
 pub(crate) use cost::{nanoseconds, runs_since};
 pub use engine_detail::{EngineDetail, KernelDetail};
 pub use event::{Call, Copied, Event, Happened, Left, Part, SignalDelivered};
+pub use explanation::{
+    Ages, CallLine, CallProfile, Child, CpuUse, Doing, ErrorLine, Evidence, Explanation,
+    FailedCalls, FailureLine, FileKind, Futex, FutexOwner, Holder, MOST_FILES, MOST_NAMED, OpenFile,
+    Peer, ProcessFacts, ProcessName, ProcessProfile, TaskState, ThreadGroup, ThreadName, TimeLimit,
+    Unknown, Wait,
+};
 pub use failures::{
     Address, Directory, FailureCoverage, FailureGroup, FailureTarget, Failures, PathName, Target,
 };

@@ -5,6 +5,7 @@ pub mod budget;
 pub mod columns;
 mod cost;
 mod errors;
+pub mod explain;
 pub mod failures;
 pub mod flame;
 #[cfg(test)]

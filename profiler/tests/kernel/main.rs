@@ -16,6 +16,7 @@ mod counts;
 mod departed;
 mod detach;
 mod ending;
+mod explain;
 mod failing;
 mod flame;
 mod groups;
@@ -223,6 +224,7 @@ fn tests() -> Vec<Test> {
         own_cost::top_shows_it,
         screen::of_processes_that_come_and_go,
         screen::of_threads,
+        screen::explains_a_process,
         screen::of_operations,
         screen::of_containers,
         own_cost::a_daemon_s_flag_has_them_counted,
@@ -292,6 +294,13 @@ fn tests() -> Vec<Test> {
         budget::a_run_writes_the_budget_of_the_next,
         budget::what_is_forbidden_exceeds_a_budget,
         budget::a_budget_that_cannot_be_checked_is_refused,
+        explain::waits_are_named,
+        explain::the_first_line_is_the_answer,
+        explain::failed_paths_are_exact,
+        explain::states_are_named,
+        explain::a_process_that_ends_is_explained,
+        explain::a_process_that_is_not_there_is_an_error,
+        explain::without_privilege_it_says_what_is_missing,
         flame::of_every_call_is_exact,
         flame::without_frame_pointers_is_within_one_percent,
         flame::deviates_by_its_standard_error,

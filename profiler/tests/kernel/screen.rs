@@ -132,6 +132,27 @@ pub(crate) fn of_processes_that_come_and_go(mode: Mode) {
     screen.quit();
 }
 
+/// With the key e, the page of the marked process says what it waits for, and for how long.
+pub(crate) fn explains_a_process(mode: Mode) {
+    let sleeper = Shell(Command::new("sleep").arg("5432").spawn().expect("sleep of coreutils"));
+    let pid = sleeper.0.id();
+    wait_until("it sleeps", || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
+        call.is_ok_and(|call| call.starts_with(&format!("{} ", libc::SYS_clock_nanosleep)))
+    });
+    let mut screen = Screen::start(mode, &["-p", &pid.to_string(), "-d", "200ms"]);
+    // Calls in flight, also those that wait by nature.
+    screen.expect("yet");
+    screen.press("iw");
+    screen.expect("clock_nanosleep");
+    screen.press("e");
+    screen.expect("waits for a time");
+    screen.expect(&format!("PID {pid} (sleep) waits: "));
+    screen.expect("time limit");
+    screen.press("\x1b");
+    screen.quit();
+}
+
 /// Calls that each thread makes in [`of_threads`].
 const CALLS: u64 = 321;
 const THREADS: u64 = 3;

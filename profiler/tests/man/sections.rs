@@ -39,11 +39,13 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
+const PAGES: [&str; 10] = [
 const PAGES: [&str; 11] = [
     "profiler",
     "profiler-completions",
     "profiler-daemon",
     "profiler-doctor",
+    "profiler-explain",
     "profiler-flame",
     "profiler-metrics",
     "profiler-seccomp",

@@ -16,6 +16,7 @@ pub const KEYS: &[(&str, &str)] = &[
     ("h", "open the latencies of the marked row"),
     ("E", "open the errors of the marked row: paths, addresses, reasons"),
     ("y", "open the syscalls of the marked process or container"),
+    ("e", "explain the marked process: what it waits for; e: look again"),
     ("Esc, Bksp", "clear the filter; then go back"),
     ("F", "follow the marked row; otherwise the mark keeps its position"),
     ("B", "list containers, pods, units, cgroups, or processes again"),

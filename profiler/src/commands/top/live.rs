@@ -70,17 +70,21 @@ pub(super) fn run(
             people.ask(asked);
             tries = ANSWER_TRIES;
         }
+        if let Some(wanted) = app.ask_explanation() {
+            people.explain(wanted);
+        }
         if app.interval() != interval {
             interval = app.interval();
             feed.keep_ended(time_listed(interval));
         }
         let due = last_refresh.map_or(started + FIRST_DRAIN, |last| last + interval);
-        let looks = tries > 0 && people.open_questions() > 0;
+        let looks = (tries > 0 && people.open_questions() > 0) || app.awaits_explanation();
         let until = if looks { due.min(console.now() + ANSWER_AFTER) } else { due };
         match feed.wait(console, until)? {
             Event::Due if console.now() < due => {
-                tries -= 1;
-                if app.learn(people.answers()) {
+                tries = tries.saturating_sub(1);
+                let learns = app.learn(people.answers());
+                if app.learn_explanation(people.explanation()) || learns {
                     console.draw(app)?;
                 }
             }
@@ -90,7 +94,11 @@ pub(super) fn run(
                 last_refresh = Some(now);
                 refreshes += 1;
                 app.update(feed.refresh(console));
+                if let Some(calls) = app.in_flight_of_explained() {
+                    people.tell_in_flight(calls);
+                }
                 app.learn(people.answers());
+                app.learn_explanation(people.explanation());
                 console.draw(app)?;
             }
             Event::Key(key) => match app.on_key(key) {

@@ -11,6 +11,7 @@ mod chart;
 #[cfg(test)]
 mod churn_tests;
 mod columns;
+mod explained;
 mod failures;
 mod feed;
 #[cfg(test)]

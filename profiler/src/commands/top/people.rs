@@ -17,10 +17,14 @@ use std::{
     thread,
 };
 
-use super::view::ProcessId;
+use super::{
+    explained::{Explainer, Wanted},
+    view::ProcessId,
+};
 use crate::{
-    model::Process,
+    model::{Process, ThreadInFlight},
     placement::{Named, Names, Placement},
+    present::explain::Line,
     proc_fields,
     text::Untrusted,
     users,
@@ -120,6 +124,17 @@ pub(super) trait Lookup {
 
     /// Number of look-ups without a result.
     fn open_questions(&self) -> usize;
+
+    /// Starts to explain a process.
+    fn explain(&mut self, _wanted: Wanted) {}
+
+    /// Tells the calls in flight of the process that is explained, from a new snapshot.
+    fn tell_in_flight(&mut self, _calls: Vec<ThreadInFlight>) {}
+
+    /// The page of a process, once it is ready.
+    fn explanation(&mut self) -> Option<(Wanted, Vec<Line>)> {
+        None
+    }
 }
 
 /// Looks processes up in /proc and in the list of users. The first look-up starts a thread.
@@ -127,6 +142,7 @@ pub(super) trait Lookup {
 pub(super) struct Proc {
     worker: Option<Worker>,
     open: usize,
+    explainer: Explainer,
 }
 
 struct Worker {
@@ -175,6 +191,18 @@ impl Lookup for Proc {
 
     fn open_questions(&self) -> usize {
         self.open
+    }
+
+    fn explain(&mut self, wanted: Wanted) {
+        self.explainer.explain(wanted);
+    }
+
+    fn tell_in_flight(&mut self, calls: Vec<ThreadInFlight>) {
+        self.explainer.tell_in_flight(calls);
+    }
+
+    fn explanation(&mut self) -> Option<(Wanted, Vec<Line>)> {
+        self.explainer.page()
     }
 }
 

@@ -69,6 +69,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, look: Look) {
     page.line(&location(app, look, top.width.into()));
     if app.help() {
         draw_help(frame.buffer_mut(), body, app, look);
+    } else if let Some(explained) = app.explained() {
+        let lines = explained.visible(body.width.into(), body.height.into());
+        let mut page = Page::new(frame.buffer_mut(), body, look);
+        for line in lines {
+            let tone = if line.is_heading { Tone::Strong } else { Tone::Normal };
+            page.line(&[Piece::new(look.printable(&line.text), tone)]);
+        }
     } else if let View::Latency(subject) = &app.place().view {
         if let Some(shown) = app.shown() {
             let size = (body.width.into(), body.height.into());

@@ -117,6 +117,11 @@ impl<'a> Row<'a> {
         self.calls.iter().filter(included).map(move |row| (row.key, span.of(row)))
     }
 
+    /// The thread, if the row is of a call in flight.
+    pub(super) fn tid_in_flight(&self) -> Option<u32> {
+        self.in_flight.map(|call| call.tid)
+    }
+
     /// Whether the process or the thread has ended.
     pub(super) fn has_ended(&self) -> bool {
         self.owner.is_some_and(Owner::has_ended) || self.process.is_some_and(|p| p.ended)

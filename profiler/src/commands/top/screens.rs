@@ -1,5 +1,6 @@
 //! Tests of what the screen looks like.
 
+mod explained;
 mod errors;
 mod help;
 mod last_line;

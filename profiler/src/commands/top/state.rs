@@ -1,6 +1,7 @@
 //! The state of the screen, and how keys and snapshots change the state. Pure: no terminal, no
 //! clock.
 
+mod explain;
 mod navigate;
 mod on_key;
 
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     call_sets::SetsBy,
     columns::{self, Column},
+    explained::Page,
     groups::{Groups, Wanted},
     help,
     owner::Owner,
@@ -50,6 +52,8 @@ pub(super) struct App {
     paused: bool,
     /// The help. `None` while the help is closed.
     help: Option<help::Scroll>,
+    /// The page that explains a process. `None` while it is closed.
+    explained: Option<Page>,
     /// Whether calls that wait by nature are included.
     waits: bool,
     /// Whether threads are listed where processes could be listed too.
@@ -94,6 +98,7 @@ impl App {
             interval,
             paused: false,
             help: None,
+            explained: None,
             waits: false,
             prefers_threads: false,
             no_sites: None,

@@ -1,6 +1,5 @@
 //! `profiler trace`: prints every call as it happens, with its arguments.
 
-mod before;
 mod json;
 mod lines;
 #[cfg(test)]
@@ -34,6 +33,7 @@ use crate::{
         Options, Request,
         trace::{DroppedLast, TraceOptions, Tracer},
     },
+    inspect,
     launch::{
         command::Prepared,
         interruptible::{End, Interruptible},
@@ -107,7 +107,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     };
     let before = match by_result || options.options.filter.changes() {
         true => Vec::new(),
-        false => before::calls_in_flight(&pids, plan, args.string_limit),
+        false => inspect::calls_in_flight(&pids, plan, args.string_limit),
     };
     let before = before.into_iter().filter(|(key, _)| options.options.filter.counts(*key));
     // A thread that has made a call since is no longer in the call that entered before.

@@ -2,6 +2,7 @@
 //! `kernel workload NAME [key=value]...`; each prints a [`Statement`] of what it did.
 
 mod births;
+mod blocked;
 mod callers;
 mod cgroups;
 mod counts;
@@ -43,6 +44,7 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+pub(crate) use blocked::{Blocked, FAIL, FAILING, OPENS, SLEEP, SLEEP_SECONDS, Waiting};
 pub(crate) use cgroups::container_id;
 pub(crate) use crowd::IDLE;
 pub(crate) use filtered::WANTED;
@@ -117,6 +119,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "rings-zero-copy" => rings_zero_copy::run(&params),
         "rings-polled" => rings_polled::run(&params),
         "rings-children" => rings::children(&params),
+        "blocked" => blocked::run(&params),
         "burn" => counts::burn(&params),
         "crowd" => crowd::run(&params),
         "held" => held::run(&params),

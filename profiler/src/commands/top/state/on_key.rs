@@ -29,6 +29,15 @@ impl App {
             }
             return Action::Redraw;
         }
+        if let Some(page) = &mut self.explained {
+            match key.code {
+                KeyCode::Char('q') => return Action::Quit,
+                KeyCode::Char('e') => page.renew(),
+                code if page.on_key(code) => {}
+                _ => self.explained = None,
+            }
+            return Action::Redraw;
+        }
         if self.editing_filter
             && let Some(action) = self.edit_filter(key.code)
         {
@@ -58,6 +67,7 @@ impl App {
                 while tab == self.tab && self.go_back() {}
                 self.open_tab(tab)
             }
+            KeyCode::Char('e') => self.explain(),
             KeyCode::Char('i') => self.open_tab(Tab::InFlight),
             KeyCode::Char('c') => {
                 self.times_programs = !self.times_programs;

@@ -1,7 +1,7 @@
-//! The calls of a process that entered before the profiler attached, from `/proc`.
+//! The calls in which threads are, from `/proc`.
 //!
-//! Their arguments are read when the profiler starts to follow. The programs in the kernel read
-//! those of all other calls while the call runs.
+//! Their arguments are read while the calls run. The programs in the kernel read those of all other
+//! calls when the calls enter.
 
 use std::{
     fs,
@@ -24,7 +24,7 @@ use crate::{
 /// `string_limit` how many bytes of text and buffers.
 ///
 /// A thread that runs, or whose call cannot be read, has none.
-pub(super) fn calls_in_flight(
+pub fn calls_in_flight(
     pids: &[u32],
     plan: impl Fn(CallKey) -> Plan,
     string_limit: u32,
@@ -47,29 +47,44 @@ fn of_process(
     let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     let event = |thread: fs::DirEntry| {
         let tid = thread.file_name().to_str()?.parse().ok()?;
-        let (key, args) = parse(&read(&thread.path().join("syscall"))?, abi)?;
-        let happened = Happened::Call(Call {
-            key,
-            args,
-            entry_ns: None,
-            left: None,
-            thread_ended_ns: None,
-            is_denied: false,
-            parts: copy(pid, key, &args),
-        });
+        let Task::InCall(key, args) = parse(&read(&thread.path().join("syscall"))?, abi)? else {
+            return None;
+        };
+        let parts = copy(pid, key, &args);
         let comm = fs::read(thread.path().join("comm")).unwrap_or_default();
         let comm = Untrusted::from_bytes(comm.trim_ascii_end());
+        let happened = Happened::Call(call(key, args, parts));
         Some((key, Event { tid, tgid: pid, comm, dropped: 0, happened }))
     };
     threads.filter_map(event).collect()
 }
 
+/// A call in flight whose entry was not seen.
+pub(super) fn call(key: CallKey, args: [u64; 6], parts: Vec<Part>) -> Call {
+    let (entry_ns, left, thread_ended_ns, is_denied) = (None, None, None, false);
+    Call { key, args, entry_ns, left, thread_ended_ns, is_denied, parts }
+}
+
+/// The name of an open file, as a part of a call.
+pub(super) fn file_part(capture: usize, name: Vec<u8>) -> Part {
+    let wanted = u64::try_from(name.len()).unwrap_or(u64::MAX);
+    Part { capture, index: 0, copied: Copied::Bytes(name), wanted }
+}
+
 /// Copies what the plan has at the entry, but for arrays of pointers and for open files.
-fn copy(memory: &fs::File, plan: &Plan, args: &[u64; 6], string_limit: u32) -> Vec<Part> {
+pub(super) fn copy(
+    memory: &fs::File,
+    plan: &Plan,
+    args: &[u64; 6],
+    string_limit: u32,
+) -> Vec<Part> {
     let wanted = |of: &Capture| {
         let count = match of.from {
             from if from == From::One as u8 => 1,
             from if from == From::Argument as u8 => *args.get(usize::from(of.from_arg))?,
+            from if from == From::IntArgument as u8 => {
+                *args.get(usize::from(of.from_arg))? & 0xffff_ffff
+            }
             _ => return None,
         };
         count.checked_mul(of.size.into())
@@ -114,11 +129,27 @@ fn read(path: &Path) -> Option<String> {
     Some(text)
 }
 
+/// Where a thread is, as /proc/PID/syscall says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// In a call with these arguments.
+    InCall(CallKey, [u64; 6]),
+    /// It runs, or is ready to run.
+    Running,
+    /// It is blocked outside of calls.
+    Blocked,
+}
+
 /// Parses `/proc/PID/syscall` (proc_pid_syscall(5)): the number, six arguments, the stack pointer and
-/// the program counter. `running`, and -1 for a thread that blocks outside of calls, are no call.
-fn parse(text: &str, abi: Abi) -> Option<(CallKey, [u64; 6])> {
+/// the program counter; or `running`; or -1 for a thread that is blocked outside of calls. `None` if
+/// the text is malformed.
+pub fn parse(text: &str, abi: Abi) -> Option<Task> {
     let mut words = text.split_whitespace();
-    let number: u32 = words.next()?.parse().ok()?;
+    let number: u32 = match words.next()? {
+        "running" => return Some(Task::Running),
+        "-1" => return Some(Task::Blocked),
+        number => number.parse().ok()?,
+    };
     let mut args = [0; 6];
     for arg in &mut args {
         *arg = u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok()?;
@@ -127,12 +158,12 @@ fn parse(text: &str, abi: Abi) -> Option<(CallKey, [u64; 6])> {
         Abi::I386 => CallKey::of(abi, number),
         _ => CallKey::new(number.into(), false),
     };
-    Some((key, args))
+    Some(Task::InCall(key, args))
 }
 
 /// The ABI of a process, from its executable. A 64-bit program that makes a 32-bit call by
 /// `int 0x80` is not recognised.
-fn abi_of(executable: &Path) -> Abi {
+pub(super) fn abi_of(executable: &Path) -> Abi {
     let mut start = [0_u8; 5];
     let read = fs::File::open(executable).and_then(|mut file| file.read_exact(&mut start));
     // `EI_CLASS` of elf(5): 1 is 32 bits.
@@ -146,18 +177,19 @@ mod tests {
     #[test]
     fn a_call_is_its_number_and_arguments() {
         let line = "202 0x7f1 0x80 0x0 0x0 0x0 0xffffffff 0x7ffd0 0x7f2\n";
-        let (key, args) = parse(line, Abi::X86_64).expect("a call");
-        assert_eq!((key.abi(), key.nr()), (Some(Abi::X86_64), 202));
-        assert_eq!(args, [0x7f1, 0x80, 0, 0, 0, 0xffff_ffff]);
-        let (key, _) = parse(line, Abi::I386).expect("a call");
-        assert_eq!((key.abi(), key.nr()), (Some(Abi::I386), 202));
+        let args = [0x7f1, 0x80, 0, 0, 0, 0xffff_ffff];
+        for abi in [Abi::X86_64, Abi::I386] {
+            assert_eq!(parse(line, abi), Some(Task::InCall(CallKey::of(abi, 202), args)));
+        }
     }
 
     #[test]
-    fn what_is_no_call_is_none() {
-        for text in ["", "running\n", "-1 0x7ffd0 0x7f2\n", "1 0x1 0x2\n", "1 a b c d e f g h\n"] {
+    fn other_texts_are_no_call() {
+        for text in ["", "1 0x1 0x2\n", "1 a b c d e f g h\n", "-2 0x1\n"] {
             assert_eq!(parse(text, Abi::X86_64), None, "{text:?}");
         }
+        assert_eq!(parse("running\n", Abi::X86_64), Some(Task::Running));
+        assert_eq!(parse("-1 0x7ffd0 0x7f2\n", Abi::X86_64), Some(Task::Blocked));
     }
 
     /// A thread waits in nanosleep(2), with a time that is known.
