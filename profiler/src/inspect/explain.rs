@@ -12,7 +12,7 @@ use super::{
     calls::{self, Task},
     limits::Limit,
     memory::Memory,
-    process::{Reading, TIMED_OUT, ThreadReading, thread_directory},
+    process::{Reading, TIMED_OUT, ThreadReading, denied, thread_directory},
     task,
     waits::Waits,
 };
@@ -63,8 +63,7 @@ pub fn explain(
     let in_call =
         reading.threads.iter().any(|thread| matches!(thread.task, Some(Task::InCall(..))));
     if is_user && in_call && memory.is_denied() {
-        let why = "requires root, CAP_SYS_PTRACE, or the user of the process".to_owned();
-        unknown.push(Unknown { what: "arguments in memory", why });
+        unknown.push(Unknown { what: "arguments in memory", why: denied() });
     }
     let mut waits = Waits::new(proc, reading, memory);
     let (mut groups, rest) = grouped(reading, thread, ages);
@@ -277,7 +276,11 @@ impl<'a> Group<'a> {
     }
 
     fn finish(self, waits: &mut Waits<'_>, stacks: &mut Stacks) -> ThreadGroup {
-        let Self { threads, differs, mut wait, limit } = self;
+        let Self { threads, mut differs, mut wait, mut limit } = self;
+        if threads.len() > 1 && wait == Some(Wait::Time) {
+            // Each thread has a time of its own.
+            (differs, limit) = (true, None);
+        }
         let name =
             |thread: &ThreadReading| ThreadName { tid: thread.tid, comm: thread.comm.clone() };
         let named = threads.iter().take(MOST_NAMED).map(|&(thread, _)| name(thread)).collect();

@@ -10,7 +10,7 @@ use std::{
 
 use nix::{
     sched::{CpuSet, sched_getaffinity, sched_setaffinity},
-    unistd::Pid,
+    unistd::{Pid, geteuid},
 };
 use profiler_common::call::Abi;
 
@@ -178,13 +178,7 @@ impl Reading {
         }
         self.set_asleep(&last, patience);
         if is_denied {
-            let why = match yama() {
-                Some(scope @ 1..) => format!(
-                    "requires root or CAP_SYS_PTRACE, because kernel.yama.ptrace_scope is {scope}"
-                ),
-                _ => "requires root, CAP_SYS_PTRACE, or the user of the process".to_owned(),
-            };
-            self.unknown.push(Unknown { what: "the calls in which threads are", why });
+            self.unknown.push(Unknown { what: "the calls in which threads are", why: denied() });
         }
     }
 
@@ -213,6 +207,17 @@ impl Reading {
 
 /// Why a read has no result that did not end.
 pub(super) const TIMED_OUT: &str = "could not be read within 1 s";
+
+/// Why the kernel refuses to show what a process does, and what is required.
+pub(super) fn denied() -> String {
+    match yama() {
+        _ if geteuid().is_root() => "the kernel refused, although the profiler runs as root".into(),
+        Some(scope @ 1..) => {
+            format!("requires root or CAP_SYS_PTRACE, because kernel.yama.ptrace_scope is {scope}")
+        }
+        _ => "requires root, CAP_SYS_PTRACE, or the user of the process".into(),
+    }
+}
 
 /// The value of kernel.yama.ptrace_scope, if the kernel has it.
 fn yama() -> Option<u32> {

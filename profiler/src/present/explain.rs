@@ -59,8 +59,14 @@ pub fn lines(explanation: &Explanation) -> Vec<Line> {
     process(&mut lines, explanation);
     lines.push(Line::text(""));
     let threads = units::counted(explanation.threads as u64, "thread");
+    let read = match explanation.threads_read {
+        read if read < explanation.threads => {
+            format!(", of which {} could be read", units::grouped(read as u64))
+        }
+        _ => String::new(),
+    };
     let order = if explanation.groups.len() > 1 { ", the longest wait first" } else { "" };
-    lines.push(Line::heading(format!("{threads}{order}")));
+    lines.push(Line::heading(format!("{threads}{read}{order}")));
     for (at, of) in explanation.groups.iter().enumerate() {
         if at > 0 {
             lines.push(Line::text(""));

@@ -239,7 +239,7 @@ pub(crate) fn the_first_line_is_the_answer() {
 
 /// Counts of failed calls, by errno and by path.
 pub(crate) fn failed_paths_are_exact() {
-    let mut workload = Workload::start(&["only=sleep"]);
+    let mut workload = Workload::start(&["only=pipe"]);
     let running = Running::start(workload.blocked.pid);
     assert_eq!(workload.tell(FAIL), "done\n");
     let before = now();

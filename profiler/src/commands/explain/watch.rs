@@ -36,6 +36,9 @@ pub(super) struct Watch {
     cadence: Cadence,
     tracer: Option<Tracer>,
     failures: Counter,
+    /// When counting began, nanoseconds of `CLOCK_MONOTONIC`. Earlier calls were traced, and not
+    /// counted.
+    counts_from_ns: u64,
 }
 
 /// What was seen.
@@ -56,6 +59,8 @@ impl Watch {
     /// If nothing can be seen.
     pub(super) fn attach(pid: u32) -> Result<(Self, Vec<Unknown>), Unknown> {
         let mut unknown = Vec::new();
+        // The tracer first, so that each failed call that is counted was traced.
+        let tracer = tracer(pid);
         let profiler = match profiler(pid, true) {
             Ok(profiler) => profiler,
             Err(why @ KernelError::Privilege { .. }) => return Err(unseen(&why)),
@@ -69,7 +74,8 @@ impl Watch {
         for warning in profiler.warnings() {
             unknown.push(Unknown { what: "some figures", why: warning.clone() });
         }
-        let tracer = match tracer(pid) {
+        let counts_from_ns = tracer.as_ref().map_or(0, Tracer::now_ns);
+        let tracer = match tracer {
             Ok(tracer) => Some(tracer),
             Err(why) => {
                 unknown.push(Unknown { what: "the paths of failed calls", why: explained(&why) });
@@ -78,7 +84,7 @@ impl Watch {
         };
         let cadence = Cadence::new(Instant::now());
         let failures = Counter::default();
-        Ok((Self { pid, profiler, cadence, tracer, failures }, unknown))
+        Ok((Self { pid, profiler, cadence, tracer, failures, counts_from_ns }, unknown))
     }
 
     /// Reads what is new, so that no table fills up.
@@ -98,7 +104,9 @@ impl Watch {
         let read = tracer.read(&mut events);
         // Children are watched too.
         for event in events.iter().filter(|event| event.tgid == self.pid) {
-            if let Happened::Call(call) = &event.happened {
+            if let Happened::Call(call) = &event.happened
+                && call.over_ns().is_some_and(|over| over >= self.counts_from_ns)
+            {
                 self.failures.add(call);
             }
         }

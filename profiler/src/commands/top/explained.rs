@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_long_line_is_continued_below_its_beginning() {
         let line = Line { text: "    on pipe and so on".into(), is_heading: false };
-        let texts: Vec<_> = wrapped(&line, 14).into_iter().map(|line| line.text).collect();
+        let texts: Vec<_> = wrapped(&line, 16).into_iter().map(|line| line.text).collect();
         assert_eq!(texts, ["    on pipe", "      and so on"]);
         let empty = Line { text: String::new(), is_heading: true };
         assert_eq!(wrapped(&empty, 14), std::slice::from_ref(&empty));

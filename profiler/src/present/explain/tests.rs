@@ -220,9 +220,9 @@ fn the_last_seconds_have_calls_errors_and_paths() {
         last,
         " 2.00s
   2,000 syscalls, 1,000 errors
-   total   on cpu  waiting  runnable  calls  errors     max  syscall
-  3.00ms   2.00ms   1.00ms       0ns  1,000     500  9.00us  openat
-  3.00ms   2.00ms   1.00ms       0ns  1,000     500  9.00us  epoll_wait (waits by nature)
+   total  on cpu  waiting  runnable  calls  errors     max  syscall
+  3.00ms  2.00ms   1.00ms       0ns  1,000     500  9.00us  openat
+  3.00ms  2.00ms   1.00ms       0ns  1,000     500  9.00us  epoll_wait (waits by nature)
   and 3 more syscalls
 
 Errors
