@@ -101,7 +101,8 @@ pub struct UnixSocket {
 impl UnixSocket {
     /// Parses a line of unix. `None` if it is malformed, as the heading is.
     pub fn parse(line: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(line);
+        let text = Untrusted::from_bytes(line);
+        let text = text.raw();
         let mut words = text.split_whitespace();
         // Num, RefCount, Protocol
         let flags = u32::from_str_radix(words.nth(3)?, 16).ok()?;

@@ -60,7 +60,7 @@ pub(super) fn describe(process: &Path, wanted: &HashSet<u64>) -> HashMap<u64, De
         let mut own = Vec::new();
         let list = process.join("net").join(name);
         each_line(&list, |line| {
-            let socket = InetSocket::parse(&String::from_utf8_lossy(line));
+            let socket = inet(line);
             own.extend(socket.filter(|socket| wanted.contains(&socket.inode)));
         });
         // The other end has the same addresses, swapped.
@@ -72,7 +72,7 @@ pub(super) fn describe(process: &Path, wanted: &HashSet<u64>) -> HashMap<u64, De
                 [name.trim_end_matches('6').to_owned(), format!("{}6", name.trim_end_matches('6'))]
             {
                 each_line(&process.join("net").join(list), |line| {
-                    if let Some(socket) = InetSocket::parse(&String::from_utf8_lossy(line))
+                    if let Some(socket) = inet(line)
                         && socket.inode != 0
                         && ends.contains(&(socket.local, socket.remote))
                     {
@@ -100,6 +100,10 @@ pub(super) fn describe(process: &Path, wanted: &HashSet<u64>) -> HashMap<u64, De
         }
     }
     found
+}
+
+fn inet(line: &[u8]) -> Option<InetSocket> {
+    InetSocket::parse(str::from_utf8(line).ok()?)
 }
 
 fn has_peer(socket: &InetSocket) -> bool {
@@ -279,7 +283,7 @@ mod tests {
         let path = directory.path().join("a socket");
         let listener = UnixListener::bind(&path).expect("a path");
         let described = one(&listener);
-        assert_eq!(described.detail, format!("listening, bound to {}", path.display()));
+        assert_eq!(described.detail, format!("listening, bound to {}", crate::text::path(&path)));
         assert!(describe("/proc/self".as_ref(), &[u64::MAX].into()).is_empty());
     }
 }

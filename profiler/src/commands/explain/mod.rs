@@ -168,7 +168,8 @@ fn print(
     }
     .map_err(|source| output.failed(source))?;
     if format == PageFormat::Text {
-        let page = String::from_utf8_lossy(&text).into_owned();
+        let page =
+            String::from_utf8(text).map_err(|error| output.failed(io::Error::other(error)))?;
         let page = match output {
             Destination::File(..) => streams::unstyled(&page),
             Destination::Stream(stream) => stream.styled(&page).into_owned(),
