@@ -170,10 +170,10 @@ impl Reading {
             let path = directory.join("task").join(tid.to_string());
             // A thread that ends meanwhile has no reading.
             let thread = patience.run(move || ThreadReading::take(&path, tid, abi));
-            if let Some(Some((thread, last_on_cpu, denied))) = thread {
-                is_denied |= denied;
-                self.threads.push(thread);
-                last.push(last_on_cpu);
+            if let Some(Some(facts)) = thread {
+                is_denied |= facts.is_denied;
+                self.threads.push(facts.thread);
+                last.push(facts.last);
             }
         }
         self.set_asleep(&last, patience);
@@ -268,10 +268,18 @@ fn facts(proc: &Path, directory: &Path, pid: u32) -> Option<Facts> {
     Some(Facts { process, group, start_ticks, abi, threads: threads.filter_map(tid).collect() })
 }
 
+/// What is read of a thread at once.
+struct ThreadFacts {
+    thread: ThreadReading,
+    /// On which CPU the thread was last, and when.
+    last: Option<(usize, u64)>,
+    /// Whether the kernel refused to say in which call it is.
+    is_denied: bool,
+}
+
 impl ThreadReading {
-    /// Reads a thread. Also returns when it was on which CPU last, and whether the kernel refused to
-    /// say in which call it is.
-    fn take(path: &Path, tid: u32, abi: Abi) -> Option<(Self, Option<(usize, u64)>, bool)> {
+    /// Reads a thread.
+    fn take(path: &Path, tid: u32, abi: Abi) -> Option<ThreadFacts> {
         let read = |name: &str| bounded::read(&path.join(name), 4096);
         let stat = Stat::parse(&read("stat").ok()?)?;
         let place = read("syscall");
@@ -293,7 +301,7 @@ impl ThreadReading {
             asleep_ns: None,
         };
         let last = read("sched").ok().and_then(|text| task::last_on_cpu(&text));
-        Some((this, stat.cpu.zip(last), is_denied))
+        Some(ThreadFacts { thread: this, last: stat.cpu.zip(last), is_denied })
     }
 }
 

@@ -86,7 +86,7 @@ fn path_of(call: &Call) -> Untrusted {
             let address = decoded.arguments.get(1).map(|argument| argument.value.to_string());
             address.unwrap_or_default().into()
         }
-        _ => file(&decoded).map(|name| Untrusted::from_bytes(name)).unwrap_or_default(),
+        _ => file(&decoded).map(Untrusted::from_bytes).unwrap_or_default(),
     }
 }
 
