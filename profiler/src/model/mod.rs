@@ -31,9 +31,9 @@ pub use engine_detail::{EngineDetail, KernelDetail};
 pub use event::{Call, Copied, Event, Happened, Left, Part, SignalDelivered};
 pub use explanation::{
     Ages, CallLine, CallProfile, Child, CpuUse, Doing, ErrorLine, Evidence, Explanation,
-    FailedCalls, FailureLine, FileKind, Futex, FutexOwner, Holder, MOST_FILES, MOST_NAMED, OpenFile,
-    Peer, ProcessFacts, ProcessName, ProcessProfile, TaskState, ThreadGroup, ThreadName, TimeLimit,
-    Unknown, Wait,
+    FailedCalls, FailureLine, FileKind, Futex, FutexOwner, Holder, MOST_FILES, MOST_NAMED,
+    OpenFile, Peer, ProcessFacts, ProcessName, ProcessProfile, TaskState, ThreadGroup, ThreadName,
+    TimeLimit, Unknown, Wait,
 };
 pub use failures::{
     Address, Directory, FailureCoverage, FailureGroup, FailureTarget, Failures, PathName, Target,

@@ -6,7 +6,7 @@ use profiler_common::call::CallKey;
 
 use crate::{
     decode::{self, Decoded, Style, Value},
-    model::{Call, FailureLine, FailedCalls},
+    model::{Call, FailedCalls, FailureLine},
     names::{classes, errnos, syscalls},
     text::Untrusted,
 };

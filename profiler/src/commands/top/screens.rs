@@ -1,7 +1,7 @@
 //! Tests of what the screen looks like.
 
-mod explained;
 mod errors;
+mod explained;
 mod help;
 mod last_line;
 mod latencies;

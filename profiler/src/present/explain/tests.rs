@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::{
-    CallLine, CallProfile, Child, CpuUse, ErrorLine, Evidence, FailureLine, FailedCalls, FileKind,
+    CallLine, CallProfile, Child, CpuUse, ErrorLine, Evidence, FailedCalls, FailureLine, FileKind,
     Futex, FutexOwner, Holder, OpenFile, Peer, ProcessProfile, TaskState, ThreadName, Unknown,
     Wait,
 };
