@@ -59,7 +59,6 @@ fn pages_are_what_the_command_line_says() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/man");
     let update = std::env::var_os("UPDATE_MAN").is_some();
     let pages = pages();
-    assert_eq!(pages.len(), 11);
     let count = pages.len();
     for (name, text) in pages {
         let path = directory.join(&name);

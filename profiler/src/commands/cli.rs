@@ -27,7 +27,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 pub use completions::{CompletionsArgs, Shell};
 pub use daemon::DaemonArgs;
 pub use doctor::DoctorArgs;
-pub use explain::{ExplainArgs, PageFormat};
+pub use explain::{ExplainProcessArgs, PageFormat};
 pub use filters::FilterArgs;
 pub use flame::{FlameArgs, FlameFormat, FlameWeight};
 pub use kernel::KernelArgs;
@@ -93,7 +93,7 @@ pub enum Command {
     /// Sum up who calls which syscall, by their stacks
     Flame(FlameArgs),
     /// Say what a process is doing now, and what it waits for
-    Explain(ExplainArgs),
+    Explain(ExplainProcessArgs),
     /// Run as a service and export metrics
     Daemon(DaemonArgs),
     /// Check what this host offers and lacks, and say what to do

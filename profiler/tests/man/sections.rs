@@ -39,8 +39,7 @@ const FILES_OF_TOP: [(&str, &str); 2] = [
 
 const FILES_OF_DAEMON: [(&str, &str); 1] = [("/etc/profiler/profiler.toml", "The configuration.")];
 
-const PAGES: [&str; 10] = [
-const PAGES: [&str; 11] = [
+const PAGES: [&str; 12] = [
     "profiler",
     "profiler-completions",
     "profiler-daemon",

@@ -12,7 +12,7 @@ use crate::workspace::root;
 
 /// Each module at the top of `profiler/src`, and the modules that it may use. A module uses only
 /// modules that are above it in this table.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 27] = [
     ("environment", &[]),
     ("exhausted", &[]),
     ("inherited", &[]),

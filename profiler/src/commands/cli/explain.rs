@@ -9,7 +9,7 @@ use crate::duration::RunTime;
 /// `profiler explain`.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
-pub struct ExplainArgs {
+pub struct ExplainProcessArgs {
     /// Id of a process or of a thread
     ///
     /// With the id of a thread, the page is of its process, and that thread comes first.

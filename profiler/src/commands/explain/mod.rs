@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    cli::{ExplainArgs, PageFormat},
+    cli::{ExplainProcessArgs, PageFormat},
     destination::{Destination, Reader},
     error::Error,
     wait::{Event, Events, Sources},
@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// If there is no such process, or the page cannot be printed.
-pub fn run(args: &ExplainArgs) -> Result<u8, Error> {
+pub fn run(args: &ExplainProcessArgs) -> Result<u8, Error> {
     let output = Destination::open(args.output.as_deref(), false)?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
