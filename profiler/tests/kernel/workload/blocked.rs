@@ -60,6 +60,9 @@ pub(crate) const SLEEP: &str = "sleep\n";
 /// Seconds for which threads sleep.
 pub(crate) const SLEEP_SECONDS: i64 = 5_000;
 
+/// A thread to start: its name, what it waits for, what it does, and the call in which it waits.
+type Start = (&'static str, Waiting, Box<dyn FnOnce() + Send>, libc::c_long);
+
 /// Prints a [`Blocked`]. Then obeys lines of its input: [`FAIL`] and [`SLEEP`]. Ends with the input.
 /// With `only=KIND`, the main thread reads its input, and one thread is blocked so.
 pub(super) fn run(params: &Params) -> ! {
@@ -68,7 +71,7 @@ pub(super) fn run(params: &Params) -> ! {
     let mut waits = BTreeMap::new();
     // Children first, because they are forked by a process of one thread.
     let mut children = Vec::new();
-    let mut starts: Vec<(&str, Waiting, Box<dyn FnOnce() + Send>, libc::c_long)> = Vec::new();
+    let mut starts: Vec<Start> = Vec::new();
     if wants("pipe") {
         let (mut reader, writer) = std::io::pipe().expect("a pipe");
         let child = child();
