@@ -17,6 +17,7 @@ pub mod identity;
 pub mod io_uring;
 pub mod limits;
 pub mod maps;
+pub mod recorder;
 pub mod sampling;
 pub mod settings;
 pub mod share;

@@ -87,6 +87,14 @@ pub const NUMBERS: &str = "NUMBERS";
 pub const ERRNOS: &str = "ERRNOS";
 /// The [`Losses`](crate::trace::Losses) of a trace, per CPU.
 pub const LOSSES: &str = "LOSSES";
+/// One [`Ring`](crate::recorder::Ring) per recorded thread of a flight recorder.
+pub const RECORDED: &str = "RECORDED";
+/// The [`Slot`](crate::recorder::Slot)s of all rings in [`RECORDED`], one ring after the other.
+pub const SLOTS: &str = "SLOTS";
+/// The [`TracedTask`](crate::trace::TracedTask) of the owner of each ring in [`RECORDED`].
+pub const OWNERS: &str = "OWNERS";
+/// Indexes of the free rings in [`RECORDED`].
+pub const FREE_RINGS: &str = "FREE_RINGS";
 /// Time off the CPU of each slot, by the index of its cell.
 pub const OFF_CPU: &str = "OFF_CPU";
 /// Time off the CPU of the last call of each record, by the index of the record.

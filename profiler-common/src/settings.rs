@@ -91,6 +91,12 @@ macro_rules! for_each_option {
             STACK_COPIED,
             /// 1 if the targets of calls that fail are noted.
             FAILURES_NOTED,
+            /// Slots of each ring of a flight recorder; 0 if a trace sends each call.
+            RING_SLOTS,
+            /// 1 if a flight recorder reports the failure of a process.
+            REPORTS_FAILURES,
+            /// 1 if a trace reads kernel memory by `bpf_rdonly_cast`.
+            CASTS,
         }
     };
 }
@@ -161,6 +167,7 @@ macro_rules! for_each_field {
 
             EXIT_CODE_OFFSET      Offset "task_struct"    "exit_code"                Trace      Required;
             LIVE_OFFSET           Offset "signal_struct"  "live"                     Trace      Required;
+            GROUP_FLAGS_OFFSET    Offset "signal_struct"  "flags"                    Trace      Required;
 
             FILES_OFFSET          Offset "task_struct"    "files"                    Files      Required;
             FDT_OFFSET            Offset "files_struct"   "fdt"                      Files      Required;
@@ -328,8 +335,8 @@ macro_rules! define_fields {
 }
 for_each_field!(define_fields);
 
-/// Numbers in the instructions of the object with an arena, which the user side replaces before
-/// it loads the object. No other instruction there is likely to have them.
+/// Numbers in the instructions of the object with an arena and of that of a trace, which the user side
+/// replaces before it loads the object. No other instruction there is likely to have them.
 pub mod placeholder {
     /// In place of the BTF id of the function `bpf_rdonly_cast`.
     pub const RDONLY_CAST: i32 = 0x7072_6f01;

@@ -326,11 +326,23 @@ pub struct TracedTask {
     pub seq: u32,
     /// Index of the task's [`Pending`], plus one; 0 if it has none.
     pub slot: u32,
-    /// How many records of the task were dropped since the last one that was not.
+    /// How many records of the task were dropped since the last one that was not. With a flight
+    /// recorder, how many of its calls were not recorded because there was no free ring.
     pub dropped: u32,
     /// The bits [`TracedTask::HAS_PLAN`] and [`TracedTask::RAN_EXEC`]. From
     /// [`TracedTask::FAULTED_SHIFT`] on, a bit for each capture that faulted at the entry.
     pub flags: u32,
+    /// Index of the task's [`Ring`](crate::recorder::Ring), plus one; 0 if it has none. Only with a
+    /// flight recorder. If a task has a ring, the call in flight is in the state of the owner of the
+    /// ring, and not in the table of tasks.
+    pub ring: u32,
+    /// The place in that ring that is written next.
+    pub place: u32,
+    /// Where the registers of the task are saved; 0 if the ring has no owner. Only in the state of
+    /// the owner of a ring.
+    pub owner: u64,
+    /// The address of the task. Only in the state of the owner of a ring.
+    pub task: u64,
     /// The call in flight. `about` is 0 if there is none.
     pub call: Header,
 }
@@ -355,6 +367,10 @@ pub struct Losses {
     pub without_data: u64,
     /// Calls that were not seen, because there was no space for the state of the task.
     pub unseen: u64,
+    /// Calls that a flight recorder did not record, because there was no free ring.
+    pub unrecorded: u64,
+    /// Threads that found no free ring at their first call.
+    pub threads_without_ring: u64,
 }
 
 const _: () = {

@@ -1,6 +1,9 @@
 //! x86_64: stores stay in order (x86-TSO), and `orig_ax` has the number of a syscall.
 
-use core::sync::atomic::{Ordering::SeqCst, compiler_fence};
+use core::{
+    mem::offset_of,
+    sync::atomic::{Ordering::SeqCst, compiler_fence},
+};
 
 use aya_ebpf::{
     bindings::pt_regs,
@@ -105,6 +108,18 @@ impl CallRegisters {
     #[inline(always)]
     pub fn number(&self) -> u64 {
         self.0[11]
+    }
+
+    /// The arguments of a native call whose registers are at `regs`. `two_words` reads the two words
+    /// at an address.
+    #[inline(always)]
+    pub fn native_arguments(regs: u64, two_words: impl Fn(u64) -> [u64; 2]) -> [u64; 6] {
+        let from = |offset: usize| two_words(regs.wrapping_add(offset as u64));
+        let [r10, r9] = from(offset_of!(pt_regs, r10));
+        let [r8, _] = from(offset_of!(pt_regs, r8));
+        let [dx, si] = from(offset_of!(pt_regs, rdx));
+        let [di, _] = from(offset_of!(pt_regs, rdi));
+        [di, si, dx, r10, r8, r9]
     }
 
     /// The arguments of the call.

@@ -2,6 +2,9 @@
 //! kernels, and task state in a table by the address of the task.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
+
+use core::arch::asm;
 
 use aya_ebpf::{
     helpers::{bpf_get_current_task, bpf_probe_read_kernel},
@@ -10,13 +13,15 @@ use aya_ebpf::{
 };
 use profiler_common::{
     arch,
+    settings::placeholder,
     trace::TracedTask,
     wire::{TaskIdentity, TaskState, ThreadRecord},
 };
 use profiler_ebpf::{
+    arch::CallRegisters,
     backend::Backend,
     scope,
-    settings::STATUS_OFFSET,
+    settings::{CASTS, STATUS_OFFSET},
     task::{Task, field_u32},
 };
 
@@ -94,7 +99,12 @@ impl Backend for TraceByAddress {
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
-        arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
+        let status = if CASTS.load() != 0 {
+            two_words((task as u64).wrapping_add(STATUS_OFFSET.load().into()))[0] as u32
+        } else {
+            field_u32(task, STATUS_OFFSET.load())
+        };
+        arch::is_compat(status)
     }
 
     /// The registers are a number here.
@@ -104,7 +114,58 @@ impl Backend for TraceByAddress {
     }
 }
 
-impl TraceBackend for TraceByAddress {}
+impl TraceBackend for TraceByAddress {
+    #[inline(always)]
+    unsafe fn write_arguments(regs: u64, is_compat: bool, args: *mut [u64; 6]) {
+        // SAFETY: the caller's place.
+        unsafe {
+            if CASTS.load() == 0 || is_compat {
+                read_arguments(regs, is_compat, args);
+            } else {
+                *args = CallRegisters::native_arguments(regs, two_words);
+            }
+        }
+    }
+}
+
+/// Copies the registers, and writes the arguments. In a function of its own: the programs have no space
+/// for the registers on their stack, as the functions that they call later need it.
+///
+/// # Safety
+/// `args` is within a live map value.
+#[inline(never)]
+unsafe fn read_arguments(regs: u64, is_compat: bool, args: *mut [u64; 6]) {
+    // SAFETY: the caller's place.
+    unsafe { *args = CallRegisters::read(regs).arguments(is_compat) }
+}
+
+/// The two words at an address of the kernel; 0 where there is nothing. By `bpf_rdonly_cast`, which is
+/// not a call at run time: the verifier replaces it by a move (`fixup_kfunc_call`,
+/// kernel/bpf/verifier.c). A helper that reads memory costs as much as the rest of the entry program.
+/// The user side sets the BTF ids of the function and of the type, which has two integers, or
+/// removes the call.
+#[inline(always)]
+fn two_words(address: u64) -> [u64; 2] {
+    let (first, second);
+    // SAFETY: the kernel checks the address, and reads 0 where there is nothing.
+    unsafe {
+        asm!(
+            "r1 = {address}",
+            "r2 = {cast_type}",
+            "call {cast}",
+            "{first} = *(u64 *)(r0 + 0)",
+            "{second} = *(u64 *)(r0 + 8)",
+            address = in(reg) address,
+            first = lateout(reg) first,
+            second = lateout(reg) second,
+            cast_type = const placeholder::RDONLY_CAST_TYPE,
+            cast = const placeholder::RDONLY_CAST,
+            out("r0") _, out("r1") _, out("r2") _, out("r3") _, out("r4") _, out("r5") _,
+            options(nostack)
+        );
+    }
+    [first, second]
+}
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn sys_enter(ctx: RawTracePointContext) -> i32 {
@@ -138,7 +199,7 @@ pub fn process_exit(ctx: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "task_rename")]
 pub fn task_rename(ctx: RawTracePointContext) -> i32 {
-    profiler_ebpf::life::rename::<TraceByAddress>(ctx.arg(0), ctx.arg(1));
+    trace::life::rename::<TraceByAddress>(ctx.arg(0), ctx.arg(1));
     0
 }
 

@@ -11,12 +11,12 @@ use super::{
     TraceBackend, begin, capture, change,
     maps::{FREE_PENDING, NUMBERS, PENDING, PLANS},
     output::count_loss,
-    skipped, traced_or_new,
+    recorder, skipped, traced_or_new,
 };
 use profiler_ebpf::{
-    arch::CallRegisters,
     scope::{self, outside},
     settings::CALLS_ONLY,
+    task::Task,
 };
 
 /// Whether the filter may include a call with number `nr` of any ABI.
@@ -40,6 +40,21 @@ pub fn enter<B: TraceBackend>(regs: u64, nr: u64) {
         // An exit that was missed.
         skipped::take(regs);
     }
+    if recorder::has_hints()
+        && let Some(owned) = recorder::hinted(regs)
+    {
+        // The task is in scope, which does not change, and its states are known.
+        // SAFETY: the live state of the running task.
+        unsafe {
+            let is_compat = B::is_compat((*owned).task as Task);
+            let ids = match (*owned).call.tid {
+                0 => bpf_get_current_pid_tgid(),
+                tid => u64::from((*owned).call.tgid) << 32 | u64::from(tid),
+            };
+            enter_call::<B>(owned, regs, CallKey::new(nr, is_compat), is_compat, ids);
+        }
+        return;
+    }
     follow::<B>(regs, nr);
 }
 
@@ -61,7 +76,7 @@ fn follow<B: TraceBackend>(regs: u64, nr: u64) {
     let state = traced.cast::<TaskState>();
     // SAFETY: a live state that only its own task writes by now.
     unsafe {
-        (*traced).call.about = 0;
+        (*recorder::owned(traced)).call.about = 0;
         if !scope::counts_at_entry(state, task, (ids >> 32) as u32) {
             scope::note_out_of_scope::<B>(state, None, regs);
             return;
@@ -74,13 +89,33 @@ fn follow<B: TraceBackend>(regs: u64, nr: u64) {
             return;
         }
         (*state).key_plus_one = 0;
+        let owned = recorder::owned_or_new(traced, task, regs, ids);
+        enter_call::<B>(owned, regs, key, is_compat, ids);
+    }
+}
+
+/// Notes the call that the running task enters.
+///
+/// # Safety
+/// `traced` is the live state of the running task that has its call.
+#[inline(always)]
+unsafe fn enter_call<B: TraceBackend>(
+    traced: *mut TracedTask,
+    regs: u64,
+    key: CallKey,
+    is_compat: bool,
+    ids: u64,
+) {
+    // SAFETY: the caller's state.
+    unsafe {
         change(traced, || {
             let call = &raw mut (*traced).call;
             // The name is read when a call leaves. Until then, that of the call before is known.
             if (*call).comm[0] == 0 {
                 (*call).comm = bpf_get_current_comm().unwrap_or_default();
             }
-            begin(call, 0, ids, key, CallRegisters::read(regs).arguments(is_compat));
+            begin(call, 0, ids, key);
+            B::write_arguments(regs, is_compat, &raw mut (*call).args);
             prepare(traced, key);
             if (*traced).flags & TracedTask::HAS_PLAN != 0 {
                 let faulted =

@@ -8,10 +8,11 @@ use profiler_common::{
 };
 
 use super::{
-    TraceBackend, begin, capture, change, entry, maps::ERRNOS, output, skipped, traced_or_new,
+    TraceBackend, begin, capture, change, entry, maps::ERRNOS, output, recorder, skipped,
+    traced_or_new,
 };
 use profiler_ebpf::{
-    arch::CallRegisters,
+    arch::call_number,
     refusal, restart,
     scope::{self, outside},
     settings::{CALLS_ONLY, ERRNOS_ONLY, FAILED_ONLY, SLOWER_HIGH, SLOWER_LOW},
@@ -26,16 +27,22 @@ pub fn exit<B: TraceBackend>(regs: u64, result: u64) {
     }
     // SAFETY: always safe to call.
     let now = unsafe { bpf_ktime_get_ns() };
-    let task = B::current();
-    let Some(traced) = traced_or_new::<B>(task) else { return };
     // SAFETY: a live state of the running task.
+    let hinted = match recorder::has_hints() {
+        true => recorder::hinted(regs).filter(|owned| unsafe { (**owned).call.about } != 0),
+        false => None,
+    };
+    let Some(traced) = hinted.or_else(|| state_of_call::<B>(regs)) else { return };
+    // SAFETY: as above.
     unsafe {
-        if (*traced).call.about == 0 && !begin_unmatched::<B>(traced, regs) {
-            return;
-        }
         (*traced).call.exit_ns = now;
         (*traced).call.result = result as i64;
-        if is_wanted(&raw const (*traced).call) {
+        if recorder::is_on() {
+            if (*traced).flags & TracedTask::HAS_PLAN != 0 {
+                copy_at_exit(traced);
+            }
+            recorder::record_call(traced);
+        } else if is_wanted(&raw const (*traced).call) {
             if (*traced).flags & TracedTask::HAS_PLAN != 0 {
                 copy_at_exit(traced);
             }
@@ -45,19 +52,37 @@ pub fn exit<B: TraceBackend>(regs: u64, result: u64) {
     }
 }
 
-/// Makes up the call of an exit without an entry. Returns whether the call is in scope.
+/// The state with the call that leaves, of the running task. `None` if the call is out of scope.
+#[inline(always)]
+fn state_of_call<B: TraceBackend>(regs: u64) -> Option<*mut TracedTask> {
+    let traced = traced_or_new::<B>(B::current())?;
+    // SAFETY: a live state of the running task.
+    unsafe {
+        let owned = recorder::owned(traced);
+        if (*owned).call.about != 0 {
+            return Some(owned);
+        }
+        begin_unmatched::<B>(traced, regs)
+    }
+}
+
+/// Makes up the call of an exit without an entry. Returns the state with the call, or `None` if the
+/// call is out of scope.
 ///
 /// # Safety
 /// `traced` is the live state of the running task.
 #[inline(always)]
-unsafe fn begin_unmatched<B: TraceBackend>(traced: *mut TracedTask, regs: u64) -> bool {
+unsafe fn begin_unmatched<B: TraceBackend>(
+    traced: *mut TracedTask,
+    regs: u64,
+) -> Option<*mut TracedTask> {
     let state = traced.cast::<TaskState>();
     let task = B::current();
     let ids = bpf_get_current_pid_tgid();
     // SAFETY: the caller's state.
     unsafe {
         if !scope::counts_at_exit(state, task, (ids >> 32) as u32) {
-            return false;
+            return None;
         }
         let flags = (*state).flags;
         (*state).flags = flags & !TaskState::NEWBORN | TaskState::KNOWN;
@@ -65,23 +90,25 @@ unsafe fn begin_unmatched<B: TraceBackend>(traced: *mut TracedTask, regs: u64) -
         let is_excluded = (*state).key_plus_one == CallKey::UNCOUNTED.0 + 1;
         (*state).key_plus_one = 0;
         if flags & TaskState::NEWBORN != 0 || is_excluded {
-            return false;
+            return None;
         }
-        let registers = CallRegisters::read(regs);
-        let nr = registers.number();
+        let nr = call_number(regs);
         let is_compat = B::is_compat(task);
         let key = CallKey::new(nr, is_compat);
         if !scope::counts_call(key.0) {
-            return false;
+            return None;
         }
         let is_denied = flags & TaskState::KNOWN != 0 || refusal::is_presumed::<B>(nr, is_compat);
         // The memory is copied at the exit only. That is right for a call that was denied.
+        let traced = recorder::owned_or_new(traced, task, regs, ids);
         change(traced, || {
             let flags = if is_denied { DENIED } else { ENTERED_BEFORE };
-            begin(&raw mut (*traced).call, flags, ids, key, registers.arguments(is_compat));
+            let call = &raw mut (*traced).call;
+            begin(call, flags, ids, key);
+            B::write_arguments(regs, is_compat, &raw mut (*call).args);
             entry::prepare(traced, key);
         });
-        true
+        Some(traced)
     }
 }
 
@@ -110,7 +137,7 @@ unsafe fn copy_at_exit(traced: *mut TracedTask) {
 
 /// Whether a result is an error: an errno or a restart code.
 #[inline(always)]
-fn is_error(result: i64) -> bool {
+pub(super) fn is_error(result: i64) -> bool {
     (-4095..0).contains(&result)
 }
 
@@ -139,7 +166,7 @@ pub(super) unsafe fn is_wanted(call: *const Header) -> bool {
 
 /// Whether the filter includes an errno.
 #[inline(always)]
-fn has_errno(errno: u64) -> bool {
+pub(super) fn has_errno(errno: u64) -> bool {
     let word = ERRNOS.get_ptr((errno / 64) as u32);
     // SAFETY: a live map value. Nobody writes it any more.
     word.is_some_and(|word| unsafe { *word } >> masked::<63>(errno) & 1 != 0)

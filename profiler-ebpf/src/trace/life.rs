@@ -7,7 +7,7 @@ use profiler_common::{
 };
 
 use super::{
-    TraceBackend, change, exit::is_wanted, maps::FREE_PENDING, of_state, output, traced,
+    TraceBackend, change, exit::is_wanted, maps::FREE_PENDING, of_state, output, recorder, traced,
     traced_or_new,
 };
 use profiler_ebpf::{
@@ -22,11 +22,15 @@ use profiler_ebpf::{
 #[inline(always)]
 pub fn fork<B: TraceBackend>(parent: Task, child: Task) {
     life::fork::<B>(parent, child);
+    if recorder::has_hints() {
+        recorder::forget_stack(child);
+    }
     if let Some(state) = B::state(child) {
         let traced = of_state(state);
         // The state of an earlier task at the same address, whose end was missed.
         // SAFETY: a live state; the child has not run yet. It keeps the space for memory.
         unsafe {
+            recorder::release(traced);
             (*traced).dropped = 0;
             change(traced, || {
                 (*traced).call.about = 0;
@@ -44,6 +48,7 @@ pub fn exec<B: TraceBackend>(task: Task) {
     if let Some(traced) = traced::<B>(task) {
         // SAFETY: a live state of the running task.
         unsafe {
+            let traced = recorder::owned(traced);
             (*traced).flags |= TracedTask::RAN_EXEC;
             // An exec by a thread that is not the leader changes its id. Without a call that is
             // followed, the id of the process is not noted yet.
@@ -69,21 +74,37 @@ pub fn exit<B: TraceBackend>(task: Task) {
                 send_end(traced, task, ids);
             }
             outside::forget(state);
-            let slot = (*traced).slot;
-            if slot != 0 {
-                (*traced).slot = 0;
-                let _ = FREE_PENDING.push(slot - 1, 0);
+            free_memory(traced);
+            if recorder::is_on() {
+                recorder::release(traced);
             }
         }
     }
     B::forget(task);
 }
 
+/// Frees the space for memory of a task that ends.
+///
+/// # Safety
+/// `traced` is a live state.
+#[inline(always)]
+pub(super) unsafe fn free_memory(traced: *mut TracedTask) {
+    // SAFETY: the caller's state.
+    unsafe {
+        let slot = (*traced).slot;
+        if slot != 0 {
+            (*traced).slot = 0;
+            let _ = FREE_PENDING.push(slot - 1, 0);
+        }
+    }
+}
+
 /// Sends the call in which the running task ends, if there is one, and its end.
 #[inline(always)]
-unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
+unsafe fn send_end(known: *mut TracedTask, task: Task, ids: u64) {
     // SAFETY: the caller's live state of the running task.
     unsafe {
+        let traced = recorder::owned(known);
         let call = &raw mut (*traced).call;
         let now = bpf_ktime_get_ns();
         if (*call).about != 0 {
@@ -91,7 +112,9 @@ unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
             (*call).flags |= NEVER_RETURNED;
             // It has not failed.
             (*call).result = 0;
-            if is_wanted(call) {
+            if recorder::is_on() {
+                recorder::record_call(traced);
+            } else if is_wanted(call) {
                 output::send_call(traced);
             }
         }
@@ -109,7 +132,13 @@ unsafe fn send_end(traced: *mut TracedTask, task: Task, ids: u64) {
             comm: bpf_get_current_comm().unwrap_or_default(),
             ..Header::default()
         };
-        output::send(traced, call, size_of::<Header>() as u32);
+        if recorder::is_on() {
+            // Before the reader can free the ring.
+            free_memory(traced);
+            recorder::end(known, traced, call, field_u64(task, SIGNAL_OFFSET.load()) as Task);
+        } else {
+            output::send(traced, call, size_of::<Header>() as u32);
+        }
     }
 }
 
@@ -155,6 +184,22 @@ pub fn deliver<B: TraceBackend>(signal: u64, info: Task) {
             comm: bpf_get_current_comm().unwrap_or_default(),
             ..Header::default()
         };
-        output::send(traced, &raw const header, size_of::<Header>() as u32);
+        if recorder::is_on() {
+            recorder::record(recorder::owned(traced), &raw const header);
+        } else {
+            output::send(traced, &raw const header, size_of::<Header>() as u32);
+        }
+    }
+}
+
+/// Handles `task_rename`: the name of `task` will be another.
+#[inline(always)]
+pub fn rename<B: TraceBackend>(task: Task, comm: *const u8) {
+    life::rename::<B>(task, comm);
+    if recorder::is_on()
+        && let Some(traced) = traced::<B>(task)
+    {
+        // SAFETY: a live state.
+        unsafe { recorder::rename(recorder::owned(traced)) }
     }
 }

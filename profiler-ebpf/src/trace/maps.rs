@@ -1,11 +1,13 @@
 //! The maps of a trace that the programs that count calls lack.
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, PerCpuArray, RingBuf, Stack},
+    bindings::BPF_F_MMAPABLE,
+    btf_maps::{Array, HashMap, PerCpuArray, Queue, RingBuf, Stack},
     macros::btf_map,
 };
 use profiler_common::{
     call::OVERFLOW_SLOTS,
+    recorder::{Ring, Slot},
     trace::{ERRNO_WORDS, Losses, NUMBERS as ALL_NUMBERS, Pending, Plan, TracedTask},
 };
 
@@ -42,3 +44,21 @@ pub static LOSSES: PerCpuArray<Losses, 1> = PerCpuArray::new();
 /// The records.
 #[btf_map]
 pub static EVENTS: RingBuf<u64, 4096> = RingBuf::new();
+
+/// The rings of a flight recorder, by index.
+#[btf_map]
+pub static RECORDED: Array<Ring, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The state of the owner of each ring, with the call in flight. In an array, it is found without
+/// the look-up of the task.
+#[btf_map]
+pub static OWNERS: Array<TracedTask, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// The slots of all rings, one ring after the other.
+#[btf_map]
+pub static SLOTS: Array<Slot, 1, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Indexes of the free rings. In a queue, a ring that was freed last is taken last, so its events
+/// can be read for a while.
+#[btf_map]
+pub static FREE_RINGS: Queue<u32, 1> = Queue::new();

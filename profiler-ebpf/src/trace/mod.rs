@@ -4,6 +4,9 @@
 //! records and no cells: all state of a task is in [`maps::TASKS`], and the memory that was copied
 //! of its call is in [`maps::PENDING`].
 //!
+//! With a flight recorder ([`recorder`]), a call that leaves is written into the ring of its thread
+//! instead.
+//!
 //! # Order of stores
 //!
 //! The reader takes a snapshot of the calls in flight. A task makes `seq` odd, reads the clock,
@@ -19,6 +22,7 @@ pub mod files;
 pub mod life;
 pub mod maps;
 pub mod output;
+pub mod recorder;
 pub mod skipped;
 
 use profiler_common::{
@@ -30,7 +34,14 @@ use profiler_common::{
 use profiler_ebpf::{arch, backend::Backend, task::Task};
 
 /// A backend whose task states are the beginnings of [`TracedTask`]s.
-pub trait TraceBackend: Backend {}
+pub trait TraceBackend: Backend {
+    /// Writes the arguments of the call whose registers are at `regs` to `args`; all are 0 if they
+    /// cannot be read.
+    ///
+    /// # Safety
+    /// `args` is within a live map value.
+    unsafe fn write_arguments(regs: u64, is_compat: bool, args: *mut [u64; 6]);
+}
 
 /// The state of `task`, which is created if it has none. `None` if there is no space.
 #[inline(always)]
@@ -66,7 +77,7 @@ unsafe fn change<T>(traced: *mut TracedTask, change: impl FnOnce() -> T) -> T {
     }
 }
 
-/// Makes `call` a call with these arguments, which has entered. The name of the thread stays.
+/// Makes `call` a call that has entered. The arguments and the name of the thread stay.
 ///
 /// Each field is written on its own: a whole header would be made on the stack first, which the
 /// functions that are called lack then.
@@ -74,7 +85,7 @@ unsafe fn change<T>(traced: *mut TracedTask, change: impl FnOnce() -> T) -> T {
 /// # Safety
 /// `call` is that of the live state of the running task.
 #[inline(always)]
-unsafe fn begin(call: *mut Header, flags: u8, ids: u64, key: CallKey, args: [u64; 6]) {
+unsafe fn begin(call: *mut Header, flags: u8, ids: u64, key: CallKey) {
     // SAFETY: the caller's call.
     unsafe {
         (*call).about = About::Call as u8;
@@ -88,6 +99,5 @@ unsafe fn begin(call: *mut Header, flags: u8, ids: u64, key: CallKey, args: [u64
         (*call).entry_ns = 0;
         (*call).exit_ns = 0;
         (*call).result = 0;
-        (*call).args = args;
     }
 }

@@ -174,6 +174,7 @@ fn decode(data: &[u8]) {
         left: (head[3] != 0).then(|| Left { exit_ns: 0, result: number(0).cast_signed() }),
         thread_ended_ns: None,
         is_denied: false,
+        is_cut: false,
         parts,
     };
     for is_verbose in [false, true] {

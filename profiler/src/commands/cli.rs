@@ -43,7 +43,7 @@ pub use stat::StatArgs;
 pub use syscalls::SyscallsArgs;
 pub use top::TopArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
-pub use trace::{Clock, Column, TraceArgs, TraceFormat};
+pub use trace::{Clock, Column, Occasion, TraceArgs, TraceFormat};
 
 /// Counts and times every syscall of a Linux host.
 #[derive(Parser, Debug)]

@@ -32,6 +32,9 @@ const ENDING: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Si
 /// Signals that are only passed on to a command. Without a command, they have their default action.
 const OF_COMMAND: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
+/// The signal that requests something of the profiler itself.
+pub(in crate::commands) const REQUEST: Signal = Signal::SIGUSR1;
+
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Event {
@@ -75,14 +78,25 @@ impl Events {
     /// # Errors
     /// [`Error::Io`].
     pub(in crate::commands) fn new(with_command: bool) -> Result<Self, Error> {
-        let failed =
-            |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
-        Self::blocking(with_command).map_err(failed)
+        Self::with(if with_command { &OF_COMMAND } else { &[] })
     }
 
-    fn blocking(with_command: bool) -> Result<Self, Errno> {
-        let of_command: &[Signal] = if with_command { &OF_COMMAND } else { &[] };
-        let wanted = ENDING.iter().chain(of_command).copied();
+    /// Same as [`new`](Self::new), but receives SIGUSR1 also without a command.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub(in crate::commands) fn with_requests(with_command: bool) -> Result<Self, Error> {
+        Self::with(if with_command { &OF_COMMAND } else { &[REQUEST] })
+    }
+
+    fn with(further: &[Signal]) -> Result<Self, Error> {
+        let failed =
+            |errno: Errno| Error::Io { context: "cannot watch for signals", source: errno.into() };
+        Self::blocking(further).map_err(failed)
+    }
+
+    fn blocking(further: &[Signal]) -> Result<Self, Errno> {
+        let wanted = ENDING.iter().chain(further).copied();
         let wanted = wanted.filter(|&signal| !inherited::is_ignored(signal as libc::c_int));
         let mask: SigSet = wanted.chain([Signal::SIGCHLD]).collect();
         mask.thread_block()?;

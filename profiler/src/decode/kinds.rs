@@ -204,7 +204,7 @@ pub(super) fn pointee(context: &Context<'_>, of: &Of, at: usize, when: u8) -> Va
             let all = count(context, of);
             let shown = usize::try_from(all).unwrap_or(usize::MAX).min(limit);
             // Part of the memory could not be read.
-            if bytes.len() < shown.min(PART_BYTES - 1) {
+            if bytes.len() < shown.min(PART_BYTES - 1) && !context.call.is_cut {
                 return address(pointer);
             }
             text(bytes, all, limit)

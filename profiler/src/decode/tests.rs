@@ -26,6 +26,7 @@ fn call(abi: Abi, name: &str, args: &[u64], result: i64) -> Call {
         left: Some(Left { exit_ns: 2, result }),
         thread_ended_ns: None,
         is_denied: false,
+        is_cut: false,
         parts: Vec::new(),
     }
 }
@@ -228,6 +229,7 @@ fn any_call() -> impl Strategy<Value = Call> {
             left: result.map(|result| Left { exit_ns: 0, result }),
             thread_ended_ns: None,
             is_denied: false,
+            is_cut: false,
             parts,
         },
     )

@@ -62,7 +62,7 @@ fn of_process(
 /// A call in flight whose entry was not seen.
 pub(super) fn call(key: CallKey, args: [u64; 6], parts: Vec<Part>) -> Call {
     let (entry_ns, left, thread_ended_ns, is_denied) = (None, None, None, false);
-    Call { key, args, entry_ns, left, thread_ended_ns, is_denied, parts }
+    Call { key, args, entry_ns, left, thread_ended_ns, is_denied, is_cut: false, parts }
 }
 
 /// The name of an open file, as a part of a call.

@@ -53,6 +53,8 @@ pub struct Call {
     pub thread_ended_ns: Option<u64>,
     /// Whether it was refused before it entered.
     pub is_denied: bool,
+    /// Whether only the beginning of the parts is there, for lack of space.
+    pub is_cut: bool,
     /// The memory that was copied, in the order of the plan.
     pub parts: Vec<Part>,
 }

@@ -53,6 +53,7 @@ mod trace;
 mod trace_calls;
 mod trace_ends;
 mod trace_filters;
+mod trace_last;
 mod user;
 mod where_time;
 mod workload;
@@ -343,6 +344,15 @@ fn tests() -> Vec<Test> {
         trace_ends::without_privilege_it_names_what_is_missing,
         trace_ends::two_capabilities_suffice,
         trace_ends::of_a_32_bit_program_are_shown,
+        trace_last::a_crash_leaves_the_last_calls_of_each_thread,
+        trace_last::an_exit_code_leaves_the_last_calls,
+        trace_last::a_call_leaves_the_calls_before_it,
+        trace_last::overwritten_calls_are_counted,
+        trace_last::threads_without_memory_are_counted,
+        trace_last::long_arguments_are_cut,
+        trace_last::a_request_prints_what_there_is,
+        trace_last::lines_are_those_of_a_plain_trace,
+        trace_last::invalid_combinations_are_refused,
     ];
     // These tests require functions that release builds lack. The builds for other kernels are
     // release builds.

@@ -42,6 +42,8 @@ pub(crate) struct Event {
     #[serde(default)]
     pub(crate) denied: bool,
     #[serde(default)]
+    pub(crate) args_cut: bool,
+    #[serde(default)]
     pub(crate) in_flight: bool,
     /// Whether the thread ended in the call.
     #[serde(default)]

@@ -23,11 +23,13 @@ struct Goal {
     called: &'static str,
 }
 
-const GOALS: [Goal; 4] = [
+const GOALS: [Goal; 6] = [
     Goal { row: "profiler", at_most: 1.15, of: CLOCK, called: "clock pair" },
     Goal { row: "profiler", at_most: 0.40, of: SYSCOUNT, called: "syscount -L -P" },
     Goal { row: "no-latency", at_most: 1.10, of: EMPTY, called: "empty pair" },
     Goal { row: "out-of-scope", at_most: 1.10, of: EMPTY, called: "empty pair" },
+    Goal { row: "trace-filtered", at_most: 1.15, of: EMPTY, called: "empty pair" },
+    Goal { row: "trace-last", at_most: 1.60, of: CLOCK, called: "clock pair" },
 ];
 
 /// Nanoseconds per call.

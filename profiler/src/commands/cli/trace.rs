@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use profiler_common::trace::MAX_TEXT;
+use profiler_common::{recorder::MOST_CALLS, trace::MAX_TEXT};
 
 use super::{FilterArgs, List, candidates, lists};
 use crate::{
@@ -27,17 +27,49 @@ pub struct TraceArgs {
     /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 8760h.
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<RunTime>,
+    /// Print nothing until something happens, and then the last N calls of each thread
+    ///
+    /// The kernel side keeps the last N calls of each thread in memory (1 to 10,000). They are printed
+    /// if a process in scope is killed by a signal or exits with another code than 0, or at the
+    /// events of --on, --failed, --errno and --slower. SIGUSR1 to the profiler, and the end of the
+    /// trace, print the last calls of every thread that still runs. No call is printed twice.
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=MOST_CALLS as i64),
+        help_heading = "Flight recorder"
+    )]
+    pub last: Option<u32>,
+    /// With --last: the events at which calls are printed
+    ///
+    /// The default is `exit`. If --failed, --errno or --slower is there, the default is none: each
+    /// of these flags is an event by itself.
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        requires = "last",
+        help_heading = "Flight recorder"
+    )]
+    pub on: Vec<Occasion>,
     /// Print only calls that failed or were denied
+    ///
+    /// With --last: print the last calls when a call fails or is denied.
     #[arg(long, help_heading = "Shown")]
     pub failed: bool,
     /// Print only calls that failed with one of these errors
     ///
     /// Names or numbers, separated by commas. Example: --errno ENOENT,EACCES
+    ///
+    /// With --last: print the last calls when a call fails with one of these errors.
     #[arg(long, value_name = "ERRNO", value_delimiter = ',', add = candidates::errnos(), help_heading = "Shown")]
     pub errno: Vec<Errno>,
     /// Print only calls that lasted at least this time, for example 10ms or 50us
     ///
     /// A number and a unit (ns, us, ms, s, m, h), or a bare number of seconds.
+    ///
+    /// With --last: print the last calls when a call lasted at least this time.
     #[arg(long, value_name = "TIME", value_parser = slower, help_heading = "Shown")]
     pub slower: Option<Duration>,
     /// Columns of a line
@@ -86,17 +118,18 @@ pub struct TraceArgs {
     /// followed
     #[arg(short, action = ArgAction::Count)]
     pub follow: u8,
-    /// Kernel memory for calls that are not printed yet, in MiB
+    /// Kernel memory for calls that are not printed yet, in MiB [default: 16; with --last: 64]
     ///
     /// If the memory is full, whole calls are dropped. The traced process never waits for the profiler.
+    /// With --last, the memory decides how many threads are recorded: 64 MiB are enough for 1,048
+    /// threads with --last 100.
     #[arg(
         long,
         value_name = "MIB",
-        default_value_t = 16,
         value_parser = clap::value_parser!(u32).range(1..=1024),
         help_heading = "Kernel side"
     )]
-    pub buffer: u32,
+    pub buffer: Option<u32>,
     /// Run the command as this user, by name or number
     ///
     /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. Unless the user is
@@ -113,6 +146,15 @@ pub struct TraceArgs {
 
 /// The most bytes of a string.
 const MAX_STRING: u32 = MAX_TEXT;
+
+/// An event at which a flight recorder prints.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// A process is killed by a signal, or exits with another code than 0
+    Exit,
+    /// SIGUSR1 to the profiler, which always prints; without `exit`, only this
+    Request,
+}
 
 /// A column of a line.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +216,8 @@ Examples:
   profiler trace --syscall %file -- make   only calls that take a path
   profiler trace --errno EACCES,EPERM --cgroup /system.slice/nginx.service
   profiler trace -o out.txt -- make -j4    to a file
+  profiler trace --last 100 -- ./server    the last 100 calls of each thread, if the server crashes
+  profiler trace --last 50 --slower 1s -p 1234
   profiler trace --format json -o out.json -- ls
 
 Lines are in the order in which calls entered. If a call takes longer than 100 ms and other lines
@@ -185,5 +229,8 @@ that could not be read is shown as its address.
 
 If calls come faster than they can be printed, whole calls are dropped. Before the next line of the
 thread, a line says how many. At the end, a message on standard error says how many in all.
+
+With --last, --failed, --errno and --slower do not filter: each of them is an event at which the last
+calls of the process are printed. --syscall and --exclude-syscall select the calls that are kept.
 
 --unit, --container and --pod are not supported yet: use --cgroup.";

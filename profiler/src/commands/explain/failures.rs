@@ -128,6 +128,7 @@ mod tests {
             left: Some(Left { exit_ns: 2, result }),
             thread_ended_ns: None,
             is_denied: false,
+            is_cut: false,
             parts: vec![Part { capture: 0, index: 0, copied: path, wanted: 2 }],
         }
     }

@@ -39,6 +39,8 @@ enum What<'a> {
         decoded: &'a Decoded,
         duration_ns: Option<u64>,
         denied: bool,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        args_cut: bool,
         in_flight: bool,
         thread_ended: bool,
     },
@@ -73,6 +75,7 @@ pub(super) fn write(event: &Event, style: &Style, start: Start, out: &mut Vec<u8
                 decoded,
                 duration_ns: duration,
                 denied: call.is_denied,
+                args_cut: call.is_cut,
                 in_flight: call.over_ns().is_none(),
                 thread_ended: call.thread_ended_ns.is_some(),
             };

@@ -7,7 +7,7 @@ use std::{
 
 use profiler_common::call::CallKey;
 
-use super::{json, order::Step};
+use super::{heading::Heading, json, order::Step};
 use crate::{
     commands::cli::{Clock, Column, TraceArgs, TraceFormat},
     decode::{self, Decoded, Style},
@@ -131,6 +131,29 @@ impl Lines {
             }
         }
         self.encode(&line, out);
+    }
+
+    /// Writes the heading of a recording.
+    pub(super) fn head(&mut self, heading: &Heading<'_>, out: &mut Vec<u8>) {
+        if self.format == TraceFormat::Json {
+            heading.write_json(self.start, out);
+            return;
+        }
+        let mut line = String::new();
+        self.end_open(&mut line);
+        for (event, at_ns, text) in heading.lines() {
+            let at = line.len();
+            self.prefix(event, at_ns, &mut line);
+            let _ = write!(line, "=== {text} ===");
+            trim_end(&mut line, at);
+            line.push('\n');
+        }
+        self.encode(&line, out);
+    }
+
+    /// Whether a call in flight has a line or an object of its own.
+    pub(super) fn is_json(&self) -> bool {
+        self.format == TraceFormat::Json
     }
 
     /// Completes a line that has only begun. In JSON, writes the calls that are in flight at the

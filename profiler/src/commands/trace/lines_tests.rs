@@ -49,6 +49,7 @@ fn call(tid: u32, nr: u32, args: [u64; 6], entry: u64, exit: Option<(u64, i64)>)
         left,
         thread_ended_ns: None,
         is_denied: false,
+        is_cut: false,
         parts: Vec::new(),
     });
     event(tid, happened)

@@ -1,11 +1,13 @@
 //! `profiler trace`: prints every call as it happens, with its arguments.
 
+mod heading;
 mod json;
 mod lines;
 #[cfg(test)]
 mod lines_tests;
 mod order;
 mod output;
+mod recording;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -68,7 +70,11 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     let mut output = Output::open(args, Lines::new(args, now))?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
-    let mut events = Events::new(!args.command.is_empty())?;
+    let with_command = !args.command.is_empty();
+    let mut events = match args.last {
+        Some(_) => Events::with_requests(with_command)?,
+        None => Events::new(with_command)?,
+    };
     let pids = args.pid.concat();
     let target = Target::prepare(&args.command, pids.clone(), user)?;
     let Target { mut command, watched, scope } = target;
@@ -80,7 +86,8 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         errnos: args.errno.iter().map(|errno| errno.number().into()).collect(),
         slower_ns: args.slower.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         files: !args.no_paths,
-        ring_bytes: args.buffer << 20,
+        ring_bytes: args.buffer.unwrap_or(default_buffer(args)) << 20,
+        last: recording::last(args),
     };
     let by_result = args.failed || !args.errno.is_empty() || args.slower.is_some();
     let plan = if args.no_paths { decode::plan } else { decode::plan_with_files };
@@ -90,6 +97,11 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     if let Some(command) = &mut command {
         command.start()?;
     }
+    let ends = args.duration.map(|duration| Instant::now() + duration.get());
+    if args.last.is_some() {
+        let session = recording::Session::new(tracer, output, command, watched, ends);
+        return session.run(&mut events);
+    }
     let mut session = Session {
         tracer,
         order: Order::new(by_result),
@@ -97,7 +109,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         command,
         watched,
         relay: Relay::default(),
-        ends: args.duration.map(|duration| Instant::now() + duration.get()),
+        ends,
         look: Instant::now(),
         read: Instant::now(),
         stopped_ns: u64::MAX,
@@ -130,6 +142,11 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     }
 }
 
+/// The default of `--buffer`, MiB.
+fn default_buffer(args: &TraceArgs) -> u32 {
+    if args.last.is_some() { 64 } else { 16 }
+}
+
 /// Refuses invalid combinations of flags.
 fn check(args: &TraceArgs) -> Result<(), Error> {
     if args.user.is_some() && args.command.is_empty() {
@@ -146,6 +163,7 @@ fn check(args: &TraceArgs) -> Result<(), Error> {
                    trace --cgroup /system.slice/nginx.service",
         });
     }
+    recording::check(args)?;
     let has_file = args.output.as_ref().is_some_and(|path| path.as_os_str() != "-");
     if args.follow > 1 && !has_file {
         return Err(Error::Usage {

@@ -207,6 +207,7 @@ mod tests {
             left,
             thread_ended_ns: None,
             is_denied: false,
+            is_cut: false,
             parts: Vec::new(),
         });
         Event { tid, tgid: 1, comm: "a".into(), dropped: 0, happened }

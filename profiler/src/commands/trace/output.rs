@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    heading::Heading,
     lines::{Lines, Start},
     order::Step,
 };
@@ -96,6 +97,32 @@ impl Output {
                 Ok(Reader::Present)
             }
         }
+    }
+
+    /// Prints a recording: its heading, and its events in order. The calls in flight, which are
+    /// [`Step::Begun`], end as unfinished lines.
+    ///
+    /// # Errors
+    /// [`Error::Output`]. It is not an error if the reader closed its end.
+    pub(super) fn print_recording(
+        &mut self,
+        heading: &Heading<'_>,
+        steps: Vec<Step>,
+        events: &mut Events,
+    ) -> Result<Reader, Error> {
+        // A recording goes to one place: see `recording::check`.
+        let Self::One(to, lines) = self else { return Ok(Reader::Present) };
+        let mut text = Vec::new();
+        lines.head(heading, &mut text);
+        for step in steps {
+            let step = match step {
+                Step::Begun(event) if lines.is_json() => Step::Whole(event),
+                other => other,
+            };
+            lines.write(&step, &mut text);
+        }
+        lines.finish(&[], &mut text);
+        Ok(to.write(&text, events)?)
     }
 
     /// Completes lines that have only begun, and prints the calls that are in flight at the end.

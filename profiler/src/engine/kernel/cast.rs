@@ -1,4 +1,5 @@
-//! The kernel function `bpf_rdonly_cast`: patches its ids into the object with an arena.
+//! The kernel function `bpf_rdonly_cast`: patches its ids into the object with an arena and into that of
+//! a trace.
 
 use object::{Object as _, ObjectSection as _, SectionKind, read::elf::ElfFile64};
 use profiler_common::settings::placeholder;
@@ -11,6 +12,8 @@ const INSTRUCTION: usize = 8;
 const CALL: u8 = 0x85;
 /// Opcodes that move an immediate to a register.
 const MOVES: [u8; 2] = [0xb7, 0xb4];
+/// `r0 = r1`.
+const MOVE_R1_TO_R0: [u8; INSTRUCTION] = [0xbf, 0x10, 0, 0, 0, 0, 0, 0];
 /// `BPF_PSEUDO_KFUNC_CALL` as source register.
 const KFUNC: u8 = 2 << 4;
 
@@ -28,6 +31,23 @@ impl Cast {
     /// A cast by the function of this id, to a structure that begins with integers.
     pub(super) fn new(function: u32, types: &Types<'_>) -> Option<Self> {
         Some(Self { function, target: types.structure_id("timespec64")? })
+    }
+
+    /// Replaces the calls of the function by moves, for a kernel that lacks the function. Programs
+    /// that may run without it do not reach the calls, but the kernel looks up every function.
+    pub(super) fn remove(bytes: &mut [u8]) -> Result<(), KernelError> {
+        let ranges = code(bytes)
+            .ok_or_else(|| KernelError::Object("the object with casts is no ELF file".into()))?;
+        for range in ranges {
+            let Some(section) = bytes.get_mut(range) else { continue };
+            for instruction in section.chunks_exact_mut(INSTRUCTION) {
+                let is_cast = instruction[4..] == placeholder::RDONLY_CAST.to_le_bytes();
+                if instruction[0] == CALL && is_cast {
+                    instruction.copy_from_slice(&MOVE_R1_TO_R0);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Replaces the placeholders of [`patch`] in an object by the ids. aya does not know kernel
@@ -86,6 +106,19 @@ mod tests {
         let differing = object.iter().zip(&patched).filter(|(old, new)| old != new).count();
         // Four bytes of each number, and the source register of each call.
         assert_eq!(differing, casts * 9);
+    }
+
+    #[test]
+    fn every_cast_can_be_removed() {
+        let object = object::find(ObjectName::Trace).bytes();
+        let mut removed = object.to_vec();
+        Cast::remove(&mut removed).expect("an object");
+        let count = |bytes: &[u8]| {
+            let number = placeholder::RDONLY_CAST.to_le_bytes();
+            bytes.chunks_exact(INSTRUCTION).filter(|i| i[4..] == number).count()
+        };
+        assert!(count(&object) > 0);
+        assert_eq!(count(&removed), 0);
     }
 
     #[test]

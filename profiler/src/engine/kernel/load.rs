@@ -16,6 +16,7 @@ use profiler_common::{
 
 use super::{
     arena, call_lister,
+    cast::Cast,
     error::KernelError,
     features::{CAPABILITY_CHECK, Features},
     hierarchies::Hierarchies,
@@ -62,6 +63,10 @@ pub(super) struct TraceSizes {
     pub(super) pending: u32,
     /// Bytes of the ring buffer.
     pub(super) ring_bytes: u32,
+    /// Threads that a flight recorder records; `None` if there is none.
+    pub(super) recorded: Option<u32>,
+    /// Slots of a flight recorder.
+    pub(super) slots: Option<u32>,
 }
 
 /// An object whose maps exist, and whose programs can be loaded.
@@ -174,6 +179,8 @@ impl<'a> Setup<'a> {
             Size::CapabilityChecks => {
                 self.follows_capabilities().then(|| share::with_reserve(options.max_threads))
             }
+            Size::Recorded => self.trace.recorded,
+            Size::Slots => self.trace.slots,
             Size::Places => (!options.filter.places.is_empty()).then_some(MAX_PLACES),
             Size::Renames => (!options.filter.comms.is_empty()).then_some(RENAMES),
         }
@@ -209,6 +216,12 @@ impl Loaded {
             && let Some(cast) = setup.features.arena
         {
             cast.patch(bytes.to_mut())?;
+        }
+        if spec.settings.contains(&Group::Trace) {
+            match setup.features.arena {
+                Some(cast) => cast.patch(bytes.to_mut())?,
+                None => Cast::remove(bytes.to_mut())?,
+            }
         }
         let ebpf = loader
             .load(&bytes)

@@ -19,6 +19,7 @@ pub(super) fn fd(map: &Map) -> Option<BorrowedFd<'_>> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::Stack(data)
+        | Map::Queue(data)
         | Map::RingBuf(data)
         | Map::Unsupported(data) => Some(data.fd().as_fd()),
         _ => None,

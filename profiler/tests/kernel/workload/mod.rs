@@ -14,6 +14,7 @@ mod filtered;
 mod groups;
 mod held;
 mod identity;
+mod last_words;
 mod names;
 mod plan;
 mod preempted;
@@ -190,6 +191,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "known" => traced::known(&params),
         "messages" => traced::messages(),
         "numbered" => traced::numbered(&params),
+        "last-words" => last_words::run(&params),
         "told" => traced::told(),
         "both-tables" => traced::both_tables(),
         "abis" => tables::abis(&params),

@@ -43,7 +43,7 @@ const fn subject(key: &'static str, title: &'static str, how: How) -> Subject {
 }
 
 /// The subjects of the project itself.
-pub(super) const OURS: [Subject; 14] = [
+pub(super) const OURS: [Subject; 17] = [
     Subject { contended: true, ..subject(NOTHING, "nothing", How::Nothing) },
     Subject { contended: true, ..subject(EMPTY, "empty pair", How::Pair("empty")) },
     Subject { contended: true, ..subject(CLOCK, "clock pair (floor)", How::Pair("clock")) },
@@ -71,6 +71,22 @@ pub(super) const OURS: [Subject; 14] = [
         "show-paths",
         "**profiler** --show-paths",
         How::Ours(|| Options { targets: Some(targets::plans()), ..Options::default() }),
+    ),
+    subject(
+        "trace",
+        "**profiler** trace, to /dev/null",
+        How::Program(&["trace", "-a", "-o", "/dev/null"]),
+    ),
+    subject(
+        "trace-filtered",
+        "**profiler** trace, call filtered out",
+        // Nothing else makes this call.
+        How::Program(&["trace", "-a", "--syscall", "kexec_load", "-o", "/dev/null"]),
+    ),
+    subject(
+        "trace-last",
+        "**profiler** trace --last 100",
+        How::Program(&["trace", "-a", "--last", "100", "-o", "/dev/null"]),
     ),
     subject(
         "timed",

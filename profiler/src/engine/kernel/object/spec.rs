@@ -217,6 +217,10 @@ pub(crate) enum Size {
     Failures,
     /// One per record, if checks of capabilities are followed.
     CapabilityChecks,
+    /// One per thread that a flight recorder records.
+    Recorded,
+    /// One per event that a flight recorder keeps.
+    Slots,
     /// The map is that of the same name in an object that was loaded before.
     Shared,
 }

@@ -27,6 +27,19 @@ pub(super) fn name(bytes: &[u8]) -> Vec<u8> {
     parse(bytes).unwrap_or_default()
 }
 
+/// The name of an open file of which only the beginning of the bytes is there: as much of the end of
+/// its path as is known.
+pub(super) fn cut_name(bytes: &[u8]) -> Vec<u8> {
+    let names = bytes.get(size_of::<OpenFile>()..).unwrap_or_default();
+    let Some(end) = names.iter().rposition(|&byte| byte == 0) else { return Vec::new() };
+    let mut bytes = bytes[..=size_of::<OpenFile>() + end].to_vec();
+    let flags = std::mem::offset_of!(OpenFile, flags);
+    let Some(place) = bytes.get_mut(flags..flags + 2) else { return Vec::new() };
+    let cut = u16::from_ne_bytes([place[0], place[1]]) | OpenFile::CUT;
+    place.copy_from_slice(&cut.to_ne_bytes());
+    name(&bytes)
+}
+
 fn parse(bytes: &[u8]) -> Option<Vec<u8>> {
     let (magic, rest) = bytes.split_first_chunk()?;
     let (mode, rest) = rest.split_first_chunk()?;

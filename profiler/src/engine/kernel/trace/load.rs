@@ -8,12 +8,14 @@ use nix::unistd::{SysconfVar, sysconf};
 use profiler_common::{
     call::{ABIS, CallKey, OVERFLOW_SLOTS},
     maps as names,
+    recorder::slots_of_ring,
     settings::{self, FieldGroup},
     trace::{Capture, ERRNO_WORDS, NO_PLAN, NUMBERS, Plan, number_index},
     wire::Control,
 };
 
-use super::{Tracer, batch::Batch, options::TraceOptions};
+pub(super) use super::options::Sizes;
+use super::{Tracer, batch::Batch, options::TraceOptions, recorder::Recorder};
 use crate::{
     engine::kernel::{
         allocator::{release_memory, return_large_blocks},
@@ -59,6 +61,7 @@ impl Tracer {
         session::raise_memlock();
         let options = &trace.options;
         check(options, &features)?;
+        check_failures(trace, &features)?;
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         session::support::check_namespace(options, &features, &identity)?;
@@ -75,6 +78,8 @@ impl Tracer {
             .map_err(|e| failed(names::TASKS, &e))?;
         let pending = Array::try_from(maps::take(ebpf, names::PENDING)?)
             .map_err(|e| failed(names::PENDING, &e))?;
+        let recorder = trace.last.map(|last| Recorder::new(ebpf, last.calls, trace.recorder()));
+        let recorder = recorder.transpose()?;
         let losses = PerCpuArray::try_from(maps::take(ebpf, names::LOSSES)?)
             .map_err(|e| failed(names::LOSSES, &e))?;
         let mut control: Array<_, Control> = Array::try_from(maps::take(ebpf, names::CONTROL)?)
@@ -105,6 +110,7 @@ impl Tracer {
             tasks,
             pending,
             losses,
+            recorder,
             clock: identity.clock,
             batch: Batch::new(),
             horizon_ns: identity.clock.now_ns(),
@@ -130,17 +136,37 @@ fn check(options: &Options, features: &Features) -> Result<(), KernelError> {
     filter::check_support(&options.filter, features)
 }
 
+/// Checks that this kernel can report the ends of processes, if they are to be reported.
+fn check_failures(trace: &TraceOptions, features: &Features) -> Result<(), KernelError> {
+    if trace.last.is_some_and(|last| last.failures) && !features.layout.has(FieldGroup::Trace) {
+        return Err(KernelError::Missing {
+            feature: "type information (BTF), without which the profiler cannot read how a process \
+                      ended",
+            needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler trace --last` works without it if --on, \
+                    --failed, --errno or --slower names another event",
+        });
+    }
+    Ok(())
+}
+
+/// Bytes of the ring buffer of a flight recorder, which sends few records.
+const REPORT_BYTES: u32 = 1 << 20;
+
 /// The setup of the object.
 fn setup<'a>(trace: &'a TraceOptions, features: &'a Features, own: Option<u32>) -> Setup<'a> {
     let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096);
     let page = u32::try_from(page).unwrap_or(4096);
+    let recorder = trace.recorder();
+    let ring_bytes = if trace.last.is_some() { REPORT_BYTES } else { trace.ring_bytes };
     let sizes = TraceSizes {
         tasks: host_tasks::count().saturating_mul(GROWTH).max(LEAST_TASKS),
         pending: match trace.options.scope {
             Scope::Host => PENDING_OF_HOST,
             _ => PENDING_OF_PROCESSES,
         },
-        ring_bytes: trace.ring_bytes.next_power_of_two().max(page),
+        ring_bytes: ring_bytes.next_power_of_two().max(page),
+        recorded: trace.last.map(|_| recorder.rings),
+        slots: trace.last.map(|_| recorder.slots),
     };
     let mut setup = Setup::new(&trace.options, features, own, None);
     setup.trace = sizes;
@@ -153,6 +179,9 @@ fn setup<'a>(trace: &'a TraceOptions, features: &'a Features, own: Option<u32>) 
             (settings::ERRNOS_ONLY, (!trace.errnos.is_empty()).into()),
             (settings::SLOWER_LOW, trace.slower_ns as u32),
             (settings::SLOWER_HIGH, (trace.slower_ns >> 32) as u32),
+            (settings::CASTS, features.arena.is_some().into()),
+            (settings::RING_SLOTS, trace.last.map_or(0, |last| slots_of_ring(last.calls))),
+            (settings::REPORTS_FAILURES, trace.last.is_some_and(|last| last.failures).into()),
             (settings::FILES_KNOWN, (trace.files && features.layout.has(FieldGroup::Files)).into()),
         ],
     );
@@ -220,7 +249,7 @@ fn words_of(errnos: &[u32]) -> [u64; ERRNO_WORDS as usize] {
     words
 }
 
-fn failed(map: &str, error: &MapError) -> KernelError {
+pub(super) fn failed(map: &str, error: &MapError) -> KernelError {
     KernelError::from_any(format!("use the map {map}"), error)
 }
 

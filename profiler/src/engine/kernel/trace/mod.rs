@@ -1,4 +1,5 @@
 //! Follows single calls: loads the object that sends a record for each call, and reads the records.
+//! With a flight recorder, reads the rings of threads instead (`recorder.rs`, `ring.rs`).
 //!
 //! A reading first takes a snapshot of the calls in flight, and then drains the ring buffer. A call
 //! leaves by a record, and only then ends in the table of tasks. So each call that entered before the
@@ -9,6 +10,8 @@ mod file;
 mod load;
 mod options;
 mod record;
+mod recorder;
+mod ring;
 
 use std::{
     collections::HashSet,
@@ -20,8 +23,9 @@ use profiler_common::trace::{About, Header, Losses, Pending, TracedTask};
 
 use self::batch::Batch;
 pub use self::{
-    options::TraceOptions,
+    options::{Last, TraceOptions},
     record::{Malformed, parse},
+    recorder::{At, Recording, Report},
 };
 use super::{attached::AttachedObject, identity::Clock, maps};
 use crate::model::{Event, Happened};
@@ -41,6 +45,8 @@ pub struct Tracer {
     tasks: HashMap<MapData, u64, TracedTask>,
     pending: Array<MapData, Pending>,
     losses: PerCpuArray<MapData, Losses>,
+    /// Only with a flight recorder.
+    recorder: Option<recorder::Recorder>,
     clock: Clock,
     batch: Batch,
     /// See [`Read::horizon_ns`].
@@ -93,6 +99,11 @@ impl Tracer {
             losses: self.losses(),
             malformed: self.malformed,
         }
+    }
+
+    /// How many records were malformed so far, which is a bug.
+    pub fn malformed(&self) -> u64 {
+        self.malformed
     }
 
     /// A descriptor that becomes readable when much of the ring buffer is in use.
@@ -196,13 +207,16 @@ impl Tracer {
         }
     }
 
-    fn losses(&self) -> Losses {
+    /// What is missing so far.
+    pub fn losses(&self) -> Losses {
         let mut sum = Losses::default();
         if let Ok(values) = self.losses.get(&0, 0) {
             for losses in values.iter() {
                 sum.dropped += losses.dropped;
                 sum.without_data += losses.without_data;
                 sum.unseen += losses.unseen;
+                sum.unrecorded += losses.unrecorded;
+                sum.threads_without_ring += losses.threads_without_ring;
             }
         }
         sum

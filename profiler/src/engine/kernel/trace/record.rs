@@ -4,6 +4,7 @@ use std::fmt;
 
 use profiler_common::{
     call::CallKey,
+    recorder::{Head, Mark, SLOT_DATA, Slot},
     trace::{
         About, COPIED, COPIED_LATE, DENIED, FAULT, Header, NEVER_RETURNED, OPEN_FILE, PART_ALIGN,
         Part as Described,
@@ -32,9 +33,35 @@ impl fmt::Display for Malformed {
 /// [`Malformed`] if the record is too short, or names what does not exist.
 pub fn parse(record: &[u8]) -> Result<Event, Malformed> {
     let (header, data) = split(record)?;
+    event(&header, data, false)
+}
+
+/// Parses an event in a ring of a flight recorder, of whose parts only the beginning may be there.
+pub(super) fn parse_slot(slot: &Slot) -> Result<Event, Malformed> {
+    let header = &slot.head.header;
+    let bytes = header.bytes as usize;
+    let data = slot.data.get(..bytes.min(SLOT_DATA)).ok_or(Malformed("is too short"))?;
+    event(header, data, bytes > SLOT_DATA)
+}
+
+/// Parses the beginning of a slot.
+pub(super) fn parse_head(record: &[u8]) -> Result<Head, Malformed> {
+    let mut fields = Fields(record);
+    let mark = Mark {
+        seq: fields.u64()?,
+        calls: fields.u32()?,
+        ring: fields.u32()?,
+        owner: fields.u32()?,
+        reserved: fields.u32()?,
+    };
+    Ok(Head { mark, header: header(&mut fields)? })
+}
+
+/// Makes an event of its header and parts. If `is_cut`, only the beginning of the parts is there.
+pub(super) fn event(header: &Header, data: &[u8], is_cut: bool) -> Result<Event, Malformed> {
     let happened = match header.about {
-        about if about == About::Call as u8 => Happened::Call(call(&header, data)?),
-        about if about == About::Signal as u8 => Happened::Signal(signal(&header)),
+        about if about == About::Call as u8 => Happened::Call(call(header, data, is_cut)?),
+        about if about == About::Signal as u8 => Happened::Signal(signal(header)),
         about if about == About::End as u8 => Happened::Ended {
             at_ns: header.exit_ns,
             status: header.result as i32,
@@ -54,7 +81,7 @@ pub fn parse(record: &[u8]) -> Result<Event, Malformed> {
 /// Parses a call in flight. `data` has its parts, and may be longer.
 pub(super) fn in_flight(header: &Header, data: &[u8]) -> Result<Event, Malformed> {
     let data = data.get(..header.bytes as usize).ok_or(Malformed("is too short"))?;
-    let call = Call { left: None, ..call(header, data)? };
+    let call = Call { left: None, ..call(header, data, false)? };
     Ok(Event {
         tid: header.tid,
         tgid: header.tgid,
@@ -67,6 +94,12 @@ pub(super) fn in_flight(header: &Header, data: &[u8]) -> Result<Event, Malformed
 /// Splits a record into its header and the bytes of its parts.
 fn split(record: &[u8]) -> Result<(Header, &[u8]), Malformed> {
     let mut fields = Fields(record);
+    let header = header(&mut fields)?;
+    let data = fields.take(header.bytes as usize)?;
+    Ok((header, data))
+}
+
+fn header(fields: &mut Fields<'_>) -> Result<Header, Malformed> {
     let mut header = Header {
         about: fields.u8()?,
         flags: fields.u8()?,
@@ -85,11 +118,10 @@ fn split(record: &[u8]) -> Result<(Header, &[u8]), Malformed> {
         *argument = fields.u64()?;
     }
     header.comm = fields.array()?;
-    let data = fields.take(header.bytes as usize)?;
-    Ok((header, data))
+    Ok(header)
 }
 
-fn call(header: &Header, data: &[u8]) -> Result<Call, Malformed> {
+fn call(header: &Header, data: &[u8], is_cut: bool) -> Result<Call, Malformed> {
     let key = CallKey(header.nr);
     if key.is_special() || key.abi().is_none_or(|abi| key.nr() >= abi.limit()) {
         return Err(Malformed("names no syscall"));
@@ -103,16 +135,21 @@ fn call(header: &Header, data: &[u8]) -> Result<Call, Malformed> {
         left,
         thread_ended_ns: (!is_left).then_some(header.exit_ns),
         is_denied: header.flags & DENIED != 0,
-        parts: parts(header.parts, data)?,
+        is_cut,
+        parts: parts(header.parts, data, is_cut)?,
     })
 }
 
 /// Parses the parts of a call, and sorts them by capture and index. A part that was copied again at
-/// the exit replaces the part of the entry.
-fn parts(count: u16, data: &[u8]) -> Result<Vec<Part>, Malformed> {
+/// the exit replaces the part of the entry. If `is_cut`, the last part is as long as the data, and
+/// those behind it are missing.
+fn parts(count: u16, data: &[u8], is_cut: bool) -> Result<Vec<Part>, Malformed> {
     let mut fields = Fields(data);
     let mut parts: Vec<Part> = Vec::new();
     for _ in 0..count {
+        if is_cut && fields.0.len() < size_of::<Described>() {
+            break;
+        }
         let described = Described {
             capture: fields.u8()?,
             index: fields.u8()?,
@@ -122,11 +159,17 @@ fn parts(count: u16, data: &[u8]) -> Result<Vec<Part>, Malformed> {
             reserved_too: fields.u16()?,
             wanted: fields.u64()?,
         };
-        let length = usize::from(described.bytes);
+        let mut length = usize::from(described.bytes);
+        let there = fields.0.len();
+        if is_cut && length.next_multiple_of(PART_ALIGN) > there {
+            length = length.min(there - there % PART_ALIGN);
+        }
+        let is_whole = length == usize::from(described.bytes);
         let bytes = fields.take(length.next_multiple_of(PART_ALIGN))?;
         let copied = match described.state {
             COPIED | COPIED_LATE if described.content == OPEN_FILE => {
-                Copied::Bytes(file::name(&bytes[..length]))
+                let bytes = &bytes[..length];
+                Copied::Bytes(if is_whole { file::name(bytes) } else { file::cut_name(bytes) })
             }
             COPIED | COPIED_LATE => Copied::Bytes(bytes[..length].to_vec()),
             FAULT => Copied::Fault,
