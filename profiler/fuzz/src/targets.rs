@@ -24,6 +24,7 @@ use profiler::{
     model::{Call, Copied, Happened, Left, Part},
     placement::{Named, Placement},
     present::metrics::Format,
+    seccomp::{Arch, Container, read_oci, read_systemd, write_oci},
     serve::{feed, http, negotiation, web::check},
 };
 
@@ -33,7 +34,7 @@ use profiler_common::call::{ABIS, CallKey};
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target, by the name of its directory in the corpus.
-pub(crate) const ALL: [(&str, Target); 11] = [
+pub(crate) const ALL: [(&str, Target); 12] = [
     ("accept", accept),
     ("budget", budget),
     ("config", config),
@@ -43,6 +44,7 @@ pub(crate) const ALL: [(&str, Target); 11] = [
     ("placement", placement),
     ("proc", proc),
     ("request", request),
+    ("seccomp", seccomp),
     ("trace", trace),
     ("web", web),
 ];
@@ -110,6 +112,31 @@ fn budget(data: &[u8]) {
             assert_eq!(again.as_ref(), Ok(&written), "{text:?}");
         }
         Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A seccomp profile, by both of its parsers. A valid one is written as JSON and parsed again, with the
+/// same result.
+fn seccomp(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    for parsed in [read_oci(text), read_systemd(text)] {
+        let profile = match parsed {
+            Ok(profile) => profile,
+            Err(error) => {
+                assert!(!error.place.is_empty() && !error.problem.is_empty(), "{text:?}");
+                continue;
+            }
+        };
+        let _ = profile.check();
+        for arch in Arch::ALL {
+            for name in ["read", "clone", "nosuch"] {
+                let verdict = profile.judge(arch, name, &Container::default());
+                let action = profile.judge_call(arch, name, &[0; 6], &Container::default());
+                let strictest = verdict.strictest().strictness();
+                assert!(action.strictness() <= strictest, "{name}: {action}, {verdict:?}");
+            }
+        }
+        assert_eq!(read_oci(&write_oci(&profile)), Ok(profile), "{text:?}");
     }
 }
 

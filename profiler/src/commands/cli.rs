@@ -35,8 +35,8 @@ pub use lists::List;
 pub use metrics::MetricsArgs;
 pub use paths::PathsArgs;
 pub use seccomp::{
-    CheckArgs, Deny, DiffArgs, ExplainArgs, GenerateArgs, MergeArgs, ProfileFormat, Runtime,
-    SeccompArgs, SeccompCommand, WatchArgs,
+    CheckArgs, Deny, DiffArgs, ExplainArgs, GenerateArgs, MergeArgs, ProfileFormat, RunArgs,
+    Runtime, SeccompArgs, SeccompCommand, WatchArgs,
 };
 pub use shown::ShownArgs;
 pub use stat::StatArgs;

@@ -23,7 +23,9 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{LaunchError, user::User};
+use seccompiler::BpfProgram;
+
+use super::{LaunchError, confine, user::User};
 use crate::{inherited, text::Untrusted};
 
 /// A command whose process exists, and waits before its `execve`.
@@ -50,6 +52,20 @@ impl Prepared {
         arguments: &[OsString],
         user: Option<User>,
     ) -> Result<Self, LaunchError> {
+        Self::confined(program, arguments, user, Vec::new())
+    }
+
+    /// Same as [`Self::new`], with seccomp filters that the process installs, in this order, when it
+    /// is started.
+    ///
+    /// # Errors
+    /// See [`Self::new`].
+    pub(crate) fn confined(
+        program: &OsStr,
+        arguments: &[OsString],
+        user: Option<User>,
+        filters: Vec<BpfProgram>,
+    ) -> Result<Self, LaunchError> {
         let name = Untrusted::from(program);
         let failed = |source| LaunchError::CommandFailed { command: name.clone(), source };
         // Search PATH here. Otherwise, the figures of the command would include failed calls of
@@ -66,11 +82,12 @@ impl Prepared {
         let held = move || {
             // The process is not watched yet, so these calls are not counted.
             user.as_ref().map_or(Ok(()), User::become_it)?;
-            hold(&pid_write, &gate_read, gate_write_fd)
+            hold(&pid_write, &gate_read, gate_write_fd)?;
+            confine::install(&filters)
         };
         // SAFETY: between fork and exec, the closure makes only async-signal-safe calls: those of
-        // `become_it`, and close, signal, sigprocmask, getpid, write and read on descriptors that
-        // exist.
+        // `become_it`, of `install`, and close, signal, sigprocmask, getpid, write and read on
+        // descriptors that exist.
         unsafe { command.pre_exec(held) };
         let spawning = std::thread::spawn(move || command.spawn());
         let mut pid = [0_u8; 4];

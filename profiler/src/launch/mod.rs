@@ -1,6 +1,7 @@
 //! Starts, follows, signals and reaps a command.
 
 pub(crate) mod command;
+mod confine;
 pub(crate) mod interruptible;
 pub(crate) mod relay;
 pub(crate) mod user;

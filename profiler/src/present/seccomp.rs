@@ -67,18 +67,7 @@ pub fn write_check(
     if denied.is_empty() {
         writeln!(out, "The profile would deny none of the calls that were seen.")?;
     } else {
-        let cells = denied.iter().map(|row| {
-            let condition = if row.by_arguments { ", for some arguments" } else { "" };
-            vec![
-                row.calls.to_string(),
-                row.syscall.clone(),
-                row.abi.to_owned(),
-                format!("{}{condition}", row.action),
-                row.pid.map_or_else(String::new, |pid| pid.to_string()),
-                row.comm.to_string(),
-            ]
-        });
-        write_grid(out, Grid::new(DENIED.into(), cells.collect(), style.width))?;
+        write_rows(out, denied, style)?;
     }
     writeln!(out)?;
     for note in notes {
@@ -361,4 +350,41 @@ fn write_wrapped(out: &mut impl Write, text: &str, width: usize) -> io::Result<(
         line.push_str(word);
     }
     writeln!(out, "{line}")
+}
+
+/// Writes the calls that a profile denied. `lost` calls and other events were not seen.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_denied(
+    out: &mut impl Write,
+    denied: &[Denied],
+    lost: u64,
+    style: Style,
+) -> io::Result<()> {
+    writeln!(out)?;
+    if denied.is_empty() {
+        writeln!(out, "The profile denied no call.")?;
+    } else {
+        write_rows(out, denied, style)?;
+    }
+    if lost > 0 {
+        writeln!(out, "{lost} calls or other events were lost: more calls may have been denied.")?;
+    }
+    Ok(())
+}
+
+fn write_rows(out: &mut impl Write, denied: &[Denied], style: Style) -> io::Result<()> {
+    let cells = denied.iter().map(|row| {
+        let condition = if row.by_arguments { ", for some arguments" } else { "" };
+        vec![
+            row.calls.to_string(),
+            row.syscall.clone(),
+            row.abi.to_owned(),
+            format!("{}{condition}", row.action),
+            row.pid.map_or_else(String::new, |pid| pid.to_string()),
+            row.comm.to_string(),
+        ]
+    });
+    write_grid(out, Grid::new(DENIED.into(), cells.collect(), style.width))
 }

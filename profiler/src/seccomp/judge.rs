@@ -86,7 +86,8 @@ impl Profile {
         }
     }
 
-    fn rules_for(
+    /// The rules that apply to a call in a container, in order.
+    pub(super) fn rules_for(
         &self,
         arch: Arch,
         name: &str,
@@ -202,11 +203,7 @@ fn applies(rule: &Rule, arch: Arch, container: &Container) -> bool {
 /// libcontainer/seccomp/seccomp_linux.go): then one of them suffices.
 fn is_met(rule: &Rule, args: &[u64; 6]) -> bool {
     let conditions = &rule.conditions;
-    let is_repeated = conditions
-        .iter()
-        .enumerate()
-        .any(|(at, one)| conditions[..at].iter().any(|other| other.index == one.index));
-    if is_repeated {
+    if rule.has_one_condition_of() {
         conditions.iter().any(|condition| condition.is_met(args))
     } else {
         conditions.iter().all(|condition| condition.is_met(args))

@@ -4,6 +4,7 @@
 //! of formats (`oci`, `systemd`, `kubernetes`) read and write profiles. [`Profile::judge`] says what
 //! a profile does with a call.
 
+mod compile;
 pub mod danger;
 mod generate;
 mod judge;
@@ -18,6 +19,7 @@ mod systemd;
 #[cfg(test)]
 mod tests;
 
+pub use compile::{CompileError, compile};
 pub use generate::{Choices, Denial, generate};
 pub use judge::{Container, Verdict};
 pub use kubernetes::write as write_kubernetes;

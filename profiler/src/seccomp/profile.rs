@@ -253,6 +253,13 @@ impl Rule {
         }
     }
 
+    /// Whether one of the conditions suffices: two of them are about the same argument.
+    pub(super) fn has_one_condition_of(&self) -> bool {
+        let all = self.conditions.iter().enumerate();
+        let mut before = all.map(|(at, one)| (one, &self.conditions[..at]));
+        before.any(|(one, before)| before.iter().any(|other| other.index == one.index))
+    }
+
     /// Whether the rule depends on the container.
     pub fn is_conditional_on_container(&self) -> bool {
         !self.includes.is_empty() || !self.excludes.is_empty()

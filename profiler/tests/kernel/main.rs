@@ -291,6 +291,7 @@ fn tests() -> Vec<Test> {
         counts::by_name_and_by_abi,
         seccomp_profiles::a_profile_allows_what_a_workload_states,
         seccomp_profiles::a_check_finds_what_is_new,
+        seccomp_profiles::a_profile_is_enforced_and_denials_are_counted,
         budget::a_run_is_held_to_what_a_workload_states,
         budget::a_run_writes_the_budget_of_the_next,
         budget::what_is_forbidden_exceeds_a_budget,

@@ -30,6 +30,14 @@ pub(crate) fn capabilities_are_bounded() -> bool {
 
 /// A command that runs the profiler.
 pub(crate) fn profiler_command() -> Command {
+    let mut command = bounded_command();
+    // cargo sets the path. The loader of a workload would look for its libraries there in vain.
+    command.env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+/// The same, with the capabilities that the variable allows.
+fn bounded_command() -> Command {
     let Some(capabilities) = std::env::var_os(CAPABILITIES) else { return Command::new(PROFILER) };
     let capabilities = capabilities.into_string().expect("text");
     let bounds: Vec<_> = capabilities.split(',').map(|name| format!("+{name}")).collect();

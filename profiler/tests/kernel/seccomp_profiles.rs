@@ -99,3 +99,41 @@ pub(crate) fn a_check_finds_what_is_new() {
     }
     assert!(denied.iter().all(|row| row["syscall"] != "read"), "{denied:#?}");
 }
+
+/// A call that was not seen is denied, each one has a line, and the sum is what the workload states.
+/// If the profile ends the process, its one call is counted too.
+pub(crate) fn a_profile_is_enforced_and_denials_are_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("profile.json");
+    let file = path.to_str().expect("UTF-8");
+    let unseen = ["unseen", "calls=7"];
+    for (deny, code, calls, action) in
+        [("errno", 0, 7, "denied with EPERM"), ("kill", 128 + 31, 1, "kills the process")]
+    {
+        seccomp(&["generate", "--deny", deny, "-o", file], &WORKLOAD);
+        let (output, _) = seccomp(&["run", file], &WORKLOAD);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        assert_eq!(told.trim(), "The profile denied no call.");
+
+        let mut profiler = profiler_command();
+        profiler.args(["seccomp", "run", file, "--"]).args(workload_args(&unseen));
+        let output = profiler.output().expect("the profiler");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+        let rows: Vec<_> = told.lines().filter(|line| line.contains(action)).collect();
+        let [row] = rows[..] else { panic!("{told}") };
+        let words: Vec<_> = row.split_whitespace().take(3).collect();
+        assert_eq!(words, [calls.to_string().as_str(), "getitimer", "x86_64"], "{told}");
+        if deny == "errno" {
+            let lines = told.lines().filter(|line| line.starts_with("profiler: denied: "));
+            let lines: Vec<_> = lines.collect();
+            assert_eq!(lines.len(), 7, "{told}");
+            let is_whole = |line: &&str| {
+                line.contains(" getitimer(ITIMER_REAL, 0x")
+                    && line.ends_with(") = -1 EPERM (Operation not permitted)")
+            };
+            assert!(lines.iter().all(is_whole), "{told}");
+        }
+    }
+}

@@ -23,6 +23,8 @@ pub enum SeccompCommand {
     Generate(Box<GenerateArgs>),
     /// Say what a profile would deny, without enforcing it
     Check(Box<CheckArgs>),
+    /// Run a command under a profile, and report what is denied
+    Run(Box<RunArgs>),
     /// Compare two profiles
     Diff(DiffArgs),
     /// Explain a profile: what it allows, and which of that is dangerous
@@ -164,6 +166,23 @@ pub struct CheckArgs {
     pub watch: WatchArgs,
 }
 
+/// `profiler seccomp run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The profile: JSON of Docker or OCI, or a unit file of systemd
+    #[arg(value_name = "PROFILE")]
+    pub profile: PathBuf,
+    /// Run the command as this user, by name or number
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Capabilities of the container, for profiles that allow more with some of them
+    #[arg(long, value_name = "CAP", value_delimiter = ',')]
+    pub cap: Vec<String>,
+    /// The command to run
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
 /// `profiler seccomp diff`.
 #[derive(Args, Debug)]
 pub struct DiffArgs {
@@ -225,6 +244,7 @@ Examples:
   profiler seccomp generate -o nginx.json --container nginx -d 10m
   docker run --security-opt seccomp=nginx.json nginx
   profiler seccomp check nginx.json -- ./test-suite
+  profiler seccomp run nginx.json -- ./test-suite
   profiler seccomp explain nginx.json";
 
 const GENERATE_HELP: &str = "\

@@ -8,7 +8,7 @@ use crate::{
         error::Error,
         style,
     },
-    model::{CallRow, Process, Snapshot},
+    model::{CallRow, Figures, Process, Snapshot},
     names::syscalls,
     present::{
         seccomp::{Denied, write_check, write_check_json},
@@ -35,7 +35,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Error> {
     let has_command = !args.watch.command.is_empty();
     let to = Destination::open(args.output.as_deref(), has_command)?;
     let outcome = watch::watch(&args.watch)?;
-    let denied = denied(&profile, &container, &outcome.snapshot);
+    let denied =
+        denied(&profile, &container, &outcome.snapshot, |figures| figures.calls + figures.denied);
     let notes: Vec<_> = notes(&outcome.observation).into_iter().filter(is_about_watching).collect();
     let mut text = Vec::new();
     let written = match args.format {
@@ -64,12 +65,18 @@ fn is_about_watching(note: &crate::seccomp::Note) -> bool {
     note.is_warning || note.text.starts_with("Observed") || note.text.starts_with("No call")
 }
 
-/// The calls that a profile would deny, the most frequent first.
-fn denied(profile: &Profile, container: &Container, snapshot: &Snapshot) -> Vec<Denied> {
+/// The calls that a profile denies, the most frequent first. `count` says how many calls of these
+/// figures are meant.
+pub(super) fn denied(
+    profile: &Profile,
+    container: &Container,
+    snapshot: &Snapshot,
+    count: impl Fn(&Figures) -> u64,
+) -> Vec<Denied> {
     let mut all = Vec::new();
     for row in &snapshot.processes {
         for call in row.calls.iter() {
-            all.extend(of_call(profile, container, &row.process, call));
+            all.extend(of_call(profile, container, &row.process, call, count(&call.total)));
         }
     }
     all.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.syscall.cmp(&b.syscall)));
@@ -81,8 +88,8 @@ fn of_call(
     container: &Container,
     process: &Process,
     row: &CallRow,
+    calls: u64,
 ) -> Option<Denied> {
-    let calls = row.total.calls + row.total.denied;
     let abi = row.key.abi().filter(|_| calls > 0)?;
     let arch = Arch::of(abi);
     let name = syscalls::known(row.key);

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     commands::{destination, error::Error},
     regular_file,
-    seccomp::{self, Container, Observation, Profile, ProfileError},
+    seccomp::{self, CompileError, Container, Observation, Profile, ProfileError},
     streams::Stream,
     text::{self, Untrusted},
 };
@@ -34,6 +34,14 @@ pub enum SeccompError {
         /// What is wrong, and what was expected.
         problem: Untrusted,
     },
+    /// The profile cannot be enforced here.
+    #[error("cannot enforce {}: {problem}", text::path(path))]
+    Compile {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: Untrusted,
+    },
     /// The file is no observation.
     #[error("{}: this is not an observation of version 1: {problem}", text::path(path))]
     Observation {
@@ -49,6 +57,9 @@ impl SeccompError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Read { .. } => None,
+            Self::Compile { .. } => Some(
+                "`profiler seccomp check` says what it would deny, without enforcing it".into(),
+            ),
             Self::Profile { .. } => Some(
                 "a profile is JSON as Docker and OCI define it, or a unit file with \
                  SystemCallFilter="
@@ -90,6 +101,11 @@ pub(super) fn profile(path: &Path) -> Result<Profile, Error> {
         Stream::Error.print(line.as_bytes())?;
     }
     Ok(profile)
+}
+
+/// The error of a profile that cannot be enforced here.
+pub(super) fn cannot_compile(path: &Path, error: &CompileError) -> SeccompError {
+    SeccompError::Compile { path: path.to_owned(), problem: error.to_string().into() }
 }
 
 /// The container of the flag `--cap`.

@@ -5,6 +5,7 @@ mod compare;
 mod explain;
 mod files;
 mod generate;
+mod run;
 mod watch;
 
 pub use files::SeccompError;
@@ -23,6 +24,7 @@ pub fn run(args: &SeccompArgs) -> Result<u8, Error> {
     match &args.command {
         SeccompCommand::Generate(args) => generate::run(args),
         SeccompCommand::Check(args) => check::run(args),
+        SeccompCommand::Run(args) => run::run(args),
         SeccompCommand::Diff(args) => compare::run(args).map(|()| 0),
         SeccompCommand::Explain(args) => explain::run(args).map(|()| 0),
         SeccompCommand::Merge(args) => merge(args).map(|()| 0),

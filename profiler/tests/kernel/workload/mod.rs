@@ -190,6 +190,7 @@ pub(crate) fn run(mut args: impl Iterator<Item = String>) -> ! {
         "refused" => failing::refused(&params),
         "known" => traced::known(&params),
         "messages" => traced::messages(),
+        "unseen" => traced::unseen(&params),
         "numbered" => traced::numbered(&params),
         "last-words" => last_words::run(&params),
         "told" => traced::told(),

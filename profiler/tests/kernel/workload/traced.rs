@@ -100,6 +100,17 @@ pub(super) fn messages() -> Statement {
     Statement::of(own_pid(), calls(made))
 }
 
+/// Makes `calls` calls that a seccomp filter has to refuse with EPERM.
+pub(super) fn unseen(params: &Params) -> Statement {
+    let times = params.number("calls");
+    let mut timer = [0_u64; 4];
+    let args = [libc::ITIMER_REAL.into(), timer.as_mut_ptr() as c_long];
+    for _ in 0..times {
+        assert_eq!(raw::syscall(libc::SYS_getitimer, args), -c_long::from(libc::EPERM));
+    }
+    Statement::of(own_pid(), calls([("getitimer", Made::denied(times))]))
+}
+
 /// Each of `threads` threads makes `calls` calls that fail, and numbers them: `lseek` of the invalid
 /// descriptor -1 to 0, 1, 2 and so on.
 pub(super) fn numbered(params: &Params) -> Statement {
