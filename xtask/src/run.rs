@@ -72,8 +72,8 @@ fn features(profiler_args: &[OsString]) -> &'static str {
     }
 }
 
-/// Whether to run the profiler as root: for everything except help, `syscalls`, `metrics` and
-/// `completions`. `doctor` runs as root too, because it reports whether the other commands work
+/// Whether to run the profiler as root: for everything except help, `syscalls`, `metrics`,
+/// `completions`, and what only reads profiles of seccomp. `doctor` runs as root too, because it reports whether the other commands work
 /// here.
 fn needs_root(profiler_args: &[OsString]) -> bool {
     let own: Vec<&OsStr> =
@@ -82,7 +82,9 @@ fn needs_root(profiler_args: &[OsString]) -> bool {
     let needs_none = |first: &&OsStr| {
         ["help", "syscalls", "metrics", "completions"].iter().any(|name| first == name)
     };
-    !own.first().is_some_and(needs_none) && !own.iter().any(is_help)
+    let reads_profiles = own.first().is_some_and(|first| *first == "seccomp")
+        && own.get(1).is_some_and(|what| ["diff", "explain", "merge"].iter().any(|of| what == of));
+    !own.first().is_some_and(needs_none) && !reads_profiles && !own.iter().any(is_help)
 }
 
 #[cfg(test)]
@@ -111,6 +113,8 @@ mod tests {
         assert!(!needs("syscalls openat"));
         assert!(!needs("metrics --explain"));
         assert!(!needs("completions bash"));
+        assert!(!needs("seccomp explain app.json"));
+        assert!(needs("seccomp generate -- ls"));
         assert!(!needs("--version"));
     }
 }

@@ -65,7 +65,8 @@ Start with:
   profiler syscalls openat     what a syscall is: arguments, classes, errnos
 
 All commands require root, or CAP_BPF and CAP_PERFMON, except doctor, syscalls,
-metrics, completions and help. Without them, explain says less.
+seccomp diff, explain and merge, metrics, completions and help. Without them,
+explain says less.
 
 Exit codes: 0 success, 1 failure, 2 usage, 3 missing privilege or memory, 4 missing kernel
 feature, 5 the kernel's verifier refused a program, 6 no such process, 7 bad configuration,
