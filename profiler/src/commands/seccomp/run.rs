@@ -41,6 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Bytes of a string that are shown.
 const STRING_LIMIT: u32 = 64;
 
+/// The exit code of a command that SIGSYS ended.
+const KILLED_BY_SECCOMP: u8 = 128 + 31;
+
 /// Runs `profiler seccomp run`. Returns the exit code of the command.
 ///
 /// # Errors
@@ -105,10 +108,18 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     let rows = check::denied(&profile, &container, &snapshot, |figures| figures.denied);
     let lost = lost + snapshot.health.lost() + snapshot.health.unseen;
     let (stream, mut text) = (Stream::Error, Vec::new());
+    let code = command.exit_code();
+    if rows.is_empty() && code == KILLED_BY_SECCOMP {
+        stream.tell(
+            "\nA signal SIGSYS ended the command, as a profile does. This kernel does not say in \
+             which call: `profiler seccomp generate --deny errno` makes a profile that does.\n",
+        )?;
+        return Ok(code);
+    }
     stream.outcome(write_denied(&mut text, &rows, lost, style::of(stream)))?;
     let text = String::from_utf8(text).map_err(|e| stream.failed(io::Error::other(e)))?;
     stream.tell(&text)?;
-    Ok(command.exit_code())
+    Ok(code)
 }
 
 /// Adds the line of a denied call to `text`.

@@ -53,6 +53,7 @@ pub(crate) use groups::USERS;
 pub(crate) use held::Holding;
 pub(crate) use names::RENAMED;
 use plan::Plan;
+pub(crate) use seccomp::kernel_release;
 pub(crate) use sleeps::now;
 pub(crate) use statement::{Busy, Calls, Made, Operations, Preempted, Process, Statement, Timing};
 pub(crate) use traced::{MESSAGES, TEXT};

@@ -184,7 +184,7 @@ pub(super) fn kills_are_seen() -> Made {
 }
 
 /// The first two numbers of the release: 5 and 10 of `5.10.0-28-amd64`.
-fn kernel_release() -> (u32, u32) {
+pub(crate) fn kernel_release() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next().and_then(Result::ok).expect("a number");
