@@ -23,7 +23,7 @@ pub use compile::{CompileError, compile};
 pub use generate::{Choices, Denial, generate};
 pub use judge::{Container, Verdict};
 pub use kubernetes::write as write_kubernetes;
-pub use notes::{Note, notes, notes_of_profile};
+pub use notes::{Note, coverage, notes};
 pub use observation::{Observation, Seen, Watched};
 pub use oci::{read as read_oci, write as write_oci};
 pub use profile::{Action, Arch, Condition, Operator, Profile, ProfileError, Requirement, Rule};

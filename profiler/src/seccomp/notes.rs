@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{
-    observation::{Observation, Seen},
-    profile::Profile,
-};
+use super::observation::{Observation, Seen};
 
 /// Calls that are listed in a sentence, at most.
 const LISTED: usize = 200;
@@ -32,8 +29,8 @@ impl Note {
     }
 }
 
-/// The sentences about an observation.
-pub fn notes(observation: &Observation) -> Vec<Note> {
+/// The sentences about what was watched, and what of it was missed.
+pub fn coverage(observation: &Observation) -> Vec<Note> {
     let watched = &observation.watched;
     let mut notes = vec![Note::fact(format!(
         "Observed {} from {} for {}: {} of {}, by {}.",
@@ -68,49 +65,51 @@ pub fn notes(observation: &Observation) -> Vec<Note> {
              are missing.",
         ));
     }
-    let mut listed = |is_warning, title: &str, wanted: &dyn Fn(&Seen) -> bool| {
-        let names: BTreeSet<_> =
-            observation.calls.iter().filter(|seen| wanted(seen)).map(name_with_abi).collect();
-        if !names.is_empty() {
-            let text = format!("{title} ({}): {}.", names.len(), list(&names));
-            notes.push(Note { is_warning, text });
-        }
+    let denied = "Denied while observed, so what follows them was not seen";
+    notes.extend(listed(observation, denied, |seen| seen.denied > 0).map(Note::warning));
+    notes
+}
+
+/// The sentences about an observation of which a profile is made.
+pub fn notes(observation: &Observation) -> Vec<Note> {
+    let watched = &observation.watched;
+    let mut notes = coverage(observation);
+    let mut note = |is_warning, title, wanted: &dyn Fn(&Seen) -> bool| {
+        let text = listed(observation, title, wanted);
+        notes.extend(text.map(|text| Note { is_warning, text }));
     };
-    let total = watched.observations;
-    listed(false, "Seen once", &|seen| seen.is_single());
-    if total > 1 {
-        listed(false, "Seen in only one of the observations", &|seen| seen.observations == 1);
+    note(false, "Seen once", &|seen| seen.is_single());
+    if watched.observations > 1 {
+        note(false, "Seen in only one of the observations", &|seen| seen.observations == 1);
     }
     // At the start or the end: in the first or the last tenth of the time.
     let tenth = watched.time_ns / 10;
     let rest = watched.time_ns - tenth;
     // Calls are read every 100 ms, so a tenth of less time says nothing.
     if watched.observations == 1 && watched.time_ns >= LONG_ENOUGH_NS {
-        listed(false, "Seen only in the first tenth of the time", &|seen| seen.last_ns <= tenth);
-        listed(false, "Seen only in the last tenth of the time", &|seen| {
+        note(false, "Seen only in the first tenth of the time", &|seen| seen.last_ns <= tenth);
+        note(false, "Seen only in the last tenth of the time", &|seen| {
             seen.first_ns >= rest && seen.first_ns > tenth
         });
     }
-    listed(true, "Denied while observed, so what follows them was not seen", &|seen| {
-        seen.denied > 0
-    });
-    listed(true, "Failed with ENOSYS each time, and are therefore not allowed", &|seen| {
+    note(true, "Failed with ENOSYS each time, and are therefore not allowed", &|seen| {
         seen.enosys > 0 && seen.enosys == seen.calls
     });
-    listed(true, "Without a name, and therefore not allowed", &|seen| {
+    note(true, "Without a name, and therefore not allowed", &|seen| {
         crate::names::table::Table::get().named(&seen.syscall).is_none()
     });
     notes
 }
 
-/// What a profile allows that was not seen, in sentences.
-pub fn notes_of_profile(profile: &Profile) -> Vec<Note> {
-    let rules = profile.rules.iter().filter(|rule| rule.action.makes_the_call());
-    let rules = rules.map(|rule| {
-        let comment = rule.comment.trim_end_matches('.');
-        Note::fact(format!("{comment} ({}): {}.", rule.names.len(), rule.names.join(", ")))
-    });
-    rules.collect()
+/// A sentence that lists the calls that are wanted; `None` if there are none.
+fn listed(
+    observation: &Observation,
+    title: &str,
+    wanted: impl Fn(&Seen) -> bool,
+) -> Option<String> {
+    let wanted = observation.calls.iter().filter(|seen| wanted(seen));
+    let names: BTreeSet<_> = wanted.map(name_with_abi).collect();
+    (!names.is_empty()).then(|| format!("{title} ({}): {}.", names.len(), list(&names)))
 }
 
 fn counted(count: u64, one: &str, several: &str) -> String {

@@ -101,8 +101,6 @@ impl Observation {
         for row in &snapshot.calls {
             self.add_call(row.key, &row.total, at_ns);
         }
-        // In the order of the files, whoever is first.
-        self.calls.sort_by(|a, b| (&a.abi, &a.syscall).cmp(&(&b.abi, &b.syscall)));
         self.schema = 1;
         self.watched.observations = 1;
         self.watched.time_ns = at_ns;
@@ -118,28 +116,32 @@ impl Observation {
         }
         let enosys = figures.errnos.iter().find(|(errno, _)| *errno == ENOSYS);
         let enosys = enosys.map_or(0, |&(_, count)| count);
-        let name = syscalls::known(key)
-            .map_or_else(|| crate::names::syscalls::name_in_abi(key), str::to_owned);
-        let found =
-            self.calls.iter_mut().find(|seen| seen.abi == abi.name() && seen.number == key.nr());
-        match found {
-            Some(seen) => {
+        let name = syscalls::known(key);
+        let name = name.map_or_else(|| syscalls::name_in_abi(key), str::to_owned);
+        // By ABI and name, so that the files of two runs can be compared.
+        let place = |seen: &Seen| (seen.abi.as_str(), &seen.syscall).cmp(&(abi.name(), &name));
+        match self.calls.binary_search_by(place) {
+            Ok(at) => {
+                let seen = &mut self.calls[at];
                 if (seen.calls, seen.denied) != (figures.calls, figures.denied) {
                     seen.last_ns = at_ns;
                 }
                 (seen.calls, seen.denied, seen.enosys) = (figures.calls, figures.denied, enosys);
             }
-            None => self.calls.push(Seen {
-                abi: abi.name().to_owned(),
-                syscall: name,
-                number: key.nr(),
-                calls: figures.calls,
-                denied: figures.denied,
-                enosys,
-                first_ns: at_ns,
-                last_ns: at_ns,
-                observations: 1,
-            }),
+            Err(at) => {
+                let seen = Seen {
+                    abi: abi.name().to_owned(),
+                    syscall: name,
+                    number: key.nr(),
+                    calls: figures.calls,
+                    denied: figures.denied,
+                    enosys,
+                    first_ns: at_ns,
+                    last_ns: at_ns,
+                    observations: 1,
+                };
+                self.calls.insert(at, seen);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use crate::{
         seccomp::{Denied, write_check, write_check_json},
         table::Style,
     },
-    seccomp::{Arch, Container, Profile, Verdict, notes},
+    seccomp::{Arch, Container, Profile, Verdict, coverage},
     streams::Stream,
 };
 
@@ -37,7 +37,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Error> {
     let outcome = watch::watch(&args.watch)?;
     let denied =
         denied(&profile, &container, &outcome.snapshot, |figures| figures.calls + figures.denied);
-    let notes: Vec<_> = notes(&outcome.observation).into_iter().filter(is_about_watching).collect();
+    let notes = coverage(&outcome.observation);
     let mut text = Vec::new();
     let written = match args.format {
         Format::Table => {
@@ -58,11 +58,6 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Error> {
         (_, Err(_)) => {}
     }
     Ok(outcome.code)
-}
-
-/// Whether a note says how complete the observation is.
-fn is_about_watching(note: &crate::seccomp::Note) -> bool {
-    note.is_warning || note.text.starts_with("Observed") || note.text.starts_with("No call")
 }
 
 /// The calls that a profile denies, the most frequent first. `count` says how many calls of these
