@@ -18,6 +18,7 @@ use nix::{
 
 use super::error::Error;
 use crate::{
+    engine::kernel::SignalsSent,
     inherited,
     launch::{
         command::Prepared,
@@ -189,10 +190,37 @@ pub(in crate::commands) fn for_end(
         if let Event::Signal(received) = events.next(deadline, Sources::default()) {
             relay.take(received, Instant::now());
         }
-        let due = relay.due(Instant::now(), |_, _, _| None);
-        due.into_iter().for_each(|signal| command.signal(signal));
+        pass_on(&mut relay, &command, None);
     }
     command.exit_code()
+}
+
+/// Passes the signals that are due on to a command. `sent` has the signals that reached the command,
+/// if they are recorded.
+pub(in crate::commands) fn pass_on(
+    relay: &mut Relay,
+    command: &Prepared,
+    sent: Option<&SignalsSent>,
+) {
+    let due = relay.due(Instant::now(), |signal, by_kernel, tolerance| {
+        sent?.command_got(signal, by_kernel, tolerance)
+    });
+    due.into_iter().for_each(|signal| command.signal(signal));
+}
+
+/// Ends a run that nobody watches any more: waits for its command, if it has one. Returns the exit
+/// code.
+///
+/// # Errors
+/// `failure`, for which the run is no longer watched.
+pub(in crate::commands) fn end_unwatched(
+    command: Option<Prepared>,
+    relay: Relay,
+    events: &mut Events,
+    failure: Option<Error>,
+) -> Result<u8, Error> {
+    let code = command.map_or(0, |command| for_end(command, relay, events));
+    failure.map_or(Ok(code), Err)
 }
 
 /// How often to check whether an unwatched command has ended, in case SIGCHLD is missed.

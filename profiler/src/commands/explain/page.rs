@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::watch::Seen;
 use crate::{
     inspect::{Age, Reading, Task, ThreadReading},
-    model::{CpuUse, Happened},
+    model::{CpuUse, Happened, nanoseconds},
 };
 
 /// How long threads have been in the calls that `now` has.
@@ -23,7 +23,7 @@ pub(super) fn ages(first: &Reading, now: &Reading, seen: Option<&Seen>) -> HashM
         let is_same = by_tid
             .get(&thread.tid)
             .is_some_and(|now| matches!(now.task, Some(Task::InCall(key, _)) if key == thread.key));
-        let ns = u64::try_from(thread.age.as_nanos()).unwrap_or(u64::MAX);
+        let ns = nanoseconds(thread.age);
         let is_longer = ages.get(&thread.tid).is_none_or(|age| age.ns < ns);
         if is_same && (is_longer || !thread.at_least) {
             ages.insert(thread.tid, Age { ns, at_least: thread.at_least });
@@ -46,7 +46,7 @@ pub(super) fn ages(first: &Reading, now: &Reading, seen: Option<&Seen>) -> HashM
 /// since then; and calls in which threads are asleep.
 pub(in crate::commands) fn same_calls(first: &Reading, now: &Reading) -> HashMap<u32, Age> {
     let between = first.taken.zip(now.taken).map(|(from, to)| to.saturating_duration_since(from));
-    let ns = between.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+    let ns = between.map_or(0, nanoseconds);
     let before: HashMap<u32, &ThreadReading> =
         first.threads.iter().map(|thread| (thread.tid, thread)).collect();
     let is_same = |now: &&ThreadReading| {

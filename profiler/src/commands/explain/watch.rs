@@ -1,6 +1,6 @@
 //! Watches a process for a while: counts its syscalls, and traces those that fail.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::failures::{Counter, PATH_BYTES};
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     },
     model::{
         CallLine, CallProfile, CallRow, Detail, ErrorLine, Event, Figures, Happened,
-        ProcessProfile, Scope, Snapshot, ThreadInFlight, Unknown,
+        ProcessProfile, Scope, Snapshot, ThreadInFlight, Unknown, nanoseconds,
     },
     names::{errnos, syscalls, waits::waits_by_nature},
 };
@@ -207,8 +207,4 @@ fn errors(row: &CallRow) -> impl Iterator<Item = ErrorLine> {
         errno: errnos::name(errno).into_owned(),
         count,
     })
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

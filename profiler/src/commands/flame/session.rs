@@ -30,7 +30,10 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::stacks::{Sampling, StackProfile, Weight},
+    model::{
+        nanoseconds,
+        stacks::{Sampling, StackProfile, Weight},
+    },
     symbols::{ImageId, Symbols, Unread},
 };
 
@@ -64,7 +67,7 @@ pub(super) fn run(args: &FlameArgs) -> Result<u8, Error> {
             FlameWeight::Time => Weight::Time,
             FlameWeight::Errors => Weight::Errors,
         },
-        slower_ns: args.slower.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        slower_ns: args.slower.map_or(0, nanoseconds),
         every: args.every,
         kernel: args.kernel,
         copies: !args.frame_pointers,
@@ -137,8 +140,7 @@ impl Session {
             if command.has_ended() {
                 return false;
             }
-            let due = self.relay.due(Instant::now(), |_, _, _| None);
-            due.into_iter().for_each(|signal| command.signal(signal));
+            wait::pass_on(&mut self.relay, command, None);
         }
         let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
         if is_over || self.watched.all_ended() {
@@ -245,7 +247,7 @@ impl Session {
         Ok(StackProfile {
             weight: options.weight,
             sampling,
-            duration_ns: u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            duration_ns: nanoseconds(duration),
             total: summed.totals.values().map(|total| total.weight).sum(),
             calls: summed.totals.values().map(|total| total.calls).sum(),
             rows,

@@ -89,8 +89,7 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
         }
         // Before the events are read, so that none of the command is missed.
         let has_ended = command.has_ended();
-        let due = relay.due(Instant::now(), |_, _, _| None);
-        due.into_iter().for_each(|signal| command.signal(signal));
+        wait::pass_on(&mut relay, &command, None);
         let mut batch = Vec::new();
         let read = tracer.read(&mut batch);
         let mut text = String::new();

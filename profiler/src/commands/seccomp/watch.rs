@@ -8,7 +8,7 @@ use crate::{
         cli::WatchArgs,
         error::Error,
         target::Target,
-        wait::{Event, Events, Sources},
+        wait::{self, Event, Events, Sources},
     },
     engine::{
         Cadence, Engine as _,
@@ -20,7 +20,7 @@ use crate::{
         relay::Relay,
         user::User,
     },
-    model::{Detail, Snapshot, Timed},
+    model::{Detail, Snapshot, Timed, nanoseconds},
     present::origin::exact_time,
     seccomp::Observation,
     streams::Stream,
@@ -96,11 +96,7 @@ pub(super) fn watch(args: &WatchArgs) -> Result<Outcome, Error> {
             if command.has_ended() {
                 break true;
             }
-            let sent = profiler.signals_sent();
-            let due = relay.due(Instant::now(), |signal, by_kernel, tolerance| {
-                sent?.command_got(signal, by_kernel, tolerance)
-            });
-            due.into_iter().for_each(|signal| command.signal(signal));
+            wait::pass_on(&mut relay, command, profiler.signals_sent());
         }
         if watched.all_ended() {
             break true;
@@ -126,10 +122,6 @@ pub(super) fn watch(args: &WatchArgs) -> Result<Outcome, Error> {
     observation.watched.ran_after = !has_ended || !snapshot.in_flight.calls.is_empty();
     let code = command.map_or(0, |mut command| command.exit_code());
     Ok(Outcome { observation, snapshot, code })
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What is watched, for people.

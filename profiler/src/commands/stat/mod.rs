@@ -177,11 +177,7 @@ impl Session<'_> {
             if command.has_ended() {
                 return Ok(Next::Report);
             }
-            let sent = self.profiler.signals_sent();
-            let due = self.relay.due(Instant::now(), |signal, by_kernel, tolerance| {
-                sent?.command_got(signal, by_kernel, tolerance)
-            });
-            due.into_iter().for_each(|signal| command.signal(signal));
+            wait::pass_on(&mut self.relay, command, self.profiler.signals_sent());
         }
         if self.watched.all_ended() {
             return Ok(Next::Report);

@@ -15,7 +15,7 @@ use super::help::{self, Scroll};
 use crate::{
     commands::explain::page,
     inspect::{self, Age, Patience, Reading, Task},
-    model::{Process, ProcessProfile, ThreadInFlight},
+    model::{Process, ProcessProfile, ThreadInFlight, nanoseconds},
     present::explain::{self, Line},
     proc_fields::TICK_NS,
 };
@@ -197,7 +197,7 @@ fn lines(wanted: &Wanted, later: &Receiver<Vec<ThreadInFlight>>) -> Vec<Line> {
                 && matches!(thread.task, Some(Task::InCall(key, _)) if key == call.key)
         });
         let Some(age) = call.age.checked_sub(since).filter(|_| is_same) else { continue };
-        let ns = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let ns = nanoseconds(age);
         let is_longer = ages.get(&call.tid).is_none_or(|known| known.ns < ns);
         if is_longer || !call.at_least {
             ages.insert(call.tid, Age { ns, at_least: call.at_least });

@@ -12,7 +12,7 @@ use crate::{
     commands::cli::{Clock, Column, TraceArgs, TraceFormat},
     decode::{self, Decoded, Style},
     environment,
-    model::{Call, Event, Happened},
+    model::{Call, Event, Happened, nanoseconds},
 };
 
 /// The column at which strace aligns results.
@@ -258,7 +258,7 @@ impl Lines {
             }
             Clock::Unix => {
                 let since = wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                seconds(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+                seconds(nanoseconds(since))
             }
             Clock::Monotonic => seconds(at_ns),
             Clock::Elapsed => since(self.start.monotonic_ns),

@@ -43,7 +43,7 @@ use crate::{
         user::User,
         watched::Watched,
     },
-    model::{Event, Happened},
+    model::{Event, Happened, nanoseconds},
     streams::Stream,
     text::Untrusted,
 };
@@ -84,7 +84,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         string_limit: args.string_limit,
         only_failed: args.failed,
         errnos: args.errno.iter().map(|errno| errno.number().into()).collect(),
-        slower_ns: args.slower.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+        slower_ns: args.slower.map_or(0, nanoseconds),
         files: !args.no_paths,
         ring_bytes: args.buffer.unwrap_or(default_buffer(args)) << 20,
         last: recording::last(args),
@@ -230,8 +230,7 @@ impl Session {
             if command.has_ended() {
                 return Ok(Next::End);
             }
-            let due = self.relay.due(Instant::now(), |_, _, _| None);
-            due.into_iter().for_each(|signal| command.signal(signal));
+            wait::pass_on(&mut self.relay, command, None);
         }
         let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
         if is_over || self.watched.all_ended() {
@@ -311,8 +310,7 @@ impl Session {
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
         let Self { tracer, command, relay, .. } = self;
         drop(tracer);
-        let code = command.map_or(0, |command| wait::for_end(command, relay, events));
-        failure.map_or(Ok(code), Err)
+        wait::end_unwatched(command, relay, events, failure)
     }
 }
 

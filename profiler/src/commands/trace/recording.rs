@@ -140,8 +140,7 @@ impl Session {
             if command.has_ended() {
                 return Ok(Next::End);
             }
-            let due = self.relay.due(Instant::now(), |_, _, _| None);
-            due.into_iter().for_each(|signal| command.signal(signal));
+            wait::pass_on(&mut self.relay, command, None);
         }
         let is_over = self.ends.is_some_and(|ends| Instant::now() >= ends);
         if is_over || self.watched.all_ended() {
@@ -270,8 +269,7 @@ impl Session {
     fn end_unread(self, events: &mut Events, failure: Option<Error>) -> Result<u8, Error> {
         let Self { tracer, command, relay, .. } = self;
         drop(tracer);
-        let code = command.map_or(0, |command| wait::for_end(command, relay, events));
-        failure.map_or(Ok(code), Err)
+        wait::end_unwatched(command, relay, events, failure)
     }
 }
 
