@@ -203,7 +203,7 @@ impl Loaded {
             // path, which takes minutes to write, also if the load fails for another reason, such
             // as EMFILE.
             .verifier_log_level(VerifierLogLevel::DEBUG | VerifierLogLevel::STATS);
-        for map in spec.maps {
+        for map in spec.all_maps() {
             if let Some(entries) = setup.entries(map.size) {
                 loader.map_max_entries(map.name, entries);
             }

@@ -107,6 +107,7 @@ static ARENA: ObjectSpec = ObjectSpec {
         map(maps::ARENA, Size::ArenaPages),
         map("TASK_STORAGE", Size::Compiled)
     ),
+    library_maps: &[],
     settings: counting_settings!(Group::CallLister, Group::Arena),
 };
 
@@ -128,6 +129,7 @@ static ARRAYS: ObjectSpec = ObjectSpec {
         map("TASK_STORAGE", Size::Compiled),
         map(maps::RECORDS_BY_TASK, Size::RecordsByTask)
     ),
+    library_maps: &[],
     settings: counting_settings!(Group::CallLister),
 };
 
@@ -148,6 +150,7 @@ static FALLBACK: ObjectSpec = ObjectSpec {
         Size::Compiled,
         map(maps::TASKS, Size::TaskStates)
     ),
+    library_maps: &[],
     settings: counting_settings!(),
 };
 
@@ -163,6 +166,7 @@ static IDENTITY: ObjectSpec = ObjectSpec {
     call_lister: None,
     capability_checks: None,
     maps: &[],
+    library_maps: &[],
     settings: &[],
 };
 
@@ -178,8 +182,53 @@ static FILL: ObjectSpec = ObjectSpec {
     call_lister: None,
     capability_checks: None,
     maps: &[map(maps::FREE_RECORDS, Size::Shared), map(maps::FREE_EXTENTS, Size::Shared)],
+    library_maps: &[],
     settings: &[],
 };
+
+/// The maps of the library, which each object has, at the sizes to which they are compiled. The objects
+/// that count calls use them, and list them with their sizes instead.
+static OF_LIBRARY: [MapSpec; 39] = [
+    map(maps::RECORDS, Size::Compiled),
+    map(maps::IDENTITIES, Size::Compiled),
+    map(maps::CELLS, Size::Compiled),
+    map(maps::SAMPLERS, Size::Compiled),
+    map(maps::OVERFLOW_SAMPLERS, Size::Compiled),
+    map(maps::CALLS_BEFORE, Size::Compiled),
+    map(maps::CALLS_BEFORE_BY_TASK, Size::Compiled),
+    map(maps::FREE_RECORDS, Size::Compiled),
+    map(maps::FREE_EXTENTS, Size::Compiled),
+    map(maps::EXTENT_OWNERS, Size::Compiled),
+    map(maps::OPERATIONS, Size::Compiled),
+    map(maps::OPERATION_INDEX, Size::Compiled),
+    map(maps::FREE_OPERATIONS, Size::Compiled),
+    map(maps::REQUESTS, Size::Compiled),
+    map(maps::DATA_REQUESTS, Size::Compiled),
+    map(maps::RINGS, Size::Compiled),
+    map(maps::CALLS, Size::Compiled),
+    map(maps::CGROUPS, Size::Compiled),
+    map(maps::CGROUP_EVENTS, Size::Compiled),
+    map(maps::PLACES, Size::Compiled),
+    map(maps::COMMS, Size::Compiled),
+    map(maps::CONTROL, Size::Compiled),
+    map(maps::COUNTERS, Size::Compiled),
+    map(maps::OFF_CPU, Size::Compiled),
+    map(maps::OFF_CPU_CALLS, Size::Compiled),
+    map(maps::OFF_CPU_OVERFLOW, Size::Compiled),
+    map(maps::OVERFLOW, Size::Compiled),
+    map(maps::OVERFLOW_EXTREMES, Size::Compiled),
+    map(maps::SIGNALS_SENT, Size::Compiled),
+    map(maps::TARGETS, Size::Compiled),
+    map(maps::USERS, Size::Compiled),
+    map(maps::WAKE, Size::Compiled),
+    map(maps::FAILURES, Size::Compiled),
+    map(maps::FAILURE_INDEX, Size::Compiled),
+    map(maps::FREE_FAILURES, Size::Compiled),
+    map(maps::TARGET_PLANS, Size::Compiled),
+    map(maps::FAILURE_SCRATCH, Size::Compiled),
+    map(maps::CAPABILITY_CHECKS, Size::Compiled),
+    map("REPORTED", Size::Compiled),
+];
 
 static TRACE: ObjectSpec = ObjectSpec {
     name: ObjectName::Trace,
@@ -205,47 +254,8 @@ static TRACE: ObjectSpec = ObjectSpec {
         map(maps::ERRNOS, Size::Compiled),
         map(maps::LOSSES, Size::Compiled),
         map(maps::RENAMED, Size::Renames),
-        // The maps of the library that all objects have.
-        map(maps::RECORDS, Size::Compiled),
-        map(maps::IDENTITIES, Size::Compiled),
-        map(maps::CELLS, Size::Compiled),
-        map(maps::SAMPLERS, Size::Compiled),
-        map(maps::OVERFLOW_SAMPLERS, Size::Compiled),
-        map(maps::CALLS_BEFORE, Size::Compiled),
-        map(maps::CALLS_BEFORE_BY_TASK, Size::Compiled),
-        map(maps::FREE_RECORDS, Size::Compiled),
-        map(maps::FREE_EXTENTS, Size::Compiled),
-        map(maps::EXTENT_OWNERS, Size::Compiled),
-        map(maps::OPERATIONS, Size::Compiled),
-        map(maps::OPERATION_INDEX, Size::Compiled),
-        map(maps::FREE_OPERATIONS, Size::Compiled),
-        map(maps::REQUESTS, Size::Compiled),
-        map(maps::DATA_REQUESTS, Size::Compiled),
-        map(maps::RINGS, Size::Compiled),
-        map(maps::CALLS, Size::Compiled),
-        map(maps::CGROUPS, Size::Compiled),
-        map(maps::CGROUP_EVENTS, Size::Compiled),
-        map(maps::PLACES, Size::Compiled),
-        map(maps::COMMS, Size::Compiled),
-        map(maps::CONTROL, Size::Compiled),
-        map(maps::COUNTERS, Size::Compiled),
-        map(maps::OFF_CPU, Size::Compiled),
-        map(maps::OFF_CPU_CALLS, Size::Compiled),
-        map(maps::OFF_CPU_OVERFLOW, Size::Compiled),
-        map(maps::OVERFLOW, Size::Compiled),
-        map(maps::OVERFLOW_EXTREMES, Size::Compiled),
-        map(maps::SIGNALS_SENT, Size::Compiled),
-        map(maps::TARGETS, Size::Compiled),
-        map(maps::USERS, Size::Compiled),
-        map(maps::WAKE, Size::Compiled),
-        map(maps::FAILURES, Size::Compiled),
-        map(maps::FAILURE_INDEX, Size::Compiled),
-        map(maps::FREE_FAILURES, Size::Compiled),
-        map(maps::TARGET_PLANS, Size::Compiled),
-        map(maps::FAILURE_SCRATCH, Size::Compiled),
-        map(maps::CAPABILITY_CHECKS, Size::Compiled),
-        map("REPORTED", Size::Compiled),
     ],
+    library_maps: &OF_LIBRARY,
     settings: &[
         Group::Scope,
         Group::Filter,
@@ -278,47 +288,8 @@ static STACKS: ObjectSpec = ObjectSpec {
         map("SCRATCH", Size::Compiled),
         map("COPY_SCRATCH", Size::Compiled),
         map(maps::RENAMED, Size::Renames),
-        // The maps of the library that all objects have.
-        map(maps::RECORDS, Size::Compiled),
-        map(maps::IDENTITIES, Size::Compiled),
-        map(maps::CELLS, Size::Compiled),
-        map(maps::SAMPLERS, Size::Compiled),
-        map(maps::OVERFLOW_SAMPLERS, Size::Compiled),
-        map(maps::CALLS_BEFORE, Size::Compiled),
-        map(maps::CALLS_BEFORE_BY_TASK, Size::Compiled),
-        map(maps::FREE_RECORDS, Size::Compiled),
-        map(maps::FREE_EXTENTS, Size::Compiled),
-        map(maps::EXTENT_OWNERS, Size::Compiled),
-        map(maps::OPERATIONS, Size::Compiled),
-        map(maps::OPERATION_INDEX, Size::Compiled),
-        map(maps::FREE_OPERATIONS, Size::Compiled),
-        map(maps::REQUESTS, Size::Compiled),
-        map(maps::DATA_REQUESTS, Size::Compiled),
-        map(maps::RINGS, Size::Compiled),
-        map(maps::CALLS, Size::Compiled),
-        map(maps::CGROUPS, Size::Compiled),
-        map(maps::CGROUP_EVENTS, Size::Compiled),
-        map(maps::PLACES, Size::Compiled),
-        map(maps::COMMS, Size::Compiled),
-        map(maps::CONTROL, Size::Compiled),
-        map(maps::COUNTERS, Size::Compiled),
-        map(maps::OFF_CPU, Size::Compiled),
-        map(maps::OFF_CPU_CALLS, Size::Compiled),
-        map(maps::OFF_CPU_OVERFLOW, Size::Compiled),
-        map(maps::OVERFLOW, Size::Compiled),
-        map(maps::OVERFLOW_EXTREMES, Size::Compiled),
-        map(maps::SIGNALS_SENT, Size::Compiled),
-        map(maps::TARGETS, Size::Compiled),
-        map(maps::USERS, Size::Compiled),
-        map(maps::WAKE, Size::Compiled),
-        map(maps::FAILURES, Size::Compiled),
-        map(maps::FAILURE_INDEX, Size::Compiled),
-        map(maps::FREE_FAILURES, Size::Compiled),
-        map(maps::TARGET_PLANS, Size::Compiled),
-        map(maps::FAILURE_SCRATCH, Size::Compiled),
-        map(maps::CAPABILITY_CHECKS, Size::Compiled),
-        map("REPORTED", Size::Compiled),
     ],
+    library_maps: &OF_LIBRARY,
     settings: &[Group::Scope, Group::Filter, Group::Kernel, Group::Task, Group::Stacks],
 };
 
@@ -437,7 +408,7 @@ mod tests {
     fn each_object_has_the_maps_of_its_description() {
         for spec in ALL.map(find) {
             let found = symbols(&spec.bytes(), SymbolKind::Data, |section| section == ".maps");
-            let described = spec.maps.iter().map(|map| map.name.to_owned()).collect();
+            let described = spec.all_maps().map(|map| map.name.to_owned()).collect();
             assert_eq!(found, described, "{:?}", spec.name);
         }
     }

@@ -47,6 +47,9 @@ pub(crate) struct ObjectSpec {
     pub(crate) capability_checks: Option<&'static str>,
     /// Its maps, except those that the loader makes for itself (`.rodata`, `.bss`, `AYA_LOGS`).
     pub(crate) maps: &'static [MapSpec],
+    /// Further maps that it has only because it is linked with the library. Its programs use few of
+    /// them.
+    pub(super) library_maps: &'static [MapSpec],
     /// The groups of settings that it has.
     pub(crate) settings: &'static [Group],
 }
@@ -70,9 +73,14 @@ impl ObjectSpec {
         self.requires.iter().copied().find(|&requirement| !meets(requirement))
     }
 
+    /// Its maps, and those of the library.
+    pub(crate) fn all_maps(&self) -> impl Iterator<Item = &'static MapSpec> {
+        self.maps.iter().chain(self.library_maps)
+    }
+
     /// Whether it has a map of this name.
     pub(crate) fn has_map(&self, name: &str) -> bool {
-        self.maps.iter().any(|map| map.name == name)
+        self.all_maps().any(|map| map.name == name)
     }
 }
 
