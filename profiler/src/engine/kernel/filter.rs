@@ -6,8 +6,31 @@ use aya::{
 };
 use profiler_common::{maps as names, settings::FieldGroup};
 
-use super::{error::KernelError, features::Features, maps};
+use super::{error::KernelError, features::Features, maps, options::Options};
 use crate::{filter::Filter, model::Scope};
+
+/// Checks that this kernel can follow single calls, or their stacks, in the scope of a query. `what`
+/// names what is followed, and `whole_host` says how to do without type information.
+pub(super) fn check_followed(
+    options: &Options,
+    features: &Features,
+    what: &'static str,
+    whole_host: &'static str,
+) -> Result<(), KernelError> {
+    if !features.layout.has(FieldGroup::Task) && options.scope != Scope::Host {
+        return Err(KernelError::Missing {
+            feature: "type information (BTF), without which the profiler cannot follow children",
+            needs: whole_host,
+        });
+    }
+    if !options.filter.places.is_empty() {
+        return Err(KernelError::Missing {
+            feature: what,
+            needs: "the cgroup of the unit, container or pod: --cgroup",
+        });
+    }
+    check_support(&options.filter, features)
+}
 
 /// Checks that this kernel can apply `filter`.
 pub(super) fn check_support(filter: &Filter, features: &Features) -> Result<(), KernelError> {

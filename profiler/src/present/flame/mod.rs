@@ -29,18 +29,20 @@ pub fn label(frame: &Frame) -> String {
     if frame.is_kernel { format!("{function}_[k]") } else { function }
 }
 
+/// What of the user stack of a row is missing, in place of the functions.
+fn missing(row: &StackRow) -> Option<&'static str> {
+    match row.method {
+        Method::Lost => Some("[no stack]"),
+        Method::KernelOnly => Some("[no user stack]"),
+        Method::Unwound | Method::FramePointers => row.is_truncated.then_some("[truncated]"),
+    }
+}
+
 /// The labels of a row, the outermost first: the process, the functions that call, the syscall, and
 /// the functions of the kernel.
 fn labels(row: &StackRow) -> Vec<String> {
     let mut labels = vec![process(row)];
-    match row.method {
-        Method::Lost => labels.push("[no stack]".into()),
-        Method::KernelOnly => labels.push("[no user stack]".into()),
-        Method::Unwound | Method::FramePointers if row.is_truncated => {
-            labels.push("[truncated]".into());
-        }
-        Method::Unwound | Method::FramePointers => {}
-    }
+    labels.extend(missing(row).map(Into::into));
     labels.extend(row.user.iter().map(label));
     labels.push(call(row));
     labels.extend(row.kernel.iter().map(label));

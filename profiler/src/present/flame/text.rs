@@ -5,8 +5,8 @@ use std::{
     io::{self, Write},
 };
 
-use super::{call, label, process, summary};
-use crate::model::stacks::{Method, StackProfile, StackRow};
+use super::{call, label, missing, process, summary};
+use crate::model::stacks::{StackProfile, StackRow};
 
 /// Smaller shares are not shown, as a part of 1.
 const LEAST_SHARE: f64 = 0.005;
@@ -65,14 +65,7 @@ fn path(row: &StackRow) -> Vec<String> {
         labels.push(format!("waits in {}", label(innermost)));
     }
     labels.extend(row.user.iter().rev().map(label));
-    match row.method {
-        Method::Lost => labels.push("[no stack]".into()),
-        Method::KernelOnly => labels.push("[no user stack]".into()),
-        Method::Unwound | Method::FramePointers if row.is_truncated => {
-            labels.push("[truncated]".into());
-        }
-        Method::Unwound | Method::FramePointers => {}
-    }
+    labels.extend(missing(row).map(Into::into));
     labels.push(process(row));
     labels
 }

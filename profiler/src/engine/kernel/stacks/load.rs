@@ -1,26 +1,19 @@
 //! Loads and attaches the object.
 
-use aya::maps::{HashMap, MapError, PerCpuArray, RingBuf};
-use profiler_common::{
-    maps as names,
-    settings::{self, FieldGroup},
-};
+use profiler_common::{maps as names, settings};
 
 use super::{StackCollector, options::StackOptions};
-use crate::{
-    engine::kernel::{
-        allocator::{release_memory, return_large_blocks},
-        attached::AttachedObject,
-        error::KernelError,
-        features::Features,
-        filter, host_tasks,
-        identity::Identity,
-        load::{Loaded, Setup, StackSizes},
-        loader, maps,
-        object::{self, Group, ObjectName, When},
-        session,
-    },
-    model::Scope,
+use crate::engine::kernel::{
+    allocator::{release_memory, return_large_blocks},
+    attached::AttachedObject,
+    error::KernelError,
+    features::Features,
+    filter, host_tasks,
+    identity::Identity,
+    load::{Loaded, Setup, StackSizes},
+    loader, maps,
+    object::{self, Group, ObjectName, When},
+    session,
 };
 
 /// Threads of the host, in scope or not: the least space.
@@ -47,7 +40,12 @@ impl StackCollector {
         features.require()?;
         session::raise_memlock();
         let options = &stacks.options;
-        check(stacks, &features)?;
+        filter::check_followed(
+            options,
+            &features,
+            "stacks of calls by unit, container or pod yet",
+            "CONFIG_DEBUG_INFO_BTF=y; `profiler flame -a` works without it",
+        )?;
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
         session::support::check_namespace(options, &features, &identity)?;
@@ -62,16 +60,11 @@ impl StackCollector {
         loaded.load_programs_for(&setup, needs)?;
         let ebpf = &mut loaded.ebpf;
         filter::fill_maps(ebpf, &options.scope, &options.filter)?;
-        let ring = RingBuf::try_from(maps::take(ebpf, names::STACK_COPIES)?)
-            .map_err(|e| failed(names::STACK_COPIES, &e))?;
-        let rows = HashMap::try_from(maps::take(ebpf, names::STACK_ROWS)?)
-            .map_err(|e| failed(names::STACK_ROWS, &e))?;
-        let frames = HashMap::try_from(maps::take(ebpf, names::FRAMES)?)
-            .map_err(|e| failed(names::FRAMES, &e))?;
-        let samplers = PerCpuArray::try_from(maps::take(ebpf, names::STACK_SAMPLERS)?)
-            .map_err(|e| failed(names::STACK_SAMPLERS, &e))?;
-        let losses = PerCpuArray::try_from(maps::take(ebpf, names::STACK_LOSSES)?)
-            .map_err(|e| failed(names::STACK_LOSSES, &e))?;
+        let ring = maps::take_as(ebpf, names::STACK_COPIES)?;
+        let rows = maps::take_as(ebpf, names::STACK_ROWS)?;
+        let frames = maps::take_as(ebpf, names::FRAMES)?;
+        let samplers = maps::take_as(ebpf, names::STACK_SAMPLERS)?;
+        let losses = maps::take_as(ebpf, names::STACK_LOSSES)?;
         let programs = loaded.spec.programs_for(needs);
         let mut object = AttachedObject::new(loaded, programs, false);
         let AttachedObject { spec, programs, ebpf, .. } = &mut object;
@@ -82,24 +75,6 @@ impl StackCollector {
         let ring_bytes = setup.stacks.ring_bytes as usize;
         Ok(Self { object, ring, ring_bytes, rows, frames, samplers, losses, malformed: 0 })
     }
-}
-
-/// Checks that this kernel can follow calls in the scope.
-fn check(stacks: &StackOptions, features: &Features) -> Result<(), KernelError> {
-    let options = &stacks.options;
-    if !features.layout.has(FieldGroup::Task) && options.scope != Scope::Host {
-        return Err(KernelError::Missing {
-            feature: "type information (BTF), without which the profiler cannot follow children",
-            needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler flame -a` works without it",
-        });
-    }
-    if !options.filter.places.is_empty() {
-        return Err(KernelError::Missing {
-            feature: "stacks of calls by unit, container or pod yet",
-            needs: "the cgroup of the unit, container or pod: --cgroup",
-        });
-    }
-    filter::check_support(&options.filter, features)
 }
 
 /// The setup of the object.
@@ -126,8 +101,4 @@ fn setup<'a>(stacks: &'a StackOptions, features: &'a Features, own: Option<u32>)
         ],
     );
     setup
-}
-
-fn failed(map: &str, error: &MapError) -> KernelError {
-    KernelError::from_any(format!("use the map {map}"), error)
 }

@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, MapError, PerCpuArray, RingBuf, Stack},
+    maps::{Array, Stack},
 };
 use nix::unistd::{SysconfVar, sysconf};
 use profiler_common::{
@@ -14,7 +14,6 @@ use profiler_common::{
     wire::Control,
 };
 
-pub(super) use super::options::Sizes;
 use super::{Tracer, batch::Batch, options::TraceOptions, recorder::Recorder};
 use crate::{
     engine::kernel::{
@@ -27,7 +26,6 @@ use crate::{
         load::{Loaded, Setup, TraceSizes},
         loader, maps,
         object::{self, Group, ObjectName},
-        options::Options,
         session,
     },
     filter::Filter,
@@ -60,7 +58,12 @@ impl Tracer {
         features.require()?;
         session::raise_memlock();
         let options = &trace.options;
-        check(options, &features)?;
+        filter::check_followed(
+            options,
+            &features,
+            "trace of calls by unit, container or pod yet",
+            "CONFIG_DEBUG_INFO_BTF=y; `profiler trace -a` works without it",
+        )?;
         check_failures(trace, &features)?;
         let mut loader = loader::without_types();
         let identity = Identity::learn(&mut loader, features.host_pid_namespace)?;
@@ -72,18 +75,13 @@ impl Tracer {
         let ebpf = &mut loaded.ebpf;
         fill(ebpf, trace, &setup.trace, plans)?;
         filter::fill_maps(ebpf, &options.scope, &options.filter)?;
-        let ring = RingBuf::try_from(maps::take(ebpf, names::EVENTS)?)
-            .map_err(|e| failed(names::EVENTS, &e))?;
-        let tasks = HashMap::try_from(maps::take(ebpf, names::TASKS)?)
-            .map_err(|e| failed(names::TASKS, &e))?;
-        let pending = Array::try_from(maps::take(ebpf, names::PENDING)?)
-            .map_err(|e| failed(names::PENDING, &e))?;
+        let ring = maps::take_as(ebpf, names::EVENTS)?;
+        let tasks = maps::take_as(ebpf, names::TASKS)?;
+        let pending = maps::take_as(ebpf, names::PENDING)?;
         let recorder = trace.last.map(|last| Recorder::new(ebpf, last.calls, trace.recorder()));
         let recorder = recorder.transpose()?;
-        let losses = PerCpuArray::try_from(maps::take(ebpf, names::LOSSES)?)
-            .map_err(|e| failed(names::LOSSES, &e))?;
-        let mut control: Array<_, Control> = Array::try_from(maps::take(ebpf, names::CONTROL)?)
-            .map_err(|e| failed(names::CONTROL, &e))?;
+        let losses = maps::take_as(ebpf, names::LOSSES)?;
+        let mut control: Array<_, Control> = maps::take_as(ebpf, names::CONTROL)?;
         let programs = loaded.spec.programs_for(|when| setup.needs(when));
         let mut object = AttachedObject::new(loaded, programs, false);
         let AttachedObject { spec, programs, ebpf, .. } = &mut object;
@@ -97,11 +95,11 @@ impl Tracer {
                 0,
                 Control {
                     attached: 1,
-                    ..control.get(&0, 0).map_err(|e| failed(names::CONTROL, &e))?
+                    ..control.get(&0, 0).map_err(|e| maps::failed(names::CONTROL, &e))?
                 },
                 0,
             )
-            .map_err(|e| failed(names::CONTROL, &e))?;
+            .map_err(|e| maps::failed(names::CONTROL, &e))?;
         release_memory();
         Ok(Self {
             object,
@@ -117,23 +115,6 @@ impl Tracer {
             malformed: 0,
         })
     }
-}
-
-/// Checks that this kernel can follow calls in the scope.
-fn check(options: &Options, features: &Features) -> Result<(), KernelError> {
-    if !features.layout.has(FieldGroup::Task) && options.scope != Scope::Host {
-        return Err(KernelError::Missing {
-            feature: "type information (BTF), without which the profiler cannot follow children",
-            needs: "CONFIG_DEBUG_INFO_BTF=y; `profiler trace -a` works without it",
-        });
-    }
-    if !options.filter.places.is_empty() {
-        return Err(KernelError::Missing {
-            feature: "trace of calls by unit, container or pod yet",
-            needs: "the cgroup of the unit, container or pod: --cgroup",
-        });
-    }
-    filter::check_support(&options.filter, features)
 }
 
 /// Checks that this kernel can report the ends of processes, if they are to be reported.
@@ -195,28 +176,24 @@ fn fill(
     sizes: &TraceSizes,
     plans: impl Fn(CallKey) -> Plan,
 ) -> Result<(), KernelError> {
-    let mut of_calls: Array<_, [Capture; 8]> =
-        Array::try_from(maps::take(ebpf, names::PLANS)?).map_err(|e| failed(names::PLANS, &e))?;
+    let mut of_calls: Array<_, [Capture; 8]> = maps::take_as(ebpf, names::PLANS)?;
     for index in 0..OVERFLOW_SLOTS {
         let plan = CallKey::from_overflow_index(index).map_or(NO_PLAN, &plans);
         if plan != NO_PLAN {
-            of_calls.set(index, plan, 0).map_err(|e| failed(names::PLANS, &e))?;
+            of_calls.set(index, plan, 0).map_err(|e| maps::failed(names::PLANS, &e))?;
         }
     }
-    let mut numbers: Array<_, u32> = Array::try_from(maps::take(ebpf, names::NUMBERS)?)
-        .map_err(|e| failed(names::NUMBERS, &e))?;
+    let mut numbers: Array<_, u32> = maps::take_as(ebpf, names::NUMBERS)?;
     for number in numbers_of(&trace.options.filter) {
-        numbers.set(number, 1, 0).map_err(|e| failed(names::NUMBERS, &e))?;
+        numbers.set(number, 1, 0).map_err(|e| maps::failed(names::NUMBERS, &e))?;
     }
-    let mut errnos: Array<_, u64> =
-        Array::try_from(maps::take(ebpf, names::ERRNOS)?).map_err(|e| failed(names::ERRNOS, &e))?;
+    let mut errnos: Array<_, u64> = maps::take_as(ebpf, names::ERRNOS)?;
     for (index, word) in (0..).zip(words_of(&trace.errnos)).filter(|(_, word)| *word != 0) {
-        errnos.set(index, word, 0).map_err(|e| failed(names::ERRNOS, &e))?;
+        errnos.set(index, word, 0).map_err(|e| maps::failed(names::ERRNOS, &e))?;
     }
-    let mut free: Stack<_, u32> = Stack::try_from(maps::take(ebpf, names::FREE_PENDING)?)
-        .map_err(|e| failed(names::FREE_PENDING, &e))?;
+    let mut free: Stack<_, u32> = maps::take_as(ebpf, names::FREE_PENDING)?;
     for index in (0..sizes.pending).rev() {
-        free.push(index, 0).map_err(|e| failed(names::FREE_PENDING, &e))?;
+        free.push(index, 0).map_err(|e| maps::failed(names::FREE_PENDING, &e))?;
     }
     Ok(())
 }
@@ -247,10 +224,6 @@ fn words_of(errnos: &[u32]) -> [u64; ERRNO_WORDS as usize] {
         }
     }
     words
-}
-
-pub(super) fn failed(map: &str, error: &MapError) -> KernelError {
-    KernelError::from_any(format!("use the map {map}"), error)
 }
 
 const _: () = assert!(ABIS.len() == 3 && NUMBERS > 640, "each known number has an index");

@@ -18,7 +18,7 @@ use profiler_common::{
 
 use super::{
     ATTEMPTS, Tracer, call_of,
-    load::{Sizes, failed},
+    options::Sizes,
     record,
     ring::{self, Printed, Selected, Source, Until},
 };
@@ -85,10 +85,9 @@ impl Recorder {
     pub(super) fn new(ebpf: &mut Ebpf, last: u32, sizes: Sizes) -> Result<Self, KernelError> {
         let error =
             |e: std::io::Error| KernelError::from_any("map the rings of threads".into(), &e);
-        let mut free: Queue<_, u32> = Queue::try_from(maps::take(ebpf, names::FREE_RINGS)?)
-            .map_err(|e| failed(names::FREE_RINGS, &e))?;
+        let mut free: Queue<_, u32> = maps::take_as(ebpf, names::FREE_RINGS)?;
         for index in 0..sizes.rings {
-            free.push(index, 0).map_err(|e| failed(names::FREE_RINGS, &e))?;
+            free.push(index, 0).map_err(|e| maps::failed(names::FREE_RINGS, &e))?;
         }
         let array = |name: &str| {
             let map = ebpf.map(name).and_then(maps::fd);
