@@ -17,6 +17,7 @@ mod seccomp;
 mod shown;
 mod stat;
 mod syscalls;
+mod target;
 mod top;
 mod top_by;
 mod trace;
@@ -41,6 +42,7 @@ pub use seccomp::{
 pub use shown::ShownArgs;
 pub use stat::StatArgs;
 pub use syscalls::SyscallsArgs;
+pub use target::{FollowArgs, UserArgs};
 pub use top::TopArgs;
 pub use top_by::{CallsBy, ListsBy, OwnersBy};
 pub use trace::{Clock, Column, Occasion, TraceArgs, TraceFormat};

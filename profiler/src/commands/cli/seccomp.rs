@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{FilterArgs, Format, List, candidates, lists};
+use super::{FilterArgs, Format, List, UserArgs, candidates, lists};
 use crate::{duration::RunTime, filter::CallPattern};
 
 /// `profiler seccomp`.
@@ -48,9 +48,9 @@ pub struct WatchArgs {
     /// ended.
     #[arg(short, long, value_name = "TIME")]
     pub duration: Option<RunTime>,
-    /// Run the command as this user, by name or number
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    /// The flag that names the user of the command.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Flags that choose which processes and syscalls are watched.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -172,9 +172,9 @@ pub struct RunArgs {
     /// The profile: JSON of Docker or OCI, or a unit file of systemd
     #[arg(value_name = "PROFILE")]
     pub profile: PathBuf,
-    /// Run the command as this user, by name or number
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    /// The flag that names the user of the command.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Capabilities of the container, for profiles that allow more with some of them
     #[arg(long, value_name = "CAP", value_delimiter = ',')]
     pub cap: Vec<String>,

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    BudgetArgs, FilterArgs, Format, KernelArgs, List, PathsArgs, ShownArgs, candidates, lists,
+    BudgetArgs, FilterArgs, Format, KernelArgs, List, PathsArgs, ShownArgs, UserArgs, candidates,
+    lists,
 };
 use crate::{
     duration::{Interval, RunTime},
@@ -72,12 +73,9 @@ pub struct StatArgs {
     /// call. The timing requires CAP_SYS_ADMIN, or sysctl kernel.bpf_stats_enabled=1.
     #[arg(long = "self")]
     pub own_cost: bool,
-    /// Run the command as this user, by name or number
-    ///
-    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. Unless the user is
-    /// root, the command has no capabilities. -u requires CAP_SETUID and CAP_SETGID, and a command.
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    /// The flag that names the user of the command.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Flags that choose which figures are shown.
     #[command(flatten)]
     pub shown: ShownArgs,

@@ -6,27 +6,16 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use profiler_common::{recorder::MOST_CALLS, trace::MAX_TEXT};
 
-use super::{FilterArgs, List, candidates, lists};
-use crate::{
-    duration::{self, RunTime},
-    names::errnos::Errno,
-};
+use super::{FilterArgs, FollowArgs, UserArgs, candidates, target};
+use crate::names::errnos::Errno;
 
 /// `profiler trace`.
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub struct TraceArgs {
-    /// Follow the whole host; the default if there is neither -p nor a command
-    #[arg(short, long, conflicts_with_all = ["pid", "command"])]
-    pub all: bool,
-    /// Follow these processes, and the children that they start
-    #[arg(short, long, value_name = "PID", value_parser = lists::pids, conflicts_with = "command")]
-    pub pid: Vec<List<u32>>,
-    /// Stop after this time, for example 500ms, 10s or 2m
-    ///
-    /// A number and a unit (ms, s, m, h), or a bare number of seconds: 10ms to 8760h.
-    #[arg(short, long, value_name = "TIME")]
-    pub duration: Option<RunTime>,
+    /// Flags that say what is followed.
+    #[command(flatten)]
+    pub followed: FollowArgs,
     /// Print nothing until something happens, and then the last N calls of each thread
     ///
     /// The kernel side keeps the last N calls of each thread in memory (1 to 10,000). They are printed
@@ -70,7 +59,7 @@ pub struct TraceArgs {
     /// A number and a unit (ns, us, ms, s, m, h), or a bare number of seconds.
     ///
     /// With --last: print the last calls when a call lasted at least this time.
-    #[arg(long, value_name = "TIME", value_parser = slower, help_heading = "Shown")]
+    #[arg(long, value_name = "TIME", value_parser = target::slower, help_heading = "Shown")]
     pub slower: Option<Duration>,
     /// Columns of a line
     ///
@@ -130,12 +119,9 @@ pub struct TraceArgs {
         help_heading = "Kernel side"
     )]
     pub buffer: Option<u32>,
-    /// Run the command as this user, by name or number
-    ///
-    /// The command gets the user's groups, and HOME, USER, LOGNAME and SHELL. Unless the user is
-    /// root, the command has no capabilities. -u requires CAP_SETUID and CAP_SETGID, and a command.
-    #[arg(short, long, value_name = "USER")]
-    pub user: Option<String>,
+    /// The flag that names the user of the command.
+    #[command(flatten)]
+    pub user: UserArgs,
     /// Flags that choose which processes and syscalls are followed.
     #[command(flatten)]
     pub filters: FilterArgs,
@@ -197,14 +183,6 @@ pub enum TraceFormat {
     Text,
     /// One JSON object per line
     Json,
-}
-
-/// Parses a duration, with a bare number as seconds.
-fn slower(text: &str) -> Result<Duration, String> {
-    let nanos = duration::parse_nanos(text).and_then(|nanos| u64::try_from(nanos).ok());
-    nanos.map(Duration::from_nanos).ok_or_else(|| {
-        "expected a number and a unit (ns, us, ms, s, m, h), for example 10ms or 50us".into()
-    })
 }
 
 const AFTER_HELP: &str = "\

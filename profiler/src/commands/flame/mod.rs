@@ -34,12 +34,7 @@ pub fn run(args: &FlameArgs) -> Result<u8, Error> {
 
 /// Refuses invalid combinations of flags.
 fn check(args: &FlameArgs) -> Result<(), Error> {
-    if args.user.is_some() && args.command.is_empty() {
-        return Err(Error::Usage {
-            problem: "--user requires a command",
-            hint: "for example: profiler flame -u nobody -- ls",
-        });
-    }
+    args.user.check(&args.command, "for example: profiler flame -u nobody -- ls")?;
     let filters = &args.filters;
     if !(filters.unit.is_empty() && filters.container.is_empty() && filters.pod.is_empty()) {
         return Err(Error::Usage {

@@ -27,7 +27,6 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
-        user::User,
         watched::Watched,
     },
     model::{
@@ -51,12 +50,12 @@ const SCAN_SHARE: u32 = 50;
 
 /// Runs `profiler flame`.
 pub(super) fn run(args: &FlameArgs) -> Result<u8, Error> {
-    let user = args.user.as_deref().map(User::find).transpose()?;
+    let user = args.user.find()?;
     let mut output = Output::open(args)?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
     let mut events = Events::new(!args.command.is_empty())?;
-    let pids = args.pid.concat();
+    let pids = args.followed.pid.concat();
     let Target { mut command, watched, scope } =
         Target::prepare(&args.command, pids.clone(), user)?;
     let options = Options::new(scope, &Request::default())?.filtered(args.filters.filter()?);
@@ -91,7 +90,7 @@ pub(super) fn run(args: &FlameArgs) -> Result<u8, Error> {
         watched,
         relay: Relay::default(),
         started: now,
-        ends: args.duration.map(|duration| now + duration.get()),
+        ends: args.followed.duration.map(|duration| now + duration.get()),
         look: now,
         read: now,
         scan: now,

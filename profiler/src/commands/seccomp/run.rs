@@ -27,7 +27,6 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
-        user::User,
     },
     model::{Detail, Event, Happened, Scope, Timed},
     present::seccomp::write_denied,
@@ -53,7 +52,7 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Error> {
     let container = files::container(&args.cap);
     let filters = compile(&profile, &container);
     let filters = filters.map_err(|error| files::cannot_compile(&args.profile, &error))?;
-    let user = args.user.as_deref().map(User::find).transpose()?;
+    let user = args.user.find()?;
     let mut events = Events::new(true)?;
     let Some((program, arguments)) = args.command.split_first() else {
         return Err(Error::Usage {

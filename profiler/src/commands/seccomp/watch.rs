@@ -18,7 +18,6 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
-        user::User,
     },
     model::{Detail, Snapshot, Timed, nanoseconds},
     present::origin::exact_time,
@@ -49,13 +48,8 @@ pub(super) struct Outcome {
 /// # Errors
 /// If the profiler cannot watch.
 pub(super) fn watch(args: &WatchArgs) -> Result<Outcome, Error> {
-    if args.user.is_some() && args.command.is_empty() {
-        return Err(Error::Usage {
-            problem: "--user requires a command",
-            hint: "for example: profiler seccomp generate -u nobody -- ls",
-        });
-    }
-    let user = args.user.as_deref().map(User::find).transpose()?;
+    args.user.check(&args.command, "for example: profiler seccomp generate -u nobody -- ls")?;
+    let user = args.user.find()?;
     let mut events = Events::new(!args.command.is_empty())?;
     let target = Target::prepare(&args.command, args.pid.concat(), user)?;
     let Target { mut command, watched, scope } = target;

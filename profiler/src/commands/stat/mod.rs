@@ -29,7 +29,6 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
-        user::User,
         watched::Watched,
     },
     model::{Cost, Detail, Dimension, Snapshot, Span},
@@ -47,7 +46,7 @@ use output::Output;
 pub fn run(args: &StatArgs) -> Result<u8, Error> {
     // First do everything that can fail without the kernel side.
     check(args)?;
-    let user = args.user.as_deref().map(User::find).transpose()?;
+    let user = args.user.find()?;
     let output = Output::open(args)?;
     // Block the signals before any thread starts, because a thread that does not block them would
     // receive them.
@@ -109,12 +108,7 @@ pub fn run(args: &StatArgs) -> Result<u8, Error> {
 
 /// Refuses invalid combinations of flags.
 fn check(args: &StatArgs) -> Result<(), Error> {
-    if args.user.is_some() && args.command.is_empty() {
-        return Err(Error::Usage {
-            problem: "--user requires a command",
-            hint: "for example: profiler stat -u nobody -- ls",
-        });
-    }
+    args.user.check(&args.command, "for example: profiler stat -u nobody -- ls")?;
     if args.shown.buckets && args.format != Format::Json {
         return Err(Error::Usage {
             problem: "--buckets requires --format json",

@@ -40,7 +40,6 @@ use crate::{
         command::Prepared,
         interruptible::{End, Interruptible},
         relay::Relay,
-        user::User,
         watched::Watched,
     },
     model::{Event, Happened, nanoseconds},
@@ -64,7 +63,7 @@ const MOST_LOSERS: usize = 5;
 /// If the profiler cannot follow or print.
 pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     check(args)?;
-    let user = args.user.as_deref().map(User::find).transpose()?;
+    let user = args.user.find()?;
     // Opening a FIFO waits for its reader, and a signal has to end that.
     let now = Start { wall: SystemTime::now(), monotonic_ns: 0 };
     let mut output = Output::open(args, Lines::new(args, now))?;
@@ -75,7 +74,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
         Some(_) => Events::with_requests(with_command)?,
         None => Events::new(with_command)?,
     };
-    let pids = args.pid.concat();
+    let pids = args.followed.pid.concat();
     let target = Target::prepare(&args.command, pids.clone(), user)?;
     let Target { mut command, watched, scope } = target;
     let options = Options::new(scope, &Request::default())?.filtered(args.filters.filter()?);
@@ -97,7 +96,7 @@ pub fn run(args: &TraceArgs) -> Result<u8, Error> {
     if let Some(command) = &mut command {
         command.start()?;
     }
-    let ends = args.duration.map(|duration| Instant::now() + duration.get());
+    let ends = args.followed.duration.map(|duration| Instant::now() + duration.get());
     if args.last.is_some() {
         let session = recording::Session::new(tracer, output, command, watched, ends);
         return session.run(&mut events);
@@ -149,12 +148,7 @@ fn default_buffer(args: &TraceArgs) -> u32 {
 
 /// Refuses invalid combinations of flags.
 fn check(args: &TraceArgs) -> Result<(), Error> {
-    if args.user.is_some() && args.command.is_empty() {
-        return Err(Error::Usage {
-            problem: "--user requires a command",
-            hint: "for example: profiler trace -u nobody -- ls",
-        });
-    }
+    args.user.check(&args.command, "for example: profiler trace -u nobody -- ls")?;
     let filters = &args.filters;
     if !(filters.unit.is_empty() && filters.container.is_empty() && filters.pod.is_empty()) {
         return Err(Error::Usage {
