@@ -18,6 +18,7 @@
 pub mod arch;
 pub mod atomic;
 pub mod backend;
+pub mod by_address;
 pub mod call_lister;
 pub mod cgroup;
 pub mod control;

@@ -3,23 +3,9 @@
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{
-    EbpfContext as _,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
-};
-use profiler_common::{
-    arch,
-    stacks::StackTask,
-    wire::{TaskIdentity, TaskState, ThreadRecord},
-};
-use profiler_ebpf::{
-    backend::Backend,
-    scope,
-    settings::STATUS_OFFSET,
-    task::{Task, field_u32},
-};
+use aya_ebpf::{EbpfContext as _, macros::raw_tracepoint, programs::RawTracePointContext};
+use profiler_common::stacks::StackTask;
+use profiler_ebpf::scope;
 
 use self::stacks::{StackBackend, maps::TASKS};
 
@@ -27,83 +13,7 @@ use self::stacks::{StackBackend, maps::TASKS};
 #[path = "../stacks/mod.rs"]
 mod stacks;
 
-/// The state of a task about which nothing is known.
-static UNKNOWN: StackTask = {
-    // SAFETY: integers.
-    unsafe { core::mem::zeroed() }
-};
-
-/// Tasks by address; no records and no cells.
-struct StacksByAddress;
-
-impl Backend for StacksByAddress {
-    /// A number. The verifier forgets that it was a pointer, because a helper copies it.
-    #[inline(always)]
-    fn registers(regs: u64) -> u64 {
-        // SAFETY: copies a variable.
-        unsafe { bpf_probe_read_kernel(&raw const regs) }.unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn current() -> Task {
-        // SAFETY: always safe to call.
-        unsafe { bpf_get_current_task() as Task }
-    }
-
-    #[inline(always)]
-    fn state(task: Task) -> Option<*mut TaskState> {
-        TASKS.get_ptr_mut(task as u64).map(|known| known.cast())
-    }
-
-    #[inline(always)]
-    fn state_or_new(task: Task) -> Option<*mut TaskState> {
-        if let Some(state) = Self::state(task) {
-            return Some(state);
-        }
-        TASKS.insert(task as u64, &UNKNOWN, 0).ok()?;
-        Self::state(task)
-    }
-
-    #[inline(always)]
-    fn forget(task: Task) {
-        let _ = TASKS.remove(task as u64);
-    }
-
-    #[inline(always)]
-    fn record(_index: u32) -> Option<*mut ThreadRecord> {
-        None
-    }
-
-    #[inline(always)]
-    fn identity(_index: u32) -> Option<*mut TaskIdentity> {
-        None
-    }
-
-    #[inline(always)]
-    fn recorded(_task: Task) -> Option<*mut ThreadRecord> {
-        None
-    }
-
-    #[inline(always)]
-    fn forget_hint(_task: Task) {}
-
-    /// Always false: no such calls are listed.
-    #[inline(always)]
-    fn forget_listed_call(_task: Task) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn is_compat(task: Task) -> bool {
-        arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
-    }
-
-    /// The registers are a number here.
-    #[inline(always)]
-    fn distance(regs: u64, _place: *const u8) -> u64 {
-        regs
-    }
-}
+profiler_ebpf::backend_of_calls!(StacksByAddress, TASKS, StackTask, by_address::is_compat);
 
 impl StackBackend for StacksByAddress {}
 

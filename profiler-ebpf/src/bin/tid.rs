@@ -9,20 +9,14 @@
 
 use aya_ebpf::{
     btf_maps::HashMap,
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
     macros::{btf_map, raw_tracepoint},
     programs::RawTracePointContext,
 };
 use profiler_common::{
-    arch, hint,
+    hint,
     wire::{TaskState, ThreadRecord},
 };
-use profiler_ebpf::{
-    backend::Backend,
-    settings::STATUS_OFFSET,
-    task::{Task, field_u32},
-    thread::record_of,
-};
+use profiler_ebpf::{backend::Backend, by_address, task::Task, thread::record_of};
 
 /// State by the address of the `task_struct`. The map is preallocated, so an insert fails only if
 /// the map is full. It has twice as many entries as the configuration has threads.
@@ -37,17 +31,14 @@ static mut HINTS: [u32; hint::HINTS] = [0; hint::HINTS];
 struct FallbackBackend;
 
 impl Backend for FallbackBackend {
-    /// A number. The verifier forgets that it was a pointer, because a helper copies it.
     #[inline(always)]
     fn registers(regs: u64) -> u64 {
-        // SAFETY: copies a variable.
-        unsafe { bpf_probe_read_kernel(&raw const regs) }.unwrap_or(0)
+        by_address::registers(regs)
     }
 
     #[inline(always)]
     fn current() -> Task {
-        // SAFETY: always safe to call.
-        unsafe { bpf_get_current_task() as Task }
+        by_address::current()
     }
 
     #[inline(always)]
@@ -82,7 +73,7 @@ impl Backend for FallbackBackend {
 
     #[inline(always)]
     fn is_compat(task: Task) -> bool {
-        arch::is_compat(field_u32(task, STATUS_OFFSET.load()))
+        by_address::is_compat(task)
     }
 
     #[inline(always)]

@@ -6,20 +6,10 @@
 
 use core::arch::asm;
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_task, bpf_probe_read_kernel},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
-};
-use profiler_common::{
-    arch,
-    settings::placeholder,
-    trace::TracedTask,
-    wire::{TaskIdentity, TaskState, ThreadRecord},
-};
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use profiler_common::{arch, settings::placeholder, trace::TracedTask};
 use profiler_ebpf::{
     arch::CallRegisters,
-    backend::Backend,
     scope,
     settings::{CASTS, STATUS_OFFSET},
     task::{Task, field_u32},
@@ -31,87 +21,17 @@ use self::trace::{TraceBackend, maps::TASKS};
 #[path = "../trace/mod.rs"]
 mod trace;
 
-/// The state of a task about which nothing is known.
-static UNKNOWN: TracedTask = {
-    // SAFETY: integers.
-    unsafe { core::mem::zeroed() }
-};
+profiler_ebpf::backend_of_calls!(TraceByAddress, TASKS, TracedTask, is_compat);
 
-/// Tasks by address; no records and no cells.
-struct TraceByAddress;
-
-impl Backend for TraceByAddress {
-    /// A number. The verifier forgets that it was a pointer, because a helper copies it.
-    #[inline(always)]
-    fn registers(regs: u64) -> u64 {
-        // SAFETY: copies a variable.
-        unsafe { bpf_probe_read_kernel(&raw const regs) }.unwrap_or(0)
-    }
-
-    #[inline(always)]
-    fn current() -> Task {
-        // SAFETY: always safe to call.
-        unsafe { bpf_get_current_task() as Task }
-    }
-
-    #[inline(always)]
-    fn state(task: Task) -> Option<*mut TaskState> {
-        TASKS.get_ptr_mut(task as u64).map(|traced| traced.cast())
-    }
-
-    #[inline(always)]
-    fn state_or_new(task: Task) -> Option<*mut TaskState> {
-        if let Some(state) = Self::state(task) {
-            return Some(state);
-        }
-        TASKS.insert(task as u64, &UNKNOWN, 0).ok()?;
-        Self::state(task)
-    }
-
-    #[inline(always)]
-    fn forget(task: Task) {
-        let _ = TASKS.remove(task as u64);
-    }
-
-    #[inline(always)]
-    fn record(_index: u32) -> Option<*mut ThreadRecord> {
-        None
-    }
-
-    #[inline(always)]
-    fn identity(_index: u32) -> Option<*mut TaskIdentity> {
-        None
-    }
-
-    #[inline(always)]
-    fn recorded(_task: Task) -> Option<*mut ThreadRecord> {
-        None
-    }
-
-    #[inline(always)]
-    fn forget_hint(_task: Task) {}
-
-    /// Always false: no such calls are listed.
-    #[inline(always)]
-    fn forget_listed_call(_task: Task) -> bool {
-        false
-    }
-
-    #[inline(always)]
-    fn is_compat(task: Task) -> bool {
-        let status = if CASTS.load() != 0 {
-            two_words((task as u64).wrapping_add(STATUS_OFFSET.load().into()))[0] as u32
-        } else {
-            field_u32(task, STATUS_OFFSET.load())
-        };
-        arch::is_compat(status)
-    }
-
-    /// The registers are a number here.
-    #[inline(always)]
-    fn distance(regs: u64, _place: *const u8) -> u64 {
-        regs
-    }
+/// Whether `task` is in a 32-bit syscall.
+#[inline(always)]
+fn is_compat(task: Task) -> bool {
+    let status = if CASTS.load() != 0 {
+        two_words((task as u64).wrapping_add(STATUS_OFFSET.load().into()))[0] as u32
+    } else {
+        field_u32(task, STATUS_OFFSET.load())
+    };
+    arch::is_compat(status)
 }
 
 impl TraceBackend for TraceByAddress {
